@@ -1,0 +1,282 @@
+"""Runs one function over many cases: in parallel, resumable, with bad cases put aside.
+
+A case is committed by one line in its journal, written after its files are in place. A rerun skips
+what is committed under the same input hash and whose files are intact. Results do not depend on
+the number of workers, on order, or on interruptions. What the function does is not known here.
+"""
+
+import json
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+from itrialspace_assets.errors import CaseRejected, Reason
+from itrialspace_assets.fingerprints import FileHashes
+from itrialspace_assets.settings import Settings
+from itrialspace_assets.store import write_table
+
+
+@dataclass(frozen=True)
+class Case:
+    """A unit of work. Cases of one ``group`` share inputs and run one after another in a worker."""
+
+    uid: str
+    input_hash: str
+    group: str
+    payload: dict[str, Any]  # JSON-able
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a case made: rows by table, and files below the output folder with their SHA-256."""
+
+    rows: dict[str, list[dict[str, Any]]]
+    files: dict[str, str] = field(default_factory=dict)
+    put_aside: list["Rejection"] = field(default_factory=list)  # parts of a case that otherwise went well
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A case (or one nodule of it, ``nodule_idx`` >= 0) that was put aside, and why."""
+
+    uid: str
+    reason: Reason
+    detail: str
+    nodule_idx: int = -1
+
+
+@dataclass(frozen=True)
+class Collected:
+    """All cases of a partition after its shards ran."""
+
+    rows: dict[str, list[dict[str, Any]]]
+    rejected: list[Rejection]
+    missing: list[str]
+    files: dict[str, str]
+
+
+Work = Callable[[dict[str, Any], Settings], Output]
+
+_CHUNK = 8  # cases of one group per task: small enough to spread, large enough to share a host
+
+
+def journal_dir(settings: Settings, stage: str, partition: str) -> Path:
+    """Folder of a partition's journals; stage and partition as in the tables' folders."""
+    return settings.output / "work" / stage.replace("/", "~") / partition.replace("/", "~")
+
+
+def _entries(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob("*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue  # the last line of a killed run
+
+
+def _committed(settings: Settings, cases: Sequence[Case], folder: Path) -> dict[str, dict[str, Any]]:
+    """Journal entry of every case that is committed under its present input hash and intact."""
+    wanted = {case.uid: case.input_hash for case in cases}
+    done: dict[str, dict[str, Any]] = {}
+    with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
+        for entry in _entries(folder):
+            uid = entry.get("uid")
+            if wanted.get(uid) != entry.get("input_hash"):
+                continue
+            if "reason" in entry or hashes.intact(settings.output, entry["files"]):
+                done[uid] = entry
+    return done
+
+
+def pending(settings: Settings, cases: Sequence[Case], folder: Path) -> list[Case]:
+    """The cases that still have to run; rejected ones run again only when their input changed."""
+    done = _committed(settings, cases, folder)
+    return [case for case in cases if case.uid not in done]
+
+
+def run(work: Work, cases: Sequence[Case], settings: Settings, journal: Path) -> None:
+    """Run ``work`` over ``cases`` and commit each in ``journal`` as it ends.
+
+    A ``CaseRejected`` quarantines its case. Any other exception, or a killed worker, is tried once
+    more and then quarantined too. Only configuration errors and defects of this module escape.
+    """
+    if not cases:
+        return
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with journal.open("a", encoding="utf-8") as out:
+
+        def commit(entries: Iterable[dict[str, Any]]) -> None:
+            for entry in entries:
+                out.write(json.dumps(entry, allow_nan=False, separators=(",", ":")) + "\n")
+            out.flush()
+
+        if settings.workers == 1:
+            for chunk in _chunks(cases):
+                commit(_run_chunk(work, chunk, settings))
+            return
+        survivors = _run_pool(work, list(_chunks(cases)), settings, commit)
+        for case in survivors:  # a worker died: one at a time, so that only the culprit is lost
+            if _run_pool(work, [[case]], settings, commit):
+                commit([_entry(case, CaseRejected(Reason.WORKER_KILLED, "the worker died twice on this case"), 0.0)])
+
+
+def collect(settings: Settings, cases: Sequence[Case], folder: Path) -> Collected:
+    """Gather what the journals of a partition hold for exactly these cases, sorted by case."""
+    done = _committed(settings, cases, folder)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    rejected, missing = [], []
+    files: dict[str, str] = {}
+    for uid in sorted(case.uid for case in cases):
+        entry = done.get(uid)
+        if entry is None:
+            missing.append(uid)
+        elif "reason" in entry:
+            rejected.append(Rejection(uid, Reason(entry["reason"]), entry["detail"]))
+        else:
+            files.update(entry["files"])
+            rejected += [Rejection(r["uid"], Reason(r["reason"]), r["detail"], r["nodule_idx"]) for r in entry.get("put_aside", ())]
+            for table, values in entry["rows"].items():
+                rows.setdefault(table, []).extend(values)
+    return Collected(rows, rejected, missing, files)
+
+
+def write_rejected(settings: Settings, stage: str, partition: str, rejected: Sequence[Rejection]) -> None:
+    """Write this partition's part of ``rejected_cases`` (also when empty: absence means not run)."""
+    write_table(
+        settings.output,
+        "rejected_cases",
+        [
+            {"stage": stage, "partition": partition, "case_uid": r.uid, "nodule_idx": r.nodule_idx,
+             "reason": r.reason.value, "detail": r.detail}
+            for r in rejected
+        ],
+        stage=stage,
+        partition=partition,
+    )  # fmt: skip
+
+
+def _chunks(cases: Sequence[Case]) -> Iterator[list[Case]]:
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(case.group, []).append(case)
+    for members in groups.values():
+        for start in range(0, len(members), _CHUNK):
+            yield members[start : start + _CHUNK]
+
+
+def _entry(case: Case, result: Output | CaseRejected, seconds: float) -> dict[str, Any]:
+    base: dict[str, Any] = {"uid": case.uid, "input_hash": case.input_hash, "seconds": round(seconds, 3)}
+    if isinstance(result, CaseRejected):
+        return base | {"reason": result.reason.value, "detail": result.detail}
+    if result.put_aside:
+        base["put_aside"] = [
+            {"uid": r.uid, "reason": r.reason.value, "detail": r.detail, "nodule_idx": r.nodule_idx} for r in result.put_aside
+        ]
+    return base | {"rows": result.rows, "files": result.files}
+
+
+def _run_chunk(work: Work, cases: list[Case], settings: Settings) -> list[dict[str, Any]]:
+    return [_run_one(work, case, settings) for case in cases]
+
+
+def _run_one(work: Work, case: Case, settings: Settings) -> dict[str, Any]:
+    started = time.perf_counter()
+    result: Output | CaseRejected
+    for attempt in (1, 2):
+        try:
+            result = work(case.payload, settings)
+            aside = [replace(r, detail=_portable(r.detail, settings)) for r in result.put_aside]
+            result = replace(result, put_aside=aside)
+            break
+        except CaseRejected as error:
+            result = CaseRejected(error.reason, _portable(error.detail, settings))
+            break
+        except Exception as error:  # a defect or a transient fault; counted, never hidden
+            detail = _portable(f"{type(error).__name__}: {error}", settings)
+            result = CaseRejected(Reason.UNEXPECTED, detail)
+            if attempt == 1:
+                continue
+    return _entry(case, result, time.perf_counter() - started)
+
+
+def _portable(detail: str, settings: Settings) -> str:
+    """Detail without this machine's folders: outputs hold no absolute path."""
+    for folder in (settings.output, settings.data):
+        detail = detail.replace(f"{folder}{os.sep}", "")
+    return detail
+
+
+def _run_pool(
+    work: Work,
+    chunks: list[list[Case]],
+    settings: Settings,
+    commit: Callable[[Iterable[dict[str, Any]]], None],
+) -> list[Case]:
+    """Run chunks in the pool; the cases that were under way or waiting when a worker died."""
+    pool = _pool(settings.workers)
+    waiting: dict[Future[list[dict[str, Any]]], list[Case]] = {}
+    lost: list[Case] = []
+    try:
+        for chunk in chunks:
+            waiting[pool.submit(_run_chunk, work, chunk, settings)] = chunk
+        while waiting:
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                chunk = waiting.pop(future)
+                try:
+                    commit(future.result())
+                except BrokenProcessPool:
+                    lost += chunk
+    except BrokenProcessPool:
+        submitted = {id(c) for chunk in waiting.values() for c in chunk} | {id(c) for c in lost}
+        lost += [c for chunk in waiting.values() for c in chunk]
+        lost += [c for chunk in chunks for c in chunk if id(c) not in submitted]
+    except BaseException:
+        for future in waiting:
+            future.cancel()
+        raise
+    if lost:
+        _drop_pool(settings.workers)
+    return lost
+
+
+_POOLS: dict[int, ProcessPoolExecutor] = {}
+_POOLS_LOCK = threading.Lock()
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """The process pool of this process; kept, because starting one costs about a second."""
+    with _POOLS_LOCK:
+        if workers not in _POOLS:
+            # forkserver: threads of this process (polars, Dagster) make a plain fork unsafe
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["itrialspace_assets.geometry", "polars", "scipy.ndimage"])
+            _POOLS[workers] = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
+        return _POOLS[workers]
+
+
+def _drop_pool(workers: int) -> None:
+    with _POOLS_LOCK:
+        if pool := _POOLS.pop(workers, None):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _die_with_parent() -> None:
+    """End this worker when its parent is killed; otherwise it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,58 @@
+"""What can go wrong, by kind, so that every layer treats the same failure in the same way.
+
+A ``PlatformError`` carries a message that a user can act on and is shown without a traceback.
+Anything else that escapes is a defect of this program. Nothing here may import another module of
+the platform.
+"""
+
+from enum import StrEnum
+
+
+class PlatformError(Exception):
+    """Base of all errors whose message says what was expected, what was got, and where."""
+
+
+class ConfigError(PlatformError):
+    """A setting, option or YAML key is wrong; raised before any work begins."""
+
+
+class TableError(PlatformError):
+    """A table breaks its contract; it was not written."""
+
+
+class TrialError(PlatformError):
+    """A trial cannot be planned as asked; names the constraint that binds."""
+
+
+class CatalogBusy(PlatformError):
+    """Another process is rebuilding the catalogue."""
+
+
+class Reason(StrEnum):
+    """Why a case was put aside. Reasons are counted, so they are never free text."""
+
+    MISSING_FILE = "missing_file"
+    UNREADABLE_VOLUME = "unreadable_volume"
+    OBLIQUE_VOLUME = "oblique_volume"
+    GRID_MISMATCH = "grid_mismatch"
+    NOT_A_LABEL_MAP = "not_a_label_map"
+    NO_LUNG = "no_lung"
+    NO_LOBE = "no_lobe"
+    EMPTY_LESION = "empty_lesion"
+    BAD_POSITION = "bad_position"
+    DOES_NOT_FIT = "does_not_fit"
+    NO_TARGET_ON_SLICE = "no_target_on_slice"
+    WORKER_KILLED = "worker_killed"
+    UNEXPECTED = "unexpected_error"
+
+
+class CaseRejected(PlatformError):
+    """One case cannot be done; it is quarantined under ``reason`` and the others go on."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type["CaseRejected"], tuple[Reason, str]]:
+        return CaseRejected, (self.reason, self.detail)

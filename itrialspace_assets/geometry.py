@@ -1,0 +1,164 @@
+"""Volumes in one orientation: the only place where axes are flipped and NIfTI is read or written.
+
+A ``Volume`` is an array with an affine in canonical RAS+: axis 0 runs left to right, axis 1
+posterior to anterior, axis 2 inferior to superior. Nothing here knows labels, cases or stages.
+"""
+
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from isal import igzip, isal_zlib
+
+from itrialspace_assets.errors import CaseRejected, Reason
+from itrialspace_assets.fingerprints import replace_file, sha256_bytes
+
+Box = tuple[slice, slice, slice]
+Array = npt.NDArray[Any]
+
+#: A direction cosine off its axis by more than this is an oblique image (about 0.6 degrees).
+OBLIQUE_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An array (X, Y, Z) and its 4×4 voxel-to-world affine (mm), both RAS+, axes not oblique."""
+
+    array: Array
+    affine: npt.NDArray[np.float64]
+
+    @cached_property
+    def spacing(self) -> npt.NDArray[np.float64]:
+        """Voxel size (mm) along the three axes."""
+        return np.asarray(np.diag(self.affine)[:3], dtype=np.float64)
+
+    @cached_property
+    def voxel_mm3(self) -> float:
+        return float(np.prod(self.spacing))
+
+    def to_world(self, ijk: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """World coordinates (mm, RAS) of voxel indices, shape (..., 3)."""
+        return np.asarray(ijk, dtype=np.float64) * self.spacing + self.affine[:3, 3]
+
+    def to_voxel(self, xyz: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Fractional voxel indices of world coordinates (mm, RAS), shape (..., 3)."""
+        return (np.asarray(xyz, dtype=np.float64) - self.affine[:3, 3]) / self.spacing
+
+    def crop(self, box: Box) -> "Volume":
+        """The part in ``box`` (three slices with explicit bounds), its affine moved along."""
+        affine = self.affine.copy()
+        affine[:3, 3] = self.to_world([s.start for s in box])
+        return Volume(self.array[box], affine)
+
+    def same_grid(self, other: "Volume") -> bool:
+        """True if both have the same shape and, within a hundredth of a voxel, the same affine."""
+        tolerance = 0.01 * float(self.spacing.min())
+        return self.array.shape == other.array.shape and bool(
+            np.allclose(self.affine, other.affine, atol=tolerance)
+        )
+
+
+def box_around(
+    centre: npt.ArrayLike, half: npt.ArrayLike, shape: tuple[int, ...]
+) -> Box:
+    """Box of ``half`` voxels on each side of ``centre``, cut at the volume's edge."""
+    middle = np.asarray(centre, dtype=int)
+    reach = np.broadcast_to(np.asarray(half, dtype=int), (3,))
+    low = np.clip(middle - reach, 0, np.asarray(shape) - 1)
+    high = np.clip(middle + reach + 1, 1, np.asarray(shape))
+    return slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1])), slice(int(low[2]), int(high[2]))
+
+
+def bounding_box(mask: Array, pad: int = 0) -> Box:
+    """Smallest box holding every true voxel of a mask (X, Y, Z), padded and cut at the edge.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
+    bounds: list[slice] = []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if not len(hit):
+            raise ValueError("expected a mask with at least one true voxel, got none")
+        bounds.append(slice(max(0, int(hit[0]) - pad), min(mask.shape[axis], int(hit[-1]) + 1 + pad)))
+    return bounds[0], bounds[1], bounds[2]
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a NIfTI file into canonical RAS+; dtype as stored, scaling applied if the file has any.
+
+    Raises:
+        CaseRejected: the file is missing, unreadable or truncated, not three-dimensional, or
+            oblique; the message names the file.
+    """
+    try:
+        raw = path.read_bytes()
+        if path.name.endswith(".gz"):
+            raw = igzip.decompress(raw)
+        image = nib.Nifti1Image.from_bytes(raw)
+        canonical = nib.as_closest_canonical(image)
+        array = np.asanyarray(canonical.dataobj)
+    except FileNotFoundError:
+        raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected a NIfTI file, found none") from None
+    except (OSError, EOFError, ValueError, zlib.error, isal_zlib.error, nib.filebasedimages.ImageFileError) as error:  # fmt: skip
+        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected a whole NIfTI file, got {error}") from None
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim != 3:
+        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected 3 dimensions, got shape {array.shape}")
+    affine = np.asarray(canonical.affine, dtype=np.float64)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.all(np.isfinite(affine)) or np.any(spacing <= 0):
+        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected a finite affine, got spacing {spacing}")
+    off_axis = np.abs(affine[:3, :3] / spacing - np.eye(3)).max()
+    if off_axis > OBLIQUE_TOLERANCE:
+        raise CaseRejected(
+            Reason.OBLIQUE_VOLUME,
+            f"{path}: expected axes along the patient's, got a direction off by {off_axis:.3f}",
+        )
+    straight = np.diag([*spacing, 1.0])
+    straight[:3, 3] = affine[:3, 3]
+    return Volume(np.ascontiguousarray(array), straight)
+
+
+def read_labels(path: Path) -> Volume:
+    """Read a label map as uint8.
+
+    Raises:
+        CaseRejected: as ``read_volume``, or a value is not a whole number from 0 to 255.
+    """
+    volume = read_volume(path)
+    array = volume.array
+    if array.dtype != np.uint8:
+        labels = array.astype(np.uint8)
+        if not np.array_equal(labels, array):
+            raise CaseRejected(
+                Reason.NOT_A_LABEL_MAP,
+                f"{path}: expected whole numbers 0-255, got {array.dtype} from {array.min()} to {array.max()}",
+            )
+        volume = Volume(labels, volume.affine)
+    return volume
+
+
+def write_volume(path: Path, volume: Volume, note: str = "", orientation: str = "RAS") -> str:
+    """Write a NIfTI file (gzip level 1, no time stamp) by rename; the SHA-256 of its bytes.
+
+    Equal inputs give equal bytes. ``note`` (at most 79 characters) goes into the description
+    field. ``orientation`` is the storage order on disk, for example ``LAS``.
+    """
+    image: Any = nib.Nifti1Image(volume.array, volume.affine)
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = note.encode()[:79]
+    if orientation != "RAS":
+        wanted = nib.orientations.axcodes2ornt(tuple(orientation))
+        image = image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(volume.affine), wanted))
+    image.set_sform(image.affine, code=1)
+    image.set_qform(image.affine, code=1)
+    data = igzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
+    replace_file(path, data)
+    return sha256_bytes(data)

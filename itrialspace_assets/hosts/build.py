@@ -1,0 +1,76 @@
+"""Builds one partition of ``hosts``, ``host_lobes`` and ``donors``."""
+
+import polars as pl
+
+from itrialspace_assets import casework
+from itrialspace_assets.casework import Case
+from itrialspace_assets.fingerprints import FileHashes, digest
+from itrialspace_assets.hosts.store import prepare_scan
+from itrialspace_assets.profiles.registry import dataset
+from itrialspace_assets.settings import Settings, require_data_root
+from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.store import read_table, table_path, write_table
+
+VERSION = "1"
+TABLES = ("hosts", "host_lobes", "donors")
+
+
+def scan_cases(settings: Settings, name: str) -> list[Case]:
+    """One case per scan of a dataset; its hash covers the map, the nodule masks and the profile rows."""
+    entry = dataset(settings, name)
+    profiles = read_table(settings.output, "profiles", dataset=name)
+    wanted, payloads = {}, []
+    for (scan,), rows in profiles.group_by(["scan_uid"], maintain_order=True):
+        ct_id = str(scan).split("/", 1)[1]
+        first = rows.row(0, named=True)
+        nodules = [
+            {"nodule_uid": r["nodule_uid"], "annotation_id": r["annotation_id"], "centre": [r["coordX"], r["coordY"], r["coordZ"]]}
+            for r in rows.iter_rows(named=True)
+        ]  # fmt: skip
+        payload = {"scan_uid": scan, "dataset": name, "ct_id": ct_id, "nodules": nodules}
+        payload |= {k: first[k] for k in ("person_uid", "age", "sex", "smoking", "anatomy")}
+        payloads.append(payload)
+        wanted[scan] = [entry.organ_map(settings.data, ct_id), *(entry.nodule_mask(settings.data, ct_id, n["annotation_id"]) for n in nodules)]
+    with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
+        found = {scan: [hashes.get(f) for f in files] for scan, files in wanted.items()}
+    return [
+        Case(str(p["scan_uid"]), digest([VERSION, p, found[p["scan_uid"]]]), str(p["scan_uid"]), p)
+        for p in payloads
+    ]
+
+
+def inputs(settings: Settings, partition: Partition) -> Inputs:
+    name = partition["dataset"]
+    if not table_path(settings.output, "profiles", dataset=name).exists():
+        return {"profiles": "missing"}
+    return {"cases": digest([[c.uid, c.input_hash] for c in scan_cases(settings, name)])}
+
+
+STEP = Step(("hosts",), "hosts", ("dataset",), VERSION, inputs)
+
+
+def build(settings: Settings, partition: Partition, run_id: str) -> Result:
+    """Prepare every scan of a dataset; scans that cannot be hosts are put aside with a reason."""
+    require_data_root(settings)
+    name = partition["dataset"]
+    before = input_hash(STEP, settings, partition)
+    cases = scan_cases(settings, name)
+    folder = casework.journal_dir(settings, "hosts", name)
+    todo = casework.pending(settings, cases, folder)
+    casework.run(prepare_scan, todo, settings, folder / f"{run_id}-0.jsonl")
+    made = casework.collect(settings, cases, folder)
+    paths = [write_table(settings.output, t, made.rows.get(t, []), dataset=name) for t in TABLES]
+    casework.write_rejected(settings, "hosts", name, made.rejected)
+    counts = {t: len(made.rows.get(t, [])) for t in TABLES}
+    note = "" if counts["hosts"] else "no scan of this dataset can be a host"
+    result = Result(counts, len(todo), len(cases) - len(todo), len(made.rejected), note, preview=_preview(settings, name), files=made.files)
+    record(settings, STEP, partition, before, result, paths)
+    return result
+
+
+def _preview(settings: Settings, name: str) -> str:
+    lobes = read_table(settings.output, "host_lobes", dataset=name)
+    table = lobes.group_by("lobe").agg(pl.len().alias("hosts"), pl.col("fit_radius_mm").median().round(1).alias("median largest sphere radius mm")).sort("lobe")
+    with pl.Config(tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True):
+        return str(table)
+

@@ -1,0 +1,163 @@
+"""One scan becomes a host (canonical, nodule-free) and its nodules become donors.
+
+Reads organ maps and nodule masks, writes ``store/hosts/<hash>.nii.gz``; plans nothing.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import edt
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage import measure
+
+from itrialspace_assets.anatomy import LOBE_NAMES, LUNG, NODULE, equivalent_diameter, lung_mask
+from itrialspace_assets.casework import Output, Rejection
+from itrialspace_assets.errors import CaseRejected, Reason
+from itrialspace_assets.fingerprints import digest, sha256_bytes
+from itrialspace_assets.geometry import Volume, read_labels, read_volume, write_volume
+from itrialspace_assets.profiles.lobes import label_boxes, lobe_in, runs
+from itrialspace_assets.profiles.measure import nodules_in
+from itrialspace_assets.profiles.registry import dataset as registered
+from itrialspace_assets.settings import Settings
+from itrialspace_assets.volumes import Lesion, cut_lesion, pack_bits
+
+
+def map_path(output: Path, map_sha256: str) -> Path:
+    return output / "store" / "hosts" / f"{map_sha256[:2]}" / f"{map_sha256}.nii.gz"
+
+
+def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]:
+    """The map with every voxel of label 23 given to its nearest lobe, and where that was.
+
+    Per voxel, so that a nodule on a fissure is shared out as the fissure runs. A nodule without a
+    lobe within its box plus 8 voxels goes to the nearest other label.
+    """
+    mask = labels.array == NODULE
+    if not mask.any():
+        return labels, None
+    out = labels.array.copy()
+    pieces, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+        wide = tuple(slice(max(0, s.start - 8), s.stop + 8) for s in box)
+        part, here = labels.array[wide], pieces[wide] == number
+        source = lung_mask(part)
+        if not source.any():
+            source = part != NODULE
+        if not source.any():
+            continue
+        nearest = ndimage.distance_transform_edt(
+            ~source, sampling=tuple(labels.spacing), return_distances=False, return_indices=True
+        )
+        out[wide][here] = part[tuple(axis[here] for axis in nearest)]
+    return Volume(out, labels.affine), mask
+
+
+def content_hash(volume: Volume) -> str:
+    """Hash of a volume's voxels and grid, whatever the compression on disk."""
+    head = digest([list(volume.array.shape), str(volume.array.dtype), np.round(volume.affine, 6).tolist()])
+    return sha256_bytes(head.encode() + np.ascontiguousarray(volume.array).tobytes())
+
+
+def sphericity(lesion: Lesion, spacing: npt.NDArray[np.float64]) -> float:
+    """Surface of the sphere of equal volume over the surface of the lesion's mesh."""
+    vertices, faces, _, _ = measure.marching_cubes(np.pad(lesion.mask, 1).astype(np.float32), 0.5, spacing=tuple(spacing))
+    area = float(measure.mesh_surface_area(vertices, faces))
+    volume = float(lesion.mask.sum() * np.prod(spacing))
+    return float(np.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / area)
+
+
+def _donor_lesion(path: Path, labels: Volume, near: list[float], native: list[Lesion]) -> tuple[Lesion, str]:
+    """A nodule's voxels: from its own mask, else the component of label 23 at its centre."""
+    if path.exists():
+        mask = read_volume(path)
+        if not labels.same_grid(mask):
+            raise CaseRejected(Reason.GRID_MISMATCH, f"{path}: expected the grid of its organ map {labels.array.shape}, got {mask.array.shape}")  # fmt: skip
+        if not (mask.array > 0).any():
+            raise CaseRejected(Reason.EMPTY_LESION, f"{path}: expected at least one nodule voxel, got none")
+        return cut_lesion(mask.array > 0), "nodule_seg"
+    at = np.rint(labels.to_voxel(near)).astype(int)
+    for lesion in native:
+        local = at - lesion.offset
+        if np.all(local >= -1) and np.all(local <= lesion.mask.shape):
+            return lesion, "organ_map"
+    raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected a nodule mask or label 23 at the nodule's centre, found neither")
+
+
+def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
+    """Rows of ``hosts``, ``host_lobes`` and ``donors`` for one scan.
+
+    Raises:
+        CaseRejected: no readable organ map, or no lobe in it. A nodule without voxels is put aside
+            alone.
+    """
+    entry = registered(settings, payload["dataset"])
+    labels = read_labels(entry.organ_map(settings.data, payload["ct_id"]))
+    free, cleared = clear_nodules(labels)
+    _, boxes = label_boxes(free.array)
+    lobes = []
+    for label in LUNG:
+        box = boxes[label] if label < len(boxes) else None
+        if box is None:
+            continue
+        lobe, mask = lobe_in(free.array, label, box)
+        radius = float(edt.edt(mask, anisotropy=tuple(free.spacing), black_border=True).max())
+        lobes.append({"lobe": LOBE_NAMES[label], "voxels": lobe.voxels, "box": _bounds(lobe.box),
+                      "occupied": runs(lobe.occupied), "fit_radius_mm": round(radius, 4)})  # fmt: skip
+    if not lobes:
+        raise CaseRejected(Reason.NO_LOBE, f"{payload['scan_uid']}: expected lobe labels 28-32 in the organ map, got none")
+    sha = content_hash(free)
+    path = map_path(settings.output, sha)
+    written = write_volume(path, free, f"nodule-free host map ({payload['anatomy']})")
+    base = {"scan_uid": payload["scan_uid"], "dataset": payload["dataset"]}
+    native = nodules_in(labels)
+    low = np.min([b["box"][::2] for b in lobes], axis=0)
+    high = np.max([b["box"][1::2] for b in lobes], axis=0)
+    empty = Lesion((0, 0, 0), np.zeros((0, 0, 0), bool))
+    host = base | {
+        "person_uid": payload["person_uid"], "map_sha256": sha, "shape": list(free.array.shape),
+        **{f"spacing_{a}": round(float(v), 6) for a, v in zip("xyz", free.spacing, strict=True)},
+        **{f"origin_{a}": round(float(v), 6) for a, v in zip("xyz", free.affine[:3, 3], strict=True)},
+        "lung_box": [int(v) for pair in zip(low, high, strict=True) for v in pair],
+        "native_nodules": len(native), "cleared": pack_bits(cut_lesion(cleared) if cleared is not None else empty),
+        "age": payload["age"], "sex": payload["sex"], "smoking": payload["smoking"], "anatomy": payload["anatomy"],
+    }  # fmt: skip
+    donors, aside = [], []
+    for number, nodule in enumerate(payload["nodules"]):
+        mask_file = entry.nodule_mask(settings.data, payload["ct_id"], nodule["annotation_id"])
+        try:
+            lesion, source = _donor_lesion(mask_file, labels, nodule["centre"], native)
+        except CaseRejected as error:
+            aside.append(Rejection(payload["scan_uid"], error.reason, error.detail, number))
+            continue
+        volume = float(lesion.mask.sum()) * free.voxel_mm3
+        bits = pack_bits(lesion)
+        donors.append(base | {
+            "nodule_uid": nodule["nodule_uid"], "person_uid": payload["person_uid"], "lesion": bits,
+            **{f"spacing_{a}": round(float(v), 6) for a, v in zip("xyz", free.spacing, strict=True)},
+            "voxels": int(lesion.mask.sum()), "volume_mm3": round(volume, 4), "diameter_mm": round(equivalent_diameter(volume), 4),
+            "sphericity": round(sphericity(lesion, free.spacing), 4), "lesion_sha256": digest([bits, np.round(free.spacing, 6).tolist()]),
+            "mask_from": source,
+        })  # fmt: skip
+    rows = {"hosts": [host], "host_lobes": [base | lobe for lobe in lobes], "donors": donors}
+    return Output(rows, {str(path.relative_to(settings.output)): written}, aside)
+
+
+def _bounds(box: tuple[slice, slice, slice]) -> list[int]:
+    return [int(v) for s in box for v in (s.start, s.stop)]
+
+
+@lru_cache(maxsize=2)
+def load_host_map(output: Path, map_sha256: str) -> Volume:
+    """A host's nodule-free map; the last two stay in memory, since cases come grouped by host.
+
+    Raises:
+        CaseRejected: the store's file is missing or damaged.
+    """
+    volume = read_labels(map_path(output, map_sha256))
+    volume.array.setflags(write=False)
+    return volume
+
+

@@ -1,0 +1,258 @@
+"""Measures the profile of every nodule of a label map: the same code for the demo and for any user.
+
+Works in voxels and mm of a canonical RAS+ map; knows no dataset and writes no file.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cc3d
+import edt
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from itrialspace_assets.anatomy import (
+    AIRWAY,
+    BODY,
+    LABEL_NAMES,
+    LANDMARKS,
+    LEFT_LUNG,
+    LOBE_NAMES,
+    LUNG,
+    NODULE,
+    PULMONARY_VEIN,
+    RIGHT_LUNG,
+    TRACHEA,
+    equivalent_diameter,
+    side_of_lobe,
+)
+from itrialspace_assets.geometry import Box, Volume, box_around
+from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobe_in
+from itrialspace_assets.volumes import Lesion
+
+#: Peripheral: centre within this distance of the pleura. No threshold is published; ours, in mm.
+PERIPHERAL_MM = 10.0
+#: Radius of "nearby organs" (published column name).
+NEARBY_MM = 10.0
+#: Nodules below this many voxels are specks of the segmentation (published cleanup rule).
+MIN_VOXELS = 3
+SHELL_VOXELS = 3
+#: Labels inside the lung's outline; the pleura lies where none of them does.
+INSIDE_LUNG = (*LUNG, NODULE, AIRWAY, PULMONARY_VEIN)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A canonical label map with what all its nodules share, worked out once."""
+
+    labels: Volume
+
+    @cached_property
+    def counts_boxes(self) -> tuple[npt.NDArray[np.int64], list[Box | None]]:
+        return label_boxes(self.labels.array)
+
+    def box(self, label: int) -> Box | None:
+        boxes = self.counts_boxes[1]
+        return boxes[label] if label < len(boxes) else None
+
+    @cached_property
+    def lobes(self) -> dict[str, Lobe]:
+        found = {}
+        for label in LUNG:
+            if (box := self.box(label)) is not None:
+                found[LOBE_NAMES[label]], _ = lobe_in(self.labels.array, label, box)
+        return found
+
+    def lung_box(self, labels: tuple[int, ...]) -> Box | None:
+        """Box of the largest components of some lobes; None if none occurs."""
+        boxes = [self.lobes[LOBE_NAMES[x]].box for x in labels if LOBE_NAMES[x] in self.lobes]
+        if not boxes:
+            return None
+        bounds = [slice(min(b[a].start for b in boxes), max(b[a].stop for b in boxes)) for a in range(3)]
+        return bounds[0], bounds[1], bounds[2]
+
+    @cached_property
+    def landmarks(self) -> dict[int, npt.NDArray[np.float32]]:
+        """Voxel coordinates (mm from voxel 0) of each landmark that occurs, by label."""
+        found = {}
+        for label in {*LANDMARKS.values(), AIRWAY, TRACHEA}:
+            if (box := self.box(label)) is not None:
+                points = np.argwhere(self.labels.array[box] == label) + [s.start for s in box]
+                found[label] = (points * self.labels.spacing).astype(np.float32)
+        return found
+
+    def distance_to(self, label: int, ijk: npt.NDArray[np.float64]) -> float | None:
+        """Exact distance (mm) from a voxel index to the nearest voxel centre of a landmark."""
+        points = self.landmarks.get(label)
+        if points is None:
+            return None
+        offsets = points - (ijk * self.labels.spacing).astype(np.float32)
+        return float(np.sqrt(np.einsum("ij,ij->i", offsets, offsets).min()))
+
+
+def nodules_in(labels: Volume) -> list[Lesion]:
+    """The 26-connected components of label 23, largest first; specks below 3 voxels are left out."""
+    mask = labels.array == NODULE
+    if not mask.any():
+        return []
+    parts = cc3d.connected_components(mask, connectivity=26)
+    stats = cc3d.statistics(parts)
+    found = []
+    for part, (count, box) in enumerate(zip(stats["voxel_counts"], stats["bounding_boxes"], strict=True)):
+        if part and count >= MIN_VOXELS:
+            found.append(Lesion(tuple(int(s.start) for s in box), parts[box] == part))  # type: ignore[arg-type]
+    return sorted(found, key=lambda f: (-int(f.mask.sum()), f.offset))
+
+
+def pleural_distance(labels: Volume, ijk: npt.ArrayLike) -> float | None:
+    """Exact distance (mm) from a voxel to the nearest voxel centre outside the lung's outline.
+
+    Grown on a crop until it is wider than the distance found, so it equals the distance over the
+    whole volume. None if the voxel itself lies outside; voxels beyond the volume's edge count as
+    unknown, not as outside.
+    """
+    at = np.rint(np.asarray(ijk)).astype(int)
+    if labels.array[tuple(at)] not in INSIDE_LUNG:
+        return None
+    reach_mm = 15.0
+    while True:
+        half = np.ceil(reach_mm / labels.spacing).astype(int)
+        box = box_around(at, half, labels.array.shape)
+        inside = np.isin(labels.array[box], INSIDE_LUNG)
+        whole = all(s.start == 0 and s.stop == n for s, n in zip(box, labels.array.shape, strict=True))
+        if not inside.all():
+            field = edt.edt(inside, anisotropy=tuple(labels.spacing), black_border=False)
+            found = float(field[tuple(at - [s.start for s in box])])
+            if found <= reach_mm or whole:
+                return found
+        elif whole:
+            return None
+        reach_mm *= 2
+
+
+def shell_labels(labels: Volume, lesion: Lesion) -> npt.NDArray[np.uint8]:
+    """Labels of the voxels within three voxels of a lesion but not in any nodule."""
+    pad = [(SHELL_VOXELS, SHELL_VOXELS)] * 3
+    grown = ndimage.binary_dilation(np.pad(lesion.mask, pad), iterations=SHELL_VOXELS)
+    at = np.argwhere(grown) + np.asarray(lesion.offset) - SHELL_VOXELS
+    at = at[np.all((at >= 0) & (at < labels.array.shape), axis=1)]
+    found = labels.array[tuple(at.T)]
+    return np.asarray(found[found != NODULE])
+
+
+def _clip(value: float) -> float:
+    return round(min(100.0, max(0.0, value)), 4)
+
+
+def _percent_in(box: Box | None, axis: int, index: float) -> float | None:
+    if box is None:
+        return None
+    return _clip(100.0 * (index - box[axis].start) / max(1, box[axis].stop - 1 - box[axis].start))
+
+
+def measure_nodule(scan: Scan, lesion: Lesion) -> dict[str, Any]:
+    """The columns of a profile that depend on one nodule alone (mm, percent, names)."""
+    labels = scan.labels
+    centre = lesion.centroid
+    at = np.rint(centre).astype(int)
+    shell = shell_labels(labels, lesion)
+    in_lobes = np.bincount(shell[(shell >= LUNG[0]) & (shell <= LUNG[-1])], minlength=LUNG[-1] + 1)
+    total = int(in_lobes.sum())
+    lobe = LOBE_NAMES[int(in_lobes.argmax())] if total else "background"
+    share = float(in_lobes.max() / total) if total else None
+    organ = int(labels.array[tuple(at)])
+    if organ in (0, NODULE, BODY) and len(shell):
+        organ = int(np.bincount(shell).argmax())
+    side = side_of_lobe(lobe)
+    lungs = scan.lung_box(LUNG)
+    same_side = scan.lung_box(RIGHT_LUNG if side == "right" else LEFT_LUNG)
+    lung_cc = _percent_in(lungs, 2, centre[2])
+    lung_ml = _percent_in(same_side or lungs, 0, centre[0])
+    lung_ap = _percent_in(lungs, 1, centre[1])
+    lobe_pct = scan.lobes[lobe].percent(centre) if lobe in scan.lobes else None
+    cc, ml, ap = (_clip(v) for v in lobe_pct) if lobe_pct else (None, None, None)
+    zone = "unknown" if lung_cc is None else ("lower_zone", "middle_zone", "upper_zone")[min(2, int(lung_cc // (100 / 3)))]  # fmt: skip
+    pleura = pleural_distance(labels, centre)
+    near = box_around(at, np.ceil(NEARBY_MM / labels.spacing), labels.array.shape)
+    grid = np.ix_(*(np.arange(s.start, s.stop) for s in near))
+    square = sum(((g - c) * s) ** 2 for g, c, s in zip(grid, centre, labels.spacing, strict=True))
+    close = np.unique(labels.array[near][square <= NEARBY_MM**2])
+    volume = float(lesion.mask.sum()) * labels.voxel_mm3
+    diameter = equivalent_diameter(volume)
+    world = labels.to_world(centre)
+    extent = np.asarray(lesion.mask.shape) * labels.spacing
+    airways = [d for d in (scan.distance_to(AIRWAY, centre), scan.distance_to(TRACHEA, centre)) if d is not None]
+    row: dict[str, Any] = dict(zip(("coordX", "coordY", "coordZ"), _rounded(world), strict=True))
+    row |= dict(zip("whd", _rounded(extent), strict=True))
+    row |= {
+        "nodule_mean_diam_mm": round(diameter, 4),
+        "nodule_vol_mm3": round(volume, 4),
+        "organ_label_id": organ,
+        "organ_label_name": LABEL_NAMES.get(organ, "unknown"),
+        "nearby_organs_10mm": ";".join(LABEL_NAMES[x] for x in close if x in LABEL_NAMES and x not in (0, NODULE, BODY)),
+        "lung_side": side,
+        "lobe_name": lobe,
+        "lobe_share": None if share is None else round(share, 6),
+        "lung_zone": zone,
+        "central_peripheral": "unknown" if pleura is None else "peripheral" if pleura <= PERIPHERAL_MM else "central",
+        "cranio_caudal_pct": lung_cc,
+        "mediolateral_pct": lung_ml,
+        "anteroposterior_pct": lung_ap,
+        "lobe_cc_pct": cc,
+        "lobe_ml_pct": ml,
+        "lobe_ap_pct": ap,
+        **{f"dist_to_{organ}_mm": _round(scan.distance_to(label, centre)) for organ, label in LANDMARKS.items()},
+        "pleural_distance_mm": _round(pleura),
+        "airway_distance_mm": _round(min(airways) if airways else None),
+    }
+    return row
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 4)
+
+
+def _rounded(values: npt.NDArray[np.float64]) -> list[float]:
+    return [round(float(v), 4) for v in values]
+
+
+def measure_scan(labels: Volume, lesions: list[Lesion], ids: list[str]) -> list[dict[str, Any]]:
+    """Profiles (all 53 columns but ``ct_path``, plus ``lobe_share``) of the nodules of one scan.
+
+    Args:
+        labels: canonical label map (X, Y, Z) with organs; nodules may be in it as label 23.
+        lesions: the nodules, in the map's grid.
+        ids: annotation id of each.
+    """
+    scan = Scan(labels)
+    rows = [measure_nodule(scan, lesion) for lesion in lesions]
+    centres = np.array([labels.to_world(lesion.centroid) for lesion in lesions]).reshape(-1, 3)
+    offsets = centres[None, :, :] - centres[:, None, :]
+    distances = np.linalg.norm(offsets, axis=2)
+    sides = {row["lung_side"] for row in rows}
+    for i, row in enumerate(rows):
+        others = sorted((j for j in range(len(rows)) if j != i), key=lambda j: (distances[i, j], ids[j]))
+        nearest = others[0] if others else None
+        row["n_nodules_in_patient"] = len(rows)
+        row["nearest_nodule_id"] = ids[nearest] if nearest is not None else None
+        row["nearest_nodule_dist_mm"] = None if nearest is None else round(float(distances[i, nearest]), 4)
+        for axis, name in enumerate("xyz"):
+            row[f"nearest_d{name}_mm"] = None if nearest is None else round(float(offsets[i, nearest, axis]), 4)
+        row["all_nodule_ids"] = ",".join(ids[j] for j in others) or None
+        row["all_nodule_dists_mm"] = ",".join(f"{distances[i, j]:.4f}" for j in others) or None
+        row["ipsilateral"] = None if nearest is None else row["lung_side"] == rows[nearest]["lung_side"]
+        row["nearest_same_lobe"] = None if nearest is None else row["lobe_name"] == rows[nearest]["lobe_name"]
+        row["bilateral_distribution"] = {"left", "right"} <= sides
+        lobe = row["lobe_name"]
+        row["reinsertion_lobe"], row["reinsertion_lung_side"], row["reinsertion_lung_zone"] = lobe, row["lung_side"], row["lung_zone"]  # fmt: skip
+        for axis, lung in (("cc", "cranio_caudal"), ("ml", "mediolateral"), ("ap", "anteroposterior")):
+            row[f"reinsertion_lobe_{axis}_pct"] = row[f"lobe_{axis}_pct"]
+            row[f"reinsertion_lung_{axis}_pct"] = row[f"{lung}_pct"]
+        row["reinsertion_pleural_dist_mm"] = row["pleural_distance_mm"]
+        row["reinsertion_airway_dist_mm"] = row["airway_distance_mm"]
+        row["reinsertion_nodule_diam_mm"] = row["nodule_mean_diam_mm"]
+    return rows
+
+

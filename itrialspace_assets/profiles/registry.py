@@ -1,0 +1,120 @@
+"""Which datasets there are and how each names its things, read from ``datasets.yaml``.
+
+Nothing here opens a table or a volume.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from itrialspace_assets.errors import ConfigError
+from itrialspace_assets.settings import Settings, read_yaml
+
+REFUSED = ("NLST3D",)  # withdrawn from the published release
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LabelRule(_Strict):
+    """How a native label column becomes 1 (malignant), 0 (benign) or null."""
+
+    rule: Literal["integer", "at_least", "always", "words"]
+    column: str | None = None
+    threshold: float | None = None
+    value: int | None = None
+    words: dict[str, int] = Field(default_factory=dict)
+
+
+class Demographics(_Strict):
+    age: str | None = None
+    sex: str | None = None
+    smoking: str | None = None
+
+
+class Files(_Strict):
+    """File names below ``masks/<dataset>/``."""
+
+    organ: str = "{ct_id}_seg.nii.gz"
+    nodule: str = "{annotation_id}.nii.gz"
+    combined: str = "{ct_id}_mask.nii.gz"
+
+
+class Dataset(_Strict):
+    """One dataset: id columns, label rule, demographics, file names, known defects."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_]{1,40}$")
+    patient: str | None
+    scan_person: str | None = None
+    annotation: str | None
+    label: LabelRule | None
+    label_source: Literal["histopathology", "radiology", "none"]
+    population: Literal["screening", "diagnostic"]
+    demographics: Demographics = Demographics()
+    mask_source: Literal["manual", "consensus", "gtv", "grown", "procedural", "unknown"] = "unknown"
+    diam_definition: str = "volume_equivalent_sphere"
+    files: Files = Files()
+    unreliable: tuple[str, ...] = ()
+    annotation_completeness: Literal["complete", "partial"]
+    licence: str
+    release_rows: int | None = None
+
+    def profile_csv(self, data: Path) -> Path:
+        return data / "profiles" / f"{self.name}_nodule_profiles.csv"
+
+    def organ_map(self, data: Path, ct_id: str) -> Path:
+        return data / "masks" / self.name / "refined_seg" / self.files.organ.format(ct_id=ct_id)
+
+    def nodule_mask(self, data: Path, ct_id: str, annotation_id: str) -> Path:
+        name = self.files.nodule.format(ct_id=ct_id, annotation_id=annotation_id)
+        return data / "masks" / self.name / "nodule_seg" / name
+
+    def combined_mask(self, data: Path, ct_id: str) -> Path:
+        return data / "masks" / self.name / "combined_seg" / self.files.combined.format(ct_id=ct_id)
+
+
+@lru_cache(maxsize=8)
+def _datasets(config: Path | None) -> dict[str, Dataset]:
+    entries = dict(read_yaml(Path(__file__).with_name("datasets.yaml"))["datasets"])
+    where = {name: "datasets.yaml" for name in entries}
+    if config is not None:
+        own = read_yaml(config)
+        if not isinstance(own, dict) or not isinstance(own.get("datasets"), dict):
+            raise ConfigError(f"{config}: expected a mapping with the key 'datasets', got {type(own).__name__}")
+        for name, entry in own["datasets"].items():
+            entries[name] = {**entries.get(name, {}), **(entry or {})}
+            where[name] = str(config)
+    found: dict[str, Dataset] = {}
+    for name, entry in entries.items():
+        if name in REFUSED:
+            raise ConfigError(f"{where[name]}: dataset {name} was withdrawn by its publishers and is refused")
+        try:
+            found[name] = Dataset(name=name, **entry)
+        except (ValidationError, TypeError) as error:
+            detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()) if isinstance(error, ValidationError) else str(error)
+            raise ConfigError(f"{where[name]}: datasets.{name}: {detail}") from None
+    return found
+
+
+def datasets(settings: Settings) -> dict[str, Dataset]:
+    """All registered datasets by name, the seven published ones first.
+
+    Raises:
+        ConfigError: an entry is wrong; names file, key and what is allowed.
+    """
+    return _datasets(settings.datasets_config)
+
+
+def dataset(settings: Settings, name: str) -> Dataset:
+    """One dataset.
+
+    Raises:
+        ConfigError: it is not registered; lists those that are.
+    """
+    known = datasets(settings)
+    if name not in known:
+        raise ConfigError(f"dataset {name!r}: expected one of {', '.join(known)}")
+    return known[name]

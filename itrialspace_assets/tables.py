@@ -1,0 +1,427 @@
+"""One registry of all tables; everything that knows a column's name or type reads it from here.
+
+From it come the Parquet schema, the fast validator, the Great Expectations suites, the comments in
+DuckDB, the column schemas in Dagster and the data dictionary. Reading and writing files is
+``store.py``'s job.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from itrialspace_assets.anatomy import ANSWER_SIZES, LOBES, SIZE_BUCKETS
+from itrialspace_assets.errors import Reason
+from itrialspace_assets.fingerprints import digest
+
+SIDES = ("left", "right", "unknown")
+ZONES = ("upper_zone", "middle_zone", "lower_zone", "unknown")
+LOBES_OR_NONE = (*LOBES, "background", "unknown")
+CONDITIONS = ("plain", "bbox", "contour", "bbox_contour")
+TASKS = ("presence", "lobe", "size", "malignancy")
+STATUSES = ("ok", "refused", "unparsed", "unsupported", "error")
+ANATOMIES = ("real", "procedural")
+MASK_SOURCES = ("manual", "consensus", "gtv", "grown", "procedural", "unknown")
+
+_POLARS: dict[str, pl.DataType] = {
+    "text": pl.String(),
+    "integer": pl.Int64(),
+    "number": pl.Float64(),
+    "flag": pl.Boolean(),
+    "integers": pl.List(pl.Int64()),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's contract. ``low`` and ``high`` are inclusive."""
+
+    name: str
+    type: str
+    description: str
+    unit: str = ""
+    nullable: bool = False
+    allowed: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A broken rule: which, where, how often, and the first rows that break it."""
+
+    rule: str
+    column: str
+    rows: int
+    sample: tuple[Any, ...] = ()
+
+    def __str__(self) -> str:
+        shown = f", first: {', '.join(map(str, self.sample))}" if self.sample else ""
+        return f"{self.column}: {self.rule} ({self.rows} rows{shown})"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's contract: ``partition`` names the columns that are also folders, in order."""
+
+    name: str
+    description: str
+    partition: tuple[str, ...]
+    key: tuple[str, ...]
+    columns: tuple[Column, ...] = field(repr=False)
+
+    @cached_property
+    def schema(self) -> pl.Schema:
+        return pl.Schema({c.name: _POLARS[c.type] for c in self.columns})
+
+    @cached_property
+    def contract(self) -> str:
+        """Short hash of everything above but descriptions; a file of another contract is refused."""
+        return digest(
+            [self.name, self.partition, self.key]
+            + [[c.name, c.type, c.nullable, c.allowed, c.low, c.high] for c in self.columns],
+            16,
+        )
+
+    def empty(self) -> pl.DataFrame:
+        return pl.DataFrame(schema=self.schema)
+
+    def frame(self, rows: list[dict[str, Any]]) -> pl.DataFrame:
+        """Rows as a frame of this schema, sorted by key; missing keys become null.
+
+        Raises:
+            ValueError: a row has a key that is no column, or a value of another type.
+        """
+        names = set(self.schema)
+        for row in rows:
+            if unknown := row.keys() - names:
+                raise ValueError(f"{self.name}: no such columns: {sorted(unknown)}")
+        try:
+            frame = pl.DataFrame(rows, schema=self.schema, strict=True)
+        except (TypeError, pl.exceptions.PolarsError) as error:
+            raise ValueError(f"{self.name}: {error}") from None
+        return frame.sort(self.key)
+
+
+def text(name: str, description: str, *, null: bool = False, allowed: tuple[str, ...] = ()) -> Column:
+    return Column(name, "text", description, nullable=null, allowed=allowed)
+
+
+def integer(
+    name: str, description: str, *, null: bool = False, low: float | None = None, high: float | None = None
+) -> Column:
+    return Column(name, "integer", description, nullable=null, low=low, high=high)
+
+
+def number(
+    name: str,
+    description: str,
+    unit: str = "",
+    *,
+    null: bool = False,
+    low: float | None = None,
+    high: float | None = None,
+) -> Column:
+    return Column(name, "number", description, unit, null, (), low, high)
+
+
+def flag(name: str, description: str, *, null: bool = False) -> Column:
+    return Column(name, "flag", description, nullable=null)
+
+
+def integers(name: str, description: str) -> Column:
+    return Column(name, "integers", description)
+
+
+def millimetres(name: str, description: str, *, null: bool = True) -> Column:
+    return number(name, description, "mm", null=null, low=0)
+
+
+def percent(name: str, description: str, *, null: bool = True, bounded: bool = True) -> Column:
+    return number(name, description, "%", null=null, low=0 if bounded else None, high=100 if bounded else None)
+
+
+DATASET = text("dataset", "dataset key, for example DLCS24")
+MODE = text("mode", "trial mode key, for example m02_size_detection_curve")
+SOURCE = text("source", "image source: real, or the renderer that made the image")
+ANATOMY = text("anatomy", "whether the anatomy is of real people or procedural", allowed=ANATOMIES)
+PERSON = text("person_uid", "a human being, over datasets and aliases; '<scan>?' where unknown")
+SCAN = text("scan_uid", "<dataset>/<ct id>")
+NODULE = text("nodule_uid", "<dataset>/<annotation id>")
+CASE = text("case_uid", "<trial>/<arm>/<number>; real: real/<dataset>/<annotation id>")
+_SHA = "SHA-256 of the file's bytes"
+
+#: The 53 columns of a published profile CSV, in their order. Percentages are unbounded here because
+#: published tables hold values outside 0-100; the index says which to trust.
+PROFILE_COLUMNS: tuple[Column, ...] = (
+    text("ct_path", "CT file relative to raw_ct/"),
+    *(number(f"coord{a}", f"nodule centre, world {a.lower()} (RAS)", "mm") for a in "XYZ"),
+    *(millimetres(c, f"extent of the nodule's box along {a}", null=False) for c, a in zip("whd", "xyz", strict=True)),
+    millimetres("nodule_mean_diam_mm", "diameter of the sphere of the mask's volume", null=False),
+    number("nodule_vol_mm3", "mask volume", "mm3", null=True, low=0),
+    integer("organ_label_id", "organ label at the nodule", null=True, low=0, high=255),
+    text("organ_label_name", "its name", null=True),
+    text("nearby_organs_10mm", "organs within 10 mm of the centre, joined with ;", null=True),
+    text("lung_side", "side", allowed=SIDES),
+    text("lobe_name", "lobe with most of the nodule's surroundings", allowed=LOBES_OR_NONE),
+    text("lung_zone", "third of the lungs' craniocaudal extent", allowed=ZONES),
+    text("central_peripheral", "peripheral: centre within 10 mm of the pleura", allowed=("central", "peripheral", "unknown")),
+    percent("cranio_caudal_pct", "position in the lungs' box, 0 = inferior", bounded=False),
+    percent("mediolateral_pct", "position in the same-side lung's box, 0 = patient left", bounded=False),
+    percent("anteroposterior_pct", "position in the lungs' box, 0 = posterior", bounded=False),
+    percent("lobe_cc_pct", "position among the lobe's occupied slices, 0 = inferior", bounded=False),
+    percent("lobe_ml_pct", "position in the lobe's box, 0 = patient left", bounded=False),
+    percent("lobe_ap_pct", "position in the lobe's box, 0 = posterior", bounded=False),
+    *(
+        millimetres(f"dist_to_{o}_mm", f"centre to the nearest voxel of the {o.replace('_', ' ')}")
+        for o in ("trachea", "aorta", "heart", "esophagus", "pulmonary_vein", "superior_vena_cava")
+    ),
+    millimetres("pleural_distance_mm", "centre to the nearest voxel outside the lung"),
+    millimetres("airway_distance_mm", "centre to the nearest voxel of airway or trachea"),
+    integer("n_nodules_in_patient", "nodules of the scan", low=1),
+    text("nearest_nodule_id", "annotation id of the nearest nodule of the scan", null=True),
+    millimetres("nearest_nodule_dist_mm", "distance to it"),
+    *(number(f"nearest_d{a}_mm", f"offset to it along {a}", "mm", null=True) for a in "xyz"),
+    text("all_nodule_ids", "annotation ids of the scan's other nodules, joined with a comma", null=True),
+    text("all_nodule_dists_mm", "their distances, same order", null=True),
+    flag("ipsilateral", "nearest nodule on the same side", null=True),
+    flag("nearest_same_lobe", "nearest nodule in the same lobe", null=True),
+    flag("bilateral_distribution", "the scan has nodules on both sides"),
+    text("reinsertion_lobe", "lobe to insert into", allowed=LOBES_OR_NONE),
+    text("reinsertion_lung_side", "its side", allowed=SIDES),
+    text("reinsertion_lung_zone", "its zone", allowed=ZONES),
+    *(percent(f"reinsertion_lobe_{a}_pct", f"as lobe_{a}_pct", bounded=False) for a in ("cc", "ml", "ap")),
+    *(percent(f"reinsertion_lung_{a}_pct", f"position in the lung box, {a}", bounded=False) for a in ("cc", "ml", "ap")),
+    millimetres("reinsertion_pleural_dist_mm", "as pleural_distance_mm"),
+    millimetres("reinsertion_airway_dist_mm", "as airway_distance_mm"),
+    millimetres("reinsertion_nodule_diam_mm", "as nodule_mean_diam_mm", null=False),
+)  # fmt: skip
+
+_IDENTITY = (
+    NODULE, DATASET, SCAN, PERSON,
+    text("patient_id", "patient id as the dataset writes it", null=True),
+    text("annotation_id", "annotation id, unique in the dataset"),
+    integer("label", "1 malignant, 0 benign, null unknown", null=True, low=0, high=1),
+    text("label_source", "what the label rests on", allowed=("histopathology", "radiology", "none")),
+    text("population_type", "where the people came from", allowed=("screening", "diagnostic")),
+    text("mask_source", "how the nodule mask was made", allowed=MASK_SOURCES),
+    text("diam_definition", "what nodule_mean_diam_mm measures"),
+    number("lobe_share", "share of the nodule's surroundings that lies in lobe_name", null=True, low=0, high=1),
+    number("age", "age of the person", "years", null=True, low=0, high=120),
+    text("sex", "harmonised sex", null=True, allowed=("M", "F")),
+    text("smoking", "harmonised smoking status", null=True, allowed=("current", "former", "never")),
+    ANATOMY,
+)  # fmt: skip
+
+_REGISTRY = (
+    Table("profiles", "One row per nodule as its dataset publishes it, with harmonised ids.", ("dataset",), ("nodule_uid",), (
+        *_IDENTITY,
+        *PROFILE_COLUMNS,
+        text("extras", "native columns beyond the 53, as JSON"),
+        integer("source_row", "row of the CSV, from 0", low=0),
+        text("source_sha256", "SHA-256 of the CSV"),
+    )),
+    Table("nodules", "The harmonised index: every nodule of every dataset.", (), ("nodule_uid",), (
+        *_IDENTITY,
+        *PROFILE_COLUMNS,
+        text("size_bucket", "cohort bucket of reinsertion_nodule_diam_mm", allowed=SIZE_BUCKETS),
+        text("row_sha256", "hash over the 53 columns"),
+        flag("has_organ_map", "an organ map of the scan is on disk"),
+        flag("has_nodule_mask", "a mask of this nodule is on disk"),
+        flag("has_ct", "the real CT is on disk"),
+    )),
+    Table("scans", "Scans named by a profile.", (), ("scan_uid",), (
+        SCAN, DATASET, PERSON, text("ct_id", "CT id"), integer("n_nodules", "nodules of the scan", low=1),
+        number("age", "age of the person", "years", null=True), text("sex", "M or F", null=True),
+        text("smoking", "smoking status", null=True),
+        flag("has_organ_map", "organ map on disk"), flag("has_ct", "real CT on disk"), ANATOMY,
+    )),
+    Table("patients", "People, over datasets and aliases.", (), ("person_uid",), (
+        PERSON, text("datasets", "datasets that hold a scan of the person, joined with ;"),
+        integer("n_scans", "scans", low=1), integer("n_nodules", "nodules", low=1),
+        flag("person_known", "false where the dataset names no person and the scan stands for one"),
+    )),
+    Table("nodule_map", "Two-dimensional map of the nodules (principal components of standardised features).", (), ("nodule_uid",), (
+        NODULE, DATASET, number("x", "first component"), number("y", "second component"),
+    )),
+    Table("hosts", "Scans that can receive nodules: canonical, nodule-free label map and its geometry.", ("dataset",), ("scan_uid",), (
+        SCAN, DATASET, PERSON,
+        text("map_sha256", "hash of the canonical nodule-free map; its name in the store"),
+        integers("shape", "voxels along x, y, z (RAS)"), *(number(f"spacing_{a}", f"voxel size along {a}", "mm", low=0) for a in "xyz"),
+        *(number(f"origin_{a}", f"world {a} of voxel 0", "mm") for a in "xyz"),
+        integers("lung_box", "x0, x1, y0, y1, z0, z1 of the lungs, upper bound out"),
+        integer("native_nodules", "nodules found in the native map and cleared", low=0),
+        text("cleared", "cleared voxels: offset, shape and bits, see volumes.pack_bits"),
+        number("age", "age of the person", "years", null=True), text("sex", "M or F", null=True),
+        text("smoking", "smoking status", null=True), ANATOMY,
+    )),
+    Table("host_lobes", "One row per lobe of a host, of its largest component.", ("dataset",), ("scan_uid", "lobe"), (
+        SCAN, DATASET, text("lobe", "lobe", allowed=LOBES), integer("voxels", "voxels", low=1),
+        integers("box", "x0, x1, y0, y1, z0, z1, upper bound out"),
+        integers("occupied", "first and last index of each run of occupied slices, in turn"),
+        millimetres("fit_radius_mm", "radius of the largest sphere inside", null=False),
+    )),
+    Table("donors", "Lesions cut from native maps, with where they were.", ("dataset",), ("nodule_uid",), (
+        NODULE, DATASET, SCAN, PERSON, text("lesion", "native voxels: offset, shape and bits, see volumes.pack_bits"),
+        *(number(f"spacing_{a}", f"voxel size along {a}", "mm", low=0) for a in "xyz"),
+        integer("voxels", "voxels", low=1), number("volume_mm3", "volume", "mm3", low=0),
+        millimetres("diameter_mm", "volume-equivalent diameter", null=False),
+        number("sphericity", "surface of the equal-volume sphere over the mesh surface", low=0),
+        text("lesion_sha256", "hash of bits and spacing"), text("mask_from", "where the voxels were found", allowed=("nodule_seg", "organ_map")),
+    )),
+    Table("trials", "Trials as resolved, one row each.", ("mode",), ("trial",), (
+        text("trial", "trial name"), MODE, text("planner", "sampled or twin", allowed=("sampled", "twin")),
+        text("question", "what the trial asks"), text("size", "demo or paper"), integer("seed", "root seed"),
+        text("file_sha256", "hash of the resolved trial file"), text("index_sha256", "hash of the index it was planned from"),
+        text("resolved", "the resolved trial file as JSON"), ANATOMY,
+    )),
+    Table("arms", "Arms of a trial: what was asked, what was got.", ("mode",), ("trial", "arm"), (
+        text("trial", "trial name"), MODE, text("arm", "arm name"), text("varies", "the factor that the arm sets"),
+        text("level", "its level"), integer("asked_cases", "cases asked for", low=0), integer("got_cases", "cases planned", low=0),
+        integer("asked_malignant", "malignant findings asked for", null=True), integer("got_malignant", "malignant findings planned"),
+        integer("donor_pool", "donors that met every constraint"), integer("host_pool", "hosts that met every constraint"),
+        text("note", "what the numbers mean where they surprise", null=True),
+    )),
+    Table("cases", "The manifest's cases: one host scan each.", ("mode",), ("case_uid",), (
+        CASE, MODE, text("trial", "trial name"), text("arm", "arm name"), integer("number", "0-based number in the arm", low=0),
+        text("cohort_mode", "how host and donor relate", allowed=("native", "matched", "synthetic", "cross")),
+        text("host_dataset", "dataset of the host"), text("host_scan_uid", "host scan"), text("host_person_uid", "host person"),
+        number("host_age", "age of the host", "years", null=True), text("host_sex", "sex of the host", null=True),
+        text("host_smoking", "smoking of the host", null=True),
+        integer("n_nodules", "nodules planned", low=1), flag("lesion_free_twin", "the host's lesion-free twin is planned as its negative"),
+        integer("seed", "seed of the case", low=0), ANATOMY,
+    )),
+    Table("case_nodules", "The manifest's nodules: which donor goes where, asked and planned.", ("mode",), ("case_uid", "nodule_idx"), (
+        CASE, MODE, integer("nodule_idx", "0 = primary", low=0), text("donor_nodule_uid", "donor nodule"),
+        text("donor_dataset", "dataset of the donor"), text("donor_person_uid", "person of the donor"),
+        integer("label", "the donor's label", null=True, low=0, high=1),
+        text("placement", "native: the donor's own voxels; profile: by lobe percentages", allowed=("native", "profile")),
+        text("lobe", "target lobe", allowed=LOBES_OR_NONE), *(percent(f"{a}_pct", f"target position {a} in the lobe", bounded=False) for a in ("cc", "ml", "ap")),
+        millimetres("asked_diameter_mm", "diameter asked for", null=True), millimetres("donor_diameter_mm", "diameter of the donor", null=False),
+        millimetres("planned_diameter_mm", "donor diameter times scale", null=False), number("scale", "isotropic scale", low=0),
+        text("size_bucket", "bucket of planned_diameter_mm", allowed=SIZE_BUCKETS),
+        text("relaxations", "constraints given up, joined with ;"), text("why", "why this donor and host"),
+    )),
+    Table("insertions", "Inserted nodules as they came out: the delta over the host map is the truth.", ("mode", "dataset"), ("case_uid", "nodule_idx"), (
+        CASE, MODE, DATASET, integer("nodule_idx", "0 = primary", low=0), text("status", "done or partial", allowed=("done", "partial")),
+        text("donor_nodule_uid", "donor nodule"), text("donor_person_uid", "person of the donor"), text("host_scan_uid", "host scan"), text("host_person_uid", "person of the host"),
+        integer("label", "donor's label", null=True), text("host_map_sha256", "hash of the host map below the delta"),
+        text("lesion", "inserted voxels: offset, shape and bits, see volumes.pack_bits"), text("mask_uid", "hash of host map and lesions"),
+        text("mask_path", "whole mask below the output folder; null if only the delta is kept", null=True), text("mask_sha256", _SHA, null=True),
+        *(integer(f"centre_{a}", f"centre voxel along {a} (RAS)") for a in "ijk"), *(number(f"world_{a}", f"centre, world {a} (RAS)", "mm") for a in "xyz"),
+        text("asked_lobe", "lobe asked for", allowed=LOBES_OR_NONE), text("lobe", "lobe with most of the nodule", allowed=LOBES), number("lobe_share", "share of its voxels in that lobe", low=0, high=1),
+        *(percent(f"asked_{a}_pct", f"position asked for, {a}", bounded=False) for a in ("cc", "ml", "ap")),
+        *(percent(f"{a}_pct", f"position got, {a}", bounded=False) for a in ("cc", "ml", "ap")),
+        millimetres("shift_mm", "distance from the asked to the realised centre", null=False), millimetres("planned_diameter_mm", "diameter planned", null=False),
+        millimetres("diameter_mm", "volume-equivalent diameter realised", null=False), number("volume_mm3", "volume realised", "mm3", low=0),
+        text("size_bucket", "bucket of diameter_mm", allowed=SIZE_BUCKETS), millimetres("pleural_mm", "centre to the nearest voxel outside the lung"),
+        number("scale", "isotropic scale", low=0), text("relaxations", "constraints given up, joined with ;"),
+        flag("cleared_site", "the nodule covers a place where a native one was cleared"), ANATOMY,
+    )),
+    Table("cts", "Rendered CTs: the lesion image and the lesion-free twin of each case.", ("source", "mode", "dataset"), ("case_uid", "is_lesion_free"), (
+        CASE, SOURCE, MODE, DATASET, flag("is_lesion_free", "the host without any nodule"), text("image_uid", "hash of host, lesions, renderer, acquisition, seed"),
+        text("twin_uid", "image_uid of the lesion-free twin"),
+        text("weights_sha256", "hash of the renderer's weights", null=True), text("acquisition", "name of the acquisition"),
+        text("path", "CT file, or patch over the twin, below the output folder"), text("sha256", _SHA), text("kept", "what path holds", allowed=("nifti", "patch")),
+        number("lesion_hu", "mean HU over the lesion", "HU", null=True), number("background_hu", "mean HU in a 3-voxel shell around it", "HU", null=True),
+        number("low_hu", "least HU", "HU"), number("high_hu", "greatest HU", "HU"), text("trained_on", "what the renderer was trained on"), ANATOMY,
+    )),
+    Table("slices", "Evaluation slices under four kinds of guidance.", ("source", "mode", "dataset"), ("slice_uid", "condition"), (
+        text("slice_uid", "hash of image, target, z offset and preprocess profile"), text("condition", "guidance drawn", allowed=CONDITIONS),
+        SOURCE, text("mode", "trial mode, or real"), DATASET, CASE, text("image_uid", "rendered image, or the scan of a real one"),
+        text("published_id", "id in the published layout"), text("path", "PNG below the output folder"), text("sha256", _SHA),
+        text("profile", "preprocess profile"), integer("slice_z", "index along z (RAS)", low=0), integer("z_offset", "slices from the centre slice"),
+        number("pixel_x_mm", "pixel width", "mm", low=0), number("pixel_y_mm", "pixel height", "mm", low=0), integer("width", "pixels", low=1), integer("height", "pixels", low=1),
+        text("presence", "is a nodule on this slice", allowed=("present", "absent")), text("lobe", "realised lobe of the target", null=True, allowed=LOBES_OR_NONE),
+        text("size_class", "class of the realised diameter", null=True, allowed=ANSWER_SIZES), text("size_bucket", "cohort bucket of the realised diameter", null=True, allowed=SIZE_BUCKETS),
+        millimetres("diameter_mm", "realised diameter of the target"), text("planned_lobe", "lobe planned", null=True), millimetres("planned_diameter_mm", "diameter planned"),
+        integer("label", "malignancy label of the target", null=True), integer("target_pixels", "nodule pixels of the target on this slice", low=0),
+        text("negative_type", "what kind of negative", null=True, allowed=("twin", "level", "clean_scan")), text("guidance_site", "where guidance is drawn", allowed=("lesion", "cleared", "never")),
+        text("pair_uid", "joins a lesion slice and its lesion-free twin"), flag("other_lesions_in_slice", "another nodule is on this slice"),
+        text("host_person_uid", "person whose anatomy it is"), text("donor_person_uid", "person whose nodule it is", null=True), text("arm", "arm of the trial", null=True), ANATOMY,
+    )),
+    Table("predictions", "A reader's answers, one per slice, condition and task.", ("source", "reader", "mode", "dataset"), ("slice_uid", "condition", "task"), (
+        text("slice_uid", "slice"), text("slice_sha256", "hash of the PNG that was read"), text("condition", "guidance", allowed=CONDITIONS), text("task", "task", allowed=TASKS),
+        SOURCE, text("reader", "reader"), text("mode", "trial mode, or real"), DATASET, text("reader_revision", "hash of the reader's code, options and weights"), text("prompt_sha256", "hash of the prompt; null without one", null=True),
+        text("answer", "answer", null=True), number("score", "higher means more likely present", null=True), text("status", "how the answer came", allowed=STATUSES), text("raw_text", "what the reader wrote", null=True),
+    )),
+    Table("detections", "Marks of a reader that reads whole scans.", ("source", "reader", "mode", "dataset"), ("image_uid", "mark"), (
+        text("image_uid", "image or scan"), SOURCE, text("reader", "reader"), text("mode", "trial mode, or real"), DATASET, text("reader_revision", "hash of the reader's code, options and weights"),
+        integer("mark", "0-based rank by score", low=0), *(number(f"world_{a}", f"mark, world {a} (RAS)", "mm") for a in "xyz"), millimetres("diameter_mm", "diameter of the mark", null=False), number("score", "higher means more suspicious"),
+    )),
+    Table("splits", "Frozen lists of slices that reports score.", (), ("split", "slice_uid"), (
+        text("split", "split name"), text("source", "image source"), text("mode", "trial mode, or real"), text("slice_uid", "slice"), text("list_sha256", "hash of the frozen list that holds it"),
+    )),
+    Table("metrics", "Every number of every report, with its interval.", ("analysis",), ("analysis", "split", "source", "reader", "task", "condition", "stratum", "metric"), (
+        text("analysis", "mode or dataset that is reported"), text("split", "frozen split"), text("source", "image source"), text("reader", "reader"), text("task", "task", allowed=TASKS),
+        text("condition", "guidance", allowed=CONDITIONS), text("stratum", "all, or factor=level"), text("metric", "what is estimated"),
+        number("estimate", "estimate; null if degenerate", null=True), number("low", "lower limit", null=True), number("high", "upper limit", null=True), text("method", "how the interval was made"),
+        integer("n_cases", "slices that count", low=0), integer("n_negatives", "negatives among them", low=0), integer("n_persons", "host persons", low=0), number("n_effective", "effective number of cases", null=True, low=0),
+        integer("n_unanswered", "slices of the split without an answer", low=0), text("flag", "why a number is null or should not be tested", null=True), ANATOMY,
+    )),
+    Table("reviews", "Accept or reject by a person who looked.", (), ("case_uid", "reviewer"), (
+        CASE, text("reviewer", "who looked"), text("verdict", "verdict", allowed=("accept", "reject")), text("reason", "why", null=True),
+    )),
+    Table("rejected_cases", "What was put aside, where and why.", ("stage", "partition"), ("stage", "partition", "case_uid", "nodule_idx"), (
+        text("stage", "stage that put it aside"), text("partition", "partition of that stage"), CASE, integer("nodule_idx", "-1 = the whole case"),
+        text("reason", "reason code", allowed=tuple(r.value for r in Reason)), text("detail", "what was expected and what was got"),
+    )),
+)  # fmt: skip
+
+TABLES: Mapping[str, Table] = {table.name: table for table in _REGISTRY}
+
+
+def violations(table: Table, frame: pl.DataFrame, **partition: str) -> list[Violation]:
+    """Every rule of the registry that ``frame`` breaks; an empty list means accepted.
+
+    Vectorised, a few milliseconds for 10,000 rows. ``partition`` gives the value that each
+    partition column must hold.
+    """
+    found: list[Violation] = []
+    for name, dtype in table.schema.items():
+        if name not in frame.columns:
+            found.append(Violation("missing column", name, frame.height))
+        elif frame.schema[name] != dtype:
+            found.append(Violation(f"expected type {dtype}, got {frame.schema[name]}", name, frame.height))
+    found += [Violation("no such column", name, frame.height) for name in frame.columns if name not in table.schema]
+    if found:
+        return found
+
+    def broken(rule: str, column: str, mask: pl.Series) -> None:
+        bad = mask.fill_null(False)
+        if count := int(bad.sum()):
+            sample = frame.filter(bad).head(3)
+            shown = sample[column].to_list() if column in frame.columns else sample.select(table.key).rows()
+            found.append(Violation(rule, column, count, tuple(shown)))
+
+    for column in table.columns:
+        values = frame[column.name]
+        if not column.nullable:
+            broken("null not allowed", column.name, values.is_null())
+        if column.allowed:
+            broken(f"expected one of {', '.join(column.allowed)}", column.name, ~values.is_in(list(column.allowed)))
+        if column.type == "number":
+            broken("expected a finite number", column.name, ~values.is_finite())
+        if column.low is not None:
+            broken(f"expected >= {column.low:g}", column.name, values < column.low)
+        if column.high is not None:
+            broken(f"expected <= {column.high:g}", column.name, values > column.high)
+        if column.name in partition:
+            broken(f"expected {partition[column.name]}", column.name, values != partition[column.name])
+    broken("expected a unique key", "/".join(table.key), frame.select(table.key).is_duplicated())
+    return found
+
+
+def dictionary() -> str:
+    """The data dictionary as Markdown."""
+    lines = ["# Data dictionary", "", "Generated from the table registry by `its dictionary`."]
+    for table in TABLES.values():
+        place = "/".join(("tables", table.name, *(f"<{p}>" for p in table.partition), "part.parquet"))
+        lines += ["", f"## {table.name}", "", f"{table.description} Key: {', '.join(table.key)}. File: `{place}`.", ""]
+        lines += ["| column | type | unit | null | meaning |", "|---|---|---|---|---|"]
+        for c in table.columns:
+            allowed = f" ({', '.join(c.allowed)})" if c.allowed else ""
+            lines.append(f"| {c.name} | {c.type} | {c.unit} | {'yes' if c.nullable else ''} | {c.description}{allowed} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,75 @@
+"""Lesions as bits over a host map: the delta record that is the truth of every inserted mask.
+
+Bits travel as text so that they fit in journals and tables. Nothing here decides where a lesion
+goes.
+"""
+
+import base64
+import json
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from itrialspace_assets.anatomy import NODULE
+from itrialspace_assets.geometry import Box, Volume, bounding_box
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A boolean block (X, Y, Z) and the index of its first voxel in the host grid (RAS+)."""
+
+    offset: tuple[int, int, int]
+    mask: npt.NDArray[np.bool_]
+
+    @property
+    def box(self) -> Box:
+        lo, size = self.offset, self.mask.shape
+        return slice(lo[0], lo[0] + size[0]), slice(lo[1], lo[1] + size[1]), slice(lo[2], lo[2] + size[2])
+
+    @property
+    def indices(self) -> npt.NDArray[np.int64]:
+        """Host indices of the lesion's voxels, shape (n, 3)."""
+        return np.argwhere(self.mask) + np.asarray(self.offset)
+
+    @property
+    def centroid(self) -> npt.NDArray[np.float64]:
+        """Mean voxel index, shape (3,)."""
+        return np.asarray(self.indices.mean(axis=0), dtype=np.float64)
+
+
+def cut_lesion(mask: npt.NDArray[np.bool_]) -> Lesion:
+    """The smallest block of a whole-volume mask that holds all its voxels."""
+    box = bounding_box(mask)
+    return Lesion((box[0].start, box[1].start, box[2].start), np.ascontiguousarray(mask[box]))
+
+
+def pack_bits(lesion: Lesion) -> str:
+    """Text of a lesion: JSON of offset, shape and base64 of the deflated bits (C order)."""
+    bits = zlib.compress(np.packbits(lesion.mask.ravel()).tobytes(), 9)
+    content = [list(map(int, lesion.offset)), list(lesion.mask.shape), base64.b64encode(bits).decode()]
+    return json.dumps(content, separators=(",", ":"))
+
+
+def unpack_bits(text: str) -> Lesion:
+    """Inverse of ``pack_bits``.
+
+    Raises:
+        ValueError: the text is no lesion.
+    """
+    try:
+        offset, shape, bits = json.loads(text)
+        raw = np.frombuffer(zlib.decompress(base64.b64decode(bits)), dtype=np.uint8)
+        mask = np.unpackbits(raw, count=int(np.prod(shape))).astype(bool).reshape(shape)
+        return Lesion((int(offset[0]), int(offset[1]), int(offset[2])), mask)
+    except (json.JSONDecodeError, zlib.error, TypeError, IndexError) as error:
+        raise ValueError(f"expected a packed lesion, got {text[:40]!r}: {error}") from None
+
+
+def stamp(host: Volume, lesions: list[Lesion]) -> Volume:
+    """The host map with label 23 in every voxel of ``lesions``; the host is not changed."""
+    labels = host.array.copy()
+    for lesion in lesions:
+        labels[lesion.box][lesion.mask] = NODULE
+    return Volume(labels, host.affine)
