@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.fingerprints import FileHashes
+from itrialspace_assets.errors import CaseRejected, Reason, TableError
+from itrialspace_assets.fingerprints import FileHashes, replace_file
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.store import write_table
 
@@ -280,3 +280,43 @@ def _die_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def deal(settings: Settings, cases: Sequence[Case], folder: Path, run_id: str) -> list[str]:
+    """Write the pending cases to one file a shard, whole groups together; the shards' keys.
+
+    Largest group first to the shard with the fewest cases, so that shards end at about the same
+    time. With nothing to do there is no shard.
+    """
+    groups: dict[str, list[Case]] = {}
+    for case in pending(settings, cases, folder):
+        groups.setdefault(case.group, []).append(case)
+    shards: list[list[Case]] = [[] for _ in range(min(settings.shards, len(groups)))]
+    for group in sorted(groups, key=lambda g: (-len(groups[g]), g)):
+        min(shards, key=len).extend(groups[group])
+    for number, members in enumerate(shards):
+        data = json.dumps([asdict(case) for case in members], allow_nan=False).encode()
+        replace_file(folder / f"{run_id}-s{number}.shard.json", data)
+    return [f"s{number}" for number in range(len(shards))]
+
+
+def run_shard(work: Work, settings: Settings, folder: Path, run_id: str, shard: str) -> None:
+    """Run the cases that ``deal`` gave to a shard."""
+    cases = [Case(**entry) for entry in json.loads((folder / f"{run_id}-{shard}.shard.json").read_text())]
+    done = {c.uid for c in cases} - {c.uid for c in pending(settings, cases, folder)}  # a retried shard
+    run(work, [c for c in cases if c.uid not in done], settings, folder / f"{run_id}-{shard}.jsonl")
+
+
+def dealt(folder: Path, run_id: str) -> int:
+    """How many cases this run had left to do."""
+    return sum(len(json.loads(path.read_text())) for path in folder.glob(f"{run_id}-s*.shard.json"))
+
+
+def require_all(made: Collected, where: str) -> None:
+    """Refuse to write a partition while cases are neither done nor put aside.
+
+    Raises:
+        TableError: some are missing, for example because a shard was stopped.
+    """
+    if made.missing:
+        raise TableError(f"{where}: {len(made.missing)} cases were not finished (first: {made.missing[0]}); run it again")

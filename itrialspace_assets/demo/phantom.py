@@ -182,7 +182,7 @@ def _branch_targets(volume: Volume, side: int, rng: np.random.Generator) -> list
 
 def _tree(c: _Canvas, start: Array, end: Array, radius: float, label: int, rng: np.random.Generator, depth: int) -> None:
     """A branch that bends and splits in two; only inside lungs, so that it never leaves the chest."""
-    only = (*LUNG, BODY, AIRWAY, PULMONARY_VEIN)
+    only = (*LUNG, AIRWAY, PULMONARY_VEIN)
     middle = (start + end) / 2 + rng.normal(0, 4, 3)
     c.tube(start, middle, radius, label, only)
     c.tube(middle, end, radius * 0.8, label, only)

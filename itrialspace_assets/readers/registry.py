@@ -1,0 +1,111 @@
+"""What a reader is, and which ones are enabled, read from ``readers.yaml``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from itrialspace_assets.anatomy import answer_size
+from itrialspace_assets.errors import ConfigError
+from itrialspace_assets.fingerprints import digest
+from itrialspace_assets.geometry import Volume
+from itrialspace_assets.readers import blob
+from itrialspace_assets.settings import Settings, read_yaml
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer; ``status`` is never folded into it."""
+
+    task: str
+    answer: str | None
+    score: float | None
+    status: str
+    raw_text: str | None = None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader ready to read. ``read_volume`` is None for readers of slices only."""
+
+    name: str
+    location: str
+    revision: str
+    trained_on: str
+    read_slice: Callable[[npt.NDArray[np.uint8], tuple[float, float]], list[Answer]]
+    read_volume: Callable[[Volume], list[blob.Mark]] | None
+
+
+class ReaderEntry(BaseModel):
+    """An entry of ``readers.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
+    kind: Literal["blob"]
+    location: Literal["cpu", "gpu"] = "cpu"
+    enabled: bool = True
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class _BlobOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    threshold_hu: float = Field(gt=0)
+    marks: int = Field(ge=1, le=100)
+
+
+def _blob(entry: ReaderEntry) -> Reader:
+    options = _BlobOptions(**entry.options)
+
+    def answers(image: npt.NDArray[np.uint8], pixel_mm: tuple[float, float]) -> list[Answer]:
+        found = blob.read_slice(image, pixel_mm)
+        seen = found.score >= options.threshold_hu
+        return [
+            Answer("presence", "present" if seen else "absent", found.score, "ok"),
+            Answer("size", answer_size(found.diameter_mm), None, "ok", f"{found.diameter_mm:.1f} mm"),
+            Answer("lobe", None, None, "unsupported"),
+        ]
+
+    revision = digest([entry.kind, blob.VERSION, entry.options], 16)
+    return Reader(entry.name, entry.location, revision, blob.TRAINED_ON, answers, lambda ct: blob.read_volume(ct, options.marks))
+
+
+_KINDS: dict[str, Callable[[ReaderEntry], Reader]] = {"blob": _blob}
+
+
+@lru_cache(maxsize=8)
+def _readers(config: Path | None) -> dict[str, Reader]:
+    entries: dict[str, dict[str, Any]] = {}
+    for path in (Path(__file__).with_name("readers.yaml"), config):
+        if path is None:
+            continue
+        tree = read_yaml(path)
+        if not isinstance(tree, dict) or not isinstance(tree.get("readers"), dict):
+            raise ConfigError(f"{path}: expected a mapping with the key 'readers', got {type(tree).__name__}")
+        for name, entry in tree["readers"].items():
+            entries[name] = {**entries.get(name, {}), **(entry or {})}
+    found = {}
+    for name, entry in entries.items():
+        try:
+            checked = ReaderEntry(name=name, **entry)
+            if checked.enabled:
+                found[name] = _KINDS[checked.kind](checked)
+        except ValidationError as error:
+            detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ConfigError(f"readers.yaml: readers.{name}: {detail}") from None
+    return found
+
+
+def readers(settings: Settings) -> dict[str, Reader]:
+    """The enabled readers by name.
+
+    Raises:
+        ConfigError: an entry is wrong; names the key and what is allowed.
+    """
+    return _readers(settings.readers_config)

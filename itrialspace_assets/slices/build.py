@@ -1,0 +1,122 @@
+"""Builds one partition of ``slices``, of a rendered source (mode and dataset) or of real scans (dataset)."""
+
+from typing import Any
+
+import polars as pl
+
+from itrialspace_assets import casework, pictures
+from itrialspace_assets.casework import Case
+from itrialspace_assets.fingerprints import FileHashes, digest
+from itrialspace_assets.profiles.registry import dataset as registered
+from itrialspace_assets.settings import Settings, require_data_root
+from itrialspace_assets.slices.cut import cut_case, cut_real
+from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
+from itrialspace_assets.store import read_table, table_path, write_table
+from itrialspace_assets.synthesis.renderers import enabled
+from itrialspace_assets.trials.model import load_trial
+from itrialspace_assets.trials.plan import case_seed
+
+VERSION = "1"
+REAL = "real"
+
+
+def published_mode(mode: str) -> str:
+    """Folder name of a mode in the published layout: m02_size_detection_curve -> mode2_size_detection_curve."""
+    return f"mode{int(mode[1:3])}_{mode[4:]}" if mode[:1] == "m" and mode[1:3].isdigit() else mode
+
+
+def slice_cases(settings: Settings, source: str, partition: Partition) -> list[Case]:
+    """One case per rendered case, or per real finding; its hash covers everything drawn."""
+    return _real_cases(settings, partition["dataset"]) if source == REAL else _rendered_cases(settings, source, partition)
+
+
+def _rendered_cases(settings: Settings, source: str, partition: Partition) -> list[Case]:
+    cts = read_table(settings.output, "cts", source=source, **partition)
+    if cts.is_empty():
+        return []
+    mode = partition["mode"]
+    insertions = read_table(settings.output, "insertions", **partition)
+    cases = {r["case_uid"]: r for r in read_table(settings.output, "cases", mode=mode).iter_rows(named=True)}
+    published = {a: a for a in {c["arm"] for c in cases.values()}}
+    published |= {arm.name: arm.published for arm in load_trial(settings, mode).arms}
+    keep = ("lesion", "lobe", "asked_lobe", "diameter_mm", "planned_diameter_mm", "size_bucket", "label", "cleared_site", "host_person_uid", "donor_person_uid")
+    nodules: dict[str, list[dict[str, Any]]] = {}
+    for row in insertions.sort("case_uid", "nodule_idx").iter_rows(named=True):
+        nodules.setdefault(row["case_uid"], []).append({k: row[k] for k in keep})
+    out = []
+    for (uid,), group in cts.group_by(["case_uid"], maintain_order=True):
+        case = cases[str(uid)]
+        wanted = group if case["lesion_free_twin"] else group.filter(~pl.col("is_lesion_free"))
+        images = wanted.select("source", "image_uid", "twin_uid", "is_lesion_free", "path", "sha256", "kept").sort("is_lesion_free").to_dicts()
+        payload = {"case_uid": uid, "mode": mode, "dataset": partition["dataset"], "arm": case["arm"], "anatomy": case["anatomy"],
+                   "published_id": f"{published_mode(mode)}/{published[case['arm']]}__C{case['number']:04d}", "cts": images, "nodules": nodules[str(uid)]}  # fmt: skip
+        out.append(Case(str(uid), digest([VERSION, payload]), images[0]["twin_uid"], payload))
+    return out
+
+
+def _real_cases(settings: Settings, name: str) -> list[Case]:
+    entry = registered(settings, name)
+    donors = read_table(settings.output, "donors", dataset=name)
+    hosts = {r["scan_uid"]: r for r in read_table(settings.output, "hosts", dataset=name).iter_rows(named=True)}
+    profiles = {r["nodule_uid"]: r for r in read_table(settings.output, "profiles", dataset=name).iter_rows(named=True)}
+    siblings = {str(k[0]): g.sort("nodule_uid")["lesion"].to_list() for k, g in donors.group_by(["scan_uid"])}
+    out = []
+    with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
+        for row in donors.iter_rows(named=True):
+            profile, host = profiles[row["nodule_uid"]], hosts[row["scan_uid"]]
+            uid = f"real/{name}/{profile['annotation_id']}"
+            payload = {
+                "case_uid": uid, "dataset": name, "scan_uid": row["scan_uid"], "person_uid": row["person_uid"], "ct_path": profile["ct_path"],
+                "ct_sha256": hashes.get(settings.data / "raw_ct" / profile["ct_path"]), "map_sha256": host["map_sha256"], "lesion": row["lesion"],
+                "all_lesions": siblings[row["scan_uid"]], "lobe": profile["lobe_name"], "label": profile["label"], "anatomy": profile["anatomy"],
+                "complete": entry.annotation_completeness == "complete", "published_id": f"{name}/{profile['annotation_id']}",
+                "seed": case_seed(settings.seed, uid, "level"),
+            }  # fmt: skip
+            out.append(Case(uid, digest([VERSION, payload]), row["scan_uid"], payload))
+    return out
+
+
+def make_step(source: str, location: str = "cpu") -> Step:
+    """The step that cuts the slices of one source."""
+
+    def inputs(settings: Settings, partition: Partition) -> Inputs:
+        needed = ("donors", "hosts", "profiles") if source == REAL else ("cts",)
+        if not all(table_path(settings.output, t, source=source, **partition).exists() for t in needed):
+            return {needed[0]: "missing"}
+        return {"cases": digest([[c.uid, c.input_hash] for c in slice_cases(settings, source, partition)])}
+
+    dims = ("dataset",) if source == REAL else ("mode", "dataset")
+    return Step((source, "eval_slices"), "slice", dims, VERSION, inputs, location)
+
+
+def steps(settings: Settings) -> list[Step]:
+    return [make_step(REAL), *(make_step(r.name) for r in enabled(settings))]
+
+
+def build(settings: Settings, source: str, partition: Partition, run_id: str) -> Result:
+    """Cut every slice of a partition; a case that cannot be cut is put aside with its reason."""
+    require_data_root(settings)
+    step, name = make_step(source), partition_name(partition)
+    before = input_hash(step, settings, partition)
+    cases = slice_cases(settings, source, partition)
+    folder = casework.journal_dir(settings, step.name, name)
+    todo = casework.pending(settings, cases, folder)
+    casework.run(cut_real if source == REAL else cut_case, todo, settings, folder / f"{run_id}-0.jsonl")
+    made = casework.collect(settings, cases, folder)
+    casework.require_all(made, f"{step.name} {name}")
+    rows = made.rows.get("slices", [])
+    path = write_table(settings.output, "slices", rows, source=source, mode=partition.get("mode", REAL), dataset=partition["dataset"])
+    casework.write_rejected(settings, step.name, name, made.rejected)
+    picture = next((r for r in rows if r["condition"] == "bbox_contour"), None)
+    shown = (settings.output / picture["path"]).read_bytes() if picture else None
+    note = "" if cases else "nothing to cut in this partition"
+    result = Result({"slices": len(rows)}, len(todo), len(cases) - len(todo), len(made.rejected), note, shown, _preview(rows), made.files)
+    record(settings, step, partition, before, result, [path])
+    return result
+
+
+def _preview(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    return pictures.markdown(frame.group_by("condition", "presence").agg(pl.len().alias("slices")).sort("condition", "presence"))

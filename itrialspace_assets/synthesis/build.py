@@ -1,0 +1,95 @@
+"""Builds one partition of ``cts`` in three parts, so that a cluster can run the middle one in shards:
+plan (which cases are left, dealt to shards), work (one shard), collect (gather and write).
+"""
+
+from typing import Any
+
+import polars as pl
+
+from itrialspace_assets import casework, pictures
+from itrialspace_assets.casework import Case
+from itrialspace_assets.fingerprints import digest
+from itrialspace_assets.settings import Settings, require_data_root
+from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
+from itrialspace_assets.store import read_table, table_path, write_table
+from itrialspace_assets.synthesis.images import open_ct, render_case
+from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer, enabled
+from itrialspace_assets.volumes import unpack_bits
+
+
+def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -> list[Case]:
+    """One case per inserted case; its hash covers host, lesions, renderer and how CTs are kept."""
+    rows = read_table(settings.output, "insertions", **partition)
+    out = []
+    for (case_uid,), group in rows.group_by(["case_uid"], maintain_order=True):
+        first = group.row(0, named=True)
+        payload = {"case_uid": case_uid, "source": renderer.name, "mode": partition["mode"], "dataset": partition["dataset"],
+                   "map_sha256": first["host_map_sha256"], "lesions": group.sort("nodule_idx")["lesion"].to_list(), "anatomy": first["anatomy"]}  # fmt: skip
+        sha = digest([renderer.version, renderer.weights(settings), settings.cts, settings.seed, payload])
+        out.append(Case(str(case_uid), sha, first["host_map_sha256"], payload))
+    return out
+
+
+def make_step(renderer: Renderer) -> Step:
+    """The step of one renderer."""
+
+    def inputs(settings: Settings, partition: Partition) -> Inputs:
+        if not table_path(settings.output, "insertions", **partition).exists():
+            return {"insertions": "missing"}
+        return {"cases": digest([[c.uid, c.input_hash] for c in render_cases(settings, renderer, partition)])}
+
+    return Step((renderer.name, "synthetic_cts"), "synthesise", ("mode", "dataset"), renderer.version, inputs, renderer.location)
+
+
+def steps(settings: Settings) -> list[Step]:
+    return [make_step(renderer) for renderer in enabled(settings)]
+
+
+def _journals(settings: Settings, source: str, partition: Partition) -> Any:
+    return casework.journal_dir(settings, f"{source}/synthetic_cts", partition_name(partition))
+
+
+def plan(settings: Settings, source: str, partition: Partition, run_id: str) -> list[str]:
+    """Deal the cases that are left to shards; the keys of the shards that have any."""
+    require_data_root(settings)
+    cases = render_cases(settings, RENDERERS[source], partition)
+    return casework.deal(settings, cases, _journals(settings, source, partition), run_id)
+
+
+def work(settings: Settings, source: str, partition: Partition, run_id: str, shard: str) -> None:
+    """Render the cases of one shard."""
+    casework.run_shard(render_case, settings, _journals(settings, source, partition), run_id, shard)
+
+
+def collect(settings: Settings, source: str, partition: Partition, run_id: str) -> Result:
+    """Gather the shards, write ``cts`` and what was put aside."""
+    renderer = RENDERERS[source]
+    step = make_step(renderer)
+    before = input_hash(step, settings, partition)
+    cases = render_cases(settings, renderer, partition)
+    folder = _journals(settings, source, partition)
+    made = casework.collect(settings, cases, folder)
+    casework.require_all(made, f"{source}/synthetic_cts {partition_name(partition)}")
+    rows = made.rows.get("cts", [])
+    path = write_table(settings.output, "cts", rows, source=source, **partition)
+    casework.write_rejected(settings, f"{source}/synthetic_cts", partition_name(partition), made.rejected)
+    computed = casework.dealt(folder, run_id)
+    note = "" if cases else "no inserted case in this pair"
+    result = Result({"cts": len(rows)}, computed, len(cases) - computed, len(made.rejected), note, _picture(settings, partition, rows), _preview(rows), made.files)
+    record(settings, step, partition, before, result, [path])
+    return result
+
+
+def _picture(settings: Settings, partition: Partition, rows: list[dict[str, Any]]) -> bytes | None:
+    if not rows:
+        return None
+    row = next(r for r in rows if not r["is_lesion_free"])
+    lesions = read_table(settings.output, "insertions", **partition).filter(pl.col("case_uid") == row["case_uid"])
+    return pictures.ct_slice(open_ct(settings, row), unpack_bits(lesions["lesion"][0]))
+
+
+def _preview(rows: list[dict[str, Any]]) -> str:
+    shown = [r for r in rows if not r["is_lesion_free"]][:12]
+    if not shown:
+        return ""
+    return pictures.markdown(pl.DataFrame(shown, infer_schema_length=None).select("case_uid", "lesion_hu", "background_hu", "low_hu", "high_hu"))
