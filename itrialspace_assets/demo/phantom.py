@@ -162,8 +162,8 @@ def draw_anatomy(body: Body, rng: np.random.Generator, spacing: npt.NDArray[np.f
         c.tube(carina, hilum, 7.0, AIRWAY)
         targets = _branch_targets(c.volume, side, rng)
         for k, target in enumerate(targets):
-            _tree(c, hilum, target, 4.6, AIRWAY, rng, 3)
-            _tree(c, hilum + np.array([0, 9.0, -9.0]), target + rng.normal(0, 12, 3), 4.2 + 0.3 * (k % 2), PULMONARY_VEIN, rng, 3)
+            _tree(c, hilum, target, 3.6, AIRWAY, rng, 3)
+            _tree(c, hilum + np.array([0, 9.0, -9.0]), target + rng.normal(0, 12, 3), 2.7 + 0.3 * (k % 2), PULMONARY_VEIN, rng, 3)
         c.tube(np.array([-10.0, 6.0, 78.0]), hilum + np.array([0, 9.0, -9.0]), 7.0, PULMONARY_VEIN, (*LUNG, *soft))
     return Volume(_one_piece_lobes(c.volume.array), c.volume.affine)
 

@@ -31,7 +31,7 @@ _SOFT_HU = 45.0  # any other organ
 _BONE_HU = 320.0
 
 #: Vessel-like lines in the parenchyma: where two smooth random fields are both near zero.
-VESSEL_SPACING_MM, VESSEL_WIDTH, VESSEL_HU = 16.0, 0.16, 820.0
+VESSEL_SPACING_MM, VESSEL_WIDTH, VESSEL_HU = 16.0, 0.15, 520.0
 
 
 @dataclass(frozen=True)

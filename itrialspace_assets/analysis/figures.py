@@ -1,0 +1,70 @@
+"""Figures of reports. Each carries in the picture what its data are."""
+
+import io
+from typing import Any
+
+import polars as pl
+
+from itrialspace_assets.tables import CONDITIONS
+
+COLOURS = {"plain": "#334155", "bbox": "#16a34a", "contour": "#dc2626", "bbox_contour": "#7c3aed"}
+
+
+def mark_of(anatomy: str, source: str) -> str:
+    """The line that every figure and report begins with."""
+    people = "PROCEDURAL anatomy, no real people" if anatomy == "procedural" else "real anatomy"
+    made = "real CT as acquired" if source == "real" and anatomy == "real" else f"CT rendered by '{source}'" if source != "real" else "procedural CT in the place of real CT"
+    return f"{people}; {made}; not a clinical result"
+
+
+def level_figure(metrics: pl.DataFrame, factor: str, levels: list[str], title: str, mark: str) -> bytes:
+    """PNG: sensitivity by level of a factor under each condition with intervals, and AUC beside it.
+
+    Args:
+        metrics: rows of ``metrics`` of one source and reader.
+        factor: strata named ``factor=level`` are shown; ``all`` where there is none.
+        levels: order of the levels.
+        title: above the figure.
+        mark: what the data are, drawn into the picture.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = [f"{factor}={level}" for level in levels] or ["all"]
+    fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.2), sharey=True, gridspec_kw={"width_ratios": [max(2, len(names)), 2]})
+    for shift, condition in enumerate(CONDITIONS):
+        _bars(axes[0], metrics, condition, "sensitivity", names, shift)
+        _bars(axes[1], metrics, condition, "auc", ["all"], shift)
+        _bars(axes[1], metrics, condition, "specificity", ["all"], shift, start=1)
+    axes[0].set_xticks(range(len(names)), [n.split("=", 1)[-1] for n in names])
+    axes[0].set_xlabel(factor.replace("_", " ") if levels else "")
+    axes[0].set_ylabel("estimate, 95 % interval")
+    axes[0].set_title("sensitivity (presence)", fontsize=10)
+    axes[1].set_xticks([0, 1], ["AUC", "specificity"])
+    axes[1].set_title("all slices", fontsize=10)
+    axes[1].axhline(0.5, color="#94a3b8", lw=0.8, ls=":")
+    axes[0].set_ylim(-0.03, 1.03)
+    handles = [plt.Line2D([], [], color=COLOURS[c], marker="o", ls="", label=c) for c in CONDITIONS]
+    fig.legend(handles=handles, loc="lower right", ncol=4, fontsize=8, frameon=False)
+    fig.suptitle(title, fontsize=11)
+    fig.text(0.01, 0.015, mark, fontsize=8, color="#b91c1c")
+    fig.tight_layout(rect=(0, 0.06, 1, 1))
+    out = io.BytesIO()
+    fig.savefig(out, format="png", dpi=110, metadata={"Software": None})
+    plt.close(fig)
+    return out.getvalue()
+
+
+def _bars(axis: Any, metrics: pl.DataFrame, condition: str, metric: str, strata: list[str], shift: int, start: int = 0) -> None:
+    rows = metrics.filter(pl.col("condition") == condition, pl.col("metric") == metric, pl.col("task") == "presence")
+    found = {r["stratum"]: r for r in rows.iter_rows(named=True)}
+    for i, stratum in enumerate(strata):
+        row = found.get(stratum)
+        if row is None or row["estimate"] is None:
+            continue
+        x = start + i + (shift - 1.5) * 0.14
+        axis.plot([x], [row["estimate"]], "o", color=COLOURS[condition], ms=5)
+        if row["low"] is not None:
+            axis.plot([x, x], [row["low"], row["high"]], "-", color=COLOURS[condition], lw=1.3, alpha=0.8)

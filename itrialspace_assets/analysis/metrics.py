@@ -1,0 +1,151 @@
+"""Estimates of one cell (reader, condition, stratum) with their influence values.
+
+Every estimator is array code over the cell's slices; what a slice without an answer counts as is
+the study's rule: wrong.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from itrialspace_assets.analysis.intervals import Floats, Interval, codes, logit_interval
+from itrialspace_assets.analysis.study import Study
+from itrialspace_assets.tables import CONDITIONS
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value, the influence of each slice on it, and which slices those are."""
+
+    value: float | None
+    influence: Floats
+    used: np.ndarray[Any, Any]
+    flag: str | None = None
+
+
+def _none(n: int, flag: str) -> Estimate:
+    return Estimate(None, np.zeros(0), np.zeros(n, bool), flag)
+
+
+def share(correct: Floats, used: np.ndarray[Any, Any], flag: str) -> Estimate:
+    """Mean of ``correct`` (0 or 1) over the used slices."""
+    n = int(used.sum())
+    if not n:
+        return _none(len(correct), flag)
+    value = float(correct[used].mean())
+    return Estimate(value, (correct[used] - value) / n, used)
+
+
+def auc(score: Floats, positive: np.ndarray[Any, Any], answered: np.ndarray[Any, Any]) -> Estimate:
+    """Area under the ROC curve, ties half, with DeLong's structural components as influence."""
+    used = answered & np.isfinite(score)
+    pos, neg = score[used & positive], score[used & ~positive]
+    if not len(pos) or not len(neg):
+        return _none(len(score), "no negatives" if len(pos) else "no positives")
+    ordered_neg, ordered_pos = np.sort(neg), np.sort(pos)
+    above = (np.searchsorted(ordered_neg, pos, "left") + np.searchsorted(ordered_neg, pos, "right")) / 2 / len(neg)
+    below = 1 - (np.searchsorted(ordered_pos, neg, "left") + np.searchsorted(ordered_pos, neg, "right")) / 2 / len(pos)
+    value = float(above.mean())
+    influence = np.zeros(len(score))
+    influence[used & positive] = (above - value) / len(pos)
+    influence[used & ~positive] = (below - value) / len(neg)
+    return Estimate(value, influence[used], used)
+
+
+def balanced(sensitivity: Estimate, specificity: Estimate) -> Estimate:
+    """Mean of sensitivity and specificity."""
+    if sensitivity.value is None or specificity.value is None:
+        return _none(len(sensitivity.used), sensitivity.flag or specificity.flag or "not estimable")
+    influence = np.zeros(len(sensitivity.used))
+    influence[sensitivity.used] += sensitivity.influence / 2
+    influence[specificity.used] += specificity.influence / 2
+    used = sensitivity.used | specificity.used
+    return Estimate((sensitivity.value + specificity.value) / 2, influence[used], used)
+
+
+def presence(cell: pl.DataFrame) -> dict[str, Estimate]:
+    """Presence metrics, with the constant answer's accuracy beside them."""
+    positive = (cell["presence"] == "present").to_numpy()
+    answered = (cell["status"] == "ok").fill_null(False).to_numpy()
+    said = (cell["answer"] == "present").fill_null(False).to_numpy()
+    right = np.where(positive, said, ~said & answered).astype(np.float64)
+    score = cell["score"].fill_null(np.nan).to_numpy()
+    everyone = np.ones(len(positive), bool)
+    sensitivity, specificity = share(right, positive, "no positives"), share(right, ~positive, "no negatives")
+    constant = share(positive.astype(np.float64), everyone, "no slices")
+    return {
+        "auc": auc(score, positive, answered),
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "balanced_accuracy": balanced(sensitivity, specificity),
+        "accuracy": share(right, everyone, "no slices"),
+        "accuracy_always_present": constant,
+    }
+
+
+def size(cell: pl.DataFrame) -> dict[str, Estimate]:
+    """Accuracy over four size classes on slices with a nodule; the commonest class's accuracy beside it."""
+    positive = (cell["presence"] == "present").to_numpy()
+    right = (cell["answer"] == cell["size_class"]).fill_null(False).to_numpy().astype(np.float64)
+    truth = cell["size_class"].filter(pl.Series(positive))
+    commonest = truth.mode().sort()[0] if len(truth) else None
+    majority = (cell["size_class"] == commonest).fill_null(False).to_numpy().astype(np.float64)
+    return {"accuracy": share(right, positive, "no positives"), "accuracy_majority": share(majority, positive, "no positives")}
+
+
+def lobe(cell: pl.DataFrame) -> dict[str, Estimate]:
+    """Accuracy over five lobes on slices with a nodule."""
+    positive = (cell["presence"] == "present").to_numpy()
+    right = (cell["answer"] == cell["lobe"]).fill_null(False).to_numpy().astype(np.float64)
+    return {"accuracy": share(right, positive, "no positives")}
+
+
+_TASKS = {"presence": presence, "size": size, "lobe": lobe}
+
+
+def score_cells(observations: pl.DataFrame, strata: dict[str, pl.Series], study: Study, labels: dict[str, str]) -> list[dict[str, Any]]:
+    """Rows of ``metrics`` for every task, condition and stratum.
+
+    Args:
+        observations: one row per slice of the split, condition and task, left-joined to answers.
+        strata: name -> mask over ``observations``.
+        study: level and clusters.
+        labels: the columns analysis, split, source, reader and anatomy.
+    """
+    rows = []
+    for task, estimators in _TASKS.items():
+        for condition in CONDITIONS:
+            here = (observations["task"] == task) & (observations["condition"] == condition)
+            for stratum, mask in strata.items():
+                cell = observations.filter(here & mask)
+                if cell.is_empty():
+                    continue
+                unsupported = (cell["status"] == "unsupported").fill_null(False)
+                host, donor = codes(cell[study.clusters[0]].to_list()), codes(cell[study.clusters[-1]].to_list())
+                for metric, estimate in estimators(cell).items():
+                    base = labels | {"task": task, "condition": condition, "stratum": stratum, "metric": metric, "n_unanswered": int((cell["status"] != "ok").fill_null(True).sum())}
+                    if bool(unsupported.all()):
+                        estimate = _none(cell.height, "the reader does not answer this task")
+                    rows.append(base | _row(estimate, host, donor, cell, study))
+    return rows
+
+
+def _row(estimate: Estimate, host: np.ndarray[Any, Any], donor: np.ndarray[Any, Any], cell: pl.DataFrame, study: Study) -> dict[str, Any]:
+    used = estimate.used
+    if estimate.value is None:
+        interval = Interval(None, None, "none", None, estimate.flag)
+    else:
+        interval = logit_interval(estimate.value, estimate.influence, codes(host[used]), codes(donor[used]), study.alpha, study.min_clusters)
+    chosen = cell.filter(pl.Series(used))
+    return {
+        "estimate": _rounded(estimate.value), "low": _rounded(interval.low), "high": _rounded(interval.high), "method": interval.method,
+        "n_cases": chosen.height, "n_negatives": int((chosen["presence"] == "absent").sum()), "n_persons": chosen["host_person_uid"].n_unique(),
+        "n_effective": _rounded(interval.n_effective), "flag": interval.flag,
+    }  # fmt: skip
+
+
+def _rounded(value: float | None) -> float | None:
+    """Ten decimals: below any use, above the last bits that differ between processors."""
+    return None if value is None else round(float(value), 10)

@@ -1,0 +1,138 @@
+"""Rebuilds ``itrialspace.duckdb`` from Parquet into a fresh file and swaps it in by rename."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files as package_files
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from itrialspace_assets.errors import CatalogBusy, ConfigError, TableError
+from itrialspace_assets.fingerprints import digest
+from itrialspace_assets.pictures import markdown
+from itrialspace_assets.settings import Settings, require_data_root
+from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.store import file_digests, read_file, table_files
+from itrialspace_assets.tables import TABLES
+
+VERSION = "1"
+NAME = "itrialspace.duckdb"
+
+
+def _sql(folder: str) -> dict[str, str]:
+    found = package_files("sql") / folder
+    return {p.name.removesuffix(".sql"): p.read_text(encoding="utf-8") for p in sorted(found.iterdir(), key=lambda p: p.name) if p.name.endswith(".sql")}
+
+
+def views() -> dict[str, str]:
+    """SQL of each view by name, in the order in which they are made."""
+    return _sql("views")
+
+
+def questions() -> dict[str, str]:
+    """SQL of each ready question by name."""
+    return _sql("questions")
+
+
+def inputs(settings: Settings, partition: Partition) -> Inputs:
+    files = [f for name in TABLES for f in table_files(settings.output, name)]
+    return file_digests(settings.output, files) | {"views": digest(views()), "contracts": digest({n: t.contract for n, t in TABLES.items()})}
+
+
+STEP = Step(("results_catalog",), "catalog", (), VERSION, inputs)
+
+
+@contextmanager
+def rebuilding(settings: Settings) -> Iterator[None]:
+    """Hold the catalogue's lock.
+
+    Raises:
+        CatalogBusy: another process holds it; names that process.
+    """
+    path = settings.output / "work" / "catalog.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            raise CatalogBusy(f"{NAME}: expected to be alone, but process {handle.read().strip() or '?'} is rebuilding it; wait for it and run again") from None
+        handle.seek(0)
+        handle.truncate()
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
+
+
+def build(settings: Settings, partition: Partition) -> Result:
+    """Load every accepted table, add comments and views, check point, rename.
+
+    Raises:
+        CatalogBusy: another rebuild is under way.
+        TableError: a partition is damaged or of another contract.
+    """
+    require_data_root(settings)
+    with rebuilding(settings):
+        before = input_hash(STEP, settings, partition)
+        fresh = settings.output / f".{NAME}.{os.getpid()}"
+        fresh.unlink(missing_ok=True)
+        counts: dict[str, int] = {}
+        try:
+            with duckdb.connect(str(fresh)) as db:
+                for table in TABLES.values():
+                    frames = [read_file(table.name, path) for path in table_files(settings.output, table.name)]
+                    db.register("incoming", table.empty().to_arrow())
+                    db.execute(f'CREATE TABLE "{table.name}" AS SELECT * FROM incoming')
+                    db.unregister("incoming")
+                    for frame in frames:
+                        db.register("incoming", frame.to_arrow())
+                        db.execute(f'INSERT INTO "{table.name}" SELECT * FROM incoming')
+                        db.unregister("incoming")
+                    db.execute(f"COMMENT ON TABLE \"{table.name}\" IS '{_quoted(table.description)}'")
+                    for column in table.columns:
+                        unit = f" [{column.unit}]" if column.unit else ""
+                        db.execute(f"COMMENT ON COLUMN \"{table.name}\".\"{column.name}\" IS '{_quoted(column.description + unit)}'")
+                    counts[table.name] = sum(f.height for f in frames)
+                for name, text in views().items():
+                    try:
+                        db.execute(text)
+                    except duckdb.Error as error:
+                        raise ConfigError(f"sql/views/{name}.sql: {error}") from None
+                db.execute("CHECKPOINT")
+            os.replace(fresh, settings.output / NAME)
+        finally:
+            fresh.unlink(missing_ok=True)
+            fresh.with_name(fresh.name + ".wal").unlink(missing_ok=True)
+        table_md = markdown(pl.DataFrame({"table": list(counts), "rows": list(counts.values())}))
+        result = Result(counts, computed=sum(counts.values()), preview=table_md)
+        record(settings, STEP, partition, before, result, [])
+        return result
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
+    """A read-only connection to the catalogue as it is now; connect again after a rebuild.
+
+    Raises:
+        TableError: there is no catalogue yet.
+    """
+    path: Path = settings.output / NAME
+    if not path.exists():
+        raise TableError(f"{NAME}: expected the catalogue in {settings.output}, found none; run `its run` or the stage catalog")
+    return duckdb.connect(str(path), read_only=True)
+
+
+def contents(settings: Settings) -> dict[str, str]:
+    """Hash of every table's content, order of rows aside: two catalogues are compared by this."""
+    found = {}
+    with connect(settings) as db:
+        for name in TABLES:
+            rows = db.execute(f'SELECT count(*), coalesce(bit_xor(hash(t)), 0) FROM "{name}" t').fetchone()
+            found[name] = str(rows)
+    return found

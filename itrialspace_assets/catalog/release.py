@@ -1,0 +1,280 @@
+"""Projects the store into the published layout: folders by mode and manifest, the published names.
+
+Hard links where the file system allows, else copies. A lesson of the original: paths are relative
+to the root, names hold no ``<`` or ``>``, and equal stems never share a folder.
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import polars as pl
+
+from itrialspace_assets.analysis.splits import list_sha256
+from itrialspace_assets.anatomy import NODULE, side_of_lobe
+from itrialspace_assets.fingerprints import replace_file, sha256_bytes
+from itrialspace_assets.geometry import write_volume
+from itrialspace_assets.hosts.store import load_host_map
+from itrialspace_assets.profiles.registry import dataset as registered
+from itrialspace_assets.settings import Settings, require_data_root
+from itrialspace_assets.slices.build import REAL, published_mode
+from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.store import file_digests, read_all, table_files
+from itrialspace_assets.synthesis.images import open_ct
+from itrialspace_assets.synthesis.renderers import enabled
+from itrialspace_assets.tables import CONDITIONS
+from itrialspace_assets.trials.model import Trial
+from itrialspace_assets.volumes import stamp, unpack_bits
+
+VERSION = "1"
+_READS = ("trials", "cases", "case_nodules", "insertions", "cts", "slices", "splits", "nodules", "rejected_cases")
+
+
+def inputs(settings: Settings, partition: Partition) -> Inputs:
+    return file_digests(settings.output, [f for name in _READS for f in table_files(settings.output, name)])
+
+
+STEP = Step(("release_files",), "release", (), VERSION, inputs)
+
+
+def build(settings: Settings, partition: Partition) -> Result:
+    """Write manifests, masks with ``audit.json``, CTs, the slice sets and their splits."""
+    require_data_root(settings)
+    before = input_hash(STEP, settings, partition)
+    files: dict[str, str] = {}
+    trials = {r["mode"]: Trial.model_validate({k: v for k, v in json.loads(r["resolved"]).items() if k not in ("size", "seed")}) for r in read_all(settings.output, "trials").iter_rows(named=True)}
+    nodules = {r["nodule_uid"]: r for r in read_all(settings.output, "nodules").iter_rows(named=True)}
+    for mode, trial in trials.items():
+        files |= _manifests_and_masks(settings, mode, trial, nodules)
+    for renderer in (r.name for r in enabled(settings)):
+        files |= _cts(settings, renderer, trials)
+        files |= _slice_set(settings, renderer, "synthetic" if renderer == "nodmaisi" else f"synthetic_{renderer}")
+    files |= _slice_set(settings, REAL, REAL)
+    result = Result({}, computed=len(files), files=files, preview=f"{len(files)} files in the published layout")
+    record(settings, STEP, partition, before, result, [])
+    return result
+
+
+def case_key(trial_name: str, case: dict[str, Any], donors: Sequence[str]) -> str:
+    """Stem of a case's files: ``iTS--{trial}--C{case}--host-{host}--src-{dataset}--nod-{donor}``."""
+    host = case["host_person_uid"].split("/", 1)[-1]
+    if len(host) > 20:
+        host = sha256_bytes(host.encode())[:8]
+    donor = donors[0].split("/", 1)[1] if len(donors) == 1 else f"{len(donors)}nod"
+    return "--".join((f"iTS--{trial_name}", f"C{case['number']:04d}", f"host-{host}", f"src-{case['host_dataset']}", f"nod-{donor}")).replace("/", "_").replace("?", "_")
+
+
+def _stem(trial: Trial, arm: str, dataset_level: str | None) -> tuple[str, str]:
+    """(folder below the mode, file stem) of an arm."""
+    for a in trial.arms:
+        if a.name == arm:
+            return "", a.published
+    return f"{dataset_level}/", f"{trial.trial}_{dataset_level}"
+
+
+def _link(settings: Settings, source: str, target: str, sha: str) -> dict[str, str]:
+    to = settings.output / target
+    origin = settings.output / source
+    if not (to.exists() and origin.exists() and to.samefile(origin)):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        temporary = to.with_name(f".tmp-{os.getpid()}-{to.name}")
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(origin, temporary)
+        except OSError:  # another file system
+            shutil.copyfile(origin, temporary)
+        os.replace(temporary, to)
+    return {target: sha}
+
+
+def _text(settings: Settings, target: str, text: str) -> dict[str, str]:
+    replace_file(settings.output / target, text.encode())
+    return {target: sha256_bytes(text.encode())}
+
+
+def _csv(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({c: "" if r.get(c) is None else r.get(c) for c in columns} for r in rows)
+    return out.getvalue()
+
+
+MANIFEST_COLUMNS = (
+    "case_id nodule_idx is_primary_nodule n_nodules_in_case companion_group_id trial_name trial_template bootstrap_id "
+    "host_patient_id host_dataset host_ct_path host_organ_seg_path donor_patient_id donor_annotation_id donor_dataset "
+    "donor_nodule_mask_path donor_ct_path donor_refined_seg_path insertion_coord_x insertion_coord_y insertion_coord_z "
+    "insertion_lobe insertion_lobe_cc_pct insertion_lobe_ml_pct insertion_lobe_ap_pct insertion_mode nodule_diam_mm "
+    "effective_diam_mm scale_factor warp_applied label nodule_lobe_name nodule_lung_side nodule_lung_zone "
+    "nodule_central_peripheral pleural_distance_mm patient_age patient_sex smoking_status pack_years cohort_mode "
+    "size_bucket population_type label_source"
+).split()
+_ISOLATION = "mode target_annotation_id target_nodule_mask_path target_diameter_mm target_label target_lobe target_side target_zone host_n_nodules isolation_case_index".split()
+
+
+def _manifest_row(settings: Settings, trial: Trial, stem: str, case: dict[str, Any], plan: dict[str, Any], nodules: dict[str, Any], in_scan: dict[str, list[str]]) -> dict[str, Any]:
+    donor = nodules[plan["donor_nodule_uid"]]
+    host_ct, donor_ct = case["host_scan_uid"].split("/", 1)[1], donor["scan_uid"].split("/", 1)[1]
+    host_set, donor_set = registered(settings, case["host_dataset"]), registered(settings, donor["dataset"])
+    root = settings.data
+    mask = str(donor_set.nodule_mask(root, donor_ct, donor["annotation_id"]).relative_to(root))
+    row = {
+        "case_id": case["number"], "nodule_idx": plan["nodule_idx"], "is_primary_nodule": plan["nodule_idx"] == 0, "n_nodules_in_case": case["n_nodules"],
+        "companion_group_id": case["number"], "trial_name": stem, "trial_template": trial.cohort.site or "", "bootstrap_id": 0,
+        "host_patient_id": case["host_person_uid"].split("/", 1)[-1], "host_dataset": case["host_dataset"], "host_ct_path": f"raw_ct/{case['host_dataset']}/{host_ct}.nii.gz",
+        "host_organ_seg_path": str(host_set.organ_map(root, host_ct).relative_to(root)), "donor_patient_id": donor["patient_id"], "donor_annotation_id": donor["annotation_id"],
+        "donor_dataset": donor["dataset"], "donor_nodule_mask_path": mask, "donor_ct_path": f"raw_ct/{donor['ct_path']}",
+        "donor_refined_seg_path": str(donor_set.organ_map(root, donor_ct).relative_to(root)),
+        **{f"insertion_coord_{a.lower()}": donor[f"coord{a}"] for a in "XYZ"}, "insertion_lobe": plan["lobe"],
+        **{f"insertion_lobe_{a}_pct": plan[f"{a}_pct"] for a in ("cc", "ml", "ap")}, "insertion_mode": "profile_faithful",
+        "nodule_diam_mm": plan["donor_diameter_mm"], "effective_diam_mm": plan["planned_diameter_mm"], "scale_factor": plan["scale"],
+        "warp_applied": "none" if plan["scale"] == 1 else "isotropic", "label": plan["label"], "nodule_lobe_name": donor["reinsertion_lobe"],
+        "nodule_lung_side": donor["reinsertion_lung_side"], "nodule_lung_zone": donor["reinsertion_lung_zone"], "nodule_central_peripheral": donor["central_peripheral"],
+        "pleural_distance_mm": donor["reinsertion_pleural_dist_mm"], "patient_age": case["host_age"], "patient_sex": case["host_sex"],
+        "smoking_status": case["host_smoking"], "pack_years": None, "cohort_mode": case["cohort_mode"], "size_bucket": plan["size_bucket"],
+        "population_type": donor["population_type"], "label_source": donor["label_source"],
+    }  # fmt: skip
+    if trial.planner == "twin":
+        same = in_scan[donor["scan_uid"]]
+        row |= {"mode": trial.trial, "target_annotation_id": donor["annotation_id"], "target_nodule_mask_path": mask, "target_diameter_mm": plan["donor_diameter_mm"],
+                "target_label": plan["label"], "target_lobe": plan["lobe"], "target_side": side_of_lobe(plan["lobe"]), "target_zone": donor["reinsertion_lung_zone"],
+                "host_n_nodules": len(same), "isolation_case_index": same.index(donor["nodule_uid"])}  # fmt: skip
+    return row
+
+
+def _manifests_and_masks(settings: Settings, mode: str, trial: Trial, nodules: dict[str, Any]) -> dict[str, str]:
+    root, files = settings.output, {}
+    cases = {r["case_uid"]: r for r in read_all(root, "cases", mode=mode).iter_rows(named=True)}
+    plans = read_all(root, "case_nodules", mode=mode)
+    inserted = read_all(root, "insertions", mode=mode)
+    rejected = {r["case_uid"]: r for r in read_all(root, "rejected_cases", stage="insert").iter_rows(named=True)}
+    in_scan: dict[str, list[str]] = {}
+    for uid, row in sorted(nodules.items()):
+        in_scan.setdefault(row["scan_uid"], []).append(uid)
+    by_arm: dict[str, list[dict[str, Any]]] = {}
+    for row in plans.iter_rows(named=True):
+        by_arm.setdefault(cases[row["case_uid"]]["arm"], []).append(row)
+    for arm, rows in sorted(by_arm.items()):
+        level = cases[rows[0]["case_uid"]]["host_dataset"]
+        folder, stem = _stem(trial, arm, level)
+        manifest = [_manifest_row(settings, trial, stem, cases[r["case_uid"]], r, nodules, in_scan) for r in rows]
+        columns = [*MANIFEST_COLUMNS, *(_ISOLATION if trial.planner == "twin" else [])]
+        base = f"manifests/{published_mode(mode)}/{folder}{stem}"
+        files |= _text(settings, f"{base}.csv", _csv(manifest, columns))
+        summary = {"trial_name": stem, "trial_template": trial.cohort.site or "", "n_cases": len({r["case_uid"] for r in rows}), "n_rows": len(rows), "cohort_mode": manifest[0]["cohort_mode"], "seed": settings.seed, "cases": manifest}
+        files |= _text(settings, f"{base}.json", json.dumps(summary, indent=1, allow_nan=False))
+        files |= _masks(settings, mode, f"{folder}{stem}", stem, rows, cases, inserted, rejected)
+    return files
+
+
+def _masks(settings: Settings, mode: str, place: str, stem: str, plans: list[dict[str, Any]], cases: dict[str, Any], inserted: pl.DataFrame, rejected: dict[str, Any]) -> dict[str, str]:
+    files: dict[str, str] = {}
+    got = {(r["case_uid"], r["nodule_idx"]): r for r in inserted.iter_rows(named=True)}
+    by_case: dict[str, list[dict[str, Any]]] = {}
+    for plan in plans:
+        by_case.setdefault(plan["case_uid"], []).append(plan)
+    records = []
+    for uid, group in sorted(by_case.items()):
+        key = case_key(stem, cases[uid], [p["donor_nodule_uid"] for p in group])
+        target = f"inserted_masks/{published_mode(mode)}/{place}/{key}_mask.nii.gz"
+        done = [got[uid, p["nodule_idx"]] for p in group if (uid, p["nodule_idx"]) in got]
+        if done:
+            files |= _mask(settings, done, target)
+        for plan in group:
+            row, why = got.get((uid, plan["nodule_idx"])), rejected.get(uid)
+            records.append({
+                "case_id": str(cases[uid]["number"]), "nodule_idx": plan["nodule_idx"], "is_primary": plan["nodule_idx"] == 0, "companion_group_id": str(cases[uid]["number"]),
+                "status": "success" if row else "failed", "reason": "" if row else (why["reason"] if why else "not run"),
+                "host_organ_seg_path": f"masks/{cases[uid]['host_dataset']}/refined_seg", "insertion_lobe": plan["lobe"], "cc_pct": plan["cc_pct"], "ml_pct": plan["ml_pct"], "ap_pct": plan["ap_pct"],
+                "target_ijk": [row["centre_i"], row["centre_j"], row["centre_k"]] if row else None, "target_world_mm": [row["world_x"], row["world_y"], row["world_z"]] if row else None,
+                "snapped": bool(row and row["shift_mm"] > 0), "shift_mm": row["shift_mm"] if row else None, "pleural_dist_mm": row["pleural_mm"] if row else None,
+                "overlap_fraction": 0.0, "placement_warnings": [w for w in (row["relaxations"] if row else "").split(";") if w], "scale_factor": plan["scale"],
+                "resampled_mask_voxels": int(unpack_bits(row["lesion"]).mask.sum()) if row else None, "achieved_diameter_mm": row["diameter_mm"] if row else None,
+                "output_combined_path": target if row else "", "nodule_label_value": NODULE, "host_map_sha256": row["host_map_sha256"] if row else None,
+                "host_patient_id": cases[uid]["host_person_uid"].split("/", 1)[-1], "host_dataset": cases[uid]["host_dataset"], "donor_annotation_id": plan["donor_nodule_uid"].split("/", 1)[1], "trial_name": stem,
+            })  # fmt: skip
+    success = sum(r["status"] == "success" for r in records)
+    audit = {"trial_name": f"{published_mode(mode)}_{stem}", "manifest_path": f"manifests/{published_mode(mode)}/{place}.csv", "n_total": len(records), "n_success": success, "n_failed": len(records) - success, "records": records}
+    return files | _text(settings, f"inserted_masks/{published_mode(mode)}/{place}/audit.json", json.dumps(audit, indent=1, allow_nan=False))
+
+
+def _mask(settings: Settings, rows: list[dict[str, Any]], target: str) -> dict[str, str]:
+    if rows[0]["mask_path"] is not None:
+        return _link(settings, rows[0]["mask_path"], target, rows[0]["mask_sha256"])
+    host = load_host_map(settings.output, rows[0]["host_map_sha256"])
+    return {target: write_volume(settings.output / target, stamp(host, [unpack_bits(r["lesion"]) for r in rows]), f"inserted nodules ({rows[0]['anatomy']} anatomy)")}
+
+
+def _cts(settings: Settings, renderer: str, trials: dict[str, Trial]) -> dict[str, str]:
+    files: dict[str, str] = {}
+    top = "generated_cts" if renderer == "nodmaisi" else f"generated_cts_{renderer}"
+    root = settings.output
+    plans = read_all(root, "case_nodules").group_by("case_uid", maintain_order=True).agg("donor_nodule_uid")
+    donors = dict(plans.iter_rows())
+    cases = {r["case_uid"]: r for r in read_all(root, "cases").iter_rows(named=True)}
+    masks = {r["case_uid"]: r for r in read_all(root, "insertions").iter_rows(named=True)}
+    for row in read_all(root, "cts", source=renderer).sort("twin_uid", "case_uid", "is_lesion_free").iter_rows(named=True):
+        case = cases[row["case_uid"]]
+        folder, stem = _stem(trials[row["mode"]], case["arm"], case["host_dataset"])
+        place = f"{top}/{published_mode(row['mode'])}/{folder}{stem}/{case_key(stem, case, donors[row['case_uid']])}"
+        if row["is_lesion_free"]:
+            files |= _link(settings, row["path"], f"{place}/lesion_free_ct.nii.gz", row["sha256"])
+            continue
+        if row["kept"] == "nifti":
+            files |= _link(settings, row["path"], f"{place}/synthetic_ct.nii.gz", row["sha256"])
+        else:
+            files[f"{place}/synthetic_ct.nii.gz"] = write_volume(root / f"{place}/synthetic_ct.nii.gz", open_ct(settings, row), f"rendered by {renderer}; {row['anatomy']} anatomy")
+        mask = masks[row["case_uid"]]
+        if mask["mask_path"] is not None:
+            files |= _link(settings, mask["mask_path"], f"{place}/input_mask.nii.gz", mask["mask_sha256"])
+        audit = {"case_id": place.rsplit("/", 1)[1], "status": "success", "reason": "", "generator": renderer, "anatomy": row["anatomy"], "trained_on": row["trained_on"],
+                 "weights_sha256": row["weights_sha256"], "acquisition": row["acquisition"], "image_uid": row["image_uid"],
+                 "sanity_checks": {"ct_min_hu": row["low_hu"], "ct_max_hu": row["high_hu"], "lesion_hu": row["lesion_hu"], "background_hu": row["background_hu"]}}  # fmt: skip
+        files |= _text(settings, f"{place}/nodmaisi_audit.json" if renderer == "nodmaisi" else f"{place}/render_audit.json", json.dumps(audit, indent=1, allow_nan=False))
+    return files
+
+
+_SET_COLUMNS = ["case_id", "mode", "trial_name", "dataset_name", "donor_dataset", "png_path", "png_bbox_path", "png_contour_path", "png_bbox_contour_path", "slice_z", "slice_method",
+                "preprocess_profile", "ground_truth_presence", "ground_truth_lobe", "ground_truth_size_bucket", "effective_diam_mm", "insertion_lobe", "label", "image_source", "anatomy", "slice_uid"]  # fmt: skip
+
+
+def _slice_set(settings: Settings, source: str, name: str) -> dict[str, str]:
+    files: dict[str, str] = {}
+    slices = read_all(settings.output, "slices", source=source)
+    if slices.is_empty():
+        return files
+    base = f"vlm_dataset/{name}/lung_axial"
+    table: dict[str, dict[str, Any]] = {}
+    for row in slices.sort("published_id", "condition").iter_rows(named=True):
+        group, stem = row["published_id"].rsplit("/", 1)
+        sub = "" if row["condition"] == "plain" else f"{row['condition']}/"
+        target = f"{base}/slices/{group}/{sub}{stem}.png"
+        files |= _link(settings, row["path"], target, row["sha256"])
+        entry = table.setdefault(row["published_id"], {
+            "case_id": stem.split("__C")[-1].split("_")[0] if "__C" in stem else stem, "mode": group, "trial_name": stem.split("__C")[0], "dataset_name": row["dataset"],
+            "donor_dataset": (row["donor_person_uid"] or "").split("/", 1)[0], "slice_z": row["slice_z"], "slice_method": "largest_plane", "preprocess_profile": row["profile"],
+            "ground_truth_presence": row["presence"], "ground_truth_lobe": row["lobe"] or "N/A", "ground_truth_size_bucket": row["size_class"] or "N/A",
+            "effective_diam_mm": row["diameter_mm"], "insertion_lobe": row["planned_lobe"], "label": row["label"], "image_source": row["source"], "anatomy": row["anatomy"], "slice_uid": row["slice_uid"],
+        })  # fmt: skip
+        entry["png_path" if row["condition"] == "plain" else f"png_{row['condition']}_path"] = target
+    for kind, file in (("present", "eval_dataset.csv"), ("absent", "eval_dataset_negatives.csv")):
+        files |= _text(settings, f"{base}/{file}", _csv((r for _, r in sorted(table.items()) if r["ground_truth_presence"] == kind), _SET_COLUMNS))
+    return files | _split_files(settings, source, name, slices)
+
+
+def _split_files(settings: Settings, source: str, name: str, slices: pl.DataFrame) -> dict[str, str]:
+    frozen = read_all(settings.output, "splits").filter(pl.col("source") == source)
+    wanted = slices.filter(pl.col("condition") == CONDITIONS[0]).join(frozen.select("slice_uid").unique(), on="slice_uid", how="semi")
+    uids = sorted(set(wanted["published_id"].to_list()))
+    file = f"{settings.split}.{name}.txt"
+    index = settings.output / "vlm_dataset" / "splits" / "splits.json"
+    entries = json.loads(index.read_text()) if index.exists() else {}
+    entries.setdefault(settings.split, {})[name] = {"n": len(uids), "sha256": list_sha256(uids), "set": name, "file": file, "description": f"slices of split {settings.split}, source {source}"}
+    files = _text(settings, f"vlm_dataset/splits/{file}", "".join(f"{u}\n" for u in uids))
+    return files | _text(settings, "vlm_dataset/splits/splits.json", json.dumps(entries, indent=2, sort_keys=True))
+
+
