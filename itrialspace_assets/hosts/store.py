@@ -11,7 +11,7 @@ import edt
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage import measure
+
 
 from itrialspace_assets.anatomy import LOBE_NAMES, LUNG, NODULE, equivalent_diameter, lung_mask
 from itrialspace_assets.casework import Output, Rejection
@@ -63,6 +63,8 @@ def content_hash(volume: Volume) -> str:
 
 def sphericity(lesion: Lesion, spacing: npt.NDArray[np.float64]) -> float:
     """Surface of the sphere of equal volume over the surface of the lesion's mesh."""
+    from skimage import measure  # slow to import, needed once a host
+
     vertices, faces, _, _ = measure.marching_cubes(np.pad(lesion.mask, 1).astype(np.float32), 0.5, spacing=tuple(spacing))
     area = float(measure.mesh_surface_area(vertices, faces))
     volume = float(lesion.mask.sum() * np.prod(spacing))

@@ -1,0 +1,28 @@
+"""The assets ``<source>/predictions/<reader>``: graph-backed, one step a shard."""
+
+from functools import partial
+
+import dagster as dg
+
+from itrialspace_assets.graph import Node
+from itrialspace_assets.partitions import Partitions
+from itrialspace_assets.readers import build
+from itrialspace_assets.settings import Settings
+from resources.factory import sharded_asset
+from resources.op_tags import shard_tags
+
+
+def assets(settings: Settings, nodes: list[Node], partitions: Partitions) -> list[dg.AssetsDefinition]:
+    """One asset a source and reader."""
+    own = [n for n in nodes if n.step.stage == "read"]
+    return [
+        sharded_asset(
+            n, nodes, partitions,
+            *(partial(_call, part, n.step.key[0], n.step.key[2]) for part in (build.plan, build.work, build.collect)), shard_tags(n.step),
+        )
+        for n in own
+    ]  # fmt: skip
+
+
+def _call(part, source, reader, settings, partition, *more):  # type: ignore[no-untyped-def]
+    return part(settings, source, reader, partition, *more)
