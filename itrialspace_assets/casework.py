@@ -88,7 +88,7 @@ def _committed(settings: Settings, cases: Sequence[Case], folder: Path) -> dict[
     done: dict[str, dict[str, Any]] = {}
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         for entry in _entries(folder):
-            uid = entry.get("uid")
+            uid = str(entry.get("uid"))
             if wanted.get(uid) != entry.get("input_hash"):
                 continue
             if "reason" in entry or hashes.intact(settings.output, entry["files"]):
@@ -142,7 +142,10 @@ def collect(settings: Settings, cases: Sequence[Case], folder: Path) -> Collecte
             rejected.append(Rejection(uid, Reason(entry["reason"]), entry["detail"]))
         else:
             files.update(entry["files"])
-            rejected += [Rejection(r["uid"], Reason(r["reason"]), r["detail"], r["nodule_idx"]) for r in entry.get("put_aside", ())]
+            rejected += [
+                Rejection(r["uid"], Reason(r["reason"]), r["detail"], r["nodule_idx"])
+                for r in entry.get("put_aside", ())
+            ]
             for table, values in entry["rows"].items():
                 rows.setdefault(table, []).extend(values)
     return Collected(rows, rejected, missing, files)
@@ -178,7 +181,8 @@ def _entry(case: Case, result: Output | CaseRejected, seconds: float) -> dict[st
         return base | {"reason": result.reason.value, "detail": result.detail}
     if result.put_aside:
         base["put_aside"] = [
-            {"uid": r.uid, "reason": r.reason.value, "detail": r.detail, "nodule_idx": r.nodule_idx} for r in result.put_aside
+            {"uid": r.uid, "reason": r.reason.value, "detail": r.detail, "nodule_idx": r.nodule_idx}
+            for r in result.put_aside
         ]
     return base | {"rows": result.rows, "files": result.files}
 
@@ -319,4 +323,6 @@ def require_all(made: Collected, where: str) -> None:
         TableError: some are missing, for example because a shard was stopped.
     """
     if made.missing:
-        raise TableError(f"{where}: {len(made.missing)} cases were not finished (first: {made.missing[0]}); run it again")
+        raise TableError(
+            f"{where}: {len(made.missing)} cases were not finished (first: {made.missing[0]}); run it again"
+        )

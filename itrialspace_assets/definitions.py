@@ -4,6 +4,7 @@
 location makes, so that named mappings and partitioned checks load everywhere.
 """
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,6 +40,11 @@ from resources.observe import raw_sources
 from resources.workspace import Workspace
 from sensors.schedules import schedules
 
+# Partitioned checks, backfill policies and named mappings are marked beta or preview; Dagster's exact
+# version is pinned, and the graph snapshot test notices a change.
+for _kind in (dg.BetaWarning, dg.PreviewWarning, dg.SupersessionWarning):
+    warnings.filterwarnings("ignore", category=_kind)
+
 _ASSETS = (profiles_assets, hosts_assets, index_assets, explorer_assets, trials_assets, insertion_assets, synthesis_assets, slices_assets, readers_assets, analysis_assets, catalog_assets)  # fmt: skip
 _CHECKS = (profiles_checks, hosts_checks, index_checks, explorer_checks, trials_checks, insertion_checks, synthesis_checks, slices_checks, readers_checks, analysis_checks, catalog_checks)  # fmt: skip
 #: Job name -> stages; each job's assets share one partition shape, as Dagster asks.
@@ -52,12 +58,18 @@ JOBS: dict[str, tuple[str, ...]] = {
 }
 
 
-def build_definitions(stages: Iterable[str] | None = None, location: str | None = None, **overrides: Any) -> dg.Definitions:
+def build_definitions(
+    stages: Iterable[str] | None = None,
+    location: str | None = None,
+    executor: dg.ExecutorDefinition = dg.in_process_executor,
+    **overrides: Any,
+) -> dg.Definitions:
     """Definitions of some stages (all by default) for one code location (both by default).
 
     Args:
         stages: names out of ``graph.STAGES``; the others become stubs.
         location: ``cpu`` or ``gpu``: assets of the other become stubs.
+        executor: how steps run; in process by default, because cases already run in worker processes.
         overrides: settings that take precedence over the environment.
 
     Raises:
@@ -73,32 +85,56 @@ def build_definitions(stages: Iterable[str] | None = None, location: str | None 
     partitions = make_partitions(settings)
     here = {n.step.key for n in graph if n.step.stage in wanted and location in (None, n.step.location)}
     made = [a for module in _ASSETS for a in module.assets(settings, graph, partitions) if tuple(a.key.path) in here]
-    checks = [c for module in _CHECKS for c in module.checks(graph, partitions) if all(tuple(k.asset_key.path) in here for k in c.check_keys)]
+    checks = [
+        c
+        for module in _CHECKS
+        for c in module.checks(graph, partitions)
+        if all(tuple(k.asset_key.path) in here for k in c.check_keys)
+    ]
     from_elsewhere = [_stub(n, partitions) for n in graph if n.step.key not in here]
-    sources = raw_sources(partitions) if location != "gpu" else [dg.AssetSpec(list(k), partitions_def=partitions.dataset, group_name="raw") for k in RAW]
+    sources = (
+        raw_sources(partitions)
+        if location != "gpu"
+        else [dg.AssetSpec(list(k), partitions_def=partitions.dataset, group_name="raw") for k in RAW]
+    )
     jobs = _jobs(graph, here)
-    workspace = Workspace(**{k: str(v) for k, v in overrides.items() if k in ("data_dir", "output_dir", "size")}, workers=overrides.get("workers"))
+    workspace = Workspace(
+        **{k: str(v) for k, v in overrides.items() if k in ("data_dir", "output_dir", "size")},
+        workers=overrides.get("workers"),
+    )
     return dg.Definitions(
-        assets=[*made, *from_elsewhere, *sources], asset_checks=checks, jobs=list(jobs.values()), schedules=schedules(jobs), resources={"workspace": workspace}
+        assets=[*made, *from_elsewhere, *sources],
+        asset_checks=checks,
+        jobs=list(jobs.values()),
+        schedules=schedules(jobs),
+        resources={"workspace": workspace},
+        executor=executor,
     )
 
 
 def _stub(node: Node, partitions: Partitions) -> dg.AssetSpec:
-    return dg.AssetSpec(list(node.step.key), group_name=node.step.stage, partitions_def=partitions.of(node.step.dims), description=f"Made elsewhere (location {node.step.location}).")
+    return dg.AssetSpec(
+        list(node.step.key),
+        group_name=node.step.stage,
+        partitions_def=partitions.of(node.step.dims),
+        description=f"Made elsewhere (location {node.step.location}).",
+    )
 
 
 def _jobs(graph: list[Node], here: set[tuple[str, ...]]) -> "dict[str, dg.UnresolvedAssetJobDefinition]":
     """Jobs by partition shape over the assets that this location makes."""
-    chosen = {name: [n for n in graph if n.step.stage in stages and n.step.key[0] != "real"] for name, stages in JOBS.items()}
+    chosen = {
+        name: [n for n in graph if n.step.stage in stages and n.step.key[0] != "real"] for name, stages in JOBS.items()
+    }
     chosen["real_arm"] = [n for n in graph if n.step.key[0] == "real"]
     chosen["reports"] = [n for n in graph if n.step.key == ("mode_report",)]
     chosen["real_reports"] = [n for n in graph if n.step.key == ("real_report",)]
-    chosen["catalogue"] = [n for n in graph if n.step.stage in ("index", "splits", "catalog", "release") or n.step.key == ("study_report",)]
+    chosen["catalogue"] = [
+        n for n in graph if n.step.stage in ("index", "splits", "catalog", "release") or n.step.key == ("study_report",)
+    ]
     jobs = {}
     for name, members in chosen.items():
         keys = [dg.AssetKey(list(n.step.key)) for n in members if n.step.key in here]
         if keys:
             jobs[name] = dg.define_asset_job(f"{name}_job", selection=dg.AssetSelection.assets(*keys))
     return jobs
-
-

@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from isal import igzip, isal_zlib
+from nibabel.filebasedimages import ImageFileError
 
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import replace_file, sha256_bytes
@@ -58,14 +59,10 @@ class Volume:
     def same_grid(self, other: "Volume") -> bool:
         """True if both have the same shape and, within a hundredth of a voxel, the same affine."""
         tolerance = 0.01 * float(self.spacing.min())
-        return self.array.shape == other.array.shape and bool(
-            np.allclose(self.affine, other.affine, atol=tolerance)
-        )
+        return self.array.shape == other.array.shape and bool(np.allclose(self.affine, other.affine, atol=tolerance))
 
 
-def box_around(
-    centre: npt.ArrayLike, half: npt.ArrayLike, shape: tuple[int, ...]
-) -> Box:
+def box_around(centre: npt.ArrayLike, half: npt.ArrayLike, shape: tuple[int, ...]) -> Box:
     """Box of ``half`` voxels on each side of ``centre``, cut at the volume's edge."""
     middle = np.asarray(centre, dtype=int)
     reach = np.broadcast_to(np.asarray(half, dtype=int), (3,))
@@ -105,7 +102,7 @@ def read_volume(path: Path) -> Volume:
         array = np.asanyarray(canonical.dataobj)
     except FileNotFoundError:
         raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected a NIfTI file, found none") from None
-    except (OSError, EOFError, ValueError, zlib.error, isal_zlib.error, nib.filebasedimages.ImageFileError) as error:  # fmt: skip
+    except (OSError, EOFError, ValueError, zlib.error, isal_zlib.error, ImageFileError) as error:  # type: ignore[misc]  # fmt: skip
         raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected a whole NIfTI file, got {error}") from None
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]

@@ -5,11 +5,6 @@ the picture in the README; imports no Dagster.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import itrialspace_assets.analysis.report as report
-import itrialspace_assets.analysis.splits as splits
-import itrialspace_assets.catalog.rebuild as rebuild
-import itrialspace_assets.catalog.release as release
-import itrialspace_assets.explorer.embedding as embedding
 import itrialspace_assets.hosts.build as hosts
 import itrialspace_assets.index.build as index
 import itrialspace_assets.insertion.build as insertion
@@ -18,6 +13,9 @@ import itrialspace_assets.readers.build as reading
 import itrialspace_assets.slices.build as slicing
 import itrialspace_assets.synthesis.build as synthesis
 import itrialspace_assets.trials.build as trials
+from itrialspace_assets.analysis import report, splits
+from itrialspace_assets.catalog import rebuild, release
+from itrialspace_assets.explorer import embedding
 from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.slices.build import REAL
@@ -32,7 +30,20 @@ RAW: Mapping[Key, str] = {
     ("raw", "cts"): "CTs of a dataset",
 }
 #: Stages in the order of the data, as the command line names them.
-STAGES = ("profiles", "hosts", "index", "plan", "insert", "synthesise", "slice", "read", "splits", "report", "catalog", "release")
+STAGES = (
+    "profiles",
+    "hosts",
+    "index",
+    "plan",
+    "insert",
+    "synthesise",
+    "slice",
+    "read",
+    "splits",
+    "report",
+    "catalog",
+    "release",
+)
 
 
 @dataclass(frozen=True)
@@ -51,32 +62,131 @@ def nodes(settings: Settings) -> list[Node]:
     """Every step of the enabled renderers and readers, upstream before downstream."""
     profile, host, plan, insert = ("profiles",), ("hosts",), ("cohort_manifests",), ("inserted_masks",)
     found = [
-        Node(profiles.STEP, (("raw", "profiles"),), (), ("profiles",), "table", "Profiles of one dataset: the 53 published columns with harmonised ids."),
-        Node(hosts.STEP, (profile, ("raw", "masks")), (), hosts.TABLES, "volume", "Canonical nodule-free host maps with their geometry, and the lesions cut from them."),
-        Node(index.STEP, (profile,), (profile,), ("nodules", "scans", "patients"), "table", "The harmonised nodule index over all datasets."),
+        Node(
+            profiles.STEP,
+            (("raw", "profiles"),),
+            (),
+            ("profiles",),
+            "table",
+            "Profiles of one dataset: the 53 published columns with harmonised ids.",
+        ),
+        Node(
+            hosts.STEP,
+            (profile, ("raw", "masks")),
+            (),
+            hosts.TABLES,
+            "volume",
+            "Canonical nodule-free host maps with their geometry, and the lesions cut from them.",
+        ),
+        Node(
+            index.STEP,
+            (profile,),
+            (profile,),
+            ("nodules", "scans", "patients"),
+            "table",
+            "The harmonised nodule index over all datasets.",
+        ),
         Node(embedding.STEP, (("nodule_index",),), (), ("nodule_map",), "table", "Two-dimensional map of the index."),
-        Node(trials.STEP, (("nodule_index",), host), (host,), ("cases", "case_nodules", "trials", "arms"), "table", "The manifest of a mode: which donor goes into which host, and why."),
-        Node(insertion.STEP, (plan, host), (host,), ("insertions",), "volume", "Donor nodules stamped into host anatomy as label 23."),
+        Node(
+            trials.STEP,
+            (("nodule_index",), host),
+            (host,),
+            ("cases", "case_nodules", "trials", "arms"),
+            "table",
+            "The manifest of a mode: which donor goes into which host, and why.",
+        ),
+        Node(
+            insertion.STEP,
+            (plan, host),
+            (host,),
+            ("insertions",),
+            "volume",
+            "Donor nodules stamped into host anatomy as label 23.",
+        ),
     ]
     sources = [(REAL, ("dataset",)), *((r.name, ("mode", "dataset")) for r in enabled(settings))]
     for renderer in enabled(settings):
-        found.append(Node(synthesis.make_step(renderer), (insert,), (), ("cts",), "ct", f"CTs that '{renderer.name}' renders from inserted masks, with their lesion-free twins."))
+        found.append(
+            Node(
+                synthesis.make_step(renderer),
+                (insert,),
+                (),
+                ("cts",),
+                "ct",
+                f"CTs that '{renderer.name}' renders from inserted masks, with their lesion-free twins.",
+            )
+        )
     for source, _ in sources:
         reads: tuple[Key, ...] = (host, profile, ("raw", "cts")) if source == REAL else ((source, "synthetic_cts"),)
-        found.append(Node(slicing.make_step(source), reads, (), ("slices",), "image", f"Evaluation slices of source '{source}' under four kinds of guidance."))
+        found.append(
+            Node(
+                slicing.make_step(source),
+                reads,
+                (),
+                ("slices",),
+                "image",
+                f"Evaluation slices of source '{source}' under four kinds of guidance.",
+            )
+        )
     for source, _ in sources:
         for reader in readers(settings).values():
-            found.append(Node(reading.make_step(source, reader), ((source, "eval_slices"),), (), ("predictions", "detections"), "reader", f"Answers and marks of reader '{reader.name}' on source '{source}'."))
+            found.append(
+                Node(
+                    reading.make_step(source, reader),
+                    ((source, "eval_slices"),),
+                    (),
+                    ("predictions", "detections"),
+                    "reader",
+                    f"Answers and marks of reader '{reader.name}' on source '{source}'.",
+                )
+            )
     all_slices = tuple((source, "eval_slices") for source, _ in sources)
     real_answers = tuple((REAL, "predictions", name) for name in readers(settings))
-    rendered_answers = tuple((source, "predictions", name) for source, _ in sources if source != REAL for name in readers(settings))
+    rendered_answers = tuple(
+        (source, "predictions", name) for source, _ in sources if source != REAL for name in readers(settings)
+    )
     frozen = ("evaluation_splits",)
     found += [
         Node(splits.STEP, all_slices, all_slices, ("splits",), "table", "Frozen lists of slices and their hashes."),
-        Node(report.MODE_STEP, (frozen, *rendered_answers), (), ("metrics",), "report", "Estimates with intervals, figure and page of a mode."),
-        Node(report.REAL_STEP, (frozen, *real_answers), (), ("metrics",), "report", "Estimates with intervals, figure and page of a dataset's real slices."),
-        Node(report.STUDY_STEP, (("mode_report",), ("real_report",)), (("mode_report",), ("real_report",)), (), "report", "One page over all modes and datasets."),
-        Node(rebuild.STEP, (("study_report",), ("nodule_map",)), (), (), "duckdb", "itrialspace.duckdb: every table, with views."),
-        Node(release.STEP, (("study_report",),), (), (), "files", "The published layout: manifests, masks, CTs, slice sets, splits."),
+        Node(
+            report.MODE_STEP,
+            (frozen, *rendered_answers),
+            (),
+            ("metrics",),
+            "report",
+            "Estimates with intervals, figure and page of a mode.",
+        ),
+        Node(
+            report.REAL_STEP,
+            (frozen, *real_answers),
+            (),
+            ("metrics",),
+            "report",
+            "Estimates with intervals, figure and page of a dataset's real slices.",
+        ),
+        Node(
+            report.STUDY_STEP,
+            (("mode_report",), ("real_report",)),
+            (("mode_report",), ("real_report",)),
+            (),
+            "report",
+            "One page over all modes and datasets.",
+        ),
+        Node(
+            rebuild.STEP,
+            (("study_report",), ("nodule_map",)),
+            (),
+            (),
+            "duckdb",
+            "itrialspace.duckdb: every table, with views.",
+        ),
+        Node(
+            release.STEP,
+            (("study_report",),),
+            (),
+            (),
+            "files",
+            "The published layout: manifests, masks, CTs, slice sets, splits.",
+        ),
     ]
     return found

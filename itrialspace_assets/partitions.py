@@ -24,7 +24,11 @@ class Partitions:
     pair: dg.MultiPartitionsDefinition
 
     def of(self, dims: Dims) -> "dg.PartitionsDefinition[str] | None":
-        by_dims: dict[Dims, dg.PartitionsDefinition[str]] = {("dataset",): self.dataset, ("mode",): self.mode, ("mode", "dataset"): self.pair}
+        by_dims: dict[Dims, dg.PartitionsDefinition[str]] = {
+            ("dataset",): self.dataset,
+            ("mode",): self.mode,
+            ("mode", "dataset"): self.pair,
+        }
         return by_dims.get(dims)
 
 

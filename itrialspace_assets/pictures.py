@@ -67,5 +67,14 @@ def _outlined(grey: npt.NDArray[np.uint8], grid: Volume, lesion: Lesion, k: int)
 
 def markdown(frame: pl.DataFrame) -> str:
     """A frame as a Markdown table, all rows and columns."""
-    with pl.Config(tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_cols=-1, tbl_rows=-1, fmt_str_lengths=80, float_precision=3, tbl_width_chars=400):
+    with pl.Config(
+        tbl_formatting="ASCII_MARKDOWN",
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_cols=-1,
+        tbl_rows=-1,
+        fmt_str_lengths=80,
+        float_precision=3,
+        tbl_width_chars=400,
+    ):
         return str(frame)

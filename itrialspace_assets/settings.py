@@ -104,7 +104,7 @@ def load_settings(**overrides: Any) -> Settings:
     """
     given = {key: value for key, value in overrides.items() if value is not None}
     try:
-        return Settings(_env_file=env_file(), **given)  # type: ignore[call-arg]
+        return Settings(_env_file=env_file(), **given)
     except ValidationError as error:
         lines = [f"{variable_of(e['loc'])}={e.get('input')!r}: {e['msg']}" for e in error.errors()]
         raise ConfigError("settings: " + "; ".join(lines)) from None

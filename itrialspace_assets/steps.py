@@ -63,7 +63,9 @@ def _record_path(settings: Settings, step: Step, partition: Partition) -> Path:
     return settings.output / "work" / "accepted" / step.name.replace("/", "~") / f"{name}.json"
 
 
-def record(settings: Settings, step: Step, partition: Partition, inputs: str, result: Result, files: list[Path]) -> None:
+def record(
+    settings: Settings, step: Step, partition: Partition, inputs: str, result: Result, files: list[Path]
+) -> None:
     """Remember that a partition was built from ``inputs`` and what it wrote."""
     content = asdict(result) | {"picture": None, "preview": None, "input_hash": inputs}
     content["files"] = result.files | file_digests(settings.output, files)

@@ -73,8 +73,7 @@ def read_file(name: str, path: Path) -> pl.DataFrame:
     contract = (arrow.schema.metadata or {}).get(_CONTRACT, b"").decode()
     if contract != TABLES[name].contract:
         raise TableError(
-            f"{name}/{path.parent.name}: written under contract {contract or 'none'}, expected "
-            f"{TABLES[name].contract}; run its stage again"
+            f"{name}/{path.parent.name}: written under contract {contract or 'none'}, expected {TABLES[name].contract}; run its stage again"
         )
     frame = pl.from_arrow(arrow)
     assert isinstance(frame, pl.DataFrame)
@@ -104,6 +103,5 @@ def file_digests(root: Path, files: Iterable[Path]) -> dict[str, str]:
     """Hash of each file (cached), by its path below ``root`` or else as given; "" where it is missing."""
     with FileHashes(root / "work" / "fingerprints.sqlite") as hashes:
         return {
-            str(path.relative_to(root) if path.is_relative_to(root) else path): hashes.get(path) or ""
-            for path in files
+            str(path.relative_to(root) if path.is_relative_to(root) else path): hashes.get(path) or "" for path in files
         }

@@ -328,7 +328,7 @@ _REGISTRY = (
         number("lesion_hu", "mean HU over the lesion", "HU", null=True), number("background_hu", "mean HU in a 3-voxel shell around it", "HU", null=True),
         number("low_hu", "least HU", "HU"), number("high_hu", "greatest HU", "HU"), text("trained_on", "what the renderer was trained on"), ANATOMY,
     )),
-    Table("slices", "Evaluation slices under four kinds of guidance.", ("source", "mode", "dataset"), ("slice_uid", "condition"), (
+    Table("slices", "Evaluation slices under four kinds of guidance.", ("source", "mode", "dataset"), ("slice_uid", "condition", "case_uid"), (
         text("slice_uid", "hash of image, target, z offset and preprocess profile"), text("condition", "guidance drawn", allowed=CONDITIONS),
         SOURCE, text("mode", "trial mode, or real"), DATASET, CASE, text("image_uid", "rendered image, or the scan of a real one"),
         text("published_id", "id in the published layout"), text("path", "PNG below the output folder"), text("sha256", _SHA),
@@ -423,5 +423,7 @@ def dictionary() -> str:
         lines += ["| column | type | unit | null | meaning |", "|---|---|---|---|---|"]
         for c in table.columns:
             allowed = f" ({', '.join(c.allowed)})" if c.allowed else ""
-            lines.append(f"| {c.name} | {c.type} | {c.unit} | {'yes' if c.nullable else ''} | {c.description}{allowed} |")
+            lines.append(
+                f"| {c.name} | {c.type} | {c.unit} | {'yes' if c.nullable else ''} | {c.description}{allowed} |"
+            )
     return "\n".join(lines) + "\n"

@@ -31,7 +31,7 @@ class Lesion:
     @property
     def indices(self) -> npt.NDArray[np.int64]:
         """Host indices of the lesion's voxels, shape (n, 3)."""
-        return np.argwhere(self.mask) + np.asarray(self.offset)
+        return np.asarray(np.argwhere(self.mask) + np.asarray(self.offset), dtype=np.int64)
 
     @property
     def centroid(self) -> npt.NDArray[np.float64]:

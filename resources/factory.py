@@ -25,7 +25,7 @@ Dims = dict[tuple[str, ...], tuple[str, ...]]
 
 def dims_of(nodes: list[Node]) -> Dims:
     """Partition dimensions of every key that the graph names."""
-    return {key: ("dataset",) for key in RAW} | {n.step.key: n.step.dims for n in nodes}
+    return dict.fromkeys(RAW, ("dataset",)) | {n.step.key: n.step.dims for n in nodes}
 
 
 def partition_in(context: Any, step: Step) -> dict[str, str]:
@@ -53,7 +53,14 @@ def _uri(settings: Settings, node: Node) -> str:
     return f"tables/{node.tables[0]}" if node.tables else settings.output.name
 
 
-def plain_asset(node: Node, nodes: list[Node], partitions: Partitions, build: Callable[[Settings, dict[str, str], str], Result], *, sized: bool = False) -> dg.AssetsDefinition:
+def plain_asset(
+    node: Node,
+    nodes: list[Node],
+    partitions: Partitions,
+    build: Callable[[Settings, dict[str, str], str], Result],
+    *,
+    sized: bool = False,
+) -> dg.AssetsDefinition:
     """An asset built by one call. ``sized`` lets run configuration choose the trial size."""
     dims, step = dims_of(nodes), node.step
 
@@ -70,7 +77,11 @@ def plain_asset(node: Node, nodes: list[Node], partitions: Partitions, build: Ca
     decorate = dg.asset(
         key=list(step.key),
         deps=[dep(k, dims[k], step.dims, every=k in node.every) for k in node.reads],
-        config_schema={"size": dg.Field(str, default_value="", description="demo or paper; empty: the setting ITRIALSPACE_SIZE")} if sized else None,
+        config_schema={
+            "size": dg.Field(str, default_value="", description="demo or paper; empty: the setting ITRIALSPACE_SIZE")
+        }
+        if sized
+        else None,
         op_tags={"itrialspace/stage": step.stage},
         **_common(node, partitions),
     )
@@ -109,7 +120,14 @@ def sharded_asset(
         for key in guarded(plan, context, workspace)[0]:
             yield dg.DynamicOutput(None, mapping_key=key)
 
-    @dg.op(name=f"{name}__shard", ins={"planned": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing), tags=op_tags, retry_policy=RETRY, pool=f"{step.stage}_shards")
+    @dg.op(
+        name=f"{name}__shard",
+        ins={"planned": dg.In(dg.Nothing)},
+        out=dg.Out(dg.Nothing),
+        tags=op_tags,
+        retry_policy=RETRY,
+        pool=f"{step.stage}_shards",
+    )
     def shard_op(context: dg.OpExecutionContext, workspace: Workspace) -> None:
         guarded(work, context, workspace, str(context.get_mapping_key()))
 
@@ -130,4 +148,9 @@ def sharded_asset(
 
 def stub(node: Node, partitions: Partitions) -> dg.AssetSpec:
     """What another location makes, with its partitions, so that mappings and checks load here."""
-    return dg.AssetSpec(list(node.step.key), group_name=node.step.stage, description=f"Made in the location '{node.step.location}'.", partitions_def=partitions.of(node.step.dims))
+    return dg.AssetSpec(
+        list(node.step.key),
+        group_name=node.step.stage,
+        description=f"Made in the location '{node.step.location}'.",
+        partitions_def=partitions.of(node.step.dims),
+    )

@@ -18,7 +18,12 @@ def column_schema(tables: Sequence[str]) -> dict[str, Any]:
     if not tables:
         return {}
     columns = [
-        dg.TableColumn(c.name, c.type, f"{c.description}{f' [{c.unit}]' if c.unit else ''}", dg.TableColumnConstraints(nullable=c.nullable))
+        dg.TableColumn(
+            c.name,
+            c.type,
+            f"{c.description}{f' [{c.unit}]' if c.unit else ''}",
+            dg.TableColumnConstraints(nullable=c.nullable),
+        )
         for c in TABLES[tables[0]].columns
     ]
     return {"dagster/column_schema": dg.TableSchema(columns=columns), "tables": ", ".join(tables)}

@@ -17,7 +17,11 @@ def version_of(settings: Settings, kind: str, name: str) -> str:
         (sha,) = file_digests(settings.output, [dataset(settings, name).profile_csv(settings.data)]).values()
         return sha or "missing"
     base = settings.data / ("raw_ct" if kind == "cts" else "masks") / name
-    found = sorted((str(p.relative_to(base)), p.stat().st_size, p.stat().st_mtime_ns) for p in base.rglob("*.nii.gz")) if base.is_dir() else []
+    found = (
+        sorted((str(p.relative_to(base)), p.stat().st_size, p.stat().st_mtime_ns) for p in base.rglob("*.nii.gz"))
+        if base.is_dir()
+        else []
+    )
     return digest(found, 32)
 
 
@@ -30,6 +34,8 @@ def _source(key: tuple[str, ...], what: str, partitions: Partitions) -> "dg.Sour
     @dg.observable_source_asset(key=list(key), description=what, group_name="raw", partitions_def=partitions.dataset)
     def observe(workspace: Workspace) -> dg.DataVersionsByPartition:
         settings = workspace.settings()
-        return dg.DataVersionsByPartition({name: version_of(settings, key[1], name) for name in partitions.dataset.get_partition_keys()})
+        return dg.DataVersionsByPartition(
+            {name: version_of(settings, key[1], name) for name in partitions.dataset.get_partition_keys()}
+        )
 
     return observe

@@ -10,4 +10,12 @@ def schedules(jobs: "dict[str, dg.UnresolvedAssetJobDefinition]") -> list[dg.Sch
     """One schedule, stopped by default, over the unpartitioned end of the chain."""
     if "catalogue" not in jobs:
         return []
-    return [dg.ScheduleDefinition(name="weekly_reports", job=jobs["catalogue"], cron_schedule=WEEKLY, default_status=dg.DefaultScheduleStatus.STOPPED, description="Splits, study report, catalogue and published layout.")]
+    return [
+        dg.ScheduleDefinition(
+            name="weekly_reports",
+            job=jobs["catalogue"],
+            cron_schedule=WEEKLY,
+            default_status=dg.DefaultScheduleStatus.STOPPED,
+            description="Splits, study report, catalogue and published layout.",
+        )
+    ]

@@ -14,10 +14,15 @@ def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefi
     made = {n.step.key: n for n in nodes}
     splits = made["evaluation_splits",]
 
-    @dg.asset_check(asset=list(splits.step.key), name="frozen", description="Every frozen list equals the slices there are.")
+    @dg.asset_check(
+        asset=list(splits.step.key), name="frozen", description="Every frozen list equals the slices there are."
+    )
     def frozen(workspace: Workspace) -> dg.AssetCheckResult:
         problems = broken_lists(workspace.settings())
-        return dg.AssetCheckResult(passed=not problems, metadata={"problems": dg.MetadataValue.md("\n".join(f"- {p}" for p in problems) or "none")})
+        return dg.AssetCheckResult(
+            passed=not problems,
+            metadata={"problems": dg.MetadataValue.md("\n".join(f"- {p}" for p in problems) or "none")},
+        )
 
     reports = [registry_check(made[key], partitions) for key in (("mode_report",), ("real_report",))]
     return [registry_check(splits, partitions), frozen, *reports]

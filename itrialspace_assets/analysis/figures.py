@@ -13,7 +13,13 @@ COLOURS = {"plain": "#334155", "bbox": "#16a34a", "contour": "#dc2626", "bbox_co
 def mark_of(anatomy: str, source: str) -> str:
     """The line that every figure and report begins with."""
     people = "PROCEDURAL anatomy, no real people" if anatomy == "procedural" else "real anatomy"
-    made = "real CT as acquired" if source == "real" and anatomy == "real" else f"CT rendered by '{source}'" if source != "real" else "procedural CT in the place of real CT"
+    made = (
+        "real CT as acquired"
+        if source == "real" and anatomy == "real"
+        else f"CT rendered by '{source}'"
+        if source != "real"
+        else "procedural CT in the place of real CT"
+    )
     return f"{people}; {made}; not a clinical result"
 
 
@@ -31,9 +37,12 @@ def level_figure(metrics: pl.DataFrame, factor: str, levels: list[str], title: s
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
 
     names = [f"{factor}={level}" for level in levels] or ["all"]
-    fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.2), sharey=True, gridspec_kw={"width_ratios": [max(2, len(names)), 2]})
+    fig, axes = plt.subplots(
+        1, 2, figsize=(10.5, 4.2), sharey=True, gridspec_kw={"width_ratios": [max(2, len(names)), 2]}
+    )
     for shift, condition in enumerate(CONDITIONS):
         _bars(axes[0], metrics, condition, "sensitivity", names, shift)
         _bars(axes[1], metrics, condition, "auc", ["all"], shift)
@@ -46,7 +55,7 @@ def level_figure(metrics: pl.DataFrame, factor: str, levels: list[str], title: s
     axes[1].set_title("all slices", fontsize=10)
     axes[1].axhline(0.5, color="#94a3b8", lw=0.8, ls=":")
     axes[0].set_ylim(-0.03, 1.03)
-    handles = [plt.Line2D([], [], color=COLOURS[c], marker="o", ls="", label=c) for c in CONDITIONS]
+    handles = [Line2D([], [], color=COLOURS[c], marker="o", ls="", label=c) for c in CONDITIONS]
     fig.legend(handles=handles, loc="lower right", ncol=4, fontsize=8, frameon=False)
     fig.suptitle(title, fontsize=11)
     fig.text(0.01, 0.015, mark, fontsize=8, color="#b91c1c")
@@ -57,7 +66,9 @@ def level_figure(metrics: pl.DataFrame, factor: str, levels: list[str], title: s
     return out.getvalue()
 
 
-def _bars(axis: Any, metrics: pl.DataFrame, condition: str, metric: str, strata: list[str], shift: int, start: int = 0) -> None:
+def _bars(
+    axis: Any, metrics: pl.DataFrame, condition: str, metric: str, strata: list[str], shift: int, start: int = 0
+) -> None:
     rows = metrics.filter(pl.col("condition") == condition, pl.col("metric") == metric, pl.col("task") == "presence")
     found = {r["stratum"]: r for r in rows.iter_rows(named=True)}
     for i, stratum in enumerate(strata):

@@ -45,7 +45,12 @@ def two_way(influence: Floats, host: npt.NDArray[np.int64], donor: npt.NDArray[n
 
 
 def logit_interval(
-    estimate: float, influence: Floats, host: npt.NDArray[np.int64], donor: npt.NDArray[np.int64], alpha: float, min_clusters: int
+    estimate: float,
+    influence: Floats,
+    host: npt.NDArray[np.int64],
+    donor: npt.NDArray[np.int64],
+    alpha: float,
+    min_clusters: int,
 ) -> Interval:
     """Interval of a share (0-1) on the logit scale with t and min(G) - 1 degrees of freedom.
 

@@ -92,7 +92,10 @@ def size(cell: pl.DataFrame) -> dict[str, Estimate]:
     truth = cell["size_class"].filter(pl.Series(positive))
     commonest = truth.mode().sort()[0] if len(truth) else None
     majority = (cell["size_class"] == commonest).fill_null(False).to_numpy().astype(np.float64)
-    return {"accuracy": share(right, positive, "no positives"), "accuracy_majority": share(majority, positive, "no positives")}
+    return {
+        "accuracy": share(right, positive, "no positives"),
+        "accuracy_majority": share(majority, positive, "no positives"),
+    }
 
 
 def lobe(cell: pl.DataFrame) -> dict[str, Estimate]:
@@ -105,7 +108,9 @@ def lobe(cell: pl.DataFrame) -> dict[str, Estimate]:
 _TASKS = {"presence": presence, "size": size, "lobe": lobe}
 
 
-def score_cells(observations: pl.DataFrame, strata: dict[str, pl.Series], study: Study, labels: dict[str, str]) -> list[dict[str, Any]]:
+def score_cells(
+    observations: pl.DataFrame, strata: dict[str, pl.Series], study: Study, labels: dict[str, str]
+) -> list[dict[str, Any]]:
     """Rows of ``metrics`` for every task, condition and stratum.
 
     Args:
@@ -125,19 +130,29 @@ def score_cells(observations: pl.DataFrame, strata: dict[str, pl.Series], study:
                 unsupported = (cell["status"] == "unsupported").fill_null(False)
                 host, donor = codes(cell[study.clusters[0]].to_list()), codes(cell[study.clusters[-1]].to_list())
                 for metric, estimate in estimators(cell).items():
-                    base = labels | {"task": task, "condition": condition, "stratum": stratum, "metric": metric, "n_unanswered": int((cell["status"] != "ok").fill_null(True).sum())}
+                    base = labels | {
+                        "task": task,
+                        "condition": condition,
+                        "stratum": stratum,
+                        "metric": metric,
+                        "n_unanswered": int((cell["status"] != "ok").fill_null(True).sum()),
+                    }
                     if bool(unsupported.all()):
                         estimate = _none(cell.height, "the reader does not answer this task")
                     rows.append(base | _row(estimate, host, donor, cell, study))
     return rows
 
 
-def _row(estimate: Estimate, host: np.ndarray[Any, Any], donor: np.ndarray[Any, Any], cell: pl.DataFrame, study: Study) -> dict[str, Any]:
+def _row(
+    estimate: Estimate, host: np.ndarray[Any, Any], donor: np.ndarray[Any, Any], cell: pl.DataFrame, study: Study
+) -> dict[str, Any]:
     used = estimate.used
     if estimate.value is None:
         interval = Interval(None, None, "none", None, estimate.flag)
     else:
-        interval = logit_interval(estimate.value, estimate.influence, codes(host[used]), codes(donor[used]), study.alpha, study.min_clusters)
+        interval = logit_interval(
+            estimate.value, estimate.influence, codes(host[used]), codes(donor[used]), study.alpha, study.min_clusters
+        )
     chosen = cell.filter(pl.Series(used))
     return {
         "estimate": _rounded(estimate.value), "low": _rounded(interval.low), "high": _rounded(interval.high), "method": interval.method,

@@ -26,11 +26,19 @@ VERSION = "1"
 
 
 def _inputs(settings: Settings, sources: Sequence[str], mode: str, **more: str) -> Inputs:
-    files = [f for s in sources for t in ("slices", "predictions") for f in table_files(settings.output, t, source=s, mode=mode, **more)]
+    files = [
+        f
+        for s in sources
+        for t in ("slices", "predictions")
+        for f in table_files(settings.output, t, source=s, mode=mode, **more)
+    ]
     lists = [list_path(settings, s, f"{REAL}-{more['dataset']}" if s == REAL else mode) for s in sources]
     if mode != REAL:
         files += [f for t in ("cases", "arms", "insertions", "cts") for f in table_files(settings.output, t, mode=mode)]
-    return file_digests(settings.output, [*files, *lists]) | {"study": load_study(settings).sha256, "split": settings.split}
+    return file_digests(settings.output, [*files, *lists]) | {
+        "study": load_study(settings).sha256,
+        "split": settings.split,
+    }
 
 
 def mode_inputs(settings: Settings, partition: Partition) -> Inputs:
@@ -42,7 +50,9 @@ def real_inputs(settings: Settings, partition: Partition) -> Inputs:
 
 
 def study_inputs(settings: Settings, partition: Partition) -> Inputs:
-    return file_digests(settings.output, table_files(settings.output, "metrics")) | {"study": load_study(settings).sha256}
+    return file_digests(settings.output, table_files(settings.output, "metrics")) | {
+        "study": load_study(settings).sha256
+    }
 
 
 MODE_STEP = Step(("mode_report",), "report", ("mode",), VERSION, mode_inputs)
@@ -59,25 +69,37 @@ def observe(settings: Settings, source: str, mode: str, name: str, reader: str) 
     path = list_path(settings, source, name)
     if not path.exists():
         missing = missing_pairs(settings, source, mode) if mode != REAL else [name]
-        raise TableError(f"report of {source}/{name}: split {settings.split} holds no list for it; still missing: {', '.join(missing) or 'the stage splits'}")
+        raise TableError(
+            f"report of {source}/{name}: split {settings.split} holds no list for it; still missing: {', '.join(missing) or 'the stage splits'}"
+        )
     wanted = pl.DataFrame({"slice_uid": read_list(path)}, schema={"slice_uid": pl.String})
     where = {"dataset": name.removeprefix(f"{REAL}-")} if mode == REAL else {}
     slices = read_all(settings.output, "slices", source=source, mode=mode, **where)
     gone = wanted.join(slices, on="slice_uid", how="anti").height
     if gone:
-        raise TableError(f"report of {source}/{name}: {gone} slices of the frozen split {settings.split} are gone; give ITRIALSPACE_SPLIT a new name")
+        raise TableError(
+            f"report of {source}/{name}: {gone} slices of the frozen split {settings.split} are gone; give ITRIALSPACE_SPLIT a new name"
+        )
     answers = read_all(settings.output, "predictions", source=source, reader=reader, mode=mode, **where)
     tasks = pl.DataFrame({"task": ["presence", "size", "lobe"]})
     frame = slices.join(wanted, on="slice_uid", how="semi").join(tasks, how="cross")
-    kept = answers.select("slice_uid", "condition", "task", "answer", "score", "status", pl.col("slice_sha256").alias("sha256"))
-    return frame.join(kept, on=["slice_uid", "condition", "task", "sha256"], how="left").sort("slice_uid", "condition", "task")
+    kept = answers.select(
+        "slice_uid", "condition", "task", "answer", "score", "status", pl.col("slice_sha256").alias("sha256")
+    )
+    return frame.join(kept, on=["slice_uid", "condition", "task", "sha256"], how="left").sort(
+        "slice_uid", "condition", "task"
+    )
 
 
 def strata_of(observations: pl.DataFrame, factors: Sequence[str]) -> dict[str, pl.Series]:
     """``all`` and one mask per level of each factor; a negative goes with its pair's level."""
     masks = {"all": pl.Series([True] * observations.height, dtype=pl.Boolean())}
     for factor in factors:
-        level = observations.filter(pl.col("presence") == "present").select("pair_uid", pl.col(factor).alias("_level")).unique()
+        level = (
+            observations.filter(pl.col("presence") == "present")
+            .select("pair_uid", pl.col(factor).alias("_level"))
+            .unique()
+        )
         joined = observations.select("pair_uid").join(level, on="pair_uid", how="left", maintain_order="left")
         for value in sorted(v for v in joined["_level"].unique() if v is not None):
             masks[f"{factor}={value}"] = (joined["_level"] == value).fill_null(False)
@@ -85,7 +107,13 @@ def strata_of(observations: pl.DataFrame, factors: Sequence[str]) -> dict[str, p
 
 
 def _labels(settings: Settings, analysis: str, source: str, reader: str) -> dict[str, str]:
-    return {"analysis": analysis, "split": settings.split, "source": source, "reader": reader, "anatomy": settings.anatomy}
+    return {
+        "analysis": analysis,
+        "split": settings.split,
+        "source": source,
+        "reader": reader,
+        "anatomy": settings.anatomy,
+    }
 
 
 def build_mode(settings: Settings, partition: Partition) -> Result:
@@ -95,20 +123,34 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
     before = input_hash(MODE_STEP, settings, partition)
     trial, study = load_trial(settings, mode), load_study(settings)
     rows, figures = [], []
-    factors = ["size_bucket", "lobe", "dataset"] + (["arm"] if trial.contrast not in ("none", "size_bucket", "dataset") else [])
+    factors = ["size_bucket", "lobe", "dataset"] + (
+        ["arm"] if trial.contrast not in ("none", "size_bucket", "dataset") else []
+    )
     for source in (r.name for r in enabled(settings)):
         for reader in readers(settings):
             seen = observe(settings, source, mode, mode, reader)
             found = score_cells(seen, strata_of(seen, factors), study, _labels(settings, mode, source, reader))
             rows += found
-            figures.append((f"{source}, {reader}", _figure(found, f"{mode}: {reader} on {source}", mark_of(settings.anatomy, source))))
+            figures.append(
+                (
+                    f"{source}, {reader}",
+                    _figure(found, f"{mode}: {reader} on {source}", mark_of(settings.anatomy, source)),
+                )
+            )
     flow = flow_table(settings, mode)
     page = settings.output / "reports" / mode / "report.html"
-    sections = [("From plan to answer", flow.columns, flow.rows(), "Rejected cases are not replaced. Counts are cases."), *_metric_sections(rows)]
-    arms = read_table(settings.output, "arms", mode=mode).select("arm", "level", "asked_cases", "got_cases", "asked_malignant", "got_malignant", "note")
+    sections = [
+        ("From plan to answer", flow.columns, flow.rows(), "Rejected cases are not replaced. Counts are cases."),
+        *_metric_sections(rows),
+    ]
+    arms = read_table(settings.output, "arms", mode=mode).select(
+        "arm", "level", "asked_cases", "got_cases", "asked_malignant", "got_malignant", "note"
+    )
     sections.insert(0, ("Asked and planned", arms.columns, arms.rows(), ""))
     sources = "; ".join(mark_of(settings.anatomy, r.name) for r in enabled(settings))
-    return _finish(settings, MODE_STEP, partition, before, mode, rows, figures, page, trial.question, sources, sections, study)
+    return _finish(
+        settings, MODE_STEP, partition, before, mode, rows, figures, page, trial.question, sources, sections, study
+    )
 
 
 def build_real(settings: Settings, partition: Partition) -> Result:
@@ -120,13 +162,28 @@ def build_real(settings: Settings, partition: Partition) -> Result:
     rows, figures = [], []
     for reader in readers(settings):
         seen = observe(settings, REAL, REAL, f"{REAL}-{name}", reader)
-        found = score_cells(seen, strata_of(seen, ["size_bucket", "lobe"]), study, _labels(settings, f"{REAL}-{name}", REAL, reader))
+        found = score_cells(
+            seen, strata_of(seen, ["size_bucket", "lobe"]), study, _labels(settings, f"{REAL}-{name}", REAL, reader)
+        )
         rows += found
         if found:
             figures.append((reader, _figure(found, f"{name}: {reader}", mark_of(settings.anatomy, REAL))))
     page = settings.output / "reports" / f"{REAL}-{name}" / "report.html"
     question = f"How do the readers do on the CTs of {name} themselves?"
-    return _finish(settings, REAL_STEP, partition, before, f"{REAL}-{name}", rows, figures, page, question, mark_of(settings.anatomy, REAL), _metric_sections(rows), study)
+    return _finish(
+        settings,
+        REAL_STEP,
+        partition,
+        before,
+        f"{REAL}-{name}",
+        rows,
+        figures,
+        page,
+        question,
+        mark_of(settings.anatomy, REAL),
+        _metric_sections(rows),
+        study,
+    )
 
 
 def build_study(settings: Settings, partition: Partition) -> Result:
@@ -135,17 +192,37 @@ def build_study(settings: Settings, partition: Partition) -> Result:
     before = input_hash(STUDY_STEP, settings, partition)
     study = load_study(settings)
     metrics = read_all(settings.output, "metrics").filter(pl.col("stratum") == "all")
-    primary = metrics.filter(pl.col("metric") == study.primary.metric, pl.col("task") == study.primary.task, pl.col("condition") == study.primary.condition)
+    primary = metrics.filter(
+        pl.col("metric") == study.primary.metric,
+        pl.col("task") == study.primary.task,
+        pl.col("condition") == study.primary.condition,
+    )
     columns = ["analysis", "source", "reader", "estimate", "low", "high", "n_cases", "n_persons", "n_negatives", "flag"]
     shown = primary.select(columns).with_columns(pl.col("estimate", "low", "high").round(3))
     reason = "anatomy is procedural" if settings.anatomy == "procedural" else None
-    transfer = (["transfer", "equivalence", "fidelity"], [[f"not estimable by construction: {reason}"] * 3] if reason else [["not built in this version"] * 3])
+    transfer = (
+        ["transfer", "equivalence", "fidelity"],
+        [[f"not estimable by construction: {reason}"] * 3] if reason else [["not built in this version"] * 3],
+    )
     sections = [("Primary endpoint", shown.columns, shown.rows(), f"{study.primary.metric} of {study.primary.task}, condition {study.primary.condition}"),
                 ("Real against synthetic", *transfer, "")]  # fmt: skip
     page = settings.output / "reports" / "study" / "report.html"
-    html = _render(settings, "Study report", "What was estimated over all modes and datasets?", mark_of(settings.anatomy, "all sources"), [], sections, study)
+    html = _render(
+        settings,
+        "Study report",
+        "What was estimated over all modes and datasets?",
+        mark_of(settings.anatomy, "all sources"),
+        [],
+        sections,
+        study,
+    )
     replace_file(page, html.encode())
-    result = Result({}, computed=1, preview=markdown(shown), files={str(page.relative_to(settings.output)): sha256_bytes(html.encode())})
+    result = Result(
+        {},
+        computed=1,
+        preview=markdown(shown),
+        files={str(page.relative_to(settings.output)): sha256_bytes(html.encode())},
+    )
     record(settings, STUDY_STEP, partition, before, result, [])
     return result
 
@@ -184,16 +261,48 @@ def _metric_sections(rows: list[dict[str, Any]]) -> list[tuple[str, list[str], l
              r["n_cases"], r["n_negatives"], r["n_persons"], None if r["n_effective"] is None else round(r["n_effective"], 1), r["n_unanswered"], r["flag"]]
             for r in rows if r["task"] == task and (r["stratum"] == "all" or r["condition"] == "plain")
         ]  # fmt: skip
-        columns = ["source", "reader", "condition", "stratum", "metric", "estimate", "low", "high", "slices", "negatives", "host persons", "effective n", "unanswered", "note"]
+        columns = [
+            "source",
+            "reader",
+            "condition",
+            "stratum",
+            "metric",
+            "estimate",
+            "low",
+            "high",
+            "slices",
+            "negatives",
+            "host persons",
+            "effective n",
+            "unanswered",
+            "note",
+        ]
         if shown:
-            sections.append((task.capitalize(), columns, shown, "All conditions over all slices; strata under the plain condition. Intervals are two-way cluster-robust over host and donor persons."))
+            sections.append(
+                (
+                    task.capitalize(),
+                    columns,
+                    shown,
+                    "All conditions over all slices; strata under the plain condition. Intervals are two-way cluster-robust over host and donor persons.",
+                )
+            )
     return sections
 
 
-def _render(settings: Settings, title: str, question: str, mark: str, figures: list[tuple[str, bytes]], sections: list[Any], study: Study) -> str:
+def _render(
+    settings: Settings,
+    title: str,
+    question: str,
+    mark: str,
+    figures: list[tuple[str, bytes]],
+    sections: list[Any],
+    study: Study,
+) -> str:
     from jinja2 import Environment
 
-    template = Environment(autoescape=True).from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
+    template = Environment(autoescape=True).from_string(
+        Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    )
     return template.render(
         title=title, question=question, mark=mark, split=settings.split, study=study.study, study_sha=study.sha256,
         exploratory=changed_since_lock(settings, study), primary=f"{study.primary.metric} of {study.primary.task}, condition {study.primary.condition}",
@@ -214,9 +323,19 @@ def _finish(
         replace_file(path, data)
         files[str(path.relative_to(settings.output))] = sha256_bytes(data)
     headline = [r for r in rows if r["stratum"] == "all" and r["task"] == "presence"]
-    shown = pl.DataFrame(headline, infer_schema_length=None).select("source", "reader", "condition", "metric", "estimate", "low", "high", "n_cases") if headline else pl.DataFrame()
-    result = Result({"metrics": len(rows)}, computed=len(rows), picture=figures[0][1] if figures else None, preview=markdown(shown) if headline else "", files=files)
+    shown = (
+        pl.DataFrame(headline, infer_schema_length=None).select(
+            "source", "reader", "condition", "metric", "estimate", "low", "high", "n_cases"
+        )
+        if headline
+        else pl.DataFrame()
+    )
+    result = Result(
+        {"metrics": len(rows)},
+        computed=len(rows),
+        picture=figures[0][1] if figures else None,
+        preview=markdown(shown) if headline else "",
+        files=files,
+    )
     record(settings, step, partition, before, result, [table])
     return result
-
-

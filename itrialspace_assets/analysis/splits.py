@@ -55,14 +55,21 @@ def _candidates(settings: Settings) -> list[tuple[str, str, pl.DataFrame]]:
                 found.append((source, mode, read_all(settings.output, "slices", source=source, mode=mode)))
     for path in table_files(settings.output, "slices", source=REAL, mode=REAL):
         name = path.parent.name
-        found.append((REAL, f"{REAL}-{name}", read_table(settings.output, "slices", source=REAL, mode=REAL, dataset=name)))
+        found.append(
+            (REAL, f"{REAL}-{name}", read_table(settings.output, "slices", source=REAL, mode=REAL, dataset=name))
+        )
     return found
 
 
 def inputs(settings: Settings, partition: Partition) -> Inputs:
     slices = file_digests(settings.output, table_files(settings.output, "slices"))
     lists = file_digests(settings.output, sorted((settings.output / "splits" / settings.split).rglob("*.txt")))
-    return {"slices": digest(slices), "lists": digest(lists), "split": settings.split, "study": load_study(settings).sha256}
+    return {
+        "slices": digest(slices),
+        "lists": digest(lists),
+        "split": settings.split,
+        "study": load_study(settings).sha256,
+    }
 
 
 STEP = Step(("evaluation_splits",), "splits", (), VERSION, inputs)
@@ -83,11 +90,27 @@ def build(settings: Settings, partition: Partition) -> Result:
         uids = read_list(path)
         sha = list_sha256(uids)
         mode = REAL if path.stem.startswith(f"{REAL}-") else path.stem
-        rows += [{"split": settings.split, "source": path.parent.name, "mode": mode, "slice_uid": u, "list_sha256": sha} for u in uids]
+        rows += [
+            {"split": settings.split, "source": path.parent.name, "mode": mode, "slice_uid": u, "list_sha256": sha}
+            for u in uids
+        ]
     before = input_hash(STEP, settings, partition)  # after freezing: the lists are inputs from now on
     written = write_table(settings.output, "splits", rows)
-    summary = pl.DataFrame(rows, schema={"split": pl.String, "source": pl.String, "mode": pl.String, "slice_uid": pl.String, "list_sha256": pl.String})
-    table = summary.group_by("source", "mode", "list_sha256").agg(pl.len().alias("slices")).sort("source", "mode", "list_sha256")
+    summary = pl.DataFrame(
+        rows,
+        schema={
+            "split": pl.String,
+            "source": pl.String,
+            "mode": pl.String,
+            "slice_uid": pl.String,
+            "list_sha256": pl.String,
+        },
+    )
+    table = (
+        summary.group_by("source", "mode", "list_sha256")
+        .agg(pl.len().alias("slices"))
+        .sort("source", "mode", "list_sha256")
+    )
     lists = len(table)
     result = Result({"splits": len(rows)}, frozen, lists - frozen, preview=markdown(table))
     record(settings, STEP, partition, before, result, [written])
@@ -103,7 +126,9 @@ def broken_lists(settings: Settings) -> list[str]:
             continue
         frozen, present = set(read_list(path)), set(slices["slice_uid"].to_list())
         if frozen != present:
-            problems.append(f"{source}/{name}: {len(frozen - present)} frozen slices are gone, {len(present - frozen)} are new; give ITRIALSPACE_SPLIT a new name to report on them")
+            problems.append(
+                f"{source}/{name}: {len(frozen - present)} frozen slices are gone, {len(present - frozen)} are new; give ITRIALSPACE_SPLIT a new name to report on them"
+            )
     return problems
 
 
@@ -112,5 +137,10 @@ def split_hashes(settings: Settings) -> str:
     entries = {}
     for path in sorted((settings.output / "splits" / settings.split).rglob("*.txt")):
         uids = read_list(path)
-        entries[f"{path.parent.name}/{path.stem}"] = {"n": len(uids), "sha256": list_sha256(uids), "set": path.parent.name, "file": path.name}
+        entries[f"{path.parent.name}/{path.stem}"] = {
+            "n": len(uids),
+            "sha256": list_sha256(uids),
+            "set": path.parent.name,
+            "file": path.name,
+        }
     return json.dumps({settings.split: entries}, indent=2)

@@ -32,10 +32,14 @@ def write_page(settings: Settings, uid: str) -> Path:
         raise ConfigError(f"case {uid!r}: expected a case_uid of a manifest, for example {known}")
     case = found.row(0, named=True)
     plan = read_all(root, "case_nodules", mode=case["mode"]).filter(pl.col("case_uid") == uid)
-    got = read_all(root, "insertions", mode=case["mode"], dataset=case["host_dataset"]).filter(pl.col("case_uid") == uid)
+    got = read_all(root, "insertions", mode=case["mode"], dataset=case["host_dataset"]).filter(
+        pl.col("case_uid") == uid
+    )
     cts = read_all(root, "cts", mode=case["mode"], dataset=case["host_dataset"]).filter(pl.col("case_uid") == uid)
     slices = read_all(root, "slices", mode=case["mode"], dataset=case["host_dataset"]).filter(pl.col("case_uid") == uid)
-    answers = read_all(root, "predictions", mode=case["mode"], dataset=case["host_dataset"]).join(slices, on=["slice_uid", "condition", "source"], how="semi")
+    answers = read_all(root, "predictions", mode=case["mode"], dataset=case["host_dataset"]).join(
+        slices, on=["slice_uid", "condition", "source"], how="semi"
+    )
     rejected = read_all(root, "rejected_cases").filter(pl.col("case_uid") == uid)
     galleries = _galleries(settings, got, cts, slices)
     tables = [("Asked and got", *_asked_and_got(plan, got)), ("Answers", *_answers(slices, answers))]
@@ -43,10 +47,14 @@ def write_page(settings: Settings, uid: str) -> Path:
         tables.append(("Put aside", rejected.columns, rejected.rows()))
     from jinja2 import Environment
 
-    template = Environment(autoescape=True).from_string(Path(__file__).with_name("casepage.html").read_text(encoding="utf-8"))
+    template = Environment(autoescape=True).from_string(
+        Path(__file__).with_name("casepage.html").read_text(encoding="utf-8")
+    )
     sources = ", ".join(sorted(set(cts["source"].to_list()))) or "nothing yet"
     lead = f"{plan['why'][0]}. Mode {case['mode']}, arm {case['arm']}, host {case['host_scan_uid']}, cohort {case['cohort_mode']}."
-    html = template.render(uid=uid, mark=mark_of(case["anatomy"], sources), lead=lead, galleries=galleries, tables=tables)
+    html = template.render(
+        uid=uid, mark=mark_of(case["anatomy"], sources), lead=lead, galleries=galleries, tables=tables
+    )
     path = root / "cases" / f"{uid.replace('/', '_')}.html"
     replace_file(path, html.encode())
     return path
@@ -56,28 +64,49 @@ def _b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _galleries(settings: Settings, got: pl.DataFrame, cts: pl.DataFrame, slices: pl.DataFrame) -> list[tuple[str, list[tuple[str, str]]]]:
+def _galleries(
+    settings: Settings, got: pl.DataFrame, cts: pl.DataFrame, slices: pl.DataFrame
+) -> list[tuple[str, list[tuple[str, str]]]]:
     if got.is_empty():
         return []
     row = got.row(0, named=True)
     lesion = unpack_bits(row["lesion"])
     host = load_host_map(settings.output, row["host_map_sha256"])
-    shown = [("host map, lesion-free; the place is outlined", host), ("mask with the nodule (label 23)", stamp(host, [lesion]))]
+    shown = [
+        ("host map, lesion-free; the place is outlined", host),
+        ("mask with the nodule (label 23)", stamp(host, [lesion])),
+    ]
     galleries = [("Anatomy", [(caption, _b64(pictures.label_slice(volume, lesion))) for caption, volume in shown])]
     for source in sorted(set(cts["source"].to_list())):
         own = cts.filter(pl.col("source") == source).sort("is_lesion_free")
-        galleries.append((f"CT, {source}", [(_caption(r), _b64(pictures.ct_slice(open_ct(settings, r), lesion))) for r in own.iter_rows(named=True)]))
+        galleries.append(
+            (
+                f"CT, {source}",
+                [
+                    (_caption(r), _b64(pictures.ct_slice(open_ct(settings, r), lesion)))
+                    for r in own.iter_rows(named=True)
+                ],
+            )
+        )
         for presence in ("present", "absent"):
             mine = slices.filter(pl.col("source") == source, pl.col("presence") == presence)
             order = {r["condition"]: r for r in mine.iter_rows(named=True)}
-            images = [(f"{c} ({order[c]['guidance_site']} site)", _b64((settings.output / order[c]["path"]).read_bytes())) for c in CONDITIONS if c in order]
+            images = [
+                (f"{c} ({order[c]['guidance_site']} site)", _b64((settings.output / order[c]["path"]).read_bytes()))
+                for c in CONDITIONS
+                if c in order
+            ]
             if images:
                 galleries.append((f"Slices, {source}, nodule {presence}", images))
     return galleries
 
 
 def _caption(row: dict[str, Any]) -> str:
-    return "lesion-free twin" if row["is_lesion_free"] else f"lesion {row['lesion_hu']:.0f} HU on {row['background_hu']:.0f} HU"
+    return (
+        "lesion-free twin"
+        if row["is_lesion_free"]
+        else f"lesion {row['lesion_hu']:.0f} HU on {row['background_hu']:.0f} HU"
+    )
 
 
 def _asked_and_got(plan: pl.DataFrame, got: pl.DataFrame) -> tuple[list[str], list[Any]]:
@@ -102,6 +131,8 @@ def _triple(row: dict[str, Any]) -> str:
 
 def _answers(slices: pl.DataFrame, answers: pl.DataFrame) -> tuple[list[str], list[Any]]:
     truth = slices.select("slice_uid", "condition", "presence", "size_class", pl.col("lobe").alias("true_lobe"))
-    shown = answers.join(truth, on=["slice_uid", "condition"]).sort("presence", "task", "condition", descending=[True, False, False])
+    shown = answers.join(truth, on=["slice_uid", "condition"]).sort(
+        "presence", "task", "condition", descending=[True, False, False]
+    )
     columns = ["source", "reader", "presence", "size_class", "condition", "task", "answer", "score", "status"]
     return columns, shown.select(columns).rows()

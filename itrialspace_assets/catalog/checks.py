@@ -12,7 +12,15 @@ from resources.workspace import Workspace
 def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
     """One check a table, evaluated together."""
 
-    @dg.multi_asset_check(specs=[dg.AssetCheckSpec(f"expectations_{name}", asset="results_catalog", description=f"Great Expectations suite of {name}.") for name in TABLES], name="expectations")
+    @dg.multi_asset_check(
+        specs=[
+            dg.AssetCheckSpec(
+                f"expectations_{name}", asset="results_catalog", description=f"Great Expectations suite of {name}."
+            )
+            for name in TABLES
+        ],
+        name="expectations",
+    )
     def expectations(workspace: Workspace):  # type: ignore[no-untyped-def]
         settings = workspace.settings()
         for verdict in validate_tables(settings):

@@ -27,18 +27,28 @@ class Verdict:
 
 def suite_of(table: Table) -> list[tuple[str, dict[str, Any]]]:
     """(expectation type, arguments) for every rule of a table."""
-    rules: list[tuple[str, dict[str, Any]]] = [("expect_table_columns_to_match_ordered_list", {"column_list": [c.name for c in table.columns]})]
+    rules: list[tuple[str, dict[str, Any]]] = [
+        ("expect_table_columns_to_match_ordered_list", {"column_list": [c.name for c in table.columns]})
+    ]
     for column in table.columns:
         if not column.nullable:
             rules.append(("expect_column_values_to_not_be_null", {"column": column.name}))
         if column.allowed:
-            rules.append(("expect_column_values_to_be_in_set", {"column": column.name, "value_set": list(column.allowed)}))
+            rules.append(
+                ("expect_column_values_to_be_in_set", {"column": column.name, "value_set": list(column.allowed)})
+            )
         if column.low is not None or column.high is not None:
-            rules.append(("expect_column_values_to_be_between", {"column": column.name, "min_value": column.low, "max_value": column.high}))
-    if len(table.key) > 1:
-        rules.append(("expect_compound_columns_to_be_unique", {"column_list": list(table.key)}))
+            rules.append(
+                (
+                    "expect_column_values_to_be_between",
+                    {"column": column.name, "min_value": column.low, "max_value": column.high},
+                )
+            )
+    key = list(dict.fromkeys((*table.partition, *table.key)))  # a key is unique within its partition
+    if len(key) > 1:
+        rules.append(("expect_compound_columns_to_be_unique", {"column_list": key}))
     else:
-        rules.append(("expect_column_values_to_be_unique", {"column": table.key[0]}))
+        rules.append(("expect_column_values_to_be_unique", {"column": key[0]}))
     return rules
 
 
@@ -57,7 +67,9 @@ def validate_tables(settings: Settings) -> list[Verdict]:
         batch = source.add_dataframe_asset(table.name).add_batch_definition_whole_dataframe("all")
         suite = gx.ExpectationSuite(name=table.name)
         for kind, arguments in suite_of(table):
-            suite.add_expectation(getattr(gx.expectations, "".join(p.capitalize() for p in kind.split("_")))(**arguments))
+            suite.add_expectation(
+                getattr(gx.expectations, "".join(p.capitalize() for p in kind.split("_")))(**arguments)
+            )
         found = batch.get_batch({"dataframe": frame}).validate(suite, result_format="SUMMARY")
         failed = [
             f"{r.expectation_config.type} {json.dumps({k: v for k, v in r.expectation_config.kwargs.items() if k != 'batch_id'}, default=str)[:160]}: "  # type: ignore[union-attr]
@@ -71,7 +83,8 @@ def validate_tables(settings: Settings) -> list[Verdict]:
 
 def _page(settings: Settings, verdicts: list[Verdict]) -> str:
     rows = "".join(
-        f"<tr><td>{v.table}</td><td>{v.rows}</td><td>{v.expectations}</td><td>{'all held' if not v.failed else '<br>'.join(html.escape(f) for f in v.failed)}</td></tr>" for v in verdicts
+        f"<tr><td>{v.table}</td><td>{v.rows}</td><td>{v.expectations}</td><td>{'all held' if not v.failed else '<br>'.join(html.escape(f) for f in v.failed)}</td></tr>"
+        for v in verdicts
     )
     return (
         "<!doctype html><meta charset=utf-8><title>Data quality</title><style>body{font:15px system-ui;margin:2rem}td,th{padding:.3rem .8rem;"

@@ -24,7 +24,11 @@ NAME = "itrialspace.duckdb"
 
 def _sql(folder: str) -> dict[str, str]:
     found = package_files("sql") / folder
-    return {p.name.removesuffix(".sql"): p.read_text(encoding="utf-8") for p in sorted(found.iterdir(), key=lambda p: p.name) if p.name.endswith(".sql")}
+    return {
+        p.name.removesuffix(".sql"): p.read_text(encoding="utf-8")
+        for p in sorted(found.iterdir(), key=lambda p: p.name)
+        if p.name.endswith(".sql")
+    }
 
 
 def views() -> dict[str, str]:
@@ -39,7 +43,10 @@ def questions() -> dict[str, str]:
 
 def inputs(settings: Settings, partition: Partition) -> Inputs:
     files = [f for name in TABLES for f in table_files(settings.output, name)]
-    return file_digests(settings.output, files) | {"views": digest(views()), "contracts": digest({n: t.contract for n, t in TABLES.items()})}
+    return file_digests(settings.output, files) | {
+        "views": digest(views()),
+        "contracts": digest({n: t.contract for n, t in TABLES.items()}),
+    }
 
 
 STEP = Step(("results_catalog",), "catalog", (), VERSION, inputs)
@@ -59,7 +66,9 @@ def rebuilding(settings: Settings) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             handle.seek(0)
-            raise CatalogBusy(f"{NAME}: expected to be alone, but process {handle.read().strip() or '?'} is rebuilding it; wait for it and run again") from None
+            raise CatalogBusy(
+                f"{NAME}: expected to be alone, but process {handle.read().strip() or '?'} is rebuilding it; wait for it and run again"
+            ) from None
         handle.seek(0)
         handle.truncate()
         handle.write(str(os.getpid()))
@@ -94,7 +103,9 @@ def build(settings: Settings, partition: Partition) -> Result:
                     db.execute(f"COMMENT ON TABLE \"{table.name}\" IS '{_quoted(table.description)}'")
                     for column in table.columns:
                         unit = f" [{column.unit}]" if column.unit else ""
-                        db.execute(f"COMMENT ON COLUMN \"{table.name}\".\"{column.name}\" IS '{_quoted(column.description + unit)}'")
+                        db.execute(
+                            f'COMMENT ON COLUMN "{table.name}"."{column.name}" IS \'{_quoted(column.description + unit)}\''
+                        )
                     counts[table.name] = sum(f.height for f in frames)
                 for name, text in views().items():
                     try:
@@ -102,7 +113,7 @@ def build(settings: Settings, partition: Partition) -> Result:
                     except duckdb.Error as error:
                         raise ConfigError(f"sql/views/{name}.sql: {error}") from None
                 db.execute("CHECKPOINT")
-            os.replace(fresh, settings.output / NAME)
+            fresh.replace(settings.output / NAME)
         finally:
             fresh.unlink(missing_ok=True)
             fresh.with_name(fresh.name + ".wal").unlink(missing_ok=True)
@@ -124,7 +135,9 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     """
     path: Path = settings.output / NAME
     if not path.exists():
-        raise TableError(f"{NAME}: expected the catalogue in {settings.output}, found none; run `its run` or the stage catalog")
+        raise TableError(
+            f"{NAME}: expected the catalogue in {settings.output}, found none; run `its run` or the stage catalog"
+        )
     return duckdb.connect(str(path), read_only=True)
 
 

@@ -46,7 +46,12 @@ def build(settings: Settings, partition: Partition) -> Result:
     require_data_root(settings)
     before = input_hash(STEP, settings, partition)
     files: dict[str, str] = {}
-    trials = {r["mode"]: Trial.model_validate({k: v for k, v in json.loads(r["resolved"]).items() if k not in ("size", "seed")}) for r in read_all(settings.output, "trials").iter_rows(named=True)}
+    trials = {
+        r["mode"]: Trial.model_validate(
+            {k: v for k, v in json.loads(r["resolved"]).items() if k not in ("size", "seed")}
+        )
+        for r in read_all(settings.output, "trials").iter_rows(named=True)
+    }
     nodules = {r["nodule_uid"]: r for r in read_all(settings.output, "nodules").iter_rows(named=True)}
     for mode, trial in trials.items():
         files |= _manifests_and_masks(settings, mode, trial, nodules)
@@ -65,7 +70,19 @@ def case_key(trial_name: str, case: dict[str, Any], donors: Sequence[str]) -> st
     if len(host) > 20:
         host = sha256_bytes(host.encode())[:8]
     donor = donors[0].split("/", 1)[1] if len(donors) == 1 else f"{len(donors)}nod"
-    return "--".join((f"iTS--{trial_name}", f"C{case['number']:04d}", f"host-{host}", f"src-{case['host_dataset']}", f"nod-{donor}")).replace("/", "_").replace("?", "_")
+    return (
+        "--".join(
+            (
+                f"iTS--{trial_name}",
+                f"C{case['number']:04d}",
+                f"host-{host}",
+                f"src-{case['host_dataset']}",
+                f"nod-{donor}",
+            )
+        )
+        .replace("/", "_")
+        .replace("?", "_")
+    )
 
 
 def _stem(trial: Trial, arm: str, dataset_level: str | None) -> tuple[str, str]:
@@ -87,7 +104,7 @@ def _link(settings: Settings, source: str, target: str, sha: str) -> dict[str, s
             os.link(origin, temporary)
         except OSError:  # another file system
             shutil.copyfile(origin, temporary)
-        os.replace(temporary, to)
+        temporary.replace(to)
     return {target: sha}
 
 
@@ -104,19 +121,75 @@ def _csv(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> str:
     return out.getvalue()
 
 
-MANIFEST_COLUMNS = (
-    "case_id nodule_idx is_primary_nodule n_nodules_in_case companion_group_id trial_name trial_template bootstrap_id "
-    "host_patient_id host_dataset host_ct_path host_organ_seg_path donor_patient_id donor_annotation_id donor_dataset "
-    "donor_nodule_mask_path donor_ct_path donor_refined_seg_path insertion_coord_x insertion_coord_y insertion_coord_z "
-    "insertion_lobe insertion_lobe_cc_pct insertion_lobe_ml_pct insertion_lobe_ap_pct insertion_mode nodule_diam_mm "
-    "effective_diam_mm scale_factor warp_applied label nodule_lobe_name nodule_lung_side nodule_lung_zone "
-    "nodule_central_peripheral pleural_distance_mm patient_age patient_sex smoking_status pack_years cohort_mode "
-    "size_bucket population_type label_source"
-).split()
-_ISOLATION = "mode target_annotation_id target_nodule_mask_path target_diameter_mm target_label target_lobe target_side target_zone host_n_nodules isolation_case_index".split()
+MANIFEST_COLUMNS = [
+    "case_id",
+    "nodule_idx",
+    "is_primary_nodule",
+    "n_nodules_in_case",
+    "companion_group_id",
+    "trial_name",
+    "trial_template",
+    "bootstrap_id",
+    "host_patient_id",
+    "host_dataset",
+    "host_ct_path",
+    "host_organ_seg_path",
+    "donor_patient_id",
+    "donor_annotation_id",
+    "donor_dataset",
+    "donor_nodule_mask_path",
+    "donor_ct_path",
+    "donor_refined_seg_path",
+    "insertion_coord_x",
+    "insertion_coord_y",
+    "insertion_coord_z",
+    "insertion_lobe",
+    "insertion_lobe_cc_pct",
+    "insertion_lobe_ml_pct",
+    "insertion_lobe_ap_pct",
+    "insertion_mode",
+    "nodule_diam_mm",
+    "effective_diam_mm",
+    "scale_factor",
+    "warp_applied",
+    "label",
+    "nodule_lobe_name",
+    "nodule_lung_side",
+    "nodule_lung_zone",
+    "nodule_central_peripheral",
+    "pleural_distance_mm",
+    "patient_age",
+    "patient_sex",
+    "smoking_status",
+    "pack_years",
+    "cohort_mode",
+    "size_bucket",
+    "population_type",
+    "label_source",
+]
+_ISOLATION = [
+    "mode",
+    "target_annotation_id",
+    "target_nodule_mask_path",
+    "target_diameter_mm",
+    "target_label",
+    "target_lobe",
+    "target_side",
+    "target_zone",
+    "host_n_nodules",
+    "isolation_case_index",
+]
 
 
-def _manifest_row(settings: Settings, trial: Trial, stem: str, case: dict[str, Any], plan: dict[str, Any], nodules: dict[str, Any], in_scan: dict[str, list[str]]) -> dict[str, Any]:
+def _manifest_row(
+    settings: Settings,
+    trial: Trial,
+    stem: str,
+    case: dict[str, Any],
+    plan: dict[str, Any],
+    nodules: dict[str, Any],
+    in_scan: dict[str, list[str]],
+) -> dict[str, Any]:
     donor = nodules[plan["donor_nodule_uid"]]
     host_ct, donor_ct = case["host_scan_uid"].split("/", 1)[1], donor["scan_uid"].split("/", 1)[1]
     host_set, donor_set = registered(settings, case["host_dataset"]), registered(settings, donor["dataset"])
@@ -147,7 +220,8 @@ def _manifest_row(settings: Settings, trial: Trial, stem: str, case: dict[str, A
 
 
 def _manifests_and_masks(settings: Settings, mode: str, trial: Trial, nodules: dict[str, Any]) -> dict[str, str]:
-    root, files = settings.output, {}
+    root = settings.output
+    files: dict[str, str] = {}
     cases = {r["case_uid"]: r for r in read_all(root, "cases", mode=mode).iter_rows(named=True)}
     plans = read_all(root, "case_nodules", mode=mode)
     inserted = read_all(root, "insertions", mode=mode)
@@ -165,13 +239,30 @@ def _manifests_and_masks(settings: Settings, mode: str, trial: Trial, nodules: d
         columns = [*MANIFEST_COLUMNS, *(_ISOLATION if trial.planner == "twin" else [])]
         base = f"manifests/{published_mode(mode)}/{folder}{stem}"
         files |= _text(settings, f"{base}.csv", _csv(manifest, columns))
-        summary = {"trial_name": stem, "trial_template": trial.cohort.site or "", "n_cases": len({r["case_uid"] for r in rows}), "n_rows": len(rows), "cohort_mode": manifest[0]["cohort_mode"], "seed": settings.seed, "cases": manifest}
+        summary = {
+            "trial_name": stem,
+            "trial_template": trial.cohort.site or "",
+            "n_cases": len({r["case_uid"] for r in rows}),
+            "n_rows": len(rows),
+            "cohort_mode": manifest[0]["cohort_mode"],
+            "seed": settings.seed,
+            "cases": manifest,
+        }
         files |= _text(settings, f"{base}.json", json.dumps(summary, indent=1, allow_nan=False))
         files |= _masks(settings, mode, f"{folder}{stem}", stem, rows, cases, inserted, rejected)
     return files
 
 
-def _masks(settings: Settings, mode: str, place: str, stem: str, plans: list[dict[str, Any]], cases: dict[str, Any], inserted: pl.DataFrame, rejected: dict[str, Any]) -> dict[str, str]:
+def _masks(
+    settings: Settings,
+    mode: str,
+    place: str,
+    stem: str,
+    plans: list[dict[str, Any]],
+    cases: dict[str, Any],
+    inserted: pl.DataFrame,
+    rejected: dict[str, Any],
+) -> dict[str, str]:
     files: dict[str, str] = {}
     got = {(r["case_uid"], r["nodule_idx"]): r for r in inserted.iter_rows(named=True)}
     by_case: dict[str, list[dict[str, Any]]] = {}
@@ -198,15 +289,32 @@ def _masks(settings: Settings, mode: str, place: str, stem: str, plans: list[dic
                 "host_patient_id": cases[uid]["host_person_uid"].split("/", 1)[-1], "host_dataset": cases[uid]["host_dataset"], "donor_annotation_id": plan["donor_nodule_uid"].split("/", 1)[1], "trial_name": stem,
             })  # fmt: skip
     success = sum(r["status"] == "success" for r in records)
-    audit = {"trial_name": f"{published_mode(mode)}_{stem}", "manifest_path": f"manifests/{published_mode(mode)}/{place}.csv", "n_total": len(records), "n_success": success, "n_failed": len(records) - success, "records": records}
-    return files | _text(settings, f"inserted_masks/{published_mode(mode)}/{place}/audit.json", json.dumps(audit, indent=1, allow_nan=False))
+    audit = {
+        "trial_name": f"{published_mode(mode)}_{stem}",
+        "manifest_path": f"manifests/{published_mode(mode)}/{place}.csv",
+        "n_total": len(records),
+        "n_success": success,
+        "n_failed": len(records) - success,
+        "records": records,
+    }
+    return files | _text(
+        settings,
+        f"inserted_masks/{published_mode(mode)}/{place}/audit.json",
+        json.dumps(audit, indent=1, allow_nan=False),
+    )
 
 
 def _mask(settings: Settings, rows: list[dict[str, Any]], target: str) -> dict[str, str]:
     if rows[0]["mask_path"] is not None:
         return _link(settings, rows[0]["mask_path"], target, rows[0]["mask_sha256"])
     host = load_host_map(settings.output, rows[0]["host_map_sha256"])
-    return {target: write_volume(settings.output / target, stamp(host, [unpack_bits(r["lesion"]) for r in rows]), f"inserted nodules ({rows[0]['anatomy']} anatomy)")}
+    return {
+        target: write_volume(
+            settings.output / target,
+            stamp(host, [unpack_bits(r["lesion"]) for r in rows]),
+            f"inserted nodules ({rows[0]['anatomy']} anatomy)",
+        )
+    }
 
 
 def _cts(settings: Settings, renderer: str, trials: dict[str, Trial]) -> dict[str, str]:
@@ -217,7 +325,9 @@ def _cts(settings: Settings, renderer: str, trials: dict[str, Trial]) -> dict[st
     donors = dict(plans.iter_rows())
     cases = {r["case_uid"]: r for r in read_all(root, "cases").iter_rows(named=True)}
     masks = {r["case_uid"]: r for r in read_all(root, "insertions").iter_rows(named=True)}
-    for row in read_all(root, "cts", source=renderer).sort("twin_uid", "case_uid", "is_lesion_free").iter_rows(named=True):
+    for row in (
+        read_all(root, "cts", source=renderer).sort("twin_uid", "case_uid", "is_lesion_free").iter_rows(named=True)
+    ):
         case = cases[row["case_uid"]]
         folder, stem = _stem(trials[row["mode"]], case["arm"], case["host_dataset"])
         place = f"{top}/{published_mode(row['mode'])}/{folder}{stem}/{case_key(stem, case, donors[row['case_uid']])}"
@@ -227,14 +337,22 @@ def _cts(settings: Settings, renderer: str, trials: dict[str, Trial]) -> dict[st
         if row["kept"] == "nifti":
             files |= _link(settings, row["path"], f"{place}/synthetic_ct.nii.gz", row["sha256"])
         else:
-            files[f"{place}/synthetic_ct.nii.gz"] = write_volume(root / f"{place}/synthetic_ct.nii.gz", open_ct(settings, row), f"rendered by {renderer}; {row['anatomy']} anatomy")
+            files[f"{place}/synthetic_ct.nii.gz"] = write_volume(
+                root / f"{place}/synthetic_ct.nii.gz",
+                open_ct(settings, row),
+                f"rendered by {renderer}; {row['anatomy']} anatomy",
+            )
         mask = masks[row["case_uid"]]
         if mask["mask_path"] is not None:
             files |= _link(settings, mask["mask_path"], f"{place}/input_mask.nii.gz", mask["mask_sha256"])
         audit = {"case_id": place.rsplit("/", 1)[1], "status": "success", "reason": "", "generator": renderer, "anatomy": row["anatomy"], "trained_on": row["trained_on"],
                  "weights_sha256": row["weights_sha256"], "acquisition": row["acquisition"], "image_uid": row["image_uid"],
                  "sanity_checks": {"ct_min_hu": row["low_hu"], "ct_max_hu": row["high_hu"], "lesion_hu": row["lesion_hu"], "background_hu": row["background_hu"]}}  # fmt: skip
-        files |= _text(settings, f"{place}/nodmaisi_audit.json" if renderer == "nodmaisi" else f"{place}/render_audit.json", json.dumps(audit, indent=1, allow_nan=False))
+        files |= _text(
+            settings,
+            f"{place}/nodmaisi_audit.json" if renderer == "nodmaisi" else f"{place}/render_audit.json",
+            json.dumps(audit, indent=1, allow_nan=False),
+        )
     return files
 
 
@@ -262,19 +380,29 @@ def _slice_set(settings: Settings, source: str, name: str) -> dict[str, str]:
         })  # fmt: skip
         entry["png_path" if row["condition"] == "plain" else f"png_{row['condition']}_path"] = target
     for kind, file in (("present", "eval_dataset.csv"), ("absent", "eval_dataset_negatives.csv")):
-        files |= _text(settings, f"{base}/{file}", _csv((r for _, r in sorted(table.items()) if r["ground_truth_presence"] == kind), _SET_COLUMNS))
+        files |= _text(
+            settings,
+            f"{base}/{file}",
+            _csv((r for _, r in sorted(table.items()) if r["ground_truth_presence"] == kind), _SET_COLUMNS),
+        )
     return files | _split_files(settings, source, name, slices)
 
 
 def _split_files(settings: Settings, source: str, name: str, slices: pl.DataFrame) -> dict[str, str]:
     frozen = read_all(settings.output, "splits").filter(pl.col("source") == source)
-    wanted = slices.filter(pl.col("condition") == CONDITIONS[0]).join(frozen.select("slice_uid").unique(), on="slice_uid", how="semi")
+    wanted = slices.filter(pl.col("condition") == CONDITIONS[0]).join(
+        frozen.select("slice_uid").unique(), on="slice_uid", how="semi"
+    )
     uids = sorted(set(wanted["published_id"].to_list()))
     file = f"{settings.split}.{name}.txt"
     index = settings.output / "vlm_dataset" / "splits" / "splits.json"
     entries = json.loads(index.read_text()) if index.exists() else {}
-    entries.setdefault(settings.split, {})[name] = {"n": len(uids), "sha256": list_sha256(uids), "set": name, "file": file, "description": f"slices of split {settings.split}, source {source}"}
+    entries.setdefault(settings.split, {})[name] = {
+        "n": len(uids),
+        "sha256": list_sha256(uids),
+        "set": name,
+        "file": file,
+        "description": f"slices of split {settings.split}, source {source}",
+    }
     files = _text(settings, f"vlm_dataset/splits/{file}", "".join(f"{u}\n" for u in uids))
     return files | _text(settings, "vlm_dataset/splits/splits.json", json.dumps(entries, indent=2, sort_keys=True))
-
-

@@ -77,7 +77,11 @@ def choose(settings: Settings, modes: str | None, datasets: str | None, only: st
             raise ConfigError(f"--datasets: expected names out of {', '.join(known)}, got {', '.join(unknown)}")
     else:
         chosen = tuple(d for d, entry in known.items() if entry.profile_csv(settings.data).exists())
-    keys = tuple(_mode(settings, m.strip()) for m in modes.split(",") if m.strip()) if modes else tuple(trial_files(settings))
+    keys = (
+        tuple(_mode(settings, m.strip()) for m in modes.split(",") if m.strip())
+        if modes
+        else tuple(trial_files(settings))
+    )
     for key in keys:
         load_trial(settings, key)
     enabled(settings)
@@ -98,7 +102,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():
-        config.write_text("telemetry:\n  enabled: false\n")
+        config.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
     os.environ["DAGSTER_HOME"] = str(home)
     _relax_sqlite()
     return dg.DagsterInstance.from_config(str(home))
@@ -118,8 +122,13 @@ class Driver:
 
     def __init__(self, settings: Settings, choice: Choice) -> None:
         self.settings, self.choice, self.log = settings, choice, Log()
-        overrides = {"data_dir": settings.data, "output_dir": settings.output, "size": settings.size, "workers": settings.workers}
-        self.job = build_definitions(**overrides).get_implicit_global_asset_job_def()
+        overrides: dict[str, Any] = {
+            "data_dir": settings.data,
+            "output_dir": settings.output,
+            "size": settings.size,
+            "workers": settings.workers,
+        }
+        self.job = build_definitions(**overrides).resolve_implicit_global_asset_job_def()
         self.instance = open_instance(settings)
         self.nodes = [n for n in nodes(settings) if n.step.stage in choice.stages]
 
@@ -128,7 +137,16 @@ class Driver:
         parts = list(partitions)
         if not members or not parts or self.log.failures:
             return
-        with Progress(TextColumn(f"{title:>12}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[now]}"), TimeElapsedColumn(), console=CONSOLE, transient=True) as bar:
+        with Progress(
+            TextColumn(f"{title:>12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[now]}"),
+            TimeElapsedColumn(),
+            console=CONSOLE,
+            transient=True,
+            disable=not CONSOLE.is_terminal,
+        ) as bar:
             task = bar.add_task("", total=len(parts), now="")
             for part in parts:
                 bar.update(task, now=partition_name(part))
@@ -169,7 +187,7 @@ class Driver:
                 tally = self.log.stages[stage_of[tuple(event.asset_key.path)]]  # type: ignore[union-attr]
                 tally.ran += 1
                 for name in ("computed", "reused", "rejected"):
-                    setattr(tally, name, getattr(tally, name) + int(metadata[name].value))  # type: ignore[call-overload, arg-type]
+                    setattr(tally, name, getattr(tally, name) + int(metadata[name].value))
             elif event.is_step_failure:
                 self.log.failures.append(f"{where}: {_message(event.step_failure_data)}")
         seconds = time.perf_counter() - started
@@ -178,7 +196,9 @@ class Driver:
         for check in result.get_asset_check_evaluations():
             if not check.passed:
                 details = "; ".join(f"{k}: {v.value}" for k, v in check.metadata.items())
-                self.log.warnings.append(f"check {check.check_name} of {check.asset_key.to_user_string()} [{partition_name(part)}] failed: {details}")
+                self.log.warnings.append(
+                    f"check {check.check_name} of {check.asset_key.to_user_string()} [{partition_name(part)}] failed: {details}"
+                )
         if not result.success and not self.log.failures:
             self.log.failures.append(f"{where}: a blocking check failed")
 
@@ -213,7 +233,9 @@ def drive(settings: Settings, choice: Choice) -> bool:
     whole = [p for p in by_mode if not any(missing_pairs(settings, r.name, p["mode"]) for r in enabled(settings))]
     for part in by_mode:
         if part not in whole and "report" in choice.stages and not driver.log.failures:
-            driver.log.warnings.append(f"mode_report [{part['mode']}] left out: some of its host datasets were not run; run all datasets")
+            driver.log.warnings.append(
+                f"mode_report [{part['mode']}] left out: some of its host datasets were not run; run all datasets"
+            )
     driver.group("reports", reports.get(("mode_report",), []), whole)
     driver.group("reports", reports.get(("real_report",), []), by_dataset)
     driver.group("reports", reports.get(("study_report",), []), [{}])
@@ -231,7 +253,9 @@ def _print(settings: Settings, log: Log, seconds: float) -> None:
     for stage in STAGES:
         if stage in log.stages:
             t = log.stages[stage]
-            table.add_row(stage, *(str(v) for v in (t.ran, t.current, t.computed, t.reused, t.rejected)), f"{t.seconds:.1f}")
+            table.add_row(
+                stage, *(str(v) for v in (t.ran, t.current, t.computed, t.reused, t.rejected)), f"{t.seconds:.1f}"
+            )
     CONSOLE.print(table)
     for warning in log.warnings:
         CONSOLE.print(f"Note: {warning}", markup=False, soft_wrap=True)
@@ -239,5 +263,3 @@ def _print(settings: Settings, log: Log, seconds: float) -> None:
         Console(stderr=True).print(*(f"Error: {f}" for f in log.failures), sep="\n", markup=False, soft_wrap=True)
         return
     CONSOLE.print(f"Done in {seconds:.0f} s. Outputs: {settings.output}", markup=False, soft_wrap=True)
-
-

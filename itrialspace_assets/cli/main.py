@@ -13,7 +13,10 @@ app = typer.Typer(
 case_app = typer.Typer(no_args_is_help=True, help="Look at single cases.")
 app.add_typer(case_app, name="case")
 
-Folder = Annotated[Path | None, typer.Option("--dir", help="Folder with data/ and out/ of a demo; else the ITRIALSPACE_ variables decide.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--dir", help="Folder with data/ and out/ of a demo; else the ITRIALSPACE_ variables decide."),
+]
 
 
 def _settings(folder: Path | None = None, **overrides: Any) -> Any:
@@ -40,7 +43,11 @@ def _version(value: bool) -> None:
 
 
 @app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None: ...
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
 
 
 @app.command()
@@ -65,7 +72,9 @@ def demo_data(
     out: Annotated[Path, typer.Option("--out", help="Folder to fill.")],
     hosts: Annotated[int, typer.Option(help="Scans per dataset.")] = 5,
     seed: Annotated[int, typer.Option(help="Root of every draw.")] = 42,
-    spacing: Annotated[float, typer.Option(help="In-plane voxel size in mm; slices are 1.29 times as thick.", min=0.7, max=4.0)] = 1.36,
+    spacing: Annotated[
+        float, typer.Option(help="In-plane voxel size in mm; slices are 1.29 times as thick.", min=0.7, max=4.0)
+    ] = 1.36,
 ) -> None:
     """Write a data root of **procedural** anatomy: seven datasets, organ maps, nodules, CTs, profiles."""
     _make_demo_data(out, hosts, seed, spacing)
@@ -77,14 +86,28 @@ def _make_demo_data(out: Path, hosts: int, seed: int, spacing: float) -> None:
     from itrialspace_assets.demo.root import SPACING, make_root
 
     voxel = SPACING if spacing == SPACING[0] else (spacing, spacing, round(spacing * SPACING[2] / SPACING[0], 3))
-    with Progress(TextColumn("procedural scans"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), transient=True) as bar:
+    with Progress(
+        TextColumn("procedural scans"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        transient=True,
+        disable=not sys.stdout.isatty(),
+    ) as bar:
         task = bar.add_task("", total=None)
-        made = make_root(out, hosts, seed, voxel, progress=lambda done, total: bar.update(task, completed=done, total=total))
+        made = make_root(
+            out, hosts, seed, voxel, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
     typer.echo(f"{'Made' if made else 'Up to date:'} a procedural data root in {out}")
 
 
-Modes = Annotated[str | None, typer.Option(help="Mode numbers or keys, separated by commas: 1,2,11. Default: every mode with a trial file.")]
-Datasets = Annotated[str | None, typer.Option(help="Dataset keys, separated by commas. Default: every dataset with a profile table.")]
+Modes = Annotated[
+    str | None,
+    typer.Option(help="Mode numbers or keys, separated by commas: 1,2,11. Default: every mode with a trial file."),
+]
+Datasets = Annotated[
+    str | None, typer.Option(help="Dataset keys, separated by commas. Default: every dataset with a profile table.")
+]
 
 
 @app.command()
@@ -147,7 +170,9 @@ def status(folder: Folder = None) -> None:
 @app.command()
 def sql(
     query: Annotated[str | None, typer.Argument(help="SQL over the catalogue.")] = None,
-    question: Annotated[str | None, typer.Option("--question", "-q", help="Name of a ready question; without a name, see --list.")] = None,
+    question: Annotated[
+        str | None, typer.Option("--question", "-q", help="Name of a ready question; without a name, see --list.")
+    ] = None,
     show: Annotated[bool, typer.Option("--list", help="List the ready questions.")] = False,
     folder: Folder = None,
 ) -> None:
@@ -190,7 +215,10 @@ def ui(
 
 
 @case_app.command("show")
-def case_show(uid: Annotated[str, typer.Argument(help="case_uid, for example size_detection_curve/10_15mm/00000.")], folder: Folder = None) -> None:
+def case_show(
+    uid: Annotated[str, typer.Argument(help="case_uid, for example size_detection_curve/10_15mm/00000.")],
+    folder: Folder = None,
+) -> None:
     """Write one HTML page of a case: host, mask, CT, twin, slices, answers, asked and got."""
     from itrialspace_assets.catalog.casepage import write_page
 

@@ -21,17 +21,36 @@ def _console() -> Console:
 def print_results(settings: Settings) -> None:
     """Presence and size results by condition of every reported analysis, and where to look."""
     metrics = read_all(settings.output, "metrics").filter(pl.col("stratum") == "all")
-    table = Table("analysis", "source", "reader", "condition", "slices", "AUC", "sensitivity", "specificity", "size accuracy", title="Presence and size by condition (real scans: plain slices)")
+    table = Table(
+        "analysis",
+        "source",
+        "reader",
+        "condition",
+        "slices",
+        "AUC",
+        "sensitivity",
+        "specificity",
+        "size accuracy",
+        title="Presence and size by condition (real scans: plain slices)",
+    )
     for key, rows in metrics.group_by(["analysis", "source", "reader"], maintain_order=True):
         for condition in CONDITIONS if key[1] != REAL else CONDITIONS[:1]:
-            here = {(r["task"], r["metric"]): r for r in rows.filter(pl.col("condition") == condition).iter_rows(named=True)}
-            cells = [_cell(here.get(("presence", m))) for m in ("auc", "sensitivity", "specificity")] + [_cell(here.get(("size", "accuracy")))]
+            here = {
+                (r["task"], r["metric"]): r for r in rows.filter(pl.col("condition") == condition).iter_rows(named=True)
+            }
+            cells = [_cell(here.get(("presence", m))) for m in ("auc", "sensitivity", "specificity")] + [
+                _cell(here.get(("size", "accuracy")))
+            ]
             total = here.get(("presence", "accuracy"))
             table.add_row(*(map(str, key)), condition, str(total["n_cases"] if total else 0), *cells)
     console = _console()
     console.print(table)
     console.print(mark_of(settings.anatomy, "tissue"), style="bold red")
-    console.print(f"Reports:   {settings.output / 'reports'}\nCatalogue: {settings.output / 'itrialspace.duckdb'}   (its sql --list)\nUI:        make ui", markup=False, soft_wrap=True)
+    console.print(
+        f"Reports:   {settings.output / 'reports'}\nCatalogue: {settings.output / 'itrialspace.duckdb'}   (its sql --list)\nUI:        make ui",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _cell(row: dict[str, object] | None) -> str:
@@ -61,7 +80,16 @@ def print_status(settings: Settings) -> None:
                     counts[name] += int(record.get(name, 0))  # type: ignore[call-overload]
             expected = _expected(settings, node.step.dims)
             done = counts["computed"] + counts["reused"] - counts["rejected"]
-            table.add_row(mode, node.step.name, str(counts["current"]), str(counts["old"]), str(max(0, expected - len(own))), str(done), str(counts["reused"]), str(counts["rejected"]))
+            table.add_row(
+                mode,
+                node.step.name,
+                str(counts["current"]),
+                str(counts["old"]),
+                str(max(0, expected - len(own))),
+                str(done),
+                str(counts["reused"]),
+                str(counts["rejected"]),
+            )
     _console().print(table)
 
 

@@ -74,7 +74,7 @@ class _Canvas:
     def ellipsoid(self, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Array:
         cx, cy, cz = centre
         rx, ry, rz = radii
-        return ((self.x - cx) / rx) ** 2 + ((self.y - cy) / ry) ** 2 + ((self.z - cz) / rz) ** 2 <= 1
+        return np.asarray(((self.x - cx) / rx) ** 2 + ((self.y - cy) / ry) ** 2 + ((self.z - cz) / rz) ** 2 <= 1)
 
     def tube(self, start: Array, end: Array, radius: float, label: int, only: tuple[int, ...] | None = None) -> None:
         """A capsule, painted inside its own box only."""
@@ -149,11 +149,19 @@ def draw_anatomy(body: Body, rng: np.random.Generator, spacing: npt.NDArray[np.f
     h = body.heart
     c.paint(c.ellipsoid((-26, 22, 42), (52 * h, 44 * h, 46 * h)), 115)
     c.paint(c.ellipsoid((-2, 8, 92), (26, 30, 34)), 115)
-    c.paint(((x + 22) / 13) ** 2 + ((y + d - 78) / 13) ** 2 + 0 * z <= 1, 6, (z < 118) & np.ones_like(c.volume.array, bool))
+    c.paint(
+        ((x + 22) / 13) ** 2 + ((y + d - 78) / 13) ** 2 + 0 * z <= 1, 6, (z < 118) & np.ones_like(c.volume.array, bool)
+    )
     arch_r = np.sqrt((np.sqrt(((y + d - 100) / 1.0) ** 2 + (z - 112) ** 2) - 24) ** 2 + (x + 12) ** 2)
     c.paint((arch_r <= 13) & (z >= 112), 6)
-    c.paint(((x - 24) / 10) ** 2 + ((y - 14) / 10) ** 2 + 0 * z <= 1, 125, (z > 80) & (z < 150) & np.ones_like(c.volume.array, bool))
-    c.paint(((x + 6) / 8) ** 2 + ((y + d - 74) / 7) ** 2 + 0 * z <= 1, 11, (z > 10) & np.ones_like(c.volume.array, bool))
+    c.paint(
+        ((x - 24) / 10) ** 2 + ((y - 14) / 10) ** 2 + 0 * z <= 1,
+        125,
+        (z > 80) & (z < 150) & np.ones_like(c.volume.array, bool),
+    )
+    c.paint(
+        ((x + 6) / 8) ** 2 + ((y + d - 74) / 7) ** 2 + 0 * z <= 1, 11, (z > 10) & np.ones_like(c.volume.array, bool)
+    )
     # airways and veins
     carina = np.array([4.0, -8.0, 104.0])
     c.tube(np.array([2.0, -4.0, 205.0]), carina, 9.0, TRACHEA)
@@ -163,7 +171,15 @@ def draw_anatomy(body: Body, rng: np.random.Generator, spacing: npt.NDArray[np.f
         targets = _branch_targets(c.volume, side, rng)
         for k, target in enumerate(targets):
             _tree(c, hilum, target, 3.6, AIRWAY, rng, 3)
-            _tree(c, hilum + np.array([0, 9.0, -9.0]), target + rng.normal(0, 12, 3), 2.7 + 0.3 * (k % 2), PULMONARY_VEIN, rng, 3)
+            _tree(
+                c,
+                hilum + np.array([0, 9.0, -9.0]),
+                target + rng.normal(0, 12, 3),
+                2.7 + 0.3 * (k % 2),
+                PULMONARY_VEIN,
+                rng,
+                3,
+            )
         c.tube(np.array([-10.0, 6.0, 78.0]), hilum + np.array([0, 9.0, -9.0]), 7.0, PULMONARY_VEIN, (*LUNG, *soft))
     return Volume(_one_piece_lobes(c.volume.array), c.volume.affine)
 
@@ -180,7 +196,9 @@ def _branch_targets(volume: Volume, side: int, rng: np.random.Generator) -> list
     return targets
 
 
-def _tree(c: _Canvas, start: Array, end: Array, radius: float, label: int, rng: np.random.Generator, depth: int) -> None:
+def _tree(
+    c: _Canvas, start: Array, end: Array, radius: float, label: int, rng: np.random.Generator, depth: int
+) -> None:
     """A branch that bends and splits in two; only inside lungs, so that it never leaves the chest."""
     only = (*LUNG, AIRWAY, PULMONARY_VEIN)
     middle = (start + end) / 2 + rng.normal(0, 4, 3)
@@ -254,7 +272,9 @@ def draw_nodule(
         unit = offset / np.maximum(distance, 1e-6)[..., None]
         cosines = unit @ directions.T
         surface = radius * (
-            1 + shape.lobulation * (cosines[..., :3] ** 3 @ weights[:3]) + shape.spiculation * (np.maximum(cosines[..., 3:], 0) ** 12 @ np.abs(weights[3:]))
+            1
+            + shape.lobulation * (cosines[..., :3] ** 3 @ weights[:3])
+            + shape.spiculation * (np.maximum(cosines[..., 3:], 0) ** 12 @ np.abs(weights[3:]))
         )
         mask = distance <= surface
         if taken[box][ndimage.binary_dilation(mask, iterations=3)].any():

@@ -72,7 +72,11 @@ def plan_hosts(names: list[str], hosts: int) -> list[Plan]:
 
 
 def make_root(
-    out: Path, hosts: int = 5, seed: int = 42, spacing: tuple[float, float, float] = SPACING, workers: int | None = None,
+    out: Path,
+    hosts: int = 5,
+    seed: int = 42,
+    spacing: tuple[float, float, float] = SPACING,
+    workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> bool:
     """Write a procedural data root below ``out``; False if it was already there, whole and equal.
@@ -92,16 +96,26 @@ def make_root(
         raise ConfigError(f"--hosts: expected 1 to 200, got {hosts}")
     out = out.expanduser().absolute()
     mark = out / PROCEDURAL_MARK
-    options = {"version": VERSION, "hosts": hosts, "seed": seed, "spacing_mm": list(spacing), "renderer": tissue.VERSION}
+    options = {
+        "version": VERSION,
+        "hosts": hosts,
+        "seed": seed,
+        "spacing_mm": list(spacing),
+        "renderer": tissue.VERSION,
+    }
     settings = load_settings(data_dir=out, output_dir=out, workers=workers)
     if mark.exists():
         found = json.loads(mark.read_text())
         if found["options"] != options:
-            raise ConfigError(f"{out}: holds a procedural root of other options ({found['options']}); choose another folder")
+            raise ConfigError(
+                f"{out}: holds a procedural root of other options ({found['options']}); choose another folder"
+            )
         with FileHashes(out / "work" / "fingerprints.sqlite") as hashes:
             if hashes.intact(out, found["files"]):
                 return False
-    elif (out / "profiles").exists() and any((out / "profiles").iterdir()) and not (out / "work" / "demo-data").exists():
+    elif (
+        (out / "profiles").exists() and any((out / "profiles").iterdir()) and not (out / "work" / "demo-data").exists()
+    ):
         raise ConfigError(f"{out}: expected an empty folder, found a data root that this command did not make")
     known = datasets(settings)
     cases = [
@@ -121,10 +135,14 @@ def make_root(
     files = dict(made.files)
     for name in {p.dataset for p in plan_hosts(list(known)[:7], hosts)}:
         rows = [r for r in made.rows["profiles"] if r["_dataset"] == name]
-        files |= _write_csv(out, f"profiles/{name}_nodule_profiles.csv", [{k: v for k, v in r.items() if k != "_dataset"} for r in rows])
+        files |= _write_csv(
+            out, f"profiles/{name}_nodule_profiles.csv", [{k: v for k, v in r.items() if k != "_dataset"} for r in rows]
+        )
         people = [{k: v for k, v in r.items() if k != "_dataset"} for r in made.rows["meta"] if r["_dataset"] == name]
         files |= _write_csv(out, f"meta/{_META.get(name, f'{name}_dataset_FEB192026_FIT_v1.csv')}", people)
-    text = json.dumps({"anatomy": "procedural", "note": NOTE, "options": options, "files": files}, indent=1, sort_keys=True)
+    text = json.dumps(
+        {"anatomy": "procedural", "note": NOTE, "options": options, "files": files}, indent=1, sort_keys=True
+    )
     replace_file(mark, text.encode())
     return True
 
@@ -164,7 +182,9 @@ def make_host(payload: dict[str, Any], settings: Settings) -> Output:
         save(dataset.nodule_mask(out, ct_id, annotation), Volume(one, anatomy.affine))
     seed = np.random.SeedSequence(payload["seed"], spawn_key=(3, *key, payload["number"]))
     ct = tissue.render_host(anatomy, seed)
-    patch = tissue.render_patch(ct, anatomy, lesions, seed, np.random.SeedSequence(payload["seed"], spawn_key=(4, *key, payload["number"])))
+    patch = tissue.render_patch(
+        ct, anatomy, lesions, seed, np.random.SeedSequence(payload["seed"], spawn_key=(4, *key, payload["number"]))
+    )
     array = ct.array.copy()
     array[tissue.patch_box(lesions, array.shape)] = patch.array
     save(out / "raw_ct" / dataset.name / f"{ct_id}.nii.gz", Volume(array, ct.affine))
@@ -178,7 +198,15 @@ def make_host(payload: dict[str, Any], settings: Settings) -> Output:
         row |= {c.name: measured[c.name] for c in PROFILE_COLUMNS if c.name != "ct_path"}
         row |= _native(dataset, patient, annotation, cancer, age, sex, payload["person"], ct_id)
         rows.append(row | {"lobe_share": measured["lobe_share"]})
-    meta = {"_dataset": dataset.name, "patient": patient, "ct": ct_id, "age": age, "sex": sex, "nodules": len(lesions), "note": NOTE}
+    meta = {
+        "_dataset": dataset.name,
+        "patient": patient,
+        "ct": ct_id,
+        "age": age,
+        "sex": sex,
+        "nodules": len(lesions),
+        "note": NOTE,
+    }
     return Output({"profiles": rows, "meta": [meta]}, files)
 
 
@@ -191,7 +219,11 @@ def _place_all(anatomy: Volume, wanted: list[list[Any]], rng: np.random.Generato
         diameter = float(rng.uniform(low, high))
         lesion = None
         while lesion is None:
-            shape = NoduleShape(diameter, float(rng.uniform(0.02, 0.12)), float(rng.uniform(0, 0.5 if cancer else 0.12)) * min(1.0, diameter / 12))
+            shape = NoduleShape(
+                diameter,
+                float(rng.uniform(0.02, 0.12)),
+                float(rng.uniform(0, 0.5 if cancer else 0.12)) * min(1.0, diameter / 12),
+            )
             for lobe in rng.permutation(LUNG):
                 lesion = draw_nodule(anatomy, taken, int(lobe), shape, rng)
                 if lesion is not None:
@@ -203,7 +235,9 @@ def _place_all(anatomy: Volume, wanted: list[list[Any]], rng: np.random.Generato
     return lesions, malignant
 
 
-def _native(dataset: Dataset, patient: str, annotation: str, cancer: int, age: int, sex: str, person: int, ct_id: str) -> dict[str, Any]:
+def _native(
+    dataset: Dataset, patient: str, annotation: str, cancer: int, age: int, sex: str, person: int, ct_id: str
+) -> dict[str, Any]:
     """Id, label and demographic columns under the names that the dataset gives them."""
     row: dict[str, Any] = {}
     if dataset.patient:

@@ -30,12 +30,14 @@ def scan_cases(settings: Settings, name: str) -> list[Case]:
         payload = {"scan_uid": scan, "dataset": name, "ct_id": ct_id, "nodules": nodules}
         payload |= {k: first[k] for k in ("person_uid", "age", "sex", "smoking", "anatomy")}
         payloads.append(payload)
-        wanted[scan] = [entry.organ_map(settings.data, ct_id), *(entry.nodule_mask(settings.data, ct_id, n["annotation_id"]) for n in nodules)]
+        wanted[scan] = [
+            entry.organ_map(settings.data, ct_id),
+            *(entry.nodule_mask(settings.data, ct_id, n["annotation_id"]) for n in nodules),
+        ]
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         found = {scan: [hashes.get(f) for f in files] for scan, files in wanted.items()}
     return [
-        Case(str(p["scan_uid"]), digest([VERSION, p, found[p["scan_uid"]]]), str(p["scan_uid"]), p)
-        for p in payloads
+        Case(str(p["scan_uid"]), digest([VERSION, p, found[p["scan_uid"]]]), str(p["scan_uid"]), p) for p in payloads
     ]
 
 
@@ -63,14 +65,27 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     casework.write_rejected(settings, "hosts", name, made.rejected)
     counts = {t: len(made.rows.get(t, [])) for t in TABLES}
     note = "" if counts["hosts"] else "no scan of this dataset can be a host"
-    result = Result(counts, len(todo), len(cases) - len(todo), len(made.rejected), note, preview=_preview(settings, name), files=made.files)
+    result = Result(
+        counts,
+        len(todo),
+        len(cases) - len(todo),
+        len(made.rejected),
+        note,
+        preview=_preview(settings, name),
+        files=made.files,
+    )
     record(settings, STEP, partition, before, result, paths)
     return result
 
 
 def _preview(settings: Settings, name: str) -> str:
     lobes = read_table(settings.output, "host_lobes", dataset=name)
-    table = lobes.group_by("lobe").agg(pl.len().alias("hosts"), pl.col("fit_radius_mm").median().round(1).alias("median largest sphere radius mm")).sort("lobe")
+    table = (
+        lobes.group_by("lobe")
+        .agg(
+            pl.len().alias("hosts"), pl.col("fit_radius_mm").median().round(1).alias("median largest sphere radius mm")
+        )
+        .sort("lobe")
+    )
     with pl.Config(tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True):
         return str(table)
-

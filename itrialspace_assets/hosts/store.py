@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-
 from itrialspace_assets.anatomy import LOBE_NAMES, LUNG, NODULE, equivalent_diameter, lung_mask
 from itrialspace_assets.casework import Output, Rejection
 from itrialspace_assets.errors import CaseRejected, Reason
@@ -65,7 +64,9 @@ def sphericity(lesion: Lesion, spacing: npt.NDArray[np.float64]) -> float:
     """Surface of the sphere of equal volume over the surface of the lesion's mesh."""
     from skimage import measure  # slow to import, needed once a host
 
-    vertices, faces, _, _ = measure.marching_cubes(np.pad(lesion.mask, 1).astype(np.float32), 0.5, spacing=tuple(spacing))
+    vertices, faces, _, _ = measure.marching_cubes(
+        np.pad(lesion.mask, 1).astype(np.float32), 0.5, spacing=tuple(spacing)
+    )
     area = float(measure.mesh_surface_area(vertices, faces))
     volume = float(lesion.mask.sum() * np.prod(spacing))
     return float(np.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / area)
@@ -85,7 +86,9 @@ def _donor_lesion(path: Path, labels: Volume, near: list[float], native: list[Le
         local = at - lesion.offset
         if np.all(local >= -1) and np.all(local <= lesion.mask.shape):
             return lesion, "organ_map"
-    raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected a nodule mask or label 23 at the nodule's centre, found neither")
+    raise CaseRejected(
+        Reason.MISSING_FILE, f"{path}: expected a nodule mask or label 23 at the nodule's centre, found neither"
+    )
 
 
 def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
@@ -99,7 +102,7 @@ def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
     labels = read_labels(entry.organ_map(settings.data, payload["ct_id"]))
     free, cleared = clear_nodules(labels)
     _, boxes = label_boxes(free.array)
-    lobes = []
+    lobes: list[dict[str, Any]] = []
     for label in LUNG:
         box = boxes[label] if label < len(boxes) else None
         if box is None:
@@ -109,7 +112,9 @@ def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
         lobes.append({"lobe": LOBE_NAMES[label], "voxels": lobe.voxels, "box": _bounds(lobe.box),
                       "occupied": runs(lobe.occupied), "fit_radius_mm": round(radius, 4)})  # fmt: skip
     if not lobes:
-        raise CaseRejected(Reason.NO_LOBE, f"{payload['scan_uid']}: expected lobe labels 28-32 in the organ map, got none")
+        raise CaseRejected(
+            Reason.NO_LOBE, f"{payload['scan_uid']}: expected lobe labels 28-32 in the organ map, got none"
+        )
     sha = content_hash(free)
     path = map_path(settings.output, sha)
     written = write_volume(path, free, f"nodule-free host map ({payload['anatomy']})")
@@ -161,5 +166,3 @@ def load_host_map(output: Path, map_sha256: str) -> Volume:
     volume = read_labels(map_path(output, map_sha256))
     volume.array.setflags(write=False)
     return volume
-
-

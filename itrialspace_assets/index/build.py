@@ -25,7 +25,11 @@ def inputs(settings: Settings, partition: Partition) -> Inputs:
 def _folders(settings: Settings) -> list[Path]:
     found = []
     for name in datasets(settings):
-        found += [settings.data / "masks" / name / "refined_seg", settings.data / "masks" / name / "nodule_seg", settings.data / "raw_ct" / name]
+        found += [
+            settings.data / "masks" / name / "refined_seg",
+            settings.data / "masks" / name / "nodule_seg",
+            settings.data / "raw_ct" / name,
+        ]
     return found
 
 
@@ -61,7 +65,9 @@ def build(settings: Settings, partition: Partition) -> Result:
         .with_columns(person_known=~pl.col("person_uid").str.ends_with("?"))
         .select(list(TABLES["patients"].schema))
     )  # fmt: skip
-    paths = [write_table(settings.output, n, f) for n, f in (("nodules", nodules), ("scans", scans), ("patients", patients))]
+    paths = [
+        write_table(settings.output, n, f) for n, f in (("nodules", nodules), ("scans", scans), ("patients", patients))
+    ]
     counts = {"nodules": nodules.height, "scans": scans.height, "patients": patients.height}
     result = Result(counts, computed=nodules.height, preview=_preview(nodules))
     record(settings, STEP, partition, before, result, paths)
@@ -105,5 +111,7 @@ def _preview(nodules: pl.DataFrame) -> str:
         pl.len().alias("nodules"), pl.col("scan_uid").n_unique().alias("scans"), pl.col("person_uid").n_unique().alias("people"),
         (pl.col("label") == 1).sum().alias("malignant"), pl.col("reinsertion_nodule_diam_mm").median().round(1).alias("median mm"),
     ).sort("dataset")  # fmt: skip
-    with pl.Config(tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_cols=-1):
+    with pl.Config(
+        tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_cols=-1
+    ):
         return str(table)

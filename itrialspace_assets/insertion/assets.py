@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from itrialspace_assets.insertion import build
 from itrialspace_assets.graph import Node
+from itrialspace_assets.insertion import build
 from itrialspace_assets.partitions import Partitions
 from itrialspace_assets.settings import Settings
 from resources.factory import plain_asset

@@ -24,26 +24,41 @@ def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
     cases = read_table(settings.output, "cases", mode=mode).filter(pl.col("host_dataset") == dataset)
     if cases.is_empty():
         return []
-    nodules = read_table(settings.output, "case_nodules", mode=mode).filter(pl.col("case_uid").is_in(cases["case_uid"].to_list()))
+    nodules = read_table(settings.output, "case_nodules", mode=mode).filter(
+        pl.col("case_uid").is_in(cases["case_uid"].to_list())
+    )
     hosts = {r["scan_uid"]: r for r in read_table(settings.output, "hosts", dataset=dataset).iter_rows(named=True)}
-    lobes = read_table(settings.output, "host_lobes", dataset=dataset).select("scan_uid", "lobe", "voxels", "box", "occupied")
+    lobes = read_table(settings.output, "host_lobes", dataset=dataset).select(
+        "scan_uid", "lobe", "voxels", "box", "occupied"
+    )
     by_host = {str(k[0]): g.drop("scan_uid").to_dicts() for k, g in lobes.group_by(["scan_uid"])}
-    donors = read_all(settings.output, "donors").filter(pl.col("nodule_uid").is_in(nodules["donor_nodule_uid"].to_list()))
+    donors = read_all(settings.output, "donors").filter(
+        pl.col("nodule_uid").is_in(nodules["donor_nodule_uid"].to_list())
+    )
     donor_rows = {r["nodule_uid"]: r for r in donors.iter_rows(named=True)}
     planned: dict[str, list[dict[str, Any]]] = {}
     for row in nodules.sort("case_uid", "nodule_idx").iter_rows(named=True):
         donor = donor_rows.get(row["donor_nodule_uid"])
         if donor is None:
-            raise TableError(f"case_nodules/{mode}: donor {row['donor_nodule_uid']} is not in the donor store; run the stages hosts and plan again")
+            raise TableError(
+                f"case_nodules/{mode}: donor {row['donor_nodule_uid']} is not in the donor store; run the stages hosts and plan again"
+            )
         keep = ("nodule_idx", "donor_nodule_uid", "donor_person_uid", "label", "placement", "lobe", "cc_pct", "ml_pct", "ap_pct", "planned_diameter_mm", "scale", "relaxations")  # fmt: skip
         planned.setdefault(row["case_uid"], []).append(
-            {k: row[k] for k in keep} | {"lesion": donor["lesion"], "spacing": [donor[f"spacing_{a}"] for a in "xyz"], "donor_scan_uid": donor["scan_uid"]}
+            {k: row[k] for k in keep}
+            | {
+                "lesion": donor["lesion"],
+                "spacing": [donor[f"spacing_{a}"] for a in "xyz"],
+                "donor_scan_uid": donor["scan_uid"],
+            }
         )
     out = []
     for row in cases.iter_rows(named=True):
         host = hosts.get(row["host_scan_uid"])
         if host is None:
-            raise TableError(f"cases/{mode}: host {row['host_scan_uid']} is not in the host store; run the stages hosts and plan again")
+            raise TableError(
+                f"cases/{mode}: host {row['host_scan_uid']} is not in the host store; run the stages hosts and plan again"
+            )
         payload = {"case_uid": row["case_uid"], "mode": mode, "dataset": dataset, "anatomy": row["anatomy"], "map_sha256": host["map_sha256"],
                    "host_scan_uid": row["host_scan_uid"], "host_person_uid": row["host_person_uid"], "cleared": host["cleared"],
                    "lobes": by_host[row["host_scan_uid"]], "nodules": planned[row["case_uid"]]}  # fmt: skip
@@ -74,7 +89,16 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     path = write_table(settings.output, "insertions", rows, **partition)
     casework.write_rejected(settings, "insert", name, made.rejected)
     note = "" if cases else "no case of this mode has a host of this dataset"
-    result = Result({"insertions": len(rows)}, len(todo), len(cases) - len(todo), len(made.rejected), note, _picture(settings, rows), _preview(rows), made.files)
+    result = Result(
+        {"insertions": len(rows)},
+        len(todo),
+        len(cases) - len(todo),
+        len(made.rejected),
+        note,
+        _picture(settings, rows),
+        _preview(rows),
+        made.files,
+    )
     record(settings, STEP, partition, before, result, [path])
     return result
 
@@ -92,5 +116,3 @@ def _preview(rows: list[dict[str, Any]]) -> str:
         return ""
     columns = ["case_uid", "lobe", "planned_diameter_mm", "diameter_mm", "shift_mm", "relaxations"]
     return pictures.markdown(pl.DataFrame(rows, infer_schema_length=None).select(columns).head(12))
-
-

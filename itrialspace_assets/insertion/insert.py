@@ -59,7 +59,9 @@ def insert_case(payload: dict[str, Any], settings: Settings) -> Output:
     path = sha = None
     if settings.masks == "nifti":
         path = f"store/masks/{mask_uid[:2]}/{mask_uid}.nii.gz"
-        sha = files[path] = write_volume(settings.output / path, stamp(host, lesions), f"inserted nodules ({payload['anatomy']} anatomy)")
+        sha = files[path] = write_volume(
+            settings.output / path, stamp(host, lesions), f"inserted nodules ({payload['anatomy']} anatomy)"
+        )
     status = "partial" if aside else "done"
     rows = [row | {"mask_uid": mask_uid, "mask_path": path, "mask_sha256": sha, "status": status} for row in rows]
     return Output({"insertions": rows}, files, aside)
@@ -71,10 +73,15 @@ def _realise(
     donor = unpack_bits(nodule["lesion"])
     if nodule["placement"] == "native":
         if nodule["donor_scan_uid"] != scan_uid:
-            raise CaseRejected(Reason.BAD_POSITION, f"native placement: expected the donor's own scan {nodule['donor_scan_uid']}, got host {scan_uid}")
+            raise CaseRejected(
+                Reason.BAD_POSITION,
+                f"native placement: expected the donor's own scan {nodule['donor_scan_uid']}, got host {scan_uid}",
+            )
         high = np.add(donor.offset, donor.mask.shape)
         if np.any(high > host.array.shape):
-            raise CaseRejected(Reason.GRID_MISMATCH, f"native voxels reach {high.tolist()}, host has {host.array.shape}")
+            raise CaseRejected(
+                Reason.GRID_MISMATCH, f"native voxels reach {high.tolist()}, host has {host.array.shape}"
+            )
         return donor, 0.0, donor.centroid
     lobe = lobes.get(nodule["lobe"])
     if lobe is None:
@@ -89,7 +96,14 @@ def _realise(
 
 
 def _row(
-    host: Volume, lobes: dict[str, Lobe], nodule: dict[str, Any], lesion: Lesion, shift: float, asked: Any, cleared: Lesion, payload: dict[str, Any]
+    host: Volume,
+    lobes: dict[str, Lobe],
+    nodule: dict[str, Any],
+    lesion: Lesion,
+    shift: float,
+    asked: Any,
+    cleared: Lesion,
+    payload: dict[str, Any],
 ) -> dict[str, Any]:
     centroid = lesion.centroid
     centre = np.rint(centroid).astype(int)

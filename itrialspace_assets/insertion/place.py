@@ -29,7 +29,11 @@ class Placement:
 
 
 def place(
-    host: Volume, shape: npt.NDArray[np.bool_], lobe_label: int, wanted: npt.ArrayLike, taken: npt.NDArray[np.bool_] | None = None
+    host: Volume,
+    shape: npt.NDArray[np.bool_],
+    lobe_label: int,
+    wanted: npt.ArrayLike,
+    taken: npt.NDArray[np.bool_] | None = None,
 ) -> Placement:
     """The allowed place with the least distance (mm) to ``wanted``; ties by voxel order.
 
@@ -54,7 +58,9 @@ def place(
     core = float(edt.edt(np.pad(shape, 1), anisotropy=tuple(spacing), black_border=True).max()) - float(spacing.max())
     tried = 0.0
     for radius in SEARCH_MM:
-        box = box_around(np.clip(np.rint(target), 0, np.asarray(host.array.shape) - 1), np.ceil(radius / spacing), host.array.shape)
+        box = box_around(
+            np.clip(np.rint(target), 0, np.asarray(host.array.shape) - 1), np.ceil(radius / spacing), host.array.shape
+        )
         origin = np.array([s.start for s in box])
         labels = host.array[box]
         free = (labels >= LUNG[0]) & (labels <= LUNG[-1])
@@ -74,7 +80,9 @@ def place(
             if not len(batch):
                 continue
             found = host.array[at[..., 0], at[..., 1], at[..., 2]]
-            fits = np.all((found >= LUNG[0]) & (found <= LUNG[-1]), axis=1) & ((found == lobe_label).mean(axis=1) >= 0.5)
+            fits = np.all((found >= LUNG[0]) & (found <= LUNG[-1]), axis=1) & (
+                (found == lobe_label).mean(axis=1) >= 0.5
+            )
             if taken is not None:
                 fits &= ~taken[at[..., 0], at[..., 1], at[..., 2]].any(axis=1)
             if fits.any():
@@ -86,4 +94,6 @@ def place(
         if all(s.start == 0 and s.stop == n for s, n in zip(box, host.array.shape, strict=True)):
             break
     size = float((6 * shape.sum() * np.prod(spacing) / np.pi) ** (1 / 3))
-    raise CaseRejected(Reason.DOES_NOT_FIT, f"lobe {lobe_label}: no place holds a lesion of {size:.1f} mm wholly inside the lung")
+    raise CaseRejected(
+        Reason.DOES_NOT_FIT, f"lobe {lobe_label}: no place holds a lesion of {size:.1f} mm wholly inside the lung"
+    )

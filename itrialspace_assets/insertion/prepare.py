@@ -52,11 +52,16 @@ def resample_lesion(
     field = signed_distance(np.pad(mask, pad), spacing)
     centroid = np.argwhere(mask).mean(axis=0) + pad
     reach = (np.asarray(mask.shape) * spacing * scale / host_spacing / 2 + 3).astype(int) + 1
-    axes = [np.arange(-r, r + 1) * h / (scale * s) + c for r, h, s, c in zip(reach, host_spacing, spacing, centroid, strict=True)]
+    axes = [
+        np.arange(-r, r + 1) * h / (scale * s) + c
+        for r, h, s, c in zip(reach, host_spacing, spacing, centroid, strict=True)
+    ]
     grid = np.meshgrid(*axes, indexing="ij")
     values = ndimage.map_coordinates(field, grid, order=1, mode="nearest")
     # beyond the donor's crop the field keeps falling, so that the cut never runs along the crop's edge
-    outside = [np.maximum(np.maximum(-a, a - (n - 1)), 0) * s for a, n, s in zip(grid, field.shape, spacing, strict=True)]
+    outside = [
+        np.maximum(np.maximum(-a, a - (n - 1)), 0) * s for a, n, s in zip(grid, field.shape, spacing, strict=True)
+    ]
     values = values - np.sqrt(sum(o**2 for o in outside))
     level = np.partition(values.ravel(), -voxels)[-voxels]
     out = values >= level

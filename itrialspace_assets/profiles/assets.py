@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from itrialspace_assets.profiles import build
 from itrialspace_assets.graph import Node
 from itrialspace_assets.partitions import Partitions
+from itrialspace_assets.profiles import build
 from itrialspace_assets.settings import Settings
 from resources.factory import plain_asset
 

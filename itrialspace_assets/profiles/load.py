@@ -38,23 +38,33 @@ def load_profiles(path: Path, dataset: Dataset, anatomy: str) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, OSError) as error:
         raise TableError(f"{path.name}: expected a CSV table, got {error}") from None
     raw = raw.with_columns(pl.all().str.strip_chars())
-    raw = raw.with_columns(pl.when(pl.all().str.to_lowercase().is_in(_BLANK)).then(None).otherwise(pl.all()).name.keep())
+    raw = raw.with_columns(
+        pl.when(pl.all().str.to_lowercase().is_in(_BLANK)).then(None).otherwise(pl.all()).name.keep()
+    )
     needed = [c.name for c in PROFILE_COLUMNS]
     ids = [c for c in (dataset.patient, dataset.scan_person, dataset.annotation) if c]
     if dataset.label and dataset.label.column:
         ids.append(dataset.label.column)
     ids += [c for c in dataset.demographics.model_dump().values() if c]
     if missing := [c for c in (*needed, *ids) if c not in raw.columns]:
-        raise TableError(f"{path.name}: expected {len(needed)} profile columns and the id columns, missing: {', '.join(missing)}")
+        raise TableError(
+            f"{path.name}: expected {len(needed)} profile columns and the id columns, missing: {', '.join(missing)}"
+        )
     frame = _typed(raw.select(needed), path.name)
     ct_id = raw["ct_path"].str.split("/").list.last().str.replace(r"\.nii(\.gz)?$", "")
     if ct_id.null_count():
-        raise TableError(f"{path.name}: ct_path: expected a file name in every row, rows {_rows(ct_id.is_null())} have none")
+        raise TableError(
+            f"{path.name}: ct_path: expected a file name in every row, rows {_rows(ct_id.is_null())} have none"
+        )
     annotation = raw[dataset.annotation] if dataset.annotation else ct_id
     if annotation.null_count():
-        raise TableError(f"{path.name}: {dataset.annotation}: expected an id in every row, rows {_rows(annotation.is_null())} have none")
+        raise TableError(
+            f"{path.name}: {dataset.annotation}: expected an id in every row, rows {_rows(annotation.is_null())} have none"
+        )
     if annotation.is_duplicated().any():
-        raise TableError(f"{path.name}: {annotation.name}: expected unique ids, repeated: {', '.join(annotation.filter(annotation.is_duplicated()).unique().sort().head(3))}")
+        raise TableError(
+            f"{path.name}: {annotation.name}: expected unique ids, repeated: {', '.join(annotation.filter(annotation.is_duplicated()).unique().sort().head(3))}"
+        )
     patient = raw[dataset.patient] if dataset.patient else pl.Series([None] * raw.height, dtype=pl.String())
     scan = pl.Series([f"{dataset.name}/{c}" for c in ct_id], dtype=pl.String())
     demographics = dataset.demographics
@@ -72,7 +82,9 @@ def load_profiles(path: Path, dataset: Dataset, anatomy: str) -> pl.DataFrame:
         population_type=pl.lit(dataset.population),
         mask_source=pl.lit("procedural" if anatomy == "procedural" else dataset.mask_source),
         diam_definition=pl.lit(dataset.diam_definition),
-        lobe_share=_numbers(raw, "lobe_share", path.name) if "lobe_share" in raw.columns else pl.lit(None, pl.Float64()),
+        lobe_share=_numbers(raw, "lobe_share", path.name)
+        if "lobe_share" in raw.columns
+        else pl.lit(None, pl.Float64()),
         age=_numbers(raw, demographics.age, path.name),
         sex=_words(raw, demographics.sex, _SEX),
         smoking=_words(raw, demographics.smoking, _SMOKING),
@@ -111,7 +123,9 @@ def _typed(raw: pl.DataFrame, file: str) -> pl.DataFrame:
             lower = values.str.to_lowercase()
             wrong = lower.is_not_null() & ~lower.is_in([*_TRUE, *_FALSE])
             if wrong.any():
-                raise TableError(f"{file}: column {column.name}: expected true or false, got {values.filter(wrong)[0]!r} in row {_rows(wrong)}")
+                raise TableError(
+                    f"{file}: column {column.name}: expected true or false, got {values.filter(wrong)[0]!r} in row {_rows(wrong)}"
+                )
             values = lower.is_in(list(_TRUE)).fill_null(False) if not column.nullable else lower.is_in(list(_TRUE))
         elif column.name in _UNKNOWN:
             values = values.fill_null("unknown")

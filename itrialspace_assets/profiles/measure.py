@@ -191,7 +191,9 @@ def measure_nodule(scan: Scan, lesion: Lesion) -> dict[str, Any]:
         "nodule_vol_mm3": round(volume, 4),
         "organ_label_id": organ,
         "organ_label_name": LABEL_NAMES.get(organ, "unknown"),
-        "nearby_organs_10mm": ";".join(LABEL_NAMES[x] for x in close if x in LABEL_NAMES and x not in (0, NODULE, BODY)),
+        "nearby_organs_10mm": ";".join(
+            LABEL_NAMES[x] for x in close if x in LABEL_NAMES and x not in (0, NODULE, BODY)
+        ),
         "lung_side": side,
         "lobe_name": lobe,
         "lobe_share": None if share is None else round(share, 6),
@@ -203,7 +205,7 @@ def measure_nodule(scan: Scan, lesion: Lesion) -> dict[str, Any]:
         "lobe_cc_pct": cc,
         "lobe_ml_pct": ml,
         "lobe_ap_pct": ap,
-        **{f"dist_to_{organ}_mm": _round(scan.distance_to(label, centre)) for organ, label in LANDMARKS.items()},
+        **{f"dist_to_{name}_mm": _round(scan.distance_to(label, centre)) for name, label in LANDMARKS.items()},
         "pleural_distance_mm": _round(pleura),
         "airway_distance_mm": _round(min(airways) if airways else None),
     }
@@ -247,12 +249,10 @@ def measure_scan(labels: Volume, lesions: list[Lesion], ids: list[str]) -> list[
         row["bilateral_distribution"] = {"left", "right"} <= sides
         lobe = row["lobe_name"]
         row["reinsertion_lobe"], row["reinsertion_lung_side"], row["reinsertion_lung_zone"] = lobe, row["lung_side"], row["lung_zone"]  # fmt: skip
-        for axis, lung in (("cc", "cranio_caudal"), ("ml", "mediolateral"), ("ap", "anteroposterior")):
-            row[f"reinsertion_lobe_{axis}_pct"] = row[f"lobe_{axis}_pct"]
-            row[f"reinsertion_lung_{axis}_pct"] = row[f"{lung}_pct"]
+        for way, lung in (("cc", "cranio_caudal"), ("ml", "mediolateral"), ("ap", "anteroposterior")):
+            row[f"reinsertion_lobe_{way}_pct"] = row[f"lobe_{way}_pct"]
+            row[f"reinsertion_lung_{way}_pct"] = row[f"{lung}_pct"]
         row["reinsertion_pleural_dist_mm"] = row["pleural_distance_mm"]
         row["reinsertion_airway_dist_mm"] = row["airway_distance_mm"]
         row["reinsertion_nodule_diam_mm"] = row["nodule_mean_diam_mm"]
     return rows
-
-

@@ -79,7 +79,7 @@ class Dataset(_Strict):
 @lru_cache(maxsize=8)
 def _datasets(config: Path | None) -> dict[str, Dataset]:
     entries = dict(read_yaml(Path(__file__).with_name("datasets.yaml"))["datasets"])
-    where = {name: "datasets.yaml" for name in entries}
+    where = dict.fromkeys(entries, "datasets.yaml")
     if config is not None:
         own = read_yaml(config)
         if not isinstance(own, dict) or not isinstance(own.get("datasets"), dict):
@@ -94,7 +94,11 @@ def _datasets(config: Path | None) -> dict[str, Dataset]:
         try:
             found[name] = Dataset(name=name, **entry)
         except (ValidationError, TypeError) as error:
-            detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()) if isinstance(error, ValidationError) else str(error)
+            detail = (
+                "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+                if isinstance(error, ValidationError)
+                else str(error)
+            )
             raise ConfigError(f"{where[name]}: datasets.{name}: {detail}") from None
     return found
 

@@ -17,8 +17,13 @@ def assets(settings: Settings, nodes: list[Node], partitions: Partitions) -> lis
     own = [n for n in nodes if n.step.stage == "read"]
     return [
         sharded_asset(
-            n, nodes, partitions,
-            *(partial(_call, part, n.step.key[0], n.step.key[2]) for part in (build.plan, build.work, build.collect)), shard_tags(n.step),
+            n,
+            nodes,
+            partitions,
+            plan=partial(_call, build.plan, n.step.key[0], n.step.key[2]),
+            work=partial(_call, build.work, n.step.key[0], n.step.key[2]),
+            collect=partial(_call, build.collect, n.step.key[0], n.step.key[2]),
+            op_tags=shard_tags(n.step),
         )
         for n in own
     ]  # fmt: skip

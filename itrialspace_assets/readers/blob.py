@@ -78,17 +78,23 @@ def lung_region(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
 def _curvatures(smooth: npt.NDArray[np.float32], spacing: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float32]]:
     """Second derivative along each axis (HU/mm²)."""
     kernel = np.array([1.0, -2.0, 1.0])
-    return [ndimage.correlate1d(smooth, kernel / step**2, axis=axis, mode="nearest") for axis, step in enumerate(spacing)]
+    return [
+        ndimage.correlate1d(smooth, kernel / step**2, axis=axis, mode="nearest") for axis, step in enumerate(spacing)
+    ]
 
 
-def _mixed(smooth: npt.NDArray[np.float32], spacing: npt.NDArray[np.float64], a: int, b: int) -> npt.NDArray[np.float32]:
+def _mixed(
+    smooth: npt.NDArray[np.float32], spacing: npt.NDArray[np.float64], a: int, b: int
+) -> npt.NDArray[np.float32]:
     """Mixed second derivative (HU/mm²)."""
     kernel = np.array([-0.5, 0.0, 0.5])
     along = ndimage.correlate1d(smooth, kernel / spacing[a], axis=a, mode="nearest")
     return np.asarray(ndimage.correlate1d(along, kernel / spacing[b], axis=b, mode="nearest"))
 
 
-def _roundness_2d(hu: npt.NDArray[np.float32], spacing: npt.NDArray[np.float64], scale: float) -> npt.NDArray[np.float32]:
+def _roundness_2d(
+    hu: npt.NDArray[np.float32], spacing: npt.NDArray[np.float64], scale: float
+) -> npt.NDArray[np.float32]:
     """Twice the weaker principal curvature, scale-normalised, HU: the LoG on a disc, nothing on a line."""
     smooth = ndimage.gaussian_filter(hu, scale / spacing, truncate=3.0, mode="nearest")
     xx, yy = _curvatures(smooth, spacing)
@@ -104,7 +110,7 @@ def read_slice(image: npt.NDArray[np.uint8], pixel_mm: tuple[float, float]) -> F
         image: (H, W) grey or (H, W, 3) colour, window lung_axial.
         pixel_mm: pixel height and width.
     """
-    hu = fill_drawing(image).astype(np.float32) / 255 * (HIGH_HU - LOW_HU) + LOW_HU
+    hu = np.asarray(fill_drawing(image) / 255 * (HIGH_HU - LOW_HU) + LOW_HU, dtype=np.float32)
     region = lung_region(hu)
     if not region.any():
         return Finding(0.0, SCALES_MM[0])
@@ -141,10 +147,15 @@ def read_volume(ct: Volume, marks: int) -> list[Mark]:
     if not rough.any():
         return []
     low = bounding_box(rough, pad=1)
-    bounds = [slice(int(s.start * k), int(min(n, s.stop * k))) for s, k, n in zip(low, step, ct.array.shape, strict=True)]
+    bounds = [
+        slice(int(s.start * k), int(min(n, s.stop * k))) for s, k, n in zip(low, step, ct.array.shape, strict=True)
+    ]
     box = (bounds[0], bounds[1], bounds[2])
     hu, spacing = _coarse(ct, box)
-    nearest = [np.minimum((np.arange(n) * d / c / k).astype(int), s.stop - s.start - 1) for n, d, c, k, s in zip(hu.shape, spacing, ct.spacing, step, low, strict=True)]
+    nearest = [
+        np.minimum((np.arange(n) * d / c / k).astype(int), s.stop - s.start - 1)
+        for n, d, c, k, s in zip(hu.shape, spacing, ct.spacing, step, low, strict=True)
+    ]
     region = rough[low][np.ix_(*nearest)]
     seen = np.clip(hu, *CLIP_HU)
     smooths = [ndimage.gaussian_filter(seen, s / spacing, truncate=3.0, mode="nearest") for s in SCALES_3D_MM]
@@ -165,14 +176,23 @@ def read_volume(ct: Volume, marks: int) -> list[Mark]:
         kept = np.vstack([kept, position])
         fine = np.array([s.start for s in box]) + (at[i] + 0.5) * spacing / ct.spacing - 0.5
         world = ct.to_world(fine)
-        found.append(Mark((round(float(world[0]), 3), round(float(world[1]), 3), round(float(world[2]), 3)), round(float(2 * radius), 3), round(float(scores[i]), 3)))
+        found.append(
+            Mark(
+                (round(float(world[0]), 3), round(float(world[1]), 3), round(float(world[2]), 3)),
+                round(float(2 * radius), 3),
+                round(float(scores[i]), 3),
+            )
+        )
         if len(found) == marks:
             break
     return found
 
 
 def _roundness_3d(
-    smooths: list[npt.NDArray[np.float32]], spacing: npt.NDArray[np.float64], at: npt.NDArray[np.int64], scale: npt.NDArray[np.int64]
+    smooths: list[npt.NDArray[np.float32]],
+    spacing: npt.NDArray[np.float64],
+    at: npt.NDArray[np.int64],
+    scale: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.float64]:
     """Three times the weakest principal curvature at each peak, scale-normalised, HU."""
     scores = np.zeros(len(at))
@@ -183,7 +203,9 @@ def _roundness_3d(
         points = at[here]
         padded = np.pad(smooth, 1, mode="edge")
 
-        def value(dx: int, dy: int, dz: int, points: npt.NDArray[np.int64] = points, padded: npt.NDArray[np.float32] = padded) -> npt.NDArray[np.float64]:
+        def value(
+            dx: int, dy: int, dz: int, points: npt.NDArray[np.int64] = points, padded: npt.NDArray[np.float32] = padded
+        ) -> npt.NDArray[np.float64]:
             return padded[points[:, 0] + 1 + dx, points[:, 1] + 1 + dy, points[:, 2] + 1 + dz].astype(np.float64)
 
         hessian = np.empty((len(points), 3, 3))
@@ -191,7 +213,12 @@ def _roundness_3d(
         for a in range(3):
             hessian[:, a, a] = (value(*unit[a]) - 2 * value(0, 0, 0) + value(*-unit[a])) / spacing[a] ** 2
             for b in range(a):
-                mixed = value(*(unit[a] + unit[b])) - value(*(unit[a] - unit[b])) - value(*(unit[b] - unit[a])) + value(*(-unit[a] - unit[b]))
+                mixed = (
+                    value(*(unit[a] + unit[b]))
+                    - value(*(unit[a] - unit[b]))
+                    - value(*(unit[b] - unit[a]))
+                    + value(*(-unit[a] - unit[b]))
+                )
                 hessian[:, a, b] = hessian[:, b, a] = mixed / (4 * spacing[a] * spacing[b])
         scores[here] = -3 * SCALES_3D_MM[level] ** 2 * np.linalg.eigvalsh(hessian)[:, -1]
     return scores

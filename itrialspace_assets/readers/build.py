@@ -30,16 +30,26 @@ def read_cases(settings: Settings, source: str, reader: Reader, partition: Parti
     images: dict[str, dict[str, Any]] = {}
     group_of: dict[str, str] = {}
     if source == REAL:
-        profiles = read_table(settings.output, "profiles", dataset=partition["dataset"]).unique("scan_uid", keep="first", maintain_order=True)
+        profiles = read_table(settings.output, "profiles", dataset=partition["dataset"]).unique(
+            "scan_uid", keep="first", maintain_order=True
+        )
         with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
             for row in profiles.iter_rows(named=True):
                 sha = hashes.get(settings.data / "raw_ct" / row["ct_path"])
-                images[row["scan_uid"]] = {"image_uid": row["scan_uid"], "key": digest([sha], 32), "ct_path": row["ct_path"]}
+                images[row["scan_uid"]] = {
+                    "image_uid": row["scan_uid"],
+                    "key": digest([sha], 32),
+                    "ct_path": row["ct_path"],
+                }
                 group_of[row["scan_uid"]] = row["scan_uid"]
     else:
         for row in read_table(settings.output, "cts", **place).iter_rows(named=True):
             slim = {k: row[k] for k in ("source", "image_uid", "twin_uid", "is_lesion_free", "path", "sha256", "kept")}
-            images[row["image_uid"]] = {"image_uid": row["image_uid"], "key": digest([row["sha256"], row["twin_uid"]], 32), "row": slim}
+            images[row["image_uid"]] = {
+                "image_uid": row["image_uid"],
+                "key": digest([row["sha256"], row["twin_uid"]], 32),
+                "row": slim,
+            }
             group_of[row["image_uid"]] = row["twin_uid"]
     out = []
     for (uid,), group in slices.group_by(["case_uid"], maintain_order=True):
@@ -93,8 +103,11 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
     folder = _journals(settings, source, reader, partition)
     made = casework.collect(settings, cases, folder)
     casework.require_all(made, f"{step.name} {name}")
-    predictions = made.rows.get("predictions", [])
-    marks = {(r["image_uid"], r["mark"]): r for r in made.rows.get("detections", [])}  # a scan behind several cases
+    # cases of one mode may share an image: its slices are answered once, its scan marked once
+    predictions = list(
+        {(r["slice_uid"], r["condition"], r["task"]): r for r in made.rows.get("predictions", [])}.values()
+    )
+    marks = {(r["image_uid"], r["mark"]): r for r in made.rows.get("detections", [])}
     paths = [
         write_table(settings.output, "predictions", predictions, reader=reader, **place),
         write_table(settings.output, "detections", list(marks.values()), reader=reader, **place),
@@ -103,7 +116,15 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
     computed = casework.dealt(folder, run_id)
     counts = {"predictions": len(predictions), "detections": len(marks)}
     note = "" if cases else "no slice in this partition"
-    result = Result(counts, computed, len(cases) - computed, len(made.rejected), note, preview=_preview(predictions), files=made.files)
+    result = Result(
+        counts,
+        computed,
+        len(cases) - computed,
+        len(made.rejected),
+        note,
+        preview=_preview(predictions),
+        files=made.files,
+    )
     record(settings, step, partition, before, result, paths)
     return result
 
@@ -112,4 +133,8 @@ def _preview(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
     frame = pl.DataFrame(rows, infer_schema_length=None)
-    return pictures.markdown(frame.group_by("task", "condition", "answer", "status").agg(pl.len().alias("answers")).sort("task", "condition", "answer"))
+    return pictures.markdown(
+        frame.group_by("task", "condition", "answer", "status")
+        .agg(pl.len().alias("answers"))
+        .sort("task", "condition", "answer")
+    )

@@ -42,7 +42,8 @@ def _answers(reader: Reader, settings: Settings, slices: list[dict[str, Any]]) -
         except (OSError, SyntaxError) as error:
             raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{row['path']}: expected a PNG, got {error}") from None
         rows += [
-            {"slice_uid": row["slice_uid"], "slice_sha256": row["sha256"], "condition": row["condition"]} | asdict(answer)
+            {"slice_uid": row["slice_uid"], "slice_sha256": row["sha256"], "condition": row["condition"]}
+            | asdict(answer)
             for answer in reader.read_slice(image, (row["pixel_y_mm"], row["pixel_x_mm"]))
         ]
     return rows
@@ -55,10 +56,19 @@ def read_case(payload: dict[str, Any], settings: Settings) -> Output:
         CaseRejected: a slice or a CT is missing or damaged.
     """
     reader = readers(settings)[payload["reader"]]
-    base = {"source": payload["source"], "reader": reader.name, "mode": payload["mode"], "dataset": payload["dataset"], "reader_revision": reader.revision}
+    base = {
+        "source": payload["source"],
+        "reader": reader.name,
+        "mode": payload["mode"],
+        "dataset": payload["dataset"],
+        "reader_revision": reader.revision,
+    }
     folder = settings.output / "store"
     key = digest([r["sha256"] for r in payload["slices"]] + [payload["case_uid"]], 32)
-    answers = _kept(folder / "answers" / reader.name / reader.revision / key[:2] / f"{key}.json", lambda: _answers(reader, settings, payload["slices"]))
+    answers = _kept(
+        folder / "answers" / reader.name / reader.revision / key[:2] / f"{key}.json",
+        lambda: _answers(reader, settings, payload["slices"]),
+    )
     predictions = [base | {"prompt_sha256": None} | a for a in answers]
     detections: list[dict[str, Any]] = []
     if reader.read_volume is not None:
@@ -73,8 +83,16 @@ def read_case(payload: dict[str, Any], settings: Settings) -> Output:
 
 def _marks(reader: Reader, settings: Settings, image: dict[str, Any], source: str) -> list[dict[str, Any]]:
     assert reader.read_volume is not None
-    ct: Volume = real_ct(settings.data / "raw_ct" / image["ct_path"]) if source == "real" else open_ct(settings, image["row"])
+    ct: Volume = (
+        real_ct(settings.data / "raw_ct" / image["ct_path"]) if source == "real" else open_ct(settings, image["row"])
+    )
     return [
-        {"world_x": m.world[0], "world_y": m.world[1], "world_z": m.world[2], "diameter_mm": m.diameter_mm, "score": m.score}
+        {
+            "world_x": m.world[0],
+            "world_y": m.world[1],
+            "world_z": m.world[2],
+            "diameter_mm": m.diameter_mm,
+            "score": m.score,
+        }
         for m in reader.read_volume(ct)
     ]

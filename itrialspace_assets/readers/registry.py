@@ -73,7 +73,9 @@ def _blob(entry: ReaderEntry) -> Reader:
         ]
 
     revision = digest([entry.kind, blob.VERSION, entry.options], 16)
-    return Reader(entry.name, entry.location, revision, blob.TRAINED_ON, answers, lambda ct: blob.read_volume(ct, options.marks))
+    return Reader(
+        entry.name, entry.location, revision, blob.TRAINED_ON, answers, lambda ct: blob.read_volume(ct, options.marks)
+    )
 
 
 _KINDS: dict[str, Callable[[ReaderEntry], Reader]] = {"blob": _blob}

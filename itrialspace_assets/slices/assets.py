@@ -4,10 +4,10 @@ from functools import partial
 
 import dagster as dg
 
-from itrialspace_assets.slices import build
 from itrialspace_assets.graph import Node
 from itrialspace_assets.partitions import Partitions
 from itrialspace_assets.settings import Settings
+from itrialspace_assets.slices import build
 from itrialspace_assets.steps import Result
 from resources.factory import plain_asset
 

@@ -27,7 +27,9 @@ def published_mode(mode: str) -> str:
 
 def slice_cases(settings: Settings, source: str, partition: Partition) -> list[Case]:
     """One case per rendered case, or per real finding; its hash covers everything drawn."""
-    return _real_cases(settings, partition["dataset"]) if source == REAL else _rendered_cases(settings, source, partition)
+    return (
+        _real_cases(settings, partition["dataset"]) if source == REAL else _rendered_cases(settings, source, partition)
+    )
 
 
 def _rendered_cases(settings: Settings, source: str, partition: Partition) -> list[Case]:
@@ -39,7 +41,18 @@ def _rendered_cases(settings: Settings, source: str, partition: Partition) -> li
     cases = {r["case_uid"]: r for r in read_table(settings.output, "cases", mode=mode).iter_rows(named=True)}
     published = {a: a for a in {c["arm"] for c in cases.values()}}
     published |= {arm.name: arm.published for arm in load_trial(settings, mode).arms}
-    keep = ("lesion", "lobe", "asked_lobe", "diameter_mm", "planned_diameter_mm", "size_bucket", "label", "cleared_site", "host_person_uid", "donor_person_uid")
+    keep = (
+        "lesion",
+        "lobe",
+        "asked_lobe",
+        "diameter_mm",
+        "planned_diameter_mm",
+        "size_bucket",
+        "label",
+        "cleared_site",
+        "host_person_uid",
+        "donor_person_uid",
+    )
     nodules: dict[str, list[dict[str, Any]]] = {}
     for row in insertions.sort("case_uid", "nodule_idx").iter_rows(named=True):
         nodules.setdefault(row["case_uid"], []).append({k: row[k] for k in keep})
@@ -47,7 +60,11 @@ def _rendered_cases(settings: Settings, source: str, partition: Partition) -> li
     for (uid,), group in cts.group_by(["case_uid"], maintain_order=True):
         case = cases[str(uid)]
         wanted = group if case["lesion_free_twin"] else group.filter(~pl.col("is_lesion_free"))
-        images = wanted.select("source", "image_uid", "twin_uid", "is_lesion_free", "path", "sha256", "kept").sort("is_lesion_free").to_dicts()
+        images = (
+            wanted.select("source", "image_uid", "twin_uid", "is_lesion_free", "path", "sha256", "kept")
+            .sort("is_lesion_free")
+            .to_dicts()
+        )
         payload = {"case_uid": uid, "mode": mode, "dataset": partition["dataset"], "arm": case["arm"], "anatomy": case["anatomy"],
                    "published_id": f"{published_mode(mode)}/{published[case['arm']]}__C{case['number']:04d}", "cts": images, "nodules": nodules[str(uid)]}  # fmt: skip
         out.append(Case(str(uid), digest([VERSION, payload]), images[0]["twin_uid"], payload))
@@ -105,12 +122,23 @@ def build(settings: Settings, source: str, partition: Partition, run_id: str) ->
     made = casework.collect(settings, cases, folder)
     casework.require_all(made, f"{step.name} {name}")
     rows = made.rows.get("slices", [])
-    path = write_table(settings.output, "slices", rows, source=source, mode=partition.get("mode", REAL), dataset=partition["dataset"])
+    path = write_table(
+        settings.output, "slices", rows, source=source, mode=partition.get("mode", REAL), dataset=partition["dataset"]
+    )
     casework.write_rejected(settings, step.name, name, made.rejected)
     picture = next((r for r in rows if r["condition"] == "bbox_contour"), None)
     shown = (settings.output / picture["path"]).read_bytes() if picture else None
     note = "" if cases else "nothing to cut in this partition"
-    result = Result({"slices": len(rows)}, len(todo), len(cases) - len(todo), len(made.rejected), note, shown, _preview(rows), made.files)
+    result = Result(
+        {"slices": len(rows)},
+        len(todo),
+        len(cases) - len(todo),
+        len(made.rejected),
+        note,
+        shown,
+        _preview(rows),
+        made.files,
+    )
     record(settings, step, partition, before, result, [path])
     return result
 
@@ -119,4 +147,6 @@ def _preview(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
     frame = pl.DataFrame(rows, infer_schema_length=None)
-    return pictures.markdown(frame.group_by("condition", "presence").agg(pl.len().alias("slices")).sort("condition", "presence"))
+    return pictures.markdown(
+        frame.group_by("condition", "presence").agg(pl.len().alias("slices")).sort("condition", "presence")
+    )

@@ -37,7 +37,12 @@ def _plane_mask(lesion: Lesion, k: int, shape: tuple[int, ...]) -> npt.NDArray[n
 
 
 def cut(
-    settings: Settings, ct: Volume, k: int, pointed_at: npt.NDArray[np.bool_], identity: list[Any], common: dict[str, Any]
+    settings: Settings,
+    ct: Volume,
+    k: int,
+    pointed_at: npt.NDArray[np.bool_],
+    identity: list[Any],
+    common: dict[str, Any],
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Rows and files of one slice under all conditions.
 
@@ -117,7 +122,10 @@ def cut_real(payload: dict[str, Any], settings: Settings) -> Output:
     ct = real_ct(settings.data / "raw_ct" / payload["ct_path"])
     host = load_host_map(settings.output, payload["map_sha256"])
     if not host.same_grid(ct):
-        raise CaseRejected(Reason.GRID_MISMATCH, f"{payload['ct_path']}: expected the grid of its organ map {host.array.shape}, got {ct.array.shape}")
+        raise CaseRejected(
+            Reason.GRID_MISMATCH,
+            f"{payload['ct_path']}: expected the grid of its organ map {host.array.shape}, got {ct.array.shape}",
+        )
     target = unpack_bits(payload["lesion"])
     everything = [unpack_bits(x) for x in payload["all_lesions"]]
     k = lesion_plane(target)
@@ -135,24 +143,42 @@ def cut_real(payload: dict[str, Any], settings: Settings) -> Output:
         "size_bucket": size_bucket(diameter), "diameter_mm": diameter, "label": payload["label"], "target_pixels": int(mask.sum()),
         "negative_type": None, "guidance_site": "lesion", "other_lesions_in_slice": bool(others),
     }  # fmt: skip
-    rows, files = cut(settings, ct, k, mask, [payload["scan_uid"], payload["ct_sha256"], payload["lesion"], 0], positive)
+    rows, files = cut(
+        settings, ct, k, mask, [payload["scan_uid"], payload["ct_sha256"], payload["lesion"], 0], positive
+    )
     aside = []
     if payload["complete"]:
         level = _empty_level(host, everything, mask, payload["seed"])
         if level is None:
-            aside.append(Rejection(payload["case_uid"], Reason.DOES_NOT_FIT, "no lung level far enough from every nodule for a negative", 1))
+            aside.append(
+                Rejection(
+                    payload["case_uid"],
+                    Reason.DOES_NOT_FIT,
+                    "no lung level far enough from every nodule for a negative",
+                    1,
+                )
+            )
         else:
             negative = base | {
                 "published_id": payload["published_id"] + "_neg", "presence": "absent", "lobe": None, "size_class": None, "size_bucket": None,
                 "diameter_mm": None, "label": None, "target_pixels": 0, "negative_type": "level", "guidance_site": "never", "other_lesions_in_slice": False,
             }  # fmt: skip
-            made, paths = cut(settings, ct, level[0], level[1], [payload["scan_uid"], payload["ct_sha256"], payload["lesion"], "level"], negative)
+            made, paths = cut(
+                settings,
+                ct,
+                level[0],
+                level[1],
+                [payload["scan_uid"], payload["ct_sha256"], payload["lesion"], "level"],
+                negative,
+            )
             rows += made
             files |= paths
     return Output({"slices": rows}, files, aside)
 
 
-def _empty_level(host: Volume, lesions: list[Lesion], footprint: npt.NDArray[np.bool_], seed: int) -> tuple[int, npt.NDArray[np.bool_]] | None:
+def _empty_level(
+    host: Volume, lesions: list[Lesion], footprint: npt.NDArray[np.bool_], seed: int
+) -> tuple[int, npt.NDArray[np.bool_]] | None:
     """A level clear of nodules and a place on it (plane X, Y) that holds a nodule's footprint."""
     spacing, shape = host.spacing, host.array.shape
     clear = np.ones(shape[2], bool)
@@ -180,5 +206,3 @@ def _empty_level(host: Volume, lesions: list[Lesion], footprint: npt.NDArray[np.
             mask[chosen[:, 0], chosen[:, 1]] = True
             return int(k), mask
     return None
-
-

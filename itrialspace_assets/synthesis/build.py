@@ -38,7 +38,9 @@ def make_step(renderer: Renderer) -> Step:
             return {"insertions": "missing"}
         return {"cases": digest([[c.uid, c.input_hash] for c in render_cases(settings, renderer, partition)])}
 
-    return Step((renderer.name, "synthetic_cts"), "synthesise", ("mode", "dataset"), renderer.version, inputs, renderer.location)
+    return Step(
+        (renderer.name, "synthetic_cts"), "synthesise", ("mode", "dataset"), renderer.version, inputs, renderer.location
+    )
 
 
 def steps(settings: Settings) -> list[Step]:
@@ -75,7 +77,16 @@ def collect(settings: Settings, source: str, partition: Partition, run_id: str) 
     casework.write_rejected(settings, f"{source}/synthetic_cts", partition_name(partition), made.rejected)
     computed = casework.dealt(folder, run_id)
     note = "" if cases else "no inserted case in this pair"
-    result = Result({"cts": len(rows)}, computed, len(cases) - computed, len(made.rejected), note, _picture(settings, partition, rows), _preview(rows), made.files)
+    result = Result(
+        {"cts": len(rows)},
+        computed,
+        len(cases) - computed,
+        len(made.rejected),
+        note,
+        _picture(settings, partition, rows),
+        _preview(rows),
+        made.files,
+    )
     record(settings, step, partition, before, result, [path])
     return result
 
@@ -92,4 +103,8 @@ def _preview(rows: list[dict[str, Any]]) -> str:
     shown = [r for r in rows if not r["is_lesion_free"]][:12]
     if not shown:
         return ""
-    return pictures.markdown(pl.DataFrame(shown, infer_schema_length=None).select("case_uid", "lesion_hu", "background_hu", "low_hu", "high_hu"))
+    return pictures.markdown(
+        pl.DataFrame(shown, infer_schema_length=None).select(
+            "case_uid", "lesion_hu", "background_hu", "low_hu", "high_hu"
+        )
+    )

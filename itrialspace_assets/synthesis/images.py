@@ -20,7 +20,18 @@ from itrialspace_assets.volumes import unpack_bits
 
 def image_uid(settings: Settings, renderer: Renderer, map_sha256: str, lesions: list[str]) -> str:
     """Identity of an image: host, lesion set with placement, renderer, acquisition, render seed."""
-    return digest([map_sha256, sorted(lesions), renderer.name, renderer.version, renderer.weights(settings), STANDARD.name, settings.seed], 32)
+    return digest(
+        [
+            map_sha256,
+            sorted(lesions),
+            renderer.name,
+            renderer.version,
+            renderer.weights(settings),
+            STANDARD.name,
+            settings.seed,
+        ],
+        32,
+    )
 
 
 def image_path(renderer: str, uid: str, patch: bool = False) -> str:
@@ -112,5 +123,3 @@ def open_ct(settings: Settings, row: dict[str, Any]) -> Volume:
     array = whole.array.copy()
     array[tuple(slice(int(a), int(a) + n) for a, n in zip(low, stored.array.shape, strict=True))] = stored.array
     return Volume(array, whole.affine)
-
-

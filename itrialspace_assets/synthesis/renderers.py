@@ -60,7 +60,13 @@ def _tissue(request: RenderRequest, bits: list[str]) -> Volume:
     if request.twin is None or not request.lesions:
         return tissue.render_host(request.host, request.host_seed, request.acquisition)
     patch = tissue.render_patch(
-        request.twin, request.host, request.lesions, request.host_seed, request.lesion_seed(bits), request.acquisition, request.nodule
+        request.twin,
+        request.host,
+        request.lesions,
+        request.host_seed,
+        request.lesion_seed(bits),
+        request.acquisition,
+        request.nodule,
     )
     array = request.twin.array.copy()
     array[tissue.patch_box(request.lesions, array.shape)] = patch.array
@@ -80,5 +86,7 @@ def enabled(settings: Settings) -> list[Renderer]:
     """
     unknown = [n for n in settings.renderer_names if n not in RENDERERS]
     if unknown:
-        raise ConfigError(f"ITRIALSPACE_RENDERERS: expected names out of {', '.join(RENDERERS)}, got {', '.join(unknown)}")
+        raise ConfigError(
+            f"ITRIALSPACE_RENDERERS: expected names out of {', '.join(RENDERERS)}, got {', '.join(unknown)}"
+        )
     return [RENDERERS[n] for n in settings.renderer_names]

@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from itrialspace_assets.trials import build
 from itrialspace_assets.graph import Node
 from itrialspace_assets.partitions import Partitions
 from itrialspace_assets.settings import Settings
+from itrialspace_assets.trials import build
 from resources.factory import plain_asset
 
 

@@ -54,12 +54,23 @@ def build(settings: Settings, partition: Partition) -> Result:
     written = {"trials": [row], "arms": manifest.arms, "cases": manifest.cases, "case_nodules": manifest.nodules}
     paths = [write_table(root, name, rows, mode=mode) for name, rows in written.items()]
     notes = "; ".join(a["note"] for a in manifest.arms if a["note"])
-    result = Result({n: len(r) for n, r in written.items()}, computed=len(manifest.cases), note=notes, preview=_preview(manifest.arms))
+    result = Result(
+        {n: len(r) for n, r in written.items()},
+        computed=len(manifest.cases),
+        note=notes,
+        preview=_preview(manifest.arms),
+    )
     record(settings, STEP, partition, before, result, paths)
     return result
 
 
 def _preview(arms: list[dict[str, object]]) -> str:
     columns = ["arm", "asked_cases", "got_cases", "asked_malignant", "got_malignant", "donor_pool", "host_pool"]
-    with pl.Config(tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_cols=-1, tbl_rows=50):
+    with pl.Config(
+        tbl_formatting="ASCII_MARKDOWN",
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_cols=-1,
+        tbl_rows=50,
+    ):
         return str(pl.DataFrame(arms, infer_schema_length=None).select(columns)) if arms else ""

@@ -116,7 +116,9 @@ def trial_files(settings: Settings) -> dict[str, Path]:
     found = {path.stem: path for path in sorted(_FOLDER.glob("m*.yaml"))}
     if settings.trials_dir:
         if not settings.trials_dir.is_dir():
-            raise ConfigError(f"ITRIALSPACE_TRIALS_DIR={settings.trials_dir}: expected a folder of trial files, found none")
+            raise ConfigError(
+                f"ITRIALSPACE_TRIALS_DIR={settings.trials_dir}: expected a folder of trial files, found none"
+            )
         found |= {path.stem: path for path in sorted(settings.trials_dir.glob("x_*.yaml"))}
     return found
 
@@ -149,10 +151,11 @@ def read_trial(path: Path) -> Trial:
     try:
         trial = Trial.model_validate(read_yaml(path))
     except ValidationError as error:
-        detail = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']} (got {str(e['input'])[:60]!r})" for e in error.errors())
+        detail = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']} (got {str(e['input'])[:60]!r})"
+            for e in error.errors()
+        )
         raise ConfigError(f"{path.name}: {detail}") from None
     if trial.mode != path.stem:
         raise ConfigError(f"{path.name}: mode: expected {path.stem!r} like the file's name, got {trial.mode!r}")
     return trial
-
-

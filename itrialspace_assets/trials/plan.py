@@ -41,7 +41,13 @@ class Manifest:
 
 def make_stock(nodules: pl.DataFrame, donors: pl.DataFrame, hosts: pl.DataFrame, host_lobes: pl.DataFrame) -> Stock:
     """Join the tables once; rows are sorted by id, so that draws do not depend on file order."""
-    columns = ["nodule_uid", "label", "annotation_id", "reinsertion_lobe", *(f"reinsertion_lobe_{a}_pct" for a in ("cc", "ml", "ap"))]
+    columns = [
+        "nodule_uid",
+        "label",
+        "annotation_id",
+        "reinsertion_lobe",
+        *(f"reinsertion_lobe_{a}_pct" for a in ("cc", "ml", "ap")),
+    ]
     joined = donors.join(nodules.select(columns), on="nodule_uid", how="inner").sort("nodule_uid")
     room: dict[str, dict[str, float]] = {}
     for row in host_lobes.iter_rows(named=True):
@@ -102,12 +108,14 @@ def _plan_arm(trial: Trial, arm: Arm, size: Size, stock: Stock, root_seed: int, 
     cohort = trial.cohort
     n = size.n_cases or 0
     donors = in_pool(stock.donors, cohort.donors).filter(
-        pl.col("reinsertion_lobe").is_in(list(LOBES)), pl.all_horizontal(pl.col(f"reinsertion_lobe_{a}_pct").is_between(0, 100) for a in ("cc", "ml", "ap"))
+        pl.col("reinsertion_lobe").is_in(list(LOBES)),
+        pl.all_horizontal(pl.col(f"reinsertion_lobe_{a}_pct").is_between(0, 100) for a in ("cc", "ml", "ap")),
     )
     hosts = in_pool(stock.hosts, cohort.hosts)
     donor_uses = np.zeros(donors.height, dtype=np.int64)
     host_uses = np.zeros(hosts.height, dtype=np.int64)
     picker = _Picker(donors, hosts, stock.room, cohort.clearance_mm)
+    met: dict[int, set[int]] = {}  # hosts that a donor was put into: the same pair again would be the same image
     cases, nodules = [], []
     for k, (label, wanted) in enumerate(_levels(trial, n)):
         bucket = arm.size_bucket or wanted
@@ -127,7 +135,7 @@ def _plan_arm(trial: Trial, arm: Arm, size: Size, stock: Stock, root_seed: int, 
             fits = picker.native(bucket) if not scaled else picker.scalable(bucket, cohort.max_scale)
             candidates = eligible & fits
             steps.append((f"{'scalable into' if scaled else 'of size'} {bucket or 'any'}", int(candidates.sum())))
-            choice = picker.pick(candidates, free_hosts, seed, bucket if scaled else None, cohort.max_scale)
+            choice = picker.pick(candidates, free_hosts, met, seed, bucket if scaled else None, cohort.max_scale)
             if choice is not None:
                 break
         if choice is None:
@@ -140,6 +148,7 @@ def _plan_arm(trial: Trial, arm: Arm, size: Size, stock: Stock, root_seed: int, 
         d, h, scale, asked = choice
         donor_uses[d] += 1
         host_uses[h] += 1
+        met.setdefault(d, set()).add(h)
         donor, host = donors.row(d, named=True), hosts.row(h, named=True)
         cases.append(case_row(trial, arm.name, k, host, 1, "synthetic", seed, anatomy))
         nodules.append(nodule_row(
@@ -148,11 +157,17 @@ def _plan_arm(trial: Trial, arm: Arm, size: Size, stock: Stock, root_seed: int, 
             why=f"donor 1 of {int(candidates.sum())} by seed; host has {picker.room_in(h, donor['reinsertion_lobe']):.0f} mm of room in {donor['reinsertion_lobe']}",
         ))  # fmt: skip
     malignant = sum(1 for row in nodules if row["label"] == 1)
-    expected = round_half_up(n * cohort.prevalence.value) if cohort.prevalence else (n * cohort.label if cohort.label is not None else None)
+    expected = (
+        round_half_up(n * cohort.prevalence.value)
+        if cohort.prevalence
+        else (n * cohort.label if cohort.label is not None else None)
+    )
     note = None
     if cohort.prevalence and n and malignant == 0:
         note = f"{n} cases at a prevalence of {cohort.prevalence.value:g} hold no malignant finding"
-    return Manifest([arm_row(trial, arm, n, len(cases), expected, malignant, donors.height, hosts.height, note)], cases, nodules)
+    return Manifest(
+        [arm_row(trial, arm, n, len(cases), expected, malignant, donors.height, hosts.height, note)], cases, nodules
+    )
 
 
 def round_half_up(value: float) -> int:
@@ -162,10 +177,14 @@ def round_half_up(value: float) -> int:
 class _Picker:
     """Columns of the pools as arrays, and the search for the first pair that fits."""
 
-    def __init__(self, donors: pl.DataFrame, hosts: pl.DataFrame, room: dict[str, dict[str, float]], clearance: float) -> None:
+    def __init__(
+        self, donors: pl.DataFrame, hosts: pl.DataFrame, room: dict[str, dict[str, float]], clearance: float
+    ) -> None:
         self.labels = donors["label"].cast(pl.Float64).to_numpy()
         self.diameters = donors["diameter_mm"].to_numpy()
-        self._ids, self._persons, self._lobes = (donors[c].to_list() for c in ("nodule_uid", "person_uid", "reinsertion_lobe"))
+        self._ids, self._persons, self._lobes = (
+            donors[c].to_list() for c in ("nodule_uid", "person_uid", "reinsertion_lobe")
+        )
         self._buckets = np.array([size_bucket(d) for d in self.diameters], dtype=object)
         self._hosts = hosts["scan_uid"].to_list()
         self._host_persons = np.array(hosts["person_uid"].to_list(), dtype=object)
@@ -182,10 +201,19 @@ class _Picker:
         if bucket is None:
             return np.zeros(len(self._ids), bool)
         low, high = SIZE_RANGES[bucket]
-        return np.asarray((self.diameters * max_scale >= low) & (self.diameters / max_scale < high) & (self._buckets != bucket), dtype=bool)
+        return np.asarray(
+            (self.diameters * max_scale >= low) & (self.diameters / max_scale < high) & (self._buckets != bucket),
+            dtype=bool,
+        )
 
     def pick(
-        self, candidates: npt.NDArray[np.bool_], free: npt.NDArray[np.bool_], seed: int, bucket: str | None, max_scale: float
+        self,
+        candidates: npt.NDArray[np.bool_],
+        free: npt.NDArray[np.bool_],
+        met: dict[int, set[int]],
+        seed: int,
+        bucket: str | None,
+        max_scale: float,
     ) -> tuple[int, int, float, float | None] | None:
         """(donor, host, scale, asked diameter) of the first pair in seeded order that fits."""
         at = np.flatnonzero(candidates)
@@ -200,6 +228,7 @@ class _Picker:
                 scale = asked / diameter
             reach = diameter * scale / 2 * REACH + self._clearance
             fits = free & (self._host_persons != self._persons[d]) & (self._room[self._lobes[d]] >= reach)
+            fits[list(met.get(int(d), ()))] = False
             hosts = np.flatnonzero(fits)
             if len(hosts):
                 h = hosts[seeded_order(seed ^ 1, [self._hosts[i] for i in hosts])[0]]
@@ -207,7 +236,9 @@ class _Picker:
         return None
 
 
-def case_row(trial: Trial, arm: str, number: int, host: dict[str, Any], nodules: int, cohort_mode: str, seed: int, anatomy: str) -> dict[str, Any]:
+def case_row(
+    trial: Trial, arm: str, number: int, host: dict[str, Any], nodules: int, cohort_mode: str, seed: int, anatomy: str
+) -> dict[str, Any]:
     """A row of ``cases``."""
     return {
         "case_uid": f"{trial.trial}/{arm}/{number:05d}", "mode": trial.mode, "trial": trial.trial, "arm": arm, "number": number,
@@ -232,7 +263,17 @@ def nodule_row(
     }  # fmt: skip
 
 
-def arm_row(trial: Trial, arm: Arm, asked: int, got: int, asked_malignant: int | None, malignant: int, donors: int, hosts: int, note: str | None) -> dict[str, Any]:
+def arm_row(
+    trial: Trial,
+    arm: Arm,
+    asked: int,
+    got: int,
+    asked_malignant: int | None,
+    malignant: int,
+    donors: int,
+    hosts: int,
+    note: str | None,
+) -> dict[str, Any]:
     """A row of ``arms``."""
     return {
         "trial": trial.trial, "mode": trial.mode, "arm": arm.name, "varies": arm.varies, "level": arm.level, "asked_cases": asked,

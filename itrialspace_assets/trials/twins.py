@@ -8,7 +8,16 @@ import polars as pl
 
 from itrialspace_assets.errors import TrialError
 from itrialspace_assets.trials.model import Arm, Size, Trial
-from itrialspace_assets.trials.plan import Manifest, Stock, arm_row, case_row, case_seed, in_pool, nodule_row, seeded_order
+from itrialspace_assets.trials.plan import (
+    Manifest,
+    Stock,
+    arm_row,
+    case_row,
+    case_seed,
+    in_pool,
+    nodule_row,
+    seeded_order,
+)
 
 
 def plan_isolation(trial: Trial, size: Size, stock: Stock, root_seed: int, anatomy: str) -> Manifest:
@@ -24,7 +33,9 @@ def plan_isolation(trial: Trial, size: Size, stock: Stock, root_seed: int, anato
     for name in names:
         own = donors.filter(pl.col("dataset") == name, pl.col("scan_uid").is_in(list(hosts)))
         if own.is_empty():
-            raise TrialError(f"{trial.trial}: dataset {name}: expected nodules whose scan is a host, found none; run the stages profiles and hosts for it")
+            raise TrialError(
+                f"{trial.trial}: dataset {name}: expected nodules whose scan is a host, found none; run the stages profiles and hosts for it"
+            )
         arm = Arm(name=name.lower(), published=f"{trial.trial}_{name}", varies="dataset", level=name)
         people = own["person_uid"].unique().sort().to_list()
         order = seeded_order(case_seed(root_seed, trial.trial, name), people)
