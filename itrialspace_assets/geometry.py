@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from isal import igzip, isal_zlib
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import replace_file, sha256_bytes
@@ -102,7 +104,7 @@ def read_volume(path: Path) -> Volume:
         array = np.asanyarray(canonical.dataobj)
     except FileNotFoundError:
         raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected a NIfTI file, found none") from None
-    except (OSError, EOFError, ValueError, zlib.error, isal_zlib.error, ImageFileError) as error:  # type: ignore[misc]  # fmt: skip
+    except (OSError, EOFError, ValueError, zlib.error, isal_zlib.error, ImageFileError, WrapStructError, HeaderDataError) as error:  # type: ignore[misc]  # fmt: skip
         raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected a whole NIfTI file, got {error}") from None
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]

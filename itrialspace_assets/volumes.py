@@ -63,7 +63,7 @@ def unpack_bits(text: str) -> Lesion:
         raw = np.frombuffer(zlib.decompress(base64.b64decode(bits)), dtype=np.uint8)
         mask = np.unpackbits(raw, count=int(np.prod(shape))).astype(bool).reshape(shape)
         return Lesion((int(offset[0]), int(offset[1]), int(offset[2])), mask)
-    except (json.JSONDecodeError, zlib.error, TypeError, IndexError) as error:
+    except (ValueError, zlib.error, TypeError, IndexError) as error:
         raise ValueError(f"expected a packed lesion, got {text[:40]!r}: {error}") from None
 
 

@@ -187,7 +187,7 @@ class Driver:
                 tally = self.log.stages[stage_of[tuple(event.asset_key.path)]]  # type: ignore[union-attr]
                 tally.ran += 1
                 for name in ("computed", "reused", "rejected"):
-                    setattr(tally, name, getattr(tally, name) + int(metadata[name].value))
+                    setattr(tally, name, getattr(tally, name) + int(str(metadata[name].value)))
             elif event.is_step_failure:
                 self.log.failures.append(f"{where}: {_message(event.step_failure_data)}")
         seconds = time.perf_counter() - started

@@ -56,7 +56,7 @@ def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]
 
 def content_hash(volume: Volume) -> str:
     """Hash of a volume's voxels and grid, whatever the compression on disk."""
-    head = digest([list(volume.array.shape), str(volume.array.dtype), np.round(volume.affine, 6).tolist()])
+    head = digest([list(volume.array.shape), str(volume.array.dtype), (np.round(volume.affine, 4) + 0.0).tolist()])
     return sha256_bytes(head.encode() + np.ascontiguousarray(volume.array).tobytes())
 
 

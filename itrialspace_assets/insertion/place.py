@@ -56,7 +56,7 @@ def place(
     offsets = voxels - anchor
     spacing = host.spacing
     core = float(edt.edt(np.pad(shape, 1), anisotropy=tuple(spacing), black_border=True).max()) - float(spacing.max())
-    tried = 0.0
+    tried = -1.0
     for radius in SEARCH_MM:
         box = box_around(
             np.clip(np.rint(target), 0, np.asarray(host.array.shape) - 1), np.ceil(radius / spacing), host.array.shape

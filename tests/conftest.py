@@ -1,0 +1,70 @@
+"""Shared fixtures: a small procedural data root, and where real data would be."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from itrialspace_assets.demo.root import make_root
+from itrialspace_assets.geometry import Volume
+from itrialspace_assets.settings import Settings, load_settings
+
+COARSE = (2.8, 2.8, 3.603)
+REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the developer's machine reaches a test."""
+    for name in [n for n in os.environ if n.startswith("ITRIALSPACE_") or n in ("DAGSTER_HOME", "HF_TOKEN")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two scans a dataset, coarse voxels: seconds to make, every size bucket and lobe."""
+    root = tmp_path_factory.mktemp("root") / "data"
+    make_root(root, hosts=2, spacing=COARSE)
+    return root
+
+
+@pytest.fixture
+def settings(data_root: Path, tmp_path: Path) -> Settings:
+    """Settings with fresh outputs over the shared data root."""
+    return load_settings(data_dir=data_root, output_dir=tmp_path / "out", workers=1)
+
+
+@pytest.fixture
+def own_root(data_root: Path, tmp_path: Path) -> Path:
+    """A copy of the data root that a test may spoil."""
+    copy = tmp_path / "data"
+    shutil.copytree(data_root, copy, copy_function=os.link)
+    return copy
+
+
+@pytest.fixture
+def real_data() -> Path:
+    if not REAL.is_dir():
+        pytest.skip("real data is not here: it is never part of the repository")
+    return REAL
+
+
+def small_chest() -> Volume:
+    """An asymmetric label map: two lobes in the right lung, one in the left, body around, no symmetry."""
+    labels = np.zeros((40, 36, 30), dtype=np.uint8)
+    labels[2:38, 3:33, 1:29] = 200
+    labels[5:15, 8:28, 4:20] = 29
+    labels[5:15, 8:28, 20:25] = 28
+    labels[22:35, 8:30, 4:16] = 32
+    labels[22:35, 8:30, 16:26] = 30
+    affine = np.diag([1.5, 2.0, 2.5, 1.0])
+    affine[:3, 3] = [-30.0, -36.0, 7.0]
+    return Volume(labels, affine)
+
+
+def change(path: Path, data: bytes) -> None:
+    """Replace a file's content without touching what it is linked to."""
+    path.unlink()
+    path.write_bytes(data)

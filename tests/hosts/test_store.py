@@ -1,0 +1,87 @@
+"""Hosts are nodule-free and canonical; donors keep their voxels; a bad scan is put aside alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import change, small_chest
+
+from itrialspace_assets import steps
+from itrialspace_assets.anatomy import NODULE
+from itrialspace_assets.geometry import Volume, read_labels, read_volume
+from itrialspace_assets.hosts import build as hosts
+from itrialspace_assets.hosts.store import clear_nodules, content_hash, map_path, sphericity
+from itrialspace_assets.profiles import build as profiles
+from itrialspace_assets.profiles.registry import dataset
+from itrialspace_assets.settings import Settings, load_settings
+from itrialspace_assets.store import read_table
+from itrialspace_assets.volumes import Lesion, pack_bits, unpack_bits
+
+
+def test_a_nodule_on_a_fissure_is_shared_out_as_the_fissure_runs() -> None:
+    before = small_chest()
+    chest = Volume(before.array.copy(), before.affine)
+    chest.array[26:30, 14:18, 13:19] = NODULE  # the fissure lies between z = 15 and 16
+    free, cleared = clear_nodules(chest)
+    np.testing.assert_array_equal(free.array, before.array)
+    assert cleared is not None
+    assert cleared.sum() == 4 * 4 * 6
+
+
+def test_bits_travel_as_text() -> None:
+    mask = np.random.default_rng(0).random((5, 3, 7)) > 0.6
+    back = unpack_bits(pack_bits(Lesion((2, 4, 6), mask)))
+    assert back.offset == (2, 4, 6)
+    np.testing.assert_array_equal(back.mask, mask)
+    with pytest.raises(ValueError, match="packed lesion"):
+        unpack_bits("[1,2]")
+
+
+def test_a_ball_is_rounder_than_a_rod() -> None:
+    x, y, z = np.ogrid[-8:9, -8:9, -8:9]
+    ball = Lesion((0, 0, 0), x**2 + y**2 + z**2 <= 49)
+    rod = Lesion((0, 0, 0), np.ones((17, 3, 3), bool))
+    assert sphericity(ball, np.ones(3)) > 0.9 > sphericity(rod, np.ones(3))
+
+
+def test_the_store_holds_what_the_tables_say(settings: Settings) -> None:
+    profiles.build(settings, {"dataset": "DLCS24"})
+    result = hosts.build(settings, {"dataset": "DLCS24"}, "run")
+    assert (result.rejected, result.tables["host_lobes"]) == (0, 10)
+    entry = dataset(settings, "DLCS24")
+    donors = read_table(settings.output, "donors", dataset="DLCS24")
+    for host in read_table(settings.output, "hosts", dataset="DLCS24").iter_rows(named=True):
+        free = read_labels(map_path(settings.output, host["map_sha256"]))
+        assert content_hash(free) == host["map_sha256"]
+        assert not (free.array == NODULE).any()
+        native = read_labels(entry.organ_map(settings.data, host["scan_uid"].split("/")[1]))
+        np.testing.assert_array_equal(free.array[native.array != NODULE], native.array[native.array != NODULE])
+    for donor in donors.iter_rows(named=True):
+        scan, annotation = donor["scan_uid"].split("/")[1], donor["nodule_uid"].split("/")[1]
+        mask = read_volume(entry.nodule_mask(settings.data, scan, annotation)).array > 0
+        lesion = unpack_bits(donor["lesion"])
+        np.testing.assert_array_equal(np.argwhere(mask), lesion.indices)
+    assert steps.is_current(settings, hosts.STEP, {"dataset": "DLCS24"})
+
+
+def test_a_truncated_mask_is_put_aside_and_the_others_go_on(own_root: Path, tmp_path: Path) -> None:
+    settings = load_settings(data_dir=own_root, output_dir=tmp_path / "out", workers=2)
+    profiles.build(settings, {"dataset": "LUNA25"})
+    bad = own_root / "masks/LUNA25/refined_seg/DEMO_LUNA25_0001_seg.nii.gz"
+    change(bad, bad.read_bytes()[: bad.stat().st_size // 2])
+    result = hosts.build(settings, {"dataset": "LUNA25"}, "run")
+    assert (result.tables["hosts"], result.rejected) == (1, 1)
+    (row,) = read_table(settings.output, "rejected_cases", stage="hosts", partition="LUNA25").to_dicts()
+    assert (row["case_uid"], row["reason"]) == ("LUNA25/DEMO_LUNA25_0001", "unreadable_volume")
+    assert str(own_root) not in row["detail"]
+
+
+def test_a_nodule_without_voxels_is_put_aside_alone(own_root: Path, tmp_path: Path) -> None:
+    settings = load_settings(data_dir=own_root, output_dir=tmp_path / "out", workers=1)
+    profiles.build(settings, {"dataset": "DLCS24"})
+    mask = own_root / "masks/DLCS24/nodule_seg/DEMO_DLCS24_0002_N1.nii.gz"
+    change(mask, b"")
+    result = hosts.build(settings, {"dataset": "DLCS24"}, "run")
+    assert result.tables["hosts"] == 2
+    assert result.tables["donors"] == 2
+    assert result.rejected == 1

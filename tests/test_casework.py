@@ -1,0 +1,99 @@
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from itrialspace_assets import casework
+from itrialspace_assets.casework import Case, Output
+from itrialspace_assets.errors import CaseRejected, Reason, TableError
+from itrialspace_assets.fingerprints import replace_file, sha256_bytes
+from itrialspace_assets.settings import Settings, load_settings
+
+
+def square(payload: dict[str, Any], settings: Settings) -> Output:
+    n = payload["n"]
+    if n == 3:
+        raise CaseRejected(Reason.DOES_NOT_FIT, f"{settings.data}/x: three")
+    if n == 5:
+        raise RuntimeError("five is a defect")
+    if n == 7 and payload.get("kill"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    data = str(n * n).encode()
+    replace_file(settings.output / f"{n}.txt", data)
+    with (settings.output / "calls.log").open("a") as log:
+        log.write(f"{n}\n")
+    return Output({"squares": [{"n": n, "square": n * n}]}, {f"{n}.txt": sha256_bytes(data)})
+
+
+def cases(kill: bool = False, version: str = "1") -> list[Case]:
+    return [Case(f"case/{n}", f"{version}-{n}", f"group{n % 3}", {"n": n, "kill": kill}) for n in range(10)]
+
+
+def run(settings: Settings, todo: list[Case], name: str = "r-0") -> casework.Collected:
+    folder = casework.journal_dir(settings, "stage", "m/d")
+    casework.run(square, casework.pending(settings, todo, folder), settings, folder / f"{name}.jsonl")
+    return casework.collect(settings, todo, folder)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Settings:
+    return load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "out", workers=1)
+
+
+def test_bad_cases_are_put_aside_and_the_others_go_on(out: Settings) -> None:
+    made = run(out, cases())
+    assert [r["n"] for r in made.rows["squares"]] == [0, 1, 2, 4, 6, 7, 8, 9]
+    assert {(r.uid, r.reason) for r in made.rejected} == {("case/3", Reason.DOES_NOT_FIT), ("case/5", Reason.UNEXPECTED)}
+    assert str(out.data) not in str(made.rejected), "no absolute path in outputs"
+
+
+def test_workers_do_not_change_the_result(out: Settings, tmp_path: Path) -> None:
+    two = load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "out2", workers=2)
+    assert run(out, cases()) == run(two, cases())
+
+
+def test_a_rerun_does_only_what_is_new_or_spoilt(out: Settings) -> None:
+    run(out, cases())
+    log = out.output / "calls.log"
+    log.write_text("")
+    run(out, cases(), "r2-0")
+    assert log.read_text() == ""
+    (out.output / "4.txt").write_text("spoilt")
+    run(out, cases(), "r3-0")
+    assert log.read_text() == "4\n"
+    log.write_text("")
+    run(out, cases(version="2"), "r4-0")
+    assert len(log.read_text().split()) == 8
+
+
+def test_a_half_written_journal_line_is_as_if_it_never_was(out: Settings) -> None:
+    made = run(out, cases())
+    journal = casework.journal_dir(out, "stage", "m/d") / "r-0.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-25])
+    assert len(casework.pending(out, cases(), journal.parent)) == 1
+    assert run(out, cases(), "r2-0") == made
+
+
+def test_a_killed_worker_loses_only_its_own_case(tmp_path: Path) -> None:
+    two = load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "out", workers=2)
+    made = run(two, cases(kill=True))
+    assert ("case/7", Reason.WORKER_KILLED) in {(r.uid, r.reason) for r in made.rejected}
+    assert [r["n"] for r in made.rows["squares"]] == [0, 1, 2, 4, 6, 8, 9]
+
+
+def test_shards_cover_every_case_once_and_keep_groups_whole(tmp_path: Path) -> None:
+    three = load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "out", workers=1, shards=3)
+    folder = casework.journal_dir(three, "stage", "m/d")
+    keys = casework.deal(three, cases(), folder, "run")
+    assert len(keys) == 3
+    casework.run_shard(square, three, folder, "run", keys[0])
+    with pytest.raises(TableError, match="not finished"):
+        casework.require_all(casework.collect(three, cases(), folder), "stage m/d")
+    for key in keys:  # the first again, as a retry would
+        casework.run_shard(square, three, folder, "run", key)
+    made = casework.collect(three, cases(), folder)
+    assert not made.missing
+    assert casework.dealt(folder, "run") == 10
+    assert sorted((three.output / "calls.log").read_text().split()) == sorted(str(r["n"]) for r in made.rows["squares"])
