@@ -190,3 +190,16 @@ def nodes(settings: Settings) -> list[Node]:
         ),
     ]
     return found
+
+
+def mermaid(settings: Settings) -> str:
+    """The graph as a Mermaid flow chart: one box an asset, dashed boxes what the data root holds."""
+    graph = nodes(settings)
+    name = {n.step.key: "__".join(n.step.key) for n in graph} | {key: "__".join(key) for key in RAW}
+    lines = ["flowchart LR"]
+    lines += [f'  {name[key]}["{"/".join(key)}"]:::raw' for key in RAW]
+    for node in graph:
+        dims = f"<br><small>{' | '.join(node.step.dims)}</small>" if node.step.dims else ""
+        lines.append(f'  {name[node.step.key]}["{node.step.name}{dims}"]')
+    lines += [f"  {name[read]} --> {name[node.step.key]}" for node in graph for read in node.reads]
+    return "\n".join([*lines, "  classDef raw stroke-dasharray: 4 3"])

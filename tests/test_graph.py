@@ -9,7 +9,7 @@ import pytest
 
 from itrialspace_assets.definitions import build_definitions
 from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.graph import STAGES, nodes
+from itrialspace_assets.graph import STAGES, mermaid, nodes
 from itrialspace_assets.partitions import mapping
 from itrialspace_assets.settings import load_settings
 
@@ -103,3 +103,7 @@ def test_user_modes_and_datasets_are_appended(tmp_path: Path) -> None:
     keys = describe(build_definitions(trials_dir=tmp_path))["assets"]["cohort_manifests"]["partitions"]
     assert len(keys) == 14
     assert keys[-1] == "x_mine"
+
+
+def test_the_picture_in_the_readme_is_the_graph() -> None:
+    assert mermaid(load_settings()) in Path("README.md").read_text(encoding="utf-8")

@@ -27,6 +27,8 @@ from itrialspace_assets.steps import Partition, is_current, last_record, partiti
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.model import MODES, load_trial, mode_keys, trial_files
 
+#: Tag of a run that this module drives; its value is the driving process.
+DRIVER = "itrialspace/driver_pid"
 CONSOLE = Console(stderr=False)
 
 
@@ -117,6 +119,14 @@ def _relax_sqlite() -> None:
         connection.execute("PRAGMA synchronous=OFF")
 
 
+def close_killed_runs(instance: dg.DagsterInstance) -> None:
+    """Mark runs of drivers that were killed as failed; otherwise the UI shows them running for ever."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        pid = run.tags.get(DRIVER, "")
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            instance.report_run_failed(run, f"the process {pid} that drove this run was killed; its run goes on from there")
+
+
 class Driver:
     """One call's graph, instance and log."""
 
@@ -130,6 +140,7 @@ class Driver:
         }
         self.job = build_definitions(**overrides).resolve_implicit_global_asset_job_def()
         self.instance = open_instance(settings)
+        close_killed_runs(self.instance)
         self.nodes = [n for n in nodes(settings) if n.step.stage in choice.stages]
 
     def group(self, title: str, members: list[Node], partitions: Iterable[dict[str, str]]) -> None:
@@ -176,7 +187,7 @@ class Driver:
         started = time.perf_counter()
         result = self.job.execute_in_process(
             instance=self.instance, partition_key=key, asset_selection=[dg.AssetKey(list(n.step.key)) for n in stale], raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}, tags={"itrialspace/driver": "its run"},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}, tags={DRIVER: str(os.getpid())},
         )  # fmt: skip
         where = f"{', '.join(n.step.name for n in stale)} [{partition_name(part)}]"
         stage_of = {n.step.key: n.step.stage for n in stale}

@@ -227,6 +227,14 @@ def case_show(
 
 
 @app.command()
+def graph() -> None:
+    """Print the asset graph as a Mermaid flow chart."""
+    from itrialspace_assets.graph import mermaid
+
+    typer.echo(mermaid(_settings()))
+
+
+@app.command()
 def dictionary() -> None:
     """Print the data dictionary (Markdown)."""
     from itrialspace_assets.tables import dictionary as text

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import change, small_chest
+from ..conftest import change, small_chest
 
 from itrialspace_assets import steps
 from itrialspace_assets.anatomy import NODULE

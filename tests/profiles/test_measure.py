@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import small_chest
+from ..conftest import small_chest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage

@@ -1,0 +1,44 @@
+"""One whole demo, shared by the tests that look at it."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from itrialspace_assets.catalog.rebuild import contents
+from itrialspace_assets.settings import load_settings
+
+ITS = [sys.executable, "-m", "itrialspace_assets.cli.main"]
+SMALL = ["--hosts", "2", "--spacing", "2.8"]
+
+
+def its(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user would, in a process of its own."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("ITRIALSPACE_") and k != "DAGSTER_HOME"} | environment
+    return subprocess.run([*ITS, *arguments], capture_output=True, text=True, env=env, timeout=900)
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """Hash of every output; the catalogue by content, records of how it was made left out."""
+    out = folder / "out"
+    skip = ("work", "dagster")
+    found = {
+        str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(out.rglob("*"))
+        if p.is_file() and p.relative_to(out).parts[0] not in skip and not p.name.startswith(".") and p.suffix != ".duckdb"
+    }
+    return found | contents(load_settings(data_dir=folder / "data", output_dir=out))
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo run without disturbance."""
+    folder = tmp_path_factory.mktemp("demo")
+    done = its("demo", "--dir", str(folder), "--workers", "2", *SMALL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Note:" not in done.stdout, done.stdout
+    (folder / "stdout.txt").write_text(done.stdout)
+    return folder

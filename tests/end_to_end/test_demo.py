@@ -1,0 +1,169 @@
+"""The demo as a user runs it: whole, again, killed, and looked at."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import duckdb
+import nibabel as nib
+import numpy as np
+import polars as pl
+import pytest
+
+from itrialspace_assets.anatomy import LOBES, NODULE, SIZE_BUCKETS
+from itrialspace_assets.catalog.rebuild import questions, rebuilding
+from itrialspace_assets.errors import CatalogBusy
+from itrialspace_assets.settings import Settings, load_settings
+from itrialspace_assets.store import read_all
+from itrialspace_assets.tables import TABLES
+
+from .conftest import ITS, SMALL, fingerprint, its
+
+pytestmark = pytest.mark.slow
+
+
+def of(folder: Path) -> Settings:
+    return load_settings(data_dir=folder / "data", output_dir=folder / "out")
+
+
+def test_what_it_prints_and_leaves(demo: Path) -> None:
+    text = (demo / "stdout.txt").read_text()
+    for word in ("synthesise", "seconds", "sensitivity", "size accuracy", "PROCEDURAL", "reports", "itrialspace.duckdb", "make ui"):
+        assert word in text
+    out = demo / "out"
+    for name in ("reports/m02_size_detection_curve/report.html", "reports/study/report.html", "quality/index.html", "vlm_dataset/splits/splits.json"):
+        assert (out / name).exists(), name
+    assert "PROCEDURAL" in (out / "reports/m11_digital_twin_isolation/report.html").read_text().split("<h1>")[0]
+    assert "not estimable by construction" in (out / "reports/study/report.html").read_text()
+
+
+def test_every_size_bucket_and_lobe_occurs_and_everything_is_marked(demo: Path) -> None:
+    nodules = read_all(demo / "out", "nodules")
+    assert set(nodules["size_bucket"]) == set(SIZE_BUCKETS)
+    assert set(nodules["lobe_name"]) == set(LOBES)
+    for name, table in TABLES.items():
+        if "anatomy" in table.schema:
+            assert set(read_all(demo / "out", name)["anatomy"]) <= {"procedural"}, name
+    for path in (*(demo / "data").rglob("*.nii.gz"), *(demo / "out" / "store").rglob("*.nii.gz")):
+        assert "procedural" in str(nib.load(path).header["descrip"]), path
+
+
+def test_inserted_masks_equal_the_host_but_for_the_nodule(demo: Path) -> None:
+    out = demo / "out"
+    for row in read_all(out, "insertions").iter_rows(named=True):
+        mask = nib.load(out / row["mask_path"])
+        host = nib.load(out / "store" / "hosts" / row["host_map_sha256"][:2] / f"{row['host_map_sha256']}.nii.gz")
+        labels, under = np.asarray(mask.dataobj), np.asarray(host.dataobj)
+        here = labels == NODULE
+        np.testing.assert_array_equal(labels[~here], under[~here])
+        assert np.isin(under[here], range(28, 33)).all(), "a nodule lies wholly inside the lung"
+        np.testing.assert_allclose(mask.affine, host.affine)
+
+
+def test_twins_are_put_back_voxel_for_voxel(demo: Path) -> None:
+    donors = read_all(demo / "out", "donors").select("nodule_uid", pl.col("lesion").alias("native"))
+    twins = read_all(demo / "out", "insertions", mode="m11_digital_twin_isolation").join(donors, left_on="donor_nodule_uid", right_on="nodule_uid")
+    assert twins.height
+    assert (twins["lesion"] == twins["native"]).all()
+    assert twins["cleared_site"].all()
+
+
+def test_a_slice_and_its_twin_differ_only_around_the_lesion(demo: Path) -> None:
+    from PIL import Image
+
+    slices = read_all(demo / "out", "slices", source="tissue").filter(pl.col("condition") == "plain")
+    for pair in slices.partition_by("pair_uid"):
+        images = {r["presence"]: np.asarray(Image.open(demo / "out" / r["path"])).astype(int) for r in pair.iter_rows(named=True)}
+        changed = np.argwhere(images["present"] != images["absent"])
+        row = pair.row(0, named=True)
+        reach = (np.ptp(changed, axis=0) + 1) * [row["pixel_y_mm"], row["pixel_x_mm"]]
+        assert len(changed)
+        assert reach.max() < 60, "the change is as large as a nodule, not as a chest"
+
+
+def test_the_published_layout(demo: Path) -> None:
+    out = demo / "out"
+    manifest = pl.read_csv(out / "manifests/mode11_digital_twin_isolation/DLCS24/digital_twin_isolation_DLCS24.csv")
+    assert len(manifest.columns) == 54
+    assert len(pl.read_csv(out / "manifests/mode2_size_detection_curve/size_curve_10-15mm.csv").columns) == 44
+    audit = json.loads((out / "inserted_masks/mode2_size_detection_curve/size_curve_10-15mm/audit.json").read_text())
+    assert audit["n_success"] == audit["n_total"] == 5
+    assert all((out / r["output_combined_path"]).exists() for r in audit["records"])
+    case = next((out / "generated_cts_tissue/mode2_size_detection_curve/size_curve_10-15mm").iterdir())
+    assert {p.name for p in case.iterdir()} == {"synthetic_ct.nii.gz", "lesion_free_ct.nii.gz", "input_mask.nii.gz", "render_audit.json"}
+    table = pl.read_csv(out / "vlm_dataset/synthetic_tissue/lung_axial/eval_dataset.csv")
+    for column in ("png_path", "png_bbox_path", "png_contour_path", "png_bbox_contour_path"):
+        assert all((out / p).exists() for p in table[column])
+    assert set(table["ground_truth_presence"]) == {"present"}
+
+
+def test_questions_and_views_answer(demo: Path) -> None:
+    for name in questions():
+        done = its("sql", "-q", name, "--dir", str(demo))
+        assert done.returncode == 0, done.stderr
+    assert len(questions()) >= 6
+    with duckdb.connect(str(demo / "out/itrialspace.duckdb"), read_only=True) as db:
+        assert db.execute("SELECT planned = inserted AND rendered = sliced FROM v_flow").fetchall() == [(True,)] * 3
+        assert db.execute("SELECT comment FROM duckdb_columns() WHERE table_name = 'insertions' AND column_name = 'shift_mm'").fetchone()[0].endswith("[mm]")
+
+
+def test_a_second_run_starts_nothing_and_changes_no_byte(demo: Path) -> None:
+    before = fingerprint(demo)
+    done = its("demo", "--dir", str(demo), "--workers", "2", *SMALL)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("│")[1:] for line in done.stdout.splitlines() if line.startswith("│")][:12]
+    assert all(row[1].strip() == "0" for row in rows), "no partition ran"
+    assert fingerprint(demo) == before
+
+
+def test_status_and_case_page(demo: Path) -> None:
+    done = its("status", "--dir", str(demo))
+    assert "mode_report" in done.stdout
+    shown = its("case", "show", "size_detection_curve/10_15mm/00001", "--dir", str(demo))
+    page = Path(shown.stdout.split(": ", 1)[1].strip()).read_text()
+    assert page.count("data:image/png") == 12
+    for word in ("lesion-free twin", "Asked and got", "Answers", "PROCEDURAL"):
+        assert word in page
+    wrong = its("case", "show", "none/such/1", "--dir", str(demo))
+    assert (wrong.returncode, "Traceback" in wrong.stderr) == (2, False)
+    assert "for example" in wrong.stderr
+
+
+def test_two_rebuilds_at_once_name_the_first(demo: Path) -> None:
+    settings = of(demo)
+    with rebuilding(settings):
+        with pytest.raises(CatalogBusy, match=str(os.getpid())), rebuilding(settings):
+            pass
+        (demo / "out/work/accepted/results_catalog/all.json").unlink()
+        done = its("run", "--only", "catalog", "--dir", str(demo))
+    assert done.returncode == 1
+    assert str(os.getpid()) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert its("run", "--only", "catalog", "--dir", str(demo)).returncode == 0
+
+
+def test_killed_again_and_again_it_ends_with_the_same_bytes(demo: Path, tmp_path: Path) -> None:
+    command = [*ITS, "demo", "--dir", str(tmp_path), *SMALL]
+    for seconds in (4, 9, 14, 21):
+        process = subprocess.Popen([*command, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = its("demo", "--dir", str(tmp_path), "--workers", "1", *SMALL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert fingerprint(tmp_path) == fingerprint(demo)
+
+
+def test_deltas_give_the_same_slices_and_reports(demo: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(demo / "data")
+    done = its("run", "--modes", "11", "--dir", str(tmp_path), ITRIALSPACE_MASKS="delta", ITRIALSPACE_CTS="delta")
+    assert done.returncode == 0, done.stdout + done.stderr
+    mode = "m11_digital_twin_isolation"
+    for name in ("slices", "predictions"):
+        assert read_all(tmp_path / "out", name, mode=mode).equals(read_all(demo / "out", name, mode=mode)), name
+    assert not (tmp_path / "out/store/masks").exists()
+    whole, patch = (sum(f.stat().st_size for f in (x / "out/store/cts").rglob("*.nii.gz")) for x in (demo, tmp_path))
+    assert patch < whole

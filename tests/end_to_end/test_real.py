@@ -1,0 +1,72 @@
+"""Two real masks as hosts: cleared, inserted into, rendered, cut, read, reported."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from itrialspace_assets.anatomy import NODULE
+from itrialspace_assets.geometry import read_labels
+from itrialspace_assets.profiles.measure import measure_scan, nodules_in
+from itrialspace_assets.store import read_all
+from itrialspace_assets.tables import PROFILE_COLUMNS
+
+from .conftest import its
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+TRIAL = """
+mode: x_real
+trial: real_hosts
+question: Does the chain hold on real anatomy?
+planner: sampled
+cohort: {placement: profile, lesion_free_twins: true}
+arms: [{name: all, published: real_hosts, varies: none, level: none}]
+sizes: {demo: {n_cases: 3}}
+"""
+
+
+def test_real_hosts_go_through_the_whole_chain(real_data: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    folder = data / "masks" / "DLCS24" / "refined_seg"
+    folder.mkdir(parents=True)
+    (data / "profiles").mkdir()
+    rows = []
+    for case in ("0001", "0002"):
+        ct = f"DLCS_{case}"
+        shutil.copy(real_data / "masks" / f"{ct}_seg_sh.nii.gz", folder / f"{ct}_seg.nii.gz")
+        labels = read_labels(folder / f"{ct}_seg.nii.gz")
+        found = nodules_in(labels)
+        ids = [f"{ct}_{i}" for i in range(len(found))]
+        for measured, annotation in zip(measure_scan(labels, found, ids), ids, strict=True):
+            row = {"ct_path": f"DLCS24/{ct}.nii.gz"} | {c.name: measured[c.name] for c in PROFILE_COLUMNS if c.name != "ct_path"}
+            rows.append(row | {"patient-id": ct, "AnnotationID": annotation, "label": 1, "Age": 60, "Sex": "F", "Smoking Status (Current/Former/Never/Unknown)": "Former"})
+    pl.DataFrame(rows, infer_schema_length=None).write_csv(data / "profiles" / "DLCS24_nodule_profiles.csv")
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "x_real.yaml").write_text(TRIAL)
+    done = its("run", "--modes", "x_real", "--datasets", "DLCS24", "--to", "read", "--workers", "2", "--dir", str(tmp_path), ITRIALSPACE_TRIALS_DIR=str(tmp_path / "trials"))
+    assert done.returncode in (0, 1), done.stderr  # the real arm has no CT here: every real case is put aside
+    out = tmp_path / "out"
+    done = its("run", "--modes", "x_real", "--datasets", "DLCS24", "--dir", str(tmp_path), ITRIALSPACE_TRIALS_DIR=str(tmp_path / "trials"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    hosts = read_all(out, "hosts")
+    assert dict(zip(hosts["scan_uid"], hosts["native_nodules"], strict=True)) == {"DLCS24/DLCS_0001": 2, "DLCS24/DLCS_0002": 1}
+    inserted = read_all(out, "insertions")
+    assert inserted.height == 3
+    assert set(inserted["anatomy"]) == {"real"}
+    for row in inserted.iter_rows(named=True):
+        labels = read_labels(out / row["mask_path"]).array
+        host = read_labels(out / "store/hosts" / row["host_map_sha256"][:2] / f"{row['host_map_sha256']}.nii.gz").array
+        assert not (host == NODULE).any()
+        assert np.isin(host[labels == NODULE], range(28, 33)).all()
+        left = row["lobe"].startswith("left")
+        assert left == (row["centre_i"] < host.shape[0] / 2)
+    slices = read_all(out, "slices", source="tissue")
+    assert slices.height == 3 * 2 * 4
+    metrics = read_all(out, "metrics", analysis="x_real")
+    area = metrics.filter(pl.col("metric") == "auc", pl.col("condition") == "plain", pl.col("stratum") == "all")
+    assert area["n_cases"].to_list() == [6]
+    assert "real anatomy" in (out / "reports/x_real/report.html").read_text()
+    assert read_all(out, "rejected_cases").filter(pl.col("reason") == "missing_file").height == 3
