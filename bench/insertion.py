@@ -49,7 +49,9 @@ def main() -> None:
             times[name].append(time.perf_counter() - started)
     middle = {name: statistics.median(values) for name, values in times.items()}
     print(f"host {host.array.shape}, nodule of 10 mm, {REPEATS} pairs")
-    print(f"ours {middle['ours'] * 1000:.1f} ms, whole-volume baseline {middle['baseline'] * 1000:.1f} ms, ratio {middle['baseline'] / middle['ours']:.0f}")
+    print(
+        f"ours {middle['ours'] * 1000:.1f} ms, whole-volume baseline {middle['baseline'] * 1000:.1f} ms, ratio {middle['baseline'] / middle['ours']:.0f}"
+    )
 
 
 if __name__ == "__main__":

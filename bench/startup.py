@@ -7,7 +7,12 @@ import time
 
 COMMANDS = {
     "its --help": ["-m", "itrialspace_assets.cli.main", "--help"],
-    "load every asset (itrialspace_assets.locations.all)": ["-W", "ignore", "-c", "import itrialspace_assets.locations.all"],
+    "load every asset (itrialspace_assets.locations.all)": [
+        "-W",
+        "ignore",
+        "-c",
+        "import itrialspace_assets.locations.all",
+    ],
     "baseline: import dagster": ["-W", "ignore", "-c", "import dagster"],
     "baseline: python alone": ["-c", "pass"],
 }
@@ -24,7 +29,9 @@ def main() -> None:
     base = statistics.median(seconds["baseline: import dagster"])
     for name, values in seconds.items():
         middle = statistics.median(values)
-        print(f"{name:52} median {middle:5.2f} s  (min {min(values):.2f}, max {max(values):.2f})  {middle / base:5.2f} x import dagster")
+        print(
+            f"{name:52} median {middle:5.2f} s  (min {min(values):.2f}, max {max(values):.2f})  {middle / base:5.2f} x import dagster"
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "itrialspace_assets"
 #: Stages in the order that data flows; a stage imports from those before it and from root modules.
-ORDER = ("profiles", "index", "hosts", "trials", "insertion", "synthesis", "slices", "readers", "analysis", "catalog", "explorer")
+ORDER = (
+    "profiles",
+    "index",
+    "hosts",
+    "trials",
+    "insertion",
+    "synthesis",
+    "slices",
+    "readers",
+    "analysis",
+    "catalog",
+    "explorer",
+)
 DAGSTER_FILES = ("assets.py", "checks.py", "definitions.py", "partitions.py")
 
 
@@ -46,7 +58,11 @@ def test_a_stage_imports_only_from_stages_before_it() -> None:
             continue
         for name in names:
             parts = name.split(".")
-            if parts[0] == "itrialspace_assets" and len(parts) > 1 and parts[1] in (*ORDER, "demo", "cli", "graph", "partitions", "definitions"):
+            if (
+                parts[0] == "itrialspace_assets"
+                and len(parts) > 1
+                and parts[1] in (*ORDER, "demo", "cli", "graph", "partitions", "definitions")
+            ):
                 assert parts[1] in ORDER, f"{path} imports {name}"
                 assert ORDER.index(parts[1]) <= ORDER.index(stage), f"{path} imports {name}"
 
@@ -66,11 +82,16 @@ def test_every_module_says_what_it_is_and_none_is_called_utils() -> None:
 @pytest.mark.parametrize(
     ("statement", "banned"),
     [
-        ("import itrialspace_assets.locations.all", ("torch", "great_expectations", "pandas", "matplotlib", "sklearn", "skimage")),
+        (
+            "import itrialspace_assets.locations.all",
+            ("torch", "great_expectations", "pandas", "matplotlib", "sklearn", "skimage"),
+        ),
         ("import itrialspace_assets.cli.main", ("dagster", "polars", "numpy", "duckdb", "pydantic")),
     ],
 )
 def test_what_loading_must_not_import(statement: str, banned: tuple[str, ...]) -> None:
     code = f"{statement}\nimport sys\nprint([m for m in {banned!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert done.stdout.strip().endswith("[]"), done.stdout

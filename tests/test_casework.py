@@ -45,7 +45,10 @@ def out(tmp_path: Path) -> Settings:
 def test_bad_cases_are_put_aside_and_the_others_go_on(out: Settings) -> None:
     made = run(out, cases())
     assert [r["n"] for r in made.rows["squares"]] == [0, 1, 2, 4, 6, 7, 8, 9]
-    assert {(r.uid, r.reason) for r in made.rejected} == {("case/3", Reason.DOES_NOT_FIT), ("case/5", Reason.UNEXPECTED)}
+    assert {(r.uid, r.reason) for r in made.rejected} == {
+        ("case/3", Reason.DOES_NOT_FIT),
+        ("case/5", Reason.UNEXPECTED),
+    }
     assert str(out.data) not in str(made.rejected), "no absolute path in outputs"
 
 

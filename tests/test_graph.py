@@ -27,7 +27,9 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
             named = getattr(found, "partition_dimension_name", None)
             mappings[parent.to_user_string()] = f"{type(found).__name__}({named})" if named else type(found).__name__
         partitions = node.partitions_def
-        names = [d.name for d in partitions.partitions_defs] if isinstance(partitions, dg.MultiPartitionsDefinition) else []
+        names = (
+            [d.name for d in partitions.partitions_defs] if isinstance(partitions, dg.MultiPartitionsDefinition) else []
+        )
         assets[key.to_user_string()] = {
             "group": node.group_name,
             "kinds": sorted(k.removeprefix("dagster/kind/") for k in node.tags if k.startswith("dagster/kind/")),
@@ -38,7 +40,11 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
             "executable": node.is_executable,
         }
     jobs = sorted(j.name for j in definitions.resolve_all_job_defs() if not j.name.startswith("__"))
-    return {"assets": assets, "jobs": jobs, "schedules": sorted(s.name for s in definitions.get_repository_def().schedule_defs)}
+    return {
+        "assets": assets,
+        "jobs": jobs,
+        "schedules": sorted(s.name for s in definitions.get_repository_def().schedule_defs),
+    }
 
 
 def test_the_graph_is_as_it_was() -> None:
@@ -63,7 +69,9 @@ def test_every_edge_between_different_partitions_names_its_mapping() -> None:
 
 
 @pytest.mark.parametrize("location", ["cpu", "gpu", None])
-def test_each_location_loads_and_holds_stubs_for_the_other(location: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_location_loads_and_holds_stubs_for_the_other(
+    location: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = tmp_path / "readers.yaml"
     config.write_text("readers: {blob_gpu: {kind: blob, location: gpu, options: {threshold_hu: 300, marks: 5}}}")
     monkeypatch.setenv("ITRIALSPACE_READERS_CONFIG", str(config))
@@ -74,7 +82,10 @@ def test_each_location_loads_and_holds_stubs_for_the_other(location: str | None,
     assert found["tissue/predictions/blob_gpu"]["executable"] == (location != "cpu")
     assert found["tissue/predictions/blob"]["executable"] == (location != "gpu")
     gpu = found["tissue/predictions/blob_gpu"]
-    assert (gpu["partitions"], list(gpu["deps"])) == (["dataset", "mode"], [] if location == "cpu" else ["tissue/eval_slices"])
+    assert (gpu["partitions"], list(gpu["deps"])) == (
+        ["dataset", "mode"],
+        [] if location == "cpu" else ["tissue/eval_slices"],
+    )
     assert bool(gpu["checks"]) == (location != "cpu")
 
 
@@ -98,7 +109,11 @@ def test_a_part_of_the_stages_loads_alone() -> None:
 
 
 def test_user_modes_and_datasets_are_appended(tmp_path: Path) -> None:
-    text = Path("itrialspace_assets/trials/modes/m02_size_detection_curve.yaml").read_text().replace("m02_size_detection_curve", "x_mine")
+    text = (
+        Path("itrialspace_assets/trials/modes/m02_size_detection_curve.yaml")
+        .read_text()
+        .replace("m02_size_detection_curve", "x_mine")
+    )
     (tmp_path / "x_mine.yaml").write_text(text)
     keys = describe(build_definitions(trials_dir=tmp_path))["assets"]["cohort_manifests"]["partitions"]
     assert len(keys) == 14

@@ -20,7 +20,10 @@ def test_environment_beats_env_file_and_empty_is_unset(tmp_path: Path, monkeypat
     assert rows["ITRIALSPACE_SIZE"] == ("demo", "default")
 
 
-@pytest.mark.parametrize(("name", "value"), [("SEED", "many"), ("MASKS", "png"), ("MAX_REJECTED", "1.4"), ("WORKERS", "0"), ("DATA_DIR", "${HOME_X}/a")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SEED", "many"), ("MASKS", "png"), ("MAX_REJECTED", "1.4"), ("WORKERS", "0"), ("DATA_DIR", "${HOME_X}/a")],
+)
 def test_a_wrong_value_names_the_variable(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"ITRIALSPACE_{name}", value)
     with pytest.raises(ConfigError, match=f"ITRIALSPACE_{name}"):

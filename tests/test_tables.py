@@ -27,7 +27,9 @@ def test_a_good_table_reads_back_and_equal_rows_give_equal_bytes(tmp_path: Path)
         ([GOOD | {"z": 1.0}], "no such columns"),
     ],
 )
-def test_a_broken_rule_stops_the_write_and_keeps_the_old_file(tmp_path: Path, rows: list[dict[str, object]], message: str) -> None:
+def test_a_broken_rule_stops_the_write_and_keeps_the_old_file(
+    tmp_path: Path, rows: list[dict[str, object]], message: str
+) -> None:
     before = write_table(tmp_path, "nodule_map", [GOOD]).read_bytes()
     with pytest.raises(TableError, match=message):
         write_table(tmp_path, "nodule_map", rows)
@@ -39,8 +41,23 @@ def test_allowed_values_ranges_and_partition_values_are_checked() -> None:
     row = {"stage": "insert", "partition": "m/d", "case_uid": "c", "nodule_idx": 0, "reason": "because", "detail": ""}
     found = violations(table, table.frame([row]), stage="insert", partition="other")
     assert {v.column for v in found} == {"reason", "partition"}
-    host = TABLES["host_lobes"].frame([{"scan_uid": "s", "dataset": "d", "lobe": "left_lung_upper_lobe", "voxels": 0, "box": [0], "occupied": [0], "fit_radius_mm": -1.0}])
-    assert {(v.column, v.rule) for v in violations(TABLES["host_lobes"], host)} == {("voxels", "expected >= 1"), ("fit_radius_mm", "expected >= 0")}
+    host = TABLES["host_lobes"].frame(
+        [
+            {
+                "scan_uid": "s",
+                "dataset": "d",
+                "lobe": "left_lung_upper_lobe",
+                "voxels": 0,
+                "box": [0],
+                "occupied": [0],
+                "fit_radius_mm": -1.0,
+            }
+        ]
+    )
+    assert {(v.column, v.rule) for v in violations(TABLES["host_lobes"], host)} == {
+        ("voxels", "expected >= 1"),
+        ("fit_radius_mm", "expected >= 0"),
+    }
 
 
 def test_missing_and_unknown_columns_and_types_are_named() -> None:
@@ -51,7 +68,9 @@ def test_missing_and_unknown_columns_and_types_are_named() -> None:
     assert "expected type" in rules["x"]
 
 
-def test_a_file_of_another_contract_or_a_damaged_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_contract_or_a_damaged_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_table(tmp_path, "nodule_map", [GOOD])
     old = TABLES["nodule_map"]
     changed = Table(old.name, old.description, old.partition, old.key, old.columns[:-1])

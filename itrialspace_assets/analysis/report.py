@@ -34,7 +34,11 @@ def _inputs(settings: Settings, sources: Sequence[str], mode: str, **more: str) 
     ]
     lists = [list_path(settings, s, f"{REAL}-{more['dataset']}" if s == REAL else mode) for s in sources]
     if mode != REAL:
-        files += [f for t in ("cases", "arms", "insertions", "cts") for f in table_files(settings.output, t, mode=mode)]
+        files += [
+            f
+            for t in ("trials", "cases", "arms", "insertions", "cts")
+            for f in table_files(settings.output, t, mode=mode)
+        ]
     return file_digests(settings.output, [*files, *lists]) | {
         "study": load_study(settings).sha256,
         "split": settings.split,

@@ -124,7 +124,9 @@ def close_killed_runs(instance: dg.DagsterInstance) -> None:
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         pid = run.tags.get(DRIVER, "")
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            instance.report_run_failed(run, f"the process {pid} that drove this run was killed; its run goes on from there")
+            instance.report_run_failed(
+                run, f"the process {pid} that drove this run was killed; its run goes on from there"
+            )
 
 
 class Driver:

@@ -64,7 +64,7 @@ def read_case(payload: dict[str, Any], settings: Settings) -> Output:
         "reader_revision": reader.revision,
     }
     folder = settings.output / "store"
-    key = digest([r["sha256"] for r in payload["slices"]] + [payload["case_uid"]], 32)
+    key = digest([[r["slice_uid"], r["condition"], r["sha256"]] for r in payload["slices"]], 32)
     answers = _kept(
         folder / "answers" / reader.name / reader.revision / key[:2] / f"{key}.json",
         lambda: _answers(reader, settings, payload["slices"]),

@@ -43,11 +43,17 @@ def _note(renderer: str, anatomy: str) -> str:
     return f"rendered by {renderer}; {anatomy} anatomy; not a clinical image"
 
 
-@lru_cache(maxsize=2)
 def _twin(settings: Settings, renderer: str, map_sha256: str, anatomy: str) -> tuple[Volume, str]:
     """The lesion-free CT of a host and its file's hash; rendered once, then shared by its cases."""
+    path = settings.output / image_path(renderer, image_uid(settings, RENDERERS[renderer], map_sha256, []))
+    if not path.exists():
+        _make_twin.cache_clear()  # somebody removed it since
+    return _make_twin(settings, renderer, map_sha256, anatomy, path)
+
+
+@lru_cache(maxsize=2)
+def _make_twin(settings: Settings, renderer: str, map_sha256: str, anatomy: str, path: Path) -> tuple[Volume, str]:
     how = RENDERERS[renderer]
-    path = settings.output / image_path(renderer, image_uid(settings, how, map_sha256, []))
     if path.exists():
         try:
             return read_volume(path), hash_file(path)

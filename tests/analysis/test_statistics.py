@@ -13,7 +13,9 @@ from itrialspace_assets.analysis.splits import list_sha256
 
 
 def test_the_published_hash_of_a_list() -> None:
-    assert list_sha256(["b", "a", "a"]) == "911169ddaaf146aff539f58c26c489af3b892dff0fe283c1c264c65ae5aa59a2"  # spec 03, section 5
+    assert (
+        list_sha256(["b", "a", "a"]) == "911169ddaaf146aff539f58c26c489af3b892dff0fe283c1c264c65ae5aa59a2"
+    )  # spec 03, section 5
 
 
 @pytest.mark.real
@@ -63,7 +65,9 @@ def test_two_way_variance_equals_that_of_statsmodels() -> None:
     np.testing.assert_allclose(ours, [first[0, 0], second[0, 0]])
     corrected = first[0, 0] * groups[0] / (groups[0] - 1) + second[0, 0] * groups[1] / (groups[1] - 1)
     cell = (first[0, 0] + second[0, 0] - both[0, 0]) * groups[2] / (groups[2] - 1)
-    assert two_way(influence, codes(host), codes(donor)) == pytest.approx(max(corrected - cell, first[0, 0] * groups[0] / (groups[0] - 1), second[0, 0] * groups[1] / (groups[1] - 1)))
+    assert two_way(influence, codes(host), codes(donor)) == pytest.approx(
+        max(corrected - cell, first[0, 0] * groups[0] / (groups[0] - 1), second[0, 0] * groups[1] / (groups[1] - 1))
+    )
 
 
 def test_clusters_of_one_give_the_binomial_interval() -> None:
@@ -101,9 +105,21 @@ def test_coverage_with_clusters_is_near_nominal() -> None:
 
 def test_an_always_yes_reader_has_balanced_accuracy_and_auc_of_a_half() -> None:
     n = 40
-    cell = pl.DataFrame({"presence": ["present", "absent"] * (n // 2), "answer": ["present"] * n, "status": ["ok"] * n, "score": [1.0] * n, "size_class": [None] * n})
+    cell = pl.DataFrame(
+        {
+            "presence": ["present", "absent"] * (n // 2),
+            "answer": ["present"] * n,
+            "status": ["ok"] * n,
+            "score": [1.0] * n,
+            "size_class": [None] * n,
+        }
+    )
     found = presence(cell)
-    assert (found["balanced_accuracy"].value, found["auc"].value, found["accuracy"].value) == (0.5, 0.5, found["accuracy_always_present"].value)
+    assert (found["balanced_accuracy"].value, found["auc"].value, found["accuracy"].value) == (
+        0.5,
+        0.5,
+        found["accuracy_always_present"].value,
+    )
 
 
 def test_an_unanswered_slice_counts_as_wrong() -> None:

@@ -17,18 +17,23 @@ SMALL = ["--hosts", "2", "--spacing", "2.8"]
 
 def its(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user would, in a process of its own."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("ITRIALSPACE_") and k != "DAGSTER_HOME"} | environment
+    env = {
+        k: v for k, v in os.environ.items() if not k.startswith("ITRIALSPACE_") and k != "DAGSTER_HOME"
+    } | environment
     return subprocess.run([*ITS, *arguments], capture_output=True, text=True, env=env, timeout=900)
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
     """Hash of every output; the catalogue by content, records of how it was made left out."""
     out = folder / "out"
-    skip = ("work", "dagster")
+    skip = ("work", "dagster", "cases")  # cases: pages that people asked for
     found = {
         str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest()
         for p in sorted(out.rglob("*"))
-        if p.is_file() and p.relative_to(out).parts[0] not in skip and not p.name.startswith(".") and p.suffix != ".duckdb"
+        if p.is_file()
+        and p.relative_to(out).parts[0] not in skip
+        and not p.name.startswith(".")
+        and p.suffix != ".duckdb"
     }
     return found | contents(load_settings(data_dir=folder / "data", output_dir=out))
 

@@ -47,8 +47,13 @@ def test_an_unwritable_output(data_root: Path, tmp_path: Path) -> None:
     assert "ITRIALSPACE_OUTPUT_DIR" in error
 
 
-@pytest.mark.parametrize(("column", "value", "message"), [("w", None, "missing: w"), ("nodule_vol_mm3", "big", "expected a number, got 'big' in row 0")])
-def test_a_wrong_profile_table_stops_what_reads_it(own_root: Path, tmp_path: Path, column: str, value: str | None, message: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [("w", None, "missing: w"), ("nodule_vol_mm3", "big", "expected a number, got 'big' in row 0")],
+)
+def test_a_wrong_profile_table_stops_what_reads_it(
+    own_root: Path, tmp_path: Path, column: str, value: str | None, message: str
+) -> None:
     path = own_root / "profiles" / "LUNGx_nodule_profiles.csv"
     frame = pl.read_csv(path, infer_schema=False)
     frame = frame.drop(column) if value is None else frame.with_columns(pl.lit(value).alias(column))

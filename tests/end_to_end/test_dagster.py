@@ -29,8 +29,12 @@ class Refuse(dg.IOManager):
         raise AssertionError("a value was asked for")
 
 
-def test_a_pair_in_shards_passes_no_value_and_counts(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = its("run", "--modes", "2", "--to", "plan", ITRIALSPACE_DATA_DIR=str(data_root), ITRIALSPACE_OUTPUT_DIR=str(tmp_path))
+def test_a_pair_in_shards_passes_no_value_and_counts(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = its(
+        "run", "--modes", "2", "--to", "plan", ITRIALSPACE_DATA_DIR=str(data_root), ITRIALSPACE_OUTPUT_DIR=str(tmp_path)
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     monkeypatch.setenv("ITRIALSPACE_SHARDS", "3")
     definitions = build_definitions(data_dir=data_root, output_dir=tmp_path, workers=1)
@@ -41,7 +45,11 @@ def test_a_pair_in_shards_passes_no_value_and_counts(data_root: Path, tmp_path: 
     with dg.DagsterInstance.ephemeral() as instance:
         for expected in ("computed", "reused"):
             result = job.execute_in_process(instance=instance, partition_key=key, asset_selection=keys)
-            metadata = {e.asset_key.to_user_string(): e.step_materialization_data.materialization.metadata for e in result.all_events if e.is_step_materialization}  # type: ignore[union-attr]
+            metadata = {
+                e.asset_key.to_user_string(): e.step_materialization_data.materialization.metadata
+                for e in result.all_events
+                if e.is_step_materialization
+            }  # type: ignore[union-attr]
             assert set(metadata) == set(PAIR_ASSETS)
             for name, values in metadata.items():
                 assert values[expected].value > 0, name
@@ -69,7 +77,11 @@ STATUS = "query($b: String!) { partitionBackfillOrError(backfillId: $b) { ... on
 
 
 def backfill(port: int, assets: tuple[str, ...], partitions: list[str]) -> str:
-    params = {"assetSelection": [{"path": a.split("/")} for a in assets], "partitionNames": partitions, "fromFailure": False}
+    params = {
+        "assetSelection": [{"path": a.split("/")} for a in assets],
+        "partitionNames": partitions,
+        "fromFailure": False,
+    }
     launched = post(port, LAUNCH, p=params)["launchPartitionBackfill"]
     assert "backfillId" in launched, launched
     for _ in range(150):

@@ -31,10 +31,24 @@ def of(folder: Path) -> Settings:
 
 def test_what_it_prints_and_leaves(demo: Path) -> None:
     text = (demo / "stdout.txt").read_text()
-    for word in ("synthesise", "seconds", "sensitivity", "size accuracy", "PROCEDURAL", "reports", "itrialspace.duckdb", "make ui"):
+    for word in (
+        "synthesise",
+        "seconds",
+        "sensitivity",
+        "size accuracy",
+        "PROCEDURAL",
+        "reports",
+        "itrialspace.duckdb",
+        "make ui",
+    ):
         assert word in text
     out = demo / "out"
-    for name in ("reports/m02_size_detection_curve/report.html", "reports/study/report.html", "quality/index.html", "vlm_dataset/splits/splits.json"):
+    for name in (
+        "reports/m02_size_detection_curve/report.html",
+        "reports/study/report.html",
+        "quality/index.html",
+        "vlm_dataset/splits/splits.json",
+    ):
         assert (out / name).exists(), name
     assert "PROCEDURAL" in (out / "reports/m11_digital_twin_isolation/report.html").read_text().split("<h1>")[0]
     assert "not estimable by construction" in (out / "reports/study/report.html").read_text()
@@ -65,7 +79,9 @@ def test_inserted_masks_equal_the_host_but_for_the_nodule(demo: Path) -> None:
 
 def test_twins_are_put_back_voxel_for_voxel(demo: Path) -> None:
     donors = read_all(demo / "out", "donors").select("nodule_uid", pl.col("lesion").alias("native"))
-    twins = read_all(demo / "out", "insertions", mode="m11_digital_twin_isolation").join(donors, left_on="donor_nodule_uid", right_on="nodule_uid")
+    twins = read_all(demo / "out", "insertions", mode="m11_digital_twin_isolation").join(
+        donors, left_on="donor_nodule_uid", right_on="nodule_uid"
+    )
     assert twins.height
     assert (twins["lesion"] == twins["native"]).all()
     assert twins["cleared_site"].all()
@@ -76,7 +92,10 @@ def test_a_slice_and_its_twin_differ_only_around_the_lesion(demo: Path) -> None:
 
     slices = read_all(demo / "out", "slices", source="tissue").filter(pl.col("condition") == "plain")
     for pair in slices.partition_by("pair_uid"):
-        images = {r["presence"]: np.asarray(Image.open(demo / "out" / r["path"])).astype(int) for r in pair.iter_rows(named=True)}
+        images = {
+            r["presence"]: np.asarray(Image.open(demo / "out" / r["path"])).astype(int)
+            for r in pair.iter_rows(named=True)
+        }
         changed = np.argwhere(images["present"] != images["absent"])
         row = pair.row(0, named=True)
         reach = (np.ptp(changed, axis=0) + 1) * [row["pixel_y_mm"], row["pixel_x_mm"]]
@@ -93,7 +112,12 @@ def test_the_published_layout(demo: Path) -> None:
     assert audit["n_success"] == audit["n_total"] == 5
     assert all((out / r["output_combined_path"]).exists() for r in audit["records"])
     case = next((out / "generated_cts_tissue/mode2_size_detection_curve/size_curve_10-15mm").iterdir())
-    assert {p.name for p in case.iterdir()} == {"synthetic_ct.nii.gz", "lesion_free_ct.nii.gz", "input_mask.nii.gz", "render_audit.json"}
+    assert {p.name for p in case.iterdir()} == {
+        "synthetic_ct.nii.gz",
+        "lesion_free_ct.nii.gz",
+        "input_mask.nii.gz",
+        "render_audit.json",
+    }
     table = pl.read_csv(out / "vlm_dataset/synthetic_tissue/lung_axial/eval_dataset.csv")
     for column in ("png_path", "png_bbox_path", "png_contour_path", "png_bbox_contour_path"):
         assert all((out / p).exists() for p in table[column])
@@ -107,7 +131,13 @@ def test_questions_and_views_answer(demo: Path) -> None:
     assert len(questions()) >= 6
     with duckdb.connect(str(demo / "out/itrialspace.duckdb"), read_only=True) as db:
         assert db.execute("SELECT planned = inserted AND rendered = sliced FROM v_flow").fetchall() == [(True,)] * 3
-        assert db.execute("SELECT comment FROM duckdb_columns() WHERE table_name = 'insertions' AND column_name = 'shift_mm'").fetchone()[0].endswith("[mm]")
+        assert (
+            db.execute(
+                "SELECT comment FROM duckdb_columns() WHERE table_name = 'insertions' AND column_name = 'shift_mm'"
+            )
+            .fetchone()[0]
+            .endswith("[mm]")
+        )
 
 
 def test_a_second_run_starts_nothing_and_changes_no_byte(demo: Path) -> None:

@@ -41,18 +41,55 @@ def test_real_hosts_go_through_the_whole_chain(real_data: Path, tmp_path: Path) 
         found = nodules_in(labels)
         ids = [f"{ct}_{i}" for i in range(len(found))]
         for measured, annotation in zip(measure_scan(labels, found, ids), ids, strict=True):
-            row = {"ct_path": f"DLCS24/{ct}.nii.gz"} | {c.name: measured[c.name] for c in PROFILE_COLUMNS if c.name != "ct_path"}
-            rows.append(row | {"patient-id": ct, "AnnotationID": annotation, "label": 1, "Age": 60, "Sex": "F", "Smoking Status (Current/Former/Never/Unknown)": "Former"})
+            row = {"ct_path": f"DLCS24/{ct}.nii.gz"} | {
+                c.name: measured[c.name] for c in PROFILE_COLUMNS if c.name != "ct_path"
+            }
+            rows.append(
+                row
+                | {
+                    "patient-id": ct,
+                    "AnnotationID": annotation,
+                    "label": 1,
+                    "Age": 60,
+                    "Sex": "F",
+                    "Smoking Status (Current/Former/Never/Unknown)": "Former",
+                }
+            )
     pl.DataFrame(rows, infer_schema_length=None).write_csv(data / "profiles" / "DLCS24_nodule_profiles.csv")
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials" / "x_real.yaml").write_text(TRIAL)
-    done = its("run", "--modes", "x_real", "--datasets", "DLCS24", "--to", "read", "--workers", "2", "--dir", str(tmp_path), ITRIALSPACE_TRIALS_DIR=str(tmp_path / "trials"))
+    done = its(
+        "run",
+        "--modes",
+        "x_real",
+        "--datasets",
+        "DLCS24",
+        "--to",
+        "read",
+        "--workers",
+        "2",
+        "--dir",
+        str(tmp_path),
+        ITRIALSPACE_TRIALS_DIR=str(tmp_path / "trials"),
+    )
     assert done.returncode in (0, 1), done.stderr  # the real arm has no CT here: every real case is put aside
     out = tmp_path / "out"
-    done = its("run", "--modes", "x_real", "--datasets", "DLCS24", "--dir", str(tmp_path), ITRIALSPACE_TRIALS_DIR=str(tmp_path / "trials"))
+    done = its(
+        "run",
+        "--modes",
+        "x_real",
+        "--datasets",
+        "DLCS24",
+        "--dir",
+        str(tmp_path),
+        ITRIALSPACE_TRIALS_DIR=str(tmp_path / "trials"),
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     hosts = read_all(out, "hosts")
-    assert dict(zip(hosts["scan_uid"], hosts["native_nodules"], strict=True)) == {"DLCS24/DLCS_0001": 2, "DLCS24/DLCS_0002": 1}
+    assert dict(zip(hosts["scan_uid"], hosts["native_nodules"], strict=True)) == {
+        "DLCS24/DLCS_0001": 2,
+        "DLCS24/DLCS_0002": 1,
+    }
     inserted = read_all(out, "insertions")
     assert inserted.height == 3
     assert set(inserted["anatomy"]) == {"real"}

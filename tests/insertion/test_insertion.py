@@ -23,7 +23,9 @@ def ball(radius_mm: float, spacing: tuple[float, float, float]) -> np.ndarray:
     st.floats(4, 30), st.floats(0.5, 1.5),
     st.tuples(*[st.floats(0.5, 1.6)] * 3), st.tuples(st.floats(0.5, 1.2), st.floats(0.5, 1.2), st.floats(0.8, 2.0)),
 )  # fmt: skip
-def test_the_resampled_diameter_is_the_one_asked_for(diameter: float, scale: float, donor: tuple[float, float, float], host: tuple[float, float, float]) -> None:
+def test_the_resampled_diameter_is_the_one_asked_for(
+    diameter: float, scale: float, donor: tuple[float, float, float], host: tuple[float, float, float]
+) -> None:
     mask = ball(diameter / 2, donor)
     out = resample_lesion(mask, np.array(donor), np.array(host), scale)
     wanted = equivalent_diameter(mask.sum() * np.prod(donor)) * scale

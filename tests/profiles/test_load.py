@@ -33,7 +33,14 @@ def test_all_seven_load_with_their_label_rules(settings: Settings) -> None:
 
 
 def test_soft_labels_and_words(settings: Settings, tmp_path: Path) -> None:
-    path = spoil(settings, "LNDbv4", pl.Series("Malignancy", ["3.0", "2.99", "5"] + ["1"] * 100).head(pl.read_csv(dataset(settings, "LNDbv4").profile_csv(settings.data)).height), tmp_path)
+    path = spoil(
+        settings,
+        "LNDbv4",
+        pl.Series("Malignancy", ["3.0", "2.99", "5"] + ["1"] * 100).head(
+            pl.read_csv(dataset(settings, "LNDbv4").profile_csv(settings.data)).height
+        ),
+        tmp_path,
+    )
     assert load_profiles(path, dataset(settings, "LNDbv4"), "real")["label"].to_list()[:3] == [1, 0, 1]
     path = spoil(settings, "IMDCT", pl.lit(" Cancer ").alias("CADx_label"), tmp_path)
     assert set(load_profiles(path, dataset(settings, "IMDCT"), "real")["label"]) == {1}
@@ -45,7 +52,9 @@ def test_persons(settings: Settings, tmp_path: Path) -> None:
     series, patient = next(iter(series_persons().items()))
     path = spoil(settings, "LUNA16", pl.lit(series).alias("seriesuid"), tmp_path)
     assert set(load_profiles(path, dataset(settings, "LUNA16"), "real")["person_uid"]) == {f"LIDC-IDRI/{patient}"}
-    luna = load_profiles(dataset(settings, "LUNA16").profile_csv(settings.data), dataset(settings, "LUNA16"), "procedural")
+    luna = load_profiles(
+        dataset(settings, "LUNA16").profile_csv(settings.data), dataset(settings, "LUNA16"), "procedural"
+    )
     assert luna["person_uid"].str.ends_with("?").all(), "an unnamed person is the scan's own, never one 'unknown'"
     path = spoil(settings, "DLCS24", pl.lit(None).alias("patient-id"), tmp_path)
     assert load_profiles(path, dataset(settings, "DLCS24"), "real")["person_uid"].n_unique() == 2
@@ -56,14 +65,19 @@ def test_persons(settings: Settings, tmp_path: Path) -> None:
     [
         (["lobe_cc_pct", "w"], "missing: w, lobe_cc_pct"),
         (["AnnotationID"], "missing: AnnotationID"),
-        (pl.lit("ten").alias("nodule_mean_diam_mm"), r"column nodule_mean_diam_mm: expected a number, got 'ten' in row 0"),
+        (
+            pl.lit("ten").alias("nodule_mean_diam_mm"),
+            r"column nodule_mean_diam_mm: expected a number, got 'ten' in row 0",
+        ),
         (pl.lit("2.5").alias("n_nodules_in_patient"), "n_nodules_in_patient: expected a number"),
         (pl.lit("maybe").alias("bilateral_distribution"), "expected true or false, got 'maybe'"),
         (pl.lit("same").alias("AnnotationID"), "repeated: same"),
         (pl.lit("").alias("ct_path"), "ct_path"),
     ],
 )
-def test_a_wrong_table_names_column_and_row(settings: Settings, tmp_path: Path, change: pl.Expr | list[str], message: str) -> None:
+def test_a_wrong_table_names_column_and_row(
+    settings: Settings, tmp_path: Path, change: pl.Expr | list[str], message: str
+) -> None:
     with pytest.raises(TableError, match=message):
         load_profiles(spoil(settings, "DLCS24", change, tmp_path), dataset(settings, "DLCS24"), "real")
 
@@ -78,7 +92,9 @@ def test_no_table_and_no_csv(settings: Settings, tmp_path: Path) -> None:
 
 def test_registering_and_refusing_datasets(tmp_path: Path) -> None:
     config = tmp_path / "own.yaml"
-    config.write_text("datasets: {MYSET: {patient: pid, annotation: aid, label: null, label_source: none, population: screening, annotation_completeness: complete, licence: mine}}")
+    config.write_text(
+        "datasets: {MYSET: {patient: pid, annotation: aid, label: null, label_source: none, population: screening, annotation_completeness: complete, licence: mine}}"
+    )
     assert "MYSET" in datasets(load_settings(datasets_config=config))
     config.write_text("datasets: {MYSET: {patient: pid, label_src: x}}")
     with pytest.raises(ConfigError, match=r"datasets\.MYSET.*label_src"):

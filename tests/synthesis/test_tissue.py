@@ -48,7 +48,9 @@ def test_a_lesion_changes_its_own_box_and_is_denser(chest: Volume) -> None:
     box = patch_box([put], twin.array.shape)
     assert patch.array.shape == twin.array[box].shape
     changed = np.argwhere(patch.array != twin.array[box]) + [s.start for s in box]
-    inside = np.all((changed >= np.array(put.offset) - 2) & (changed < np.array(put.offset) + put.mask.shape + 2), axis=1)
+    inside = np.all(
+        (changed >= np.array(put.offset) - 2) & (changed < np.array(put.offset) + put.mask.shape + 2), axis=1
+    )
     assert inside.all()
     assert patch.array[tuple((put.indices - [s.start for s in box]).T)].mean() > -300
     np.testing.assert_allclose(patch.to_world([0, 0, 0]), twin.to_world([s.start for s in box]))

@@ -41,7 +41,15 @@ def stock(people: int = 30) -> Stock:
     diameters = [4 + 35 * i / (people - 1) for i in range(people)]
     nodules = pl.DataFrame({"nodule_uid": ids, "label": [i % 2 for i in range(people)], "annotation_id": ids, "scan_uid": [f"{i}s" for i in ids],
                             "reinsertion_lobe": [LOBES[i // 2 % 2] for i in range(people)]} | {f"reinsertion_lobe_{a}_pct": [50.0] * people for a in ("cc", "ml", "ap")})  # fmt: skip
-    donors = pl.DataFrame({"nodule_uid": ids, "dataset": ["A"] * people, "scan_uid": [f"{i}s" for i in ids], "person_uid": [f"p{i}" for i in ids], "diameter_mm": diameters})
+    donors = pl.DataFrame(
+        {
+            "nodule_uid": ids,
+            "dataset": ["A"] * people,
+            "scan_uid": [f"{i}s" for i in ids],
+            "person_uid": [f"p{i}" for i in ids],
+            "diameter_mm": diameters,
+        }
+    )
     hosts = pl.DataFrame({"scan_uid": [f"{i}s" for i in ids], "dataset": ["A"] * people, "person_uid": [f"p{i}" for i in ids],
                           "age": [60.0] * people, "sex": ["M"] * people, "smoking": [None] * people})  # fmt: skip
     rooms = pl.DataFrame([{"scan_uid": f"{i}s", "lobe": lobe, "fit_radius_mm": 30.0} for i in ids for lobe in LOBES])
@@ -60,7 +68,10 @@ def plan(n: int, limits: dict[str, int] | None = None, **cohort: object) -> Mani
 
 
 def test_more_cases_keep_those_already_planned() -> None:
-    few, many = plan(5, {"max_donor_uses": 1}, prevalence={"value": 0.3}), plan(9, {"max_donor_uses": 1}, prevalence={"value": 0.3})
+    few, many = (
+        plan(5, {"max_donor_uses": 1}, prevalence={"value": 0.3}),
+        plan(9, {"max_donor_uses": 1}, prevalence={"value": 0.3}),
+    )
     assert many.cases[:5] == few.cases
     assert [n["donor_nodule_uid"] for n in many.nodules[:5]] == [n["donor_nodule_uid"] for n in few.nodules]
 
@@ -96,7 +107,9 @@ def test_scaling_is_a_recorded_relaxation() -> None:
     small = Stock(base.donors.filter(pl.col("diameter_mm") < 9), base.hosts, base.room)
     wanted = trial().model_copy(update={"arms": [trial().arms[0].model_copy(update={"size_bucket": "10-15mm"})]})
     made = plan_sampled(wanted, Size(n_cases=2), small, 42, "real")
-    assert all(n["size_bucket"] == "10-15mm" and "scaled" in n["relaxations"] and n["scale"] <= 1.5 for n in made.nodules)
+    assert all(
+        n["size_bucket"] == "10-15mm" and "scaled" in n["relaxations"] and n["scale"] <= 1.5 for n in made.nodules
+    )
 
 
 def test_twins_are_native_and_prefix_stable() -> None:
@@ -115,7 +128,9 @@ def test_shipped_trials_are_valid_and_wrong_ones_name_the_key(tmp_path: Path) ->
     assert [load_trial(settings, m).mode for m in trial_files(settings)] == list(trial_files(settings))
     good = Path("itrialspace_assets/trials/modes/m02_size_detection_curve.yaml").read_text()
     own = tmp_path / "x_mine.yaml"
-    own.write_text(good.replace("m02_size_detection_curve", "x_mine").replace("trial: size_detection_curve", "trial: mine"))
+    own.write_text(
+        good.replace("m02_size_detection_curve", "x_mine").replace("trial: size_detection_curve", "trial: mine")
+    )
     assert load_trial(settings, "x_mine").trial == "mine"
     for old, new, message in (("label: 1", "label: 3", "cohort.label"), ("planner: sampled", "planer: sampled", "planer"),
                               ('size_bucket: "<5mm"', 'size_bucket: "<6mm"', r"arms\.0\.size_bucket")):  # fmt: skip
