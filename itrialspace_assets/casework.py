@@ -5,6 +5,7 @@ what is committed under the same input hash and whose files are intact. Results 
 the number of workers, on order, or on interruptions. What the function does is not known here.
 """
 
+import errno
 import json
 import multiprocessing
 import os
@@ -18,7 +19,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from itrialspace_assets.errors import CaseRejected, Reason, TableError
+from itrialspace_assets.errors import CaseRejected, PlatformError, Reason, TableError
 from itrialspace_assets.fingerprints import FileHashes, replace_file
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.store import write_table
@@ -82,8 +83,17 @@ def _entries(folder: Path) -> Iterator[dict[str, Any]]:
                 continue  # the last line of a killed run
 
 
+#: Rejections that another try may mend: they end a run, not a case.
+TRANSIENT = (Reason.UNEXPECTED, Reason.WORKER_KILLED)
+#: A full or failing disk is nobody's case: the run stops.
+_DISK = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
+
+
 def _committed(settings: Settings, cases: Sequence[Case], folder: Path) -> dict[str, dict[str, Any]]:
-    """Journal entry of every case that is committed under its present input hash and intact."""
+    """Journal entry of every case that is committed under its present input hash and intact.
+
+    What was done beats what was put aside, in whichever run.
+    """
     wanted = {case.uid: case.input_hash for case in cases}
     done: dict[str, dict[str, Any]] = {}
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
@@ -91,15 +101,22 @@ def _committed(settings: Settings, cases: Sequence[Case], folder: Path) -> dict[
             uid = str(entry.get("uid"))
             if wanted.get(uid) != entry.get("input_hash"):
                 continue
-            if "reason" in entry or hashes.intact(settings.output, entry["files"]):
+            if "reason" in entry:
+                done.setdefault(uid, entry)
+            elif hashes.intact(settings.output, entry["files"]):
                 done[uid] = entry
     return done
 
 
 def pending(settings: Settings, cases: Sequence[Case], folder: Path) -> list[Case]:
-    """The cases that still have to run; rejected ones run again only when their input changed."""
+    """The cases that still have to run; rejected ones only if their input changed or the cause may have passed."""
     done = _committed(settings, cases, folder)
-    return [case for case in cases if case.uid not in done]
+    return [c for c in cases if c.uid not in done or done[c.uid].get("reason") in TRANSIENT]
+
+
+def unsettled(made: "Collected") -> int:
+    """How many cases were put aside for a cause that may pass; their partition is not up to date."""
+    return sum(r.reason in TRANSIENT for r in made.rejected)
 
 
 def run(work: Work, cases: Sequence[Case], settings: Settings, journal: Path) -> None:
@@ -204,6 +221,10 @@ def _run_one(work: Work, case: Case, settings: Settings) -> dict[str, Any]:
             result = CaseRejected(error.reason, _portable(error.detail, settings))
             break
         except Exception as error:  # a defect or a transient fault; counted, never hidden
+            if isinstance(error, OSError) and error.errno in _DISK:
+                raise PlatformError(
+                    f"{case.uid}: the disk failed: {error.strerror}; free space and run again"
+                ) from None
             detail = _portable(f"{type(error).__name__}: {error}", settings)
             result = CaseRejected(Reason.UNEXPECTED, detail)
             if attempt == 1:
@@ -307,8 +328,9 @@ def deal(settings: Settings, cases: Sequence[Case], folder: Path, run_id: str) -
 def run_shard(work: Work, settings: Settings, folder: Path, run_id: str, shard: str) -> None:
     """Run the cases that ``deal`` gave to a shard."""
     cases = [Case(**entry) for entry in json.loads((folder / f"{run_id}-{shard}.shard.json").read_text())]
-    done = {c.uid for c in cases} - {c.uid for c in pending(settings, cases, folder)}  # a retried shard
-    run(work, [c for c in cases if c.uid not in done], settings, folder / f"{run_id}-{shard}.jsonl")
+    run(
+        work, pending(settings, cases, folder), settings, folder / f"{run_id}-{shard}.jsonl"
+    )  # a retried shard: the rest
 
 
 def dealt(folder: Path, run_id: str) -> int:

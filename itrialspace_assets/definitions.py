@@ -98,10 +98,8 @@ def build_definitions(
         else [dg.AssetSpec(list(k), partitions_def=partitions.dataset, group_name="raw") for k in RAW]
     )
     jobs = _jobs(graph, here)
-    workspace = Workspace(
-        **{k: str(v) for k, v in overrides.items() if k in ("data_dir", "output_dir", "size")},
-        workers=overrides.get("workers"),
-    )
+    paths = {k: str(v) for k, v in overrides.items() if k in ("data_dir", "output_dir", "size")}
+    workspace = Workspace(**paths, workers=overrides.get("workers"), seed=overrides.get("seed"))
     return dg.Definitions(
         assets=[*made, *from_elsewhere, *sources],
         asset_checks=checks,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from itrialspace_assets.errors import TableError
 from itrialspace_assets.fingerprints import FileHashes, digest, replace_file
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.store import file_digests
@@ -46,6 +47,7 @@ class Result:
     picture: bytes | None = None
     preview: str = ""
     files: dict[str, str] = field(default_factory=dict)
+    unsettled: int = 0  # rejected for a cause that may pass: the partition is not up to date
 
 
 def partition_name(partition: Partition) -> str:
@@ -67,7 +69,7 @@ def record(
     settings: Settings, step: Step, partition: Partition, inputs: str, result: Result, files: list[Path]
 ) -> None:
     """Remember that a partition was built from ``inputs`` and what it wrote."""
-    content = asdict(result) | {"picture": None, "preview": None, "input_hash": inputs}
+    content = asdict(result) | {"picture": None, "preview": None, "input_hash": "" if result.unsettled else inputs}
     content["files"] = result.files | file_digests(settings.output, files)
     replace_file(_record_path(settings, step, partition), json.dumps(content, indent=1, sort_keys=True).encode())
 
@@ -84,7 +86,10 @@ def last_record(settings: Settings, step: Step, partition: Partition) -> dict[st
 def is_current(settings: Settings, step: Step, partition: Partition) -> bool:
     """True if the partition was built from its present inputs and its files are intact."""
     content = last_record(settings, step, partition)
-    if content is None or content["input_hash"] != input_hash(step, settings, partition):
+    try:
+        if content is None or content["input_hash"] != input_hash(step, settings, partition):
+            return False
+    except TableError:  # what it reads is gone or does not fit together: the build says so
         return False
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         return hashes.intact(settings.output, content["files"])  # type: ignore[arg-type]

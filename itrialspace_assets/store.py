@@ -4,9 +4,9 @@ Paths are below the output folder; file names and bytes depend on content only. 
 what a stage does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -16,6 +16,7 @@ from itrialspace_assets.errors import TableError
 from itrialspace_assets.fingerprints import FileHashes, replace_file
 from itrialspace_assets.tables import TABLES, violations
 
+Row = TypeVar("Row")
 _CONTRACT = b"itrialspace.contract"
 
 
@@ -97,6 +98,17 @@ def read_all(root: Path, name: str, **partition: str) -> pl.DataFrame:
     if not frames:
         return TABLES[name].empty()
     return pl.concat(frames).sort(TABLES[name].key)
+
+
+def look_up(rows: Mapping[str, Row], key: str, table: str) -> Row:
+    """The row of a key.
+
+    Raises:
+        TableError: there is none: a stage before was run again since.
+    """
+    if key not in rows:
+        raise TableError(f"{table}: expected a row for {key}, found none; run the stages before again")
+    return rows[key]
 
 
 def file_digests(root: Path, files: Iterable[Path]) -> dict[str, str]:

@@ -28,6 +28,11 @@ def dims_of(nodes: list[Node]) -> Dims:
     return dict.fromkeys(RAW, ("dataset",)) | {n.step.key: n.step.dims for n in nodes}
 
 
+def run_name(context: Any) -> str:
+    """Short name of a run for its journals; a re-execution goes by its first run, whose shards it continues."""
+    return str(context.run.root_run_id or context.run.run_id)[:8]
+
+
 def partition_in(context: Any, step: Step) -> dict[str, str]:
     """The partition that a step of ``step``'s asset builds, by dimension."""
     if not step.dims:
@@ -69,7 +74,7 @@ def plain_asset(
         started = time.perf_counter()
         try:
             settings = workspace.settings(size=size or None)
-            result = build(settings, partition_in(context, step), context.run.run_id[:8])
+            result = build(settings, partition_in(context, step), run_name(context))
         except PlatformError as error:
             raise failure(error) from error
         return materialized(result, _uri(settings, node), time.perf_counter() - started, settings.anatomy)
@@ -109,7 +114,7 @@ def sharded_asset(
     def guarded(call: Callable[..., Any], context: Any, workspace: Workspace, *more: str) -> tuple[Any, Settings]:
         try:
             settings = workspace.settings()
-            return call(settings, partition_in(context, step), context.run.run_id[:8], *more), settings
+            return call(settings, partition_in(context, step), run_name(context), *more), settings
         except PlatformError as error:
             raise failure(error) from error
 

@@ -15,9 +15,16 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     output_dir: str | None = None
     size: str | None = None
     workers: int | None = None
+    seed: int | None = None
 
     def settings(self, **overrides: Any) -> Settings:
-        given = {"data_dir": self.data_dir, "output_dir": self.output_dir, "size": self.size, "workers": self.workers}
+        given = {
+            "data_dir": self.data_dir,
+            "output_dir": self.output_dir,
+            "size": self.size,
+            "workers": self.workers,
+            "seed": self.seed,
+        }
         return load_settings(**(given | {k: v for k, v in overrides.items() if v is not None}))
 
 

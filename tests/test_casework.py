@@ -1,5 +1,7 @@
+import errno
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 
 from itrialspace_assets import casework
 from itrialspace_assets.casework import Case, Output
-from itrialspace_assets.errors import CaseRejected, Reason, TableError
+from itrialspace_assets.errors import CaseRejected, PlatformError, Reason, TableError
 from itrialspace_assets.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.settings import Settings, load_settings
 
@@ -75,7 +77,7 @@ def test_a_half_written_journal_line_is_as_if_it_never_was(out: Settings) -> Non
     made = run(out, cases())
     journal = casework.journal_dir(out, "stage", "m/d") / "r-0.jsonl"
     journal.write_bytes(journal.read_bytes()[:-25])
-    assert len(casework.pending(out, cases(), journal.parent)) == 1
+    assert [c.uid for c in casework.pending(out, cases(), journal.parent)] == ["case/5", "case/8"]  # 5: may have passed
     assert run(out, cases(), "r2-0") == made
 
 
@@ -100,3 +102,25 @@ def test_shards_cover_every_case_once_and_keep_groups_whole(tmp_path: Path) -> N
     assert not made.missing
     assert casework.dealt(folder, "run") == 10
     assert sorted((three.output / "calls.log").read_text().split()) == sorted(str(r["n"]) for r in made.rows["squares"])
+
+
+def test_a_cause_that_may_pass_is_tried_again_and_leaves_the_partition_unsettled(out: Settings) -> None:
+    made = run(out, cases())
+    assert casework.unsettled(made) == 1
+    mended = [replace(c, payload={"n": 50}) if c.uid == "case/5" else c for c in cases()]
+    again = run(out, mended, "r2-0")
+    assert casework.unsettled(again) == 0
+    assert {r.uid for r in again.rejected} == {"case/3"}
+
+
+def full_disk(payload: dict[str, Any], settings: Settings) -> Output:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_ends_the_run_and_no_case(tmp_path: Path, workers: int) -> None:
+    settings = load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "out", workers=workers)
+    folder = casework.journal_dir(settings, "stage", "m/d")
+    with pytest.raises(PlatformError, match="free space"):
+        casework.run(full_disk, cases(), settings, folder / "r-0.jsonl")
+    assert len(casework.pending(settings, cases(), folder)) == 10

@@ -3,10 +3,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from .conftest import small_chest
 
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.geometry import Volume, bounding_box, box_around, read_labels, read_volume, write_volume
+
+from .conftest import small_chest
 
 
 @pytest.mark.parametrize("orientation", ["RAS", "LAS", "LPS", "RSA", "PIR"])

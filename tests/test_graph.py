@@ -122,3 +122,9 @@ def test_user_modes_and_datasets_are_appended(tmp_path: Path) -> None:
 
 def test_the_picture_in_the_readme_is_the_graph() -> None:
     assert mermaid(load_settings()) in Path("README.md").read_text(encoding="utf-8")
+
+
+def test_overrides_reach_the_steps(tmp_path: Path) -> None:
+    workspace = build_definitions(seed=7, workers=1, output_dir=tmp_path).resources["workspace"]
+    settings = workspace.settings()
+    assert (settings.seed, settings.workers, settings.output) == (7, 1, tmp_path)

@@ -39,8 +39,14 @@ def share(correct: Floats, used: np.ndarray[Any, Any], flag: str) -> Estimate:
 
 
 def auc(score: Floats, positive: np.ndarray[Any, Any], answered: np.ndarray[Any, Any]) -> Estimate:
-    """Area under the ROC curve, ties half, with DeLong's structural components as influence."""
-    used = answered & np.isfinite(score)
+    """Area under the ROC curve, ties half, with DeLong's structural components as influence.
+
+    A slice without an answer is ranked worst for its class: it counts as wrong, as everywhere.
+    """
+    if not answered.any():
+        return _none(len(score), "no answers")
+    used = np.ones(len(score), bool)
+    score = np.where(answered & np.isfinite(score), score, np.where(positive, -np.inf, np.inf))
     pos, neg = score[used & positive], score[used & ~positive]
     if not len(pos) or not len(neg):
         return _none(len(score), "no negatives" if len(pos) else "no positives")
@@ -137,7 +143,7 @@ def score_cells(
                         "metric": metric,
                         "n_unanswered": int((cell["status"] != "ok").fill_null(True).sum()),
                     }
-                    if bool(unsupported.all()):
+                    if bool(unsupported.any()) and bool((unsupported | cell["status"].is_null()).all()):
                         estimate = _none(cell.height, "the reader does not answer this task")
                     rows.append(base | _row(estimate, host, donor, cell, study))
     return rows

@@ -13,7 +13,7 @@ from itrialspace_assets.analysis.splits import REAL, list_path, missing_pairs, r
 from itrialspace_assets.analysis.study import Study, changed_since_lock, load_study
 from itrialspace_assets.anatomy import SIZE_BUCKETS
 from itrialspace_assets.errors import TableError
-from itrialspace_assets.fingerprints import replace_file, sha256_bytes
+from itrialspace_assets.fingerprints import digest, replace_file, sha256_bytes
 from itrialspace_assets.pictures import markdown
 from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.settings import Settings, require_data_root
@@ -42,6 +42,8 @@ def _inputs(settings: Settings, sources: Sequence[str], mode: str, **more: str) 
     return file_digests(settings.output, [*files, *lists]) | {
         "study": load_study(settings).sha256,
         "split": settings.split,
+        "readers": digest({name: r.revision for name, r in readers(settings).items()}),
+        "trial": digest(load_trial(settings, mode).model_dump(mode="json")) if mode != REAL else "",
     }
 
 

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import polars as pl
 
+import itrialspace_assets.insertion.build as insertion
+import itrialspace_assets.slices.build as slicing
+import itrialspace_assets.synthesis.build as synthesis
 from itrialspace_assets.analysis.study import load_study, lock_study
 from itrialspace_assets.fingerprints import digest, replace_file
 from itrialspace_assets.pictures import markdown
 from itrialspace_assets.settings import Settings, require_data_root
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, is_current, record
 from itrialspace_assets.store import file_digests, read_all, read_table, table_files, table_path, write_table
-from itrialspace_assets.synthesis.renderers import enabled
+from itrialspace_assets.synthesis.renderers import RENDERERS, enabled
 
 VERSION = "1"
 REAL = "real"
@@ -38,11 +41,12 @@ def read_list(path: Path) -> list[str]:
 
 
 def missing_pairs(settings: Settings, source: str, mode: str) -> list[str]:
-    """Datasets whose slices of a mode are still missing; empty if all are there."""
+    """Datasets whose slices of a mode are missing or older than the manifest; empty if all are there."""
     if not table_path(settings.output, "cases", mode=mode).exists():
         return ["manifest"]
+    chain = (insertion.STEP, synthesis.make_step(RENDERERS[source]), slicing.make_step(source))
     hosts = read_table(settings.output, "cases", mode=mode)["host_dataset"].unique().sort().to_list()
-    return [d for d in hosts if not table_path(settings.output, "slices", source=source, mode=mode, dataset=d).exists()]
+    return [d for d in hosts if not all(is_current(settings, step, {"mode": mode, "dataset": d}) for step in chain)]
 
 
 def _candidates(settings: Settings) -> list[tuple[str, str, pl.DataFrame]]:
@@ -55,9 +59,9 @@ def _candidates(settings: Settings) -> list[tuple[str, str, pl.DataFrame]]:
                 found.append((source, mode, read_all(settings.output, "slices", source=source, mode=mode)))
     for path in table_files(settings.output, "slices", source=REAL, mode=REAL):
         name = path.parent.name
-        found.append(
-            (REAL, f"{REAL}-{name}", read_table(settings.output, "slices", source=REAL, mode=REAL, dataset=name))
-        )
+        if is_current(settings, slicing.make_step(REAL), {"dataset": name}):
+            slices = read_table(settings.output, "slices", source=REAL, mode=REAL, dataset=name)
+            found.append((REAL, f"{REAL}-{name}", slices))
     return found
 
 

@@ -11,7 +11,7 @@ import duckdb
 import polars as pl
 
 from itrialspace_assets.errors import CatalogBusy, ConfigError, TableError
-from itrialspace_assets.fingerprints import digest
+from itrialspace_assets.fingerprints import digest, hash_file
 from itrialspace_assets.pictures import markdown
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
@@ -118,7 +118,9 @@ def build(settings: Settings, partition: Partition) -> Result:
             fresh.unlink(missing_ok=True)
             fresh.with_name(fresh.name + ".wal").unlink(missing_ok=True)
         table_md = markdown(pl.DataFrame({"table": list(counts), "rows": list(counts.values())}))
-        result = Result(counts, computed=sum(counts.values()), preview=table_md)
+        result = Result(
+            counts, computed=sum(counts.values()), preview=table_md, files={NAME: hash_file(settings.output / NAME)}
+        )
         record(settings, STEP, partition, before, result, [])
         return result
 

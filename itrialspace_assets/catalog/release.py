@@ -328,6 +328,8 @@ def _cts(settings: Settings, renderer: str, trials: dict[str, Trial]) -> dict[st
     for row in (
         read_all(root, "cts", source=renderer).sort("twin_uid", "case_uid", "is_lesion_free").iter_rows(named=True)
     ):
+        if row["case_uid"] not in cases or row["case_uid"] not in masks:
+            continue  # of a manifest that is no more
         case = cases[row["case_uid"]]
         folder, stem = _stem(trials[row["mode"]], case["arm"], case["host_dataset"])
         place = f"{top}/{published_mode(row['mode'])}/{folder}{stem}/{case_key(stem, case, donors[row['case_uid']])}"

@@ -61,6 +61,7 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     todo = casework.pending(settings, cases, folder)
     casework.run(prepare_scan, todo, settings, folder / f"{run_id}-0.jsonl")
     made = casework.collect(settings, cases, folder)
+    casework.require_all(made, f"hosts {name}")
     paths = [write_table(settings.output, t, made.rows.get(t, []), dataset=name) for t in TABLES]
     casework.write_rejected(settings, "hosts", name, made.rejected)
     counts = {t: len(made.rows.get(t, [])) for t in TABLES}
@@ -73,6 +74,7 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
         note,
         preview=_preview(settings, name),
         files=made.files,
+        unsettled=casework.unsettled(made),
     )
     record(settings, STEP, partition, before, result, paths)
     return result

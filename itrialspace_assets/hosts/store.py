@@ -23,6 +23,9 @@ from itrialspace_assets.profiles.registry import dataset as registered
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.volumes import Lesion, cut_lesion, pack_bits
 
+#: A nodule of the organ map belongs to a profile whose centre lies this near to one of its voxels.
+CENTRE_VOXELS = 2.0
+
 
 def map_path(output: Path, map_sha256: str) -> Path:
     return output / "store" / "hosts" / f"{map_sha256[:2]}" / f"{map_sha256}.nii.gz"
@@ -81,11 +84,10 @@ def _donor_lesion(path: Path, labels: Volume, near: list[float], native: list[Le
         if not (mask.array > 0).any():
             raise CaseRejected(Reason.EMPTY_LESION, f"{path}: expected at least one nodule voxel, got none")
         return cut_lesion(mask.array > 0), "nodule_seg"
-    at = np.rint(labels.to_voxel(near)).astype(int)
-    for lesion in native:
-        local = at - lesion.offset
-        if np.all(local >= -1) and np.all(local <= lesion.mask.shape):
-            return lesion, "organ_map"
+    at = labels.to_voxel(near)
+    away = [float(np.abs(lesion.indices - at).max(axis=1).min()) for lesion in native]
+    if away and min(away) <= CENTRE_VOXELS:
+        return native[int(np.argmin(away))], "organ_map"
     raise CaseRejected(
         Reason.MISSING_FILE, f"{path}: expected a nodule mask or label 23 at the nodule's centre, found neither"
     )

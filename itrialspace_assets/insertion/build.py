@@ -85,6 +85,7 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     todo = casework.pending(settings, cases, folder)
     casework.run(insert_case, todo, settings, folder / f"{run_id}-0.jsonl")
     made = casework.collect(settings, cases, folder)
+    casework.require_all(made, f"inserted_masks {name}")
     rows = made.rows.get("insertions", [])
     path = write_table(settings.output, "insertions", rows, **partition)
     casework.write_rejected(settings, "insert", name, made.rejected)
@@ -97,7 +98,8 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
         note,
         _picture(settings, rows),
         _preview(rows),
-        made.files,
+        files=made.files,
+        unsettled=casework.unsettled(made),
     )
     record(settings, STEP, partition, before, result, [path])
     return result

@@ -45,6 +45,7 @@ def insert_case(payload: dict[str, Any], settings: Settings) -> Output:
     for nodule in payload["nodules"]:
         try:
             lesion, shift, asked = _realise(host, lobes, nodule, payload["host_scan_uid"], taken)
+            row = _row(host, lobes, nodule, lesion, shift, asked, cleared, payload)
         except CaseRejected as error:
             if nodule["nodule_idx"] == 0:
                 raise
@@ -53,8 +54,8 @@ def insert_case(payload: dict[str, Any], settings: Settings) -> Output:
         if taken is not None:
             taken[lesion.box] |= lesion.mask
         lesions.append(lesion)
-        rows.append(_row(host, lobes, nodule, lesion, shift, asked, cleared, payload))
-    mask_uid = digest([payload["map_sha256"], [pack_bits(x) for x in lesions]], 32)
+        rows.append(row)
+    mask_uid = digest([payload["map_sha256"], sorted(pack_bits(x) for x in lesions)], 32)
     files: dict[str, str] = {}
     path = sha = None
     if settings.masks == "nifti":
@@ -109,7 +110,11 @@ def _row(
     centre = np.rint(centroid).astype(int)
     under = host.array[lesion.box][lesion.mask]
     counts = np.bincount(under, minlength=LUNG[-1] + 1)[LUNG[0] : LUNG[-1] + 1]
-    lobe = LOBE_NAMES[LUNG[int(counts.argmax())]] if counts.any() else nodule["lobe"]
+    if not counts.any():
+        raise CaseRejected(
+            Reason.NO_LOBE, f"{nodule['donor_nodule_uid']}: no voxel of the nodule lies in a lobe of the host"
+        )
+    lobe = LOBE_NAMES[LUNG[int(counts.argmax())]]
     got = lobes[lobe].percent(centroid) if lobe in lobes else (None, None, None)
     volume = float(lesion.mask.sum()) * host.voxel_mm3
     diameter = equivalent_diameter(volume)

@@ -55,7 +55,9 @@ def place(
     anchor = np.rint(centroid).astype(np.int64)
     offsets = voxels - anchor
     spacing = host.spacing
-    core = float(edt.edt(np.pad(shape, 1), anisotropy=tuple(spacing), black_border=True).max()) - float(spacing.max())
+    # a place needs at least the lung around it that the lesion has around its own anchor voxel
+    inside_shape = np.pad(edt.edt(np.pad(shape, 1), anisotropy=tuple(spacing), black_border=True), 1)
+    core = max(0.0, float(inside_shape[tuple(anchor + 2)]) - float(spacing.max()))
     tried = -1.0
     for radius in SEARCH_MM:
         box = box_around(
@@ -69,7 +71,8 @@ def place(
         depth = edt.edt(free, anisotropy=tuple(spacing), black_border=False)
         points = np.argwhere((labels == lobe_label) & (depth > core))
         distance = np.linalg.norm((points + origin - anchor + centroid - target) * spacing, axis=1)
-        near = (distance <= radius) & (distance > tried)
+        whole = all(s.start == 0 and s.stop == n for s, n in zip(box, host.array.shape, strict=True))
+        near = ((distance <= radius) | whole) & (distance > tried)
         order = np.argsort(distance[near], kind="stable")
         points, distance = points[near][order] + origin, distance[near][order]
         for start in range(0, len(points), _BATCH):
@@ -91,7 +94,7 @@ def place(
                 lesion = Lesion((int(first[0]), int(first[1]), int(first[2])), shape)
                 return Placement(lesion, float(np.linalg.norm((lesion.centroid - target) * spacing)))
         tried = radius
-        if all(s.start == 0 and s.stop == n for s, n in zip(box, host.array.shape, strict=True)):
+        if whole:
             break
     size = float((6 * shape.sum() * np.prod(spacing) / np.pi) ** (1 / 3))
     raise CaseRejected(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from itrialspace_assets.errors import CaseRejected, Reason
+from itrialspace_assets.geometry import bounding_box
 
 
 def signed_distance(mask: npt.NDArray[np.bool_], spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
@@ -26,7 +27,7 @@ def resample_lesion(
     host_spacing: npt.NDArray[np.float64],
     scale: float = 1.0,
 ) -> npt.NDArray[np.bool_]:
-    """The lesion on the host's grid, its centroid at a voxel centre.
+    """The lesion on the host's grid, cropped, its centroid near a voxel centre.
 
     The signed distance field is interpolated about the centroid and cut at the level that gives
     ``scale``³ times the donor's volume to within one host voxel; the result is one 26-connected
@@ -69,4 +70,4 @@ def resample_lesion(
         tied = np.flatnonzero((values == level).ravel())
         out.ravel()[tied[voxels - int((values > level).sum()) :]] = False
     piece = cc3d.largest_k(out, k=1, connectivity=26)
-    return np.asarray(piece, dtype=bool)
+    return np.asarray(piece[bounding_box(piece)], dtype=bool)

@@ -51,6 +51,10 @@ def load_profiles(path: Path, dataset: Dataset, anatomy: str) -> pl.DataFrame:
             f"{path.name}: expected {len(needed)} profile columns and the id columns, missing: {', '.join(missing)}"
         )
     frame = _typed(raw.select(needed), path.name)
+    if (size := frame["reinsertion_nodule_diam_mm"]).is_null().any() or (size <= 0).any():
+        raise TableError(
+            f"{path.name}: reinsertion_nodule_diam_mm: expected a diameter > 0 mm in every row, rows {_rows(~(size > 0).fill_null(False))} have none"
+        )
     ct_id = raw["ct_path"].str.split("/").list.last().str.replace(r"\.nii(\.gz)?$", "")
     if ct_id.null_count():
         raise TableError(
@@ -159,4 +163,8 @@ def _labels(raw: pl.DataFrame, rule: LabelRule | None, file: str) -> pl.Series:
     numbers = _parsed(values, rule.column, pl.Float64(), file)
     if rule.rule == "at_least":
         return (numbers >= rule.threshold).cast(pl.Int64())
+    if (wrong := ~numbers.is_in([0.0, 1.0]) & numbers.is_not_null()).any():
+        raise TableError(
+            f"{file}: column {rule.column}: expected 0 or 1, got {values.filter(wrong)[0]!r} in row {_rows(wrong)}"
+        )
     return numbers.cast(pl.Int64())

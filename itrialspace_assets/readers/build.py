@@ -13,7 +13,7 @@ from itrialspace_assets.readers.registry import Reader, readers
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.slices.build import REAL
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
-from itrialspace_assets.store import read_table, table_path, write_table
+from itrialspace_assets.store import look_up, read_table, table_path, write_table
 from itrialspace_assets.synthesis.renderers import enabled
 
 
@@ -56,8 +56,14 @@ def read_cases(settings: Settings, source: str, reader: Reader, partition: Parti
         ordered = group.sort("presence", "slice_uid", "condition", descending=[True, False, False])
         seen = ordered["image_uid"].unique(maintain_order=True).to_list()
         rows = ordered.select("slice_uid", "sha256", "condition", "path", "pixel_x_mm", "pixel_y_mm").to_dicts()
-        payload = {"case_uid": uid, "reader": reader.name, **place, "slices": rows, "images": [images[i] for i in seen]}
-        out.append(Case(str(uid), digest([reader.revision, payload]), group_of[seen[0]], payload))
+        payload = {
+            "case_uid": uid,
+            "reader": reader.name,
+            **place,
+            "slices": rows,
+            "images": [look_up(images, i, "cts") for i in seen],
+        }
+        out.append(Case(str(uid), digest([reader.revision, payload]), look_up(group_of, seen[0], "cts"), payload))
     return out
 
 
@@ -124,6 +130,7 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
         note,
         preview=_preview(predictions),
         files=made.files,
+        unsettled=casework.unsettled(made),
     )
     record(settings, step, partition, before, result, paths)
     return result

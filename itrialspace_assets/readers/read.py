@@ -33,20 +33,13 @@ def _kept(path: Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str
     return found
 
 
-def _answers(reader: Reader, settings: Settings, slices: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    rows = []
-    for row in slices:
-        try:
-            with Image.open(settings.output / row["path"]) as opened:
-                image = np.asarray(opened)
-        except (OSError, SyntaxError) as error:
-            raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{row['path']}: expected a PNG, got {error}") from None
-        rows += [
-            {"slice_uid": row["slice_uid"], "slice_sha256": row["sha256"], "condition": row["condition"]}
-            | asdict(answer)
-            for answer in reader.read_slice(image, (row["pixel_y_mm"], row["pixel_x_mm"]))
-        ]
-    return rows
+def _answers(reader: Reader, settings: Settings, row: dict[str, Any]) -> list[dict[str, Any]]:
+    try:
+        with Image.open(settings.output / row["path"]) as opened:
+            image = np.asarray(opened)
+    except (OSError, SyntaxError) as error:
+        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{row['path']}: expected a PNG, got {error}") from None
+    return [asdict(answer) for answer in reader.read_slice(image, (row["pixel_y_mm"], row["pixel_x_mm"]))]
 
 
 def read_case(payload: dict[str, Any], settings: Settings) -> Output:
@@ -64,12 +57,15 @@ def read_case(payload: dict[str, Any], settings: Settings) -> Output:
         "reader_revision": reader.revision,
     }
     folder = settings.output / "store"
-    key = digest([[r["slice_uid"], r["condition"], r["sha256"]] for r in payload["slices"]], 32)
-    answers = _kept(
-        folder / "answers" / reader.name / reader.revision / key[:2] / f"{key}.json",
-        lambda: _answers(reader, settings, payload["slices"]),
-    )
-    predictions = [base | {"prompt_sha256": None} | a for a in answers]
+    predictions = []
+    for row in payload["slices"]:
+        key = digest([row["sha256"], row["pixel_x_mm"], row["pixel_y_mm"]], 32)  # all that the reader is given
+        answers = _kept(
+            folder / "answers" / reader.name / reader.revision / key[:2] / f"{key}.json",
+            lambda row=row: _answers(reader, settings, row),  # type: ignore[misc]
+        )
+        identity = {"slice_uid": row["slice_uid"], "slice_sha256": row["sha256"], "condition": row["condition"]}
+        predictions += [base | identity | {"prompt_sha256": None} | answer for answer in answers]
     detections: list[dict[str, Any]] = []
     if reader.read_volume is not None:
         for image in payload["images"]:

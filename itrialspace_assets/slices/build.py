@@ -11,7 +11,7 @@ from itrialspace_assets.profiles.registry import dataset as registered
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.slices.cut import cut_case, cut_real
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
-from itrialspace_assets.store import read_table, table_path, write_table
+from itrialspace_assets.store import look_up, read_table, table_path, write_table
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.model import load_trial
 from itrialspace_assets.trials.plan import case_seed
@@ -58,7 +58,7 @@ def _rendered_cases(settings: Settings, source: str, partition: Partition) -> li
         nodules.setdefault(row["case_uid"], []).append({k: row[k] for k in keep})
     out = []
     for (uid,), group in cts.group_by(["case_uid"], maintain_order=True):
-        case = cases[str(uid)]
+        case = look_up(cases, str(uid), f"cases/{mode}")
         wanted = group if case["lesion_free_twin"] else group.filter(~pl.col("is_lesion_free"))
         images = (
             wanted.select("source", "image_uid", "twin_uid", "is_lesion_free", "path", "sha256", "kept")
@@ -66,7 +66,7 @@ def _rendered_cases(settings: Settings, source: str, partition: Partition) -> li
             .to_dicts()
         )
         payload = {"case_uid": uid, "mode": mode, "dataset": partition["dataset"], "arm": case["arm"], "anatomy": case["anatomy"],
-                   "published_id": f"{published_mode(mode)}/{published[case['arm']]}__C{case['number']:04d}", "cts": images, "nodules": nodules[str(uid)]}  # fmt: skip
+                   "published_id": f"{published_mode(mode)}/{published[case['arm']]}__C{case['number']:04d}", "cts": images, "nodules": look_up(nodules, str(uid), f"insertions/{mode}")}  # fmt: skip
         out.append(Case(str(uid), digest([VERSION, payload]), images[0]["twin_uid"], payload))
     return out
 
@@ -77,15 +77,19 @@ def _real_cases(settings: Settings, name: str) -> list[Case]:
     hosts = {r["scan_uid"]: r for r in read_table(settings.output, "hosts", dataset=name).iter_rows(named=True)}
     profiles = {r["nodule_uid"]: r for r in read_table(settings.output, "profiles", dataset=name).iter_rows(named=True)}
     siblings = {str(k[0]): g.sort("nodule_uid")["lesion"].to_list() for k, g in donors.group_by(["scan_uid"])}
+    extents: dict[str, list[list[float]]] = {}  # world z from and to of every annotated nodule, mask or not
+    for r in profiles.values():
+        extents.setdefault(r["scan_uid"], []).append([r["coordZ"] - r["d"] / 2, r["coordZ"] + r["d"] / 2])
     out = []
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         for row in donors.iter_rows(named=True):
-            profile, host = profiles[row["nodule_uid"]], hosts[row["scan_uid"]]
+            profile = look_up(profiles, row["nodule_uid"], f"profiles/{name}")
+            host = look_up(hosts, row["scan_uid"], f"hosts/{name}")
             uid = f"real/{name}/{profile['annotation_id']}"
             payload = {
                 "case_uid": uid, "dataset": name, "scan_uid": row["scan_uid"], "person_uid": row["person_uid"], "ct_path": profile["ct_path"],
                 "ct_sha256": hashes.get(settings.data / "raw_ct" / profile["ct_path"]), "map_sha256": host["map_sha256"], "lesion": row["lesion"],
-                "all_lesions": siblings[row["scan_uid"]], "lobe": profile["lobe_name"], "label": profile["label"], "anatomy": profile["anatomy"],
+                "all_lesions": siblings[row["scan_uid"]], "cleared": host["cleared"], "extents": extents[row["scan_uid"]], "lobe": profile["lobe_name"], "label": profile["label"], "anatomy": profile["anatomy"],
                 "complete": entry.annotation_completeness == "complete", "published_id": f"{name}/{profile['annotation_id']}",
                 "seed": case_seed(settings.seed, uid, "level"),
             }  # fmt: skip
@@ -137,7 +141,8 @@ def build(settings: Settings, source: str, partition: Partition, run_id: str) ->
         note,
         shown,
         _preview(rows),
-        made.files,
+        files=made.files,
+        unsettled=casework.unsettled(made),
     )
     record(settings, step, partition, before, result, [path])
     return result

@@ -148,7 +148,8 @@ def cut_real(payload: dict[str, Any], settings: Settings) -> Output:
     )
     aside = []
     if payload["complete"]:
-        level = _empty_level(host, everything, mask, payload["seed"])
+        near = [*everything, unpack_bits(payload["cleared"])]
+        level = _empty_level(host, near, payload["extents"], mask, payload["seed"])
         if level is None:
             aside.append(
                 Rejection(
@@ -177,14 +178,22 @@ def cut_real(payload: dict[str, Any], settings: Settings) -> Output:
 
 
 def _empty_level(
-    host: Volume, lesions: list[Lesion], footprint: npt.NDArray[np.bool_], seed: int
+    host: Volume, lesions: list[Lesion], extents: list[list[float]], footprint: npt.NDArray[np.bool_], seed: int
 ) -> tuple[int, npt.NDArray[np.bool_]] | None:
-    """A level clear of nodules and a place on it (plane X, Y) that holds a nodule's footprint."""
+    """A level clear of nodules and a place on it (plane X, Y) that holds a nodule's footprint.
+
+    Clear of every known voxel of a nodule (``lesions``) and of every annotated nodule, whether its
+    voxels are known or not (``extents``: world z from and to, mm).
+    """
     spacing, shape = host.spacing, host.array.shape
     clear = np.ones(shape[2], bool)
+    reach = int(np.ceil(CLEAR_MM / spacing[2]))
     for lesion in lesions:
-        reach = int(np.ceil(CLEAR_MM / spacing[2]))
-        clear[max(0, lesion.offset[2] - reach) : lesion.offset[2] + lesion.mask.shape[2] + reach] = False
+        clear[np.flatnonzero(lesion.mask.any(axis=(0, 1))) + lesion.offset[2]] = False
+    for low, high in extents:
+        first, last = (host.to_voxel([0, 0, z])[2] for z in (low, high))
+        clear[max(0, int(np.floor(first))) : max(0, int(np.ceil(last)) + 1)] = False
+    clear = ~ndimage.binary_dilation(~clear, iterations=reach)
     lungs = lung_mask(host.array)
     share = lungs.sum(axis=(0, 1)) / np.maximum(1, (host.array > 0).sum(axis=(0, 1)))
     levels = np.flatnonzero(clear & (share >= LUNG_SHARE))

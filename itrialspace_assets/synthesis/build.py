@@ -85,7 +85,8 @@ def collect(settings: Settings, source: str, partition: Partition, run_id: str) 
         note,
         _picture(settings, partition, rows),
         _preview(rows),
-        made.files,
+        files=made.files,
+        unsettled=casework.unsettled(made),
     )
     record(settings, step, partition, before, result, [path])
     return result

@@ -36,7 +36,7 @@ class RenderRequest:
         return _seed(self.root_seed, "render", self.host_sha256, self.acquisition.name)
 
     def lesion_seed(self, bits: list[str]) -> np.random.SeedSequence:
-        return _seed(self.root_seed, "lesion", self.host_sha256, *bits)
+        return _seed(self.root_seed, "lesion", self.host_sha256, *sorted(bits))
 
 
 def _seed(root: int, *identity: str) -> np.random.SeedSequence:

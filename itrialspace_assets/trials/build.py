@@ -4,13 +4,16 @@ import json
 
 import polars as pl
 
+from itrialspace_assets.errors import TrialError
 from itrialspace_assets.fingerprints import digest
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.store import file_digests, read_all, read_table, table_files, write_table
+from itrialspace_assets.tables import TABLES
 from itrialspace_assets.trials.model import load_trial
 from itrialspace_assets.trials.plan import make_stock, plan_sampled
 from itrialspace_assets.trials.twins import plan_isolation
+from itrialspace_assets.trials.verify import broken_rules
 
 VERSION = "1"
 _READS = ("nodules", "hosts", "host_lobes", "donors")
@@ -51,6 +54,11 @@ def build(settings: Settings, partition: Partition) -> Result:
         "seed": settings.seed, "file_sha256": digest(resolved), "index_sha256": index_sha,
         "resolved": json.dumps(resolved, sort_keys=True), "anatomy": settings.anatomy,
     }  # fmt: skip
+    planned = {"cases": manifest.cases, "case_nodules": manifest.nodules, "arms": manifest.arms}
+    frames = {name: TABLES[name].frame(rows) for name, rows in planned.items()}
+    broken = broken_rules(frames["cases"], frames["case_nodules"], nodules, frames["arms"])
+    if broken:
+        raise TrialError(f"{trial.trial}: the manifest breaks its rules and was not written: {'; '.join(broken)}")
     written = {"trials": [row], "arms": manifest.arms, "cases": manifest.cases, "case_nodules": manifest.nodules}
     paths = [write_table(root, name, rows, mode=mode) for name, rows in written.items()]
     notes = "; ".join(a["note"] for a in manifest.arms if a["note"])

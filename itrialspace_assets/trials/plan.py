@@ -158,7 +158,7 @@ def _plan_arm(trial: Trial, arm: Arm, size: Size, stock: Stock, root_seed: int, 
         ))  # fmt: skip
     malignant = sum(1 for row in nodules if row["label"] == 1)
     expected = (
-        round_half_up(n * cohort.prevalence.value)
+        quota_sequence([cohort.prevalence.value, 1 - cohort.prevalence.value], n).count(0)
         if cohort.prevalence
         else (n * cohort.label if cohort.label is not None else None)
     )
@@ -168,10 +168,6 @@ def _plan_arm(trial: Trial, arm: Arm, size: Size, stock: Stock, root_seed: int, 
     return Manifest(
         [arm_row(trial, arm, n, len(cases), expected, malignant, donors.height, hosts.height, note)], cases, nodules
     )
-
-
-def round_half_up(value: float) -> int:
-    return int(np.floor(value + 0.5))
 
 
 class _Picker:

@@ -8,8 +8,10 @@ import pytest
 from scipy import stats
 
 from itrialspace_assets.analysis.intervals import codes, logit_interval, one_way, two_way
-from itrialspace_assets.analysis.metrics import auc, presence
+from itrialspace_assets.analysis.metrics import auc, presence, score_cells
 from itrialspace_assets.analysis.splits import list_sha256
+from itrialspace_assets.analysis.study import load_study
+from itrialspace_assets.settings import load_settings
 
 
 def test_the_published_hash_of_a_list() -> None:
@@ -127,3 +129,18 @@ def test_an_unanswered_slice_counts_as_wrong() -> None:
                         schema={"presence": pl.String, "answer": pl.String, "status": pl.String, "score": pl.Float64})  # fmt: skip
     found = presence(cell)
     assert (found["sensitivity"].value, found["specificity"].value) == (0.0, 0.0)
+
+
+def test_an_unanswered_slice_is_ranked_worst_for_its_class() -> None:
+    score = np.array([0.9, 0.8, np.nan, 0.2, 0.1, np.nan])
+    positive = np.array([True, True, True, False, False, False])
+    assert auc(score, positive, ~np.isnan(score)).value == pytest.approx(4 / 9)
+    assert auc(score, positive, np.zeros(6, bool)).value is None
+
+
+def test_a_task_that_a_reader_does_not_answer_stays_so_when_a_slice_is_missing() -> None:
+    rows = {"task": ["lobe"] * 3, "condition": ["plain"] * 3, "presence": ["present"] * 3, "lobe": ["a"] * 3, "answer": [None] * 3, "score": [None] * 3,
+            "status": ["unsupported", "unsupported", None], "host_person_uid": ["1", "2", "3"], "donor_person_uid": ["1", "2", "3"], "size_class": [None] * 3}  # fmt: skip
+    cell = pl.DataFrame(rows, schema_overrides={"answer": pl.String, "score": pl.Float64, "size_class": pl.String})
+    found = score_cells(cell, {"all": pl.Series([True] * 3)}, load_study(load_settings()), {})
+    assert [(r["estimate"], r["flag"]) for r in found] == [(None, "the reader does not answer this task")]

@@ -20,7 +20,7 @@ def its(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     env = {
         k: v for k, v in os.environ.items() if not k.startswith("ITRIALSPACE_") and k != "DAGSTER_HOME"
     } | environment
-    return subprocess.run([*ITS, *arguments], capture_output=True, text=True, env=env, timeout=900)
+    return subprocess.run([*ITS, *arguments], check=False, capture_output=True, text=True, env=env, timeout=900)
 
 
 def fingerprint(folder: Path) -> dict[str, str]:

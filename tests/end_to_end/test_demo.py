@@ -167,12 +167,13 @@ def test_two_rebuilds_at_once_name_the_first(demo: Path) -> None:
     with rebuilding(settings):
         with pytest.raises(CatalogBusy, match=str(os.getpid())), rebuilding(settings):
             pass
-        (demo / "out/work/accepted/results_catalog/all.json").unlink()
+        (demo / "out/itrialspace.duckdb").unlink()  # losing the file loses nothing
         done = its("run", "--only", "catalog", "--dir", str(demo))
     assert done.returncode == 1
     assert str(os.getpid()) in done.stderr
     assert "Traceback" not in done.stderr
     assert its("run", "--only", "catalog", "--dir", str(demo)).returncode == 0
+    assert (demo / "out/itrialspace.duckdb").exists()
 
 
 def test_killed_again_and_again_it_ends_with_the_same_bytes(demo: Path, tmp_path: Path) -> None:
@@ -197,3 +198,26 @@ def test_deltas_give_the_same_slices_and_reports(demo: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out/store/masks").exists()
     whole, patch = (sum(f.stat().st_size for f in (x / "out/store/cts").rglob("*.nii.gz")) for x in (demo, tmp_path))
     assert patch < whole
+
+
+def test_another_manifest_makes_what_follows_stale_and_is_not_frozen(demo: Path, tmp_path: Path) -> None:
+    """Planned again with another seed: nothing crashes, nothing old is frozen or reported as new."""
+    import shutil
+
+    shutil.copytree(
+        demo / "out", tmp_path / "out", copy_function=os.link, ignore=shutil.ignore_patterns("dagster", "*.sqlite*")
+    )
+    (tmp_path / "data").symlink_to(demo / "data")
+    for path in (tmp_path / "out").rglob("*.jsonl"):  # hard links to journals must not be appended to
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+    changed = {"ITRIALSPACE_SEED": "7", "ITRIALSPACE_SPLIT": "v2"}
+    assert its("run", "--modes", "2", "--only", "plan", "--dir", str(tmp_path), **changed).returncode == 0
+    status = its("status", "--dir", str(tmp_path), **changed)
+    assert status.returncode == 0, status.stderr
+    assert its("run", "--modes", "2", "--only", "splits", "--dir", str(tmp_path), **changed).returncode == 0
+    frozen = {p.stem for p in (tmp_path / "out/splits/v2/tissue").glob("*.txt")}
+    assert "m02_size_detection_curve" not in frozen
+    done = its("run", "--modes", "2", "--only", "report", "--dir", str(tmp_path), **changed)
+    assert "left out" in done.stdout

@@ -4,18 +4,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ..conftest import change, small_chest
 
 from itrialspace_assets import steps
 from itrialspace_assets.anatomy import NODULE
+from itrialspace_assets.errors import CaseRejected
 from itrialspace_assets.geometry import Volume, read_labels, read_volume
 from itrialspace_assets.hosts import build as hosts
-from itrialspace_assets.hosts.store import clear_nodules, content_hash, map_path, sphericity
+from itrialspace_assets.hosts.store import _donor_lesion, clear_nodules, content_hash, map_path, sphericity
 from itrialspace_assets.profiles import build as profiles
+from itrialspace_assets.profiles.measure import nodules_in
 from itrialspace_assets.profiles.registry import dataset
 from itrialspace_assets.settings import Settings, load_settings
 from itrialspace_assets.store import read_table
 from itrialspace_assets.volumes import Lesion, pack_bits, unpack_bits
+
+from ..conftest import change, small_chest
 
 
 def test_a_nodule_on_a_fissure_is_shared_out_as_the_fissure_runs() -> None:
@@ -85,3 +88,16 @@ def test_a_nodule_without_voxels_is_put_aside_alone(own_root: Path, tmp_path: Pa
     assert result.tables["hosts"] == 2
     assert result.tables["donors"] == 2
     assert result.rejected == 1
+
+
+def test_a_donor_without_a_mask_of_its_own_is_the_component_at_its_centre(tmp_path: Path) -> None:
+    chest = small_chest()
+    chest.array[23:34, 10:21, 5:7] = NODULE  # a large ring-like neighbour whose box holds the small one
+    chest.array[26:31, 13:18, 5:7] = 32
+    chest.array[28:30, 15:17, 5:7] = NODULE
+    native = nodules_in(chest)
+    assert [int(n.mask.sum()) for n in native] == [2 * (11 * 11 - 25), 8]
+    found, source = _donor_lesion(tmp_path / "none.nii.gz", chest, chest.to_world([28.5, 15.5, 5.5]).tolist(), native)
+    assert (int(found.mask.sum()), source) == (8, "organ_map")
+    with pytest.raises(CaseRejected):
+        _donor_lesion(tmp_path / "none.nii.gz", chest, chest.to_world([8, 12, 22]).tolist(), native)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from ..conftest import small_chest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +9,8 @@ from itrialspace_assets.anatomy import equivalent_diameter, lung_mask
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.insertion.place import place
 from itrialspace_assets.insertion.prepare import resample_lesion
+
+from ..conftest import small_chest
 
 
 def ball(radius_mm: float, spacing: tuple[float, float, float]) -> np.ndarray:
@@ -85,3 +86,24 @@ def test_places_that_are_none() -> None:
     taken = chest.array == 32
     with pytest.raises(CaseRejected):
         place(chest, ball(4, tuple(chest.spacing)), 32, [28, 18, 9], taken)
+
+
+def test_a_lesion_at_the_face_of_the_volume_stays_inside_it() -> None:
+    chest = small_chest()
+    chest.array[:] = 32
+    shape = resample_lesion(ball(5, (1, 1, 1)), np.ones(3), chest.spacing)
+    assert shape.any(axis=(1, 2)).all(), "cropped to its voxels"
+    lesion = place(chest, shape, 32, [0, 0, 29]).lesion
+    assert (np.array(lesion.offset) >= 0).all()
+    assert (np.add(lesion.offset, lesion.mask.shape) <= chest.array.shape).all()
+    assert chest.array[lesion.box][lesion.mask].all()
+
+
+def test_a_dumbbell_fits_a_cavity_of_its_shape() -> None:
+    shape = np.zeros((13, 5, 5), bool)
+    shape[:5] = shape[8:] = True
+    shape[:, 2, 2] = True
+    chest = small_chest()
+    chest.array[chest.array >= 28] = 200
+    chest.array[20:33, 10:15, 10:15][shape] = 32
+    assert place(chest, shape, 32, [26, 12, 12]).lesion.offset == (20, 10, 10)

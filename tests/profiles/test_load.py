@@ -73,6 +73,8 @@ def test_persons(settings: Settings, tmp_path: Path) -> None:
         (pl.lit("maybe").alias("bilateral_distribution"), "expected true or false, got 'maybe'"),
         (pl.lit("same").alias("AnnotationID"), "repeated: same"),
         (pl.lit("").alias("ct_path"), "ct_path"),
+        (pl.lit("0").alias("reinsertion_nodule_diam_mm"), "expected a diameter > 0 mm in every row, rows 0"),
+        (pl.lit("0.7").alias("label"), "column label: expected 0 or 1, got '0.7' in row 0"),
     ],
 )
 def test_a_wrong_table_names_column_and_row(

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ..conftest import small_chest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -13,6 +12,8 @@ from itrialspace_assets.anatomy import NODULE
 from itrialspace_assets.geometry import Volume, read_labels
 from itrialspace_assets.profiles.lobes import from_runs, lobes_of, runs
 from itrialspace_assets.profiles.measure import INSIDE_LUNG, measure_scan, nodules_in, pleural_distance
+
+from ..conftest import small_chest
 
 REAL_NODULES = {  # counted independently, see README of the real data
     "0001": [(1346, 831.8, 11.67, (128, 200, 156), "left_lung_lower_lobe", 6.7), (662, 409.1, 9.21, (405, 346, 87), "right_lung_middle_lobe", 11.8)],

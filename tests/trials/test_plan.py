@@ -141,3 +141,10 @@ def test_shipped_trials_are_valid_and_wrong_ones_name_the_key(tmp_path: Path) ->
         load_trial(settings, "m03_location_sensitivity")
     with pytest.raises(ConfigError, match="is not a mode"):
         load_trial(settings, "m14")
+
+
+@pytest.mark.parametrize(("prevalence", "n"), [(0.29, 20), (0.57, 20), (0.41, 15)])
+def test_shares_that_floats_cannot_hold_still_meet_their_count(prevalence: float, n: int) -> None:
+    made = plan(n, prevalence={"value": prevalence})
+    assert made.arms[0]["asked_malignant"] == made.arms[0]["got_malignant"]
+    assert abs(made.arms[0]["got_malignant"] - n * prevalence) <= 0.5
