@@ -1,4 +1,11 @@
-"""Asset checks that every asset has: its tables obey the registry, and few cases were put aside."""
+"""The checks of an asset as one step: rules of the stage, and two that every stage shares.
+
+A rule is a plain function of settings and partition; what it finds becomes metadata.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -12,6 +19,44 @@ from itrialspace_assets.store import read_file, table_files
 from itrialspace_assets.tables import TABLES, violations
 from resources.factory import partition_in
 from resources.workspace import Workspace
+
+#: Whether it holds, and what to show.
+Outcome = tuple[bool, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A check's name, what it says, and the function that decides."""
+
+    name: str
+    says: str
+    holds: Callable[[Settings, Node, dict[str, str]], Outcome]
+    blocking: bool = False
+
+
+def listing(lines: Sequence[str]) -> dg.MarkdownMetadataValue:
+    """The first twenty of some lines, or none."""
+    return dg.MetadataValue.md("\n".join(f"- {line}" for line in lines[:20]) or "none")
+
+
+def checks_of(node: Node, partitions: Partitions, rules: Sequence[Rule]) -> dg.AssetChecksDefinition:
+    """All checks of an asset, evaluated in one step (a step costs more than most rules)."""
+    key = dg.AssetKey(list(node.step.key))
+    partitions_def = partitions.of(node.step.dims)
+    specs = [
+        dg.AssetCheckSpec(r.name, asset=key, description=r.says, blocking=r.blocking, partitions_def=partitions_def)
+        for r in rules
+    ]
+
+    @dg.multi_asset_check(specs=specs, name=f"{'__'.join(node.step.key)}__checks", can_subset=True)
+    def run(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
+        settings, partition = workspace.settings(), partition_in(context, node.step)
+        for rule in rules:
+            if dg.AssetCheckKey(key, rule.name) in context.selected_asset_check_keys:
+                passed, metadata = rule.holds(settings, node, partition)
+                yield dg.AssetCheckResult(asset_key=key, check_name=rule.name, passed=passed, metadata=metadata)
+
+    return run
 
 
 def _where(node: Node, partition: dict[str, str]) -> dict[str, str]:
@@ -28,78 +73,42 @@ def _where(node: Node, partition: dict[str, str]) -> dict[str, str]:
     return where
 
 
-def registry_check(node: Node, partitions: Partitions) -> dg.AssetChecksDefinition:
+def obeys_registry(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
     """Every table of a partition against the registry: types, ranges, allowed values, unique keys."""
-
-    @dg.asset_check(
-        asset=list(node.step.key),
-        name="registry",
-        blocking=True,
-        partitions_def=partitions.of(node.step.dims),
-        description="Tables obey the registry's types, ranges, allowed values and keys.",
-    )
-    def check(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> dg.AssetCheckResult:
-        settings = workspace.settings()
-        where = _where(node, partition_in(context, node.step))
-        problems: list[str] = []
-        rows = {}
-        for name in node.tables:
-            for path in table_files(settings.output, name, **where):
-                try:
-                    frame = read_file(name, path)
-                except PlatformError as error:
-                    problems.append(str(error))
-                    continue
-                rows[name] = rows.get(name, 0) + frame.height
-                problems += [
-                    f"{name}: {v}"
-                    for v in violations(
-                        TABLES[name], frame, **{k: v for k, v in where.items() if k in TABLES[name].partition}
-                    )
-                ]
-            if name not in rows:
-                problems.append(f"{name}: no accepted file for {where}")
-        return dg.AssetCheckResult(
-            passed=not problems,
-            metadata={
-                "rows": str(rows),
-                "problems": dg.MetadataValue.md("\n".join(f"- {p}" for p in problems[:20]) or "none"),
-            },
-        )
-
-    return check
+    where = _where(node, partition)
+    problems: list[str] = []
+    rows: dict[str, int] = {}
+    for name in node.tables:
+        fixed = {k: v for k, v in where.items() if k in TABLES[name].partition}
+        for path in table_files(settings.output, name, **where):
+            try:
+                frame = read_file(name, path)
+            except PlatformError as error:
+                problems.append(str(error))
+                continue
+            rows[name] = rows.get(name, 0) + frame.height
+            problems += [f"{name}: {v}" for v in violations(TABLES[name], frame, **fixed)]
+        if name not in rows:
+            problems.append(f"{name}: no accepted file for {where}")
+    return not problems, {"rows": str(rows), "problems": listing(problems)}
 
 
-def rejected_check(node: Node, partitions: Partitions) -> dg.AssetChecksDefinition:
+def few_rejected(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
     """The share of cases put aside stays below the limit; the cases are shown with their reasons."""
-
-    @dg.asset_check(
-        asset=list(node.step.key),
-        name="rejected_share",
-        partitions_def=partitions.of(node.step.dims),
-        description="Share of rejected cases is within ITRIALSPACE_MAX_REJECTED.",
-    )
-    def check(context: dg.AssetCheckExecutionContext, workspace: Workspace) -> dg.AssetCheckResult:
-        return rejected_result(workspace.settings(), node, partition_in(context, node.step))
-
-    return check
-
-
-def rejected_result(settings: Settings, node: Node, partition: dict[str, str]) -> dg.AssetCheckResult:
     stage = node.step.name if len(node.step.key) > 1 else node.step.stage
-    frames = [
-        read_file("rejected_cases", p)
-        for p in table_files(settings.output, "rejected_cases", stage=stage, partition=partition_name(partition))
-    ]
-    rejected = pl.concat(frames) if frames else TABLES["rejected_cases"].empty()
+    paths = table_files(settings.output, "rejected_cases", stage=stage, partition=partition_name(partition))
+    rejected = pl.concat([TABLES["rejected_cases"].empty(), *(read_file("rejected_cases", p) for p in paths)])
     record = last_record(settings, node.step, partition) or {}
     total = int(record.get("computed", 0)) + int(record.get("reused", 0))  # type: ignore[call-overload]
     share = rejected["case_uid"].n_unique() / total if total else 0.0
-    shown = "\n".join(
-        f"- {r['case_uid']} #{r['nodule_idx']}: {r['reason']}, {r['detail']}"
-        for r in rejected.head(20).iter_rows(named=True)
-    )
-    return dg.AssetCheckResult(
-        passed=share <= settings.max_rejected, severity=dg.AssetCheckSeverity.ERROR,
-        metadata={"share": share, "limit": settings.max_rejected, "cases": total, "rejected": rejected.height, "which": dg.MetadataValue.md(shown or "none")},
-    )  # fmt: skip
+    which = [
+        f"{r['case_uid']} #{r['nodule_idx']}: {r['reason']}, {r['detail']}" for r in rejected.iter_rows(named=True)
+    ]
+    shown = {"share": share, "limit": settings.max_rejected, "cases": total, "rejected": rejected.height}
+    return share <= settings.max_rejected, shown | {"which": listing(which)}
+
+
+REGISTRY = Rule(
+    "registry", "Tables obey the registry's types, ranges, allowed values and keys.", obeys_registry, blocking=True
+)
+REJECTED = Rule("rejected_share", "Share of rejected cases is within ITRIALSPACE_MAX_REJECTED.", few_rejected)

@@ -2,27 +2,24 @@
 
 import dagster as dg
 
+from itrialspace_assets.analysis.splits import STEP as SPLITS
 from itrialspace_assets.analysis.splits import broken_lists
 from itrialspace_assets.graph import Node
 from itrialspace_assets.partitions import Partitions
-from resources.check_factory import registry_check
-from resources.workspace import Workspace
+from itrialspace_assets.settings import Settings
+from resources.check_factory import REGISTRY, Outcome, Rule, checks_of, listing
+
+
+def frozen(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+    """Frozen lists against the slices there are."""
+    problems = broken_lists(settings)
+    return not problems, {"problems": listing(problems)}
+
+
+FROZEN = Rule("frozen", "Every frozen list equals the slices there are.", frozen)
 
 
 def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
     """Registry rules, and that frozen lists still name the slices there are."""
-    made = {n.step.key: n for n in nodes}
-    splits = made["evaluation_splits",]
-
-    @dg.asset_check(
-        asset=list(splits.step.key), name="frozen", description="Every frozen list equals the slices there are."
-    )
-    def frozen(workspace: Workspace) -> dg.AssetCheckResult:
-        problems = broken_lists(workspace.settings())
-        return dg.AssetCheckResult(
-            passed=not problems,
-            metadata={"problems": dg.MetadataValue.md("\n".join(f"- {p}" for p in problems) or "none")},
-        )
-
-    reports = [registry_check(made[key], partitions) for key in (("mode_report",), ("real_report",))]
-    return [registry_check(splits, partitions), frozen, *reports]
+    rules = {SPLITS.key: [REGISTRY, FROZEN], ("mode_report",): [REGISTRY], ("real_report",): [REGISTRY]}
+    return [checks_of(n, partitions, rules[n.step.key]) for n in nodes if n.step.key in rules]

@@ -4,9 +4,9 @@ import dagster as dg
 
 from itrialspace_assets.graph import Node
 from itrialspace_assets.partitions import Partitions
-from resources.check_factory import registry_check
+from resources.check_factory import REGISTRY, checks_of
 
 
 def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
-    """Registry checks."""
-    return [registry_check(n, partitions) for n in nodes if n.step.key[0] == "nodule_map"]
+    """Registry rules."""
+    return [checks_of(n, partitions, [REGISTRY]) for n in nodes if n.step.key == ("nodule_map",)]
