@@ -351,7 +351,7 @@ _REGISTRY = (
         text("image_uid", "image or scan"), SOURCE, text("reader", "reader"), text("mode", "trial mode, or real"), DATASET, text("reader_revision", "hash of the reader's code, options and weights"),
         integer("mark", "0-based rank by score", low=0), *(number(f"world_{a}", f"mark, world {a} (RAS)", "mm") for a in "xyz"), millimetres("diameter_mm", "diameter of the mark", null=False), number("score", "higher means more suspicious"),
     )),
-    Table("splits", "Frozen lists of slices that reports score.", (), ("split", "slice_uid"), (
+    Table("splits", "Frozen lists of slices that reports score; modes may share a slice.", (), ("split", "source", "mode", "slice_uid"), (
         text("split", "split name"), text("source", "image source"), text("mode", "trial mode, or real"), text("slice_uid", "slice"), text("list_sha256", "hash of the frozen list that holds it"),
     )),
     Table("metrics", "Every number of every report, with its interval.", ("analysis",), ("analysis", "split", "source", "reader", "task", "condition", "stratum", "metric"), (

@@ -105,3 +105,9 @@ def test_the_profile_has_53_published_columns() -> None:
     from itrialspace_assets.tables import PROFILE_COLUMNS
 
     assert len(PROFILE_COLUMNS) == 53  # spec of the published release
+
+
+def test_modes_may_share_a_slice(tmp_path: Path) -> None:
+    row = {"split": "s", "source": "tissue", "slice_uid": "u", "list_sha256": "x"}
+    write_table(tmp_path, "splits", [row | {"mode": m} for m in ("m01", "m08")])
+    assert read_table(tmp_path, "splits").height == 2

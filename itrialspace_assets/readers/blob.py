@@ -13,12 +13,12 @@ from scipy import ndimage
 
 from itrialspace_assets.geometry import Box, Volume, bounding_box
 
-VERSION = "1"
+VERSION = "2"
 TRAINED_ON = "nothing (fixed filter)"
 #: Scales in mm: radii from about 2 to 19 mm in a plane.
 SCALES_MM = (1.5, 2.4, 3.8, 6.0, 9.5, 13.5)
 SCALES_3D_MM = (2.0, 3.2, 5.0, 8.0, 12.0)
-GRID_3D_MM = 2.0
+GRID_3D_MM = 2.5
 #: Grid on which lungs are told from outside air.
 ROUGH_MM = 4.0
 #: Window of the slices it is given (profile lung_axial), HU.
@@ -125,7 +125,7 @@ def read_slice(image: npt.NDArray[np.uint8], pixel_mm: tuple[float, float]) -> F
 
 
 def _coarse(ct: Volume, box: Box) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """HU on a grid of about 2 mm: block means where the grid is much finer, then linear; voxel size (mm)."""
+    """HU on a grid of about 2.5 mm: block means where the grid is much finer, then linear; voxel size (mm)."""
     part = ct.array[box]
     step = np.maximum(1, np.floor(GRID_3D_MM / ct.spacing)).astype(int)
     n = np.asarray(part.shape) // step
