@@ -36,7 +36,6 @@ class Reason(StrEnum):
     OBLIQUE_VOLUME = "oblique_volume"
     GRID_MISMATCH = "grid_mismatch"
     NOT_A_LABEL_MAP = "not_a_label_map"
-    NO_LUNG = "no_lung"
     NO_LOBE = "no_lobe"
     EMPTY_LESION = "empty_lesion"
     BAD_POSITION = "bad_position"

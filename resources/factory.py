@@ -90,8 +90,7 @@ def plain_asset(
         op_tags={"itrialspace/stage": step.stage},
         **_common(node, partitions),
     )
-    compute.__annotations__ = {"context": dg.AssetExecutionContext, "workspace": Workspace}
-    return decorate(compute)  # type: ignore[no-any-return]
+    return decorate(compute)
 
 
 def sharded_asset(
@@ -149,13 +148,3 @@ def sharded_asset(
     edge = mapping(dims[upstream], step.dims, every=upstream in node.every)
     ins = {"after": dg.AssetIn(dg.AssetKey(list(upstream)), dagster_type=dg.Nothing, partition_mapping=edge)}
     return dg.graph_asset(key=list(step.key), ins=ins, **_common(node, partitions))(compose)  # type: ignore[no-any-return]
-
-
-def stub(node: Node, partitions: Partitions) -> dg.AssetSpec:
-    """What another location makes, with its partitions, so that mappings and checks load here."""
-    return dg.AssetSpec(
-        list(node.step.key),
-        group_name=node.step.stage,
-        description=f"Made in the location '{node.step.location}'.",
-        partitions_def=partitions.of(node.step.dims),
-    )

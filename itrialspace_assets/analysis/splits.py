@@ -3,7 +3,6 @@ only verified. A report scores a list, not whatever happens to exist.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -134,17 +133,3 @@ def broken_lists(settings: Settings) -> list[str]:
                 f"{source}/{name}: {len(frozen - present)} frozen slices are gone, {len(present - frozen)} are new; give ITRIALSPACE_SPLIT a new name to report on them"
             )
     return problems
-
-
-def split_hashes(settings: Settings) -> str:
-    """The published ``splits.json`` of this split, without times."""
-    entries = {}
-    for path in sorted((settings.output / "splits" / settings.split).rglob("*.txt")):
-        uids = read_list(path)
-        entries[f"{path.parent.name}/{path.stem}"] = {
-            "n": len(uids),
-            "sha256": list_sha256(uids),
-            "set": path.parent.name,
-            "file": path.name,
-        }
-    return json.dumps({settings.split: entries}, indent=2)

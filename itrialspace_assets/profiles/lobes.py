@@ -66,12 +66,12 @@ def lobe_in(labels: npt.NDArray[np.uint8], label: int, box: Box) -> tuple[Lobe, 
     return lobe, mask
 
 
-def lobes_of(labels: npt.NDArray[np.uint8]) -> dict[str, Lobe]:
-    """Every lobe that occurs, by name."""
-    _, boxes = label_boxes(labels)
+def lobes_of(labels: npt.NDArray[np.uint8], boxes: list[Box | None] | None = None) -> dict[str, Lobe]:
+    """Every lobe that occurs, by name; ``boxes`` as ``label_boxes`` gave them, if they are at hand."""
+    known = label_boxes(labels)[1] if boxes is None else boxes
     found = {}
     for label in LUNG:
-        box = boxes[label] if label < len(boxes) else None
+        box = known[label] if label < len(known) else None
         if box is not None:
             found[LOBE_NAMES[label]], _ = lobe_in(labels, label, box)
     return found

@@ -29,7 +29,7 @@ from itrialspace_assets.anatomy import (
     side_of_lobe,
 )
 from itrialspace_assets.geometry import Box, Volume, box_around
-from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobe_in
+from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobes_of
 from itrialspace_assets.volumes import Lesion
 
 #: Peripheral: centre within this distance of the pleura. No threshold is published; ours, in mm.
@@ -59,11 +59,7 @@ class Scan:
 
     @cached_property
     def lobes(self) -> dict[str, Lobe]:
-        found = {}
-        for label in LUNG:
-            if (box := self.box(label)) is not None:
-                found[LOBE_NAMES[label]], _ = lobe_in(self.labels.array, label, box)
-        return found
+        return lobes_of(self.labels.array, self.counts_boxes[1])
 
     def lung_box(self, labels: tuple[int, ...]) -> Box | None:
         """Box of the largest components of some lobes; None if none occurs."""

@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 from itrialspace_assets.definitions import build_definitions
+from itrialspace_assets.store import read_table
 
 from .conftest import ITS, its
 
@@ -58,6 +59,16 @@ def test_a_pair_in_shards_passes_no_value_and_counts(
             steps = {e.step_key for e in result.all_events if e.step_key}
             shards = [s for s in steps if "synthetic_cts__shard[" in s]
             assert (len(shards) > 1) == (expected == "computed")
+        before = read_table(tmp_path, "cases", mode=MODE)
+        config = {"ops": {"cohort_manifests": {"config": {"size": "paper"}}}}
+        plan = [dg.AssetKey("cohort_manifests")]
+        failed = job.execute_in_process(
+            instance=instance, partition_key=MODE, asset_selection=plan, run_config=config, raise_on_error=False
+        )
+        assert not failed.success, "the size is run configuration, and this root has no donors for paper size"
+        (event,) = [e for e in failed.all_events if e.is_step_failure]
+        assert "no donor and host fit" in event.step_failure_data.user_failure_data.description  # type: ignore[union-attr]
+        assert read_table(tmp_path, "cases", mode=MODE).equals(before)
         checks = {(c.asset_key.to_user_string(), c.check_name): c for c in result.get_asset_check_evaluations()}
         assert all(c.passed for c in checks.values())
         assert {n for _, n in checks} == {"registry", "rejected_share", "as_planned"}
