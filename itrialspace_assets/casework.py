@@ -168,6 +168,22 @@ def collect(settings: Settings, cases: Sequence[Case], folder: Path) -> Collecte
     return Collected(rows, rejected, missing, files)
 
 
+def process(
+    work: Work, cases: Sequence[Case], settings: Settings, stage: str, partition: str, run_id: str
+) -> tuple[Collected, int]:
+    """Bring every case of a partition up to date in this process: what it holds, how many cases ran.
+
+    Raises:
+        TableError: a case is neither done nor put aside.
+    """
+    folder = journal_dir(settings, stage, partition)
+    todo = pending(settings, cases, folder)
+    run(work, todo, settings, folder / f"{run_id}-0.jsonl")
+    made = collect(settings, cases, folder)
+    require_all(made, f"{stage} {partition}")
+    return made, len(todo)
+
+
 def write_rejected(settings: Settings, stage: str, partition: str, rejected: Sequence[Rejection]) -> None:
     """Write this partition's part of ``rejected_cases`` (also when empty: absence means not run)."""
     write_table(

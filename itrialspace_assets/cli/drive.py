@@ -189,7 +189,6 @@ class Driver:
         )  # fmt: skip
         where = f"{', '.join(n.step.name for n in stale)} [{partition_name(part)}]"
         stage_of = {n.step.key: n.step.stage for n in stale}
-        seconds = 0.0
         for event in result.all_events:
             if event.is_step_materialization:
                 metadata = event.step_materialization_data.materialization.metadata

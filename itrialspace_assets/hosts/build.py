@@ -57,19 +57,15 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     name = partition["dataset"]
     before = input_hash(STEP, settings, partition)
     cases = scan_cases(settings, name)
-    folder = casework.journal_dir(settings, "hosts", name)
-    todo = casework.pending(settings, cases, folder)
-    casework.run(prepare_scan, todo, settings, folder / f"{run_id}-0.jsonl")
-    made = casework.collect(settings, cases, folder)
-    casework.require_all(made, f"hosts {name}")
+    made, computed = casework.process(prepare_scan, cases, settings, "hosts", name, run_id)
     paths = [write_table(settings.output, t, made.rows.get(t, []), dataset=name) for t in TABLES]
     casework.write_rejected(settings, "hosts", name, made.rejected)
     counts = {t: len(made.rows.get(t, [])) for t in TABLES}
     note = "" if counts["hosts"] else "no scan of this dataset can be a host"
     result = Result(
         counts,
-        len(todo),
-        len(cases) - len(todo),
+        computed,
+        len(cases) - computed,
         len(made.rejected),
         note,
         preview=_preview(settings, name),

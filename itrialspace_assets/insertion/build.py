@@ -81,19 +81,15 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     name = partition_name(partition)
     before = input_hash(STEP, settings, partition)
     cases = insertion_cases(settings, partition)
-    folder = casework.journal_dir(settings, "insert", name)
-    todo = casework.pending(settings, cases, folder)
-    casework.run(insert_case, todo, settings, folder / f"{run_id}-0.jsonl")
-    made = casework.collect(settings, cases, folder)
-    casework.require_all(made, f"inserted_masks {name}")
+    made, computed = casework.process(insert_case, cases, settings, "insert", name, run_id)
     rows = made.rows.get("insertions", [])
     path = write_table(settings.output, "insertions", rows, **partition)
     casework.write_rejected(settings, "insert", name, made.rejected)
     note = "" if cases else "no case of this mode has a host of this dataset"
     result = Result(
         {"insertions": len(rows)},
-        len(todo),
-        len(cases) - len(todo),
+        computed,
+        len(cases) - computed,
         len(made.rejected),
         note,
         _picture(settings, rows),

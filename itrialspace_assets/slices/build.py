@@ -120,11 +120,8 @@ def build(settings: Settings, source: str, partition: Partition, run_id: str) ->
     step, name = make_step(source), partition_name(partition)
     before = input_hash(step, settings, partition)
     cases = slice_cases(settings, source, partition)
-    folder = casework.journal_dir(settings, step.name, name)
-    todo = casework.pending(settings, cases, folder)
-    casework.run(cut_real if source == REAL else cut_case, todo, settings, folder / f"{run_id}-0.jsonl")
-    made = casework.collect(settings, cases, folder)
-    casework.require_all(made, f"{step.name} {name}")
+    work = cut_real if source == REAL else cut_case
+    made, computed = casework.process(work, cases, settings, step.name, name, run_id)
     rows = made.rows.get("slices", [])
     path = write_table(
         settings.output, "slices", rows, source=source, mode=partition.get("mode", REAL), dataset=partition["dataset"]
@@ -135,8 +132,8 @@ def build(settings: Settings, source: str, partition: Partition, run_id: str) ->
     note = "" if cases else "nothing to cut in this partition"
     result = Result(
         {"slices": len(rows)},
-        len(todo),
-        len(cases) - len(todo),
+        computed,
+        len(cases) - computed,
         len(made.rejected),
         note,
         shown,

@@ -145,6 +145,7 @@ def test_a_second_run_starts_nothing_and_changes_no_byte(demo: Path) -> None:
     done = its("demo", "--dir", str(demo), "--workers", "2", *SMALL)
     assert done.returncode == 0, done.stderr
     rows = [line.split("│")[1:] for line in done.stdout.splitlines() if line.startswith("│")][:12]
+    assert len(rows) == 12, "a row a stage"
     assert all(row[1].strip() == "0" for row in rows), "no partition ran"
     assert fingerprint(demo) == before
 
