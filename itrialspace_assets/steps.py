@@ -5,7 +5,7 @@ inputs that decide whether a partition is up to date. Nothing here runs anything
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from itrialspace_assets.errors import TableError
 from itrialspace_assets.fingerprints import FileHashes, digest, replace_file
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.store import file_digests
+from itrialspace_assets.tables import TABLES
 
 Partition = Mapping[str, str]
 #: Named hashes that decide whether a partition is up to date.
@@ -65,11 +66,17 @@ def _record_path(settings: Settings, step: Step, partition: Partition) -> Path:
     return settings.output / "work" / "accepted" / step.name.replace("/", "~") / f"{name}.json"
 
 
+def _contracts(tables: Iterable[str]) -> dict[str, str]:
+    """Contract in force of the tables that a step wrote (every case stage also writes what it put aside)."""
+    return {name: TABLES[name].contract for name in (*tables, "rejected_cases") if name in TABLES}
+
+
 def record(
     settings: Settings, step: Step, partition: Partition, inputs: str, result: Result, files: list[Path]
 ) -> None:
     """Remember that a partition was built from ``inputs`` and what it wrote."""
     content = asdict(result) | {"picture": None, "preview": None, "input_hash": "" if result.unsettled else inputs}
+    content["contracts"] = _contracts(result.tables)
     content["files"] = result.files | file_digests(settings.output, files)
     replace_file(_record_path(settings, step, partition), json.dumps(content, indent=1, sort_keys=True).encode())
 
@@ -86,8 +93,10 @@ def last_record(settings: Settings, step: Step, partition: Partition) -> dict[st
 def is_current(settings: Settings, step: Step, partition: Partition) -> bool:
     """True if the partition was built from its present inputs and its files are intact."""
     content = last_record(settings, step, partition)
+    if content is None or content.get("contracts") != _contracts(content["tables"]):  # type: ignore[arg-type]
+        return False  # never built, or accepted under another contract: readers would refuse it
     try:
-        if content is None or content["input_hash"] != input_hash(step, settings, partition):
+        if content["input_hash"] != input_hash(step, settings, partition):
             return False
     except TableError:  # what it reads is gone or does not fit together: the build says so
         return False

@@ -16,6 +16,7 @@ from itrialspace_assets.profiles.measure import nodules_in
 from itrialspace_assets.profiles.registry import dataset
 from itrialspace_assets.settings import Settings, load_settings
 from itrialspace_assets.store import read_table
+from itrialspace_assets.tables import TABLES, Table
 from itrialspace_assets.volumes import Lesion, pack_bits, unpack_bits
 
 from ..conftest import change, small_chest
@@ -47,7 +48,7 @@ def test_a_ball_is_rounder_than_a_rod() -> None:
     assert sphericity(ball, np.ones(3)) > 0.9 > sphericity(rod, np.ones(3))
 
 
-def test_the_store_holds_what_the_tables_say(settings: Settings) -> None:
+def test_the_store_holds_what_the_tables_say(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     profiles.build(settings, {"dataset": "DLCS24"})
     result = hosts.build(settings, {"dataset": "DLCS24"}, "run")
     assert (result.rejected, result.tables["host_lobes"]) == (0, 10)
@@ -65,6 +66,10 @@ def test_the_store_holds_what_the_tables_say(settings: Settings) -> None:
         lesion = unpack_bits(donor["lesion"])
         np.testing.assert_array_equal(np.argwhere(mask), lesion.indices)
     assert steps.is_current(settings, hosts.STEP, {"dataset": "DLCS24"})
+    old = TABLES["donors"]
+    changed = Table(old.name, old.description, old.partition, old.key, old.columns[:-1])
+    monkeypatch.setitem(TABLES, "donors", changed)  # type: ignore[arg-type]
+    assert not steps.is_current(settings, hosts.STEP, {"dataset": "DLCS24"}), "accepted under another contract"
 
 
 def test_a_truncated_mask_is_put_aside_and_the_others_go_on(own_root: Path, tmp_path: Path) -> None:
