@@ -119,8 +119,10 @@ def unsettled(made: "Collected") -> int:
     return sum(r.reason in TRANSIENT for r in made.rejected)
 
 
-def run(work: Work, cases: Sequence[Case], settings: Settings, journal: Path) -> None:
-    """Run ``work`` over ``cases`` and commit each in ``journal`` as it ends.
+def run(
+    work: Work, cases: Sequence[Case], settings: Settings, journal: Path, progress: Callable[[int], None] | None = None
+) -> None:
+    """Run ``work`` over ``cases`` and commit each in ``journal`` as it ends; ``progress`` is told how many.
 
     A ``CaseRejected`` quarantines its case. Any other exception, or a killed worker, is tried once
     more and then quarantined too. Only configuration errors and defects of this module escape.
@@ -131,9 +133,11 @@ def run(work: Work, cases: Sequence[Case], settings: Settings, journal: Path) ->
     with journal.open("a", encoding="utf-8") as out:
 
         def commit(entries: Iterable[dict[str, Any]]) -> None:
-            for entry in entries:
-                out.write(json.dumps(entry, allow_nan=False, separators=(",", ":")) + "\n")
+            lines = [json.dumps(entry, allow_nan=False, separators=(",", ":")) + "\n" for entry in entries]
+            out.writelines(lines)
             out.flush()
+            if progress:
+                progress(len(lines))
 
         if settings.workers == 1:
             for chunk in _chunks(cases):

@@ -106,19 +106,32 @@ def read_volume(path: Path) -> Volume:
         raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected a NIfTI file, found none") from None
     except (OSError, EOFError, ValueError, zlib.error, isal_zlib.error, ImageFileError, WrapStructError, HeaderDataError) as error:  # type: ignore[misc]  # fmt: skip
         raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected a whole NIfTI file, got {error}") from None
+    return _straight(array, np.asarray(canonical.affine, dtype=np.float64), str(path))
+
+
+def canonical_volume(array: Array, affine: npt.NDArray[np.float64], where: str) -> Volume:
+    """Any array with its voxel-to-world affine (mm, RAS) as a canonical volume; axes are permuted and flipped.
+
+    Raises:
+        CaseRejected: not three-dimensional, an unusable affine, or oblique; the message begins with ``where``.
+    """
+    image = nib.as_closest_canonical(nib.Nifti1Image(array, affine))
+    return _straight(np.asanyarray(image.dataobj), np.asarray(image.affine, dtype=np.float64), where)
+
+
+def _straight(array: Array, affine: npt.NDArray[np.float64], where: str) -> Volume:
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim != 3:
-        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected 3 dimensions, got shape {array.shape}")
-    affine = np.asarray(canonical.affine, dtype=np.float64)
+        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{where}: expected 3 dimensions, got shape {array.shape}")
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.all(np.isfinite(affine)) or np.any(spacing <= 0):
-        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected a finite affine, got spacing {spacing}")
+        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{where}: expected a finite affine, got spacing {spacing}")
     off_axis = np.abs(affine[:3, :3] / spacing - np.eye(3)).max()
     if off_axis > OBLIQUE_TOLERANCE:
         raise CaseRejected(
             Reason.OBLIQUE_VOLUME,
-            f"{path}: expected axes along the patient's, got a direction off by {off_axis:.3f}",
+            f"{where}: expected axes along the patient's, got a direction off by {off_axis:.3f}",
         )
     straight = np.diag([*spacing, 1.0])
     straight[:3, 3] = affine[:3, 3]

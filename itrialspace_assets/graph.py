@@ -66,7 +66,7 @@ def nodes(settings: Settings) -> list[Node]:
             profiles.STEP,
             (("raw", "profiles"),),
             (),
-            ("profiles",),
+            profiles.TABLES,
             "table",
             "Profiles of one dataset: the 53 published columns with harmonised ids.",
         ),

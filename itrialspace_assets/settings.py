@@ -19,6 +19,8 @@ from itrialspace_assets.errors import ConfigError
 PREFIX = "ITRIALSPACE_"
 #: A file of this name at the top of a data root says that its anatomy is not of real people.
 PROCEDURAL_MARK = "PROCEDURAL.json"
+#: A file of this name says that the root is the published release: its counts are checked.
+RELEASE_MARK = "RELEASE.json"
 
 
 def find_root() -> Path:
@@ -74,6 +76,11 @@ class Settings(BaseSettings):
     def anatomy(self) -> Literal["real", "procedural"]:
         """Whether the data root holds real people or the generated phantom."""
         return "procedural" if (self.data / PROCEDURAL_MARK).exists() else "real"
+
+    @property
+    def released(self) -> bool:
+        """Whether the data root says that it is the published release."""
+        return (self.data / RELEASE_MARK).exists()
 
     @property
     def renderer_names(self) -> tuple[str, ...]:

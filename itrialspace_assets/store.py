@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from itrialspace_assets.errors import TableError
 from itrialspace_assets.fingerprints import FileHashes, replace_file
-from itrialspace_assets.tables import TABLES, violations
+from itrialspace_assets.tables import TABLES, errors, violations
 
 Row = TypeVar("Row")
 _CONTRACT = b"itrialspace.contract"
@@ -48,7 +48,7 @@ def write_table(root: Path, name: str, rows: pl.DataFrame | list[dict[str, Any]]
         frame = table.frame(rows) if isinstance(rows, list) else rows.select(list(table.schema)).sort(table.key)
     except (ValueError, pl.exceptions.PolarsError) as error:
         raise TableError(f"{where}: {error}") from None
-    found = violations(table, frame, **partition)
+    found = errors(violations(table, frame, **partition))
     if found:
         raise TableError(f"{where}: not written, {len(found)} rules broken: " + "; ".join(map(str, found[:5])))
     arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())

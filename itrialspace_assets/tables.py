@@ -5,10 +5,11 @@ DuckDB, the column schemas in Dagster and the data dictionary. Reading and writi
 ``store.py``'s job.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -49,17 +50,36 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """A rule over several columns of a row. An ``error`` is never written; a ``warning`` is reported.
+
+    ``holds`` gives true, false, or null where a value that it needs is missing (null holds).
+    """
+
+    name: str
+    says: str
+    holds: pl.Expr = field(repr=False, compare=False)
+    severity: Literal["error", "warning"] = "warning"
+
+
+@dataclass(frozen=True)
 class Violation:
-    """A broken rule: which, where, how often, and the first rows that break it."""
+    """A broken rule: which, where, how often, and the first rows that break it.
+
+    ``at`` holds the first row numbers, from 0; ``sample`` the values there.
+    """
 
     rule: str
     column: str
     rows: int
     sample: tuple[Any, ...] = ()
+    severity: Literal["error", "warning", "info"] = "error"
+    at: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         shown = f", first: {', '.join(map(str, self.sample))}" if self.sample else ""
-        return f"{self.column}: {self.rule} ({self.rows} rows{shown})"
+        where = f" at {', '.join(map(str, self.at))}" if self.at else ""
+        return f"{self.column}: {self.rule} ({self.rows} rows{where}{shown})"
 
 
 @dataclass(frozen=True)
@@ -71,6 +91,9 @@ class Table:
     partition: tuple[str, ...]
     key: tuple[str, ...]
     columns: tuple[Column, ...] = field(repr=False)
+    rules: tuple[Rule, ...] = field(default=(), repr=False)
+    #: (columns, table, its columns): every value must be found there; checked in the catalogue.
+    references: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = ()
 
     @cached_property
     def schema(self) -> pl.Schema:
@@ -81,7 +104,8 @@ class Table:
         """Short hash of everything above but descriptions; a file of another contract is refused."""
         return digest(
             [self.name, self.partition, self.key]
-            + [[c.name, c.type, c.nullable, c.allowed, c.low, c.high] for c in self.columns],
+            + [[c.name, c.type, c.nullable, c.allowed, c.low, c.high] for c in self.columns]
+            + [r.name for r in self.rules if r.severity == "error"],
             16,
         )
 
@@ -157,9 +181,9 @@ _SHA = "SHA-256 of the file's bytes"
 #: published tables hold values outside 0-100; the index says which to trust.
 PROFILE_COLUMNS: tuple[Column, ...] = (
     text("ct_path", "CT file relative to raw_ct/"),
-    *(number(f"coord{a}", f"nodule centre, world {a.lower()} (RAS)", "mm") for a in "XYZ"),
-    *(millimetres(c, f"extent of the nodule's box along {a}", null=False) for c, a in zip("whd", "xyz", strict=True)),
-    millimetres("nodule_mean_diam_mm", "diameter of the sphere of the mask's volume", null=False),
+    *(number(f"coord{a}", f"nodule centre, world {a.lower()} (RAS)", "mm", null=True) for a in "XYZ"),
+    *(millimetres(c, f"extent of the nodule's box along {a}") for c, a in zip("whd", "xyz", strict=True)),
+    millimetres("nodule_mean_diam_mm", "diameter; what it measures is in diam_definition"),
     number("nodule_vol_mm3", "mask volume", "mm3", null=True, low=0),
     integer("organ_label_id", "organ label at the nodule", null=True, low=0, high=255),
     text("organ_label_name", "its name", null=True),
@@ -196,11 +220,12 @@ PROFILE_COLUMNS: tuple[Column, ...] = (
     *(percent(f"reinsertion_lung_{a}_pct", f"position in the lung box, {a}", bounded=False) for a in ("cc", "ml", "ap")),
     millimetres("reinsertion_pleural_dist_mm", "as pleural_distance_mm"),
     millimetres("reinsertion_airway_dist_mm", "as airway_distance_mm"),
-    millimetres("reinsertion_nodule_diam_mm", "as nodule_mean_diam_mm", null=False),
+    millimetres("reinsertion_nodule_diam_mm", "as nodule_mean_diam_mm"),
 )  # fmt: skip
 
 _IDENTITY = (
     NODULE, DATASET, SCAN, PERSON,
+    text("lesion_uid", "joins the findings that the dataset calls one lesion, over scans; else the nodule itself"),
     text("patient_id", "patient id as the dataset writes it", null=True),
     text("annotation_id", "annotation id, unique in the dataset"),
     integer("label", "1 malignant, 0 benign, null unknown", null=True, low=0, high=1),
@@ -212,8 +237,38 @@ _IDENTITY = (
     number("age", "age of the person", "years", null=True, low=0, high=120),
     text("sex", "harmonised sex", null=True, allowed=("M", "F")),
     text("smoking", "harmonised smoking status", null=True, allowed=("current", "former", "never")),
+    text("missing_because", "why measured columns are null: no organ map, no mask, no origin", null=True),
     ANATOMY,
 )  # fmt: skip
+
+
+def _side_of(lobe: str) -> pl.Expr:
+    return pl.col(lobe).str.extract("^(left|right)_lung")
+
+
+def _profile_rules() -> tuple[Rule, ...]:
+    """What ties the columns of a profile together. Warnings: a published table is taken as it is, and
+    a row that breaks a rule on its position is left out of planning (``position_usable``)."""
+    c = pl.col
+    percents = [x.name for x in PROFILE_COLUMNS if x.unit == "%"]
+    norm = (c("nearest_dx_mm") ** 2 + c("nearest_dy_mm") ** 2 + c("nearest_dz_mm") ** 2).sqrt()
+    sphere = (6.0 * c("nodule_vol_mm3") / math.pi) ** (1 / 3)
+    listed = c("all_nodule_ids").str.split(",").list.len() == c("all_nodule_dists_mm").str.split(",").list.len()
+    return (
+        *(Rule(f"{p} within 0-100", "a position in a box is a share of it", c(p).is_between(0, 100)) for p in percents),
+        Rule("lung_side is the side of lobe_name", "laterality", (c("lung_side") == _side_of("lobe_name")) | (c("lung_side") == "unknown")),
+        Rule("reinsertion_lung_side is the side of reinsertion_lobe", "laterality", (c("reinsertion_lung_side") == _side_of("reinsertion_lobe")) | (c("reinsertion_lung_side") == "unknown")),
+        Rule("nearest_nodule_dist_mm is the length of its offset", "within 0.1 mm or 1 %", (norm - c("nearest_nodule_dist_mm")).abs() <= pl.max_horizontal(0.1, c("nearest_nodule_dist_mm") * 0.01)),
+        Rule("a nodule has a nearest one unless it is alone", "n_nodules_in_patient = 1 if and only if nearest_nodule_id is null", (c("n_nodules_in_patient") == 1) == c("nearest_nodule_id").is_null()),
+        Rule("nearest_nodule_id is another nodule", "no nodule is its own neighbour", c("nearest_nodule_id") != c("annotation_id")),
+        Rule("as many all_nodule_ids as all_nodule_dists_mm", "the two lists run in parallel", listed),
+        Rule("nodule_mean_diam_mm fits nodule_vol_mm3", "within half and twice the sphere of that volume", c("nodule_mean_diam_mm").is_between(sphere / 2, sphere * 2)),
+        Rule("nodule_mean_diam_mm fits the box", "no more than twice the box's longest edge", c("nodule_mean_diam_mm") <= 2 * pl.max_horizontal("w", "h", "d")),
+        Rule("reinsertion_nodule_diam_mm is nodule_mean_diam_mm", "within 1 %", (c("reinsertion_nodule_diam_mm") - c("nodule_mean_diam_mm")).abs() <= 0.01 * c("nodule_mean_diam_mm")),
+    )  # fmt: skip
+
+
+_PROFILE_RULES = _profile_rules()
 
 _REGISTRY = (
     Table("profiles", "One row per nodule as its dataset publishes it, with harmonised ids.", ("dataset",), ("nodule_uid",), (
@@ -222,25 +277,36 @@ _REGISTRY = (
         text("extras", "native columns beyond the 53, as JSON"),
         integer("source_row", "row of the CSV, from 0", low=0),
         text("source_sha256", "SHA-256 of the CSV"),
+    ), _PROFILE_RULES),
+    Table("scan_lists", "Every scan that a dataset names, those without a nodule too: the denominator.", ("dataset",), ("scan_uid",), (
+        SCAN, DATASET, PERSON, text("ct_id", "CT id"), integer("n_nodules", "nodules of the scan", low=0),
+        text("named_by", "where the scan is named", allowed=("profiles", "scan_list")), ANATOMY,
+    )),
+    Table("findings", "What is unusual in a dataset's published tables, row by row counted. Nothing is dropped for it.", ("dataset",), ("dataset", "rule", "column"), (
+        DATASET, text("rule", "what was expected"), text("column", "column, or columns"), text("severity", "warning or info", allowed=("warning", "info")),
+        integer("rows", "rows that break it", low=0), integer("of_rows", "rows of the table", low=0), integers("first_rows", "first of them, from 0"),
+        text("sample", "values there"), flag("known", "a known defect of the published table (datasets.yaml)"),
     )),
     Table("nodules", "The harmonised index: every nodule of every dataset.", (), ("nodule_uid",), (
         *_IDENTITY,
         *PROFILE_COLUMNS,
-        text("size_bucket", "cohort bucket of reinsertion_nodule_diam_mm", allowed=SIZE_BUCKETS),
+        text("size_bucket", "cohort bucket of reinsertion_nodule_diam_mm; null without a diameter", null=True, allowed=SIZE_BUCKETS),
+        flag("position_usable", "lobe known, its side right, the three reinsertion_lobe percentages within 0-100: planning may use the row"),
         text("row_sha256", "hash over the 53 columns"),
         flag("has_organ_map", "an organ map of the scan is on disk"),
         flag("has_nodule_mask", "a mask of this nodule is on disk"),
         flag("has_ct", "the real CT is on disk"),
-    )),
-    Table("scans", "Scans named by a profile.", (), ("scan_uid",), (
-        SCAN, DATASET, PERSON, text("ct_id", "CT id"), integer("n_nodules", "nodules of the scan", low=1),
+    ), _PROFILE_RULES, ((("scan_uid",), "scans", ("scan_uid",)), (("person_uid",), "patients", ("person_uid",)))),
+    Table("scans", "Scans that a dataset names, those without a nodule too.", (), ("scan_uid",), (
+        SCAN, DATASET, PERSON, text("ct_id", "CT id"), integer("n_nodules", "nodules of the scan", low=0),
+        text("annotation_completeness", "complete: a level or scan without a nodule may serve as a negative", allowed=("complete", "partial")),
         number("age", "age of the person", "years", null=True), text("sex", "M or F", null=True),
         text("smoking", "smoking status", null=True),
         flag("has_organ_map", "organ map on disk"), flag("has_ct", "real CT on disk"), ANATOMY,
-    )),
+    ), (), ((("person_uid",), "patients", ("person_uid",)),)),
     Table("patients", "People, over datasets and aliases.", (), ("person_uid",), (
         PERSON, text("datasets", "datasets that hold a scan of the person, joined with ;"),
-        integer("n_scans", "scans", low=1), integer("n_nodules", "nodules", low=1),
+        integer("n_scans", "scans", low=1), integer("n_nodules", "nodules", low=0),
         flag("person_known", "false where the dataset names no person and the scan stands for one"),
     )),
     Table("nodule_map", "Two-dimensional map of the nodules (principal components of standardised features).", (), ("nodule_uid",), (
@@ -256,13 +322,13 @@ _REGISTRY = (
         text("cleared", "cleared voxels: offset, shape and bits, see volumes.pack_bits"),
         number("age", "age of the person", "years", null=True), text("sex", "M or F", null=True),
         text("smoking", "smoking status", null=True), ANATOMY,
-    )),
+    ), (), ((("scan_uid",), "scans", ("scan_uid",)),)),
     Table("host_lobes", "One row per lobe of a host, of its largest component.", ("dataset",), ("scan_uid", "lobe"), (
         SCAN, DATASET, text("lobe", "lobe", allowed=LOBES), integer("voxels", "voxels", low=1),
         integers("box", "x0, x1, y0, y1, z0, z1, upper bound out"),
         integers("occupied", "first and last index of each run of occupied slices, in turn"),
         millimetres("fit_radius_mm", "radius of the largest sphere inside", null=False),
-    )),
+    ), (), ((("scan_uid",), "hosts", ("scan_uid",)),)),
     Table("donors", "Lesions cut from native maps, with where they were.", ("dataset",), ("nodule_uid",), (
         NODULE, DATASET, SCAN, PERSON, text("lesion", "native voxels: offset, shape and bits, see volumes.pack_bits"),
         *(number(f"spacing_{a}", f"voxel size along {a}", "mm", low=0) for a in "xyz"),
@@ -270,7 +336,7 @@ _REGISTRY = (
         millimetres("diameter_mm", "volume-equivalent diameter", null=False),
         number("sphericity", "surface of the equal-volume sphere over the mesh surface", low=0),
         text("lesion_sha256", "hash of bits and spacing"), text("mask_from", "where the voxels were found", allowed=("nodule_seg", "organ_map")),
-    )),
+    ), (), ((("nodule_uid",), "nodules", ("nodule_uid",)),)),
     Table("trials", "Trials as resolved, one row each.", ("mode",), ("trial",), (
         text("trial", "trial name"), MODE, text("planner", "sampled or twin", allowed=("sampled", "twin")),
         text("question", "what the trial asks"), text("size", "demo or paper"), integer("seed", "root seed"),
@@ -283,7 +349,7 @@ _REGISTRY = (
         integer("asked_malignant", "malignant findings asked for", null=True), integer("got_malignant", "malignant findings planned"),
         integer("donor_pool", "donors that met every constraint"), integer("host_pool", "hosts that met every constraint"),
         text("note", "what the numbers mean where they surprise", null=True),
-    )),
+    ), (), ((("mode", "trial",), "trials", ("mode", "trial",)),)),
     Table("cases", "The manifest's cases: one host scan each.", ("mode",), ("case_uid",), (
         CASE, MODE, text("trial", "trial name"), text("arm", "arm name"), integer("number", "0-based number in the arm", low=0),
         text("cohort_mode", "how host and donor relate", allowed=("native", "matched", "synthetic", "cross")),
@@ -292,7 +358,7 @@ _REGISTRY = (
         text("host_smoking", "smoking of the host", null=True),
         integer("n_nodules", "nodules planned", low=1), flag("lesion_free_twin", "the host's lesion-free twin is planned as its negative"),
         integer("seed", "seed of the case", low=0), ANATOMY,
-    )),
+    ), (), ((("host_scan_uid",), "hosts", ("scan_uid",)), (("mode", "trial", "arm",), "arms", ("mode", "trial", "arm",)),)),
     Table("case_nodules", "The manifest's nodules: which donor goes where, asked and planned.", ("mode",), ("case_uid", "nodule_idx"), (
         CASE, MODE, integer("nodule_idx", "0 = primary", low=0), text("donor_nodule_uid", "donor nodule"),
         text("donor_dataset", "dataset of the donor"), text("donor_person_uid", "person of the donor"),
@@ -303,7 +369,7 @@ _REGISTRY = (
         millimetres("planned_diameter_mm", "donor diameter times scale", null=False), number("scale", "isotropic scale", low=0),
         text("size_bucket", "bucket of planned_diameter_mm", allowed=SIZE_BUCKETS),
         text("relaxations", "constraints given up, joined with ;"), text("why", "why this donor and host"),
-    )),
+    ), (), ((("case_uid",), "cases", ("case_uid",)), (("donor_nodule_uid",), "donors", ("nodule_uid",)),)),
     Table("insertions", "Inserted nodules as they came out: the delta over the host map is the truth.", ("mode", "dataset"), ("case_uid", "nodule_idx"), (
         CASE, MODE, DATASET, integer("nodule_idx", "0 = primary", low=0), text("status", "done or partial", allowed=("done", "partial")),
         text("donor_nodule_uid", "donor nodule"), text("donor_person_uid", "person of the donor"), text("host_scan_uid", "host scan"), text("host_person_uid", "person of the host"),
@@ -319,7 +385,7 @@ _REGISTRY = (
         text("size_bucket", "bucket of diameter_mm", allowed=SIZE_BUCKETS), millimetres("pleural_mm", "centre to the nearest voxel outside the lung"),
         number("scale", "isotropic scale", low=0), text("relaxations", "constraints given up, joined with ;"),
         flag("cleared_site", "the nodule covers a place where a native one was cleared"), ANATOMY,
-    )),
+    ), (), ((("case_uid", "nodule_idx",), "case_nodules", ("case_uid", "nodule_idx",)),)),
     Table("cts", "Rendered CTs: the lesion image and the lesion-free twin of each case.", ("source", "mode", "dataset"), ("case_uid", "is_lesion_free"), (
         CASE, SOURCE, MODE, DATASET, flag("is_lesion_free", "the host without any nodule"), text("image_uid", "hash of host, lesions, renderer, acquisition, seed"),
         text("twin_uid", "image_uid of the lesion-free twin"),
@@ -327,7 +393,7 @@ _REGISTRY = (
         text("path", "CT file, or patch over the twin, below the output folder"), text("sha256", _SHA), text("kept", "what path holds", allowed=("nifti", "patch")),
         number("lesion_hu", "mean HU over the lesion", "HU", null=True), number("background_hu", "mean HU in a 3-voxel shell around it", "HU", null=True),
         number("low_hu", "least HU", "HU"), number("high_hu", "greatest HU", "HU"), text("trained_on", "what the renderer was trained on"), ANATOMY,
-    )),
+    ), (), ((("case_uid",), "cases", ("case_uid",)),)),
     Table("slices", "Evaluation slices under four kinds of guidance.", ("source", "mode", "dataset"), ("slice_uid", "condition", "case_uid"), (
         text("slice_uid", "hash of image, target, z offset and preprocess profile"), text("condition", "guidance drawn", allowed=CONDITIONS),
         SOURCE, text("mode", "trial mode, or real"), DATASET, CASE, text("image_uid", "rendered image, or the scan of a real one"),
@@ -346,14 +412,14 @@ _REGISTRY = (
         text("slice_uid", "slice"), text("slice_sha256", "hash of the PNG that was read"), text("condition", "guidance", allowed=CONDITIONS), text("task", "task", allowed=TASKS),
         SOURCE, text("reader", "reader"), text("mode", "trial mode, or real"), DATASET, text("reader_revision", "hash of the reader's code, options and weights"), text("prompt_sha256", "hash of the prompt; null without one", null=True),
         text("answer", "answer", null=True), number("score", "higher means more likely present", null=True), text("status", "how the answer came", allowed=STATUSES), text("raw_text", "what the reader wrote", null=True),
-    )),
+    ), (), ((("slice_uid", "condition",), "slices", ("slice_uid", "condition",)),)),
     Table("detections", "Marks of a reader that reads whole scans.", ("source", "reader", "mode", "dataset"), ("image_uid", "mark"), (
         text("image_uid", "image or scan"), SOURCE, text("reader", "reader"), text("mode", "trial mode, or real"), DATASET, text("reader_revision", "hash of the reader's code, options and weights"),
         integer("mark", "0-based rank by score", low=0), *(number(f"world_{a}", f"mark, world {a} (RAS)", "mm") for a in "xyz"), millimetres("diameter_mm", "diameter of the mark", null=False), number("score", "higher means more suspicious"),
     )),
     Table("splits", "Frozen lists of slices that reports score; modes may share a slice.", (), ("split", "source", "mode", "slice_uid"), (
         text("split", "split name"), text("source", "image source"), text("mode", "trial mode, or real"), text("slice_uid", "slice"), text("list_sha256", "hash of the frozen list that holds it"),
-    )),
+    ), (), ((("slice_uid",), "slices", ("slice_uid",)),)),
     Table("metrics", "Every number of every report, with its interval.", ("analysis",), ("analysis", "split", "source", "reader", "task", "condition", "stratum", "metric"), (
         text("analysis", "mode or dataset that is reported"), text("split", "frozen split"), text("source", "image source"), text("reader", "reader"), text("task", "task", allowed=TASKS),
         text("condition", "guidance", allowed=CONDITIONS), text("stratum", "all, or factor=level"), text("metric", "what is estimated"),
@@ -374,7 +440,7 @@ TABLES: Mapping[str, Table] = {table.name: table for table in _REGISTRY}
 
 
 def violations(table: Table, frame: pl.DataFrame, **partition: str) -> list[Violation]:
-    """Every rule of the registry that ``frame`` breaks; an empty list means accepted.
+    """Every rule of the registry that ``frame`` breaks, errors and warnings; without errors it is accepted.
 
     Vectorised, a few milliseconds for 10,000 rows. ``partition`` gives the value that each
     partition column must hold.
@@ -388,30 +454,46 @@ def violations(table: Table, frame: pl.DataFrame, **partition: str) -> list[Viol
     found += [Violation("no such column", name, frame.height) for name in frame.columns if name not in table.schema]
     if found:
         return found
-
-    def broken(rule: str, column: str, mask: pl.Series) -> None:
-        bad = mask.fill_null(False)
-        if count := int(bad.sum()):
-            sample = frame.filter(bad).head(3)
-            shown = sample[column].to_list() if column in frame.columns else sample.select(table.key).rows()
-            found.append(Violation(rule, column, count, tuple(shown)))
-
-    for column in table.columns:
-        values = frame[column.name]
-        if not column.nullable:
-            broken("null not allowed", column.name, values.is_null())
-        if column.allowed:
-            broken(f"expected one of {', '.join(column.allowed)}", column.name, ~values.is_in(list(column.allowed)))
-        if column.type == "number":
-            broken("expected a finite number", column.name, ~values.is_finite())
-        if column.low is not None:
-            broken(f"expected >= {column.low:g}", column.name, values < column.low)
-        if column.high is not None:
-            broken(f"expected <= {column.high:g}", column.name, values > column.high)
-        if column.name in partition:
-            broken(f"expected {partition[column.name]}", column.name, values != partition[column.name])
-    broken("expected a unique key", "/".join(table.key), frame.select(table.key).is_duplicated())
+    tests = [*_column_tests(table, partition), *((r.name, "", ~r.holds, r.severity) for r in table.rules)]
+    tests.append(("expected a unique key", "/".join(table.key), pl.struct(table.key).is_duplicated(), "error"))
+    bad = frame.select(test.fill_null(False).alias(str(i)) for i, (_, _, test, _) in enumerate(tests))
+    counts = bad.sum().row(0) if frame.height else (0,) * len(tests)
+    for i, count in enumerate(counts):
+        if count:
+            rule, column, _, severity = tests[i]
+            at = bad[str(i)].arg_true().head(3)
+            shown = frame[at.to_list()]
+            sample = shown[column].to_list() if column in frame.columns else shown.select(table.key).rows()
+            found.append(Violation(rule, column or "row", count, tuple(sample), severity, tuple(at)))
     return found
+
+
+def errors(found: list[Violation]) -> list[Violation]:
+    """Those that keep a table from being written."""
+    return [v for v in found if v.severity == "error"]
+
+
+_Test = tuple[str, str, pl.Expr, Literal["error", "warning"]]
+
+
+def _column_tests(table: Table, partition: Mapping[str, str]) -> list[_Test]:
+    tests: list[_Test] = []
+    for column in table.columns:
+        name, value = column.name, pl.col(column.name)
+        if not column.nullable:
+            tests.append(("null not allowed", name, value.is_null(), "error"))
+        if column.allowed:
+            rule = f"expected one of {', '.join(column.allowed)}"
+            tests.append((rule, name, ~value.is_in(list(column.allowed)), "error"))
+        if column.type == "number":
+            tests.append(("expected a finite number", name, ~value.is_finite(), "error"))
+        if column.low is not None:
+            tests.append((f"expected >= {column.low:g}", name, value < column.low, "error"))
+        if column.high is not None:
+            tests.append((f"expected <= {column.high:g}", name, value > column.high, "error"))
+        if name in partition:
+            tests.append((f"expected {partition[name]}", name, value != partition[name], "error"))
+    return tests
 
 
 def dictionary() -> str:
@@ -426,4 +508,9 @@ def dictionary() -> str:
             lines.append(
                 f"| {c.name} | {c.type} | {c.unit} | {'yes' if c.nullable else ''} | {c.description}{allowed} |"
             )
+        if table.rules:
+            lines += ["", "Rules over columns:", "", *(f"- {r.name}: {r.says} ({r.severity})" for r in table.rules)]
+        if table.references:
+            lines += ["", "References:", ""]
+            lines += [f"- ({', '.join(a)}) → {t} ({', '.join(b)})" for a, t, b in table.references]
     return "\n".join(lines) + "\n"

@@ -6,25 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
+from itrialspace_assets.cli.index import app as index_app
+from itrialspace_assets.cli.options import Folder, Workers, load
+from itrialspace_assets.cli.profiles import app as profiles_app
+
 app = typer.Typer(
     name="its", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
     help="Declare a virtual lesion trial in lung CT, materialise it, look at it. Start with `its demo`.",
 )  # fmt: skip
 case_app = typer.Typer(no_args_is_help=True, help="Look at single cases.")
 app.add_typer(case_app, name="case")
-
-Folder = Annotated[
-    Path | None,
-    typer.Option("--dir", help="Folder with data/ and out/ of a demo; else the ITRIALSPACE_ variables decide."),
-]
-
-
-def _settings(folder: Path | None = None, **overrides: Any) -> Any:
-    from itrialspace_assets.settings import load_settings
-
-    if folder is not None:
-        overrides |= {"data_dir": folder.absolute() / "data", "output_dir": folder.absolute() / "out"}
-    return load_settings(**overrides)
+app.add_typer(index_app, name="index")
+app.add_typer(profiles_app, name="profiles")
 
 
 def _export(settings: Any) -> None:
@@ -58,7 +51,7 @@ def config(folder: Folder = None) -> None:
 
     from itrialspace_assets.settings import Settings, provenance
 
-    settings = _settings(folder)
+    settings = load(folder)
     table = Table("variable", "value", "from", "meaning", title="Settings")
     for (name, value, source), field in zip(provenance(settings), Settings.model_fields.values(), strict=True):
         table.add_row(name, value, source, field.description)
@@ -94,10 +87,8 @@ def _make_demo_data(out: Path, hosts: int, seed: int, spacing: float) -> None:
         transient=True,
         disable=not sys.stdout.isatty(),
     ) as bar:
-        task = bar.add_task("", total=None)
-        made = make_root(
-            out, hosts, seed, voxel, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
+        task = bar.add_task("", total=7 * hosts)
+        made = make_root(out, hosts, seed, voxel, progress=lambda done: bar.advance(task, done))
     typer.echo(f"{'Made' if made else 'Up to date:'} a procedural data root in {out}")
 
 
@@ -124,7 +115,7 @@ def run(
 
     Stages: profiles, hosts, index, plan, insert, synthesise, slice, read, splits, report, catalog, release.
     """
-    settings = _settings(folder, size=size, workers=workers)
+    settings = load(folder, size=size, workers=workers)
     _run(settings, modes, datasets, only, to)
 
 
@@ -152,11 +143,56 @@ def demo(
     """From nothing to reports: make the procedural data root, run the trials, print what came out."""
     from itrialspace_assets.cli import drive, summary
 
-    settings = _settings(folder, workers=workers, seed=seed)
+    settings = load(folder, workers=workers, seed=seed)
     drive.choose(settings, modes, None, None, None)
     _make_demo_data(settings.data, hosts, seed, spacing)
     _run(settings, modes, None, None, None)
     summary.print_results(settings)
+
+
+@app.command("import")
+def import_own(
+    dataset: Annotated[str, typer.Option("--dataset", help="Name of your dataset.")],
+    ct: Annotated[Path | None, typer.Option(help="One CT: a NIfTI file or a folder of DICOM slices.")] = None,
+    organs: Annotated[
+        Path | None, typer.Option(help="Its organ map (NIfTI), or a folder with one mask a structure.")
+    ] = None,
+    nodules: Annotated[
+        Path | None,
+        typer.Option(
+            help="Its nodules: mask, folder of masks, DICOM-SEG, RTSTRUCT, LIDC XML, or a CSV of x,y,z,diameter_mm."
+        ),
+    ] = None,
+    listed: Annotated[
+        Path | None, typer.Option("--list", help="CSV of many scans: ct,organs,nodules,ct_id,patient,age,sex.")
+    ] = None,
+    labels: Annotated[str, typer.Option(help="Whose label map: totalsegmentator or vista3d.")] = "totalsegmentator",
+    frame: Annotated[str | None, typer.Option(help="Axes of a nodule CSV: RAS or LPS.")] = None,
+    roi: Annotated[str | None, typer.Option(help="Regular expression for nodule regions of an RTSTRUCT.")] = None,
+    workers: Workers = None,
+    folder: Folder = None,
+) -> None:
+    """Bring your own scans into the data root: CT, organ map, nodules; profiles are measured.
+
+    A nodule without a mask becomes a sphere and is marked procedural. Without an organ map the CT is written
+    and the command ends with what to run and where to put its result.
+    """
+    from itrialspace_assets.cli.show import progress
+    from itrialspace_assets.errors import ConfigError
+    from itrialspace_assets.profiles.importing import DEFAULT_ROI, OwnScan, import_scans, read_list
+
+    if (ct is None) == (listed is None):
+        raise ConfigError("give --ct for one scan or --list for many")
+    scans = read_list(listed) if listed else [OwnScan(str(ct), str(organs or ""), str(nodules or ""))]
+    settings = load(folder, workers=workers)
+    at_root = load(data_dir=settings.data, output_dir=settings.data, workers=workers)
+    with progress("scans", len(scans)) as advance:
+        done, found, aside = import_scans(scans, at_root, dataset, labels, frame, roi or DEFAULT_ROI, advance)
+    for rejection in aside:
+        typer.echo(f"put aside: {rejection.uid}: {rejection.detail}", err=True)
+    typer.echo(f"{done} scans with {found} nodules in {settings.data}. Next: its run --datasets {dataset} --to index")
+    if aside:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -164,7 +200,7 @@ def status(folder: Folder = None) -> None:
     """Per mode and stage: cases done, of them reused, rejected, and partitions missing."""
     from itrialspace_assets.cli import summary
 
-    summary.print_status(_settings(folder))
+    summary.print_status(load(folder))
 
 
 @app.command()
@@ -189,7 +225,7 @@ def sql(
         return
     if question is not None and question not in ready:
         raise ConfigError(f"--question {question!r}: expected one of {', '.join(ready)}")
-    with connect(_settings(folder)) as db:
+    with connect(load(folder)) as db:
         try:
             answer = db.sql(ready[question] if question else str(query))
         except duckdb.Error as error:
@@ -208,7 +244,7 @@ def ui(
     from itrialspace_assets.cli import serve
     from itrialspace_assets.settings import require_data_root
 
-    settings = _settings(folder)
+    settings = load(folder)
     require_data_root(settings)
     _export(settings)
     raise typer.Exit(serve.serve(settings, host, port))
@@ -222,7 +258,7 @@ def case_show(
     """Write one HTML page of a case: host, mask, CT, twin, slices, answers, asked and got."""
     from itrialspace_assets.catalog.casepage import write_page
 
-    path = write_page(_settings(folder), uid)
+    path = write_page(load(folder), uid)
     typer.echo(f"Case page: {path}")
 
 
@@ -231,7 +267,7 @@ def graph() -> None:
     """Print the asset graph as a Mermaid flow chart."""
     from itrialspace_assets.graph import mermaid
 
-    typer.echo(mermaid(_settings()))
+    typer.echo(mermaid(load()))
 
 
 @app.command()

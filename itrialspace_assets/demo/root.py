@@ -77,7 +77,7 @@ def make_root(
     seed: int = 42,
     spacing: tuple[float, float, float] = SPACING,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> bool:
     """Write a procedural data root below ``out``; False if it was already there, whole and equal.
 
@@ -87,7 +87,7 @@ def make_root(
         seed: root of every draw.
         spacing: voxel size (mm).
         workers: processes; all cores by default.
-        progress: told (done, total) hosts.
+        progress: told how many hosts were just made.
 
     Raises:
         ConfigError: ``hosts`` is out of range, or ``out`` holds something else.
@@ -125,10 +125,7 @@ def make_root(
     ]  # fmt: skip
     folder = casework.journal_dir(settings, "demo-data", "all")
     todo = casework.pending(settings, cases, folder)
-    for start in range(0, len(todo), 2 * settings.workers):
-        casework.run(make_host, todo[start : start + 2 * settings.workers], settings, folder / "journal.jsonl")
-        if progress:
-            progress(len(cases) - len(todo) + min(len(todo), start + 2 * settings.workers), len(cases))
+    casework.run(make_host, todo, settings, folder / "journal.jsonl", progress)
     made = casework.collect(settings, cases, folder)
     if made.rejected or made.missing:
         raise ConfigError(f"{out}: hosts could not be made: {made.rejected[:3] or made.missing[:3]}")

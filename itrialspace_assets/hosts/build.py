@@ -11,28 +11,28 @@ from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.store import read_table, table_path, write_table
 
-VERSION = "1"
+VERSION = "2"
 TABLES = ("hosts", "host_lobes", "donors")
 
 
 def scan_cases(settings: Settings, name: str) -> list[Case]:
-    """One case per scan of a dataset; its hash covers the map, the nodule masks and the profile rows."""
+    """One case per scan that a dataset names, with nodules or without; its hash covers the map, the nodule masks and the profile rows."""
     entry = dataset(settings, name)
     profiles = read_table(settings.output, "profiles", dataset=name)
+    of_scan = {str(scan): rows for (scan,), rows in profiles.group_by(["scan_uid"], maintain_order=True)}
     wanted, payloads = {}, []
-    for (scan,), rows in profiles.group_by(["scan_uid"], maintain_order=True):
-        ct_id = str(scan).split("/", 1)[1]
-        first = rows.row(0, named=True)
+    for scan in read_table(settings.output, "scan_lists", dataset=name).iter_rows(named=True):
+        rows = of_scan.get(scan["scan_uid"], profiles.clear())
+        person = rows.row(0, named=True) if rows.height else dict.fromkeys(("age", "sex", "smoking"))
         nodules = [
-            {"nodule_uid": r["nodule_uid"], "annotation_id": r["annotation_id"], "centre": [r["coordX"], r["coordY"], r["coordZ"]]}
+            {"nodule_uid": r["nodule_uid"], "annotation_id": r["annotation_id"], "centre": [r["coordX"], r["coordY"], r["coordZ"]], "row": r["source_row"]}
             for r in rows.iter_rows(named=True)
         ]  # fmt: skip
-        payload = {"scan_uid": scan, "dataset": name, "ct_id": ct_id, "nodules": nodules}
-        payload |= {k: first[k] for k in ("person_uid", "age", "sex", "smoking", "anatomy")}
-        payloads.append(payload)
-        wanted[scan] = [
-            entry.organ_map(settings.data, ct_id),
-            *(entry.nodule_mask(settings.data, ct_id, n["annotation_id"]) for n in nodules),
+        payload = {k: scan[k] for k in ("scan_uid", "dataset", "ct_id", "person_uid", "anatomy")}
+        payloads.append(payload | {"nodules": nodules} | {k: person[k] for k in ("age", "sex", "smoking")})
+        wanted[scan["scan_uid"]] = [
+            entry.organ_map(settings.data, scan["ct_id"]),
+            *(entry.nodule_mask(settings.data, scan["ct_id"], n["annotation_id"]) for n in nodules),
         ]
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         found = {scan: [hashes.get(f) for f in files] for scan, files in wanted.items()}

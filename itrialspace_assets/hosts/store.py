@@ -16,15 +16,13 @@ from itrialspace_assets.anatomy import LOBE_NAMES, LUNG, NODULE, equivalent_diam
 from itrialspace_assets.casework import Output, Rejection
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import digest, sha256_bytes
-from itrialspace_assets.geometry import Volume, read_labels, read_volume, write_volume
+from itrialspace_assets.geometry import Volume, read_labels, write_volume
 from itrialspace_assets.profiles.lobes import label_boxes, lobe_in, runs
+from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import nodules_in
 from itrialspace_assets.profiles.registry import dataset as registered
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.volumes import Lesion, cut_lesion, pack_bits
-
-#: A nodule of the organ map belongs to a profile whose centre lies this near to one of its voxels.
-CENTRE_VOXELS = 2.0
 
 
 def map_path(output: Path, map_sha256: str) -> Path:
@@ -75,24 +73,6 @@ def sphericity(lesion: Lesion, spacing: npt.NDArray[np.float64]) -> float:
     return float(np.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / area)
 
 
-def _donor_lesion(path: Path, labels: Volume, near: list[float], native: list[Lesion]) -> tuple[Lesion, str]:
-    """A nodule's voxels: from its own mask, else the component of label 23 at its centre."""
-    if path.exists():
-        mask = read_volume(path)
-        if not labels.same_grid(mask):
-            raise CaseRejected(Reason.GRID_MISMATCH, f"{path}: expected the grid of its organ map {labels.array.shape}, got {mask.array.shape}")  # fmt: skip
-        if not (mask.array > 0).any():
-            raise CaseRejected(Reason.EMPTY_LESION, f"{path}: expected at least one nodule voxel, got none")
-        return cut_lesion(mask.array > 0), "nodule_seg"
-    at = labels.to_voxel(near)
-    away = [float(np.abs(lesion.indices - at).max(axis=1).min()) for lesion in native]
-    if away and min(away) <= CENTRE_VOXELS:
-        return native[int(np.argmin(away))], "organ_map"
-    raise CaseRejected(
-        Reason.MISSING_FILE, f"{path}: expected a nodule mask or label 23 at the nodule's centre, found neither"
-    )
-
-
 def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
     """Rows of ``hosts``, ``host_lobes`` and ``donors`` for one scan.
 
@@ -137,7 +117,8 @@ def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
     for number, nodule in enumerate(payload["nodules"]):
         mask_file = entry.nodule_mask(settings.data, payload["ct_id"], nodule["annotation_id"])
         try:
-            lesion, source = _donor_lesion(mask_file, labels, nodule["centre"], native)
+            centre = None if None in nodule["centre"] else labels.to_voxel(nodule["centre"])
+            lesion, source = find_lesion(labels, mask_file, centre, native, f"row {nodule['row']}")
         except CaseRejected as error:
             aside.append(Rejection(payload["scan_uid"], error.reason, error.detail, number))
             continue

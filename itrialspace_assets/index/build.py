@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from itrialspace_assets.anatomy import size_buckets
+from itrialspace_assets.anatomy import LOBES, size_buckets
 from itrialspace_assets.errors import TableError
 from itrialspace_assets.fingerprints import digest
 from itrialspace_assets.profiles.registry import datasets
@@ -14,11 +14,12 @@ from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash
 from itrialspace_assets.store import file_digests, read_all, table_files, write_table
 from itrialspace_assets.tables import PROFILE_COLUMNS, TABLES
 
-VERSION = "1"
+VERSION = "2"
+_READS = ("profiles", "scan_lists")
 
 
 def inputs(settings: Settings, partition: Partition) -> Inputs:
-    tables = file_digests(settings.output, table_files(settings.output, "profiles"))
+    tables = file_digests(settings.output, [f for t in _READS for f in table_files(settings.output, t)])
     return tables | {"on_disk": digest([sorted(_listing(folder)) for folder in _folders(settings)])}
 
 
@@ -44,21 +45,16 @@ def build(settings: Settings, partition: Partition) -> Result:
     """
     require_data_root(settings)
     before = input_hash(STEP, settings, partition)
-    profiles = read_all(settings.output, "profiles").sort("dataset", "nodule_uid")
+    profiles = read_all(settings.output, "profiles").sort("nodule_uid")
     if profiles.is_empty():
         raise TableError("nodules: expected at least one dataset with profiles, found none; run the stage profiles")
-    profiles = _on_disk(settings, profiles)
-    nodules = profiles.with_columns(
-        size_bucket=pl.Series(size_buckets(profiles["reinsertion_nodule_diam_mm"].to_numpy()), dtype=pl.String()),
+    nodules = _on_disk(settings, profiles).with_columns(
+        size_bucket=_buckets(profiles["reinsertion_nodule_diam_mm"]),
+        position_usable=_position_usable(),
         row_sha256=_row_hashes(profiles),
     )
     nodules = nodules.select(list(TABLES["nodules"].schema))
-    scans = (
-        nodules.sort("nodule_uid").group_by("scan_uid")
-        .agg(pl.col("dataset", "person_uid", "age", "sex", "smoking", "has_organ_map", "has_ct", "anatomy").first(), n_nodules=pl.len().cast(pl.Int64))
-        .with_columns(ct_id=pl.col("scan_uid").str.split_exact("/", 1).struct.field("field_1"))
-        .select(list(TABLES["scans"].schema))
-    )  # fmt: skip
+    scans = _scans(settings, nodules, read_all(settings.output, "scan_lists"))
     patients = (
         scans.group_by("person_uid")
         .agg(datasets=pl.col("dataset").unique().sort().str.join(";"), n_scans=pl.len().cast(pl.Int64), n_nodules=pl.col("n_nodules").sum().cast(pl.Int64))
@@ -74,6 +70,42 @@ def build(settings: Settings, partition: Partition) -> Result:
     return result
 
 
+def _buckets(diameters: pl.Series) -> pl.Series:
+    known = diameters.is_not_null()
+    buckets = iter(size_buckets(diameters.filter(known).to_numpy()))
+    return pl.Series([next(buckets) if k else None for k in known], dtype=pl.String())
+
+
+def _position_usable() -> pl.Expr:
+    """Whether planning may use a nodule's position: a known lobe, on its side, inside the lobe's box."""
+    lobe, side = pl.col("reinsertion_lobe"), pl.col("reinsertion_lung_side")
+    inside = pl.all_horizontal(pl.col(f"reinsertion_lobe_{a}_pct").is_between(0, 100) for a in ("cc", "ml", "ap"))
+    right_side = (side == "unknown") | lobe.str.starts_with(side)
+    return (lobe.is_in(list(LOBES)) & right_side & inside).fill_null(False)
+
+
+def _scans(settings: Settings, nodules: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
+    """Every scan of the datasets' lists; demographics from the scan's first nodule, if it has any."""
+    first = (
+        nodules.sort("nodule_uid")
+        .group_by("scan_uid")
+        .agg(pl.col("age", "sex", "smoking", "has_organ_map", "has_ct").first())
+    )
+    completeness = {name: entry.annotation_completeness for name, entry in datasets(settings).items()}
+    scans = listed.join(first, on="scan_uid", how="left").with_columns(
+        annotation_completeness=pl.col("dataset").replace_strict(completeness, return_dtype=pl.String())
+    )
+    bare = scans["has_organ_map"].is_null()
+    disk = {n: _names_on_disk(settings, n) for n in scans.filter(bare)["dataset"].unique()}
+    rows = list(zip(scans["dataset"], scans["ct_id"], bare, strict=True))
+    organ = [datasets(settings)[d].files.organ.format(ct_id=c) in disk[d][0] if b else None for d, c, b in rows]
+    ct = [bool({f"{c}.nii.gz", f"{c}.nii"} & disk[d][2]) if b else None for d, c, b in rows]
+    return scans.with_columns(
+        has_organ_map=pl.col("has_organ_map").fill_null(pl.Series(organ, dtype=pl.Boolean())),
+        has_ct=pl.col("has_ct").fill_null(pl.Series(ct, dtype=pl.Boolean())),
+    ).select(list(TABLES["scans"].schema))
+
+
 def _row_hashes(profiles: pl.DataFrame) -> pl.Series:
     texts = [pl.col(c.name).cast(pl.String()).fill_null("\\N") for c in PROFILE_COLUMNS]
     joined = profiles.select(t=pl.concat_str(texts, separator="\x1f")).to_arrow()
@@ -84,19 +116,23 @@ def _row_hashes(profiles: pl.DataFrame) -> pl.Series:
     return hashes["row_sha256"]
 
 
+def _names_on_disk(settings: Settings, name: str) -> tuple[set[str], set[str], set[str]]:
+    """Names of a dataset's organ maps, nodule masks and CTs, by listing folders once."""
+    base = settings.data / "masks" / name
+    return _listing(base / "refined_seg"), _listing(base / "nodule_seg"), _listing(settings.data / "raw_ct" / name)
+
+
 def _on_disk(settings: Settings, profiles: pl.DataFrame) -> pl.DataFrame:
-    """Whether each nodule's organ map, own mask and CT are there, by listing folders once."""
+    """Whether each nodule's organ map, own mask and CT are there."""
     frames = []
     for (name,), rows in profiles.group_by(["dataset"], maintain_order=True):
-        entry = datasets(settings)[str(name)]
-        ct_ids = rows["scan_uid"].str.split_exact("/", 1).struct.field("field_1").to_list()
+        files = datasets(settings)[str(name)].files
+        ct_ids = rows["scan_uid"].str.strip_prefix(f"{name}/").to_list()
         ids = rows["annotation_id"].to_list()
-        base = settings.data / "masks" / str(name)
-        organ, own = _listing(base / "refined_seg"), _listing(base / "nodule_seg")
-        cts = _listing(settings.data / "raw_ct" / str(name))
+        organ, own, cts = _names_on_disk(settings, str(name))
         frames.append(rows.with_columns(
-            has_organ_map=pl.Series([entry.organ_map(settings.data, c).name in organ for c in ct_ids], dtype=pl.Boolean()),
-            has_nodule_mask=pl.Series([entry.nodule_mask(settings.data, c, a).name in own for c, a in zip(ct_ids, ids, strict=True)], dtype=pl.Boolean()),
+            has_organ_map=pl.Series([files.organ.format(ct_id=c) in organ for c in ct_ids], dtype=pl.Boolean()),
+            has_nodule_mask=pl.Series([files.nodule.format(ct_id=c, annotation_id=a) in own for c, a in zip(ct_ids, ids, strict=True)], dtype=pl.Boolean()),
             has_ct=rows["ct_path"].str.split("/").list.last().is_in(sorted(cts)),
         ))  # fmt: skip
     return pl.concat(frames).sort("nodule_uid")

@@ -1,20 +1,28 @@
-"""Builds one partition of ``profiles``."""
+"""Builds one partition of ``profiles``, ``scan_lists`` and ``findings``."""
 
 from itrialspace_assets.fingerprints import digest
-from itrialspace_assets.profiles.load import load_profiles
+from itrialspace_assets.pictures import markdown
+from itrialspace_assets.profiles.load import finding_rows, load_profiles
 from itrialspace_assets.profiles.registry import dataset
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.store import file_digests, write_table
 
-VERSION = "1"
+VERSION = "2"
+TABLES = ("profiles", "scan_lists", "findings")
 
 
 def inputs(settings: Settings, partition: Partition) -> Inputs:
     entry = dataset(settings, partition["dataset"])
-    path = entry.profile_csv(settings.data)
-    (csv,) = file_digests(settings.output, [path]).values()
-    return {"csv": csv, "dataset": digest(entry.model_dump()), "anatomy": settings.anatomy}
+    csv, scans = file_digests(
+        settings.output, [entry.profile_csv(settings.data), entry.scan_list_csv(settings.data)]
+    ).values()
+    return {
+        "csv": csv,
+        "scans": scans,
+        "dataset": digest(entry.model_dump()),
+        "root": f"{settings.anatomy} {settings.released}",
+    }
 
 
 STEP = Step(("profiles",), "profiles", ("dataset",), VERSION, inputs)
@@ -25,8 +33,17 @@ def build(settings: Settings, partition: Partition) -> Result:
     require_data_root(settings)
     entry = dataset(settings, partition["dataset"])
     before = input_hash(STEP, settings, partition)
-    frame = load_profiles(entry.profile_csv(settings.data), entry, settings.anatomy)
-    path = write_table(settings.output, "profiles", frame, dataset=entry.name)
-    result = Result({"profiles": frame.height}, computed=frame.height)
-    record(settings, STEP, partition, before, result, [path])
+    loaded = load_profiles(entry.profile_csv(settings.data), entry, settings.anatomy, released=settings.released)
+    findings = finding_rows(entry, loaded.findings, loaded.profiles.height)
+    frames = {"profiles": loaded.profiles, "scan_lists": loaded.scans, "findings": findings}
+    paths = [write_table(settings.output, name, frame, dataset=entry.name) for name, frame in frames.items()]
+    warned = findings.filter(findings["severity"] == "warning").height
+    shown = findings.select("severity", "rule", "column", "rows", "of_rows", "sample")
+    result = Result(
+        {name: frame.height for name, frame in frames.items()},
+        computed=loaded.profiles.height,
+        note=f"{warned} warnings about the published table" if warned else "",
+        preview=markdown(shown) if findings.height else "",
+    )
+    record(settings, STEP, partition, before, result, paths)
     return result

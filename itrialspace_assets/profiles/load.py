@@ -1,12 +1,15 @@
 """A published profile CSV becomes a partition of ``profiles``: the 53 columns and harmonised ids.
 
-Ids are read as text. A missing column or a wrong type is an error that names rows; nothing is
-coerced silently.
+Ids are read as text. Everything that is wrong is found in one pass and named with its rows; an error
+keeps the table from being written, a warning is kept in ``findings``. No row is dropped and no value
+is coerced silently. Rows are numbered from 0, the header not counted.
 """
 
+import difflib
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -14,7 +17,7 @@ from itrialspace_assets.errors import TableError
 from itrialspace_assets.fingerprints import hash_file
 from itrialspace_assets.profiles.persons import person_uids
 from itrialspace_assets.profiles.registry import Dataset, LabelRule
-from itrialspace_assets.tables import PROFILE_COLUMNS, TABLES
+from itrialspace_assets.tables import PROFILE_COLUMNS, TABLES, Violation, violations
 
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "w": "F"}
@@ -23,113 +26,215 @@ _BLANK = ("", "nan", "na", "none", "null", "n/a")
 #: What an unnamed side, lobe or zone is called in the table.
 _UNKNOWN = ("lung_side", "lobe_name", "lung_zone", "central_peripheral", "reinsertion_lobe",
             "reinsertion_lung_side", "reinsertion_lung_zone")  # fmt: skip
+#: Columns beyond the 53 that this program writes itself (measured or imported tables).
+OWN_COLUMNS = ("lobe_share", "mask_source", "diam_definition", "missing_because")
+_NEEDED = [c.name for c in PROFILE_COLUMNS]
+#: An id that may be part of a file name.
+_SAFE_ID = r"^(\.{0,2}[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,199})$"
 
 
-def load_profiles(path: Path, dataset: Dataset, anatomy: str) -> pl.DataFrame:
-    """The profile table of one dataset.
+@dataclass(frozen=True)
+class Loaded:
+    """A dataset's profiles and scans, and what is unusual in them (warnings and notes)."""
+
+    profiles: pl.DataFrame
+    scans: pl.DataFrame
+    findings: list[Violation]
+
+
+@dataclass
+class _Notes:
+    """Findings of one file, gathered over all its columns."""
+
+    file: str
+    found: list[Violation] = field(default_factory=list)
+
+    def at(
+        self, rule: str, column: str, bad: pl.Series, values: pl.Series | None = None, severity: str = "error"
+    ) -> None:
+        rows = bad.fill_null(False).arg_true()
+        if len(rows):
+            first = rows.head(3)
+            sample = tuple(values[first.to_list()].to_list()) if values is not None else ()
+            self.found.append(Violation(rule, column, len(rows), sample, severity, tuple(first)))  # type: ignore[arg-type]
+
+    def stop_on_errors(self) -> None:
+        if wrong := [f for f in self.found if f.severity == "error"]:
+            raise TableError(f"{self.file}: not loaded, {len(wrong)} rules broken: " + "; ".join(map(str, wrong)))
+
+
+def read_text_table(path: Path, what: str) -> pl.DataFrame:
+    """A CSV as text: trimmed, blanks as null; a byte-order mark and Windows line ends are fine.
 
     Raises:
-        TableError: no file, no CSV, a missing column, a text in a number column, a repeated id.
+        TableError: no file, an empty one, or no comma-separated table.
     """
     try:
         raw = pl.read_csv(path, infer_schema=False, encoding="utf8")
     except FileNotFoundError:
-        raise TableError(f"profiles/{dataset.name}: expected {path.name}, found none in {path.parent.name}/") from None
+        raise TableError(f"{what}: expected {path.name}, found none in {path.parent.name}/") from None
+    except pl.exceptions.NoDataError:
+        raise TableError(f"{path.name}: expected a CSV table with a header, got an empty file") from None
     except (pl.exceptions.PolarsError, OSError) as error:
         raise TableError(f"{path.name}: expected a CSV table, got {error}") from None
-    raw = raw.with_columns(pl.all().str.strip_chars())
-    raw = raw.with_columns(
+    if len(raw.columns) == 1 and (mark := next((m for m in (";", "\t") if m in raw.columns[0]), None)):
+        raise TableError(f"{path.name}: expected columns separated by commas, got {mark!r} in the header")
+    raw = raw.rename({c: c.strip().lstrip("\ufeff") for c in raw.columns}).with_columns(pl.all().str.strip_chars())
+    return raw.with_columns(
         pl.when(pl.all().str.to_lowercase().is_in(_BLANK)).then(None).otherwise(pl.all()).name.keep()
     )
-    needed = [c.name for c in PROFILE_COLUMNS]
-    ids = [c for c in (dataset.patient, dataset.scan_person, dataset.annotation) if c]
-    if dataset.label and dataset.label.column:
-        ids.append(dataset.label.column)
-    ids += [c for c in dataset.demographics.model_dump().values() if c]
-    if missing := [c for c in (*needed, *ids) if c not in raw.columns]:
-        raise TableError(
-            f"{path.name}: expected {len(needed)} profile columns and the id columns, missing: {', '.join(missing)}"
+
+
+def load_profiles(path: Path, dataset: Dataset, anatomy: str, *, released: bool = False) -> Loaded:
+    """The profile and scan tables of one dataset.
+
+    Args:
+        path: the profile CSV; a scan list may lie beside it (``<dataset>_scans.csv``).
+        dataset: its entry in the registry.
+        anatomy: ``real`` or ``procedural``.
+        released: the root says that it is the published release: row counts must be the published.
+
+    Raises:
+        TableError: an error of any kind; names every broken rule with its column and first rows.
+    """
+    raw = read_text_table(path, f"profiles/{dataset.name}")
+    notes = _Notes(path.name)
+    _check_columns(raw, dataset, notes)
+    notes.stop_on_errors()
+    if raw.is_empty():
+        raise TableError(f"{path.name}: expected at least one row, got a header alone")
+    if released and dataset.release_rows is not None and raw.height != dataset.release_rows:
+        notes.found.append(Violation(f"expected the {dataset.release_rows} rows of the release, got {raw.height}", "row", raw.height))  # fmt: skip
+    frame = _typed(raw, notes)
+    if "reinsertion_nodule_diam_mm" in frame.columns:
+        size = frame["reinsertion_nodule_diam_mm"]
+        notes.at("expected a diameter > 0 mm", "reinsertion_nodule_diam_mm", size <= 0, size)
+        explained = (
+            raw["missing_because"].is_not_null()
+            if "missing_because" in raw.columns
+            else pl.Series([False] * raw.height)
         )
-    frame = _typed(raw.select(needed), path.name)
-    if (size := frame["reinsertion_nodule_diam_mm"]).is_null().any() or (size <= 0).any():
-        raise TableError(
-            f"{path.name}: reinsertion_nodule_diam_mm: expected a diameter > 0 mm in every row, rows {_rows(~(size > 0).fill_null(False))} have none"
-        )
+        notes.at("expected a diameter, or missing_because to say why not", size.name, size.is_null() & ~explained)
     ct_id = raw["ct_path"].str.split("/").list.last().str.replace(r"\.nii(\.gz)?$", "")
-    if ct_id.null_count():
-        raise TableError(
-            f"{path.name}: ct_path: expected a file name in every row, rows {_rows(ct_id.is_null())} have none"
-        )
-    annotation = raw[dataset.annotation] if dataset.annotation else ct_id
-    if annotation.null_count():
-        raise TableError(
-            f"{path.name}: {dataset.annotation}: expected an id in every row, rows {_rows(annotation.is_null())} have none"
-        )
-    if annotation.is_duplicated().any():
-        raise TableError(
-            f"{path.name}: {annotation.name}: expected unique ids, repeated: {', '.join(annotation.filter(annotation.is_duplicated()).unique().sort().head(3))}"
-        )
+    notes.at("expected a file name", "ct_path", ct_id.is_null() | ~ct_id.str.contains(_SAFE_ID), raw["ct_path"])
+    annotation = raw[dataset.annotation] if dataset.annotation else ct_id.alias("ct_path")
+    notes.at("expected an id in every row", annotation.name, annotation.is_null())
+    notes.at(
+        "expected an id without a path",
+        annotation.name,
+        ~annotation.str.contains(_SAFE_ID),
+        annotation,
+    )
+    notes.at("expected unique ids", annotation.name, annotation.is_duplicated() & annotation.is_not_null(), annotation)
+    label = _labels(raw, dataset.label, notes)
+    if dataset.label and dataset.label.column:
+        notes.at("expected a label", dataset.label.column, label.is_null(), raw[dataset.label.column], "warning")
+    d = dataset.demographics
+    age, sex, smoking = (
+        _numbers(raw, d.age, notes),
+        _words(raw, d.sex, _SEX, notes),
+        _words(raw, d.smoking, _SMOKING, notes),
+    )
+    lobe_share = _numbers(raw, "lobe_share" if "lobe_share" in raw.columns else None, notes)
+    notes.stop_on_errors()
+
+    scan = pl.select(pl.concat_str(pl.lit(f"{dataset.name}/"), pl.lit(ct_id))).to_series()
     patient = raw[dataset.patient] if dataset.patient else pl.Series([None] * raw.height, dtype=pl.String())
-    scan = pl.Series([f"{dataset.name}/{c}" for c in ct_id], dtype=pl.String())
-    demographics = dataset.demographics
-    known = set(needed) | set(ids)
-    extras = [json.dumps({k: v for k, v in row.items() if v is not None}, sort_keys=True) for row in raw.drop(known, strict=False).iter_rows(named=True)] if set(raw.columns) - known else ["{}"] * raw.height  # fmt: skip
+    if dataset.patient:
+        notes.at(
+            "expected a patient id (the scan stands for a person of its own)",
+            dataset.patient,
+            patient.is_null(),
+            severity="warning",
+        )
+    person = person_uids(dataset, patient, raw[dataset.scan_person] if dataset.scan_person else None, scan)
+    nodule = pl.select(pl.concat_str(pl.lit(f"{dataset.name}/"), pl.lit(annotation))).to_series()
     frame = frame.with_columns(
-        nodule_uid=pl.Series([f"{dataset.name}/{a}" for a in annotation], dtype=pl.String()),
+        nodule_uid=nodule,
         dataset=pl.lit(dataset.name),
         scan_uid=scan,
-        person_uid=person_uids(dataset, patient, raw[dataset.scan_person] if dataset.scan_person else None, scan),
+        person_uid=person,
+        lesion_uid=_lesions(raw, dataset, person, nodule, notes),
         patient_id=patient,
         annotation_id=annotation,
-        label=_labels(raw, dataset.label, path.name),
+        label=label,
         label_source=pl.lit(dataset.label_source),
         population_type=pl.lit(dataset.population),
-        mask_source=pl.lit("procedural" if anatomy == "procedural" else dataset.mask_source),
-        diam_definition=pl.lit(dataset.diam_definition),
-        lobe_share=_numbers(raw, "lobe_share", path.name)
-        if "lobe_share" in raw.columns
-        else pl.lit(None, pl.Float64()),
-        age=_numbers(raw, demographics.age, path.name),
-        sex=_words(raw, demographics.sex, _SEX),
-        smoking=_words(raw, demographics.smoking, _SMOKING),
+        mask_source=_own(raw, "mask_source", "procedural" if anatomy == "procedural" else dataset.mask_source),
+        diam_definition=_own(raw, "diam_definition", dataset.diam_definition),
+        lobe_share=lobe_share,
+        age=age,
+        sex=sex,
+        smoking=smoking,
+        missing_because=_own(raw, "missing_because", None),
         anatomy=pl.lit(anatomy),
-        extras=pl.Series(extras, dtype=pl.String()),
-        source_row=pl.Series(range(raw.height), dtype=pl.Int64()),
+        extras=_extras(raw, dataset),
+        source_row=pl.int_range(pl.len(), dtype=pl.Int64),
         source_sha256=pl.lit(hash_file(path)),
+    ).select(list(TABLES["profiles"].schema))
+    notes.found += violations(TABLES["profiles"], frame, dataset=dataset.name)
+    notes.stop_on_errors()
+    return Loaded(frame, _scans(path, frame, dataset, anatomy), notes.found)
+
+
+def native_columns(dataset: Dataset) -> list[str]:
+    """Columns beyond the 53 that the registry reads: ids, label, demographics."""
+    label = dataset.label.column if dataset.label else None
+    named = (
+        dataset.patient,
+        dataset.scan_person,
+        dataset.annotation,
+        label,
+        *dataset.demographics.model_dump().values(),
     )
-    return frame.select(list(TABLES["profiles"].schema))
+    return list(dict.fromkeys(c for c in named if c))
 
 
-def _rows(mask: pl.Series) -> str:
-    return ", ".join(map(str, mask.arg_true().head(3)))
+def _check_columns(raw: pl.DataFrame, dataset: Dataset, notes: _Notes) -> None:
+    wanted = [*_NEEDED, *native_columns(dataset)]
+    missing = [c for c in wanted if c not in raw.columns]
+    spare = [c for c in raw.columns if c not in {*wanted, *dataset.extras, *OWN_COLUMNS, dataset.lesion}]
+    for column in missing:
+        near = difflib.get_close_matches(column, spare, 1, 0.75)
+        hint = f"; did '{near[0]}' get another name?" if near else ""
+        notes.found.append(Violation(f"missing column{hint}", column, raw.height))
+    named = (*dataset.extras, *([dataset.lesion] if dataset.lesion else []))
+    for column in named:
+        if column not in raw.columns:
+            notes.found.append(
+                Violation("a native column that the publisher names is not there", column, raw.height, (), "info")
+            )
+    for column in spare:
+        if not missing:
+            notes.found.append(Violation("a column that nobody named; kept in extras", column, raw.height, (), "info"))
 
 
-def _parsed(values: pl.Series, name: str, dtype: pl.DataType, file: str) -> pl.Series:
+def _parsed(values: pl.Series, name: str, dtype: pl.DataType, notes: _Notes) -> pl.Series:
     parsed = values.cast(pl.Float64(), strict=False)
     wrong = parsed.is_null() & values.is_not_null()
+    comma = wrong & values.str.contains(r"^-?\d+,\d+$")
+    notes.at("expected a number with a decimal point, got a decimal comma", name, comma, values)
+    notes.at("expected a number", name, wrong & ~comma, values)
+    notes.at("expected a finite number", name, parsed.is_infinite(), values)
     if isinstance(dtype, pl.Int64):
-        wrong = wrong | (parsed != parsed.round()).fill_null(False)
-    if wrong.any():
-        raise TableError(
-            f"{file}: column {name}: expected a number, got {values.filter(wrong)[0]!r} in row {_rows(wrong)}"
-        )
-    return parsed.cast(dtype)
+        notes.at("expected a whole number", name, parsed != parsed.round(), values)
+        parsed = parsed.round()
+    return parsed.cast(dtype, strict=False)
 
 
-def _typed(raw: pl.DataFrame, file: str) -> pl.DataFrame:
+def _typed(raw: pl.DataFrame, notes: _Notes) -> pl.DataFrame:
     columns: list[pl.Series] = []
     for column in PROFILE_COLUMNS:
         values = raw[column.name]
         if column.type in ("number", "integer"):
-            dtype = pl.Float64() if column.type == "number" else pl.Int64()
-            values = _parsed(values, column.name, dtype, file)
+            values = _parsed(values, column.name, pl.Float64() if column.type == "number" else pl.Int64(), notes)
+            if not column.nullable:
+                notes.at("null not allowed", column.name, raw[column.name].is_null())
         elif column.type == "flag":
             lower = values.str.to_lowercase()
-            wrong = lower.is_not_null() & ~lower.is_in([*_TRUE, *_FALSE])
-            if wrong.any():
-                raise TableError(
-                    f"{file}: column {column.name}: expected true or false, got {values.filter(wrong)[0]!r} in row {_rows(wrong)}"
-                )
+            notes.at(
+                "expected true or false", column.name, lower.is_not_null() & ~lower.is_in([*_TRUE, *_FALSE]), values
+            )
             values = lower.is_in(list(_TRUE)).fill_null(False) if not column.nullable else lower.is_in(list(_TRUE))
         elif column.name in _UNKNOWN:
             values = values.fill_null("unknown")
@@ -137,19 +242,34 @@ def _typed(raw: pl.DataFrame, file: str) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def _numbers(raw: pl.DataFrame, column: str | None, file: str) -> pl.Series:
+def _numbers(raw: pl.DataFrame, column: str | None, notes: _Notes) -> pl.Series:
     if column is None:
         return pl.Series([None] * raw.height, dtype=pl.Float64())
-    return _parsed(raw[column], column, pl.Float64(), file)
+    return _parsed(raw[column], column, pl.Float64(), notes)
 
 
-def _words(raw: pl.DataFrame, column: str | None, words: dict[str, str]) -> pl.Series:
+def _words(raw: pl.DataFrame, column: str | None, words: dict[str, str], notes: _Notes) -> pl.Series:
     if column is None:
         return pl.Series([None] * raw.height, dtype=pl.String())
-    return raw[column].str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String())
+    lower = raw[column].str.to_lowercase()
+    found = lower.replace_strict(words, default=None, return_dtype=pl.String())
+    notes.at(
+        f"expected one of {', '.join(words)}",
+        column,
+        found.is_null() & lower.is_not_null() & (lower != "unknown"),
+        raw[column],
+        "warning",
+    )
+    return found
 
 
-def _labels(raw: pl.DataFrame, rule: LabelRule | None, file: str) -> pl.Series:
+def _own(raw: pl.DataFrame, column: str, default: str | None) -> pl.Series:
+    if column not in raw.columns:
+        return pl.Series([default] * raw.height, dtype=pl.String())
+    return raw[column].fill_null(default) if default is not None else raw[column]
+
+
+def _labels(raw: pl.DataFrame, rule: LabelRule | None, notes: _Notes) -> pl.Series:
     none = pl.Series([None] * raw.height, dtype=pl.Int64())
     if rule is None:
         return none
@@ -158,13 +278,105 @@ def _labels(raw: pl.DataFrame, rule: LabelRule | None, file: str) -> pl.Series:
     assert rule.column is not None
     values = raw[rule.column]
     if rule.rule == "words":
-        words: dict[str, Any] = rule.words
-        return values.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Int64())
-    numbers = _parsed(values, rule.column, pl.Float64(), file)
-    if rule.rule == "at_least":
-        return (numbers >= rule.threshold).cast(pl.Int64())
-    if (wrong := ~numbers.is_in([0.0, 1.0]) & numbers.is_not_null()).any():
-        raise TableError(
-            f"{file}: column {rule.column}: expected 0 or 1, got {values.filter(wrong)[0]!r} in row {_rows(wrong)}"
+        lower = values.str.to_lowercase()
+        found = lower.replace_strict(rule.words, default=None, return_dtype=pl.Int64())
+        notes.at(
+            f"expected one of {', '.join(rule.words)}",
+            rule.column,
+            found.is_null() & lower.is_not_null(),
+            values,
+            "warning",
         )
-    return numbers.cast(pl.Int64())
+        return found
+    numbers = _parsed(values, rule.column, pl.Float64(), notes)
+    if rule.rule == "at_least":
+        notes.at(
+            f"a soft label of exactly {rule.threshold:g} is indeterminate",
+            rule.column,
+            numbers == rule.threshold,
+            values,
+            "warning",
+        )
+        label = (numbers >= rule.threshold).cast(pl.Int64())
+        if rule.indeterminate:
+            label = label.set(numbers.is_between(*rule.indeterminate).fill_null(False), None)
+        return label
+    notes.at("expected 0 or 1", rule.column, ~numbers.is_in([0.0, 1.0]) & numbers.is_not_null(), values)
+    return numbers.cast(pl.Int64(), strict=False)
+
+
+def _lesions(raw: pl.DataFrame, dataset: Dataset, person: pl.Series, nodule: pl.Series, notes: _Notes) -> pl.Series:
+    """One lesion of one person, over scans and readers, where the dataset says so; else the nodule."""
+    if dataset.lesion is None or dataset.lesion not in raw.columns:
+        return nodule
+    own = pl.select(
+        pl.concat_str(pl.lit(f"{dataset.name}/lesion/"), pl.lit(person), pl.lit("/"), pl.lit(raw[dataset.lesion]))
+    ).to_series()
+    notes.at(
+        "several rows of one lesion",
+        dataset.lesion,
+        own.is_duplicated() & own.is_not_null(),
+        raw[dataset.lesion],
+        "info",
+    )
+    return own.fill_null(nodule)
+
+
+def _extras(raw: pl.DataFrame, dataset: Dataset) -> pl.Series:
+    """Native columns beyond those of the table, as JSON text; null values are left out."""
+    names = sorted(set(raw.columns) - {*_NEEDED, *native_columns(dataset), *OWN_COLUMNS})
+    if not names:
+        return pl.Series(["{}"] * raw.height, dtype=pl.String())
+    entries = []
+    for name in names:
+        text = pl.col(name).str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
+        text = text.str.replace_all(r"[\x00-\x1f]", " ")
+        entries.append(pl.concat_str(pl.lit(f'{json.dumps(name)}: "'), text, pl.lit('"')))
+    return raw.select(pl.concat_str(pl.lit("{"), pl.concat_str(entries, separator=", ", ignore_nulls=True), pl.lit("}"))).to_series()  # fmt: skip
+
+
+def _scans(path: Path, profiles: pl.DataFrame, dataset: Dataset, anatomy: str) -> pl.DataFrame:
+    """Every scan that the profiles or the scan list name.
+
+    Raises:
+        TableError: the scan list lacks a column, or an id, or repeats one.
+    """
+    schema = TABLES["scan_lists"].schema
+    named = profiles.group_by("scan_uid", maintain_order=True).agg(
+        pl.col("person_uid").first(), pl.len().cast(pl.Int64).alias("n_nodules")
+    ).with_columns(ct_id=pl.col("scan_uid").str.strip_prefix(f"{dataset.name}/"), named_by=pl.lit("profiles"))  # fmt: skip
+    listed = path.with_name(dataset.scan_list_csv(Path()).name)
+    if listed.exists():
+        raw = read_text_table(listed, f"scans/{dataset.name}")
+        notes = _Notes(listed.name)
+        for column in ("ct_id", "patient"):
+            if column not in raw.columns:
+                notes.found.append(Violation("missing column", column, raw.height))
+        notes.stop_on_errors()
+        ct_id = raw["ct_id"]
+        notes.at("expected an id without a path", "ct_id", ct_id.is_null() | ~ct_id.str.contains(_SAFE_ID), ct_id)
+        notes.at("expected unique ids", "ct_id", ct_id.is_duplicated(), ct_id)
+        notes.stop_on_errors()
+        scan = pl.select(pl.concat_str(pl.lit(f"{dataset.name}/"), pl.lit(ct_id))).to_series()
+        series = raw["series"] if "series" in raw.columns else None
+        extra = pl.DataFrame(
+            {"scan_uid": scan, "person_uid": person_uids(dataset, raw["patient"], series, scan), "ct_id": ct_id}
+        )
+        extra = extra.join(named, on="scan_uid", how="anti").with_columns(
+            n_nodules=pl.lit(0, pl.Int64), named_by=pl.lit("scan_list")
+        )
+        named = pl.concat([named, extra.select(named.columns)])
+    return (
+        named.with_columns(dataset=pl.lit(dataset.name), anatomy=pl.lit(anatomy)).select(list(schema)).sort("scan_uid")
+    )
+
+
+def finding_rows(dataset: Dataset, findings: Sequence[Violation], rows: int) -> pl.DataFrame:
+    """Findings as rows of ``findings``; a published share that is not met is a finding too."""
+    known = {d.rule: d for d in dataset.defects}
+    table = [
+        {"dataset": dataset.name, "rule": f.rule, "column": f.column, "severity": f.severity, "rows": f.rows, "of_rows": rows,
+         "first_rows": list(f.at), "sample": "; ".join(map(str, f.sample)), "known": f.rule in known}
+        for f in findings
+    ]  # fmt: skip
+    return TABLES["findings"].frame(table)

@@ -11,6 +11,7 @@ import cc3d
 import edt
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from scipy import ndimage
 
 from itrialspace_assets.anatomy import (
@@ -30,6 +31,7 @@ from itrialspace_assets.anatomy import (
 )
 from itrialspace_assets.geometry import Box, Volume, box_around
 from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobes_of
+from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
 from itrialspace_assets.volumes import Lesion
 
 #: Peripheral: centre within this distance of the pleura. No threshold is published; ours, in mm.
@@ -88,9 +90,9 @@ class Scan:
         return float(np.sqrt(np.einsum("ij,ij->i", offsets, offsets).min()))
 
 
-def nodules_in(labels: Volume) -> list[Lesion]:
-    """The 26-connected components of label 23, largest first; specks below 3 voxels are left out."""
-    mask = labels.array == NODULE
+def nodules_in(labels: Volume, label: int = NODULE) -> list[Lesion]:
+    """The 26-connected components of a label (23), largest first; specks below 3 voxels are left out."""
+    mask = labels.array == label
     if not mask.any():
         return []
     parts = cc3d.connected_components(mask, connectivity=26)
@@ -139,7 +141,7 @@ def shell_labels(labels: Volume, lesion: Lesion) -> npt.NDArray[np.uint8]:
 
 
 def _clip(value: float) -> float:
-    return round(min(100.0, max(0.0, value)), 4)
+    return round(min(100.0, max(0.0, float(value))), 4)
 
 
 def _percent_in(box: Box | None, axis: int, index: float) -> float | None:
@@ -227,22 +229,13 @@ def measure_scan(labels: Volume, lesions: list[Lesion], ids: list[str]) -> list[
     scan = Scan(labels)
     rows = [measure_nodule(scan, lesion) for lesion in lesions]
     centres = np.array([labels.to_world(lesion.centroid) for lesion in lesions]).reshape(-1, 3)
-    offsets = centres[None, :, :] - centres[:, None, :]
-    distances = np.linalg.norm(offsets, axis=2)
-    sides = {row["lung_side"] for row in rows}
-    for i, row in enumerate(rows):
-        others = sorted((j for j in range(len(rows)) if j != i), key=lambda j: (distances[i, j], ids[j]))
-        nearest = others[0] if others else None
-        row["n_nodules_in_patient"] = len(rows)
-        row["nearest_nodule_id"] = ids[nearest] if nearest is not None else None
-        row["nearest_nodule_dist_mm"] = None if nearest is None else round(float(distances[i, nearest]), 4)
-        for axis, name in enumerate("xyz"):
-            row[f"nearest_d{name}_mm"] = None if nearest is None else round(float(offsets[i, nearest, axis]), 4)
-        row["all_nodule_ids"] = ",".join(ids[j] for j in others) or None
-        row["all_nodule_dists_mm"] = ",".join(f"{distances[i, j]:.4f}" for j in others) or None
-        row["ipsilateral"] = None if nearest is None else row["lung_side"] == rows[nearest]["lung_side"]
-        row["nearest_same_lobe"] = None if nearest is None else row["lobe_name"] == rows[nearest]["lobe_name"]
-        row["bilateral_distribution"] = {"left", "right"} <= sides
+    places = pl.DataFrame(
+        {"scan": [""] * len(rows), "id": ids, **{a: centres[:, i] for i, a in enumerate("xyz")},
+         "lung_side": [r["lung_side"] for r in rows], "lobe_name": [r["lobe_name"] for r in rows]},
+        schema_overrides={"lung_side": pl.String, "lobe_name": pl.String, "id": pl.String},
+    )  # fmt: skip
+    for row, siblings in zip(rows, add_siblings(places).select(SIBLING_COLUMNS).iter_rows(named=True), strict=True):
+        row |= siblings
         lobe = row["lobe_name"]
         row["reinsertion_lobe"], row["reinsertion_lung_side"], row["reinsertion_lung_zone"] = lobe, row["lung_side"], row["lung_zone"]  # fmt: skip
         for way, lung in (("cc", "cranio_caudal"), ("ml", "mediolateral"), ("ap", "anteroposterior")):

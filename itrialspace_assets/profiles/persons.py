@@ -11,27 +11,45 @@ from pathlib import Path
 
 import polars as pl
 
+from itrialspace_assets.errors import ConfigError
 from itrialspace_assets.profiles.registry import Dataset
 
-_ALIASES = Path(__file__).parent / "aliases" / "lidc_series_patients.csv"
+_ALIASES = Path(__file__).parent / "aliases"
 
 
-@lru_cache(maxsize=1)
-def series_persons() -> dict[str, str]:
-    """Series UID -> LIDC-IDRI patient id."""
-    with _ALIASES.open(newline="", encoding="utf-8") as source:
-        return {row["series_uid"]: row["patient_id"] for row in csv.DictReader(source)}
+@lru_cache(maxsize=4)
+def alias_table(aliases: str) -> dict[str, str]:
+    """Id that a dataset uses -> ``person_uid``.
+
+    Args:
+        aliases: ``lidc_series_patients`` (shipped), or the path of a CSV with the columns ``id`` and
+            ``person_uid``.
+
+    Raises:
+        ConfigError: no such table, or not these columns.
+    """
+    shipped = aliases == "lidc_series_patients"
+    path = _ALIASES / f"{aliases}.csv" if shipped else Path(aliases).expanduser()
+    columns = ("series_uid", "patient_id") if shipped else ("id", "person_uid")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as source:
+            rows = list(csv.DictReader(source))
+            return {row[columns[0]]: f"LIDC-IDRI/{row[columns[1]]}" if shipped else row[columns[1]] for row in rows}
+    except (OSError, KeyError) as error:
+        raise ConfigError(
+            f"aliases {aliases!r}: expected a CSV with the columns {' and '.join(columns)}, got {error}"
+        ) from None
 
 
 def person_uids(dataset: Dataset, patient: pl.Series, series: pl.Series | None, scan: pl.Series) -> pl.Series:
-    """``person_uid`` of each row: alias, else the dataset's own patient, else ``<scan>?``."""
-    aliases = series_persons()
-    out = []
-    for p, s, scan_uid in zip(patient, series if series is not None else [None] * len(scan), scan, strict=True):
-        if s is not None and s in aliases:
-            out.append(f"LIDC-IDRI/{aliases[s]}")
-        elif p is not None:
-            out.append(f"{dataset.name}/{p}")
-        else:
-            out.append(f"{scan_uid}?")
-    return pl.Series(out, dtype=pl.String())
+    """``person_uid`` of each row: alias of its series, else the dataset's own patient, else ``<scan>?``."""
+    own = pl.select(pl.concat_str(pl.lit(f"{dataset.name}/"), pl.lit(patient.cast(pl.String())))).to_series()
+    unnamed = pl.select(pl.concat_str(pl.lit(scan), pl.lit("?"))).to_series()
+    found = own.fill_null(unnamed)
+    if dataset.aliases:
+        key = series if series is not None else patient
+        alias = key.cast(pl.String()).replace_strict(
+            alias_table(dataset.aliases), default=None, return_dtype=pl.String()
+        )
+        found = alias.fill_null(found)
+    return found

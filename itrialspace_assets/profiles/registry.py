@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from itrialspace_assets.errors import ConfigError
 from itrialspace_assets.settings import Settings, read_yaml
 
+#: A data root may bring its own registry; used where ITRIALSPACE_DATASETS_CONFIG names none.
+OWN_DATASETS = "datasets.yaml"
 REFUSED = ("NLST3D",)  # withdrawn from the published release
 
 
@@ -20,11 +22,15 @@ class _Strict(BaseModel):
 
 
 class LabelRule(_Strict):
-    """How a native label column becomes 1 (malignant), 0 (benign) or null."""
+    """How a native label column becomes 1 (malignant), 0 (benign) or null.
+
+    ``indeterminate`` (low, high, both included) leaves a soft label unlabelled.
+    """
 
     rule: Literal["integer", "at_least", "always", "words"]
     column: str | None = None
     threshold: float | None = None
+    indeterminate: tuple[float, float] | None = None
     value: int | None = None
     words: dict[str, int] = Field(default_factory=dict)
 
@@ -43,13 +49,23 @@ class Files(_Strict):
     combined: str = "{ct_id}_mask.nii.gz"
 
 
+class Defect(_Strict):
+    """A known defect of a published table: the rule that finds it, and about how many rows break it."""
+
+    rule: str
+    share: float | None = Field(None, ge=0, le=1, description="Published share of rows; null where none is.")
+    note: str
+
+
 class Dataset(_Strict):
     """One dataset: id columns, label rule, demographics, file names, known defects."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_]{1,40}$")
     patient: str | None
     scan_person: str | None = None
+    aliases: str | None = Field(None, description="Table that joins scan_person (or patient) to a person.")
     annotation: str | None
+    lesion: str | None = Field(None, description="Column that joins one lesion's findings over scans.")
     label: LabelRule | None
     label_source: Literal["histopathology", "radiology", "none"]
     population: Literal["screening", "diagnostic"]
@@ -57,13 +73,20 @@ class Dataset(_Strict):
     mask_source: Literal["manual", "consensus", "gtv", "grown", "procedural", "unknown"] = "unknown"
     diam_definition: str = "volume_equivalent_sphere"
     files: Files = Files()
-    unreliable: tuple[str, ...] = ()
+    extras: tuple[str, ...] = Field((), description="Native columns beyond the 53 that the publisher names.")
+    defects: tuple[Defect, ...] = ()
     annotation_completeness: Literal["complete", "partial"]
     licence: str
+    citation: str = "not stated"
+    redistributable: bool = Field(False, description="Whether its terms let others pass it on.")
     release_rows: int | None = None
 
     def profile_csv(self, data: Path) -> Path:
         return data / "profiles" / f"{self.name}_nodule_profiles.csv"
+
+    def scan_list_csv(self, data: Path) -> Path:
+        """Optional table of every scan (``ct_id``, ``patient``), those without a nodule too."""
+        return data / "profiles" / f"{self.name}_scans.csv"
 
     def organ_map(self, data: Path, ct_id: str) -> Path:
         return data / "masks" / self.name / "refined_seg" / self.files.organ.format(ct_id=ct_id)
@@ -77,7 +100,7 @@ class Dataset(_Strict):
 
 
 @lru_cache(maxsize=8)
-def _datasets(config: Path | None) -> dict[str, Dataset]:
+def _datasets(config: Path | None, changed: int) -> dict[str, Dataset]:
     entries = dict(read_yaml(Path(__file__).with_name("datasets.yaml"))["datasets"])
     where = dict.fromkeys(entries, "datasets.yaml")
     if config is not None:
@@ -109,7 +132,9 @@ def datasets(settings: Settings) -> dict[str, Dataset]:
     Raises:
         ConfigError: an entry is wrong; names file, key and what is allowed.
     """
-    return _datasets(settings.datasets_config)
+    own = settings.data / OWN_DATASETS
+    config = settings.datasets_config or (own if own.exists() else None)
+    return _datasets(config, config.stat().st_mtime_ns if config and config.exists() else 0)
 
 
 def dataset(settings: Settings, name: str) -> Dataset:

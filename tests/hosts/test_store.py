@@ -10,8 +10,9 @@ from itrialspace_assets.anatomy import NODULE
 from itrialspace_assets.errors import CaseRejected
 from itrialspace_assets.geometry import Volume, read_labels, read_volume
 from itrialspace_assets.hosts import build as hosts
-from itrialspace_assets.hosts.store import _donor_lesion, clear_nodules, content_hash, map_path, sphericity
+from itrialspace_assets.hosts.store import clear_nodules, content_hash, map_path, sphericity
 from itrialspace_assets.profiles import build as profiles
+from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import nodules_in
 from itrialspace_assets.profiles.registry import dataset
 from itrialspace_assets.settings import Settings, load_settings
@@ -102,7 +103,7 @@ def test_a_donor_without_a_mask_of_its_own_is_the_component_at_its_centre(tmp_pa
     chest.array[28:30, 15:17, 5:7] = NODULE
     native = nodules_in(chest)
     assert [int(n.mask.sum()) for n in native] == [2 * (11 * 11 - 25), 8]
-    found, source = _donor_lesion(tmp_path / "none.nii.gz", chest, chest.to_world([28.5, 15.5, 5.5]).tolist(), native)
+    found, source = find_lesion(chest, tmp_path / "none.nii.gz", [28.5, 15.5, 5.5], native, "row 0")
     assert (int(found.mask.sum()), source) == (8, "organ_map")
     with pytest.raises(CaseRejected):
-        _donor_lesion(tmp_path / "none.nii.gz", chest, chest.to_world([8, 12, 22]).tolist(), native)
+        find_lesion(chest, tmp_path / "none.nii.gz", [8, 12, 22], native, "row 1")

@@ -1,0 +1,21 @@
+"""Options that several commands share, and the settings they lead to."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Folder = Annotated[
+    Path | None,
+    typer.Option("--dir", help="Folder with data/ and out/ of a demo; else the ITRIALSPACE_ variables decide."),
+]
+Workers = Annotated[int | None, typer.Option(help="Worker processes; all cores by default.", min=1)]
+
+
+def load(folder: Path | None = None, **overrides: Any) -> Any:
+    """Settings of the process, or of a demo's folder."""
+    from itrialspace_assets.settings import load_settings
+
+    if folder is not None:
+        overrides |= {"data_dir": folder.absolute() / "data", "output_dir": folder.absolute() / "out"}
+    return load_settings(**overrides)

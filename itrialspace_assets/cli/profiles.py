@@ -1,0 +1,177 @@
+"""``its profiles``: measure, from-annotations, verify, check. Parses, calls ``profiles``, prints."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from itrialspace_assets.cli.options import Folder, Workers, load
+
+app = typer.Typer(no_args_is_help=True, help="Make, check and re-measure nodule profiles (the 53-column tables).")
+
+Masks = Annotated[
+    Path | None, typer.Option("--masks", help="Folder of label maps: <ct id>_seg.nii.gz, lobes 28-32, nodules 23.")
+]
+
+
+@app.command()
+def measure(
+    masks: Annotated[Path, typer.Option("--masks", help="Folder of label maps: lobes 28-32, organs, nodules as 23.")],
+    dataset: Annotated[str, typer.Option("--dataset", help="Name of the dataset.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Profile CSV to write.")],
+    nodules: Annotated[Path | None, typer.Option(help="Folder of nodule masks, where the maps hold none.")] = None,
+    workers: Workers = None,
+) -> None:
+    """Measure all 53 columns from masks: every component of label 23 is a nodule.
+
+    A scan that cannot be measured is put aside with its reason, and the rest go on; a rerun continues.
+    """
+    from itrialspace_assets.cli.show import progress
+    from itrialspace_assets.profiles.masks import measure_scans, scans_in
+    from itrialspace_assets.profiles.outcome import measured_profiles, write_outcome
+
+    scans = scans_in(masks, nodules)
+    settings = _work(out, workers)
+    with progress("scans", len(scans)) as advance:
+        rows, aside = measure_scans(scans, settings, dataset, advance)
+    entry = _entry(dataset)
+    lines = write_outcome(out, entry, measured_profiles(rows, entry), [s.ct_id for s in scans], aside)
+    _end(settings, lines, out)
+
+
+@app.command("from-annotations")
+def from_annotations(
+    source: Annotated[
+        str, typer.Argument(help="luna16, lidc, lndb, lungx, nsclc_radiomics, luna25, dlcs24, or your own YAML file.")
+    ],
+    table: Annotated[Path, typer.Option("--table", help="The annotation table as its publisher ships it.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the profile CSV, the scan list and what was left out.")
+    ],
+    scans: Annotated[Path | None, typer.Option(help="The table of all scans (or patients).")] = None,
+    masks: Masks = None,
+    workers: Workers = None,
+) -> None:
+    """Build profiles from a publisher's annotation table; with label maps at hand, measure the anatomy too.
+
+    Without maps, lobe, side and distances stay unknown and each row says why.
+    """
+    from itrialspace_assets.cli.show import progress
+    from itrialspace_assets.profiles.annotations import find_source, read_annotations
+    from itrialspace_assets.profiles.masks import measure_scans
+    from itrialspace_assets.profiles.outcome import annotated_profiles, annotated_scans, write_annotated
+
+    kind = find_source(source)
+    annotated = read_annotations(kind, table, scans)
+    entry = _entry(kind.dataset, kind.entry)
+    settings = _work(out / "profiles", workers)
+    rows, aside = None, list[Any]()
+    if masks is not None:
+        wanted = annotated_scans(annotated, kind, masks)
+        with progress("scans", len(wanted)) as advance:
+            rows, aside = measure_scans(wanted, settings, entry.name, advance)
+    lines = write_annotated(out, entry, annotated, annotated_profiles(annotated, kind, entry, rows), aside, kind)
+    _end(settings, lines, out)
+
+
+@app.command()
+def verify(
+    dataset: Annotated[str, typer.Option("--dataset", help="Dataset of the data root.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write every nodule's differences (.csv, .parquet, .json).")
+    ] = None,
+    workers: Workers = None,
+    folder: Folder = None,
+) -> None:
+    """Re-measure a profile table from its masks and compare column by column."""
+    from itrialspace_assets.cli.show import progress, save, show
+    from itrialspace_assets.profiles.registry import dataset as registered
+    from itrialspace_assets.profiles.verify import compare, scans_of
+    from itrialspace_assets.settings import require_data_root
+
+    settings = load(folder, workers=workers)
+    require_data_root(settings)
+    entry = registered(settings, dataset)
+    profiles, scans = scans_of(settings, entry)
+    from itrialspace_assets.profiles.masks import measure_scans
+
+    with progress("scans", len(scans)) as advance:
+        rows, aside = measure_scans(scans, settings, f"verify-{dataset}", advance)
+    summary, each = compare(profiles, rows)
+    show(
+        summary,
+        f"{dataset}: {each['id'].n_unique() if each.height else 0} of {profiles.height} nodules measured again",
+        100,
+    )
+    for rejection in aside[:10]:
+        typer.echo(f"not measured: {rejection.detail}")
+    if out:
+        save(each, out)
+        typer.echo(f"Differences of every nodule: {out}")
+
+
+@app.command()
+def check(
+    dataset: Annotated[str | None, typer.Option("--dataset", help="One dataset; else all with a table.")] = None,
+    folder: Folder = None,
+) -> None:
+    """Check published profile tables without loading them: every broken rule with its rows.
+
+    Exits with 1 where a table would be refused.
+    """
+    from itrialspace_assets.cli.show import show
+    from itrialspace_assets.errors import TableError
+    from itrialspace_assets.profiles.load import finding_rows, load_profiles
+    from itrialspace_assets.profiles.registry import dataset as registered
+    from itrialspace_assets.profiles.registry import datasets
+    from itrialspace_assets.settings import require_data_root
+
+    settings = load(folder)
+    require_data_root(settings)
+    names = (
+        [dataset] if dataset else [n for n, e in datasets(settings).items() if e.profile_csv(settings.data).exists()]
+    )
+    refused = False
+    for name in names:
+        entry = registered(settings, name)
+        try:
+            loaded = load_profiles(
+                entry.profile_csv(settings.data), entry, settings.anatomy, released=settings.released
+            )
+        except TableError as error:
+            typer.echo(f"{name}: refused. {error}", err=True)
+            refused = True
+            continue
+        found = finding_rows(entry, loaded.findings, loaded.profiles.height)
+        typer.echo(f"{name}: {loaded.profiles.height} nodules in {loaded.scans.height} scans, {found.height} findings")
+        if found.height:
+            show(found.select("severity", "rule", "column", "rows", "of_rows", "first_rows", "sample", "known"))
+    if refused:
+        raise typer.Exit(1)
+
+
+def _work(out: Path, workers: int | None) -> Any:
+    """Settings whose journals lie beside an output: a stopped command continues."""
+    from itrialspace_assets.settings import load_settings
+
+    folder = out.absolute().parent / f".{out.stem}-work"
+    return load_settings(data_dir=folder, output_dir=folder, workers=workers)
+
+
+def _entry(name: str, entry: dict[str, Any] | None = None) -> Any:
+    """The registered dataset, or one made of ``entry`` (or of what measuring alone can say)."""
+    from itrialspace_assets.profiles.outcome import new_entry
+    from itrialspace_assets.profiles.registry import datasets
+    from itrialspace_assets.settings import load_settings
+
+    known = datasets(load_settings())
+    return known[name] if name in known else new_entry(name, entry)
+
+
+def _end(settings: Any, lines: list[str], out: Path) -> None:
+    import shutil
+
+    shutil.rmtree(settings.output, ignore_errors=True)  # the journal of a command that ended well
+    for line in lines:
+        typer.echo(line)
+    typer.echo(f"Result: {out}")

@@ -1,0 +1,297 @@
+"""Questions to the nodule index: filters, similar nodules, donors for a place, counts.
+
+The one query module: the command line, Python and the explorer ask through it. Reads the table
+``nodules`` once into memory; every answer is a frame, so it can be shown, saved or joined.
+
+    index = open_index(settings)
+    index.where(["label=1", "nodule_mean_diam_mm=6..15", "lobe_name=right_lung_upper_lobe"])
+    index.similar("LUNA16/abc", k=10)
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from itrialspace_assets.anatomy import LOBE_NAMES, SIZE_BUCKETS, lobe_label
+from itrialspace_assets.errors import ConfigError
+from itrialspace_assets.settings import Settings
+from itrialspace_assets.store import read_table
+
+#: Weights of the features of similarity (published, spec 01 §3.6): short name -> (column, weight).
+FEATURES: Mapping[str, tuple[str, float]] = {
+    "lobe_cc": ("reinsertion_lobe_cc_pct", 1.0),
+    "lobe_ml": ("reinsertion_lobe_ml_pct", 0.8),
+    "lobe_ap": ("reinsertion_lobe_ap_pct", 0.8),
+    "lung_cc": ("reinsertion_lung_cc_pct", 0.6),
+    "lung_ml": ("reinsertion_lung_ml_pct", 0.5),
+    "lung_ap": ("reinsertion_lung_ap_pct", 0.5),
+    "pleural": ("reinsertion_pleural_dist_mm", 1.2),
+    "airway": ("reinsertion_airway_dist_mm", 0.7),
+    "diameter": ("reinsertion_nodule_diam_mm", 1.0),
+}
+#: What a mismatch costs (published): a differing pair is exactly this far apart, nothing else given.
+MISMATCHES: Mapping[str, tuple[str, float]] = {
+    "lobe": ("reinsertion_lobe", 3.0),
+    "side": ("reinsertion_lung_side", 2.0),
+    "zone": ("reinsertion_lung_zone", 1.5),
+}
+#: Weights of a donor's score for a place (published, spec 01 §3.5); lower is better.
+DONOR_WEIGHTS: Mapping[str, float] = {"lobe": 5.0, "cc": 1.0, "pleural": 0.8, "diameter": 0.6}
+
+_SHOWN = ["nodule_uid", "dataset", "label", "reinsertion_lobe", "reinsertion_nodule_diam_mm", "size_bucket",
+          "reinsertion_pleural_dist_mm", "person_uid", "scan_uid"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a donor is wanted. ``person`` is the host's: its own nodules are left out."""
+
+    lobe: str
+    cc_pct: float | None = None
+    pleural_mm: float | None = None
+    diameter_mm: float | None = None
+    label: int | None = None
+    person: str | None = None
+
+
+@dataclass(frozen=True)
+class Index:
+    """The nodules of all datasets, sorted by ``nodule_uid``."""
+
+    nodules: pl.DataFrame
+
+    def where(self, filters: Sequence[str] = (), sort: str | None = None, descending: bool = False) -> pl.DataFrame:
+        """Rows that meet every filter.
+
+        Args:
+            filters: ``column=value``, ``column=a,b`` (any of), ``column=low..high`` (both included; one
+                end may be left out), ``column!=value``, ``column~text`` (contains, whatever the case),
+                ``column=null``.
+            sort: a column; ties by ``nodule_uid``.
+
+        Raises:
+            ConfigError: no such column, or a value that the column cannot hold.
+        """
+        found = self.nodules.filter(*(self._condition(f) for f in filters)) if filters else self.nodules
+        if sort:
+            found = found.sort(self._column(sort), "nodule_uid", descending=[descending, False], nulls_last=True)
+        return found
+
+    def row(self, uid: str) -> pl.DataFrame:
+        """One nodule (a frame of one row) by ``nodule_uid``, or by ``annotation_id`` where only one has it.
+
+        Raises:
+            ConfigError: none, or several.
+        """
+        at = self._at(uid)
+        return self.nodules[at : at + 1]
+
+    def companions(self, uid: str) -> pl.DataFrame:
+        """The other nodules of the same scan, nearest first, with ``distance_mm`` (null without centres)."""
+        row = self.row(uid)
+        offsets = sum((pl.col(f"coord{a}") - pl.lit(row[f"coord{a}"][0], pl.Float64)) ** 2 for a in "XYZ")
+        same = (pl.col("scan_uid") == row["scan_uid"][0]) & (pl.col("nodule_uid") != row["nodule_uid"][0])
+        found = self.nodules.filter(same).with_columns(distance_mm=offsets.sqrt())  # type: ignore[union-attr]
+        return found.sort("distance_mm", "nodule_uid", nulls_last=True)
+
+    def counts(self, rows: str, columns: str | None = None, filters: Sequence[str] = ()) -> pl.DataFrame:
+        """How many nodules there are by one column, or by two as a table with totals."""
+        found = self.where(filters)
+        by = [self._column(rows)] + ([self._column(columns)] if columns else [])
+        long = found.with_columns(pl.col(by).cast(pl.String()).fill_null("(none)")).group_by(by).len("nodules")
+        if columns is None:
+            return long.sort(by)
+        order = {bucket: i for i, bucket in enumerate(SIZE_BUCKETS)}
+        long = long.sort(
+            pl.col(by[1]).replace_strict(order, default=None, return_dtype=pl.Int64), by[1], nulls_last=True
+        )
+        wide = long.pivot(by[1], index=by[0], values="nodules").fill_null(0).sort(by[0])
+        return wide.with_columns(total=pl.sum_horizontal(pl.exclude(by[0])))
+
+    def stats(self) -> pl.DataFrame:
+        """Per dataset: nodules, people, labels, malignant share, diameters (mm)."""
+        d = pl.col("nodule_mean_diam_mm")
+        labelled, malignant = pl.col("label").is_not_null().sum(), (pl.col("label") == 1).sum()
+        return self.nodules.group_by("dataset").agg(
+            pl.len().alias("nodules"), pl.col("scan_uid").n_unique().alias("scans"), pl.col("person_uid").n_unique().alias("people"),
+            labelled.alias("labelled"), malignant.alias("malignant"), (malignant / labelled).round(4).alias("malignant_share"),
+            d.median().round(1).alias("diam_median"), d.mean().round(1).alias("diam_mean"), d.max().round(1).alias("diam_max"),
+            pl.col("position_usable").mean().round(4).alias("position_usable"), pl.col("label_source").first(), pl.col("anatomy").first(),
+        ).sort("dataset")  # fmt: skip
+
+    def similar(
+        self, uid: str, k: int = 10, weights: Mapping[str, float] | None = None, filters: Sequence[str] = (),
+        same_person: bool = False,
+    ) -> pl.DataFrame:  # fmt: skip
+        """The ``k`` nearest nodules in standardised features, exact, nearest first.
+
+        Distance² = Σ (weight · Δz)² + Σ penalty² of each mismatch. A missing value counts as the mean.
+
+        Args:
+            uid: the nodule to compare with.
+            weights: instead of the published ones, by short name (``FEATURES``, ``MISMATCHES``).
+            filters: as in ``where``; the answer comes from those rows.
+            same_person: whether nodules of the same person may be in it.
+
+        Raises:
+            ConfigError: no such nodule, weight or column.
+        """
+        at = self._at(uid)
+        scale = self._weights(weights)
+        z = self._standardised
+        difference = (z - z[at]) * np.array([scale[name] for name in FEATURES])
+        square = np.einsum("ij,ij->i", difference, difference)
+        for name in MISMATCHES:
+            codes = self._codes[name]
+            square += scale[name] ** 2 * (codes != codes[at])
+        allowed = np.ones(len(z), bool)
+        if filters:
+            allowed = self._mask(filters)
+        if not same_person:
+            people = self._person_codes
+            allowed &= people != people[at]
+        allowed[at] = False
+        rows = np.flatnonzero(allowed)
+        near = rows[np.lexsort((rows, square[rows]))[:k]]
+        return self.nodules[near].with_columns(distance=pl.Series(np.sqrt(square[near]).round(6)))
+
+    def donors_for(self, place: Place, k: int = 10, filters: Sequence[str] = ()) -> pl.DataFrame:
+        """Nodules that suit a place, best first: the published score, with the host's own person left out.
+
+        score = 5·[lobe differs] + 1·|Δcc|/100 + 0.8·|Δpleural|/Pmax + 0.6·|Δdiameter|/Dmax, maxima over the
+        candidates; a candidate without a value pays the most. ``scale`` is what makes it the wanted size;
+        ``scale_ok`` whether that lies within 1/1.5 to 1.5.
+
+        Raises:
+            ConfigError: no such lobe or column.
+        """
+        label = lobe_label(place.lobe)
+        if label is None:
+            raise ConfigError(
+                f"lobe {place.lobe!r}: expected one of {', '.join(LOBE_NAMES.values())} or RUL, RML, RLL, LUL, LLL"
+            )
+        found = self.where(filters).filter(pl.col("reinsertion_nodule_diam_mm").is_not_null())
+        if place.label is not None:
+            found = found.filter(pl.col("label") == place.label)
+        if place.person is not None:
+            found = found.filter(pl.col("person_uid") != place.person)
+        score = DONOR_WEIGHTS["lobe"] * (pl.col("reinsertion_lobe") != LOBE_NAMES[label]).cast(pl.Float64)
+        terms = (("cc", "reinsertion_lobe_cc_pct", place.cc_pct), ("pleural", "reinsertion_pleural_dist_mm", place.pleural_mm),
+                 ("diameter", "reinsertion_nodule_diam_mm", place.diameter_mm))  # fmt: skip
+        for name, column, wanted in terms:
+            if wanted is not None:
+                most = pl.lit(100.0) if name == "cc" else pl.max_horizontal(pl.col(column).max(), 1.0)
+                score = score + DONOR_WEIGHTS[name] * ((pl.col(column) - wanted).abs() / most).fill_null(1.0)
+        found = found.with_columns(score=score.round(9))
+        if place.diameter_mm is not None:
+            scale = place.diameter_mm / pl.col("reinsertion_nodule_diam_mm")
+            found = found.with_columns(scale=scale.round(4), scale_ok=scale.is_between(1 / 1.5, 1.5))
+        return found.sort("score", "nodule_uid").head(k)
+
+    def short(self, found: pl.DataFrame) -> pl.DataFrame:
+        """The columns of an answer that people look at first."""
+        extra = [c for c in found.columns if c not in self.nodules.columns]
+        return found.select([*extra, *_SHOWN])
+
+    # ---- what the methods above share; worked out once
+
+    def _column(self, name: str) -> str:
+        if name not in self.nodules.columns:
+            near = difflib.get_close_matches(name, self.nodules.columns, 3, 0.5)
+            raise ConfigError(f"column {name!r}: not in the index; near: {', '.join(near) or 'see its dictionary'}")
+        return name
+
+    def _condition(self, text: str) -> pl.Expr:
+        for mark in ("!=", "~", "="):
+            name, found, value = text.partition(mark)
+            if found and name.strip().isidentifier():
+                break
+        else:
+            raise ConfigError(f"filter {text!r}: expected column=value, column=low..high, column!=value or column~text")
+        column, value = self._column(name.strip()), value.strip()
+        dtype = self.nodules.schema[column]
+        if mark == "~":
+            return pl.col(column).cast(pl.String()).str.to_lowercase().str.contains(value.lower(), literal=True)
+        if ".." in value and dtype.is_numeric():
+            low, _, high = value.partition("..")
+            bounds = [pl.col(column) >= self._value(text, low, dtype)] if low else []
+            bounds += [pl.col(column) <= self._value(text, high, dtype)] if high else []
+            return pl.all_horizontal(bounds) if bounds else pl.col(column).is_not_null()
+        if value == "null":
+            return pl.col(column).is_null() if mark == "=" else pl.col(column).is_not_null()
+        values = [self._value(text, v.strip(), dtype) for v in value.split(",")]
+        return pl.col(column).is_in(values) if mark == "=" else ~pl.col(column).is_in(values)
+
+    @staticmethod
+    def _value(text: str, value: str, dtype: pl.DataType) -> float | int | bool | str:
+        try:
+            if dtype == pl.Boolean():
+                return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+            return int(value) if dtype.is_integer() else float(value) if dtype.is_numeric() else value
+        except (KeyError, ValueError):
+            raise ConfigError(f"filter {text!r}: expected {'true or false' if dtype == pl.Boolean() else 'a number'}, got {value!r}") from None  # fmt: skip
+
+    def _mask(self, filters: Sequence[str]) -> npt.NDArray[np.bool_]:
+        met = pl.all_horizontal(self._condition(f) for f in filters)
+        return self.nodules.select(met.fill_null(False)).to_series().to_numpy().copy()
+
+    def _at(self, uid: str) -> int:
+        found = self._row_of.get(uid)
+        if found is not None:
+            return found
+        rows = (self.nodules["annotation_id"] == uid).arg_true()
+        if len(rows) == 1:
+            return int(rows[0])
+        near = difflib.get_close_matches(uid, self.nodules["nodule_uid"].head(20_000).to_list(), 3, 0.6)
+        what = (
+            f"{len(rows)} nodules have it, give <dataset>/<id>"
+            if len(rows)
+            else f"none has it; near: {', '.join(near) or 'none'}"
+        )
+        raise ConfigError(f"nodule {uid!r}: {what}")
+
+    def _weights(self, given: Mapping[str, float] | None) -> dict[str, float]:
+        weights = {name: weight for name, (_, weight) in (*FEATURES.items(), *MISMATCHES.items())}
+        for name, value in (given or {}).items():
+            if name not in weights or not value >= 0:
+                raise ConfigError(f"weight {name}={value}: expected a number >= 0 for one of {', '.join(weights)}")
+            weights[name] = value
+        return weights
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {uid: i for i, uid in enumerate(self.nodules["nodule_uid"])}
+
+    @cached_property
+    def _standardised(self) -> npt.NDArray[np.float64]:
+        values = self.nodules.select(column for column, _ in FEATURES.values()).to_numpy().astype(np.float64)
+        known = ~np.isnan(values)
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, values, 0).sum(axis=0) / count
+        spread = np.sqrt((np.where(known, values - mean, 0) ** 2).sum(axis=0) / count)
+        return np.asarray(np.where(known, values - mean, 0.0) / np.maximum(spread, 1e-8), dtype=np.float64)
+
+    @cached_property
+    def _codes(self) -> dict[str, npt.NDArray[np.uint32]]:
+        return {name: self._code(column) for name, (column, _) in MISMATCHES.items()}
+
+    @cached_property
+    def _person_codes(self) -> npt.NDArray[np.uint32]:
+        return self._code("person_uid")
+
+    def _code(self, column: str) -> npt.NDArray[np.uint32]:
+        return self.nodules[column].rank("dense").to_numpy()
+
+
+def open_index(settings: Settings) -> Index:
+    """The index as last built.
+
+    Raises:
+        TableError: there is none yet, or it was accepted under another contract.
+    """
+    return Index(read_table(settings.output, "nodules").sort("nodule_uid"))

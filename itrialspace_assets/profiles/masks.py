@@ -1,0 +1,249 @@
+"""Profiles from masks: finds each nodule's voxels in a scan and measures all 53 columns.
+
+A scan is one case of ``casework``: parallel, resumable, a bad one put aside with its reason. Reads
+organ maps and nodule masks; the measuring itself is ``measure.py``'s.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from itrialspace_assets import casework
+from itrialspace_assets.casework import Case, Output, Rejection
+from itrialspace_assets.errors import CaseRejected, ConfigError, Reason
+from itrialspace_assets.fingerprints import FileHashes, digest
+from itrialspace_assets.geometry import Volume, box_around, read_labels, read_volume
+from itrialspace_assets.profiles.measure import measure_scan, nodules_in
+from itrialspace_assets.settings import Settings
+from itrialspace_assets.volumes import Lesion, cut_lesion
+
+#: A component of label 23 belongs to a profile whose centre lies this near (voxels) to one of its voxels.
+CENTRE_VOXELS = 2.0
+VERSION = "1"
+_SUFFIX = re.compile(r"(_seg_sh|_seg|_mask)?\.nii(\.gz)?$")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a table knows of a nodule before it is measured.
+
+    ``centre``: (x, y, z) in mm RAS, or, with ``pixel``, column, row and slice of the image from 0.
+    ``pixel`` is (frame, z_unit, slices_from) as in ``annotations.Centre``; ``diameter`` in mm.
+    """
+
+    id: str
+    mask: str | None = None
+    centre: tuple[float, float, float] | None = None
+    pixel: tuple[str, str, str] | None = None
+    diameter: float | None = None
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """A scan to measure. Without ``known``, every nodule of the map or the nodule mask is measured."""
+
+    ct_id: str
+    organ: str
+    nodules: str | None = None  # one mask with all nodules of the scan
+    known: tuple[Known, ...] = ()
+
+
+def scans_in(masks: Path, nodules: Path | None = None) -> list[ScanFiles]:
+    """The scans of a folder of combined maps (organs and 23), or of organ maps with nodule masks beside.
+
+    Raises:
+        ConfigError: no such folder, no map in it, or a nodule mask without a map.
+    """
+    for folder in filter(None, (masks, nodules)):
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: expected a folder of NIfTI masks, found none")
+    maps = {_SUFFIX.sub("", p.name): p for p in sorted(masks.iterdir()) if _SUFFIX.search(p.name)}
+    if not maps:
+        raise ConfigError(f"{masks}: expected label maps (*.nii.gz), found none")
+    own = {_SUFFIX.sub("", p.name): p for p in sorted(nodules.iterdir()) if _SUFFIX.search(p.name)} if nodules else {}
+    if lost := sorted(set(own) - set(maps)):
+        raise ConfigError(
+            f"{nodules}: expected an organ map for each nodule mask, found none for {', '.join(lost[:5])}"
+        )
+    return [ScanFiles(ct, str(path), str(own[ct]) if ct in own else None) for ct, path in maps.items()]
+
+
+def find_lesion(
+    labels: Volume,
+    mask: Path | None,
+    centre: npt.ArrayLike | None,
+    native: Sequence[Lesion],
+    where: str,
+    within: float = CENTRE_VOXELS,
+) -> tuple[Lesion, str]:
+    """A nodule's voxels: from its own mask, else the component of label 23 at its centre.
+
+    Args:
+        labels: canonical organ map.
+        mask: the nodule's own mask, used if the file exists.
+        centre: its centre in voxels, if known.
+        native: the components of label 23.
+        where: what to call the nodule in a message.
+        within: largest distance (voxels) from the centre to a component.
+
+    Returns:
+        The lesion and ``nodule_seg`` or ``organ_map``.
+
+    Raises:
+        CaseRejected: a mask on another grid or empty, a centre outside the volume, or no voxels found.
+    """
+    if centre is not None:
+        at = np.asarray(centre, dtype=np.float64)
+        if not np.all((at >= -0.5) & (at <= np.array(labels.array.shape) - 0.5)):
+            low, high = labels.to_world([0, 0, 0]), labels.to_world(np.array(labels.array.shape) - 1)
+            raise CaseRejected(
+                Reason.BAD_POSITION,
+                f"{where}: expected a centre within {_mm(low)} to {_mm(high)} mm, got {_mm(labels.to_world(at))}",
+            )
+    if mask is not None and mask.exists():
+        own = read_volume(mask)
+        if not labels.same_grid(own):
+            raise CaseRejected(
+                Reason.GRID_MISMATCH,
+                f"{mask}: expected the grid of its organ map {labels.array.shape}, got {own.array.shape}",
+            )
+        if not (own.array > 0).any():
+            raise CaseRejected(Reason.EMPTY_LESION, f"{mask}: expected at least one nodule voxel, got none")
+        return cut_lesion(own.array > 0), "nodule_seg"
+    if centre is not None:
+        away = [float(np.abs(lesion.indices - at).max(axis=1).min()) for lesion in native]
+        if away and min(away) <= within:
+            return native[int(np.argmin(away))], "organ_map"
+    missing = f"{mask}: " if mask is not None else ""
+    raise CaseRejected(
+        Reason.MISSING_FILE,
+        f"{missing}expected a nodule mask or label 23 at the nodule's centre, found neither ({where})",
+    )
+
+
+def _mm(point: npt.ArrayLike) -> str:
+    return "(" + ", ".join(f"{v:.1f}" for v in np.asarray(point)) + ")"
+
+
+def sphere(labels: Volume, centre: npt.ArrayLike, diameter_mm: float) -> Lesion:
+    """A ball of a diameter around a voxel; at least the voxel itself. Marked ``procedural`` by who uses it."""
+    at = np.asarray(centre, dtype=np.float64)
+    box = box_around(np.rint(at), np.ceil(diameter_mm / 2 / labels.spacing) + 1, labels.array.shape)
+    grid = np.ix_(*(np.arange(s.start, s.stop) for s in box))
+    square = sum(((g - c) * s) ** 2 for g, c, s in zip(grid, at, labels.spacing, strict=True))
+    inside = np.asarray(square <= (diameter_mm / 2) ** 2)
+    inside[tuple(np.rint(at).astype(int) - [s.start for s in box])] = True
+    return cut_lesion_in(inside, (box[0].start, box[1].start, box[2].start))
+
+
+def cut_lesion_in(block: npt.NDArray[np.bool_], offset: tuple[int, int, int]) -> Lesion:
+    """The tight lesion of a block that begins at ``offset`` of the grid."""
+    tight = cut_lesion(block)
+    return Lesion(tuple(int(a + b) for a, b in zip(tight.offset, offset, strict=True)), tight.mask)  # type: ignore[arg-type]
+
+
+def voxel_of(known: Known, labels: Volume) -> npt.NDArray[np.float64] | None:
+    """A table's centre as voxel indices of the canonical map; None if it gives none."""
+    if known.centre is None:
+        return None
+    if known.pixel is None:
+        return labels.to_voxel(known.centre)
+    frame, z_unit, slices_from = known.pixel
+    nx, ny, nz = labels.array.shape
+    px, py, pz = known.centre
+    # an image's columns run to the patient's left and its rows to the back; the canonical axes run the other way
+    i, j = (nx - 1 - px, ny - 1 - py) if frame == "LPS" else (px, py)
+    if z_unit == "mm":
+        k = float(labels.to_voxel([0.0, 0.0, pz])[2])
+    else:
+        k = nz - 1 - pz if slices_from == "superior" else pz
+    return np.array([i, j, k])
+
+
+def _known(entry: dict[str, Any]) -> Known:
+    return Known(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})  # type: ignore[arg-type]
+
+
+def _lesions(payload: dict[str, Any], labels: Volume) -> tuple[list[tuple[str, Lesion, str]], list[Rejection]]:
+    """(id, voxels, where they come from) of each nodule of a scan, and those that could not be found."""
+    native = nodules_in(labels)
+    if not payload["known"]:
+        if payload["nodules"]:
+            own = read_labels(Path(payload["nodules"]))
+            if not labels.same_grid(own):
+                raise CaseRejected(
+                    Reason.GRID_MISMATCH,
+                    f"{payload['nodules']}: expected the grid of its organ map {labels.array.shape}, got {own.array.shape}",
+                )
+            native = nodules_in(Volume((own.array > 0).astype(np.uint8), own.affine), label=1)
+        return [(f"{payload['ct_id']}_N{i}", lesion, "mask") for i, lesion in enumerate(native, 1)], []
+    found, aside = [], []
+    for number, entry in enumerate(payload["known"]):
+        known = _known(entry)
+        centre = voxel_of(known, labels)
+        reach = CENTRE_VOXELS + (known.diameter or 0) / 2 / float(labels.spacing.min())
+        try:
+            lesion, source = find_lesion(
+                labels, Path(known.mask) if known.mask else None, centre, native, known.id, reach
+            )
+        except CaseRejected as error:
+            if error.reason != Reason.MISSING_FILE or centre is None or known.diameter is None:
+                aside.append(Rejection(payload["ct_id"], error.reason, f"{known.id}: {error.detail}", number))
+                continue
+            lesion, source = sphere(labels, centre, known.diameter), "procedural"
+        found.append((known.id, lesion, source))
+    return found, aside
+
+
+def measure_case(payload: dict[str, Any], settings: Settings) -> Output:
+    """Rows ``measured`` of one scan: ``ct_id``, ``id``, ``from`` and the measured columns.
+
+    Raises:
+        CaseRejected: the map cannot be read, or holds no lobe.
+    """
+    labels = read_labels(Path(payload["organ"]))
+    if not np.isin(np.unique(labels.array), range(28, 33)).any():
+        raise CaseRejected(
+            Reason.NO_LOBE, f"{payload['ct_id']}: expected lobe labels 28-32 in {Path(payload['organ']).name}, got none"
+        )
+    found, aside = _lesions(payload, labels)
+    if not found:
+        return Output({"measured": []}, put_aside=aside)
+    rows = measure_scan(labels, [lesion for _, lesion, _ in found], [name for name, _, _ in found])
+    more = [{"ct_id": payload["ct_id"], "id": name, "from": source} for name, _, source in found]
+    return Output({"measured": [m | row for m, row in zip(more, rows, strict=True)]}, put_aside=aside)
+
+
+def measure_scans(
+    scans: Sequence[ScanFiles], settings: Settings, name: str, progress: Callable[[int], None] | None = None
+) -> tuple[pl.DataFrame, list[Rejection]]:
+    """Measure every nodule of some scans in worker processes; a rerun continues where it was stopped.
+
+    Args:
+        scans: what to measure.
+        settings: gives the number of workers; journals go below its output folder.
+        name: whose journal it is.
+        progress: told how many scans were just done.
+
+    Returns:
+        The rows of ``measure_case`` sorted by id, and the scans and nodules put aside with reasons.
+    """
+    with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
+        cases = []
+        for scan in scans:
+            payload = asdict(scan)
+            files = [scan.organ, scan.nodules, *(k.mask for k in scan.known)]
+            shas = [hashes.get(Path(f)) for f in files if f]
+            cases.append(Case(scan.ct_id, digest([VERSION, payload, shas]), scan.ct_id, payload))
+    folder = casework.journal_dir(settings, "measure", name)
+    casework.run(measure_case, casework.pending(settings, cases, folder), settings, folder / "journal.jsonl", progress)
+    made = casework.collect(settings, cases, folder)
+    casework.require_all(made, f"measure {name}")
+    rows = made.rows.get("measured", [])
+    return (pl.DataFrame(rows, infer_schema_length=None).sort("id") if rows else pl.DataFrame()), made.rejected
