@@ -17,7 +17,7 @@ from itrialspace_assets.catalog import checks as catalog_checks
 from itrialspace_assets.errors import ConfigError
 from itrialspace_assets.explorer import assets as explorer_assets
 from itrialspace_assets.explorer import checks as explorer_checks
-from itrialspace_assets.graph import RAW, STAGES, Node, nodes
+from itrialspace_assets.graph import RAW, RELEASED, STAGES, Node, nodes
 from itrialspace_assets.hosts import assets as hosts_assets
 from itrialspace_assets.hosts import checks as hosts_checks
 from itrialspace_assets.index import assets as index_assets
@@ -36,7 +36,7 @@ from itrialspace_assets.synthesis import assets as synthesis_assets
 from itrialspace_assets.synthesis import checks as synthesis_checks
 from itrialspace_assets.trials import assets as trials_assets
 from itrialspace_assets.trials import checks as trials_checks
-from resources.observe import raw_sources
+from resources.observe import raw_sources, released_sources
 from resources.workspace import Workspace
 from sensors.schedules import schedules
 
@@ -92,10 +92,12 @@ def build_definitions(
         if all(tuple(k.asset_key.path) in here for k in c.check_keys)
     ]
     from_elsewhere = [_stub(n, partitions) for n in graph if n.step.key not in here]
+    observed = [*raw_sources(partitions), *released_sources(partitions)]
+    elsewhere = [(k, ("dataset",)) for k in RAW] + [(k, dims) for k, (_, dims) in RELEASED.items()]
     sources = (
-        raw_sources(partitions)
+        observed
         if location != "gpu"
-        else [dg.AssetSpec(list(k), partitions_def=partitions.dataset, group_name="raw") for k in RAW]
+        else [dg.AssetSpec(list(k), partitions_def=partitions.of(d), group_name=k[0]) for k, d in elsewhere]
     )
     jobs = _jobs(graph, here)
     paths = {k: str(v) for k, v in overrides.items() if k in ("data_dir", "output_dir", "size")}

@@ -29,6 +29,16 @@ RAW: Mapping[Key, str] = {
     ("raw", "masks"): "organ maps and nodule masks of a dataset",
     ("raw", "cts"): "CTs of a dataset",
 }
+#: Parts of a downloaded release (``its import-release``): verified and registered, never made. Key -> (what, dimensions).
+RELEASED: Mapping[Key, tuple[str, tuple[str, ...]]] = {
+    ("released", "profiles"): ("profile tables of a release", ("dataset",)),
+    ("released", "manifests"): ("manifests of a release", ("mode",)),
+    ("released", "inserted_masks"): ("inserted masks of a release", ("mode",)),
+    ("released", "generated_cts"): ("rendered CTs of a release", ("mode",)),
+    ("released", "slices"): ("synthetic evaluation slices of a release", ("mode",)),
+    ("released", "real_slices"): ("real evaluation slices of a release", ("dataset",)),
+    ("released", "splits"): ("frozen splits of a release", ()),
+}
 #: Stages in the order of the data, as the command line names them.
 STAGES = (
     "profiles",

@@ -427,6 +427,12 @@ _REGISTRY = (
         integer("n_cases", "slices that count", low=0), integer("n_negatives", "negatives among them", low=0), integer("n_persons", "host persons", low=0), number("n_effective", "effective number of cases", null=True, low=0),
         integer("n_unanswered", "slices of the split without an answer", low=0), text("flag", "why a number is null or should not be tested", null=True), ANATOMY,
     )),
+    Table("released", "What a downloaded release holds, file by file, as verified; nothing of it is recomputed.", ("kind",), ("kind", "path"), (
+        text("kind", "stage", allowed=("profiles", "manifests", "inserted_masks", "generated_cts", "slices", "splits")), text("mode", "mode, where it is of one", null=True),
+        text("dataset", "dataset (of the host), where it is of one", null=True), text("path", "below the release; of a table also the part"),
+        integer("rows", "rows, records, volumes or ids that it holds", null=True, low=0), text("status", "whether it is as it should be", allowed=("ok", "missing", "damaged", "contradicts", "unexpected")),
+        text("detail", "what was expected and what was got", null=True), text("sha256", _SHA, null=True),
+    )),
     Table("reviews", "Accept or reject by a person who looked.", (), ("case_uid", "reviewer"), (
         CASE, text("reviewer", "who looked"), text("verdict", "verdict", allowed=("accept", "reject")), text("reason", "why", null=True),
     )),

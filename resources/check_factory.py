@@ -16,7 +16,7 @@ from itrialspace_assets.partitions import Partitions
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.steps import last_record, partition_name
 from itrialspace_assets.store import read_file, table_files
-from itrialspace_assets.tables import TABLES, violations
+from itrialspace_assets.tables import TABLES, errors, violations
 from resources.factory import partition_in
 from resources.workspace import Workspace
 
@@ -32,6 +32,7 @@ class Rule:
     says: str
     holds: Callable[[Settings, Node, dict[str, str]], Outcome]
     blocking: bool = False
+    warns: bool = False  # a failure is a warning: reported, nothing stops
 
 
 def listing(lines: Sequence[str]) -> dg.MarkdownMetadataValue:
@@ -54,7 +55,10 @@ def checks_of(node: Node, partitions: Partitions, rules: Sequence[Rule]) -> dg.A
         for rule in rules:
             if dg.AssetCheckKey(key, rule.name) in context.selected_asset_check_keys:
                 passed, metadata = rule.holds(settings, node, partition)
-                yield dg.AssetCheckResult(asset_key=key, check_name=rule.name, passed=passed, metadata=metadata)
+                severity = dg.AssetCheckSeverity.WARN if rule.warns else dg.AssetCheckSeverity.ERROR
+                yield dg.AssetCheckResult(
+                    asset_key=key, check_name=rule.name, passed=passed, metadata=metadata, severity=severity
+                )
 
     return run
 
@@ -87,10 +91,29 @@ def obeys_registry(settings: Settings, node: Node, partition: dict[str, str]) ->
                 problems.append(str(error))
                 continue
             rows[name] = rows.get(name, 0) + frame.height
-            problems += [f"{name}: {v}" for v in violations(TABLES[name], frame, **fixed)]
+            problems += [f"{name}: {v}" for v in errors(violations(TABLES[name], frame, **fixed))]
         if name not in rows:
             problems.append(f"{name}: no accepted file for {where}")
     return not problems, {"rows": str(rows), "problems": listing(problems)}
+
+
+def nothing_odd(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+    """Rules over columns that published rows break, with how many rows and which come first."""
+    where, lines = _where(node, partition), []
+    for name in node.tables:
+        for path in table_files(
+            settings.output, name, **{k: v for k, v in where.items() if k in TABLES[name].partition}
+        ):
+            frame = read_file(name, path)
+            if name == "findings":
+                odd = frame.filter(pl.col("severity") == "warning").iter_rows(named=True)
+                lines += [
+                    f"{r['column']}: {r['rule']}: {r['rows']} of {r['of_rows']} rows, first {r['first_rows']}, {r['sample']}{' (known defect)' if r['known'] else ''}"
+                    for r in odd
+                ]
+            elif "findings" not in node.tables:
+                lines += [f"{name}: {v}" for v in violations(TABLES[name], frame) if v.severity == "warning"]
+    return not lines, {"warnings": len(lines), "which": listing(lines)}
 
 
 def few_rejected(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
@@ -110,5 +133,8 @@ def few_rejected(settings: Settings, node: Node, partition: dict[str, str]) -> O
 
 REGISTRY = Rule(
     "registry", "Tables obey the registry's types, ranges, allowed values and keys.", obeys_registry, blocking=True
+)
+ODD = Rule(
+    "odd_rows", "No published row breaks a rule over its columns; those that do are shown.", nothing_odd, warns=True
 )
 REJECTED = Rule("rejected_share", "Share of rejected cases is within ITRIALSPACE_MAX_REJECTED.", few_rejected)

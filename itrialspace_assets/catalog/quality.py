@@ -1,59 +1,94 @@
 """Great Expectations over whole tables: suites generated from the registry, and their data docs.
 
-Imports Great Expectations inside the function: the import alone takes seconds.
+Imports Great Expectations inside the function: the import alone takes seconds. The page is our own,
+because Great Expectations' data docs load style sheets from the network and hold times.
 """
 
-import html
-import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.resources import files as package_files
 from typing import Any
+
+import jinja2
+import polars as pl
 
 from itrialspace_assets.fingerprints import replace_file
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.store import read_all
 from itrialspace_assets.tables import TABLES, Table
 
+#: Column of the frame that Great Expectations sees, for a rule over several columns.
+_RULE = "rule: {}"
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What is expected of a table, in Great Expectations' words."""
+
+    kind: str
+    arguments: dict[str, Any]
+    severity: str = "error"
+
+    def __str__(self) -> str:
+        column = self.arguments.get("column") or ", ".join(self.arguments.get("column_list", ()))
+        rest = {k: v for k, v in self.arguments.items() if k not in ("column", "column_list")}
+        told = ", ".join(f"{k} {v}" for k, v in rest.items() if v is not None)
+        if str(column).startswith("rule: "):
+            return str(column).removeprefix("rule: ")
+        return f"{column}: {self.kind.removeprefix('expect_').replace('_', ' ')}{f' ({told})' if told else ''}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One expectation as it came out: how many rows break it, and the keys of the first."""
+
+    expectation: Expectation
+    held: bool
+    unexpected: int
+    sample: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """Outcome of one table: expectations that held, and those that did not with sample values."""
+    """Outcome of one table."""
 
     table: str
     rows: int
-    expectations: int
-    failed: list[str]
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def failed(self, severity: str) -> list[Outcome]:
+        return [o for o in self.outcomes if not o.held and o.expectation.severity == severity]
 
 
-def suite_of(table: Table) -> list[tuple[str, dict[str, Any]]]:
-    """(expectation type, arguments) for every rule of a table."""
-    rules: list[tuple[str, dict[str, Any]]] = [
-        ("expect_table_columns_to_match_ordered_list", {"column_list": [c.name for c in table.columns]})
-    ]
+def suite_of(table: Table) -> list[Expectation]:
+    """An expectation for every rule of a table: columns, nulls, allowed values, ranges, keys, rules over columns."""
+    names = [c.name for c in table.columns] + [_RULE.format(r.name) for r in table.rules]
+    suite = [Expectation("expect_table_columns_to_match_ordered_list", {"column_list": names})]
     for column in table.columns:
         if not column.nullable:
-            rules.append(("expect_column_values_to_not_be_null", {"column": column.name}))
+            suite.append(Expectation("expect_column_values_to_not_be_null", {"column": column.name}))
         if column.allowed:
-            rules.append(
-                ("expect_column_values_to_be_in_set", {"column": column.name, "value_set": list(column.allowed)})
-            )
-        if column.low is not None or column.high is not None:
-            rules.append(
-                (
-                    "expect_column_values_to_be_between",
-                    {"column": column.name, "min_value": column.low, "max_value": column.high},
+            suite.append(
+                Expectation(
+                    "expect_column_values_to_be_in_set", {"column": column.name, "value_set": list(column.allowed)}
                 )
             )
+        if column.low is not None or column.high is not None:
+            bounds = {"column": column.name, "min_value": column.low, "max_value": column.high}
+            suite.append(Expectation("expect_column_values_to_be_between", bounds))
+    for rule in table.rules:
+        truth = {"column": _RULE.format(rule.name), "value_set": [True]}
+        suite.append(Expectation("expect_column_values_to_be_in_set", truth, rule.severity))
     key = list(dict.fromkeys((*table.partition, *table.key)))  # a key is unique within its partition
     if len(key) > 1:
-        rules.append(("expect_compound_columns_to_be_unique", {"column_list": key}))
+        suite.append(Expectation("expect_compound_columns_to_be_unique", {"column_list": key}))
     else:
-        rules.append(("expect_column_values_to_be_unique", {"column": key[0]}))
-    return rules
+        suite.append(Expectation("expect_column_values_to_be_unique", {"column": key[0]}))
+    return suite
 
 
-def validate_tables(settings: Settings) -> list[Verdict]:
-    """Run every table's suite over all its partitions and write ``quality/index.html``."""
+def validate_frames(frames: dict[str, pl.DataFrame]) -> list[Verdict]:
+    """Run the suite of each table (by name) over a frame of it."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("TQDM_DISABLE", "1")
     import great_expectations as gx
@@ -61,33 +96,45 @@ def validate_tables(settings: Settings) -> list[Verdict]:
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
     source = context.data_sources.add_pandas("tables")
+    severity = {"error": "critical", "warning": "warning"}
     verdicts = []
-    for table in TABLES.values():
-        frame = read_all(settings.output, table.name).to_pandas()
-        batch = source.add_dataframe_asset(table.name).add_batch_definition_whole_dataframe("all")
-        suite = gx.ExpectationSuite(name=table.name)
-        for kind, arguments in suite_of(table):
-            suite.add_expectation(
-                getattr(gx.expectations, "".join(p.capitalize() for p in kind.split("_")))(**arguments)
-            )
-        found = batch.get_batch({"dataframe": frame}).validate(suite, result_format="SUMMARY")
-        failed = [
-            f"{r.expectation_config.type} {json.dumps({k: v for k, v in r.expectation_config.kwargs.items() if k != 'batch_id'}, default=str)[:160]}: "  # type: ignore[union-attr]
-            f"{str((r.exception_info or {}).get('exception_message') or r.result.get('partial_unexpected_list'))[:160]}"
-            for r in found.results if not r.success
-        ]  # fmt: skip
-        verdicts.append(Verdict(table.name, len(frame), len(found.results), failed))
-    replace_file(settings.output / "quality" / "index.html", _page(settings, verdicts).encode())
+    for name, frame in frames.items():
+        table = TABLES[name]
+        seen = frame.with_columns(r.holds.alias(_RULE.format(r.name)) for r in table.rules)
+        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
+        suite = gx.ExpectationSuite(name=name)
+        expected = suite_of(table)
+        for number, e in enumerate(expected):
+            kind = getattr(gx.expectations, "".join(p.capitalize() for p in e.kind.split("_")))
+            suite.add_expectation(kind(**e.arguments, severity=severity[e.severity], meta={"number": number}))
+        wanted = {
+            "result_format": "SUMMARY",
+            "unexpected_index_column_names": list(table.key),
+            "partial_unexpected_count": 5,
+        }
+        found = batch.get_batch({"dataframe": seen.to_pandas()}).validate(suite, result_format=wanted)
+        outcomes = []
+        for result in found.results:
+            at = expected[result.expectation_config.meta["number"]]  # type: ignore[union-attr]
+            shown = result.result.get("partial_unexpected_index_list") or []
+            sample = tuple("/".join(str(row[k]) for k in table.key if k in row) for row in shown[:5])
+            trouble = (result.exception_info or {}).get("exception_message")
+            sample = (str(trouble)[:200],) if trouble else sample
+            outcomes.append(Outcome(at, bool(result.success), int(result.result.get("unexpected_count") or 0), sample))
+        verdicts.append(Verdict(name, frame.height, sorted(outcomes, key=lambda o: expected.index(o.expectation))))
     return verdicts
 
 
-def _page(settings: Settings, verdicts: list[Verdict]) -> str:
-    rows = "".join(
-        f"<tr><td>{v.table}</td><td>{v.rows}</td><td>{v.expectations}</td><td>{'all held' if not v.failed else '<br>'.join(html.escape(f) for f in v.failed)}</td></tr>"
-        for v in verdicts
+def validate_tables(settings: Settings) -> list[Verdict]:
+    """Run every table's suite over all its partitions and write ``quality/index.html``."""
+    verdicts = validate_frames({name: read_all(settings.output, name) for name in TABLES})
+    page = jinja2.Template(
+        package_files("itrialspace_assets.catalog").joinpath("quality.html").read_text(encoding="utf-8"),
+        autoescape=True,
     )
-    return (
-        "<!doctype html><meta charset=utf-8><title>Data quality</title><style>body{font:15px system-ui;margin:2rem}td,th{padding:.3rem .8rem;"
-        "border-bottom:1px solid #ddd;text-align:left}</style><h1>Data quality</h1>"
-        f"<p>Anatomy: {settings.anatomy}. Suites are generated from the table registry.</p><table><tr><th>table<th>rows<th>expectations<th>outcome</tr>{rows}</table>"
+    findings = read_all(settings.output, "findings").sort(
+        "dataset", "severity", "rule", descending=[False, True, False]
     )
+    text = page.render(verdicts=verdicts, anatomy=settings.anatomy, findings=findings.to_dicts())
+    replace_file(settings.output / "quality" / "index.html", text.encode())
+    return verdicts

@@ -8,18 +8,20 @@ from importlib.resources import files as package_files
 from pathlib import Path
 
 import duckdb
+import jinja2
 import polars as pl
 
 from itrialspace_assets.errors import CatalogBusy, ConfigError, TableError
-from itrialspace_assets.fingerprints import digest, hash_file
+from itrialspace_assets.fingerprints import digest, hash_file, replace_file
 from itrialspace_assets.pictures import markdown
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.store import file_digests, read_file, table_files
 from itrialspace_assets.tables import TABLES
 
-VERSION = "1"
+VERSION = "2"
 NAME = "itrialspace.duckdb"
+DICTIONARY = "dictionary.html"
 
 
 def _sql(folder: str) -> dict[str, str]:
@@ -114,12 +116,16 @@ def build(settings: Settings, partition: Partition) -> Result:
                         raise ConfigError(f"sql/views/{name}.sql: {error}") from None
                 db.execute("CHECKPOINT")
             fresh.replace(settings.output / NAME)
+            replace_file(settings.output / DICTIONARY, dictionary_page(settings.anatomy).encode())
         finally:
             fresh.unlink(missing_ok=True)
             fresh.with_name(fresh.name + ".wal").unlink(missing_ok=True)
         table_md = markdown(pl.DataFrame({"table": list(counts), "rows": list(counts.values())}))
         result = Result(
-            counts, computed=sum(counts.values()), preview=table_md, files={NAME: hash_file(settings.output / NAME)}
+            counts,
+            computed=sum(counts.values()),
+            preview=table_md,
+            files={name: hash_file(settings.output / name) for name in (NAME, DICTIONARY)},
         )
         record(settings, STEP, partition, before, result, [])
         return result
@@ -129,18 +135,38 @@ def _quoted(text: str) -> str:
     return text.replace("'", "''")
 
 
+def dictionary_page(anatomy: str) -> str:
+    """The data dictionary as one HTML page: tables, columns, rules, views and ready questions."""
+    page = package_files("itrialspace_assets.catalog").joinpath("dictionary.html").read_text(encoding="utf-8")
+    first = {
+        k: {n: t.splitlines()[0].removeprefix("-- ") for n, t in f().items()}
+        for k, f in (("views", views), ("questions", questions))
+    }
+    return str(jinja2.Template(page, autoescape=True).render(tables=list(TABLES.values()), anatomy=anatomy, **first))
+
+
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """A read-only connection to the catalogue as it is now; connect again after a rebuild.
+    """A read-only view of the catalogue as it is now; connect again after a rebuild.
+
+    The file is attached to a connection of its own, so that a rebuild is seen even while older
+    connections of this process still hold the file that it replaced.
 
     Raises:
-        TableError: there is no catalogue yet.
+        TableError: there is no catalogue yet, or it is damaged.
     """
     path: Path = settings.output / NAME
     if not path.exists():
         raise TableError(
             f"{NAME}: expected the catalogue in {settings.output}, found none; run `its run` or the stage catalog"
         )
-    return duckdb.connect(str(path), read_only=True)
+    db = duckdb.connect()
+    try:
+        db.execute(f"ATTACH '{_quoted(str(path))}' AS catalogue (READ_ONLY)")
+        db.execute("USE catalogue")
+    except duckdb.Error as error:
+        db.close()
+        raise TableError(f"{NAME}: damaged ({error}); run the stage catalog again") from None
+    return db
 
 
 def contents(settings: Settings) -> dict[str, str]:

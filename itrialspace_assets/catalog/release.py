@@ -30,7 +30,9 @@ from itrialspace_assets.tables import CONDITIONS
 from itrialspace_assets.trials.model import Trial
 from itrialspace_assets.volumes import stamp, unpack_bits
 
-VERSION = "1"
+VERSION = "2"
+#: Hash of every file, in the format of sha256sum; ``its import-release --hashes`` checks it.
+SUMS = "SHA256SUMS"
 _READS = ("trials", "cases", "case_nodules", "insertions", "cts", "slices", "splits", "nodules", "rejected_cases")
 
 
@@ -59,6 +61,8 @@ def build(settings: Settings, partition: Partition) -> Result:
         files |= _cts(settings, renderer, trials)
         files |= _slice_set(settings, renderer, "synthetic" if renderer == "nodmaisi" else f"synthetic_{renderer}")
     files |= _slice_set(settings, REAL, REAL)
+    sums = "".join(f"{sha}  {name}\n" for name, sha in sorted(files.items()))
+    files |= _text(settings, SUMS, sums)
     result = Result({}, computed=len(files), files=files, preview=f"{len(files)} files in the published layout")
     record(settings, STEP, partition, before, result, [])
     return result

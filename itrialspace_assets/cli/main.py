@@ -195,6 +195,31 @@ def import_own(
         raise typer.Exit(1)
 
 
+@app.command("import-release")
+def import_release(
+    root: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder in the published layout: profiles/, manifests/, inserted_masks/, generated_cts/, vlm_dataset/."
+        ),
+    ],
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="It is the published release: expect its 13,140 profiles and 44,174 CTs."),
+    ] = False,
+    hashes: Annotated[bool, typer.Option("--hashes", help="Read every file and compare with SHA256SUMS.")] = False,
+    folder: Folder = None,
+) -> None:
+    """Verify a downloaded release and register what is whole as materialised; nothing is recomputed.
+
+    Every file that is missing, damaged or contradicts its own counts is named; then the exit code is 1.
+    """
+    from itrialspace_assets.cli import release
+
+    if release.import_release(load(folder), root.absolute(), published, hashes):
+        raise typer.Exit(1)
+
+
 @app.command()
 def status(folder: Folder = None) -> None:
     """Per mode and stage: cases done, of them reused, rejected, and partitions missing."""
@@ -212,7 +237,7 @@ def sql(
     show: Annotated[bool, typer.Option("--list", help="List the ready questions.")] = False,
     folder: Folder = None,
 ) -> None:
-    """Ask the catalogue (DuckDB, read-only): `its sql "SELECT * FROM v_results"` or `its sql -q size_curve`."""
+    """Ask the catalogue (DuckDB, read-only): `its sql "SELECT * FROM results"` or `its sql -q size_curve`."""
     import duckdb
 
     from itrialspace_assets.catalog.rebuild import connect, questions

@@ -4,9 +4,9 @@ import dagster as dg
 
 from itrialspace_assets.graph import Node
 from itrialspace_assets.partitions import Partitions
-from resources.check_factory import REGISTRY, checks_of
+from resources.check_factory import ODD, REGISTRY, checks_of
 
 
 def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
-    """Registry rules."""
-    return [checks_of(n, partitions, [REGISTRY]) for n in nodes if n.step.key == ("nodule_index",)]
+    """Registry rules, and what is odd in the published rows."""
+    return [checks_of(n, partitions, [REGISTRY, ODD]) for n in nodes if n.step.key == ("nodule_index",)]

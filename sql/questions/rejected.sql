@@ -1,2 +1,2 @@
 -- What was put aside, where, and why?
-SELECT stage, partition, reason, count(*) AS cases, min(detail) AS example FROM rejected_cases GROUP BY ALL ORDER BY cases DESC;
+SELECT * FROM rejections ORDER BY cases DESC, stage, partition;

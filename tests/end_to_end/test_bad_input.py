@@ -49,7 +49,10 @@ def test_an_unwritable_output(data_root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
-    [("w", None, "w: missing column"), ("nodule_vol_mm3", "big", "nodule_vol_mm3: expected a number (3 rows at 0, 1, 2, first: big")],
+    [
+        ("w", None, "w: missing column"),
+        ("nodule_vol_mm3", "big", "nodule_vol_mm3: expected a number (3 rows at 0, 1, 2, first: big"),
+    ],
 )
 def test_a_wrong_profile_table_stops_what_reads_it(
     own_root: Path, tmp_path: Path, column: str, value: str | None, message: str

@@ -130,7 +130,7 @@ def test_questions_and_views_answer(demo: Path) -> None:
         assert done.returncode == 0, done.stderr
     assert len(questions()) >= 6
     with duckdb.connect(str(demo / "out/itrialspace.duckdb"), read_only=True) as db:
-        assert db.execute("SELECT planned = inserted AND rendered = sliced FROM v_flow").fetchall() == [(True,)] * 3
+        assert db.execute("SELECT planned = inserted AND rendered = sliced FROM flow").fetchall() == [(True,)] * 3
         assert (
             db.execute(
                 "SELECT comment FROM duckdb_columns() WHERE table_name = 'insertions' AND column_name = 'shift_mm'"

@@ -1,5 +1,5 @@
 -- Cases at each stage, by mode and source; rejected cases are not replaced.
-CREATE VIEW v_flow AS
+CREATE VIEW flow AS
 SELECT c.mode, o.source, count(DISTINCT c.case_uid) AS planned, count(DISTINCT i.case_uid) AS inserted,
        count(DISTINCT x.case_uid) AS rendered, count(DISTINCT s.case_uid) AS sliced
 FROM cases c

@@ -1,0 +1,42 @@
+"""Foreign keys of the catalogue: rows whose reference is not there, by table."""
+
+from dataclasses import dataclass
+
+from itrialspace_assets.catalog.rebuild import connect
+from itrialspace_assets.settings import Settings
+from itrialspace_assets.tables import TABLES
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """Rows of a table that refer to a row that another table does not hold."""
+
+    table: str
+    columns: tuple[str, ...]
+    target: str
+    rows: int
+    sample: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.table} ({', '.join(self.columns)}): {self.rows} rows refer to no row of {self.target}, first: {'; '.join(self.sample)}"
+
+
+def orphans(settings: Settings) -> list[Orphans]:
+    """Every reference of the registry that some row breaks; a null refers to nothing.
+
+    Raises:
+        TableError: there is no catalogue.
+    """
+    found = []
+    with connect(settings) as db:
+        for table in TABLES.values():
+            for columns, target, keys in table.references:
+                join = " AND ".join(f't."{k}" = a."{c}"' for c, k in zip(columns, keys, strict=True))
+                given = " AND ".join(f'a."{c}" IS NOT NULL' for c in columns)
+                shown = " || ' ' || ".join(f'a."{c}"::VARCHAR' for c in columns)
+                rows = db.execute(
+                    f'SELECT {shown} FROM "{table.name}" a WHERE {given} AND NOT EXISTS (SELECT 1 FROM "{target}" t WHERE {join}) ORDER BY 1'
+                ).fetchall()
+                if rows:
+                    found.append(Orphans(table.name, columns, target, len(rows), tuple(str(r[0]) for r in rows[:3])))
+    return found

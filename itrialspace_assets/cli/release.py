@@ -1,0 +1,36 @@
+"""Verifies a release, records it in the tables and in the Dagster instance, and shows what was found."""
+
+from pathlib import Path
+
+import polars as pl
+import typer
+
+from itrialspace_assets.catalog.released import KINDS, record_release, verify_release
+from itrialspace_assets.cli.drive import open_instance
+from itrialspace_assets.cli.show import show
+from itrialspace_assets.settings import Settings
+from resources.observe import register_release
+
+
+def import_release(settings: Settings, root: Path, published: bool, hashes: bool) -> int:
+    """How many files are not as they should be."""
+    found = verify_release(
+        settings, root, published=published, hashes=hashes, progress=lambda kind: typer.echo(f"looking at {kind}")
+    )
+    every = pl.concat(record_release(settings, found).values())
+    instance = open_instance(settings)
+    recorded = register_release(settings, instance)
+    instance.dispose()
+    order = {kind: i for i, kind in enumerate(KINDS)}
+    summary = every.group_by("kind", "mode", maintain_order=True).agg(
+        files=pl.len(), ok=(pl.col("status") == "ok").sum(), rows=pl.col("rows").sum(),
+        missing=(pl.col("status") == "missing").sum(), other=(~pl.col("status").is_in(["ok", "missing"])).sum(),
+    ).sort(pl.col("kind").replace_strict(order, return_dtype=pl.Int64), "mode", nulls_last=True)  # fmt: skip
+    show(summary, f"Release {root}", 200)
+    bad = every.filter(pl.col("status") != "ok").select("kind", "status", "path", "detail")
+    if bad.height:
+        show(bad, "Not as they should be", 30)
+    typer.echo(
+        f"{recorded} parts registered as materialised; every file is in the table 'released' below {settings.output}/tables"
+    )
+    return bad.height

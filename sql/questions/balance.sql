@@ -1,0 +1,2 @@
+-- What is each arm made of?
+SELECT * FROM cohort_balance ORDER BY mode, arm;
