@@ -101,20 +101,14 @@ def load_profiles(path: Path, dataset: Dataset, anatomy: str, *, released: bool 
     notes = _Notes(path.name)
     _check_columns(raw, dataset, notes)
     notes.stop_on_errors()
-    if raw.is_empty():
+    if raw.is_empty() and not _scan_list(path, dataset).exists():
         raise TableError(f"{path.name}: expected at least one row, got a header alone")
     if released and dataset.release_rows is not None and raw.height != dataset.release_rows:
         notes.found.append(Violation(f"expected the {dataset.release_rows} rows of the release, got {raw.height}", "row", raw.height))  # fmt: skip
     frame = _typed(raw, notes)
-    if "reinsertion_nodule_diam_mm" in frame.columns:
-        size = frame["reinsertion_nodule_diam_mm"]
-        notes.at("expected a diameter > 0 mm", "reinsertion_nodule_diam_mm", size <= 0, size)
-        explained = (
-            raw["missing_because"].is_not_null()
-            if "missing_because" in raw.columns
-            else pl.Series([False] * raw.height)
-        )
-        notes.at("expected a diameter, or missing_because to say why not", size.name, size.is_null() & ~explained)
+    size, explained = frame["reinsertion_nodule_diam_mm"], _own(raw, "missing_because", None).is_not_null()
+    notes.at("expected a diameter > 0 mm", size.name, size <= 0, size)
+    notes.at("expected a diameter, or missing_because to say why not", size.name, size.is_null() & ~explained)
     ct_id = raw["ct_path"].str.split("/").list.last().str.replace(r"\.nii(\.gz)?$", "")
     notes.at("expected a file name", "ct_path", ct_id.is_null() | ~ct_id.str.contains(_SAFE_ID), raw["ct_path"])
     annotation = raw[dataset.annotation] if dataset.annotation else ct_id.alias("ct_path")
@@ -210,6 +204,7 @@ def _check_columns(raw: pl.DataFrame, dataset: Dataset, notes: _Notes) -> None:
 
 
 def _parsed(values: pl.Series, name: str, dtype: pl.DataType, notes: _Notes) -> pl.Series:
+    """A text column as numbers; what is none is noted with its rows."""
     parsed = values.cast(pl.Float64(), strict=False)
     wrong = parsed.is_null() & values.is_not_null()
     comma = wrong & values.str.contains(r"^-?\d+,\d+$")
@@ -223,23 +218,44 @@ def _parsed(values: pl.Series, name: str, dtype: pl.DataType, notes: _Notes) -> 
 
 
 def _typed(raw: pl.DataFrame, notes: _Notes) -> pl.DataFrame:
-    columns: list[pl.Series] = []
+    """The 53 columns in their types; all in one pass, and column by column only where something is wrong."""
+    exprs, suspicions = [], []
     for column in PROFILE_COLUMNS:
-        values = raw[column.name]
+        text = pl.col(column.name)
         if column.type in ("number", "integer"):
-            values = _parsed(values, column.name, pl.Float64() if column.type == "number" else pl.Int64(), notes)
-            if not column.nullable:
-                notes.at("null not allowed", column.name, raw[column.name].is_null())
-        elif column.type == "flag":
-            lower = values.str.to_lowercase()
-            notes.at(
-                "expected true or false", column.name, lower.is_not_null() & ~lower.is_in([*_TRUE, *_FALSE]), values
+            number = text.cast(pl.Float64(), strict=False)
+            suspicions.append(
+                (
+                    (number.is_null() & text.is_not_null())
+                    | number.is_infinite()
+                    | (number != number.round() if column.type == "integer" else False)
+                )
+                .any()
+                .alias(column.name)
             )
-            values = lower.is_in(list(_TRUE)).fill_null(False) if not column.nullable else lower.is_in(list(_TRUE))
-        elif column.name in _UNKNOWN:
-            values = values.fill_null("unknown")
-        columns.append(values.alias(column.name))
-    return pl.DataFrame(columns)
+            exprs.append(number.cast(pl.Int64() if column.type == "integer" else pl.Float64(), strict=False))
+        elif column.type == "flag":
+            lower = text.str.to_lowercase()
+            suspicions.append((lower.is_not_null() & ~lower.is_in([*_TRUE, *_FALSE])).any().alias(column.name))
+            truth = lower.is_in(list(_TRUE))
+            exprs.append(truth if column.nullable else truth.fill_null(False))
+        else:
+            exprs.append(text.fill_null("unknown") if column.name in _UNKNOWN else text)
+    suspect = raw.select(suspicions).row(0, named=True)
+    for column in PROFILE_COLUMNS:
+        if suspect.get(column.name):
+            values = raw[column.name]
+            if column.type == "flag":
+                spelled = values.str.to_lowercase()
+                notes.at(
+                    "expected true or false",
+                    column.name,
+                    spelled.is_not_null() & ~spelled.is_in([*_TRUE, *_FALSE]),
+                    values,
+                )
+            else:
+                _parsed(values, column.name, pl.Int64() if column.type == "integer" else pl.Float64(), notes)
+    return raw.select(exprs)
 
 
 def _numbers(raw: pl.DataFrame, column: str | None, notes: _Notes) -> pl.Series:
@@ -335,6 +351,10 @@ def _extras(raw: pl.DataFrame, dataset: Dataset) -> pl.Series:
     return raw.select(pl.concat_str(pl.lit("{"), pl.concat_str(entries, separator=", ", ignore_nulls=True), pl.lit("}"))).to_series()  # fmt: skip
 
 
+def _scan_list(path: Path, dataset: Dataset) -> Path:
+    return path.with_name(dataset.scan_list_csv(Path()).name)
+
+
 def _scans(path: Path, profiles: pl.DataFrame, dataset: Dataset, anatomy: str) -> pl.DataFrame:
     """Every scan that the profiles or the scan list name.
 
@@ -345,7 +365,7 @@ def _scans(path: Path, profiles: pl.DataFrame, dataset: Dataset, anatomy: str) -
     named = profiles.group_by("scan_uid", maintain_order=True).agg(
         pl.col("person_uid").first(), pl.len().cast(pl.Int64).alias("n_nodules")
     ).with_columns(ct_id=pl.col("scan_uid").str.strip_prefix(f"{dataset.name}/"), named_by=pl.lit("profiles"))  # fmt: skip
-    listed = path.with_name(dataset.scan_list_csv(Path()).name)
+    listed = _scan_list(path, dataset)
     if listed.exists():
         raw = read_text_table(listed, f"scans/{dataset.name}")
         notes = _Notes(listed.name)

@@ -15,11 +15,12 @@ import numpy.typing as npt
 import polars as pl
 
 from itrialspace_assets import casework
+from itrialspace_assets.anatomy import NODULE
 from itrialspace_assets.casework import Case, Output, Rejection
 from itrialspace_assets.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.fingerprints import FileHashes, digest
 from itrialspace_assets.geometry import Volume, box_around, read_labels, read_volume
-from itrialspace_assets.profiles.measure import measure_scan, nodules_in
+from itrialspace_assets.profiles.measure import MIN_VOXELS, measure_scan, nodules_in
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.volumes import Lesion, cut_lesion
 
@@ -174,6 +175,7 @@ def _lesions(payload: dict[str, Any], labels: Volume) -> tuple[list[tuple[str, L
     """(id, voxels, where they come from) of each nodule of a scan, and those that could not be found."""
     native = nodules_in(labels)
     if not payload["known"]:
+        grid, label = labels, NODULE
         if payload["nodules"]:
             own = read_labels(Path(payload["nodules"]))
             if not labels.same_grid(own):
@@ -181,8 +183,22 @@ def _lesions(payload: dict[str, Any], labels: Volume) -> tuple[list[tuple[str, L
                     Reason.GRID_MISMATCH,
                     f"{payload['nodules']}: expected the grid of its organ map {labels.array.shape}, got {own.array.shape}",
                 )
-            native = nodules_in(Volume((own.array > 0).astype(np.uint8), own.affine), label=1)
-        return [(f"{payload['ct_id']}_N{i}", lesion, "mask") for i, lesion in enumerate(native, 1)], []
+            grid, label = Volume((own.array > 0).astype(np.uint8), own.affine), 1
+            native = nodules_in(grid, label)
+        specks = int((grid.array == label).sum()) - sum(int(lesion.mask.sum()) for lesion in native)
+        left = (
+            [
+                Rejection(
+                    payload["ct_id"],
+                    Reason.EMPTY_LESION,
+                    f"{payload['ct_id']}: {specks} voxels in pieces below {MIN_VOXELS} voxels left out",
+                    len(native),
+                )
+            ]
+            if specks
+            else []
+        )
+        return [(f"{payload['ct_id']}_N{i}", lesion, "mask") for i, lesion in enumerate(native, 1)], left
     found, aside = [], []
     for number, entry in enumerate(payload["known"]):
         known = _known(entry)

@@ -92,3 +92,14 @@ def test_real_hosts_go_through_the_whole_chain(real_data: Path, tmp_path: Path) 
     assert area["n_cases"].to_list() == [6]
     assert "real anatomy" in (out / "reports/x_real/report.html").read_text()
     assert read_all(out, "rejected_cases").filter(pl.col("reason") == "missing_file").height == 3
+
+
+def test_measuring_the_real_masks_from_the_command_line(real_data: Path, tmp_path: Path) -> None:
+    """Counts, lobes and diameters of the README of the real data."""
+    out = tmp_path / "out.csv"
+    done = its("profiles", "measure", "--masks", str(real_data / "masks"), "--dataset", "REALMASKS", "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = pl.read_csv(out).sort("nodule_mean_diam_mm").to_dicts()
+    assert [round(r["nodule_mean_diam_mm"], 2) for r in rows] == [9.21, 11.19, 11.67]
+    assert [r["lobe_name"] for r in rows] == ["right_lung_middle_lobe", "right_lung_lower_lobe", "left_lung_lower_lobe"]
+    assert rows[2]["lobe_share"] == pytest.approx(0.57, abs=0.005)

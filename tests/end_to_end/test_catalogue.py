@@ -1,0 +1,245 @@
+"""The catalogue, a release and the index commands over one whole demo."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from itrialspace_assets.catalog.rebuild import build, connect, questions, views
+from itrialspace_assets.catalog.references import orphans
+from itrialspace_assets.settings import Settings, load_settings
+from itrialspace_assets.store import read_all, write_table
+
+from .conftest import its
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def done(demo: Path) -> Settings:
+    return load_settings(data_dir=demo / "data", output_dir=demo / "out")
+
+
+def test_every_view_and_question_answers(done: Settings) -> None:
+    with connect(done) as db:
+        for name in views():
+            assert db.sql(f'SELECT * FROM "{name}" LIMIT 1').description, name
+        for name, text in questions().items():
+            assert text.startswith("-- "), f"{name} begins with what it asks"
+            assert db.sql(text) is not None, name
+
+
+def test_lineage_leads_from_a_nodule_to_its_answers(done: Settings) -> None:
+    with connect(done) as db:
+        uid, cases, answers = db.execute(
+            "SELECT nodule_uid, count(DISTINCT case_uid), count(answer) FROM case_lineage GROUP BY 1 ORDER BY 3 DESC LIMIT 1"
+        ).fetchone()  # type: ignore[misc]
+    plan = read_all(done.output, "case_nodules").filter(pl.col("donor_nodule_uid") == uid)
+    assert cases == plan["case_uid"].n_unique()
+    slices = read_all(done.output, "slices", source="tissue").filter(
+        pl.col("case_uid").is_in(plan["case_uid"].to_list()), pl.col("presence") == "present"
+    )
+    predictions = read_all(done.output, "predictions", source="tissue").filter(pl.col("answer").is_not_null())
+    keys = ["slice_uid", "condition", "mode", "dataset"]
+    assert answers == slices.join(predictions, on=keys, how="inner").height > 0
+
+
+def test_references_hold_and_a_broken_one_is_named(done: Settings, tmp_path: Path) -> None:
+    assert orphans(done) == []
+    out = tmp_path / "out"
+    shutil.copytree(done.output / "tables", out / "tables", copy_function=os.link)
+    spoiled = load_settings(data_dir=done.data, output_dir=out)
+    donors = read_all(out, "donors", dataset="DLCS24")
+    path = out / "tables/donors/DLCS24/part.parquet"
+    path.unlink()
+    write_table(out, "donors", donors.head(0), dataset="DLCS24")
+    build(spoiled, {})
+    used = read_all(out, "case_nodules").filter(pl.col("donor_dataset") == "DLCS24").height
+    (found,) = orphans(spoiled)
+    assert (found.table, found.target, found.rows) == ("case_nodules", "donors", used)
+
+
+def test_a_rebuild_is_seen_while_a_reader_is_connected(done: Settings, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done.output / "tables", out / "tables", copy_function=os.link)
+    own = load_settings(data_dir=done.data, output_dir=out)
+    build(own, {})
+    with connect(own) as before:
+        rows = before.execute("SELECT count(*) FROM reviews").fetchone()
+        write_table(out, "reviews", [{"case_uid": "a/b/00000", "reviewer": "me", "verdict": "accept", "reason": None}])
+        build(own, {})
+        with connect(own) as after:
+            assert after.execute("SELECT count(*) FROM reviews").fetchone() == (1,)
+        assert before.execute("SELECT count(*) FROM reviews").fetchone() == rows == (0,)
+    assert '<h2 id="nodules">' in (out / "dictionary.html").read_text()
+
+
+def test_quality_page_tells_tables_and_severity(done: Settings) -> None:
+    page = (done.output / "quality/index.html").read_text()
+    assert "Anatomy: <b>procedural</b>" in page
+    assert "expectations held over" in page
+    assert "http" not in page, "the page loads nothing"
+
+
+@pytest.fixture
+def release(done: Settings, tmp_path: Path) -> Path:
+    """The demo's own published layout with its profiles, as if it had been downloaded."""
+    root = tmp_path / "release"
+    for name in ("manifests", "inserted_masks", "generated_cts_tissue", "vlm_dataset"):
+        shutil.copytree(done.output / name, root / name, copy_function=os.link)
+    shutil.copytree(done.data / "profiles", root / "profiles", copy_function=os.link)
+    (root / "SHA256SUMS").write_bytes((done.output / "SHA256SUMS").read_bytes())
+    return root
+
+
+def importing(root: Path, out: Path, *more: str) -> tuple[int, str]:
+    run = its("import-release", str(root), *more, ITRIALSPACE_DATA_DIR=str(out), ITRIALSPACE_OUTPUT_DIR=str(out))
+    return run.returncode, run.stdout + run.stderr
+
+
+def test_a_whole_release_is_registered_without_recomputing(release: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, text = importing(release, out, "--hashes")
+    assert code == 0, text
+    found = read_all(out, "released")
+    assert set(found["status"]) == {"ok"}
+    assert set(found["kind"]) == {"profiles", "manifests", "inserted_masks", "generated_cts", "slices", "splits"}
+    assert not (out / "tables" / "cts").exists(), "nothing was computed"
+    import dagster as dg
+
+    with dg.DagsterInstance.from_config(str(out / "dagster")) as instance:
+        for kind in ("manifests", "inserted_masks", "generated_cts", "slices"):
+            parts = instance.get_materialized_partitions(dg.AssetKey(["released", kind]))
+            assert parts == {"m01_controlled_prevalence", "m02_size_detection_curve", "m11_digital_twin_isolation"}, (
+                kind
+            )
+        assert len(instance.get_materialized_partitions(dg.AssetKey(["released", "profiles"]))) == 7
+        assert instance.get_latest_materialization_event(dg.AssetKey(["released", "splits"])) is not None
+
+
+def test_what_is_wrong_in_a_release_is_named_by_path(release: Path, tmp_path: Path) -> None:
+    def spoil(pattern: str, data: bytes | None) -> str:
+        path = sorted(release.rglob(pattern))[0]
+        path.unlink()
+        if data is not None:
+            path.write_bytes(data)
+        return str(path.relative_to(release))
+
+    missing = spoil("inserted_masks/mode1*/**/*_mask.nii.gz", None)
+    damaged = spoil("inserted_masks/mode2*/**/*_mask.nii.gz", b"no volume")
+    split = spoil("vlm_dataset/splits/*.real.txt", b"another\n")
+    picture = spoil("vlm_dataset/real/**/bbox/*.png", None)
+    gone = sorted((release / "generated_cts_tissue/mode1_controlled_prevalence/NLST_cohort").iterdir())[0]
+    shutil.rmtree(gone)
+    manifest = next(iter(sorted(release.glob("manifests/mode2*/*.csv"))))
+    text = manifest.read_text().replace("insertion_lobe,", "lobe,", 1)
+    manifest.unlink()
+    manifest.write_text(text)
+    code, told = importing(release, tmp_path / "out")
+    assert code == 1
+    found = read_all(tmp_path / "out", "released").filter(pl.col("status") != "ok")
+    by_path = {r["path"]: r for r in found.iter_rows(named=True)}
+    assert by_path[missing]["status"] == "missing"
+    assert by_path[damaged]["status"] == "damaged"
+    assert by_path[split]["status"] == "contradicts"
+    assert "missing insertion_lobe" in by_path[str(manifest.relative_to(release))]["detail"]
+    assert any(r["kind"] == "generated_cts" and r["status"] == "missing" for r in by_path.values())
+    assert any(
+        picture.split("/slices/")[1].split("/")[-1] in (r["detail"] or "")
+        for r in by_path.values()
+        if r["kind"] == "slices"
+    )
+    assert "Not as they should be" in told
+
+
+def test_the_published_release_has_its_counts(release: Path, tmp_path: Path) -> None:
+    code, told = importing(release, tmp_path / "out", "--published")
+    assert code == 1
+    details = read_all(tmp_path / "out", "released").filter(pl.col("status") != "ok")["detail"].to_list()
+    assert any("expected 44174 in the published release" in (d or "") for d in details)
+    assert any("expected the 2487 rows of the release" in (d or "") for d in details), told
+
+
+def test_no_release_is_a_message(tmp_path: Path) -> None:
+    code, told = importing(tmp_path / "none", tmp_path / "out")
+    assert (code, "expected a folder in the published layout" in told) == (2, True)
+    (tmp_path / "empty").mkdir()
+    code, told = importing(tmp_path / "empty", tmp_path / "out")
+    assert (code, "expected at least one of profiles/" in told) == (2, True)
+
+
+def test_index_commands(demo: Path, tmp_path: Path) -> None:
+    def ask(*words: str) -> str:
+        run = its("index", *words, "--dir", str(demo))
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    assert "DLCS24" in ask("info")
+    assert "malignant_share" in ask("stats")
+    assert "total" in ask("stats", "--by", "dataset", "--across", "size_bucket")
+    uid = read_all(demo / "out", "nodules")["nodule_uid"][0]
+    for kind in ("csv", "parquet", "json"):
+        out = tmp_path / f"x.{kind}"
+        ask("export", "--out", str(out), "-w", "label=1")
+        frame = (
+            pl.read_csv(out)
+            if kind == "csv"
+            else pl.read_parquet(out)
+            if kind == "parquet"
+            else pl.DataFrame(json.loads(out.read_text()))
+        )
+        assert frame.height == (read_all(demo / "out", "nodules")["label"] == 1).sum()
+    assert "nodules" in ask("search", "-w", "nodule_mean_diam_mm=5..20", "--sort", "nodule_mean_diam_mm")
+    assert "distance" in ask("similar", uid, "-k", "3")
+    assert "score" in ask("match", "--lobe", "RUL", "--diameter", "10")
+    assert uid in ask("detail", uid)
+    wrong = its("index", "search", "-w", "diam=3", "--dir", str(demo))
+    assert (wrong.returncode, "column 'diam'" in wrong.stderr) == (2, True)
+
+
+def test_profile_commands(demo: Path, tmp_path: Path) -> None:
+    check = its("profiles", "check", "--dir", str(demo))
+    assert check.returncode == 0
+    assert "DLCS24: " in check.stdout
+    verify = its("profiles", "verify", "--dataset", "DLCS24", "--dir", str(demo))
+    assert verify.returncode == 0
+    out = tmp_path / "m" / "OWN_nodule_profiles.csv"
+    made = its(
+        "profiles",
+        "measure",
+        "--masks",
+        str(demo / "data/masks/DLCS24/refined_seg"),
+        "--dataset",
+        "OWN",
+        "--out",
+        str(out),
+    )
+    assert made.returncode == 0, made.stderr
+    assert f"Result: {out}" in made.stdout
+    own = pl.read_csv(out)
+    whole = read_all(demo / "out", "donors", dataset="DLCS24").filter(pl.col("voxels") >= 3).height
+    assert own.height == whole
+    assert "below 3 voxels" in made.stdout, "a speck is left out, and said"
+    assert not list(out.parent.glob(".*-work")), "the journal of a command that ended well is gone"
+
+
+def test_an_imported_scan_runs_to_the_index(demo: Path, tmp_path: Path) -> None:
+    """A user's path: import a CT with its map and a nodule list, then ask the index."""
+    masks, cts = demo / "data/masks/LUNGx/refined_seg", demo / "data/raw_ct/LUNGx"
+    ct = sorted(cts.iterdir())[0]
+    row = read_all(demo / "out", "nodules").filter(pl.col("dataset") == "LUNGx").row(0, named=True)
+    (tmp_path / "n.csv").write_text(f"x,y,z,diameter_mm\n{row['coordX']},{row['coordY']},{row['coordZ']},9\n")
+    brought = its(
+        "import", "--dataset", "MINE", "--ct", str(ct), "--organs", str(masks / ct.name.replace(".nii.gz", "_seg.nii.gz")),
+        "--nodules", str(tmp_path / "n.csv"), "--labels", "vista3d", "--frame", "RAS", "--dir", str(tmp_path),
+    )  # fmt: skip
+    assert brought.returncode == 0, brought.stderr
+    assert "1 scans with 1 nodules" in brought.stdout
+    ran = its("run", "--datasets", "MINE", "--to", "index", "--dir", str(tmp_path))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    nodule = read_all(tmp_path / "out", "nodules").row(0, named=True)
+    assert (nodule["dataset"], nodule["mask_source"], nodule["has_organ_map"]) == ("MINE", "procedural", True)
+    assert read_all(tmp_path / "out", "donors").height == 1
