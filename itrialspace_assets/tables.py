@@ -336,6 +336,7 @@ _REGISTRY = (
         millimetres("diameter_mm", "volume-equivalent diameter", null=False),
         number("sphericity", "surface of the equal-volume sphere over the mesh surface", low=0),
         text("lesion_sha256", "hash of bits and spacing"), text("mask_from", "where the voxels were found", allowed=("nodule_seg", "organ_map")),
+        text("lobe", "lobe with most of its voxels, measured on the nodule-free map", allowed=LOBES_OR_NONE), *(percent(f"{a}_pct", f"measured position {a} of its centre in the lobe") for a in ("cc", "ml", "ap")),
     ), (), ((("nodule_uid",), "nodules", ("nodule_uid",)),)),
     Table("trials", "Trials as resolved, one row each.", ("mode",), ("trial",), (
         text("trial", "trial name"), MODE, text("planner", "sampled or twin", allowed=("sampled", "twin")),

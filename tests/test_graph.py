@@ -9,7 +9,7 @@ import pytest
 
 from itrialspace_assets.definitions import build_definitions
 from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.graph import STAGES, mermaid, nodes
+from itrialspace_assets.graph import RAW, RELEASED, STAGES, mermaid, nodes
 from itrialspace_assets.partitions import mapping
 from itrialspace_assets.settings import load_settings
 
@@ -78,7 +78,7 @@ def test_each_location_loads_and_holds_stubs_for_the_other(
     definitions = build_definitions(location=location, readers_config=config)
     dg.Definitions.validate_loadable(definitions)
     found = describe(definitions)["assets"]
-    assert len(found) == len(nodes(load_settings(readers_config=config))) + 3
+    assert len(found) == len(nodes(load_settings(readers_config=config))) + len(RAW) + len(RELEASED)
     assert found["tissue/predictions/blob_gpu"]["executable"] == (location != "cpu")
     assert found["tissue/predictions/blob"]["executable"] == (location != "gpu")
     gpu = found["tissue/predictions/blob_gpu"]

@@ -17,7 +17,7 @@ from itrialspace_assets.casework import Output, Rejection
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import digest, sha256_bytes
 from itrialspace_assets.geometry import Volume, read_labels, write_volume
-from itrialspace_assets.profiles.lobes import label_boxes, lobe_in, runs
+from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobe_in, runs
 from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import nodules_in
 from itrialspace_assets.profiles.registry import dataset as registered
@@ -85,11 +85,13 @@ def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
     free, cleared = clear_nodules(labels)
     _, boxes = label_boxes(free.array)
     lobes: list[dict[str, Any]] = []
+    shapes: dict[str, Lobe] = {}
     for label in LUNG:
         box = boxes[label] if label < len(boxes) else None
         if box is None:
             continue
         lobe, mask = lobe_in(free.array, label, box)
+        shapes[lobe.name] = lobe
         radius = float(edt.edt(mask, anisotropy=tuple(free.spacing), black_border=True).max())
         lobes.append({"lobe": LOBE_NAMES[label], "voxels": lobe.voxels, "box": _bounds(lobe.box),
                       "occupied": runs(lobe.occupied), "fit_radius_mm": round(radius, 4)})  # fmt: skip
@@ -129,10 +131,20 @@ def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
             **{f"spacing_{a}": round(float(v), 6) for a, v in zip("xyz", free.spacing, strict=True)},
             "voxels": int(lesion.mask.sum()), "volume_mm3": round(volume, 4), "diameter_mm": round(equivalent_diameter(volume), 4),
             "sphericity": round(sphericity(lesion, free.spacing), 4), "lesion_sha256": digest([bits, np.round(free.spacing, 6).tolist()]),
-            "mask_from": source,
+            "mask_from": source, **_position(free, lesion, shapes),
         })  # fmt: skip
     rows = {"hosts": [host], "host_lobes": [base | lobe for lobe in lobes], "donors": donors}
     return Output(rows, {str(path.relative_to(settings.output)): written}, aside)
+
+
+def _position(free: Volume, lesion: Lesion, lobes: dict[str, Lobe]) -> dict[str, Any]:
+    """Lobe of a lesion and its place in it, measured on the map: a published percentage may be wrong."""
+    under = np.bincount(free.array[lesion.box][lesion.mask], minlength=LUNG[-1] + 1)[LUNG[0] : LUNG[-1] + 1]
+    if not under.any():
+        return {"lobe": "background", "cc_pct": None, "ml_pct": None, "ap_pct": None}
+    name = LOBE_NAMES[LUNG[int(under.argmax())]]
+    place = np.clip(lobes[name].percent(lesion.centroid), 0.0, 100.0)
+    return {"lobe": name} | {f"{a}_pct": round(float(v), 4) for a, v in zip(("cc", "ml", "ap"), place, strict=True)}
 
 
 def _bounds(box: tuple[slice, slice, slice]) -> list[int]:

@@ -78,8 +78,11 @@ def _real_cases(settings: Settings, name: str) -> list[Case]:
     profiles = {r["nodule_uid"]: r for r in read_table(settings.output, "profiles", dataset=name).iter_rows(named=True)}
     siblings = {str(k[0]): g.sort("nodule_uid")["lesion"].to_list() for k, g in donors.group_by(["scan_uid"])}
     extents: dict[str, list[list[float]]] = {}  # world z from and to of every annotated nodule, mask or not
+    unplaced = {r["scan_uid"] for r in profiles.values() if r["coordZ"] is None}  # a nodule may be on any level
     for r in profiles.values():
-        extents.setdefault(r["scan_uid"], []).append([r["coordZ"] - r["d"] / 2, r["coordZ"] + r["d"] / 2])
+        if r["coordZ"] is not None:
+            half = (r["d"] or r["nodule_mean_diam_mm"] or 0.0) / 2
+            extents.setdefault(r["scan_uid"], []).append([r["coordZ"] - half, r["coordZ"] + half])
     out = []
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         for row in donors.iter_rows(named=True):
@@ -89,8 +92,8 @@ def _real_cases(settings: Settings, name: str) -> list[Case]:
             payload = {
                 "case_uid": uid, "dataset": name, "scan_uid": row["scan_uid"], "person_uid": row["person_uid"], "ct_path": profile["ct_path"],
                 "ct_sha256": hashes.get(settings.data / "raw_ct" / profile["ct_path"]), "map_sha256": host["map_sha256"], "lesion": row["lesion"],
-                "all_lesions": siblings[row["scan_uid"]], "cleared": host["cleared"], "extents": extents[row["scan_uid"]], "lobe": profile["lobe_name"], "label": profile["label"], "anatomy": profile["anatomy"],
-                "complete": entry.annotation_completeness == "complete", "published_id": f"{name}/{profile['annotation_id']}",
+                "all_lesions": siblings[row["scan_uid"]], "cleared": host["cleared"], "extents": extents.get(row["scan_uid"], []), "lobe": profile["lobe_name"], "label": profile["label"], "anatomy": profile["anatomy"],
+                "complete": entry.annotation_completeness == "complete" and row["scan_uid"] not in unplaced, "published_id": f"{name}/{profile['annotation_id']}",
                 "seed": case_seed(settings.seed, uid, "level"),
             }  # fmt: skip
             out.append(Case(uid, digest([VERSION, payload]), row["scan_uid"], payload))

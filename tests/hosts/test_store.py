@@ -107,3 +107,9 @@ def test_a_donor_without_a_mask_of_its_own_is_the_component_at_its_centre(tmp_pa
     assert (int(found.mask.sum()), source) == (8, "organ_map")
     with pytest.raises(CaseRejected):
         find_lesion(chest, tmp_path / "none.nii.gz", [8, 12, 22], native, "row 1")
+
+
+def test_a_centre_outside_the_volume_is_named_with_its_row(tmp_path: Path) -> None:
+    chest = small_chest()
+    with pytest.raises(CaseRejected, match=r"bad_position: row 17: expected a centre within \(.*\) mm, got \(45\.0, "):
+        find_lesion(chest, tmp_path / "none.nii.gz", [50.0, 10.0, 10.0], [], "row 17")
