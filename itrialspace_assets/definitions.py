@@ -100,8 +100,8 @@ def build_definitions(
         else [dg.AssetSpec(list(k), partitions_def=partitions.of(d), group_name=k[0]) for k, d in elsewhere]
     )
     jobs = _jobs(graph, here)
-    paths = {k: str(v) for k, v in overrides.items() if k in ("data_dir", "output_dir", "size")}
-    workspace = Workspace(**paths, workers=overrides.get("workers"), seed=overrides.get("seed"))
+    paths: dict[str, Any] = {k: str(v) for k, v in overrides.items() if k in ("data_dir", "output_dir", "size")}
+    workspace = Workspace(**paths, **{k: overrides.get(k) for k in ("workers", "seed", "overrides", "relax")})
     return dg.Definitions(
         assets=[*made, *from_elsewhere, *sources],
         asset_checks=checks,

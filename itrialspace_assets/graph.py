@@ -101,9 +101,17 @@ def nodes(settings: Settings) -> list[Node]:
             trials.STEP,
             (("nodule_index",), host),
             (host,),
-            ("cases", "case_nodules", "trials", "arms"),
+            trials.TABLES,
             "table",
             "The manifest of a mode: which donor goes into which host, and why.",
+        ),
+        Node(
+            trials.FEASIBILITY,
+            (("nodule_index",), host),
+            (host,),
+            ("feasibility",),
+            "table",
+            "What a mode's arms can draw from, which constraint binds, and what relaxing it costs.",
         ),
         Node(
             insertion.STEP,

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     study: str = Field("demo", description="Study file that reports follow.")
     split: str = Field("demo_v1", description="Frozen list of slices that reports score.")
     size: Literal["demo", "paper"] = Field("demo", description="Column of a trial's sizes.")
+    overrides: str = Field("", description="Cohort fields of trials set for this run: cohort.n_cases=1000; ...")
+    relax: bool = Field(False, description="Give up constraints of a trial that cannot be had, and record them.")
     renderers: str = Field("tissue", description="Enabled renderers, separated by commas.")
     masks: Literal["nifti", "delta"] = Field("nifti", description="Keep whole masks, or deltas only.")
     cts: Literal["nifti", "delta"] = Field("nifti", description="Keep whole CTs, or patches over the twin.")
@@ -81,6 +83,10 @@ class Settings(BaseSettings):
     def released(self) -> bool:
         """Whether the data root says that it is the published release."""
         return (self.data / RELEASE_MARK).exists()
+
+    @property
+    def override_list(self) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.overrides.split(";") if part.strip())
 
     @property
     def renderer_names(self) -> tuple[str, ...]:

@@ -66,14 +66,19 @@ def plain_asset(
     *,
     sized: bool = False,
 ) -> dg.AssetsDefinition:
-    """An asset built by one call. ``sized`` lets run configuration choose the trial size."""
+    """An asset built by one call. ``sized`` lets run configuration choose size, overrides and relaxation of a trial."""
     dims, step = dims_of(nodes), node.step
 
     def compute(context: dg.AssetExecutionContext, workspace: Workspace) -> Any:
-        size = context.op_execution_context.op_config.get("size") if sized else None
+        chosen = context.op_execution_context.op_config if sized else {}
+        given = {
+            "size": chosen.get("size"),
+            "overrides": ";".join(chosen.get("set") or ()),
+            "relax": chosen.get("relax") or None,
+        }
         started = time.perf_counter()
         try:
-            settings = workspace.settings(size=size or None)
+            settings = workspace.settings(**{k: v for k, v in given.items() if v})
             result = build(settings, partition_in(context, step), run_name(context))
         except PlatformError as error:
             raise failure(error) from error
@@ -83,7 +88,13 @@ def plain_asset(
         key=list(step.key),
         deps=[dep(k, dims[k], step.dims, every=k in node.every) for k in node.reads],
         config_schema={
-            "size": dg.Field(str, default_value="", description="demo or paper; empty: the setting ITRIALSPACE_SIZE")
+            "size": dg.Field(str, default_value="", description="demo or paper; empty: the setting ITRIALSPACE_SIZE"),
+            "set": dg.Field(
+                [str], default_value=[], description="cohort.<field>=<value>, for example cohort.n_cases=1000"
+            ),
+            "relax": dg.Field(
+                bool, default_value=False, description="give up constraints of a trial that cannot be had"
+            ),
         }
         if sized
         else None,

@@ -16,6 +16,8 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     size: str | None = None
     workers: int | None = None
     seed: int | None = None
+    overrides: str | None = None
+    relax: bool | None = None
 
     def settings(self, **overrides: Any) -> Settings:
         given = {
@@ -24,6 +26,8 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
             "size": self.size,
             "workers": self.workers,
             "seed": self.seed,
+            "overrides": self.overrides,
+            "relax": self.relax,
         }
         return load_settings(**(given | {k: v for k, v in overrides.items() if v is not None}))
 

@@ -15,25 +15,37 @@ from typing import Any
 import polars as pl
 
 from itrialspace_assets.analysis.splits import list_sha256
-from itrialspace_assets.anatomy import NODULE, side_of_lobe
+from itrialspace_assets.anatomy import NODULE
 from itrialspace_assets.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.geometry import write_volume
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.profiles.registry import dataset as registered
 from itrialspace_assets.settings import Settings, require_data_root
-from itrialspace_assets.slices.build import REAL, published_mode
+from itrialspace_assets.slices.build import REAL
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.store import file_digests, read_all, table_files
 from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.tables import CONDITIONS
-from itrialspace_assets.trials.model import Trial
+from itrialspace_assets.trials.published import manifest_files, published_mode
 from itrialspace_assets.volumes import stamp, unpack_bits
 
-VERSION = "2"
+VERSION = "3"
+#: (mode, arm) -> folder below the mode, and file stem.
+Stems = dict[tuple[str, str], tuple[str, str]]
 #: Hash of every file, in the format of sha256sum; ``its import-release --hashes`` checks it.
 SUMS = "SHA256SUMS"
-_READS = ("trials", "cases", "case_nodules", "insertions", "cts", "slices", "splits", "nodules", "rejected_cases")
+_READS = (
+    "trials",
+    "arms",
+    "cases",
+    "case_nodules",
+    "insertions",
+    "cts",
+    "slices",
+    "splits",
+    "nodules",
+    "rejected_cases",
+)
 
 
 def inputs(settings: Settings, partition: Partition) -> Inputs:
@@ -48,17 +60,12 @@ def build(settings: Settings, partition: Partition) -> Result:
     require_data_root(settings)
     before = input_hash(STEP, settings, partition)
     files: dict[str, str] = {}
-    trials = {
-        r["mode"]: Trial.model_validate(
-            {k: v for k, v in json.loads(r["resolved"]).items() if k not in ("size", "seed")}
-        )
-        for r in read_all(settings.output, "trials").iter_rows(named=True)
-    }
-    nodules = {r["nodule_uid"]: r for r in read_all(settings.output, "nodules").iter_rows(named=True)}
-    for mode, trial in trials.items():
-        files |= _manifests_and_masks(settings, mode, trial, nodules)
+    arms = read_all(settings.output, "arms").select("mode", "arm", "folder", "published")
+    stems: Stems = {(mode, arm): (folder, stem) for mode, arm, folder, stem in arms.iter_rows()}
+    for mode in arms["mode"].unique().sort():
+        files |= _manifests_and_masks(settings, mode, stems)
     for renderer in (r.name for r in enabled(settings)):
-        files |= _cts(settings, renderer, trials)
+        files |= _cts(settings, renderer, stems)
         files |= _slice_set(settings, renderer, "synthetic" if renderer == "nodmaisi" else f"synthetic_{renderer}")
     files |= _slice_set(settings, REAL, REAL)
     sums = "".join(f"{sha}  {name}\n" for name, sha in sorted(files.items()))
@@ -89,14 +96,6 @@ def case_key(trial_name: str, case: dict[str, Any], donors: Sequence[str]) -> st
     )
 
 
-def _stem(trial: Trial, arm: str, dataset_level: str | None) -> tuple[str, str]:
-    """(folder below the mode, file stem) of an arm."""
-    for a in trial.arms:
-        if a.name == arm:
-            return "", a.published
-    return f"{dataset_level}/", f"{trial.trial}_{dataset_level}"
-
-
 def _link(settings: Settings, source: str, target: str, sha: str) -> dict[str, str]:
     to = settings.output / target
     origin = settings.output / source
@@ -125,134 +124,19 @@ def _csv(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> str:
     return out.getvalue()
 
 
-MANIFEST_COLUMNS = [
-    "case_id",
-    "nodule_idx",
-    "is_primary_nodule",
-    "n_nodules_in_case",
-    "companion_group_id",
-    "trial_name",
-    "trial_template",
-    "bootstrap_id",
-    "host_patient_id",
-    "host_dataset",
-    "host_ct_path",
-    "host_organ_seg_path",
-    "donor_patient_id",
-    "donor_annotation_id",
-    "donor_dataset",
-    "donor_nodule_mask_path",
-    "donor_ct_path",
-    "donor_refined_seg_path",
-    "insertion_coord_x",
-    "insertion_coord_y",
-    "insertion_coord_z",
-    "insertion_lobe",
-    "insertion_lobe_cc_pct",
-    "insertion_lobe_ml_pct",
-    "insertion_lobe_ap_pct",
-    "insertion_mode",
-    "nodule_diam_mm",
-    "effective_diam_mm",
-    "scale_factor",
-    "warp_applied",
-    "label",
-    "nodule_lobe_name",
-    "nodule_lung_side",
-    "nodule_lung_zone",
-    "nodule_central_peripheral",
-    "pleural_distance_mm",
-    "patient_age",
-    "patient_sex",
-    "smoking_status",
-    "pack_years",
-    "cohort_mode",
-    "size_bucket",
-    "population_type",
-    "label_source",
-]
-_ISOLATION = [
-    "mode",
-    "target_annotation_id",
-    "target_nodule_mask_path",
-    "target_diameter_mm",
-    "target_label",
-    "target_lobe",
-    "target_side",
-    "target_zone",
-    "host_n_nodules",
-    "isolation_case_index",
-]
-
-
-def _manifest_row(
-    settings: Settings,
-    trial: Trial,
-    stem: str,
-    case: dict[str, Any],
-    plan: dict[str, Any],
-    nodules: dict[str, Any],
-    in_scan: dict[str, list[str]],
-) -> dict[str, Any]:
-    donor = nodules[plan["donor_nodule_uid"]]
-    host_ct, donor_ct = case["host_scan_uid"].split("/", 1)[1], donor["scan_uid"].split("/", 1)[1]
-    host_set, donor_set = registered(settings, case["host_dataset"]), registered(settings, donor["dataset"])
-    root = settings.data
-    mask = str(donor_set.nodule_mask(root, donor_ct, donor["annotation_id"]).relative_to(root))
-    row = {
-        "case_id": case["number"], "nodule_idx": plan["nodule_idx"], "is_primary_nodule": plan["nodule_idx"] == 0, "n_nodules_in_case": case["n_nodules"],
-        "companion_group_id": case["number"], "trial_name": stem, "trial_template": trial.cohort.site or "", "bootstrap_id": 0,
-        "host_patient_id": case["host_person_uid"].split("/", 1)[-1], "host_dataset": case["host_dataset"], "host_ct_path": f"raw_ct/{case['host_dataset']}/{host_ct}.nii.gz",
-        "host_organ_seg_path": str(host_set.organ_map(root, host_ct).relative_to(root)), "donor_patient_id": donor["patient_id"], "donor_annotation_id": donor["annotation_id"],
-        "donor_dataset": donor["dataset"], "donor_nodule_mask_path": mask, "donor_ct_path": f"raw_ct/{donor['ct_path']}",
-        "donor_refined_seg_path": str(donor_set.organ_map(root, donor_ct).relative_to(root)),
-        **{f"insertion_coord_{a.lower()}": donor[f"coord{a}"] for a in "XYZ"}, "insertion_lobe": plan["lobe"],
-        **{f"insertion_lobe_{a}_pct": plan[f"{a}_pct"] for a in ("cc", "ml", "ap")}, "insertion_mode": "profile_faithful",
-        "nodule_diam_mm": plan["donor_diameter_mm"], "effective_diam_mm": plan["planned_diameter_mm"], "scale_factor": plan["scale"],
-        "warp_applied": "none" if plan["scale"] == 1 else "isotropic", "label": plan["label"], "nodule_lobe_name": donor["reinsertion_lobe"],
-        "nodule_lung_side": donor["reinsertion_lung_side"], "nodule_lung_zone": donor["reinsertion_lung_zone"], "nodule_central_peripheral": donor["central_peripheral"],
-        "pleural_distance_mm": donor["reinsertion_pleural_dist_mm"], "patient_age": case["host_age"], "patient_sex": case["host_sex"],
-        "smoking_status": case["host_smoking"], "pack_years": None, "cohort_mode": case["cohort_mode"], "size_bucket": plan["size_bucket"],
-        "population_type": donor["population_type"], "label_source": donor["label_source"],
-    }  # fmt: skip
-    if trial.planner == "twin":
-        same = in_scan[donor["scan_uid"]]
-        row |= {"mode": trial.trial, "target_annotation_id": donor["annotation_id"], "target_nodule_mask_path": mask, "target_diameter_mm": plan["donor_diameter_mm"],
-                "target_label": plan["label"], "target_lobe": plan["lobe"], "target_side": side_of_lobe(plan["lobe"]), "target_zone": donor["reinsertion_lung_zone"],
-                "host_n_nodules": len(same), "isolation_case_index": same.index(donor["nodule_uid"])}  # fmt: skip
-    return row
-
-
-def _manifests_and_masks(settings: Settings, mode: str, trial: Trial, nodules: dict[str, Any]) -> dict[str, str]:
+def _manifests_and_masks(settings: Settings, mode: str, stems: Stems) -> dict[str, str]:
+    """The manifests that planning wrote, and the masks with their audits."""
     root = settings.output
-    files: dict[str, str] = {}
+    files = file_digests(root, manifest_files(settings, mode))
     cases = {r["case_uid"]: r for r in read_all(root, "cases", mode=mode).iter_rows(named=True)}
-    plans = read_all(root, "case_nodules", mode=mode)
-    inserted = read_all(root, "insertions", mode=mode)
+    plans = read_all(root, "case_nodules", mode=mode).filter("present")
+    inserted = read_all(root, "insertions", mode=mode).filter("present")
     rejected = {r["case_uid"]: r for r in read_all(root, "rejected_cases", stage="insert").iter_rows(named=True)}
-    in_scan: dict[str, list[str]] = {}
-    for uid, row in sorted(nodules.items()):
-        in_scan.setdefault(row["scan_uid"], []).append(uid)
     by_arm: dict[str, list[dict[str, Any]]] = {}
     for row in plans.iter_rows(named=True):
         by_arm.setdefault(cases[row["case_uid"]]["arm"], []).append(row)
     for arm, rows in sorted(by_arm.items()):
-        level = cases[rows[0]["case_uid"]]["host_dataset"]
-        folder, stem = _stem(trial, arm, level)
-        manifest = [_manifest_row(settings, trial, stem, cases[r["case_uid"]], r, nodules, in_scan) for r in rows]
-        columns = [*MANIFEST_COLUMNS, *(_ISOLATION if trial.planner == "twin" else [])]
-        base = f"manifests/{published_mode(mode)}/{folder}{stem}"
-        files |= _text(settings, f"{base}.csv", _csv(manifest, columns))
-        summary = {
-            "trial_name": stem,
-            "trial_template": trial.cohort.site or "",
-            "n_cases": len({r["case_uid"] for r in rows}),
-            "n_rows": len(rows),
-            "cohort_mode": manifest[0]["cohort_mode"],
-            "seed": settings.seed,
-            "cases": manifest,
-        }
-        files |= _text(settings, f"{base}.json", json.dumps(summary, indent=1, allow_nan=False))
+        folder, stem = stems[mode, arm]
         files |= _masks(settings, mode, f"{folder}{stem}", stem, rows, cases, inserted, rejected)
     return files
 
@@ -321,7 +205,7 @@ def _mask(settings: Settings, rows: list[dict[str, Any]], target: str) -> dict[s
     }
 
 
-def _cts(settings: Settings, renderer: str, trials: dict[str, Trial]) -> dict[str, str]:
+def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
     files: dict[str, str] = {}
     top = "generated_cts" if renderer == "nodmaisi" else f"generated_cts_{renderer}"
     root = settings.output
@@ -335,7 +219,7 @@ def _cts(settings: Settings, renderer: str, trials: dict[str, Trial]) -> dict[st
         if row["case_uid"] not in cases or row["case_uid"] not in masks:
             continue  # of a manifest that is no more
         case = cases[row["case_uid"]]
-        folder, stem = _stem(trials[row["mode"]], case["arm"], case["host_dataset"])
+        folder, stem = stems[row["mode"], case["arm"]]
         place = f"{top}/{published_mode(row['mode'])}/{folder}{stem}/{case_key(stem, case, donors[row['case_uid']])}"
         if row["is_lesion_free"]:
             files |= _link(settings, row["path"], f"{place}/lesion_free_ct.nii.gz", row["sha256"])

@@ -8,15 +8,16 @@ counts is listed by path. Paths are kept relative to the release.
 import csv
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
+import numpy as np
 import polars as pl
 
 from itrialspace_assets.analysis.splits import list_sha256, read_list
-from itrialspace_assets.catalog.release import MANIFEST_COLUMNS, SUMS
+from itrialspace_assets.catalog.release import SUMS
 from itrialspace_assets.errors import ConfigError, TableError
 from itrialspace_assets.fingerprints import FileHashes, hash_file
 from itrialspace_assets.profiles.load import load_profiles
@@ -25,9 +26,10 @@ from itrialspace_assets.settings import Settings
 from itrialspace_assets.store import write_table
 from itrialspace_assets.tables import TABLES
 from itrialspace_assets.trials.model import MODES
+from itrialspace_assets.trials.published import MANIFEST_COLUMNS
 
 #: What a release may hold, in the order of the data; each is a source asset ``released/<kind>``.
-KINDS = ("profiles", "manifests", "inserted_masks", "generated_cts", "slices", "splits")
+KINDS = ("profiles", "manifests", "inserted_masks", "generated_cts", "slices", "splits", "inputs")
 #: Volumes and split sizes of the published release (spec 03, section 1), expected with ``published``.
 PUBLISHED = {"profiles": 13_140, "generated_cts": 44_174}
 _SKIP = ("audit", "metadata", "log", "README", "_run_config")
@@ -137,8 +139,12 @@ def _manifest_files(root: Path) -> list[Path]:
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8-sig") as source:
-        return list(csv.DictReader(source))
+    """Rows of a table as text; a table that is none has no rows, which every caller finds fault with."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as source:
+            return [{str(k): str(v or "") for k, v in row.items()} for row in csv.DictReader(source)]
+    except (UnicodeDecodeError, csv.Error):
+        return []
 
 
 def _mode_below(root: Path, path: Path) -> str | None:
@@ -187,7 +193,8 @@ def _cases_of(root: Path) -> dict[str, dict[str, str]]:
     found = {}
     for path in _manifest_files(root):
         place = str(path.relative_to(root / "manifests").with_suffix(""))
-        found[place] = {r["case_id"]: r.get("host_dataset", "") for r in _read_csv(path) if "case_id" in r}
+        ids = [(r.get("case_id", "").removesuffix(".0"), r.get("host_dataset", "")) for r in _read_csv(path)]
+        found[place] = {case_id: dataset for case_id, dataset in ids if case_id.isdigit()}
     return found
 
 
@@ -238,9 +245,11 @@ def _volume_item(kind: str, mode: str | None, root: Path, file: Path, name: str)
     if not file.exists():
         return Item(kind, mode, dataset, where, None, "missing", "named by its audit or manifest, not there")
     try:
-        shape = nib.load(file).shape  # type: ignore[attr-defined]
+        image: Any = nib.load(file)
+        shape = image.shape
         if len(shape) != 3:
             raise ValueError(f"expected 3 dimensions, got {shape}")
+        _whole(file)
     except Exception as error:  # nibabel raises many kinds for a damaged header
         return Item(
             kind, mode, dataset, where, None, "damaged", f"expected a NIfTI volume, got {type(error).__name__}: {error}"
@@ -248,42 +257,68 @@ def _volume_item(kind: str, mode: str | None, root: Path, file: Path, name: str)
     return Item(kind, mode, dataset, where, 1, "ok")
 
 
+def _whole(file: Path) -> None:
+    """Refuse a truncated volume without reading it: a gzip file ends with the size of what it holds."""
+    header: Any = nib.load(file).header
+    wanted = int(np.prod(header.get_data_shape())) * header.get_data_dtype().itemsize + int(header["vox_offset"])
+    with file.open("rb") as source:
+        source.seek(-4 if file.suffix == ".gz" else 0, 2)
+        got = int.from_bytes(source.read(4), "little") if file.suffix == ".gz" else source.tell()
+    if got != wanted % 2**32:
+        raise ValueError(f"expected {wanted} bytes, got {got}: truncated")
+
+
 def _cts(root: Path) -> Iterator[Item]:
     cases = _cases_of(root)
     for top in sorted(root.glob("generated_cts*")):
+        modes = {p.relative_to(top).parts[0] for p in top.rglob("synthetic_ct.nii.gz")}
         for place, ids in cases.items():
-            folder = top / place
+            folder, mode = top / place, mode_of(place.split("/")[0])
             if not folder.is_dir():
-                continue
-            by_id: dict[str, Path] = {}
-            for case in sorted(p for p in folder.iterdir() if p.is_dir()):
-                number = next((p[1:] for p in case.name.split("--") if p.startswith("C") and p[1:].isdigit()), None)
-                if number is None or str(int(number)) not in ids:
-                    yield Item(
-                        "generated_cts",
-                        mode_of(place.split("/")[0]),
-                        None,
-                        str(case.relative_to(root)),
-                        None,
-                        "unexpected",
-                        "no case of its manifest",
-                    )
-                else:
-                    by_id[str(int(number))] = case
-            for case_id, dataset in ids.items():
-                mode = mode_of(place.split("/")[0])
-                if case_id not in by_id:
+                if place.split("/")[0] in modes:  # a mode that was not downloaded at all is no fault
                     yield Item(
                         "generated_cts",
                         mode,
-                        dataset or None,
-                        f"{folder.relative_to(root)}/C{int(case_id):04d}",
+                        None,
+                        str(folder.relative_to(root)),
                         None,
                         "missing",
-                        "planned in its manifest, not there",
+                        f"{len(ids)} planned cases, no folder",
                     )
-                else:
-                    yield _volume_item("generated_cts", mode, root, by_id[case_id] / "synthetic_ct.nii.gz", "")
+                continue
+            yield from _cts_of(root, folder, mode, ids)
+        known = {top / place for place in cases}
+        for ct in top.rglob("synthetic_ct.nii.gz"):
+            if ct.parent.parent not in known:
+                yield Item(
+                    "generated_cts",
+                    _mode_below(root, ct),
+                    None,
+                    str(ct.relative_to(root)),
+                    None,
+                    "unexpected",
+                    "no manifest for its folder",
+                )
+
+
+def _cts_of(root: Path, folder: Path, mode: str | None, ids: dict[str, str]) -> Iterator[Item]:
+    by_id: dict[str, Path] = {}
+    for case in sorted(p for p in folder.iterdir() if p.is_dir()):
+        number = next((p[1:] for p in case.name.split("--") if p.startswith("C") and p[1:].isdigit()), None)
+        if number is None or str(int(number)) not in ids:
+            yield Item(
+                "generated_cts", mode, None, str(case.relative_to(root)), None, "unexpected", "no case of its manifest"
+            )
+        else:
+            by_id[str(int(number))] = case
+    for case_id, dataset in ids.items():
+        if case_id in by_id:
+            yield _volume_item("generated_cts", mode, root, by_id[case_id] / "synthetic_ct.nii.gz", "")
+        else:
+            where = f"{folder.relative_to(root)}/C{int(case_id):04d}"
+            yield Item(
+                "generated_cts", mode, dataset or None, where, None, "missing", "planned in its manifest, not there"
+            )
 
 
 def _slices(root: Path) -> Iterator[Item]:
@@ -350,7 +385,11 @@ def _splits(root: Path) -> Iterator[Item]:
         if not path.exists():
             yield Item("splits", None, None, where, n, "missing", f"list of {split}/{name}")
             continue
-        uids = read_list(path)
+        try:
+            uids = read_list(path)
+        except UnicodeDecodeError:
+            yield Item("splits", None, None, where, None, "damaged", "expected a list of ids in UTF-8")
+            continue
         if list_sha256(uids) != sha or len(set(uids)) != n:
             yield Item(
                 "splits",
@@ -372,22 +411,31 @@ def _hashed(settings: Settings, root: Path, found: list[Item]) -> list[Item]:
         raise ConfigError(f"{sums}: expected the hashes of the release's files, found none; leave out --hashes")
     out = {i.path: i for i in found}
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as cache:
-        for line in sums.read_text(encoding="utf-8").splitlines():
-            sha, _, name = line.partition("  ")
-            if not _inside(root, name):
-                raise ConfigError(f"{sums}: expected paths inside the release, got {name!r}")
-            got = cache.get(root / name)
+        for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
+            sha, _, name = line.partition(" ")
+            name = name.lstrip(" *")  # text and binary mode of sha256sum
+            if not name or not _inside(root, name):
+                raise ConfigError(f"{sums}: expected lines of a hash and a path inside the release, got {line!r}")
+            got = cache.get(root / name) if not (root / name).is_dir() else ""
             if got == sha:
                 continue
-            top = name.split("/")[0]
-            kind = {"vlm_dataset": "slices"}.get(top, "generated_cts" if top.startswith("generated_cts") else top)
-            if kind in KINDS:
-                status = "missing" if got is None else "damaged"
-                detail = (
-                    f"stated in {SUMS}, not there" if got is None else f"expected SHA-256 {sha[:12]}…, got {got[:12]}…"
-                )
-                out[name] = Item(kind, _mode_below(root, root / name), None, name, None, status, detail, got)
+            status = "missing" if got is None else "damaged"
+            detail = f"stated in {SUMS}, not there" if got is None else f"expected SHA-256 {sha[:12]}…, got {got[:12]}…"
+            covering = [i for p, i in out.items() if p == name or p.startswith(f"{name}#")]
+            for item in covering or [_item_of(root, name)]:
+                out[item.path] = replace(item, status=status, detail=detail, sha256=got)
     return list(out.values())
+
+
+def _item_of(root: Path, name: str) -> Item:
+    """The item of a file that no look named: a picture of a slice, a volume beside a CT, an input mask."""
+    parts = name.split("/")
+    kind = (
+        "slices" if parts[0] == "vlm_dataset" else "generated_cts" if parts[0].startswith("generated_cts") else parts[0]
+    )
+    mode = _mode_below(root, root / name)
+    after = parts[parts.index("slices") + 1] if kind == "slices" and "slices" in parts[:-1] else None
+    return Item(kind if kind in KINDS else "inputs", mode, None if mode else after, name, None, "damaged")
 
 
 def _inside(root: Path, stated: str) -> bool:

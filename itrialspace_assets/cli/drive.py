@@ -135,7 +135,7 @@ class Driver:
     def __init__(self, settings: Settings, choice: Choice) -> None:
         self.settings, self.choice, self.log = settings, choice, Log()
         overrides: dict[str, Any] = {"data_dir": settings.data, "output_dir": settings.output}
-        overrides |= {name: getattr(settings, name) for name in ("size", "workers", "seed")}
+        overrides |= {name: getattr(settings, name) for name in ("size", "workers", "seed", "overrides", "relax")}
         self.job = build_definitions(**overrides).resolve_implicit_global_asset_job_def()
         self.instance = open_instance(settings)
         close_killed_runs(self.instance)

@@ -83,9 +83,12 @@ def stats(
 ) -> None:
     """Per dataset: nodules, people, labels, diameters; or counts by any two columns."""
     from itrialspace_assets.cli.show import show
+    from itrialspace_assets.errors import ConfigError
 
+    if across and (by is None or by == across):
+        raise ConfigError("--across needs --by with another column")
     index = _index(folder)
-    show(index.counts(by, across, where or ()) if by else index.stats(), "Nodules", 200)
+    show(index.counts(by, across, where or ()) if by else index.stats(where or ()), "Nodules", 200)
 
 
 @app.command()

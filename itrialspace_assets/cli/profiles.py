@@ -29,7 +29,9 @@ def measure(
     from itrialspace_assets.cli.show import progress
     from itrialspace_assets.profiles.masks import measure_scans, scans_in
     from itrialspace_assets.profiles.outcome import measured_profiles, write_outcome
+    from itrialspace_assets.profiles.registry import check_name
 
+    check_name(dataset)
     scans = scans_in(masks, nodules)
     settings = _work(out, workers)
     with progress("scans", len(scans)) as advance:
@@ -142,7 +144,7 @@ def check(
             typer.echo(f"{name}: refused. {error}", err=True)
             refused = True
             continue
-        found = finding_rows(entry, loaded.findings, loaded.profiles.height)
+        found = finding_rows(entry, loaded.findings, loaded.profiles.height, released=settings.released)
         typer.echo(f"{name}: {loaded.profiles.height} nodules in {loaded.scans.height} scans, {found.height} findings")
         if found.height:
             show(found.select("severity", "rule", "column", "rows", "of_rows", "first_rows", "sample", "known"))

@@ -134,6 +134,10 @@ def _native(
     return {k: pl.Series(k, v) for k, v in columns.items()}
 
 
+def _list(values: list[int]) -> pl.Expr:
+    return pl.lit(pl.Series([values], dtype=pl.List(pl.Int64))).first()
+
+
 def write_root(data: Path, seed: int = 42) -> None:
     """Write the seven profile tables and the mark ``PROCEDURAL.json`` below ``data``; no volume."""
     for name, entry in list(datasets(load_settings()).items())[:7]:
@@ -158,15 +162,15 @@ def write_stock(settings: Settings, seed: int = 42) -> None:
         n, size = scans.height, rng.normal(1.0, 0.12, scans.height).clip(0.7, 1.4)
         spacing = {f"spacing_{a}": pl.lit(v) for a, v in zip("xyz", (0.7, 0.7, 1.25), strict=True)}
         origin = {f"origin_{a}": pl.lit(0.0) for a in "xyz"}
-        whole = pl.lit(pl.Series([[0, 512, 0, 512, 0, 256]], dtype=pl.List(pl.Int64)))
+        whole = _list([0, 512, 0, 512, 0, 256])
         hosts = scans.with_columns(
-            map_sha256=pl.lit("0" * 64), shape=pl.lit(pl.Series([[512, 512, 256]], dtype=pl.List(pl.Int64))), lung_box=whole,
+            map_sha256=pl.lit("0" * 64), shape=_list([512, 512, 256]), lung_box=whole,
             native_nodules=pl.lit(0, pl.Int64), cleared=pl.lit("[[0,0,0],[0,0,0],\"eJwDAAAAAAE=\"]"), **spacing, **origin,
         )  # fmt: skip
         lobes = pl.concat(
             scans.select("scan_uid", "dataset").with_columns(
                 lobe=pl.lit(lobe), voxels=pl.lit(2_000_000, pl.Int64), box=whole,
-                occupied=pl.lit(pl.Series([[0, 255]], dtype=pl.List(pl.Int64))), fit_radius_mm=pl.Series(np.round(room * size * rng.normal(1, 0.08, n).clip(0.7, 1.3), 4)),
+                occupied=_list([0, 255]), fit_radius_mm=pl.Series(np.round(room * size * rng.normal(1, 0.08, n).clip(0.7, 1.3), 4)),
             )
             for lobe, room in zip(LOBES, _ROOM, strict=True)
         )  # fmt: skip

@@ -20,7 +20,11 @@ _READS = ("profiles", "scan_lists")
 
 def inputs(settings: Settings, partition: Partition) -> Inputs:
     tables = file_digests(settings.output, [f for t in _READS for f in table_files(settings.output, t)])
-    return tables | {"on_disk": digest([sorted(_listing(folder)) for folder in _folders(settings)])}
+    registry = digest({n: e.model_dump(mode="json") for n, e in datasets(settings).items()})
+    return tables | {
+        "registry": registry,
+        "on_disk": digest([sorted(_listing(folder)) for folder in _folders(settings)]),
+    }
 
 
 def _folders(settings: Settings) -> list[Path]:
@@ -48,6 +52,10 @@ def build(settings: Settings, partition: Partition) -> Result:
     profiles = read_all(settings.output, "profiles").sort("nodule_uid")
     if profiles.is_empty():
         raise TableError("nodules: expected at least one dataset with profiles, found none; run the stage profiles")
+    if gone := sorted(set(profiles["dataset"]) - set(datasets(settings))):
+        raise TableError(
+            f"nodules: the profiles of {', '.join(gone)} are there, but no such dataset is registered; register it, or remove tables/profiles/{gone[0]}"
+        )
     nodules = _on_disk(settings, profiles).with_columns(
         size_bucket=_buckets(profiles["reinsertion_nodule_diam_mm"]),
         position_usable=_position_usable(),

@@ -113,13 +113,13 @@ class Index:
         wide = long.pivot(by[1], index=by[0], values="nodules").fill_null(0).sort(by[0])
         return wide.with_columns(total=pl.sum_horizontal(pl.exclude(by[0])))
 
-    def stats(self) -> pl.DataFrame:
+    def stats(self, filters: Sequence[str] = ()) -> pl.DataFrame:
         """Per dataset: nodules, people, labels, malignant share, diameters (mm)."""
         d = pl.col("nodule_mean_diam_mm")
         labelled, malignant = pl.col("label").is_not_null().sum(), (pl.col("label") == 1).sum()
-        return self.nodules.group_by("dataset").agg(
+        return self.where(filters).group_by("dataset").agg(
             pl.len().alias("nodules"), pl.col("scan_uid").n_unique().alias("scans"), pl.col("person_uid").n_unique().alias("people"),
-            labelled.alias("labelled"), malignant.alias("malignant"), (malignant / labelled).round(4).alias("malignant_share"),
+            labelled.alias("labelled"), malignant.alias("malignant"), pl.when(labelled > 0).then((malignant / labelled).round(4)).alias("malignant_share"),
             d.median().round(1).alias("diam_median"), d.mean().round(1).alias("diam_mean"), d.max().round(1).alias("diam_max"),
             pl.col("position_usable").mean().round(4).alias("position_usable"), pl.col("label_source").first(), pl.col("anatomy").first(),
         ).sort("dataset")  # fmt: skip

@@ -15,7 +15,7 @@ from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash
 from itrialspace_assets.store import read_all, read_table, table_path, write_table
 from itrialspace_assets.volumes import stamp, unpack_bits
 
-VERSION = "1"
+VERSION = "2"
 
 
 def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
@@ -43,7 +43,7 @@ def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
             raise TableError(
                 f"case_nodules/{mode}: donor {row['donor_nodule_uid']} is not in the donor store; run the stages hosts and plan again"
             )
-        keep = ("nodule_idx", "donor_nodule_uid", "donor_person_uid", "label", "placement", "lobe", "cc_pct", "ml_pct", "ap_pct", "planned_diameter_mm", "scale", "relaxations")  # fmt: skip
+        keep = ("nodule_idx", "present", "donor_nodule_uid", "donor_person_uid", "label", "placement", "lobe", "cc_pct", "ml_pct", "ap_pct", "planned_diameter_mm", "scale", "relaxations")  # fmt: skip
         planned.setdefault(row["case_uid"], []).append(
             {k: row[k] for k in keep}
             | {

@@ -31,6 +31,8 @@ def lobe_of_row(row: dict[str, Any]) -> Lobe:
 def insert_case(payload: dict[str, Any], settings: Settings) -> Output:
     """Rows of ``insertions`` for one case, and its whole mask unless only deltas are kept.
 
+    Of a clean case the place is worked out as for a lesion, and the mask is the host's.
+
     Raises:
         CaseRejected: the host cannot be read, or the primary nodule cannot be placed. A companion
             that cannot be placed makes the case ``partial`` and is put aside by itself.
@@ -51,10 +53,12 @@ def insert_case(payload: dict[str, Any], settings: Settings) -> Output:
                 raise
             aside.append(Rejection(payload["case_uid"], error.reason, error.detail, nodule["nodule_idx"]))
             continue
+        rows.append(row)
+        if not nodule["present"]:
+            continue  # a clean case: its place is known, nothing is put there
         if taken is not None:
             taken[lesion.box] |= lesion.mask
         lesions.append(lesion)
-        rows.append(row)
     mask_uid = digest([payload["map_sha256"], sorted(pack_bits(x) for x in lesions)], 32)
     files: dict[str, str] = {}
     path = sha = None
@@ -124,7 +128,7 @@ def _row(
     if shift > MOVED_MM:
         relaxations.append(f"moved {shift:.1f} mm to fit")
     return {
-        "case_uid": payload["case_uid"], "mode": payload["mode"], "dataset": payload["dataset"], "nodule_idx": nodule["nodule_idx"],
+        "case_uid": payload["case_uid"], "mode": payload["mode"], "dataset": payload["dataset"], "nodule_idx": nodule["nodule_idx"], "present": nodule["present"],
         "donor_nodule_uid": nodule["donor_nodule_uid"], "donor_person_uid": nodule["donor_person_uid"], "host_scan_uid": payload["host_scan_uid"],
         "host_person_uid": payload["host_person_uid"], "label": nodule["label"], "host_map_sha256": payload["map_sha256"], "lesion": pack_bits(lesion),
         **{f"centre_{a}": int(v) for a, v in zip("ijk", centre, strict=True)}, **{f"world_{a}": round(float(v), 4) for a, v in zip("xyz", world, strict=True)},

@@ -8,11 +8,11 @@ Anatomical columns are measured where masks are at hand (``masks.py``), else nul
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from itrialspace_assets.errors import ConfigError, TableError
 from itrialspace_assets.profiles.load import read_text_table
@@ -40,6 +40,12 @@ class Centre(_Strict):
     slices_from: Literal["superior", "inferior"] = Field("inferior", description="Where slice numbers begin.")
     spacing_xy: str | None = Field(None, description="Column with the pixel size in mm.")
     spacing_z: str | None = Field(None, description="Column with the distance between slices in mm.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.pair is None) == (self.x is None or self.y is None):
+            raise ValueError("give x and y, or pair")
+        return self
 
 
 class Words(_Strict):
@@ -77,7 +83,9 @@ class Source(_Strict):
     entry: dict[str, Any] | None = Field(None, description="Registry entry of a dataset that is not registered.")
     format: Literal["csv", "xlsx"] = "csv"
     scan: str
-    ct: str = "{scan}"
+    ct: str = Field(
+        "{scan}", pattern=r"^[^{}/]*\{scan(:[^{}]*)?\}[^{}/]*$", description="Name of the CT; {scan} is filled in."
+    )
     finding: str | None = Field(
         None, description="Column with the finding's number in its scan; else numbered by position."
     )
@@ -243,7 +251,7 @@ def _read(path: Path, kind: str) -> pl.DataFrame:
 def _columns(source: Source) -> list[str]:
     c = source.centre
     named = [source.scan, source.finding, c.x, c.y, c.pair, c.z, c.spacing_xy, c.spacing_z, source.diameter, source.volume,
-             *(source.box or ()), *source.merge, *source.keep, *source.native.values(), source.label.column if source.label else None]  # fmt: skip
+             *(source.box or ()), *source.merge, *source.keep, *source.native.values(), *source.zero_is_missing, source.label.column if source.label else None]  # fmt: skip
     return list(dict.fromkeys(n for n in named if n))
 
 

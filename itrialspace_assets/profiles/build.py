@@ -34,7 +34,7 @@ def build(settings: Settings, partition: Partition) -> Result:
     entry = dataset(settings, partition["dataset"])
     before = input_hash(STEP, settings, partition)
     loaded = load_profiles(entry.profile_csv(settings.data), entry, settings.anatomy, released=settings.released)
-    findings = finding_rows(entry, loaded.findings, loaded.profiles.height)
+    findings = finding_rows(entry, loaded.findings, loaded.profiles.height, released=settings.released)
     frames = {"profiles": loaded.profiles, "scan_lists": loaded.scans, "findings": findings}
     paths = [write_table(settings.output, name, frame, dataset=entry.name) for name, frame in frames.items()]
     warned = findings.filter(findings["severity"] == "warning").height

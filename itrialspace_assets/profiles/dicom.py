@@ -141,6 +141,10 @@ def _fill(planes: dict[int, list[npt.NDArray[np.float64]]], ct: Volume, *, edge_
 
     nx, ny, nz = ct.array.shape
     points = np.concatenate([p for contours in planes.values() for p in contours])
+    if points.min() < -0.5 or np.any(points > [nx - 0.5, ny - 0.5]):
+        raise CaseRejected(
+            Reason.BAD_POSITION, f"{where}: expected contours inside the CT ({nx} x {ny} pixels), got some outside"
+        )
     lo = np.clip(np.floor(points.min(axis=0)).astype(int) - 1, 0, [nx - 1, ny - 1])
     hi = np.clip(np.ceil(points.max(axis=0)).astype(int) + 2, 1, [nx, ny])
     size = tuple(int(v) for v in hi - lo)
@@ -198,7 +202,8 @@ def read_rtstruct(path: Path, ct: Volume, roi: str) -> dict[str, Lesion]:
             planes[int(np.rint(voxels[:, 2].mean()))].append(voxels[:, :2])
         if not planes:
             raise CaseRejected(Reason.EMPTY_LESION, f"{path}: region {name}: expected contours, got none")
-        found[name] = _fill(planes, ct, edge_outside=False, where=f"{path}: region {name}")
+        unique = name if name not in found else f"{name}_{number}"
+        found[unique] = _fill(planes, ct, edge_outside=False, where=f"{path}: region {name}")
     return found
 
 

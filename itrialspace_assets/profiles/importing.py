@@ -6,6 +6,7 @@ measured: ``measure.py``. A nodule that is only a point and a diameter becomes a
 """
 
 import csv
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -26,10 +27,10 @@ from itrialspace_assets.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.fingerprints import FileHashes, digest, replace_file
 from itrialspace_assets.geometry import Volume, read_labels, read_volume, write_volume
 from itrialspace_assets.profiles.dicom import read_ct_series, read_lidc_xml, read_rtstruct, read_seg
-from itrialspace_assets.profiles.load import read_text_table
+from itrialspace_assets.profiles.load import SAFE_ID, read_text_table
 from itrialspace_assets.profiles.masks import sphere
 from itrialspace_assets.profiles.measure import measure_scan, nodules_in
-from itrialspace_assets.profiles.registry import OWN_DATASETS, Dataset
+from itrialspace_assets.profiles.registry import OWN_DATASETS, Dataset, check_name
 from itrialspace_assets.settings import Settings, read_yaml
 from itrialspace_assets.tables import PROFILE_COLUMNS
 from itrialspace_assets.volumes import Lesion
@@ -107,6 +108,7 @@ def import_scans(
         ConfigError: unknown labels or a file that is not there, before any work; a missing organ map says
             how to make one and where to put it, after the CTs were written.
     """
+    check_name(dataset, own=True)
     if labels not in label_maps():
         raise ConfigError(f"--labels {labels!r}: expected one of {', '.join(label_maps())}")
     for scan in scans:
@@ -136,6 +138,7 @@ def import_scans(
         raise ConfigError(
             f"{len(without)} scans have no organ map (first: {first}). Their CTs are written; make a map of each, for example\n"
             f"  {entry['run'].format(ct=ct, organ=organ)}\nput it at {organ} and run the same command again."
+            + "".join(f"\nput aside: {r.uid}: {r.detail}" for r in made.rejected)
         )
     return len({r["ct_id"] for r in made.rows.get("scans", [])}), len(rows), made.rejected
 
@@ -159,7 +162,7 @@ def _case(
     roi: str,
     hashes: FileHashes,
 ) -> Case:
-    if "/" in ct_id or "\\" in ct_id or ct_id in ("", ".", ".."):
+    if not re.fullmatch(SAFE_ID, ct_id):
         raise ConfigError(f"ct_id {ct_id!r}: expected a name without a path")
     later = _organ_drop(settings, dataset, ct_id)
     organs = scan.organs or (str(later) if later.exists() else "")
@@ -194,6 +197,8 @@ def import_case(payload: dict[str, Any], settings: Settings) -> Output:
     files: dict[str, str] = {}
 
     def save(name: str, volume: Volume) -> None:
+        if not (root / name).resolve().is_relative_to(root.resolve()):
+            raise CaseRejected(Reason.BAD_POSITION, f"{name}: expected a file inside the data root")
         files[name] = write_volume(root / name, volume, f"imported into {dataset}")
 
     save(f"raw_ct/{dataset}/{ct_id}.nii.gz", ct)
@@ -213,6 +218,7 @@ def import_case(payload: dict[str, Any], settings: Settings) -> Output:
         combined[lesion.box][lesion.mask] = NODULE
     labels = Volume(combined, ct.affine)
     save(f"masks/{dataset}/refined_seg/{ct_id}_seg.nii.gz", labels)
+    found = _numbered(found)
     ids = [f"{ct_id}_{name}" for name, _, _, _ in found]
     rows = []
     for (name, lesion, label, procedural), annotation, measured in zip(
@@ -229,6 +235,20 @@ def import_case(payload: dict[str, Any], settings: Settings) -> Output:
             "mask_source": "procedural" if procedural else mask_source, "diam_definition": "volume_equivalent_sphere",
         })  # fmt: skip
     return Output({"scans": [scan], "profiles": rows}, files)
+
+
+def _numbered(found: list[tuple[str, Lesion, Any, bool]]) -> list[tuple[str, Lesion, Any, bool]]:
+    """The nodules of a scan under names that differ: a second GTV_1 becomes GTV_1_2."""
+    taken: set[str] = set()
+    out = []
+    for name, lesion, label, procedural in found:
+        free, number = name, 1
+        while free in taken:
+            number += 1
+            free = f"{name}_{number}"
+        taken.add(free)
+        out.append((free, lesion, label, procedural))
+    return out
 
 
 def organ_map(path: Path, labels: str, ct: Volume) -> Volume:
@@ -361,9 +381,24 @@ def _listed(path: Path, frame: str, ct: Volume) -> list[tuple[str, Lesion, Any, 
                 Reason.BAD_POSITION,
                 f"{path}: row {number}: expected a place inside the CT and a diameter of 0-200 mm, got {[row[c] for c in _LIST]} ({frame})",
             )
-        label = int(row["label"]) if row.get("label", "").strip() in ("0", "1") else None
-        found.append((row.get("id") or f"N{number + 1}", sphere(ct, at, diameter), label, True))
+        name = (row.get("id") or f"N{number + 1}").strip()
+        if not re.fullmatch(SAFE_ID, name):
+            raise CaseRejected(
+                Reason.UNREADABLE_VOLUME, f"{path}: row {number}: expected an id without a path, got {name!r}"
+            )
+        found.append((name, sphere(ct, at, diameter), _label(row.get("label"), f"{path}: row {number}"), True))
     return found
+
+
+def _label(text: str | None, where: str) -> int | None:
+    """1 malignant, 0 benign, None where nothing is written."""
+    word = (text or "").strip().lower()
+    known = {"": None, "nan": None, "malignant": 1, "cancer": 1, "benign": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0}
+    if word not in known:
+        raise CaseRejected(
+            Reason.UNREADABLE_VOLUME, f"{where}: label: expected 1, 0, malignant, benign or nothing, got {text!r}"
+        )
+    return known[word]
 
 
 def own_entry() -> dict[str, Any]:

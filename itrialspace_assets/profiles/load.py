@@ -5,6 +5,7 @@ keeps the table from being written, a warning is kept in ``findings``. No row is
 is coerced silently. Rows are numbered from 0, the header not counted.
 """
 
+import csv
 import difflib
 import json
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ _UNKNOWN = ("lung_side", "lobe_name", "lung_zone", "central_peripheral", "reinse
 OWN_COLUMNS = ("lobe_share", "mask_source", "diam_definition", "missing_because")
 _NEEDED = [c.name for c in PROFILE_COLUMNS]
 #: An id that may be part of a file name.
-_SAFE_ID = r"^(\.{0,2}[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,199})$"
+SAFE_ID = r"^(\.{0,2}[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,199})$"
 
 
 @dataclass(frozen=True)
@@ -69,20 +70,44 @@ def read_text_table(path: Path, what: str) -> pl.DataFrame:
     Raises:
         TableError: no file, an empty one, or no comma-separated table.
     """
+    header = _header(path, what)
     try:
         raw = pl.read_csv(path, infer_schema=False, encoding="utf8")
-    except FileNotFoundError:
-        raise TableError(f"{what}: expected {path.name}, found none in {path.parent.name}/") from None
     except pl.exceptions.NoDataError:
         raise TableError(f"{path.name}: expected a CSV table with a header, got an empty file") from None
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise TableError(f"{path.name}: expected a CSV table, got {error}") from None
-    if len(raw.columns) == 1 and (mark := next((m for m in (";", "\t") if m in raw.columns[0]), None)):
-        raise TableError(f"{path.name}: expected columns separated by commas, got {mark!r} in the header")
-    raw = raw.rename({c: c.strip().lstrip("\ufeff") for c in raw.columns}).with_columns(pl.all().str.strip_chars())
+        raise TableError(f"{path.name}: expected a CSV table, got {_ragged(path, len(header)) or error}") from None
+    names = [c.strip().lstrip("\ufeff") for c in raw.columns]
+    if twice := sorted({c for c in names if names.count(c) > 1}):
+        raise TableError(f"{path.name}: expected unique columns, got {', '.join(twice)} more than once")
+    raw.columns = names
+    raw = raw.with_columns(pl.all().str.strip_chars())
     return raw.with_columns(
         pl.when(pl.all().str.to_lowercase().is_in(_BLANK)).then(None).otherwise(pl.all()).name.keep()
     )
+
+
+def _header(path: Path, what: str) -> list[str]:
+    """Fields of the first line; compressed tables are looked at by polars alone."""
+    if not path.exists():
+        raise TableError(f"{what}: expected {path.name}, found none in {path.parent.name}/")
+    if path.suffix == ".gz":
+        return []
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as source:
+        line = source.readline()
+    if "," not in line and (mark := next((m for m in (";", "\t") if m in line), None)):
+        raise TableError(f"{path.name}: expected columns separated by commas, got {mark!r} in the header")
+    return next(csv.reader([line]), [])
+
+
+def _ragged(path: Path, width: int) -> str:
+    """The first rows that do not have as many fields as the header."""
+    if not width:
+        return ""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as source:
+        rows = [(i, len(r)) for i, r in enumerate(csv.reader(source)) if i and r and len(r) != width]
+    shown = ", ".join(f"row {i - 1} with {n}" for i, n in rows[:3])
+    return f"{len(rows)} rows without the header's {width} fields: {shown} (a decimal comma?)" if rows else ""
 
 
 def load_profiles(path: Path, dataset: Dataset, anatomy: str, *, released: bool = False) -> Loaded:
@@ -110,16 +135,18 @@ def load_profiles(path: Path, dataset: Dataset, anatomy: str, *, released: bool 
     notes.at("expected a diameter > 0 mm", size.name, size <= 0, size)
     notes.at("expected a diameter, or missing_because to say why not", size.name, size.is_null() & ~explained)
     ct_id = raw["ct_path"].str.split("/").list.last().str.replace(r"\.nii(\.gz)?$", "")
-    notes.at("expected a file name", "ct_path", ct_id.is_null() | ~ct_id.str.contains(_SAFE_ID), raw["ct_path"])
+    notes.at("expected a file name", "ct_path", ct_id.is_null() | ~ct_id.str.contains(SAFE_ID), raw["ct_path"])
     annotation = raw[dataset.annotation] if dataset.annotation else ct_id.alias("ct_path")
     notes.at("expected an id in every row", annotation.name, annotation.is_null())
     notes.at(
         "expected an id without a path",
         annotation.name,
-        ~annotation.str.contains(_SAFE_ID),
+        ~annotation.str.contains(SAFE_ID),
         annotation,
     )
     notes.at("expected unique ids", annotation.name, annotation.is_duplicated() & annotation.is_not_null(), annotation)
+    if dataset.annotation is None:
+        notes.found.append(Violation("no annotation ids", "ct_path", raw.height, (), "info"))
     label = _labels(raw, dataset.label, notes)
     if dataset.label and dataset.label.column:
         notes.at("expected a label", dataset.label.column, label.is_null(), raw[dataset.label.column], "warning")
@@ -211,6 +238,7 @@ def _parsed(values: pl.Series, name: str, dtype: pl.DataType, notes: _Notes) -> 
     notes.at("expected a number with a decimal point, got a decimal comma", name, comma, values)
     notes.at("expected a number", name, wrong & ~comma, values)
     notes.at("expected a finite number", name, parsed.is_infinite(), values)
+    notes.at("expected a number below 2^53", name, parsed.abs() > 2**53, values)
     if isinstance(dtype, pl.Int64):
         notes.at("expected a whole number", name, parsed != parsed.round(), values)
         parsed = parsed.round()
@@ -228,6 +256,7 @@ def _typed(raw: pl.DataFrame, notes: _Notes) -> pl.DataFrame:
                 (
                     (number.is_null() & text.is_not_null())
                     | number.is_infinite()
+                    | (number.abs() > 2**53)
                     | (number != number.round() if column.type == "integer" else False)
                 )
                 .any()
@@ -374,7 +403,7 @@ def _scans(path: Path, profiles: pl.DataFrame, dataset: Dataset, anatomy: str) -
                 notes.found.append(Violation("missing column", column, raw.height))
         notes.stop_on_errors()
         ct_id = raw["ct_id"]
-        notes.at("expected an id without a path", "ct_id", ct_id.is_null() | ~ct_id.str.contains(_SAFE_ID), ct_id)
+        notes.at("expected an id without a path", "ct_id", ct_id.is_null() | ~ct_id.str.contains(SAFE_ID), ct_id)
         notes.at("expected unique ids", "ct_id", ct_id.is_duplicated(), ct_id)
         notes.stop_on_errors()
         scan = pl.select(pl.concat_str(pl.lit(f"{dataset.name}/"), pl.lit(ct_id))).to_series()
@@ -391,12 +420,27 @@ def _scans(path: Path, profiles: pl.DataFrame, dataset: Dataset, anatomy: str) -
     )
 
 
-def finding_rows(dataset: Dataset, findings: Sequence[Violation], rows: int) -> pl.DataFrame:
-    """Findings as rows of ``findings``; a published share that is not met is a finding too."""
+#: A published share of defective rows is met if ours is within this of it.
+SHARE_TOLERANCE = 0.05
+
+
+def finding_rows(dataset: Dataset, findings: Sequence[Violation], rows: int, *, released: bool = False) -> pl.DataFrame:
+    """Findings as rows of ``findings``.
+
+    In the published release (``released``) a known defect whose share of rows is not the published one is
+    a finding of its own.
+    """
     known = {d.rule: d for d in dataset.defects}
     table = [
         {"dataset": dataset.name, "rule": f.rule, "column": f.column, "severity": f.severity, "rows": f.rows, "of_rows": rows,
          "first_rows": list(f.at), "sample": "; ".join(map(str, f.sample)), "known": f.rule in known}
         for f in findings
     ]  # fmt: skip
+    got = {f.rule: f.rows / max(1, rows) for f in findings}
+    for defect in dataset.defects if released else ():
+        if defect.share is not None and abs(got.get(defect.rule, 0.0) - defect.share) > SHARE_TOLERANCE:
+            table.append({
+                "dataset": dataset.name, "rule": f"published share of: {defect.rule}", "column": "row", "severity": "warning", "rows": round(got.get(defect.rule, 0.0) * rows),
+                "of_rows": rows, "first_rows": [], "sample": f"expected {defect.share:.1%}, got {got.get(defect.rule, 0.0):.1%}", "known": False,
+            })  # fmt: skip
     return TABLES["findings"].frame(table)

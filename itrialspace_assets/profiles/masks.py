@@ -24,7 +24,7 @@ from itrialspace_assets.profiles.measure import MIN_VOXELS, measure_scan, nodule
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.volumes import Lesion, cut_lesion
 
-#: A component of label 23 belongs to a profile whose centre lies this near (voxels) to one of its voxels.
+#: A component of label 23 belongs to a profile whose centre lies this many voxels (along its longest edge) from it.
 CENTRE_VOXELS = 2.0
 VERSION = "1"
 _SUFFIX = re.compile(r"(_seg_sh|_seg|_mask)?\.nii(\.gz)?$")
@@ -64,15 +64,26 @@ def scans_in(masks: Path, nodules: Path | None = None) -> list[ScanFiles]:
     for folder in filter(None, (masks, nodules)):
         if not folder.is_dir():
             raise ConfigError(f"{folder}: expected a folder of NIfTI masks, found none")
-    maps = {_SUFFIX.sub("", p.name): p for p in sorted(masks.iterdir()) if _SUFFIX.search(p.name)}
+    maps = _by_id(masks)
     if not maps:
         raise ConfigError(f"{masks}: expected label maps (*.nii.gz), found none")
-    own = {_SUFFIX.sub("", p.name): p for p in sorted(nodules.iterdir()) if _SUFFIX.search(p.name)} if nodules else {}
+    own = _by_id(nodules) if nodules else {}
     if lost := sorted(set(own) - set(maps)):
         raise ConfigError(
             f"{nodules}: expected an organ map for each nodule mask, found none for {', '.join(lost[:5])}"
         )
     return [ScanFiles(ct, str(path), str(own[ct]) if ct in own else None) for ct, path in maps.items()]
+
+
+def _by_id(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if _SUFFIX.search(path.name):
+            ct_id = _SUFFIX.sub("", path.name)
+            if ct_id in found:
+                raise ConfigError(f"{folder}: expected one mask a scan, got {found[ct_id].name} and {path.name}")
+            found[ct_id] = path
+    return found
 
 
 def find_lesion(
@@ -81,7 +92,7 @@ def find_lesion(
     centre: npt.ArrayLike | None,
     native: Sequence[Lesion],
     where: str,
-    within: float = CENTRE_VOXELS,
+    within_mm: float | None = None,
 ) -> tuple[Lesion, str]:
     """A nodule's voxels: from its own mask, else the component of label 23 at its centre.
 
@@ -91,7 +102,7 @@ def find_lesion(
         centre: its centre in voxels, if known.
         native: the components of label 23.
         where: what to call the nodule in a message.
-        within: largest distance (voxels) from the centre to a component.
+        within_mm: largest distance from the centre to a component's nearest voxel; two voxels if not given.
 
     Returns:
         The lesion and ``nodule_seg`` or ``organ_map``.
@@ -118,14 +129,20 @@ def find_lesion(
             raise CaseRejected(Reason.EMPTY_LESION, f"{mask}: expected at least one nodule voxel, got none")
         return cut_lesion(own.array > 0), "nodule_seg"
     if centre is not None:
-        away = [float(np.abs(lesion.indices - at).max(axis=1).min()) for lesion in native]
-        if away and min(away) <= within:
+        limit = CENTRE_VOXELS * float(labels.spacing.max()) if within_mm is None else within_mm
+        away = [distance_mm(labels, lesion, at) for lesion in native]
+        if away and min(away) <= limit:
             return native[int(np.argmin(away))], "organ_map"
     missing = f"{mask}: " if mask is not None else ""
     raise CaseRejected(
         Reason.MISSING_FILE,
         f"{missing}expected a nodule mask or label 23 at the nodule's centre, found neither ({where})",
     )
+
+
+def distance_mm(labels: Volume, lesion: Lesion, at: npt.NDArray[np.float64]) -> float:
+    """Distance (mm) from a voxel position to the centre of a lesion's nearest voxel."""
+    return float(np.linalg.norm((lesion.indices - at) * labels.spacing, axis=1).min())
 
 
 def _mm(point: npt.ArrayLike) -> str:
@@ -199,14 +216,16 @@ def _lesions(payload: dict[str, Any], labels: Volume) -> tuple[list[tuple[str, L
             else []
         )
         return [(f"{payload['ct_id']}_N{i}", lesion, "mask") for i, lesion in enumerate(native, 1)], left
-    found, aside = [], []
-    for number, entry in enumerate(payload["known"]):
-        known = _known(entry)
-        centre = voxel_of(known, labels)
-        reach = CENTRE_VOXELS + (known.diameter or 0) / 2 / float(labels.spacing.min())
+    found: list[tuple[str, Lesion, str]] = []
+    aside: list[Rejection] = []
+    every = [_known(entry) for entry in payload["known"]]
+    places = [voxel_of(known, labels) for known in every]
+    component = _own_components(labels, native, every, places)
+    for number, (known, centre) in enumerate(zip(every, places, strict=True)):
+        mine = [native[component[number]]] if number in component else []
         try:
             lesion, source = find_lesion(
-                labels, Path(known.mask) if known.mask else None, centre, native, known.id, reach
+                labels, Path(known.mask) if known.mask else None, centre, mine, known.id, np.inf
             )
         except CaseRejected as error:
             if error.reason != Reason.MISSING_FILE or centre is None or known.diameter is None:
@@ -215,6 +234,24 @@ def _lesions(payload: dict[str, Any], labels: Volume) -> tuple[list[tuple[str, L
             lesion, source = sphere(labels, centre, known.diameter), "procedural"
         found.append((known.id, lesion, source))
     return found, aside
+
+
+def _own_components(
+    labels: Volume, native: Sequence[Lesion], every: Sequence[Known], places: Sequence[npt.NDArray[np.float64] | None]
+) -> dict[int, int]:
+    """Which component of label 23 is which nodule's: each at most one, the nearest pair first."""
+    near = []
+    for i, (known, at) in enumerate(zip(every, places, strict=True)):
+        if at is not None and np.all(np.isfinite(at)):
+            limit = (known.diameter or 0.0) / 2 + CENTRE_VOXELS * float(labels.spacing.max())
+            near += [
+                (away, i, j) for j, lesion in enumerate(native) if (away := distance_mm(labels, lesion, at)) <= limit
+            ]
+    out: dict[int, int] = {}
+    for _, i, j in sorted(near):
+        if i not in out and j not in out.values():
+            out[i] = j
+    return out
 
 
 def measure_case(payload: dict[str, Any], settings: Settings) -> Output:

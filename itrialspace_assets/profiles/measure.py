@@ -165,7 +165,7 @@ def measure_nodule(scan: Scan, lesion: Lesion) -> dict[str, Any]:
         organ = int(np.bincount(shell).argmax())
     side = side_of_lobe(lobe)
     lungs = scan.lung_box(LUNG)
-    same_side = scan.lung_box(RIGHT_LUNG if side == "right" else LEFT_LUNG)
+    same_side = None if side == "unknown" else scan.lung_box(RIGHT_LUNG if side == "right" else LEFT_LUNG)
     lung_cc = _percent_in(lungs, 2, centre[2])
     lung_ml = _percent_in(same_side or lungs, 0, centre[0])
     lung_ap = _percent_in(lungs, 1, centre[1])

@@ -19,7 +19,8 @@ from itrialspace_assets.fingerprints import replace_file
 from itrialspace_assets.profiles.annotations import Annotated, Source, bare_profiles, scan_list
 from itrialspace_assets.profiles.load import load_profiles, native_columns
 from itrialspace_assets.profiles.masks import Known, ScanFiles, scans_in
-from itrialspace_assets.profiles.registry import Dataset
+from itrialspace_assets.profiles.registry import Dataset, check_name
+from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
 from itrialspace_assets.tables import PROFILE_COLUMNS
 
 _MEASURED = [c.name for c in PROFILE_COLUMNS if c.name != "ct_path"]
@@ -31,8 +32,9 @@ def new_entry(name: str, entry: dict[str, Any] | None) -> Dataset:
     Raises:
         ConfigError: the name or the entry is wrong.
     """
+    check_name(name)
     alone = {
-        "patient": "patient", "annotation": "annotation", "label": None, "label_source": "none", "population": "diagnostic",
+        "patient": None, "annotation": "annotation", "label": None, "label_source": "none", "population": "diagnostic",
         "annotation_completeness": "partial", "licence": "not stated",
     }  # fmt: skip
     try:
@@ -78,9 +80,11 @@ def annotated_profiles(
 
     The table's own diameter, volume and box stay; a measured one fills in where it has none.
     """
-    profiles = bare_profiles(annotated, source, entry).with_columns(_id=annotated.nodules["id"])
+    profiles = bare_profiles(annotated, source, entry).with_columns(
+        _id=annotated.nodules["id"], diam_table=annotated.nodules["diameter"]
+    )
     if measured is None or measured.is_empty():
-        return profiles.drop("_id")
+        return profiles.drop("_id", "diam_table")
     kept = ["nodule_mean_diam_mm", "nodule_vol_mm3", "reinsertion_nodule_diam_mm", "w", "h", "d"]
     wide = profiles.join(
         measured.select(pl.col("id").alias("_id"), "from", "lobe_share", *_MEASURED),
@@ -107,11 +111,26 @@ def annotated_profiles(
         .when(bare)
         .then(pl.lit("no diameter in the table and no voxels in the map"))
     )
+    own_size = pl.col("diam_table").is_not_null()
     wide = wide.with_columns(
-        missing_because=reason,
-        mask_source=pl.when(pl.col("from") == "procedural").then(pl.lit("procedural")),
+        missing_because=reason, mask_source=pl.when(pl.col("from") == "procedural").then(pl.lit("procedural")),
+        diam_definition=pl.when(own_size | ~voxels).then(pl.col("diam_definition")).otherwise(pl.lit("volume_equivalent_sphere")),
     )  # fmt: skip
-    return wide.drop("_id", "from", *(f"{n}_m" for n in _MEASURED))
+    wide = _with_siblings(wide, annotated.nodules)
+    return wide.drop("_id", "from", "diam_table", *(f"{n}_m" for n in _MEASURED))
+
+
+def _with_siblings(wide: pl.DataFrame, nodules: pl.DataFrame) -> pl.DataFrame:
+    """Sibling columns over all nodules of a scan, measured or not: by world positions where every nodule of the
+    scan has one, else by the table's own positions."""
+    whole = pl.col("coordX").is_not_null().all().over("scan")
+    places = wide.select("coordX", "coordY", "coordZ", "lung_side", "lobe_name").with_columns(
+        nodules.select("scan", "id", "rx", "ry", "rz")
+    )
+    x, y, z = (pl.when(whole).then(pl.col(f"coord{a.upper()}")).otherwise(pl.col(f"r{a}")).alias(a) for a in "xyz")
+    return wide.with_columns(
+        add_siblings(places.select("scan", "id", x, y, z, "lung_side", "lobe_name")).select(SIBLING_COLUMNS)
+    )
 
 
 def write_outcome(

@@ -3,6 +3,7 @@
 Nothing here opens a table or a volume.
 """
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -12,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from itrialspace_assets.errors import ConfigError
 from itrialspace_assets.settings import Settings, read_yaml
 
-#: A data root may bring its own registry; used where ITRIALSPACE_DATASETS_CONFIG names none.
+#: A data root may bring its own registry; ITRIALSPACE_DATASETS_CONFIG goes over it.
 OWN_DATASETS = "datasets.yaml"
+NAME = r"^[A-Za-z0-9_]{1,40}$"
 REFUSED = ("NLST3D",)  # withdrawn from the published release
 
 
@@ -60,7 +62,7 @@ class Defect(_Strict):
 class Dataset(_Strict):
     """One dataset: id columns, label rule, demographics, file names, known defects."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_]{1,40}$")
+    name: str = Field(pattern=NAME)
     patient: str | None
     scan_person: str | None = None
     aliases: str | None = Field(None, description="Table that joins scan_person (or patient) to a person.")
@@ -99,11 +101,34 @@ class Dataset(_Strict):
         return data / "masks" / self.name / "combined_seg" / self.files.combined.format(ct_id=ct_id)
 
 
+def shipped() -> tuple[str, ...]:
+    """Names of the datasets that the platform ships."""
+    return tuple(read_yaml(Path(__file__).with_name("datasets.yaml"))["datasets"])
+
+
+def check_name(name: str, *, own: bool = False) -> None:
+    """Refuse a dataset name before any work.
+
+    Args:
+        name: what a user wants to call a dataset.
+        own: it must not be that of a shipped one.
+
+    Raises:
+        ConfigError: a withdrawn dataset, a name that cannot be a folder's, or a shipped one.
+    """
+    if name in REFUSED:
+        raise ConfigError(f"dataset {name} was withdrawn by its publishers and is refused")
+    if not re.fullmatch(NAME, name):
+        raise ConfigError(f"dataset {name!r}: expected letters, digits and _ (at most 40)")
+    if own and name in shipped():
+        raise ConfigError(f"dataset {name}: is shipped with its own columns; choose another name for your scans")
+
+
 @lru_cache(maxsize=8)
-def _datasets(config: Path | None, changed: int) -> dict[str, Dataset]:
+def _datasets(configs: tuple[tuple[Path, int], ...]) -> dict[str, Dataset]:
     entries = dict(read_yaml(Path(__file__).with_name("datasets.yaml"))["datasets"])
     where = dict.fromkeys(entries, "datasets.yaml")
-    if config is not None:
+    for config, _ in configs:
         own = read_yaml(config)
         if not isinstance(own, dict) or not isinstance(own.get("datasets"), dict):
             raise ConfigError(f"{config}: expected a mapping with the key 'datasets', got {type(own).__name__}")
@@ -133,8 +158,8 @@ def datasets(settings: Settings) -> dict[str, Dataset]:
         ConfigError: an entry is wrong; names file, key and what is allowed.
     """
     own = settings.data / OWN_DATASETS
-    config = settings.datasets_config or (own if own.exists() else None)
-    return _datasets(config, config.stat().st_mtime_ns if config and config.exists() else 0)
+    configs = [p for p in (own if own.exists() else None, settings.datasets_config) if p is not None]
+    return _datasets(tuple((p, p.stat().st_mtime_ns if p.exists() else 0) for p in configs))
 
 
 def dataset(settings: Settings, name: str) -> Dataset:

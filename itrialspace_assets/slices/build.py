@@ -13,16 +13,11 @@ from itrialspace_assets.slices.cut import cut_case, cut_real
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
 from itrialspace_assets.store import look_up, read_table, table_path, write_table
 from itrialspace_assets.synthesis.renderers import enabled
-from itrialspace_assets.trials.model import load_trial
 from itrialspace_assets.trials.plan import case_seed
+from itrialspace_assets.trials.published import published_mode
 
 VERSION = "1"
 REAL = "real"
-
-
-def published_mode(mode: str) -> str:
-    """Folder name of a mode in the published layout: m02_size_detection_curve -> mode2_size_detection_curve."""
-    return f"mode{int(mode[1:3])}_{mode[4:]}" if mode[:1] == "m" and mode[1:3].isdigit() else mode
 
 
 def slice_cases(settings: Settings, source: str, partition: Partition) -> list[Case]:
@@ -39,10 +34,10 @@ def _rendered_cases(settings: Settings, source: str, partition: Partition) -> li
     mode = partition["mode"]
     insertions = read_table(settings.output, "insertions", **partition)
     cases = {r["case_uid"]: r for r in read_table(settings.output, "cases", mode=mode).iter_rows(named=True)}
-    published = {a: a for a in {c["arm"] for c in cases.values()}}
-    published |= {arm.name: arm.published for arm in load_trial(settings, mode).arms}
+    published = dict(read_table(settings.output, "arms", mode=mode).select("arm", "published").iter_rows())
     keep = (
         "lesion",
+        "present",
         "lobe",
         "asked_lobe",
         "diameter_mm",
@@ -59,7 +54,7 @@ def _rendered_cases(settings: Settings, source: str, partition: Partition) -> li
     out = []
     for (uid,), group in cts.group_by(["case_uid"], maintain_order=True):
         case = look_up(cases, str(uid), f"cases/{mode}")
-        wanted = group if case["lesion_free_twin"] else group.filter(~pl.col("is_lesion_free"))
+        wanted = group if case["lesion_free_twin"] or not case["n_nodules"] else group.filter(~pl.col("is_lesion_free"))
         images = (
             wanted.select("source", "image_uid", "twin_uid", "is_lesion_free", "path", "sha256", "kept")
             .sort("is_lesion_free")

@@ -90,7 +90,14 @@ def cut_case(payload: dict[str, Any], settings: Settings) -> Output:
         mask = _plane_mask(target, k, ct.array.shape)
         if not mask.any():
             raise CaseRejected(Reason.NO_TARGET_ON_SLICE, f"slice {k}: expected pixels of the target nodule, got none")
-        others = any(_plane_mask(x, k, ct.array.shape).any() for x in lesions[1:]) and not free
+        others = (
+            any(
+                _plane_mask(x, k, ct.array.shape).any()
+                for x, n in zip(lesions[1:], nodules[1:], strict=True)
+                if n["present"]
+            )
+            and not free
+        )
         common = {
             "source": row["source"], "mode": payload["mode"], "dataset": payload["dataset"], "case_uid": payload["case_uid"], "image_uid": row["image_uid"],
             "published_id": payload["published_id"] + ("_neg" if free else ""), "presence": "absent" if free else "present",

@@ -11,8 +11,8 @@ from itrialspace_assets.casework import Case
 from itrialspace_assets.fingerprints import digest
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
-from itrialspace_assets.store import read_table, table_path, write_table
-from itrialspace_assets.synthesis.images import open_ct, render_case
+from itrialspace_assets.store import look_up, read_table, table_path, write_table
+from itrialspace_assets.synthesis.images import open_ct, render_case, render_seed
 from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer, enabled
 from itrialspace_assets.volumes import unpack_bits
 
@@ -20,12 +20,18 @@ from itrialspace_assets.volumes import unpack_bits
 def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -> list[Case]:
     """One case per inserted case; its hash covers host, lesions, renderer and how CTs are kept."""
     rows = read_table(settings.output, "insertions", **partition)
+    if rows.is_empty():
+        return []
+    replicates = dict(
+        read_table(settings.output, "cases", mode=partition["mode"]).select("case_uid", "render_replicate").iter_rows()
+    )
     out = []
     for (case_uid,), group in rows.group_by(["case_uid"], maintain_order=True):
         first = group.row(0, named=True)
         payload = {"case_uid": case_uid, "source": renderer.name, "mode": partition["mode"], "dataset": partition["dataset"],
-                   "map_sha256": first["host_map_sha256"], "lesions": group.sort("nodule_idx")["lesion"].to_list(), "anatomy": first["anatomy"]}  # fmt: skip
-        sha = digest([renderer.version, renderer.weights(settings), settings.cts, settings.seed, payload])
+                   "map_sha256": first["host_map_sha256"], "lesions": group.filter("present").sort("nodule_idx")["lesion"].to_list(), "anatomy": first["anatomy"],
+                   "seed": render_seed(settings.seed, look_up(replicates, str(case_uid), f"cases/{partition['mode']}"))}  # fmt: skip
+        sha = digest([renderer.version, renderer.weights(settings), settings.cts, payload])
         out.append(Case(str(case_uid), sha, first["host_map_sha256"], payload))
     return out
 
@@ -95,7 +101,9 @@ def collect(settings: Settings, source: str, partition: Partition, run_id: str) 
 def _picture(settings: Settings, partition: Partition, rows: list[dict[str, Any]]) -> bytes | None:
     if not rows:
         return None
-    row = next(r for r in rows if not r["is_lesion_free"])
+    row = next((r for r in rows if not r["is_lesion_free"]), None)
+    if row is None:
+        return None
     lesions = read_table(settings.output, "insertions", **partition).filter(pl.col("case_uid") == row["case_uid"])
     return pictures.ct_slice(open_ct(settings, row), unpack_bits(lesions["lesion"][0]))
 

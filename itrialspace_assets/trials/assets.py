@@ -1,4 +1,4 @@
-"""The asset ``cohort_manifests``: one partition a mode; the size is run configuration."""
+"""The assets ``cohort_manifests`` and ``trial_feasibility``: one partition a mode; size, overrides and relaxation are run configuration."""
 
 import dagster as dg
 
@@ -12,4 +12,8 @@ from resources.factory import plain_asset
 def assets(settings: Settings, nodes: list[Node], partitions: Partitions) -> list[dg.AssetsDefinition]:
     """The assets of this stage."""
     made = {n.step.key: n for n in nodes}
-    return [plain_asset(made[build.STEP.key], nodes, partitions, lambda s, p, run: build.build(s, p), sized=True)]
+    built = {build.STEP: build.build, build.FEASIBILITY: build.build_feasibility}
+    return [
+        plain_asset(made[step.key], nodes, partitions, lambda s, p, run, call=call: call(s, p), sized=True)  # type: ignore[misc]
+        for step, call in built.items()
+    ]

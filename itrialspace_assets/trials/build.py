@@ -1,84 +1,156 @@
-"""Builds one partition of ``trials``, ``arms``, ``cases`` and ``case_nodules``: the manifest of a mode."""
+"""Builds a mode's manifest (``trials``, ``arms``, ``cases``, ``case_nodules``, ``case_weights``, ``balance`` and the
+published files) and, apart from it, its ``feasibility``."""
 
 import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from itrialspace_assets.errors import TrialError
 from itrialspace_assets.fingerprints import digest
+from itrialspace_assets.pictures import markdown
+from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.store import file_digests, read_all, read_table, table_files, write_table
-from itrialspace_assets.tables import TABLES
-from itrialspace_assets.trials.model import load_trial
-from itrialspace_assets.trials.plan import make_stock, plan_sampled
-from itrialspace_assets.trials.twins import plan_isolation
+from itrialspace_assets.trials.balance import picture
+from itrialspace_assets.trials.compose import compose
+from itrialspace_assets.trials.feasibility import feasibility
+from itrialspace_assets.trials.model import Resolved, load_trial, resolve
+from itrialspace_assets.trials.published import write_manifests
+from itrialspace_assets.trials.sites import sites
+from itrialspace_assets.trials.stock import Stock, make_stock
 from itrialspace_assets.trials.verify import broken_rules
 
-VERSION = "1"
+VERSION = "2"
+TABLES = ("cases", "case_nodules", "trials", "arms", "case_weights", "balance")
 _READS = ("nodules", "hosts", "host_lobes", "donors")
 
 
+def resolved_trial(settings: Settings, mode: str) -> Resolved:
+    """The trial of a mode at the configured size with the run's overrides.
+
+    Raises:
+        ConfigError: no such mode, or a wrong file, size or override.
+    """
+    present = [name for name, entry in datasets(settings).items() if entry.profile_csv(settings.data).exists()]
+    return resolve(
+        load_trial(settings, mode), settings.size, settings.override_list, present or list(datasets(settings))
+    )
+
+
+def resolved_content(resolved: Resolved) -> dict[str, Any]:
+    """Everything that decides a plan beside the data: the trial file, size, overrides and arms."""
+    return {
+        "trial": resolved.trial.model_dump(mode="json"), "size": resolved.size, "overrides": list(resolved.overrides),
+        "arms": [{"name": a.name, "published": a.published, "level": a.level, "cases": a.cases, "host_dataset": a.host_dataset, "donor_dataset": a.donor_dataset, "cohort": a.cohort.model_dump(mode="json")} for a in resolved.arms],
+    }  # fmt: skip
+
+
+def stock_of(settings: Settings) -> tuple[Stock, pl.DataFrame]:
+    """What every trial draws from, and the index.
+
+    Raises:
+        TableError: the stages hosts and index have not run.
+    """
+    files = file_digests(settings.output, [f for name in _READS for f in table_files(settings.output, name)])
+    return _stock(settings.output, digest(files))
+
+
+@lru_cache(maxsize=1)
+def _stock(output: Path, digests: str) -> tuple[Stock, pl.DataFrame]:
+    """The stock of these very files: all modes of a call draw from one."""
+    nodules = read_table(output, "nodules")
+    return make_stock(nodules, *(read_all(output, name) for name in ("donors", "hosts", "host_lobes"))), nodules
+
+
 def inputs(settings: Settings, partition: Partition) -> Inputs:
-    trial = load_trial(settings, partition["mode"])
+    resolved = resolved_trial(settings, partition["mode"])
     files = [f for name in _READS for f in table_files(settings.output, name)]
     return file_digests(settings.output, files) | {
-        "trial": digest(trial.model_dump(mode="json")), "size": settings.size, "seed": str(settings.seed)
+        "trial": digest(resolved_content(resolved)), "sites": digest({n: s.model_dump(mode="json") for n, s in sites(settings).items()}),
+        "seed": str(settings.seed), "relax": str(settings.relax),
     }  # fmt: skip
 
 
 STEP = Step(("cohort_manifests",), "plan", ("mode",), VERSION, inputs)
+FEASIBILITY = Step(("trial_feasibility",), "plan", ("mode",), VERSION, inputs)
 
 
 def build(settings: Settings, partition: Partition) -> Result:
-    """Plan the trial of a mode at the configured size.
+    """Plan the trial of a mode at the configured size and write its tables and published manifests.
 
     Raises:
         TrialError: it cannot be had from this data; nothing is written.
         ConfigError: the trial file is wrong.
     """
     require_data_root(settings)
-    mode = partition["mode"]
+    mode, root = partition["mode"], settings.output
     before = input_hash(STEP, settings, partition)
-    trial = load_trial(settings, mode)
-    size = trial.sizes[settings.size]
-    root = settings.output
-    nodules = read_table(root, "nodules")
-    stock = make_stock(nodules, *(read_all(root, name) for name in ("donors", "hosts", "host_lobes")))
-    planner = plan_sampled if trial.planner == "sampled" else plan_isolation
-    manifest = planner(trial, size, stock, settings.seed, settings.anatomy)
-    resolved = trial.model_dump(mode="json") | {"size": settings.size, "seed": settings.seed}
-    (index_sha,) = file_digests(root, table_files(root, "nodules")).values()
-    row = {
-        "trial": trial.trial, "mode": mode, "planner": trial.planner, "question": trial.question, "size": settings.size,
-        "seed": settings.seed, "file_sha256": digest(resolved), "index_sha256": index_sha,
-        "resolved": json.dumps(resolved, sort_keys=True), "anatomy": settings.anatomy,
-    }  # fmt: skip
-    planned = {"cases": manifest.cases, "case_nodules": manifest.nodules, "arms": manifest.arms}
-    frames = {name: TABLES[name].frame(rows) for name, rows in planned.items()}
-    broken = broken_rules(frames["cases"], frames["case_nodules"], nodules, frames["arms"])
+    resolved = resolved_trial(settings, mode)
+    stock, index = stock_of(settings)
+    manifest = compose(resolved, stock, sites(settings), settings.seed, settings.anatomy, relax=settings.relax)
+    broken = broken_rules(resolved, manifest.arms, manifest.cases, manifest.nodules, index)
     if broken:
-        raise TrialError(f"{trial.trial}: the manifest breaks its rules and was not written: {'; '.join(broken)}")
-    written = {"trials": [row], "arms": manifest.arms, "cases": manifest.cases, "case_nodules": manifest.nodules}
-    paths = [write_table(root, name, rows, mode=mode) for name, rows in written.items()]
-    notes = "; ".join(a["note"] for a in manifest.arms if a["note"])
+        raise TrialError(
+            f"{resolved.trial.trial}: the manifest breaks its rules and was not written: {'; '.join(broken)}"
+        )
+    content = resolved_content(resolved)
+    (index_sha,) = file_digests(root, table_files(root, "nodules")).values()
+    pool = digest([stock.donors["nodule_uid"].to_list(), stock.hosts["scan_uid"].to_list()])
+    about = {
+        "trial": resolved.trial.trial, "mode": mode, "planner": resolved.trial.planner, "question": resolved.trial.question, "size": resolved.size, "seed": settings.seed,
+        "overrides": ";".join(resolved.overrides), "relaxed": settings.relax, "file_sha256": digest(content), "index_sha256": index_sha, "pool_sha256": pool, "anatomy": settings.anatomy,
+    }  # fmt: skip
+    frames: dict[str, Any] = {
+        "trials": [about | {"resolved": json.dumps(content, sort_keys=True)}], "arms": manifest.arms, "cases": manifest.cases, "case_nodules": manifest.nodules,
+        "case_weights": manifest.weights, "balance": manifest.balance,
+    }  # fmt: skip
+    shown = picture(manifest.balance, manifest.arms, settings.anatomy)
+    files = write_manifests(settings, resolved, manifest, index, about | {"resolved": content}, shown)
+    paths = [write_table(root, name, frame, mode=mode) for name, frame in frames.items()]
     result = Result(
-        {n: len(r) for n, r in written.items()},
-        computed=len(manifest.cases),
-        note=notes,
-        preview=_preview(manifest.arms),
-    )
+        {name: len(frames[name]) for name in TABLES}, computed=manifest.cases.height, note="; ".join(manifest.arms["note"].drop_nulls().to_list()),
+        picture=shown, preview=_preview(manifest.arms), files=files,
+    )  # fmt: skip
     record(settings, STEP, partition, before, result, paths)
     return result
 
 
-def _preview(arms: list[dict[str, object]]) -> str:
-    columns = ["arm", "asked_cases", "got_cases", "asked_malignant", "got_malignant", "donor_pool", "host_pool"]
-    with pl.Config(
-        tbl_formatting="ASCII_MARKDOWN",
-        tbl_hide_column_data_types=True,
-        tbl_hide_dataframe_shape=True,
-        tbl_cols=-1,
-        tbl_rows=50,
-    ):
-        return str(pl.DataFrame(arms, infer_schema_length=None).select(columns)) if arms else ""
+def _preview(arms: pl.DataFrame) -> str:
+    columns = [
+        "arm",
+        "asked_cases",
+        "got_cases",
+        "asked_malignant",
+        "got_malignant",
+        "donor_pool",
+        "host_pool",
+        "donors_effective",
+        "hosts_effective",
+        "scaled",
+        "relaxations",
+    ]
+    return markdown(arms.sort("number").select(columns).head(50))
+
+
+def build_feasibility(settings: Settings, partition: Partition) -> Result:
+    """Count what a mode's arms can draw from and write ``feasibility``; a trial that cannot be had is a finding here."""
+    require_data_root(settings)
+    before = input_hash(FEASIBILITY, settings, partition)
+    stock, _ = stock_of(settings)
+    frame = feasibility(resolved_trial(settings, partition["mode"]), stock, sites(settings), settings.seed)
+    path = write_table(settings.output, "feasibility", frame, mode=partition["mode"])
+    cases = frame.filter(pl.col("of") == "cases")
+    short = cases.filter(pl.col("binding")).height
+    note = f"{short} of {cases.height} arms cannot be had as asked" if short else ""
+    result = Result(
+        {"feasibility": frame.height},
+        computed=cases.height,
+        note=note,
+        preview=markdown(frame.drop("mode", "trial").head(60)),
+    )
+    record(settings, FEASIBILITY, partition, before, result, [path])
+    return result

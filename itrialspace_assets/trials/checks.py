@@ -1,27 +1,64 @@
 """Checks of the stage ``trials``."""
 
 import dagster as dg
+import polars as pl
 
 from itrialspace_assets.graph import Node
 from itrialspace_assets.partitions import Partitions
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.store import read_table
-from itrialspace_assets.trials.verify import broken_rules
+from itrialspace_assets.trials import build
+from itrialspace_assets.trials.model import load_trial, resolve
+from itrialspace_assets.trials.verify import broken_rules, far_from_asked
 from resources.check_factory import REGISTRY, Outcome, Rule, checks_of, listing
 
 
 def manifest(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
-    """The finished manifest against the rules of a manifest."""
-    cases, plan, nodules, arms = (
-        read_table(settings.output, t, **partition) for t in ("cases", "case_nodules", "nodules", "arms")
+    """The finished manifest against the rules of a manifest, as its own record says that it was planned."""
+    row = read_table(settings.output, "trials", **partition).row(0, named=True)
+    overrides = [o for o in row["overrides"].split(";") if o]
+    names = read_table(settings.output, "nodules")["dataset"].unique().sort().to_list()
+    resolved = resolve(load_trial(settings, partition["mode"]), row["size"], overrides, names)
+    arms, cases, plan, nodules = (
+        read_table(settings.output, t, **partition) for t in ("arms", "cases", "case_nodules", "nodules")
     )
-    problems = broken_rules(cases, plan, nodules, arms)
+    problems = broken_rules(resolved, arms, cases, plan, nodules)
     return not problems, {"cases": cases.height, "problems": listing(problems)}
 
 
-MANIFEST = Rule("manifest", "Labels, persons, counts and prevalence are as the trial says.", manifest, blocking=True)
+def near_asked(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+    """Marginals met by quota against their shares; effective numbers beside them."""
+    far = far_from_asked(read_table(settings.output, "balance", **partition))
+    arms = read_table(settings.output, "arms", **partition)
+    reuse = [
+        f"{r['arm']}: {r['donors_effective']:.1f} effective donors, {r['hosts_effective']:.1f} effective host people"
+        for r in arms.iter_rows(named=True)
+    ]
+    return not far, {"far": listing(far), "effective": listing(reuse)}
+
+
+def can_be_had(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+    """Arms that cannot be had as asked, with the most that can."""
+    cases = read_table(settings.output, "feasibility", **partition).filter(
+        (pl.col("of") == "cases") & pl.col("binding")
+    )
+    return cases.is_empty(), {
+        "short": listing(
+            [f"{r['arm']}: {r['left']} of {r['needed']}: {r['constraint']}" for r in cases.iter_rows(named=True)]
+        )
+    }
+
+
+MANIFEST = Rule(
+    "manifest", "Labels, persons, counts, reuse, strata and exclusions are as the trial says.", manifest, blocking=True
+)
+BALANCE = Rule(
+    "balance", "Marginals met by quota lie within one and a half cases of their share.", near_asked, warns=True
+)
+FEASIBLE = Rule("feasible", "Every arm can be had as asked.", can_be_had, warns=True)
 
 
 def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
-    """Registry rules, and the rules of a manifest."""
-    return [checks_of(n, partitions, [REGISTRY, MANIFEST]) for n in nodes if n.step.stage == "plan"]
+    """Registry rules, the rules of a manifest, its balance; and whether a trial can be had."""
+    rules = {build.STEP.key: [REGISTRY, MANIFEST, BALANCE], build.FEASIBILITY.key: [REGISTRY, FEASIBLE]}
+    return [checks_of(n, partitions, rules[n.step.key]) for n in nodes if n.step.key in rules]

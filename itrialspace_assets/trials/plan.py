@@ -1,277 +1,575 @@
 """Plans a sampled trial: for each case a donor, a host, a place and a size, and why.
 
-Case k of an arm is drawn by its identity and by the cases before it, so a longer run begins with
-the shorter one. Nothing is relaxed silently: what had to give is in ``relaxations``.
+An arm is planned with arrays: quotas say what each case is to be, then donors and hosts are allocated
+(``allocate``), all cases at once. Case k depends on its number and on the cases before it, so a longer
+run begins with the shorter one. Nothing is relaxed silently: what had to give is in ``relaxations``.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy import stats
 
-from itrialspace_assets.anatomy import LOBES, SIZE_BUCKETS, SIZE_RANGES, size_bucket
+from itrialspace_assets.anatomy import LOBES, SIZE_BUCKETS, SIZE_EDGES, SIZE_RANGES
 from itrialspace_assets.errors import TrialError
 from itrialspace_assets.fingerprints import digest
-from itrialspace_assets.trials.model import Arm, Pool, Size, Trial
-from itrialspace_assets.trials.quotas import quota_sequence
+from itrialspace_assets.trials.allocate import Floats, Given, Ints, Shelf, Wish, allocate
+from itrialspace_assets.trials.model import Cohort, LogNormal, PlannedArm, Resolved
+from itrialspace_assets.trials.quotas import balanced_sequence, period_of, quota_sequence
+from itrialspace_assets.trials.sites import Site, find_site
+from itrialspace_assets.trials.stock import Step, Stock, donor_pool, host_pool, never_stating, reach_mm
 
-#: A nodule's farthest voxel lies beyond its equivalent radius by about this factor (lobulated shapes).
-REACH = 1.15
+#: Range (mm) of each size level; the open ends as the six buckets have them, and the alias that some sites use.
+RANGES: dict[str, tuple[float, float]] = SIZE_RANGES | {">20mm": (20.0, 60.0)}
+_FAR = 1e9
+Allowed = Callable[[Ints, Ints], npt.NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
-class Stock:
-    """What a trial can draw from: donors with their nodule, hosts, and the room in their lobes."""
+class Aims:
+    """What each case of an arm is to be; arrays of shape (n,), -1 or NaN where it is left open."""
 
-    donors: pl.DataFrame  # donors joined with their row of ``nodules``
+    label: Ints
+    present: npt.NDArray[np.bool_]
+    size: Ints  # index into ``levels``
+    levels: tuple[str, ...]
+    low: Floats  # wanted diameter, mm
+    high: Floats
+    lobe: Ints  # index into LOBES
+    stratum: Ints  # host stratum
+    strata: tuple["Stratum", ...]
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Which hosts a case may have, beyond the pool: sex, age band (years, upper out)."""
+
+    sex: str | None = None
+    age: tuple[float, float] | None = None
+
+    def __str__(self) -> str:
+        return (
+            ", ".join(
+                filter(
+                    None,
+                    (f"sex {self.sex}" if self.sex else "", f"age {self.age[0]:g}-{self.age[1]:g}" if self.age else ""),
+                )
+            )
+            or "any host"
+        )
+
+
+@dataclass(frozen=True)
+class PlannedCases:
+    """An arm's cases: who, where, how large. ``failed``: number of the first case that could not be had, or -1."""
+
+    donor: Ints  # row of ``donors``
+    host: Ints  # row of ``hosts``
+    donors: pl.DataFrame
     hosts: pl.DataFrame
-    room: dict[str, dict[str, float]]  # scan_uid -> lobe -> largest sphere radius, mm
+    aims: Aims
+    scale: Floats
+    asked: Floats  # diameter asked for, NaN if the donor's own
+    scaled_from: npt.NDArray[np.bool_]  # taken from beyond the wanted sizes
+    n_donors: Ints  # donors and hosts that met what the case wanted
+    n_hosts: Ints
+    steps: list[Step]
+    failed: int
+    failed_of: str = ""
+
+    @property
+    def diameter(self) -> Floats:
+        """Planned diameter, mm."""
+        return np.asarray(self.donors["diameter_mm"].to_numpy()[self.donor] * self.scale)
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """Rows of ``arms``, ``cases`` and ``case_nodules``."""
-
-    arms: list[dict[str, Any]]
-    cases: list[dict[str, Any]]
-    nodules: list[dict[str, Any]]
+def draws(root: int, *identity: str | int, n: int) -> npt.NDArray[np.uint64]:
+    """``n`` raw 64-bit draws of an identity, counter-based: the first m are the same whatever n."""
+    key = int(digest([root, *identity], 32), 16)
+    return np.random.Philox(key=key).random_raw(n).astype(np.uint64) if n else np.zeros(0, np.uint64)
 
 
-def make_stock(nodules: pl.DataFrame, donors: pl.DataFrame, hosts: pl.DataFrame, host_lobes: pl.DataFrame) -> Stock:
-    """Join the tables once; rows are sorted by id, so that draws do not depend on file order."""
-    columns = [
-        "nodule_uid",
-        "label",
-        "annotation_id",
-        "reinsertion_lobe",
-        *(f"reinsertion_lobe_{a}_pct" for a in ("cc", "ml", "ap")),
-    ]
-    joined = donors.join(nodules.select(columns), on="nodule_uid", how="inner").sort("nodule_uid")
-    room: dict[str, dict[str, float]] = {}
-    for row in host_lobes.iter_rows(named=True):
-        room.setdefault(row["scan_uid"], {})[row["lobe"]] = row["fit_radius_mm"]
-    return Stock(joined, hosts.sort("scan_uid"), room)
+def uniform(raw: npt.NDArray[np.uint64]) -> Floats:
+    """Raw draws as numbers in [0, 1)."""
+    return np.asarray((raw >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 
+@lru_cache(maxsize=1 << 18)
 def case_seed(root: int, *identity: str | int) -> int:
     """Seed (63 bits) of an identity below the root seed: never of row order or time."""
     return int(digest([root, *identity], 16), 16) >> 1
 
 
-def seeded_order(seed: int, ids: list[str]) -> npt.NDArray[np.int64]:
-    """A seeded order of ids that keeps the relative order of those that stay when others leave."""
-    keys = [digest([seed, i], 16) for i in ids]
-    return np.argsort(np.array(keys), kind="stable")
-
-
-def in_pool(frame: pl.DataFrame, pool: Pool) -> pl.DataFrame:
-    return frame if pool.datasets == "all" else frame.filter(pl.col("dataset").is_in(pool.datasets))
-
-
-def plan_sampled(trial: Trial, size: Size, stock: Stock, root_seed: int, anatomy: str) -> Manifest:
-    """The manifest of a sampled trial.
+def size_law(cohort: Cohort, site: Site | None) -> dict[str, float] | None:
+    """Shares of size levels that a cohort asks for; None if sizes are left open.
 
     Raises:
-        TrialError: an arm cannot get a case; names the arm, the case and how many donors and hosts
-            were left after each constraint.
+        TrialError: the site is to be met but states no sizes.
     """
-    arms, cases, nodules = [], [], []
-    for arm in trial.arms:
-        planned = _plan_arm(trial, arm, size, stock, root_seed, anatomy)
-        arms.append(planned.arms[0])
-        cases += planned.cases
-        nodules += planned.nodules
-    return Manifest(arms, cases, nodules)
+    if isinstance(cohort.sizes, LogNormal):
+        law = cohort.sizes
+        edges = np.log(np.clip([law.min_mm, *SIZE_EDGES, law.max_mm], law.min_mm, law.max_mm))
+        mass = np.diff(stats.norm(law.mean_log_mm, law.std_log_mm).cdf(edges))
+        return {b: float(m) for b, m in zip(SIZE_BUCKETS, mass / mass.sum(), strict=True) if m > 0}
+    if cohort.sizes is not None:
+        return {str(k): v for k, v in cohort.sizes.items()}
+    if "size" in cohort.calibrate:
+        return {str(k): v for k, v in _stated(site, "sizes").items()}
+    return None
 
 
-def _levels(trial: Trial, n: int) -> list[tuple[int | None, str | None]]:
-    """(label, bucket) of each case: prevalence first, then sizes within each label."""
-    cohort = trial.cohort
-    if cohort.prevalence:
-        p = cohort.prevalence.value
-        labels: list[int | None] = [1 - i for i in quota_sequence([p, 1 - p], n)]
-    else:
-        labels = [cohort.label] * n
-    buckets: list[str | None] = [None] * n
-    if cohort.size_weights:
-        weights = [cohort.size_weights.get(b, 0.0) for b in SIZE_BUCKETS]  # type: ignore[call-overload]
-        for label in sorted(set(labels), key=str):
-            at = [k for k in range(n) if labels[k] == label]
-            for k, level in zip(at, quota_sequence(weights, len(at)), strict=True):
-                buckets[k] = SIZE_BUCKETS[level]
-    return list(zip(labels, buckets, strict=True))
-
-
-def _plan_arm(trial: Trial, arm: Arm, size: Size, stock: Stock, root_seed: int, anatomy: str) -> Manifest:
-    cohort = trial.cohort
-    n = size.n_cases or 0
-    donors = in_pool(stock.donors, cohort.donors).filter(
-        pl.col("reinsertion_lobe").is_in(list(LOBES)),
-        pl.all_horizontal(pl.col(f"reinsertion_lobe_{a}_pct").is_between(0, 100) for a in ("cc", "ml", "ap")),
-    )
-    hosts = in_pool(stock.hosts, cohort.hosts)
-    donor_uses = np.zeros(donors.height, dtype=np.int64)
-    host_uses = np.zeros(hosts.height, dtype=np.int64)
-    picker = _Picker(donors, hosts, stock.room, cohort.clearance_mm)
-    met: dict[int, set[int]] = {}  # hosts that a donor was put into: the same pair again would be the same image
-    cases, nodules = [], []
-    for k, (label, wanted) in enumerate(_levels(trial, n)):
-        bucket = arm.size_bucket or wanted
-        uid = f"{trial.trial}/{arm.name}/{k:05d}"
-        seed = case_seed(root_seed, uid)
-        steps: list[tuple[str, int]] = [("pool", donors.height)]
-        eligible = np.ones(donors.height, bool)
-        if label is not None:
-            eligible &= picker.labels == label
-            steps.append((f"label {label}", int(eligible.sum())))
-        if size.max_donor_uses:
-            eligible &= donor_uses < size.max_donor_uses
-            steps.append((f"used < {size.max_donor_uses} times", int(eligible.sum())))
-        free_hosts = host_uses < size.max_host_uses if size.max_host_uses else np.ones(hosts.height, bool)
-        choice = None
-        for scaled in (False, True):
-            fits = picker.native(bucket) if not scaled else picker.scalable(bucket, cohort.max_scale)
-            candidates = eligible & fits
-            steps.append((f"{'scalable into' if scaled else 'of size'} {bucket or 'any'}", int(candidates.sum())))
-            choice = picker.pick(candidates, free_hosts, met, seed, bucket if scaled else None, cohort.max_scale)
-            if choice is not None:
-                break
-        if choice is None:
-            counts = ", ".join(f"{name}: {count}" for name, count in steps)
-            raise TrialError(
-                f"{trial.trial}, arm {arm.name}: no donor and host fit case {k + 1} of {n}. Donors left after each "
-                f"constraint: {counts}. Hosts: {hosts.height} in the pool, {int(free_hosts.sum())} not used up. Ask for "
-                f"fewer cases, allow more uses (max_donor_uses, max_host_uses) or widen the pools."
-            )
-        d, h, scale, asked = choice
-        donor_uses[d] += 1
-        host_uses[h] += 1
-        met.setdefault(d, set()).add(h)
-        donor, host = donors.row(d, named=True), hosts.row(h, named=True)
-        cases.append(case_row(trial, arm.name, k, host, 1, "synthetic", seed, anatomy))
-        nodules.append(nodule_row(
-            trial, uid, 0, donor, "profile", scale, asked,
-            relaxations=[] if scale == 1 else [f"scaled {scale:.3f}: no donor of that size left"],
-            why=f"donor 1 of {int(candidates.sum())} by seed; host has {picker.room_in(h, donor['reinsertion_lobe']):.0f} mm of room in {donor['reinsertion_lobe']}",
-        ))  # fmt: skip
-    malignant = sum(1 for row in nodules if row["label"] == 1)
-    expected = (
-        quota_sequence([cohort.prevalence.value, 1 - cohort.prevalence.value], n).count(0)
-        if cohort.prevalence
-        else (n * cohort.label if cohort.label is not None else None)
-    )
-    note = None
-    if cohort.prevalence and n and malignant == 0:
-        note = f"{n} cases at a prevalence of {cohort.prevalence.value:g} hold no malignant finding"
-    return Manifest(
-        [arm_row(trial, arm, n, len(cases), expected, malignant, donors.height, hosts.height, note)], cases, nodules
-    )
-
-
-class _Picker:
-    """Columns of the pools as arrays, and the search for the first pair that fits."""
-
-    def __init__(
-        self, donors: pl.DataFrame, hosts: pl.DataFrame, room: dict[str, dict[str, float]], clearance: float
-    ) -> None:
-        self.labels = donors["label"].cast(pl.Float64).to_numpy()
-        self.diameters = donors["diameter_mm"].to_numpy()
-        self._ids, self._persons, self._lobes = (
-            donors[c].to_list() for c in ("nodule_uid", "person_uid", "reinsertion_lobe")
+def lobe_law(cohort: Cohort, site: Site | None, shared: bool = False) -> dict[str, float] | None:
+    """Shares of target lobes that a cohort asks for; None if they are left open."""
+    if cohort.lobes is not None:
+        return {str(k): v for k, v in cohort.lobes.items()}
+    if "lobe" in cohort.calibrate:
+        return {str(k): v for k, v in _stated(site, "lobes").items()}
+    if shared and cohort.placement.lobe is None:  # arms that share lobes need a law; the site's, else even shares
+        return (
+            {str(k): v for k, v in site.lobes.value.items()}
+            if site and site.lobes
+            else dict.fromkeys(LOBES, 1 / len(LOBES))
         )
-        self._buckets = np.array([size_bucket(d) for d in self.diameters], dtype=object)
-        self._hosts = hosts["scan_uid"].to_list()
-        self._host_persons = np.array(hosts["person_uid"].to_list(), dtype=object)
-        self._room = {lobe: np.array([room.get(h, {}).get(lobe, 0.0) for h in self._hosts]) for lobe in LOBES}
-        self._clearance = clearance
+    return None
 
-    def room_in(self, host: int, lobe: str) -> float:
-        return float(self._room[lobe][host])
 
-    def native(self, bucket: str | None) -> npt.NDArray[np.bool_]:
-        return np.ones(len(self._ids), bool) if bucket is None else np.asarray(self._buckets == bucket, dtype=bool)
+def _stated(site: Site | None, name: str) -> dict[str, float]:
+    value = getattr(site, name) if site else None
+    if value is None:
+        raise TrialError(f"calibrate: the site states no {name}; leave it out or give your own shares")
+    return dict(value.value)
 
-    def scalable(self, bucket: str | None, max_scale: float) -> npt.NDArray[np.bool_]:
-        if bucket is None:
-            return np.zeros(len(self._ids), bool)
-        low, high = SIZE_RANGES[bucket]
-        return np.asarray(
-            (self.diameters * max_scale >= low) & (self.diameters / max_scale < high) & (self._buckets != bucket),
-            dtype=bool,
+
+def host_strata(cohort: Cohort, site: Site | None) -> tuple[list[Stratum], list[list[float]]]:
+    """Host strata that a calibration asks for: sex by age band, and the shares of sex and of age bands.
+
+    Raises:
+        TrialError: the site states no such marginal.
+    """
+    sexes: list[tuple[str | None, float]] = [(None, 1.0)]
+    ages: list[tuple[tuple[float, float] | None, float]] = [(None, 1.0)]
+    if "sex" in cohort.calibrate:
+        if site is None or site.male is None:
+            raise TrialError("calibrate: the site states no share of men")
+        sexes = [("M", site.male.value), ("F", 1 - site.male.value)]
+    if "age" in cohort.calibrate:
+        bands = site.age_bands() if site else None
+        if bands is None:
+            raise TrialError("calibrate: the site states no mean and spread of age")
+        ages = [((a, b), share) for a, b, share in bands]
+    strata = [Stratum(sex, age) for sex, _ in sexes for age, _ in ages]
+    return strata, [[s for _, s in sexes], [a for _, a in ages]]
+
+
+def aims_of(cohort: Cohort, site: Site | None, n: int, share: Sequence[str], place: npt.NDArray[np.uint64]) -> Aims:
+    """What each of ``n`` cases is to be, by house-monotone quotas.
+
+    Args:
+        cohort: what is asked.
+        site: its site, if it names one.
+        n: cases.
+        share: what the arms of the trial have in common.
+        place: raw draws for wanted diameters where arms share sizes, shape (n,).
+    """
+    label, present = np.full(n, -1, np.int64), np.ones(n, bool)
+    sizes, lobes = size_law(cohort, site), lobe_law(cohort, site, "lobe" in share)
+    p = cohort.prevalence
+    context, period = np.zeros(n, np.int64), 1
+    size = np.full(n, -1, np.int64)
+    levels = tuple(k for k, v in (sizes or {}).items() if v > 0)
+    if p is not None and p.value is not None:
+        first = quota_sequence([p.value, 1 - p.value], n)
+        if p.of == "nodule":
+            present = first == 0
+        else:
+            label = 1 - first
+        if "size" not in share:  # sizes that arms share may not depend on an arm's prevalence
+            context, period = first, period_of([p.value, 1 - p.value])
+    elif cohort.label is not None:
+        label[:] = cohort.label
+    if sizes is not None:
+        weights = [sizes[k] for k in levels]
+        size = balanced_sequence(weights, context, n, period)
+        context, period = context * len(levels) + size, period * period_of(weights)
+    if p is not None and p.by_size is not None:
+        risks = (
+            _stated(site, "malignancy_by_size") if p.by_size == "site" else {str(k): v for k, v in p.by_size.items()}
+        )
+        for i, name in enumerate(levels):
+            at = np.flatnonzero(size == i)
+            if name not in risks:
+                raise TrialError(f"prevalence.by_size: expected a share for {name}, got {', '.join(risks)}")
+            label[at] = 1 - quota_sequence([risks[name], 1 - risks[name]], len(at))
+    lobe = np.full(n, -1, np.int64)
+    if lobes is not None:
+        named = [x for x in LOBES if lobes.get(x, 0) > 0]
+        weights = [lobes[x] for x in named]
+        lobe = np.array([LOBES.index(x) for x in named])[balanced_sequence(weights, context, n, period)] if n else lobe
+        period *= period_of(weights)
+    elif cohort.placement.lobe is not None:
+        lobe[:] = LOBES.index(cohort.placement.lobe)
+    strata, (sex_shares, age_shares) = host_strata(cohort, site)
+    sex = balanced_sequence(sex_shares, np.maximum(label, 0), n, 2) if len(sex_shares) > 1 else np.zeros(n, np.int64)
+    age = balanced_sequence(age_shares, sex, n, period_of(sex_shares)) if len(age_shares) > 1 else np.zeros(n, np.int64)
+    low, high = np.full(n, -_FAR), np.full(n, _FAR)
+    if levels:
+        floor = (
+            site.size_floor_mm.value
+            if site and site.size_floor_mm and "size" in cohort.calibrate
+            else cohort.min_diameter_mm
+        )
+        bounds = np.array([(max(RANGES[k][0], floor), RANGES[k][1]) for k in levels])
+        low, high = bounds[size, 0], bounds[size, 1]
+        if "size" in share:
+            low = low + (0.02 + 0.96 * uniform(place)) * (high - low)
+            high = low
+    return Aims(label, present, size, levels, low, high, lobe, sex * len(age_shares) + age, tuple(strata))
+
+
+def plan_arm(
+    resolved: Resolved, arm: PlannedArm, n: int, stock: Stock, sites: dict[str, Site], root: int, rounds: "Rounds | None" = None
+) -> PlannedCases:  # fmt: skip
+    """Plan ``n`` cases of an arm; ``failed`` tells the first that could not be had.
+
+    Raises:
+        TrialError: the pool of hosts cannot fill what is asked at all (a dataset states no age); names it.
+    """
+    cohort, trial = arm.cohort, resolved.trial
+    site = find_site(sites, cohort.site) if cohort.site else None
+    share = trial.share
+
+    def key(what: str) -> tuple[str, ...]:
+        return (trial.trial, what) if what in share else (trial.trial, arm.name, what)
+
+    aims = aims_of(cohort, site, n, share, draws(root, *key("size"), "mm", n=n))
+    donors, steps = donor_pool(stock, cohort)
+    hosts, host_steps = host_pool(stock, cohort)
+    _refuse_silent(stock, cohort, trial.trial, arm.name)
+    if trial.independent_arms:
+        donors, hosts = (_own_people(f, trial.trial, root, arm.number, len(resolved.arms)) for f in (donors, hosts))
+        steps.append(Step("donors", f"people of this arm (1 of {len(resolved.arms)})", donors.height))
+        host_steps.append(Step("hosts", f"people of this arm (1 of {len(resolved.arms)})", hosts.height))
+    if cohort.prevalence and cohort.prevalence.unit == "person":
+        hosts = hosts.unique("person_uid", keep="first", maintain_order=True)
+        host_steps.append(Step("hosts", "one scan a person", hosts.height))
+    room = _rows(stock, hosts)
+    steps += host_steps
+    fits_some = _fits_some(donors, cohort, room)
+    donors = donors.filter(pl.Series(fits_some, dtype=pl.Boolean))
+    steps.append(Step("donors", "fits in some host's lobe", donors.height))
+    draw_d, draw_h = draws(root, *key("donor"), n=n), draws(root, *key("host"), n=n)
+    draw_s = draws(root, *key("size"), n=n)
+    if "host" in share:
+        return _hosts_first(aims, cohort, donors, hosts, room, steps, draw_d, draw_h, draw_s, rounds)
+    needs = companion_needs(stock, cohort, donors)
+    return _donors_first(aims, cohort, donors, hosts, room, steps, draw_d, draw_h, draw_s, needs)
+
+
+@dataclass
+class Rounds:
+    """Who takes part in screening rounds: in which round each case's person entered, and all who ever did.
+
+    People are split by hash into those of the first round and a reserve for each later one, so that who
+    leaves changes nobody else.
+    """
+
+    root: int
+    trial: str
+    n_rounds: int
+    entry: Ints  # round (from 0) in which the present person of each case entered
+    ever: list[npt.NDArray[np.bool_]]  # by round: cases whose person entered then
+
+    @staticmethod
+    def begin(root: int, trial: str, n_rounds: int, n: int) -> "Rounds":
+        return Rounds(
+            root,
+            trial,
+            n_rounds,
+            np.zeros(n, np.int64),
+            [np.ones(n, bool)] + [np.zeros(n, bool) for _ in range(n_rounds - 1)],
         )
 
-    def pick(
-        self,
-        candidates: npt.NDArray[np.bool_],
-        free: npt.NDArray[np.bool_],
-        met: dict[int, set[int]],
-        seed: int,
-        bucket: str | None,
-        max_scale: float,
-    ) -> tuple[int, int, float, float | None] | None:
-        """(donor, host, scale, asked diameter) of the first pair in seeded order that fits."""
-        at = np.flatnonzero(candidates)
-        for d in at[seeded_order(seed, [self._ids[i] for i in at])]:
-            scale, asked = 1.0, None
-            diameter = float(self.diameters[d])
-            if bucket is not None:
-                low, high = SIZE_RANGES[bucket]
-                low, high = max(low, diameter / max_scale), min(high, diameter * max_scale)
-                share = np.random.default_rng(seed).uniform(0.05, 0.95)
-                asked = float(low + share * (high - low))
-                scale = asked / diameter
-            reach = diameter * scale / 2 * REACH + self._clearance
-            fits = free & (self._host_persons != self._persons[d]) & (self._room[self._lobes[d]] >= reach)
-            fits[list(met.get(int(d), ()))] = False
-            hosts = np.flatnonzero(fits)
-            if len(hosts):
-                h = hosts[seeded_order(seed ^ 1, [self._hosts[i] for i in hosts])[0]]
-                return int(d), int(h), scale, asked
+    def leave(self, cases: npt.NDArray[np.bool_], after: int) -> None:
+        """The people of some cases leave after a round; new ones enter in the next."""
+        if after + 1 < self.n_rounds:
+            self.entry = np.where(cases, after + 1, self.entry)
+            self.ever[after + 1] = self.ever[after + 1] | cases
+
+    def group(self, hosts: pl.DataFrame) -> Ints:
+        """Round in which each host's person may enter: seven in ten in the first."""
+        people = hosts["person_uid"].unique().sort().to_list()
+        codes = {p: case_seed(self.root, self.trial, "enters", p) for p in people}
+        rounds = {
+            p: 0 if c % 10 < 7 or self.n_rounds == 1 else 1 + c // 10 % (self.n_rounds - 1) for p, c in codes.items()
+        }
+        return hosts["person_uid"].replace_strict(rounds, return_dtype=pl.Int64).to_numpy()
+
+
+def companion_needs(stock: Stock, cohort: Cohort, donors: pl.DataFrame) -> Floats | None:
+    """Radius (mm) that the companions of each donor need in each lobe, shape (donors, lobes); None without companions."""
+    if cohort.companions == "none":
         return None
+    left = donors.select("nodule_uid", "scan_uid", "lobe").with_row_index("row")
+    pairs = left.join(stock.donors.select("nodule_uid", "scan_uid", "lobe", "diameter_mm"), on="scan_uid", suffix="_c")
+    pairs = pairs.filter(
+        pl.col("nodule_uid") != pl.col("nodule_uid_c"),
+        pl.col("lobe_c").is_in(list(LOBES)),
+        companion_rule(cohort.companions, "lobe", "lobe_c"),
+    )
+    needs = np.zeros((donors.height, len(LOBES)))
+    lobe = pairs["lobe_c"].replace_strict({x: i for i, x in enumerate(LOBES)}, return_dtype=pl.Int64).to_numpy()
+    np.maximum.at(
+        needs, (pairs["row"].to_numpy(), lobe), reach_mm(pairs["diameter_mm"].to_numpy(), cohort.clearance_mm)
+    )
+    return needs
 
 
-def case_row(
-    trial: Trial, arm: str, number: int, host: dict[str, Any], nodules: int, cohort_mode: str, seed: int, anatomy: str
-) -> dict[str, Any]:
-    """A row of ``cases``."""
-    return {
-        "case_uid": f"{trial.trial}/{arm}/{number:05d}", "mode": trial.mode, "trial": trial.trial, "arm": arm, "number": number,
-        "cohort_mode": cohort_mode, "host_dataset": host["dataset"], "host_scan_uid": host["scan_uid"], "host_person_uid": host["person_uid"],
-        "host_age": host["age"], "host_sex": host["sex"], "host_smoking": host["smoking"], "n_nodules": nodules,
-        "lesion_free_twin": trial.cohort.lesion_free_twins, "seed": seed, "anatomy": anatomy,
-    }  # fmt: skip
+def companion_rule(strategy: str, lobe: str, other: str) -> pl.Expr:
+    """Which nodules of a scan go along with its primary one."""
+    if strategy == "same_lobe":
+        return pl.col(lobe) == pl.col(other)
+    if strategy == "ipsilateral":
+        return pl.col(lobe).str.slice(0, 4) == pl.col(other).str.slice(0, 4)
+    return pl.lit(True)
 
 
-def nodule_row(
-    trial: Trial, case_uid: str, index: int, donor: dict[str, Any], placement: str, scale: float, asked: float | None,
-    relaxations: list[str], why: str,
-) -> dict[str, Any]:  # fmt: skip
-    """A row of ``case_nodules``; the label is always the donor's own."""
-    planned = donor["diameter_mm"] * scale
-    return {
-        "case_uid": case_uid, "mode": trial.mode, "nodule_idx": index, "donor_nodule_uid": donor["nodule_uid"],
-        "donor_dataset": donor["dataset"], "donor_person_uid": donor["person_uid"], "label": donor["label"], "placement": placement,
-        "lobe": donor["reinsertion_lobe"], **{f"{a}_pct": donor[f"reinsertion_lobe_{a}_pct"] for a in ("cc", "ml", "ap")},
-        "asked_diameter_mm": asked, "donor_diameter_mm": donor["diameter_mm"], "planned_diameter_mm": planned, "scale": scale,
-        "size_bucket": size_bucket(planned), "relaxations": ";".join(relaxations), "why": why,
-    }  # fmt: skip
+def _refuse_silent(stock: Stock, cohort: Cohort, trial: str, arm: str) -> None:
+    for column, wanted in (("age", cohort.hosts.age), ("sex", cohort.hosts.sex), ("smoking", cohort.hosts.smoking)):
+        if wanted is None and column not in cohort.calibrate:
+            continue
+        silent = never_stating(stock, cohort, column)
+        if isinstance(cohort.hosts.datasets, list) and set(cohort.hosts.datasets) <= set(silent):
+            raise TrialError(
+                f"{trial}, arm {arm}: hosts of {', '.join(silent)} never state {column}, so they cannot fill it; name datasets that do"
+            )
 
 
-def arm_row(
-    trial: Trial,
-    arm: Arm,
-    asked: int,
-    got: int,
-    asked_malignant: int | None,
-    malignant: int,
-    donors: int,
-    hosts: int,
-    note: str | None,
-) -> dict[str, Any]:
-    """A row of ``arms``."""
-    return {
-        "trial": trial.trial, "mode": trial.mode, "arm": arm.name, "varies": arm.varies, "level": arm.level, "asked_cases": asked,
-        "got_cases": got, "asked_malignant": asked_malignant, "got_malignant": malignant, "donor_pool": donors, "host_pool": hosts, "note": note,
-    }  # fmt: skip
+def _own_people(frame: pl.DataFrame, trial: str, root: int, number: int, arms: int) -> pl.DataFrame:
+    """The rows of the people that belong to an arm; a person belongs to one arm, whatever the pool."""
+    people = frame["person_uid"].unique().sort()
+    mine = [p for p in people if case_seed(root, trial, "arm of", p) % arms == number]
+    return frame.filter(pl.col("person_uid").is_in(mine))
+
+
+def _rows(stock: Stock, hosts: pl.DataFrame) -> Floats:
+    """Room (mm) of the hosts of a pool, shape (hosts, lobes)."""
+    return np.asarray(
+        stock.room[stock.hosts["scan_uid"].search_sorted(hosts["scan_uid"]).to_numpy()]
+    )  # both sorted by id
+
+
+def _target(donors: pl.DataFrame, cohort: Cohort) -> Ints:
+    """Lobe (index into LOBES) that each donor would go to if the case names none."""
+    if cohort.placement.lobe is not None:
+        return np.full(donors.height, LOBES.index(cohort.placement.lobe), np.int64)
+    return donors["lobe"].replace_strict({x: i for i, x in enumerate(LOBES)}, return_dtype=pl.Int64).to_numpy()
+
+
+def _fits_some(donors: pl.DataFrame, cohort: Cohort, room: Floats) -> npt.NDArray[np.bool_]:
+    """Whether the smallest allowed size of a donor fits some host's lobe."""
+    if not donors.height or not len(room):
+        return np.zeros(donors.height, bool)
+    least = donors["diameter_mm"].to_numpy() / (cohort.max_scale if cohort.sizes or cohort.calibrate else 1.0)
+    most = room.max(axis=0)
+    where = np.full(donors.height, most.max()) if cohort.lobes else most[_target(donors, cohort)]
+    return np.asarray(reach_mm(least, cohort.clearance_mm) <= where)
+
+
+def _donor_wish(aims: Aims, cohort: Cohort, donors: pl.DataFrame, draw: npt.NDArray[np.uint64]) -> Wish:
+    """Each case's order of donors: those of the wanted size as they are, then those that scale into it."""
+    by_label, by_lobe = (
+        bool((aims.label >= 0).any()),
+        bool((aims.lobe >= 0).any()) and cohort.placement.mode == "profile",
+    )
+    label = donors["label"].fill_null(2).to_numpy() if by_label else np.zeros(donors.height, np.int64)
+    lobe = _target(donors, cohort) if by_lobe else np.zeros(donors.height, np.int64)
+    shelf = Shelf.of(label * len(LOBES) + lobe, donors["diameter_mm"].to_numpy().astype(float), 3 * len(LOBES))
+    group = np.zeros(len(aims.label), np.int64)
+    if by_label:
+        group += np.maximum(aims.label, 0) * len(LOBES)
+    if by_lobe:
+        group += np.maximum(aims.lobe, 0)
+    exact = aims.low == aims.high
+    native = shelf.segments(group, aims.low, np.where(exact, aims.low, aims.high))
+    sized = aims.low > -_FAR
+    wide = shelf.segments(
+        group,
+        np.where(sized, aims.low / cohort.max_scale, _FAR),
+        np.where(sized, aims.high * cohort.max_scale + 1e-9, _FAR),
+    )
+    return Wish(shelf.order, np.stack([native[0], wide[0]]), np.stack([native[1], wide[1]]), draw)
+
+
+def _sizes(
+    aims: Aims, cohort: Cohort, diameter: Floats, part: Ints, draw: npt.NDArray[np.uint64]
+) -> tuple[Floats, Floats]:
+    """(scale, diameter asked for) of each case given its donor's diameter; NaN asked where the donor's own is kept."""
+    exact = aims.low == aims.high
+    low = np.maximum(aims.low, diameter / cohort.max_scale)
+    high = np.minimum(aims.high, diameter * cohort.max_scale)
+    asked = np.where(exact, aims.low, low + (0.05 + 0.9 * uniform(draw)) * (high - low))
+    keep = (part == 0) & ~exact
+    return np.asarray(np.where(keep, 1.0, asked / diameter)), np.asarray(np.where(keep, np.nan, asked))
+
+
+def _largest(aims: Aims, cohort: Cohort, cases: Ints, diameter: Floats) -> Floats:
+    """Largest diameter (mm) that a case's nodule can get from a donor."""
+    most = np.minimum(np.maximum(aims.high[cases], aims.low[cases]), diameter * cohort.max_scale)
+    return np.asarray(np.where(aims.low[cases] > -_FAR, most, diameter))
+
+
+def _host_shelf(aims: Aims, hosts: pl.DataFrame, room: Floats) -> tuple[Shelf, int]:
+    """Hosts by stratum and lobe, sorted by room; a place of the shelf holds lobe · hosts + host."""
+    h = hosts.height
+    stratum = np.full(h, 0, np.int64)
+    if len(aims.strata) > 1 or aims.strata[0] != Stratum():
+        stratum[:] = len(aims.strata)
+        for i, s in enumerate(aims.strata):
+            fits = np.ones(h, bool)
+            if s.sex is not None:
+                fits &= (hosts["sex"] == s.sex).fill_null(False).to_numpy()
+            if s.age is not None:
+                fits &= ((hosts["age"] >= s.age[0]) & (hosts["age"] < s.age[1])).fill_null(False).to_numpy()
+            stratum[fits] = i
+    groups = (stratum[None, :] * len(LOBES) + np.arange(len(LOBES))[:, None]).ravel()
+    return Shelf.of(groups, room.T.ravel(), (len(aims.strata) + 1) * len(LOBES)), h
+
+
+def _donors_first(
+    aims: Aims, cohort: Cohort, donors: pl.DataFrame, hosts: pl.DataFrame, room: Floats, steps: list[Step],
+    draw_d: npt.NDArray[np.uint64], draw_h: npt.NDArray[np.uint64], draw_s: npt.NDArray[np.uint64], needs: Floats | None,
+) -> PlannedCases:  # fmt: skip
+    if not donors.height or not hosts.height:
+        return _failure(aims, donors, hosts, steps, "donors" if not donors.height else "hosts")
+    wish = _donor_wish(aims, cohort, donors, draw_d)
+    diameter, target = donors["diameter_mm"].to_numpy().astype(float), _target(donors, cohort)
+    most = room.max(axis=0)
+
+    def fits(cases: Ints, things: Ints) -> npt.NDArray[np.bool_]:
+        lobe = np.where(aims.lobe[cases] >= 0, aims.lobe[cases], target[things])
+        return np.asarray(reach_mm(_largest(aims, cohort, cases, diameter[things]), cohort.clearance_mm) <= most[lobe])
+
+    got = allocate(wish, _capacity(donors.height, cohort.donors.max_uses, aims), fits)
+    ok = got.thing >= 0
+    d = np.where(ok, got.thing, 0)
+    scale, asked = _sizes(aims, cohort, diameter[d], got.part, draw_s)
+    lobe = np.where(aims.lobe >= 0, aims.lobe, target[d])
+    reach = reach_mm(diameter[d] * scale, cohort.clearance_mm)
+    shelf, h = _host_shelf(aims, hosts, room)
+    first, count = shelf.segments(aims.stratum * len(LOBES) + lobe, reach, np.full(len(lobe), _FAR))
+    given = allocate(
+        Wish(shelf.order % h, first[None], count[None], draw_h), _capacity(h, cohort.hosts.max_uses, aims),
+        _may_host(cohort, donors, hosts, room, d, needs), np.where(ok, d, -1 - np.arange(len(d))),
+    )  # fmt: skip
+    return _result(aims, donors, hosts, steps, got, given, scale, asked, wish.length, count)
+
+
+def _hosts_first(
+    aims: Aims, cohort: Cohort, donors: pl.DataFrame, hosts: pl.DataFrame, room: Floats, steps: list[Step],
+    draw_d: npt.NDArray[np.uint64], draw_h: npt.NDArray[np.uint64], draw_s: npt.NDArray[np.uint64], rounds: Rounds | None,
+) -> PlannedCases:  # fmt: skip
+    if not donors.height or not hosts.height:
+        return _failure(aims, donors, hosts, steps, "donors" if not donors.height else "hosts")
+    known = (aims.lobe >= 0) & (aims.low == aims.high)
+    shelf, h = _host_shelf(aims, hosts, room)
+    reach = np.where(known, reach_mm(np.where(known, aims.low, 0.0), cohort.clearance_mm), -_FAR)
+    first, count = shelf.segments(
+        aims.stratum * len(LOBES) + np.where(known, aims.lobe, 0), reach, np.full(len(reach), _FAR)
+    )
+    given = _enrol(
+        Wish(shelf.order % h, first[None], count[None], draw_h),
+        _capacity(h, cohort.hosts.max_uses, aims),
+        hosts,
+        rounds,
+    )
+    host = np.where(given.thing >= 0, given.thing, 0)
+    wish = _donor_wish(aims, cohort, donors, draw_d)
+    diameter, target = donors["diameter_mm"].to_numpy().astype(float), _target(donors, cohort)
+    people = _codes(donors, hosts)
+
+    def fits(cases: Ints, things: Ints) -> npt.NDArray[np.bool_]:
+        lobe = np.where(aims.lobe[cases] >= 0, aims.lobe[cases], target[things])
+        enough = (
+            reach_mm(_largest(aims, cohort, cases, diameter[things]), cohort.clearance_mm) <= room[host[cases], lobe]
+        )
+        return np.asarray(enough & (cohort.same_person | (people[0][things] != people[1][host[cases]])))
+
+    got = allocate(wish, _capacity(donors.height, cohort.donors.max_uses, aims), fits, host)
+    scale, asked = _sizes(aims, cohort, diameter[np.maximum(got.thing, 0)], got.part, draw_s)
+    return _result(aims, donors, hosts, steps, got, given, scale, asked, wish.length, count)
+
+
+def _enrol(wish: Wish, capacity: Ints, hosts: pl.DataFrame, rounds: Rounds | None) -> Given:
+    """Hosts of cases that keep theirs over all arms; in screening rounds each enters with its own round's people."""
+    if rounds is None:
+        return allocate(wish, capacity)
+    group = rounds.group(hosts)
+    thing = np.full(len(wish.start), -1, np.int64)
+    for number, members in enumerate(rounds.ever):
+        if members.any():
+            part = Wish(wish.order, wish.first, np.where(members, wish.count, 0), wish.start)
+            found = allocate(part, capacity, lambda cases, things, number=number: group[things] == number)  # type: ignore[misc]
+            thing = np.where(rounds.entry == number, found.thing, thing)
+    return Given(thing, np.zeros(len(thing), np.int64))
+
+
+def _capacity(n: int, limit: int | None, aims: Aims) -> Ints:
+    return np.full(n, limit if limit is not None else max(1, len(aims.label)), np.int64)
+
+
+def _codes(donors: pl.DataFrame, hosts: pl.DataFrame) -> tuple[Ints, Ints]:
+    """The same person has the same number among donors and hosts."""
+    both = pl.concat([donors["person_uid"], hosts["person_uid"]]).rank("dense").to_numpy().astype(np.int64)
+    return both[: donors.height], both[donors.height :]
+
+
+def _may_host(
+    cohort: Cohort, donors: pl.DataFrame, hosts: pl.DataFrame, room: Floats, donor: Ints, needs: Floats | None
+) -> Allowed:
+    """Hosts that are not the donor's own person and have room for its companions."""
+    of_donor, of_host = _codes(donors, hosts)
+
+    def allowed(cases: Ints, things: Ints) -> npt.NDArray[np.bool_]:
+        fine = (of_host[things] != of_donor[donor[cases]]) | cohort.same_person
+        if needs is not None:
+            fine = fine & (room[things] >= needs[donor[cases]]).all(axis=1)
+        return np.asarray(fine)
+
+    return allowed
+
+
+def _failure(aims: Aims, donors: pl.DataFrame, hosts: pl.DataFrame, steps: list[Step], of: str) -> PlannedCases:
+    n = len(aims.label)
+    zero, none = np.zeros(n, np.int64), np.zeros(n)
+    return PlannedCases(
+        zero - 1, zero - 1, donors, hosts, aims, none + 1, none, none > 0, zero, zero, steps, 0 if n else -1, of
+    )
+
+
+def _result(
+    aims: Aims, donors: pl.DataFrame, hosts: pl.DataFrame, steps: list[Step], got: Given, given: Given, scale: Floats, asked: Floats,
+    n_donors: Ints, n_hosts: Ints,
+) -> PlannedCases:  # fmt: skip
+    bad = np.flatnonzero((got.thing < 0) | (given.thing < 0))
+    failed = int(bad[0]) if len(bad) else -1
+    of = "" if failed < 0 else "donors" if got.thing[failed] < 0 else "hosts"
+    exact = aims.low == aims.high
+    return PlannedCases(
+        got.thing,
+        given.thing,
+        donors,
+        hosts,
+        aims,
+        scale,
+        asked,
+        (got.part == 1) & ~exact,
+        n_donors,
+        n_hosts,
+        steps,
+        failed,
+        of,
+    )

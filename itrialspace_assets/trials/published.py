@@ -1,0 +1,192 @@
+"""The manifest in the published layout: one CSV and one JSON an arm, beside them what they were planned from.
+
+``manifests/mode<N>_<name>/[<folder>/]<stem>.csv``: 44 columns and those of the mode (spec 01, 4.9), paths
+relative to the data root, nulls empty. Columns are joined, never looped over.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from itrialspace_assets import __version__
+from itrialspace_assets.fingerprints import replace_file, sha256_bytes
+from itrialspace_assets.profiles.registry import datasets
+from itrialspace_assets.settings import Settings
+from itrialspace_assets.trials.compose import Manifest
+from itrialspace_assets.trials.model import Resolved
+
+MANIFEST_COLUMNS = [
+    "case_id", "nodule_idx", "is_primary_nodule", "n_nodules_in_case", "companion_group_id", "trial_name", "trial_template", "bootstrap_id",
+    "host_patient_id", "host_dataset", "host_ct_path", "host_organ_seg_path", "donor_patient_id", "donor_annotation_id", "donor_dataset",
+    "donor_nodule_mask_path", "donor_ct_path", "donor_refined_seg_path", "insertion_coord_x", "insertion_coord_y", "insertion_coord_z",
+    "insertion_lobe", "insertion_lobe_cc_pct", "insertion_lobe_ml_pct", "insertion_lobe_ap_pct", "insertion_mode", "nodule_diam_mm",
+    "effective_diam_mm", "scale_factor", "warp_applied", "label", "nodule_lobe_name", "nodule_lung_side", "nodule_lung_zone",
+    "nodule_central_peripheral", "pleural_distance_mm", "patient_age", "patient_sex", "smoking_status", "pack_years", "cohort_mode",
+    "size_bucket", "population_type", "label_source",
+]  # fmt: skip
+ISOLATION_COLUMNS = [
+    "mode", "target_annotation_id", "target_nodule_mask_path", "target_diameter_mm", "target_label", "target_lobe", "target_side", "target_zone",
+    "host_n_nodules", "isolation_case_index",
+]  # fmt: skip
+COMPLETE_COLUMNS = ["mode", "host_n_nodules", "annotation_ids", "diameters_mm", "labels", "lobes", "sides", "zones"]
+CROSS_COLUMNS = ["mode", "donor_transfer_mode", "pairing_policy", "placement_strategy", "cross_case_group_id"]
+#: Our own columns, after the published ones.
+OWN_COLUMNS = ["case_uid", "arm", "seed", "render_replicate", "relaxations", "lesion_free_twin", "why"]
+
+
+def published_mode(mode: str) -> str:
+    """Folder name of a mode in the published layout: m02_size_detection_curve -> mode2_size_detection_curve."""
+    return f"mode{int(mode[1:3])}_{mode[4:]}" if mode[:1] == "m" and mode[1:3].isdigit() else mode
+
+
+def extra_columns(resolved: Resolved) -> list[str]:
+    """Columns that a twin mode adds."""
+    twin = resolved.trial.twin
+    return (
+        {"isolation": ISOLATION_COLUMNS, "complete": COMPLETE_COLUMNS, "cross": CROSS_COLUMNS}[twin.kind]
+        if twin
+        else []
+    )
+
+
+def _file(settings: Settings, dataset: str, folder: str, template: str, ct: str, annotation: str) -> pl.Expr:
+    """Path of each row's file below the data root, by the naming of its dataset."""
+    out: Any = pl.when(False).then(pl.lit(""))
+    for name, entry in datasets(settings).items():
+        parts = [pl.lit(f"masks/{name}/{folder}/")]
+        rest = getattr(entry.files, template)
+        while rest:
+            place, mark = min(
+                ((rest.find(m), m) for m in ("{ct_id}", "{annotation_id}") if m in rest), default=(len(rest), "")
+            )
+            parts.append(pl.lit(rest[:place]))
+            if mark:
+                parts.append(pl.col(ct if mark == "{ct_id}" else annotation))
+            rest = rest[place + len(mark) :]
+        out = out.when(pl.col(dataset) == name).then(pl.concat_str(parts))
+    found: pl.Expr = out.otherwise(pl.lit(None, pl.String))
+    return found
+
+
+def manifest_frame(settings: Settings, resolved: Resolved, manifest: Manifest, index: pl.DataFrame) -> pl.DataFrame:
+    """Every row of a trial's manifest with the published columns, ``_folder`` and ``_stem``."""
+    donors = index.select(
+        pl.col("nodule_uid").alias("donor_nodule_uid"), "annotation_id", pl.col("patient_id").alias("donor_patient_id"), "population_type", "label_source",
+        "coordX", "coordY", "coordZ", "reinsertion_lung_side", "reinsertion_lung_zone", "reinsertion_lobe", "central_peripheral", "reinsertion_pleural_dist_mm",
+        pl.col("ct_path").alias("_donor_ct"), pl.col("scan_uid").alias("_donor_scan"),
+    )  # fmt: skip
+    arms = manifest.arms.select("arm", "number", "published", "folder", "varies").rename({"number": "_arm_number"})
+    frame = (
+        manifest.nodules.join(manifest.cases.drop("mode"), on="case_uid", how="inner")
+        .join(arms, on="arm", how="left")
+        .join(donors, on="donor_nodule_uid", how="left")
+    )
+    ct_of = pl.col("host_scan_uid").str.split_exact("/", 1).struct.field("field_1")
+    frame = frame.sort("_arm_number", "number", "nodule_idx").with_columns(
+        _host_ct=ct_of, _donor_ct_id=pl.col("_donor_scan").str.split_exact("/", 1).struct.field("field_1"), _site=pl.lit(resolved.cohort.site or "")
+    )  # fmt: skip
+    bootstrap = pl.when(pl.col("varies") == "replicate").then("_arm_number").otherwise(0)
+    frame = frame.with_columns(
+        case_id="number", is_primary_nodule=pl.col("nodule_idx") == 0, n_nodules_in_case="n_nodules", companion_group_id="number", trial_name="published", trial_template="_site",
+        bootstrap_id=bootstrap, host_patient_id=pl.col("host_person_uid").str.replace(r"^[^/]*/", ""), host_ct_path=pl.concat_str(pl.lit("raw_ct/"), "host_dataset", pl.lit("/"), "_host_ct", pl.lit(".nii.gz")),
+        host_organ_seg_path=_file(settings, "host_dataset", "refined_seg", "organ", "_host_ct", "_host_ct"), donor_annotation_id="annotation_id",
+        donor_nodule_mask_path=_file(settings, "donor_dataset", "nodule_seg", "nodule", "_donor_ct_id", "annotation_id"), donor_ct_path=pl.concat_str(pl.lit("raw_ct/"), "_donor_ct"),
+        donor_refined_seg_path=_file(settings, "donor_dataset", "refined_seg", "organ", "_donor_ct_id", "annotation_id"),
+        insertion_coord_x="coordX", insertion_coord_y="coordY", insertion_coord_z="coordZ", insertion_lobe="lobe",
+        **{f"insertion_lobe_{a}_pct": pl.col(f"{a}_pct") for a in ("cc", "ml", "ap")}, nodule_diam_mm="donor_diameter_mm", effective_diam_mm="planned_diameter_mm", scale_factor="scale",
+        warp_applied=pl.when(pl.col("scale") == 1).then(pl.lit("none")).otherwise(pl.lit("isotropic")), nodule_lobe_name="reinsertion_lobe", nodule_lung_side="reinsertion_lung_side",
+        nodule_lung_zone="reinsertion_lung_zone", nodule_central_peripheral="central_peripheral", pleural_distance_mm="reinsertion_pleural_dist_mm", patient_age="host_age",
+        patient_sex="host_sex", smoking_status="host_smoking", pack_years=pl.lit(None, pl.Float64), _folder="folder", _stem="published",
+    )  # fmt: skip
+    of_donor = [
+        c for c in MANIFEST_COLUMNS if c.startswith(("donor_", "nodule_", "insertion_coord")) and c != "nodule_idx"
+    ] + ["label", "effective_diam_mm", "scale_factor", "population_type", "label_source"]
+    frame = frame.with_columns(
+        pl.when("present").then(pl.col(c)).alias(c) for c in of_donor
+    )  # a clean case has no donor
+    return _twin_columns(resolved, frame, index)
+
+
+def _twin_columns(resolved: Resolved, frame: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
+    twin = resolved.trial.twin
+    if twin is None:
+        return frame
+    in_scan = (
+        index.group_by("scan_uid").agg(host_n_nodules=pl.len().cast(pl.Int64)).rename({"scan_uid": "host_scan_uid"})
+    )
+    side = pl.col("lobe").str.extract("^(left|right)").fill_null("unknown")
+    frame = frame.join(in_scan, on="host_scan_uid", how="left", maintain_order="left").with_columns(
+        mode=pl.lit(resolved.trial.trial)
+    )
+    if twin.kind == "isolation":
+        rank = index.sort("scan_uid", "nodule_uid").select(
+            pl.col("nodule_uid").alias("donor_nodule_uid"), isolation_case_index=pl.int_range(pl.len()).over("scan_uid")
+        )
+        return frame.join(rank, on="donor_nodule_uid", how="left", maintain_order="left").with_columns(
+            target_annotation_id="annotation_id", target_nodule_mask_path="donor_nodule_mask_path", target_diameter_mm="donor_diameter_mm", target_label="label",
+            target_lobe="lobe", target_side=side, target_zone="reinsertion_lung_zone",
+        )  # fmt: skip
+    if twin.kind == "complete":
+
+        def joined(e: pl.Expr) -> pl.Expr:
+            return e.fill_null("").str.join(";").over("case_uid")
+
+        return frame.with_columns(
+            annotation_ids=joined(pl.col("annotation_id")), diameters_mm=joined(pl.col("donor_diameter_mm").round(2).cast(pl.String)), labels=joined(pl.col("label").cast(pl.String)),
+            lobes=joined(pl.col("lobe")), sides=joined(side), zones=joined(pl.col("reinsertion_lung_zone")),
+        )  # fmt: skip
+    transfer = "complete" if twin.pairing == "donor_patient_complete" else "single"
+    return frame.with_columns(
+        donor_transfer_mode=pl.lit(transfer),
+        pairing_policy=pl.lit(twin.pairing),
+        placement_strategy=pl.lit(twin.placement),
+        cross_case_group_id="number",
+    )
+
+
+def write_manifests(
+    settings: Settings,
+    resolved: Resolved,
+    manifest: Manifest,
+    index: pl.DataFrame,
+    about: Mapping[str, Any],
+    picture: bytes,
+) -> dict[str, str]:
+    """Write a trial's manifests with ``trial.json`` and its balance report; path below the output folder -> SHA-256."""
+    base = f"manifests/{published_mode(resolved.trial.mode)}"
+    frame = manifest_frame(settings, resolved, manifest, index)
+    columns = [*MANIFEST_COLUMNS, *extra_columns(resolved), *OWN_COLUMNS]
+    files: dict[str, str] = {}
+
+    def put(name: str, data: bytes) -> None:
+        replace_file(settings.output / base / name, data)
+        files[f"{base}/{name}"] = sha256_bytes(data)
+
+    for (folder, stem), rows in frame.group_by(["_folder", "_stem"], maintain_order=True):
+        shown = rows.select(columns)
+        put(f"{folder}{stem}.csv", shown.write_csv().encode())
+        head = {
+            "trial_name": stem, "trial_template": resolved.cohort.site or "", "n_cases": rows["case_uid"].n_unique(), "n_rows": rows.height,
+            "cohort_mode": rows["cohort_mode"][0], "seed": about["seed"],
+        }  # fmt: skip
+        put(f"{folder}{stem}.json", (json.dumps(head)[:-1] + ', "cases": ' + shown.write_json() + "}").encode())
+    put(
+        "trial.json",
+        json.dumps(dict(about) | {"version": __version__}, indent=1, sort_keys=True, allow_nan=False).encode(),
+    )
+    put("balance.csv", manifest.balance.write_csv().encode())
+    put("arms.csv", manifest.arms.write_csv().encode())
+    put("balance.png", picture)
+    return files
+
+
+def manifest_files(settings: Settings, mode: str) -> list[Path]:
+    """Files of a mode's manifests, in path order."""
+    return sorted(
+        p
+        for p in (settings.output / "manifests" / published_mode(mode)).rglob("*")
+        if p.is_file() and not p.name.startswith(".")
+    )

@@ -1,0 +1,114 @@
+"""Site profiles: what a screening trial's people and nodules are like, each value with what it is worth.
+
+Data in ``sites.yaml``; turns a site into weights that a planner can meet. Knows no donors or hosts.
+"""
+
+import difflib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from scipy import stats
+
+from itrialspace_assets.errors import ConfigError
+from itrialspace_assets.settings import Settings, read_yaml
+from itrialspace_assets.trials.model import Level, Lobe
+
+T = TypeVar("T")
+#: Width (years) of the age bands that an age marginal is met in.
+AGE_BAND = 5
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Stated(_Strict, Generic[T]):
+    """A value and what it is worth."""
+
+    value: T
+    status: Literal["published", "derived", "unverified"]
+    note: str = ""
+
+
+class Site(_Strict):
+    """One site. Ages in years, upper bounds out; diameters in mm; shares of people or nodules."""
+
+    publication: str
+    population: Literal["screening", "diagnostic"]
+    participants: Stated[int] | None = None
+    age_range: Stated[tuple[float, float]] | None = None
+    age_mean: Stated[float] | None = None
+    age_sd: Stated[float] | None = None
+    male: Stated[float] | None = None
+    smoking: Stated[list[Literal["current", "former", "never"]]] | None = None
+    pack_years_min: Stated[float] | None = None
+    any_nodule: Stated[float] | None = None
+    malignancy: Stated[float] | None = None
+    size_floor_mm: Stated[float] | None = None
+    sizes: Stated[dict[Level, float]] | None = None
+    malignancy_by_size: Stated[dict[Level, float]] | None = None
+    lobes: Stated[dict[Lobe, float]] | None = None
+
+    @model_validator(mode="after")
+    def _shares(self) -> "Site":
+        for name in ("sizes", "lobes"):
+            shares = getattr(self, name)
+            if shares is not None and abs(sum(shares.value.values()) - 1) > 0.005:
+                raise ValueError(f"{name}: expected shares that sum to 1, got {sum(shares.value.values()):.3f}")
+        return self
+
+    def age_bands(self) -> list[tuple[float, float, float]] | None:
+        """(from, to, share) of each age band of the site's truncated normal law; None if it states none."""
+        if not (self.age_range and self.age_mean and self.age_sd):
+            return None
+        low, high = self.age_range.value
+        edges = np.unique(
+            np.concatenate([[low], np.arange(np.ceil(low / AGE_BAND) * AGE_BAND, high, AGE_BAND), [high]])
+        )
+        law = stats.norm(self.age_mean.value, self.age_sd.value)
+        mass = np.diff(law.cdf(edges))
+        return [(float(a), float(b), float(m)) for a, b, m in zip(edges, edges[1:], mass / mass.sum(), strict=False)]
+
+
+def sites(settings: Settings) -> dict[str, Site]:
+    """All sites, those shipped first.
+
+    Raises:
+        ConfigError: a site is wrong; names file and key.
+    """
+    found = dict(_read(Path(__file__).with_name("sites.yaml"), 0))
+    if settings.trials_dir and (own := settings.trials_dir / "sites.yaml").exists():
+        found |= _read(own, own.stat().st_mtime_ns)
+    return found
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, changed: int) -> dict[str, Site]:
+    tree: Any = read_yaml(path)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path.name}: expected site names with their values")
+    out = {}
+    for name, entry in tree.items():
+        try:
+            out[str(name)] = Site.model_validate(entry)
+        except ValidationError as error:
+            detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ConfigError(f"{path.name}: {name}: {detail}") from None
+    return out
+
+
+def find_site(known: dict[str, Site], name: str) -> Site:
+    """One site.
+
+    Raises:
+        ConfigError: it is not there; names those that are.
+    """
+    if name not in known:
+        near = difflib.get_close_matches(name, list(known), 1, 0.4)
+        raise ConfigError(
+            f"site {name!r}: expected one of {', '.join(known)}{f'; did you mean {near[0]}' if near else ''}"
+        )
+    return known[name]
