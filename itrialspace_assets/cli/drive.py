@@ -79,23 +79,34 @@ def choose(settings: Settings, modes: str | None, datasets: str | None, only: st
             raise ConfigError(f"--datasets: expected names out of {', '.join(known)}, got {', '.join(unknown)}")
     else:
         chosen = tuple(d for d, entry in known.items() if entry.profile_csv(settings.data).exists())
-    keys = (
-        tuple(_mode(settings, m.strip()) for m in modes.split(",") if m.strip())
-        if modes
-        else tuple(trial_files(settings))
-    )
+    keys = _modes(settings, modes) if modes else default_modes(settings)
     for key in keys:
         load_trial(settings, key)
     enabled(settings)
     return Choice(keys, chosen, stages)
 
 
-def _mode(settings: Settings, text: str) -> str:
-    if text.isdigit() and 1 <= int(text) <= len(MODES):
-        return MODES[int(text) - 1]
-    if text in mode_keys(settings):
-        return text
-    raise ConfigError(f"--modes: expected numbers 1-13 or keys such as {MODES[0]}, got {text!r}")
+def default_modes(settings: Settings) -> tuple[str, ...]:
+    """The thirteen modes and the user's own trials; further shipped ones run when they are named."""
+    own = tuple(k for k, path in trial_files(settings).items() if settings.trials_dir and path.parent == settings.trials_dir)
+    return (*MODES, *own)
+
+
+def _modes(settings: Settings, text: str) -> tuple[str, ...]:
+    found: list[str] = []
+    for word in (w.strip() for w in text.split(",") if w.strip()):
+        low, dash, high = word.partition("-")
+        if word == "all":
+            found += default_modes(settings)
+        elif word.isdigit() and 1 <= int(word) <= len(MODES):
+            found.append(MODES[int(word) - 1])
+        elif dash and low.isdigit() and high.isdigit() and 1 <= int(low) <= int(high) <= len(MODES):
+            found += MODES[int(low) - 1 : int(high)]
+        elif word in mode_keys(settings):
+            found.append(word)
+        else:
+            raise ConfigError(f"--modes: expected numbers or ranges of 1-13, all, or keys such as {MODES[0]}, got {word!r}")
+    return tuple(dict.fromkeys(found))
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:

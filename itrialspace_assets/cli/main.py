@@ -94,7 +94,7 @@ def _make_demo_data(out: Path, hosts: int, seed: int, spacing: float) -> None:
 
 Modes = Annotated[
     str | None,
-    typer.Option(help="Mode numbers or keys, separated by commas: 1,2,11. Default: every mode with a trial file."),
+    typer.Option(help="Mode numbers, ranges or keys: 1,2,11-13,x_mine. Default: the thirteen and your own trials."),
 ]
 Datasets = Annotated[
     str | None, typer.Option(help="Dataset keys, separated by commas. Default: every dataset with a profile table.")
@@ -108,6 +108,8 @@ def run(
     only: Annotated[str | None, typer.Option(help="Run this stage alone.")] = None,
     to: Annotated[str | None, typer.Option(help="Run every stage up to this one.")] = None,
     size: Annotated[str | None, typer.Option(help="Column of the trial's sizes: demo or paper.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Set a field of every trial, repeatable: cohort.n_cases=1000.")] = None,
+    relax: Annotated[bool, typer.Option("--relax", help="Give up constraints of a trial that cannot be had, and record them.")] = False,
     workers: Annotated[int | None, typer.Option(help="Worker processes.", min=1)] = None,
     folder: Folder = None,
 ) -> None:
@@ -115,7 +117,8 @@ def run(
 
     Stages: profiles, hosts, index, plan, insert, synthesise, slice, read, splits, report, catalog, release.
     """
-    settings = load(folder, size=size, workers=workers)
+    given = {"overrides": ";".join(overrides)} if overrides else {}
+    settings = load(folder, size=size, workers=workers, relax=relax or None, **given)
     _run(settings, modes, datasets, only, to)
 
 
@@ -134,7 +137,7 @@ def _run(settings: Any, modes: str | None, datasets: str | None, only: str | Non
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option("--dir", help="Where data/ and out/ go.")] = Path(".demo"),
-    modes: Annotated[str, typer.Option(help="Modes to run.")] = "1,2,11",
+    modes: Annotated[str, typer.Option(help="Modes to run.")] = "all",
     hosts: Annotated[int, typer.Option(help="Scans per dataset.")] = 5,
     seed: Annotated[int, typer.Option(help="Root of every draw.")] = 42,
     spacing: Annotated[float, typer.Option(help="In-plane voxel size in mm.", min=0.7, max=4.0)] = 1.36,

@@ -453,7 +453,8 @@ def _donors_first(
         lobe = np.where(aims.lobe[cases] >= 0, aims.lobe[cases], target[things])
         return np.asarray(reach_mm(_largest(aims, cohort, cases, diameter[things]), cohort.clearance_mm) <= most[lobe])
 
-    got = allocate(wish, _capacity(donors.height, cohort.donors.max_uses, aims), fits)
+    uses = np.minimum(_capacity(donors.height, cohort.donors.max_uses, aims), _hosts_of(donors, hosts, cohort, room, target))
+    got = allocate(wish, uses, fits)
     ok = got.thing >= 0
     d = np.where(ok, got.thing, 0)
     scale, asked = _sizes(aims, cohort, diameter[d], got.part, draw_s)
@@ -466,6 +467,22 @@ def _donors_first(
         _may_host(cohort, donors, hosts, room, d, needs), np.where(ok, d, -1 - np.arange(len(d))),
     )  # fmt: skip
     return _result(aims, donors, hosts, steps, got, given, scale, asked, wish.length, count)
+
+
+def _hosts_of(donors: pl.DataFrame, hosts: pl.DataFrame, cohort: Cohort, room: Floats, target: Ints) -> Ints:
+    """How many hosts could take each donor at its smallest: it is put into each at most once."""
+    smallest = donors["diameter_mm"].to_numpy() / (cohort.max_scale if cohort.sizes or cohort.calibrate else 1.0)
+    reach = reach_mm(smallest, cohort.clearance_mm)
+    ordered = np.sort(room, axis=0)
+    wide = np.sort(room.max(axis=1))  # where a case may name any lobe
+    count = np.zeros(donors.height, np.int64)
+    for lobe in range(len(LOBES)):
+        at = target == lobe
+        count[at] = len(room) - np.searchsorted(wide if cohort.lobes else ordered[:, lobe], reach[at])
+    if not cohort.same_person:
+        own = dict(hosts["person_uid"].value_counts().iter_rows())
+        count -= donors["person_uid"].replace_strict(own, default=0, return_dtype=pl.Int64).to_numpy()
+    return np.maximum(count, 0)
 
 
 def _hosts_first(
