@@ -88,7 +88,9 @@ def choose(settings: Settings, modes: str | None, datasets: str | None, only: st
 
 def default_modes(settings: Settings) -> tuple[str, ...]:
     """The thirteen modes and the user's own trials; further shipped ones run when they are named."""
-    own = tuple(k for k, path in trial_files(settings).items() if settings.trials_dir and path.parent == settings.trials_dir)
+    own = tuple(
+        k for k, path in trial_files(settings).items() if settings.trials_dir and path.parent == settings.trials_dir
+    )
     return (*MODES, *own)
 
 
@@ -105,7 +107,9 @@ def _modes(settings: Settings, text: str) -> tuple[str, ...]:
         elif word in mode_keys(settings):
             found.append(word)
         else:
-            raise ConfigError(f"--modes: expected numbers or ranges of 1-13, all, or keys such as {MODES[0]}, got {word!r}")
+            raise ConfigError(
+                f"--modes: expected numbers or ranges of 1-13, all, or keys such as {MODES[0]}, got {word!r}"
+            )
     return tuple(dict.fromkeys(found))
 
 

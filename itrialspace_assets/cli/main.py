@@ -9,6 +9,7 @@ import typer
 from itrialspace_assets.cli.index import app as index_app
 from itrialspace_assets.cli.options import Folder, Workers, load
 from itrialspace_assets.cli.profiles import app as profiles_app
+from itrialspace_assets.cli.trials import app as trials_app
 
 app = typer.Typer(
     name="its", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
@@ -18,6 +19,7 @@ case_app = typer.Typer(no_args_is_help=True, help="Look at single cases.")
 app.add_typer(case_app, name="case")
 app.add_typer(index_app, name="index")
 app.add_typer(profiles_app, name="profiles")
+app.add_typer(trials_app, name="trials")
 
 
 def _export(settings: Any) -> None:
@@ -108,8 +110,12 @@ def run(
     only: Annotated[str | None, typer.Option(help="Run this stage alone.")] = None,
     to: Annotated[str | None, typer.Option(help="Run every stage up to this one.")] = None,
     size: Annotated[str | None, typer.Option(help="Column of the trial's sizes: demo or paper.")] = None,
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="Set a field of every trial, repeatable: cohort.n_cases=1000.")] = None,
-    relax: Annotated[bool, typer.Option("--relax", help="Give up constraints of a trial that cannot be had, and record them.")] = False,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Set a field of every trial, repeatable: cohort.n_cases=1000.")
+    ] = None,
+    relax: Annotated[
+        bool, typer.Option("--relax", help="Give up constraints of a trial that cannot be had, and record them.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(help="Worker processes.", min=1)] = None,
     folder: Folder = None,
 ) -> None:

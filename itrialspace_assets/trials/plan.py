@@ -453,7 +453,9 @@ def _donors_first(
         lobe = np.where(aims.lobe[cases] >= 0, aims.lobe[cases], target[things])
         return np.asarray(reach_mm(_largest(aims, cohort, cases, diameter[things]), cohort.clearance_mm) <= most[lobe])
 
-    uses = np.minimum(_capacity(donors.height, cohort.donors.max_uses, aims), _hosts_of(donors, hosts, cohort, room, target))
+    uses = np.minimum(
+        _capacity(donors.height, cohort.donors.max_uses, aims), _hosts_of(donors, hosts, cohort, room, target)
+    )
     got = allocate(wish, uses, fits)
     ok = got.thing >= 0
     d = np.where(ok, got.thing, 0)
@@ -466,7 +468,7 @@ def _donors_first(
         Wish(shelf.order % h, first[None], count[None], draw_h), _capacity(h, cohort.hosts.max_uses, aims),
         _may_host(cohort, donors, hosts, room, d, needs), np.where(ok, d, -1 - np.arange(len(d))),
     )  # fmt: skip
-    return _result(aims, donors, hosts, steps, got, given, scale, asked, wish.length, count)
+    return _result(aims, donors, hosts, steps, got, given, scale, asked, wish.count.max(axis=0), count)
 
 
 def _hosts_of(donors: pl.DataFrame, hosts: pl.DataFrame, cohort: Cohort, room: Floats, target: Ints) -> Ints:
@@ -517,7 +519,7 @@ def _hosts_first(
 
     got = allocate(wish, _capacity(donors.height, cohort.donors.max_uses, aims), fits, host)
     scale, asked = _sizes(aims, cohort, diameter[np.maximum(got.thing, 0)], got.part, draw_s)
-    return _result(aims, donors, hosts, steps, got, given, scale, asked, wish.length, count)
+    return _result(aims, donors, hosts, steps, got, given, scale, asked, wish.count.max(axis=0), count)
 
 
 def _enrol(wish: Wish, capacity: Ints, hosts: pl.DataFrame, rounds: Rounds | None) -> Given:
