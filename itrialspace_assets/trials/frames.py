@@ -83,7 +83,7 @@ def sampled_frames(
     nodules = pl.DataFrame({
         "case_uid": uid, "nodule_idx": np.zeros(n, np.int64), "present": aims.present, "donor_nodule_uid": donors["nodule_uid"], "donor_dataset": donors["dataset"],
         "donor_person_uid": donors["person_uid"], "label": donors["label"], "lobe": names, **places, "asked_diameter_mm": pl.Series(planned.asked, nan_to_null=True),
-        "donor_diameter_mm": donors["diameter_mm"], "scale": np.round(planned.scale, 9), "_scaled": planned.scaled_from, "_donors": planned.n_donors, "_hosts": planned.n_hosts,
+        "donor_diameter_mm": donors["diameter_mm"], "scale": planned.scale, "_scaled": planned.scaled_from, "_donors": planned.n_donors, "_hosts": planned.n_hosts,
         "_level": pl.Series([*aims.levels, "any size"])[aims.size.tolist()] if n else pl.Series([], dtype=pl.String),
     })  # fmt: skip
     nodules = nodules.with_columns(

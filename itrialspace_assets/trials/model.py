@@ -304,9 +304,16 @@ class Resolved:
     arms: tuple[PlannedArm, ...]
 
 
+#: Keys of which a mapping holds one.
+_EITHER = (frozenset({"value", "by_size"}),)
+
+
 def lay_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping with another laid over it, key by key; shares of a distribution are replaced whole."""
-    out = dict(below)
+    """A mapping with another laid over it, key by key; shares of a distribution are replaced whole.
+
+    Of two ways to say the same (a prevalence as one value or by size) the upper one replaces the other.
+    """
+    out = {k: v for k, v in below.items() if not any(k in pair and pair - {k} & above.keys() for pair in _EITHER)}
     for key, value in above.items():
         deep = isinstance(value, Mapping) and isinstance(out.get(key), Mapping) and key not in ("sizes", "lobes")
         out[key] = lay_over(out[key], value) if deep else value
