@@ -1,5 +1,6 @@
 """``its profiles``: measure, from-annotations, verify, check. Parses, calls ``profiles``, prints."""
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +66,7 @@ def from_annotations(
 
     kind = find_source(source)
     annotated = read_annotations(kind, table, scans)
-    entry = _entry(kind.dataset, kind.entry)
+    entry = _entry(kind.dataset, kind.entry, kind.native)
     settings = _work(out / "profiles", workers)
     rows, aside = None, list[Any]()
     if masks is not None:
@@ -160,14 +161,14 @@ def _work(out: Path, workers: int | None) -> Any:
     return load_settings(data_dir=folder, output_dir=folder, workers=workers)
 
 
-def _entry(name: str, entry: dict[str, Any] | None = None) -> Any:
-    """The registered dataset, or one made of ``entry`` (or of what measuring alone can say)."""
+def _entry(name: str, entry: dict[str, Any] | None = None, columns: Container[str] = ()) -> Any:
+    """The registered dataset, or one made of ``entry`` (or of what measuring and ``columns`` alone can say)."""
     from itrialspace_assets.profiles.outcome import new_entry
     from itrialspace_assets.profiles.registry import datasets
     from itrialspace_assets.settings import load_settings
 
     known = datasets(load_settings())
-    return known[name] if name in known else new_entry(name, entry)
+    return known[name] if name in known else new_entry(name, entry, columns)
 
 
 def _end(settings: Any, lines: list[str], out: Path) -> None:

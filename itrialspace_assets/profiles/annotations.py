@@ -21,6 +21,9 @@ from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
 from itrialspace_assets.settings import read_yaml
 from itrialspace_assets.tables import PROFILE_COLUMNS, Violation
 
+#: Names under which the registered profile tables, and a user's own, hold the patient.
+_PATIENT = ("patient", "PatientID", "patient_id", "patient-id")
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -343,7 +346,7 @@ def _merged(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFr
 
 def _scan_table(frame: pl.DataFrame, source: Source, path: Path | None, reading: _Reading) -> pl.DataFrame:
     """Every scan with its patient and series: those of the scan table, and any that only the nodules name."""
-    patient = source.native.get("PatientID") or source.native.get("patient_id") or source.native.get("patient-id")
+    patient = next((source.native[c] for c in _PATIENT if c in source.native), None)
     own = frame.select(
         scan=pl.col(source.scan),
         patient=pl.col(patient) if patient else pl.lit(None, pl.String),

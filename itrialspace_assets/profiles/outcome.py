@@ -5,7 +5,7 @@ its entry for the registry. What is written is loaded again as the platform woul
 would refuse never leaves here unnoticed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,20 @@ from itrialspace_assets.tables import PROFILE_COLUMNS
 _MEASURED = [c.name for c in PROFILE_COLUMNS if c.name != "ct_path"]
 
 
-def new_entry(name: str, entry: dict[str, Any] | None) -> Dataset:
+def new_entry(name: str, entry: dict[str, Any] | None, columns: Container[str] = ()) -> Dataset:
     """A dataset that is not registered: by its source's entry, or by what masks alone can say.
+
+    Args:
+        name: of the dataset.
+        entry: registry fields that its source states.
+        columns: native columns that its source gives; people are told apart by ``patient`` among them.
 
     Raises:
         ConfigError: the name or the entry is wrong.
     """
     check_name(name)
     alone = {
-        "patient": None, "annotation": "annotation", "label": None, "label_source": "none", "population": "diagnostic",
+        "patient": "patient" if "patient" in columns else None, "annotation": "annotation", "label": None, "label_source": "none", "population": "diagnostic",
         "annotation_completeness": "partial", "licence": "not stated",
     }  # fmt: skip
     try:

@@ -12,7 +12,7 @@ from itrialspace_assets.catalog.rebuild import contents
 from itrialspace_assets.settings import load_settings
 
 ITS = [sys.executable, "-m", "itrialspace_assets.cli.main"]
-SMALL = ["--hosts", "2", "--spacing", "2.8"]
+SMALL = ["--hosts", "2", "--spacing", "2.8", "--modes", "1,2,11"]
 
 
 def its(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,7 @@ from .conftest import its
     ("arguments", "message"),
     [
         (["run", "--modes", "14"], "--modes"),
-        (["run", "--modes", "3"], "no trial file"),
+        (["run", "--modes", "x_none"], "or keys such as m01"),
         (["run", "--datasets", "DLCS25"], "DLCS24"),
         (["run", "--only", "dance"], "synthesise"),
         (["run", "--size", "huge"], "ITRIALSPACE_SIZE"),

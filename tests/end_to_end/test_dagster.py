@@ -67,7 +67,7 @@ def test_a_pair_in_shards_passes_no_value_and_counts(
         )
         assert not failed.success, "the size is run configuration, and this root has no donors for paper size"
         (event,) = [e for e in failed.all_events if e.is_step_failure]
-        assert "no donor and host fit" in event.step_failure_data.user_failure_data.description  # type: ignore[union-attr]
+        assert "no donor is left for case" in event.step_failure_data.user_failure_data.description  # type: ignore[union-attr]
         assert read_table(tmp_path, "cases", mode=MODE).equals(before)
         checks = {(c.asset_key.to_user_string(), c.check_name): c for c in result.get_asset_check_evaluations()}
         assert all(c.passed for c in checks.values())

@@ -22,7 +22,7 @@ mode: x_real
 trial: real_hosts
 question: Does the chain hold on real anatomy?
 planner: sampled
-cohort: {placement: profile, lesion_free_twins: true}
+cohort: {lesion_free_twins: true}
 arms: [{name: all, published: real_hosts, varies: none, level: none}]
 sizes: {demo: {n_cases: 3}}
 """

@@ -178,7 +178,7 @@ def test_a_users_own_source_is_a_yaml_file(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("scan,n,x,y,z,d,who\nS1,1,1,2,3,9,P1\nS2,1,4,5,6,7,P1\n")
     kind = find_source(str(source))
     found = read_annotations(kind, tmp_path / "t.csv")
-    entry = new_entry(kind.dataset, kind.entry)
+    entry = new_entry(kind.dataset, kind.entry, kind.native)
     write_annotated(tmp_path / "out", entry, found, annotated_profiles(found, kind, entry, None), [], kind)
     loaded = load_profiles(tmp_path / "out/OURS_nodule_profiles.csv", entry, "real").profiles
     assert loaded.select("annotation_id", "coordX", "nodule_mean_diam_mm", "person_uid").rows() == [
