@@ -32,7 +32,7 @@ from itrialspace_assets.trials.published import MANIFEST_COLUMNS
 KINDS = ("profiles", "manifests", "inserted_masks", "generated_cts", "slices", "splits", "inputs")
 #: Volumes and split sizes of the published release (spec 03, section 1), expected with ``published``.
 PUBLISHED = {"profiles": 13_140, "generated_cts": 44_174}
-_SKIP = ("audit", "metadata", "log", "README", "_run_config")
+_SKIP = ("audit", "metadata", "log", "README", "_run_config", "arms.csv", "balance.csv")
 _EVAL_COLUMNS = ("case_id", "dataset_name", "png_path", "ground_truth_presence")
 
 
@@ -259,8 +259,8 @@ def _volume_item(kind: str, mode: str | None, root: Path, file: Path, name: str)
 
 def _whole(file: Path) -> None:
     """Refuse a truncated volume without reading it: a gzip file ends with the size of what it holds."""
-    header: Any = nib.load(file).header
-    wanted = int(np.prod(header.get_data_shape())) * header.get_data_dtype().itemsize + int(header["vox_offset"])
+    image: Any = nib.load(file)
+    wanted = int(np.prod(image.shape)) * image.header.get_data_dtype().itemsize + int(image.dataobj.offset)
     with file.open("rb") as source:
         source.seek(-4 if file.suffix == ".gz" else 0, 2)
         got = int.from_bytes(source.read(4), "little") if file.suffix == ".gz" else source.tell()

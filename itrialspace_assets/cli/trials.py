@@ -10,7 +10,7 @@ from itrialspace_assets.cli.options import Folder, Workers, load
 app = typer.Typer(no_args_is_help=True, help="Trial files: look at them, make your own, see what is possible, plan.")
 
 Which = Annotated[
-    str, typer.Argument(help="Mode number or key (5, m05_counterfactual, x_mine), or a trial file x_<name>.yaml.")
+    str, typer.Argument(help="Mode number or key (5, m05_counterfactual, x_mine), or a trial file such as x_mine.yaml.")
 ]
 Size = Annotated[str | None, typer.Option(help="Column of the trial's sizes: demo or paper.")]
 Set = Annotated[
@@ -98,7 +98,7 @@ def new(
     ] = None,
     folder: Folder = None,
 ) -> None:
-    """Copy a trial file to edit: it becomes the mode x_<name> and runs through the whole graph."""
+    """Copy a trial file to edit: it becomes a mode of its own and runs through the whole graph."""
     import re
 
     from itrialspace_assets.errors import ConfigError
@@ -139,9 +139,12 @@ def plan(
     A trial that cannot be had is refused with the constraint that binds; nothing of it is written.
     """
     from itrialspace_assets.cli import drive
+    from itrialspace_assets.errors import ConfigError
     from itrialspace_assets.settings import require_data_root
 
     given = [_settings(w, folder, size, overrides, relax=relax or None, workers=workers) for w in which if w != "all"]
+    if len({s.trials_dir for s, _ in given if s.trials_dir}) > 1:
+        raise ConfigError("expected trial files of one folder; plan those of another in a call of their own")
     settings = next(
         (s for s, _ in given if s.trials_dir),
         given[0][0] if given else _settings("1", folder, size, overrides, relax=relax or None, workers=workers)[0],
@@ -168,14 +171,14 @@ def feasibility(which: Which, size: Size = None, overrides: Set = None, folder: 
 
     from itrialspace_assets.cli.show import show
     from itrialspace_assets.settings import require_data_root
-    from itrialspace_assets.trials.build import resolved_trial, stock_of
+    from itrialspace_assets.trials.build import resolved_trial, seed_of, stock_of
     from itrialspace_assets.trials.feasibility import feasibility as study
     from itrialspace_assets.trials.sites import sites
 
     settings, key = _settings(which, folder, size, overrides)
     require_data_root(settings)
     resolved = resolved_trial(settings, key)
-    frame = study(resolved, stock_of(settings)[0], sites(settings), settings.seed)
+    frame = study(resolved, stock_of(settings)[0], sites(settings), seed_of(settings, resolved))
     for (arm,), rows in frame.group_by(["arm"], maintain_order=True):
         show(
             rows.sort("step").select(

@@ -14,6 +14,8 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+#: Wishes that are looked at in one step: enough to keep arrays long, few enough to stay in the cache.
+_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def allocate(
     capacity: Ints,
     allowed: Callable[[Ints, Ints], Bools] | None = None,
     pair_with: Ints | None = None,
+    *,
+    whole: bool = False,
 ) -> Given:
     """Allocate things to cases 0 … n - 1 by their wishes.
 
@@ -98,6 +102,7 @@ def allocate(
         capacity: how many cases each thing may serve, shape (m,).
         allowed: (cases, things) -> whether a case may have a thing, shape (k,).
         pair_with: something else that each case already has, shape (n,); no two cases get the same pair.
+        whole: end at the first case that gets nothing; none after it gets anything either.
 
     Returns:
         What each case got. Case k's share depends on cases below k alone.
@@ -107,8 +112,14 @@ def allocate(
     turn = np.zeros(n, np.int64)
     last_holder = np.full(len(capacity), n, np.int64)  # of a full thing the highest case; n while there is room
     pending = np.arange(n)
+    end = n
     while len(pending):
-        asked, from_part, pending = _ask(wish, turn, length, pending, capacity, last_holder, allowed)
+        asked, from_part, ready = _ask(wish, turn, length, pending, capacity, last_holder, allowed)
+        if whole and len(ready) < len(pending):  # full things only change to earlier cases: who got nothing stays so
+            end = min(end, int(pending[~np.isin(pending, ready, assume_unique=True)][0]))
+            thing[end:] = -1
+            asked, from_part, ready = asked[ready < end], from_part[ready < end], ready[ready < end]
+        pending = ready
         if not len(pending):
             break
         thing[pending], part[pending] = asked, from_part
@@ -133,18 +144,26 @@ def _ask(
 ) -> tuple[Ints, Ints, Ints]:  # fmt: skip
     """Move each pending case on to the next thing that it may have and that is not full of earlier cases."""
     ready: list[tuple[Ints, Ints, Ints]] = []
-    moving = pending
+    moving = pending[turn[pending] < length[pending]]
     while len(moving):
-        moving = moving[turn[moving] < length[moving]]
-        if not len(moving):
-            break
-        wanted, from_part = wish.at(moving, turn[moving])
-        fine = (last_holder[wanted] > moving) & (capacity[wanted] > 0)
+        ahead = max(1, _AT_ONCE // len(moving))  # the fewer are still looking, the further each looks
+        turns = turn[moving][:, None] + np.arange(ahead)
+        there = turns < length[moving][:, None]
+        row, step = np.nonzero(there)
+        cases = moving[row]
+        wanted, from_part = wish.at(cases, turns[row, step])
+        fine = (last_holder[wanted] > cases) & (capacity[wanted] > 0)
         if allowed is not None:
-            fine &= allowed(moving, wanted)
-        ready.append((moving[fine], wanted[fine], from_part[fine]))
-        moving = moving[~fine]
-        turn[moving] += 1
+            fine[fine] = allowed(cases[fine], wanted[fine])
+        hit, first = np.unique(row[fine], return_index=True)  # rows come in order: the first is the earliest turn
+        at = np.flatnonzero(fine)[first]
+        ready.append((moving[hit], wanted[at], from_part[at]))
+        turn[moving[hit]] += step[at]
+        left = np.ones(len(moving), bool)
+        left[hit] = False
+        moving = moving[left]
+        turn[moving] += ahead
+        moving = moving[turn[moving] < length[moving]]
     if not ready:
         nothing = np.zeros(0, np.int64)
         return nothing, nothing, nothing

@@ -59,6 +59,11 @@ def stock_of(settings: Settings) -> tuple[Stock, pl.DataFrame]:
     return _stock(settings.output, digest(files))
 
 
+def seed_of(settings: Settings, resolved: Resolved) -> int:
+    """Root of a plan's draws: the trial file's own, else the setting."""
+    return settings.seed if resolved.trial.seed is None else resolved.trial.seed
+
+
 @lru_cache(maxsize=1)
 def _stock(output: Path, digests: str) -> tuple[Stock, pl.DataFrame]:
     """The stock of these very files: all modes of a call draw from one."""
@@ -71,7 +76,7 @@ def inputs(settings: Settings, partition: Partition) -> Inputs:
     files = [f for name in _READS for f in table_files(settings.output, name)]
     return file_digests(settings.output, files) | {
         "trial": digest(resolved_content(resolved)), "sites": digest({n: s.model_dump(mode="json") for n, s in sites(settings).items()}),
-        "seed": str(settings.seed), "relax": str(settings.relax),
+        "seed": str(seed_of(settings, resolved)), "relax": str(settings.relax),
     }  # fmt: skip
 
 
@@ -91,7 +96,9 @@ def build(settings: Settings, partition: Partition) -> Result:
     before = input_hash(STEP, settings, partition)
     resolved = resolved_trial(settings, mode)
     stock, index = stock_of(settings)
-    manifest = compose(resolved, stock, sites(settings), settings.seed, settings.anatomy, relax=settings.relax)
+    manifest = compose(
+        resolved, stock, sites(settings), seed_of(settings, resolved), settings.anatomy, relax=settings.relax
+    )
     broken = broken_rules(resolved, manifest.arms, manifest.cases, manifest.nodules, index)
     if broken:
         raise TrialError(
@@ -101,7 +108,7 @@ def build(settings: Settings, partition: Partition) -> Result:
     (index_sha,) = file_digests(root, table_files(root, "nodules")).values()
     pool = digest([stock.donors["nodule_uid"].to_list(), stock.hosts["scan_uid"].to_list()])
     about = {
-        "trial": resolved.trial.trial, "mode": mode, "planner": resolved.trial.planner, "question": resolved.trial.question, "size": resolved.size, "seed": settings.seed,
+        "trial": resolved.trial.trial, "mode": mode, "planner": resolved.trial.planner, "question": resolved.trial.question, "size": resolved.size, "seed": seed_of(settings, resolved),
         "overrides": ";".join(resolved.overrides), "relaxed": settings.relax, "file_sha256": digest(content), "index_sha256": index_sha, "pool_sha256": pool, "anatomy": settings.anatomy,
     }  # fmt: skip
     frames: dict[str, Any] = {
@@ -141,7 +148,8 @@ def build_feasibility(settings: Settings, partition: Partition) -> Result:
     require_data_root(settings)
     before = input_hash(FEASIBILITY, settings, partition)
     stock, _ = stock_of(settings)
-    frame = feasibility(resolved_trial(settings, partition["mode"]), stock, sites(settings), settings.seed)
+    resolved = resolved_trial(settings, partition["mode"])
+    frame = feasibility(resolved, stock, sites(settings), seed_of(settings, resolved))
     path = write_table(settings.output, "feasibility", frame, mode=partition["mode"])
     cases = frame.filter(pl.col("of") == "cases")
     short = cases.filter(pl.col("binding")).height

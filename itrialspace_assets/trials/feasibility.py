@@ -81,15 +81,12 @@ def _sampled(
     short = most < wanted
     at = f" ({planned.failed_of}: {stratum_of(planned, planned.failed)})" if planned.failed >= 0 else ""
     rows.append(_row("cases", f"cases that can be had{at}", most, wanted, short))
-    for option in RELAXATIONS:
+    for option in RELAXATIONS if short else ():
         looser = option.apply(arm.cohort)
         if looser == arm.cohort:
             continue
         more, again = _most(plan, replace(arm, cohort=looser), max(wanted, most))
-        if more > most or short:
-            rows.append(
-                _row("relaxation", option.name, more, wanted, False, _price(option.name, again, min(more, wanted)))
-            )
+        rows.append(_row("relaxation", option.name, more, wanted, False, _price(option.name, again, min(more, wanted))))
     return rows
 
 

@@ -256,6 +256,7 @@ class Trial(_Strict):
     )
     weightings: list[Weighting] = Field(default_factory=list)
     contrast: str = "none"
+    seed: int | None = Field(None, ge=0, lt=2**63, description="Root of the plan's draws; ITRIALSPACE_SEED if unset.")
     sizes: dict[Literal["demo", "paper"], dict[str, Any]]
 
     @model_validator(mode="after")

@@ -342,7 +342,9 @@ def _refuse_silent(stock: Stock, cohort: Cohort, trial: str, arm: str) -> None:
         if wanted is None and column not in cohort.calibrate:
             continue
         silent = never_stating(stock, cohort, column)
-        if isinstance(cohort.hosts.datasets, list) and set(cohort.hosts.datasets) <= set(silent):
+        named = cohort.hosts.datasets
+        pool = set(stock.hosts["dataset"].unique()) if named == "all" else set(named)
+        if pool and pool - set(cohort.hosts.exclude) <= set(silent):
             raise TrialError(
                 f"{trial}, arm {arm}: hosts of {', '.join(silent)} never state {column}, so they cannot fill it; name datasets that do"
             )
@@ -444,7 +446,7 @@ def _donors_first(
     draw_d: npt.NDArray[np.uint64], draw_h: npt.NDArray[np.uint64], draw_s: npt.NDArray[np.uint64], needs: Floats | None,
 ) -> PlannedCases:  # fmt: skip
     if not donors.height or not hosts.height:
-        return _failure(aims, donors, hosts, steps, "donors" if not donors.height else "hosts")
+        return _failure(aims, donors, hosts, steps, "hosts" if not hosts.height else "donors")
     wish = _donor_wish(aims, cohort, donors, draw_d)
     diameter, target = donors["diameter_mm"].to_numpy().astype(float), _target(donors, cohort)
     most = room.max(axis=0)
@@ -456,7 +458,7 @@ def _donors_first(
     uses = np.minimum(
         _capacity(donors.height, cohort.donors.max_uses, aims), _hosts_of(donors, hosts, cohort, room, target)
     )
-    got = allocate(wish, uses, fits)
+    got = allocate(wish, uses, fits, whole=True)
     ok = got.thing >= 0
     d = np.where(ok, got.thing, 0)
     scale, asked = _sizes(aims, cohort, diameter[d], got.part, draw_s)
@@ -465,8 +467,8 @@ def _donors_first(
     shelf, h = _host_shelf(aims, hosts, room)
     first, count = shelf.segments(aims.stratum * len(LOBES) + lobe, reach, np.full(len(lobe), _FAR))
     given = allocate(
-        Wish(shelf.order % h, first[None], count[None], draw_h), _capacity(h, cohort.hosts.max_uses, aims),
-        _may_host(cohort, donors, hosts, room, d, needs), np.where(ok, d, -1 - np.arange(len(d))),
+        Wish(shelf.order % h, first[None], np.where(ok, count, 0)[None], draw_h), _capacity(h, cohort.hosts.max_uses, aims),
+        _may_host(cohort, donors, hosts, room, d, needs), np.where(ok, d, -1 - np.arange(len(d))), whole=True,
     )  # fmt: skip
     return _result(aims, donors, hosts, steps, got, given, scale, asked, wish.count.max(axis=0), count)
 
@@ -492,7 +494,7 @@ def _hosts_first(
     draw_d: npt.NDArray[np.uint64], draw_h: npt.NDArray[np.uint64], draw_s: npt.NDArray[np.uint64], rounds: Rounds | None,
 ) -> PlannedCases:  # fmt: skip
     if not donors.height or not hosts.height:
-        return _failure(aims, donors, hosts, steps, "donors" if not donors.height else "hosts")
+        return _failure(aims, donors, hosts, steps, "hosts" if not hosts.height else "donors")
     known = (aims.lobe >= 0) & (aims.low == aims.high)
     shelf, h = _host_shelf(aims, hosts, room)
     reach = np.where(known, reach_mm(np.where(known, aims.low, 0.0), cohort.clearance_mm), -_FAR)
@@ -517,7 +519,7 @@ def _hosts_first(
         )
         return np.asarray(enough & (cohort.same_person | (people[0][things] != people[1][host[cases]])))
 
-    got = allocate(wish, _capacity(donors.height, cohort.donors.max_uses, aims), fits, host)
+    got = allocate(wish, _capacity(donors.height, cohort.donors.max_uses, aims), fits, host, whole=True)
     scale, asked = _sizes(aims, cohort, diameter[np.maximum(got.thing, 0)], got.part, draw_s)
     return _result(aims, donors, hosts, steps, got, given, scale, asked, wish.count.max(axis=0), count)
 
@@ -525,7 +527,7 @@ def _hosts_first(
 def _enrol(wish: Wish, capacity: Ints, hosts: pl.DataFrame, rounds: Rounds | None) -> Given:
     """Hosts of cases that keep theirs over all arms; in screening rounds each enters with its own round's people."""
     if rounds is None:
-        return allocate(wish, capacity)
+        return allocate(wish, capacity, whole=True)
     group = rounds.group(hosts)
     thing = np.full(len(wish.start), -1, np.int64)
     for number, members in enumerate(rounds.ever):

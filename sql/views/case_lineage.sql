@@ -12,6 +12,7 @@ WITH target AS (  -- slices are cut through a case's first inserted nodule
   LEFT JOIN target t ON t.case_uid = p.case_uid AND t.nodule_idx = p.nodule_idx
   LEFT JOIN slices s ON s.case_uid = t.case_uid AND s.source = r.source AND s.presence = 'present'
   LEFT JOIN (SELECT case_uid, min(reason) AS reason FROM rejected_cases GROUP BY case_uid) j ON j.case_uid = p.case_uid
+  WHERE p.present  -- the place of a clean case comes from a donor, its nodule does not
 ), seen AS (
   SELECT * FROM rendered
   UNION ALL

@@ -19,6 +19,7 @@ from itrialspace_assets.errors import CatalogBusy
 from itrialspace_assets.settings import Settings, load_settings
 from itrialspace_assets.store import read_all
 from itrialspace_assets.tables import TABLES
+from itrialspace_assets.trials.published import MANIFEST_COLUMNS, OWN_COLUMNS
 
 from .conftest import ITS, SMALL, fingerprint, its
 
@@ -106,8 +107,10 @@ def test_a_slice_and_its_twin_differ_only_around_the_lesion(demo: Path) -> None:
 def test_the_published_layout(demo: Path) -> None:
     out = demo / "out"
     manifest = pl.read_csv(out / "manifests/mode11_digital_twin_isolation/DLCS24/digital_twin_isolation_DLCS24.csv")
-    assert len(manifest.columns) == 54
-    assert len(pl.read_csv(out / "manifests/mode2_size_detection_curve/size_curve_10-15mm.csv").columns) == 44
+    assert len(manifest.columns) == 54 + len(OWN_COLUMNS), "44, ten of isolation, ours"
+    plain = pl.read_csv(out / "manifests/mode2_size_detection_curve/size_curve_10-15mm.csv").columns
+    assert plain == [*MANIFEST_COLUMNS, *OWN_COLUMNS]
+    assert len(MANIFEST_COLUMNS) == 44
     audit = json.loads((out / "inserted_masks/mode2_size_detection_curve/size_curve_10-15mm/audit.json").read_text())
     assert audit["n_success"] == audit["n_total"] == 5
     assert all((out / r["output_combined_path"]).exists() for r in audit["records"])

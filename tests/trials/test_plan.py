@@ -90,6 +90,9 @@ def test_allocation_is_first_come_first_served(contest: tuple[Wish, np.ndarray, 
         wanted.append(got)
     found = allocate(wish, capacity, lambda cases, things: ~forbidden[cases, things]).thing
     assert found.tolist() == wanted
+    whole = allocate(wish, capacity, lambda cases, things: ~forbidden[cases, things], whole=True).thing
+    end = wanted.index(-1) if -1 in wanted else n
+    assert whole.tolist() == wanted[:end] + [-1] * (n - end), "a whole plan ends at the first case that gets nothing"
     half = n // 2
     fewer = Wish(wish.order, wish.first[:, :half], wish.count[:, :half], wish.start[:half])
     assert allocate(fewer, capacity, lambda cases, things: ~forbidden[cases, things]).thing.tolist() == wanted[:half]
