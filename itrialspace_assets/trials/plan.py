@@ -261,6 +261,8 @@ def plan_arm(
     fits_some = _fits_some(donors, cohort, room)
     donors = donors.filter(pl.Series(fits_some, dtype=pl.Boolean))
     steps.append(Step("donors", "fits in some host's lobe", donors.height))
+    if not donors.height or not hosts.height:
+        return _failure(aims, donors, hosts, steps, "hosts" if not hosts.height else "donors")
     draw_d, draw_h = draws(root, *key("donor"), n=n), draws(root, *key("host"), n=n)
     draw_s = draws(root, *key("size"), n=n)
     if "host" in share:
@@ -445,8 +447,6 @@ def _donors_first(
     aims: Aims, cohort: Cohort, donors: pl.DataFrame, hosts: pl.DataFrame, room: Floats, steps: list[Step],
     draw_d: npt.NDArray[np.uint64], draw_h: npt.NDArray[np.uint64], draw_s: npt.NDArray[np.uint64], needs: Floats | None,
 ) -> PlannedCases:  # fmt: skip
-    if not donors.height or not hosts.height:
-        return _failure(aims, donors, hosts, steps, "hosts" if not hosts.height else "donors")
     wish = _donor_wish(aims, cohort, donors, draw_d)
     diameter, target = donors["diameter_mm"].to_numpy().astype(float), _target(donors, cohort)
     most = room.max(axis=0)
@@ -493,8 +493,6 @@ def _hosts_first(
     aims: Aims, cohort: Cohort, donors: pl.DataFrame, hosts: pl.DataFrame, room: Floats, steps: list[Step],
     draw_d: npt.NDArray[np.uint64], draw_h: npt.NDArray[np.uint64], draw_s: npt.NDArray[np.uint64], rounds: Rounds | None,
 ) -> PlannedCases:  # fmt: skip
-    if not donors.height or not hosts.height:
-        return _failure(aims, donors, hosts, steps, "hosts" if not hosts.height else "donors")
     known = (aims.lobe >= 0) & (aims.low == aims.high)
     shelf, h = _host_shelf(aims, hosts, room)
     reach = np.where(known, reach_mm(np.where(known, aims.low, 0.0), cohort.clearance_mm), -_FAR)

@@ -258,6 +258,13 @@ def test_what_stops_before_work(files: Path, root: Settings) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             import_scans(scans, root, "MINE", labels, None)
+    for name, message in (
+        ("../MINE", "expected letters, digits and _"),
+        ("LUNA16", "is shipped with its own columns"),
+        ("NLST3D", "withdrawn"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            import_scans([ok], root, name, "totalsegmentator", None)
     assert not (root.data / "raw_ct").exists()
 
 
