@@ -86,7 +86,8 @@ def _sampled(
         if looser == arm.cohort:
             continue
         more, again = _most(plan, replace(arm, cohort=looser), max(wanted, most))
-        rows.append(_row("relaxation", option.name, more, wanted, False, _price(option.name, again, min(more, wanted))))
+        price = _price(option.name, again, min(more, wanted)) if more > most else "does not help"
+        rows.append(_row("relaxation", option.name, more, wanted, False, price))
     return rows
 
 
@@ -135,8 +136,6 @@ def _strata(planned: PlannedCases, wanted: int, arm: PlannedArm) -> list[dict[st
 
 def _price(name: str, planned: PlannedCases, n: int) -> str:
     """What a relaxation costs at the wanted number of cases."""
-    if n == 0 or not planned.donors.height:
-        return "does not help"
     donor = planned.donors["nodule_uid"].gather(np.maximum(planned.donor[:n], 0))
     person = planned.hosts["person_uid"].gather(np.maximum(planned.host[:n], 0))
     if name.startswith("donors"):

@@ -184,6 +184,7 @@ def test_feasibility_names_what_binds_and_what_a_relaxation_costs() -> None:
     relaxed = {r["constraint"]: r for r in table.filter(pl.col("of") == "relaxation").to_dicts()}
     assert relaxed["donors.max_uses x2"]["left"] == 30
     assert "effective donors for 20 cases" in relaxed["donors.max_uses x2"]["price"]
+    assert relaxed["hosts.max_uses x2"]["price"] == "does not help"
     made = small_plan(20, label=1, donors={"max_uses": 1}, relax=True)
     assert made.cases.height == 20
     fine = feasibility(resolve(trial, "demo", ("cohort.n_cases=15",), ["A"]), small_stock(), sites(load_settings()), 42)
