@@ -155,8 +155,9 @@ def _ask(
         fine = (last_holder[wanted] > cases) & (capacity[wanted] > 0)
         if allowed is not None:
             fine[fine] = allowed(cases[fine], wanted[fine])
-        hit, first = np.unique(row[fine], return_index=True)  # rows come in order: the first is the earliest turn
-        at = np.flatnonzero(fine)[first]
+        at = np.flatnonzero(fine)
+        at = at[np.diff(row[at], prepend=-1) > 0]  # rows come in order: the first of each is the earliest turn
+        hit = row[at]
         ready.append((moving[hit], wanted[at], from_part[at]))
         turn[moving[hit]] += step[at]
         left = np.ones(len(moving), bool)
