@@ -1,7 +1,10 @@
 """Volumes in one orientation: the only place where axes are flipped and NIfTI is read or written.
 
 A ``Volume`` is an array with an affine in canonical RAS+: axis 0 runs left to right, axis 1
-posterior to anterior, axis 2 inferior to superior. Nothing here knows labels, cases or stages.
+posterior to anterior, axis 2 inferior to superior. Arrays that are read lie in memory as they lie on
+disk (Fortran order): transposing a chest costs ten times what unpacking it does. Files are gzip members
+of a few slices each, so that a file can be written anew where it changed and be copied where it did not.
+Nothing here knows labels, cases or stages.
 """
 
 import zlib
@@ -135,7 +138,7 @@ def _straight(array: Array, affine: npt.NDArray[np.float64], where: str) -> Volu
         )
     straight = np.diag([*spacing, 1.0])
     straight[:3, 3] = affine[:3, 3]
-    return Volume(np.ascontiguousarray(array), straight)
+    return Volume(np.asfortranarray(array), straight)
 
 
 def read_labels(path: Path) -> Volume:
@@ -157,20 +160,77 @@ def read_labels(path: Path) -> Volume:
     return volume
 
 
+#: Uncompressed bytes of a gzip member: small enough that a nodule touches one or two.
+_MEMBER_BYTES = 1 << 21
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A volume's NIfTI file in parts: the header's member, then one for every ``depth`` slices along z."""
+
+    header: bytes
+    slabs: tuple[bytes, ...]
+    depth: int
+
+    @property
+    def data(self) -> bytes:
+        """The file. Equal volumes give equal bytes, however they were packed."""
+        return b"".join((self.header, *self.slabs))
+
+
+def pack_volume(volume: Volume, note: str = "") -> Packed:
+    """A volume as the parts of its file; ``note`` (at most 79 characters) goes into the description field."""
+    depth = max(1, _MEMBER_BYTES // max(1, volume.array[..., 0].nbytes))
+    starts = range(0, volume.array.shape[2], depth)
+    return Packed(_header(volume, note), tuple(_member(volume.array[..., k : k + depth]) for k in starts), depth)
+
+
+def repack(packed: Packed, volume: Volume, note: str, slabs: dict[int, Array]) -> Packed:
+    """The file of ``volume`` with some slabs' voxels replaced; nothing else is compressed again.
+
+    Args:
+        packed: ``pack_volume(volume)``.
+        volume: gives grid and type.
+        note: description of the new file.
+        slabs: voxels (X, Y, depth) by number of the slab.
+    """
+    parts = list(packed.slabs)
+    for number, voxels in slabs.items():
+        parts[number] = _member(voxels)
+    return Packed(_header(volume, note), tuple(parts), packed.depth)
+
+
+def _member(voxels: Array) -> bytes:
+    return bytes(igzip.compress(voxels.tobytes(order="F"), compresslevel=1, mtime=0))
+
+
+def _header(volume: Volume, note: str) -> bytes:
+    image: Any = nib.Nifti1Image(volume.array, volume.affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(volume.affine, code=1)
+    image.set_qform(volume.affine, code=1)
+    header = image.header
+    header["descrip"] = note.encode()[:79]
+    header["vox_offset"], header["scl_slope"], header["scl_inter"] = 352, 1, 0
+    return bytes(igzip.compress(header.binaryblock + bytes(4), compresslevel=1, mtime=0))
+
+
+def write_packed(path: Path, packed: Packed) -> str:
+    """Write a packed file by rename; the SHA-256 of its bytes."""
+    data = packed.data
+    replace_file(path, data)
+    return sha256_bytes(data)
+
+
 def write_volume(path: Path, volume: Volume, note: str = "", orientation: str = "RAS") -> str:
     """Write a NIfTI file (gzip level 1, no time stamp) by rename; the SHA-256 of its bytes.
 
     Equal inputs give equal bytes. ``note`` (at most 79 characters) goes into the description
     field. ``orientation`` is the storage order on disk, for example ``LAS``.
     """
-    image: Any = nib.Nifti1Image(volume.array, volume.affine)
-    image.header.set_xyzt_units("mm")
-    image.header["descrip"] = note.encode()[:79]
     if orientation != "RAS":
+        image = nib.Nifti1Image(volume.array, volume.affine)
         wanted = nib.orientations.axcodes2ornt(tuple(orientation))
         image = image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(volume.affine), wanted))
-    image.set_sform(image.affine, code=1)
-    image.set_qform(image.affine, code=1)
-    data = igzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
-    replace_file(path, data)
-    return sha256_bytes(data)
+        volume = Volume(np.asanyarray(image.dataobj), np.asarray(image.affine, dtype=np.float64))
+    return write_packed(path, pack_volume(volume, note))

@@ -16,6 +16,7 @@ import itrialspace_assets.trials.build as trials
 from itrialspace_assets.analysis import report, splits
 from itrialspace_assets.catalog import rebuild, release
 from itrialspace_assets.explorer import embedding
+from itrialspace_assets.hosts import procedural
 from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.slices.build import REAL
@@ -71,6 +72,7 @@ class Node:
 def nodes(settings: Settings) -> list[Node]:
     """Every step of the enabled renderers and readers, upstream before downstream."""
     profile, host, plan, insert = ("profiles",), ("hosts",), ("cohort_manifests",), ("inserted_masks",)
+    drawn = procedural.STEP.key
     found = [
         Node(
             profiles.STEP,
@@ -96,10 +98,18 @@ def nodes(settings: Settings) -> list[Node]:
             "table",
             "The harmonised nodule index over all datasets.",
         ),
+        Node(
+            procedural.STEP,
+            (),
+            (),
+            ("donors",),
+            "table",
+            "Drawn nodules of every size, marked procedural, for trials that ask for them.",
+        ),
         Node(embedding.STEP, (("nodule_index",),), (), ("nodule_map",), "table", "Two-dimensional map of the index."),
         Node(
             trials.STEP,
-            (("nodule_index",), host),
+            (("nodule_index",), host, drawn),
             (host,),
             trials.TABLES,
             "table",
@@ -107,7 +117,7 @@ def nodes(settings: Settings) -> list[Node]:
         ),
         Node(
             trials.FEASIBILITY,
-            (("nodule_index",), host),
+            (("nodule_index",), host, drawn),
             (host,),
             ("feasibility",),
             "table",
@@ -115,7 +125,7 @@ def nodes(settings: Settings) -> list[Node]:
         ),
         Node(
             insertion.STEP,
-            (plan, host),
+            (plan, host, drawn),
             (host,),
             ("insertions",),
             "volume",

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     relax: bool = Field(False, description="Give up constraints of a trial that cannot be had, and record them.")
     renderers: str = Field("tissue", description="Enabled renderers, separated by commas.")
     masks: Literal["nifti", "delta"] = Field("nifti", description="Keep whole masks, or deltas only.")
+    placement: Literal["strict", "compat"] = Field(
+        "strict", description="Rules of placement: ours, or the original system's with its quirks, for comparison."
+    )
     cts: Literal["nifti", "delta"] = Field("nifti", description="Keep whole CTs, or patches over the twin.")
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=512, description="Worker processes.")
     shards: int = Field(1, ge=1, le=10_000, description="Steps (containers, jobs) per heavy partition.")

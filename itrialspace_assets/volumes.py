@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from itrialspace_assets.anatomy import NODULE
-from itrialspace_assets.geometry import Box, Volume, bounding_box
+from itrialspace_assets.geometry import Box, Packed, Volume, bounding_box, repack
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,43 @@ def unpack_bits(text: str) -> Lesion:
         raise ValueError(f"expected a packed lesion, got {text[:40]!r}: {error}") from None
 
 
+def shared_voxels(a: Lesion, b: Lesion) -> int:
+    """How many voxels two lesions share."""
+    low = np.maximum(a.offset, b.offset)
+    high = np.minimum(np.add(a.offset, a.mask.shape), np.add(b.offset, b.mask.shape))
+    if np.any(high <= low):
+        return 0
+    first, second = (
+        x.mask[tuple(slice(lo - o, hi - o) for lo, hi, o in zip(low, high, x.offset, strict=True))] for x in (a, b)
+    )
+    return int((first & second).sum())
+
+
 def stamp(host: Volume, lesions: list[Lesion]) -> Volume:
     """The host map with label 23 in every voxel of ``lesions``; the host is not changed."""
     labels = host.array.copy()
     for lesion in lesions:
         labels[lesion.box][lesion.mask] = NODULE
     return Volume(labels, host.affine)
+
+
+def stamp_packed(packed: Packed, host: Volume, lesions: list[Lesion], note: str) -> Packed:
+    """The file of ``stamp(host, lesions)``: only the slabs that a lesion touches are packed anew.
+
+    Args:
+        packed: the host's own file, ``pack_volume(host)``.
+        host: the host map.
+        lesions: what to put in.
+        note: description of the new file.
+    """
+    depth = packed.depth
+    slabs: dict[int, npt.NDArray[np.uint8]] = {}
+    for lesion in lesions:
+        x, y, z = lesion.box
+        for number in range(z.start // depth, (z.stop - 1) // depth + 1):
+            first = number * depth
+            slab = slabs.setdefault(number, host.array[..., first : first + depth].copy(order="F"))
+            low, high = max(z.start, first), min(z.stop, first + slab.shape[2])
+            part = slab[x, y, low - first : high - first]
+            part[lesion.mask[..., low - z.start : high - z.start]] = NODULE
+    return repack(packed, host, note, dict(slabs))

@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from itrialspace_assets.anatomy import AIRWAY, BODY, LUNG, NODULE, PULMONARY_VEIN, TRACHEA, lung_mask
 from itrialspace_assets.geometry import Volume
+from itrialspace_assets.hosts.shapes import NoduleShape, draw_directions, radius_at
 from itrialspace_assets.volumes import Lesion, cut_lesion
 
 Array = npt.NDArray[Any]
@@ -228,15 +229,6 @@ def _one_piece_lobes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return out
 
 
-@dataclass(frozen=True)
-class NoduleShape:
-    """What a procedural nodule should look like."""
-
-    diameter_mm: float
-    lobulation: float
-    spiculation: float
-
-
 def draw_nodule(
     anatomy: Volume,
     taken: npt.NDArray[np.bool_],
@@ -254,9 +246,7 @@ def draw_nodule(
     spacing = anatomy.spacing
     radius = shape.diameter_mm / 2
     points = np.argwhere(anatomy.array[::2, ::2, ::2] == lobe) * 2
-    directions = rng.normal(size=(7, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    weights = rng.uniform(-1, 1, 7)
+    directions, weights = draw_directions(rng)
     half = np.ceil(radius * 1.8 / spacing).astype(int) + 1
     lungs = lung_mask(anatomy.array)
     for _ in range(60):
@@ -270,12 +260,7 @@ def draw_nodule(
         offset = (grid - centre) * spacing
         distance = np.linalg.norm(offset, axis=-1)
         unit = offset / np.maximum(distance, 1e-6)[..., None]
-        cosines = unit @ directions.T
-        surface = radius * (
-            1
-            + shape.lobulation * (cosines[..., :3] ** 3 @ weights[:3])
-            + shape.spiculation * (np.maximum(cosines[..., 3:], 0) ** 12 @ np.abs(weights[3:]))
-        )
+        surface = radius_at(unit, shape, directions, weights)
         mask = distance <= surface
         if taken[box][ndimage.binary_dilation(mask, iterations=3)].any():
             continue

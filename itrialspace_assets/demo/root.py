@@ -16,10 +16,11 @@ import polars as pl
 from itrialspace_assets import casework
 from itrialspace_assets.anatomy import LUNG, NODULE, SIZE_BUCKETS
 from itrialspace_assets.casework import Case, Output
-from itrialspace_assets.demo.phantom import NoduleShape, draw_anatomy, draw_body, draw_nodule, with_nodules
+from itrialspace_assets.demo.phantom import draw_anatomy, draw_body, draw_nodule, with_nodules
 from itrialspace_assets.errors import ConfigError
 from itrialspace_assets.fingerprints import FileHashes, digest, replace_file
 from itrialspace_assets.geometry import Volume, write_volume
+from itrialspace_assets.hosts.shapes import NoduleShape
 from itrialspace_assets.profiles.measure import measure_scan
 from itrialspace_assets.profiles.registry import Dataset, datasets
 from itrialspace_assets.settings import PROCEDURAL_MARK, Settings, load_settings

@@ -11,15 +11,17 @@ import edt
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.spatial import KDTree
 
-from itrialspace_assets.anatomy import LOBE_NAMES, LUNG, NODULE, equivalent_diameter, lung_mask
+from itrialspace_assets.anatomy import AIRWAY, LOBE_NAMES, LUNG, NODULE, TRACHEA, equivalent_diameter, lung_mask
 from itrialspace_assets.casework import Output, Rejection
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import digest, sha256_bytes
-from itrialspace_assets.geometry import Volume, read_labels, write_volume
+from itrialspace_assets.geometry import Packed, Volume, pack_volume, read_labels, write_volume
+from itrialspace_assets.hosts.shapes import describe
 from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobe_in, runs
 from itrialspace_assets.profiles.masks import find_lesion
-from itrialspace_assets.profiles.measure import nodules_in
+from itrialspace_assets.profiles.measure import lobe_about, nodules_in
 from itrialspace_assets.profiles.registry import dataset as registered
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.volumes import Lesion, cut_lesion, pack_bits
@@ -58,19 +60,7 @@ def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]
 def content_hash(volume: Volume) -> str:
     """Hash of a volume's voxels and grid, whatever the compression on disk."""
     head = digest([list(volume.array.shape), str(volume.array.dtype), (np.round(volume.affine, 4) + 0.0).tolist()])
-    return sha256_bytes(head.encode() + np.ascontiguousarray(volume.array).tobytes())
-
-
-def sphericity(lesion: Lesion, spacing: npt.NDArray[np.float64]) -> float:
-    """Surface of the sphere of equal volume over the surface of the lesion's mesh."""
-    from skimage import measure  # slow to import, needed once a host
-
-    vertices, faces, _, _ = measure.marching_cubes(
-        np.pad(lesion.mask, 1).astype(np.float32), 0.5, spacing=tuple(spacing)
-    )
-    area = float(measure.mesh_surface_area(vertices, faces))
-    volume = float(lesion.mask.sum() * np.prod(spacing))
-    return float(np.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / area)
+    return sha256_bytes(head.encode() + volume.array.tobytes(order="F"))
 
 
 def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
@@ -130,7 +120,7 @@ def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
             "nodule_uid": nodule["nodule_uid"], "person_uid": payload["person_uid"], "lesion": bits,
             **{f"spacing_{a}": round(float(v), 6) for a, v in zip("xyz", free.spacing, strict=True)},
             "voxels": int(lesion.mask.sum()), "volume_mm3": round(volume, 4), "diameter_mm": round(equivalent_diameter(volume), 4),
-            "sphericity": round(sphericity(lesion, free.spacing), 4), "lesion_sha256": digest([bits, np.round(free.spacing, 6).tolist()]),
+            **describe(lesion.mask, free.spacing), "lesion_sha256": digest([bits, np.round(free.spacing, 6).tolist()]),
             "mask_from": source, **_position(free, lesion, shapes),
         })  # fmt: skip
     rows = {"hosts": [host], "host_lobes": [base | lobe for lobe in lobes], "donors": donors}
@@ -139,16 +129,30 @@ def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
 
 def _position(free: Volume, lesion: Lesion, lobes: dict[str, Lobe]) -> dict[str, Any]:
     """Lobe of a lesion and its place in it, measured on the map: a published percentage may be wrong."""
-    under = np.bincount(free.array[lesion.box][lesion.mask], minlength=LUNG[-1] + 1)[LUNG[0] : LUNG[-1] + 1]
-    if not under.any():
+    label, _ = lobe_about(free, lesion)
+    if not label:
         return {"lobe": "background", "cc_pct": None, "ml_pct": None, "ap_pct": None}
-    name = LOBE_NAMES[LUNG[int(under.argmax())]]
+    name = LOBE_NAMES[label]
     place = np.clip(lobes[name].percent(lesion.centroid), 0.0, 100.0)
     return {"lobe": name} | {f"{a}_pct": round(float(v), 4) for a, v in zip(("cc", "ml", "ap"), place, strict=True)}
 
 
 def _bounds(box: tuple[slice, slice, slice]) -> list[int]:
     return [int(v) for s in box for v in (s.start, s.stop)]
+
+
+@lru_cache(maxsize=2)
+def packed_host(output: Path, map_sha256: str) -> Packed:
+    """The parts of a host map's file, from which the masks of its cases are put together."""
+    return pack_volume(load_host_map(output, map_sha256))
+
+
+@lru_cache(maxsize=2)
+def airway_tree(output: Path, map_sha256: str) -> KDTree | None:
+    """Voxels of airway and trachea of a host, in mm from voxel 0; None where the map has neither."""
+    host = load_host_map(output, map_sha256)
+    points = np.argwhere((host.array == AIRWAY) | (host.array == TRACHEA))
+    return KDTree(points * host.spacing) if len(points) else None
 
 
 @lru_cache(maxsize=2)

@@ -15,7 +15,7 @@ from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash
 from itrialspace_assets.store import read_all, read_table, table_path, write_table
 from itrialspace_assets.volumes import stamp, unpack_bits
 
-VERSION = "2"
+VERSION = "3"
 
 
 def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
@@ -43,15 +43,7 @@ def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
             raise TableError(
                 f"case_nodules/{mode}: donor {row['donor_nodule_uid']} is not in the donor store; run the stages hosts and plan again"
             )
-        keep = ("nodule_idx", "present", "donor_nodule_uid", "donor_person_uid", "label", "placement", "lobe", "cc_pct", "ml_pct", "ap_pct", "planned_diameter_mm", "scale", "relaxations")  # fmt: skip
-        planned.setdefault(row["case_uid"], []).append(
-            {k: row[k] for k in keep}
-            | {
-                "lesion": donor["lesion"],
-                "spacing": [donor[f"spacing_{a}"] for a in "xyz"],
-                "donor_scan_uid": donor["scan_uid"],
-            }
-        )
+        planned.setdefault(row["case_uid"], []).append({k: row[k] for k in PLANNED} | donor_part(donor))
     out = []
     for row in cases.iter_rows(named=True):
         host = hosts.get(row["host_scan_uid"])
@@ -59,11 +51,40 @@ def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
             raise TableError(
                 f"cases/{mode}: host {row['host_scan_uid']} is not in the host store; run the stages hosts and plan again"
             )
-        payload = {"case_uid": row["case_uid"], "mode": mode, "dataset": dataset, "anatomy": row["anatomy"], "map_sha256": host["map_sha256"],
-                   "host_scan_uid": row["host_scan_uid"], "host_person_uid": row["host_person_uid"], "cleared": host["cleared"],
-                   "lobes": by_host[row["host_scan_uid"]], "nodules": planned[row["case_uid"]]}  # fmt: skip
-        out.append(Case(row["case_uid"], digest([VERSION, settings.masks, payload]), host["map_sha256"], payload))
+        about = {"case_uid": row["case_uid"], "mode": mode, "dataset": dataset, "anatomy": row["anatomy"], "seed": row["seed"],
+                 "host_scan_uid": row["host_scan_uid"], "host_person_uid": row["host_person_uid"]}  # fmt: skip
+        out.append(case_of(settings, about, host, by_host[row["host_scan_uid"]], planned[row["case_uid"]]))
     return out
+
+
+#: Columns of ``case_nodules`` that insertion reads.
+PLANNED = (
+    "nodule_idx", "present", "kept", "donor_nodule_uid", "donor_person_uid", "label", "placement", "lobe", "cc_pct", "ml_pct", "ap_pct", "planned_diameter_mm", "scale",
+    "asked_pleural_mm", "asked_airway_mm", "margin_mm", "rotation_x_deg", "rotation_y_deg", "rotation_z_deg", "mirrored", "relaxations",
+)  # fmt: skip
+
+
+def donor_part(donor: dict[str, Any]) -> dict[str, Any]:
+    """What a nodule's payload holds of its row of ``donors``."""
+    return {
+        "lesion": donor["lesion"],
+        "spacing": [donor[f"spacing_{a}"] for a in "xyz"],
+        "donor_scan_uid": donor["scan_uid"],
+        "donor_sha256": donor["lesion_sha256"],
+    }
+
+
+def case_of(
+    settings: Settings,
+    about: dict[str, Any],
+    host: dict[str, Any],
+    lobes: list[dict[str, Any]],
+    nodules: list[dict[str, Any]],
+) -> Case:
+    """A case for ``insert_case``: who it is, its host (row of ``hosts``), the host's lobes, its nodules."""
+    payload = about | {"map_sha256": host["map_sha256"], "cleared": host["cleared"], "lobes": lobes, "nodules": nodules}
+    sha = digest([VERSION, settings.masks, settings.placement, payload])
+    return Case(about["case_uid"], sha, host["map_sha256"], payload)
 
 
 def inputs(settings: Settings, partition: Partition) -> Inputs:

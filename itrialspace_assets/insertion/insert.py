@@ -1,24 +1,54 @@
-"""Inserts the nodules of one case: prepare, place, stamp, measure what came out."""
+"""Inserts the nodules of one case: prepare, place, stamp, measure what came out.
 
+A case is all or recorded: without its primary nodule it is rejected, without a companion it is ``partial``
+and the companion is put aside with its reason.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import edt
 import numpy as np
+import numpy.typing as npt
 
 from itrialspace_assets.anatomy import LOBE_LABELS, LOBE_NAMES, LUNG, equivalent_diameter, size_bucket
 from itrialspace_assets.casework import Output, Rejection
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import digest
-from itrialspace_assets.geometry import Volume, write_volume
-from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.insertion.place import place
-from itrialspace_assets.insertion.prepare import resample_lesion
+from itrialspace_assets.geometry import Volume, write_packed
+from itrialspace_assets.hosts.store import airway_tree, load_host_map, packed_host
+from itrialspace_assets.insertion import compat
+from itrialspace_assets.insertion.empty import cleared_sites, empty_place, wants_cleared
+from itrialspace_assets.insertion.place import Wanted, place
+from itrialspace_assets.insertion.prepare import pose_matrix, resample_lesion
 from itrialspace_assets.profiles.lobes import Lobe, from_runs
-from itrialspace_assets.profiles.measure import pleural_distance
+from itrialspace_assets.profiles.measure import INSIDE_LUNG, lobe_about, pleural_distance
 from itrialspace_assets.settings import Settings
-from itrialspace_assets.volumes import Lesion, pack_bits, stamp, unpack_bits
+from itrialspace_assets.volumes import Lesion, pack_bits, shared_voxels, stamp_packed, unpack_bits
 
-#: A move by more than this from the wanted centre is written down as a relaxation (mm).
-MOVED_MM = 10.0
+#: Margins are measured up to this distance (mm).
+MARGIN_CAP_MM = 10.0
+_WAYS = ("cc", "ml", "ap")
+
+
+@dataclass(frozen=True)
+class Realised:
+    """A nodule as it lies in the host, the centre (voxels) it was wanted at, and what differs from what was asked."""
+
+    lesion: Lesion
+    wanted: npt.NDArray[np.float64]
+    relaxations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Host:
+    """A host as a case needs it: its map, its lobes, where nodules were cleared."""
+
+    volume: Volume
+    lobes: dict[str, Lobe]
+    sites: tuple[Lesion, ...]
+    scan_uid: str
 
 
 def lobe_of_row(row: dict[str, Any]) -> Lobe:
@@ -37,115 +67,167 @@ def insert_case(payload: dict[str, Any], settings: Settings) -> Output:
         CaseRejected: the host cannot be read, or the primary nodule cannot be placed. A companion
             that cannot be placed makes the case ``partial`` and is put aside by itself.
     """
-    host = load_host_map(settings.output, payload["map_sha256"])
-    lobes = {row["lobe"]: lobe_of_row(row) for row in payload["lobes"]}
-    cleared = unpack_bits(payload["cleared"])
-    taken = np.zeros(host.array.shape, bool) if len(payload["nodules"]) > 1 else None
+    host = _Host(
+        load_host_map(settings.output, payload["map_sha256"]),
+        {row["lobe"]: lobe_of_row(row) for row in payload["lobes"]},
+        cleared_sites(payload["cleared"]),
+        payload["host_scan_uid"],
+    )
     rows: list[dict[str, Any]] = []
     lesions: list[Lesion] = []
     aside: list[Rejection] = []
     for nodule in payload["nodules"]:
         try:
-            lesion, shift, asked = _realise(host, lobes, nodule, payload["host_scan_uid"], taken)
-            row = _row(host, lobes, nodule, lesion, shift, asked, cleared, payload)
+            realised = _realise(host, nodule, lesions, payload["map_sha256"], settings)
+            row = _row(host, nodule, realised, lesions, payload, settings)
         except CaseRejected as error:
             if nodule["nodule_idx"] == 0:
                 raise
             aside.append(Rejection(payload["case_uid"], error.reason, error.detail, nodule["nodule_idx"]))
             continue
+        if nodule["nodule_idx"] == 0:
+            row |= _empty(host, row, realised.lesion, payload["seed"], nodule["placement"] == "native")
         rows.append(row)
-        if not nodule["present"]:
-            continue  # a clean case: its place is known, nothing is put there
-        if taken is not None:
-            taken[lesion.box] |= lesion.mask
-        lesions.append(lesion)
+        if nodule["present"]:  # of a clean case the place is known, nothing is put there
+            lesions.append(realised.lesion)
     mask_uid = digest([payload["map_sha256"], sorted(pack_bits(x) for x in lesions)], 32)
     files: dict[str, str] = {}
     path = sha = None
     if settings.masks == "nifti":
         path = f"store/masks/{mask_uid[:2]}/{mask_uid}.nii.gz"
-        sha = files[path] = write_volume(
-            settings.output / path, stamp(host, lesions), f"inserted nodules ({payload['anatomy']} anatomy)"
-        )
+        packed = packed_host(settings.output, payload["map_sha256"])
+        note = f"inserted nodules ({payload['anatomy']} anatomy)"
+        sha = files[path] = write_packed(settings.output / path, stamp_packed(packed, host.volume, lesions, note))
     status = "partial" if aside else "done"
     rows = [row | {"mask_uid": mask_uid, "mask_path": path, "mask_sha256": sha, "status": status} for row in rows]
     return Output({"insertions": rows}, files, aside)
 
 
 def _realise(
-    host: Volume, lobes: dict[str, Lobe], nodule: dict[str, Any], scan_uid: str, taken: Any
-) -> tuple[Lesion, float, np.ndarray[Any, Any]]:
+    host: _Host, nodule: dict[str, Any], others: Sequence[Lesion], map_sha256: str, settings: Settings
+) -> Realised:
     donor = unpack_bits(nodule["lesion"])
     if nodule["placement"] == "native":
-        if nodule["donor_scan_uid"] != scan_uid:
-            raise CaseRejected(
-                Reason.BAD_POSITION,
-                f"native placement: expected the donor's own scan {nodule['donor_scan_uid']}, got host {scan_uid}",
-            )
-        high = np.add(donor.offset, donor.mask.shape)
-        if np.any(high > host.array.shape):
-            raise CaseRejected(
-                Reason.GRID_MISMATCH, f"native voxels reach {high.tolist()}, host has {host.array.shape}"
-            )
-        return donor, 0.0, donor.centroid
-    lobe = lobes.get(nodule["lobe"])
+        return _native(host, nodule, donor)
+    percents = [nodule[f"{a}_pct"] for a in _WAYS]
+    if any(p is None or not np.isfinite(p) for p in percents):
+        raise CaseRejected(Reason.BAD_POSITION, f"expected three finite percentages, got {percents}")
+    if nodule["lobe"] not in LOBE_LABELS:
+        raise CaseRejected(Reason.NO_LOBE, f"expected a lobe as target, got {nodule['lobe']!r}")
+    spacing = np.array(nodule["spacing"])
+    if settings.placement == "compat":
+        return _compat(host, nodule, donor, percents, spacing)
+    lobe = host.lobes.get(nodule["lobe"])
     if lobe is None:
         raise CaseRejected(Reason.NO_LOBE, f"host has no {nodule['lobe']}")
-    percents = [nodule["cc_pct"], nodule["ml_pct"], nodule["ap_pct"]]
-    if any(p is None or not 0 <= p <= 100 for p in percents):
+    if any(not 0 <= p <= 100 for p in percents):
         raise CaseRejected(Reason.BAD_POSITION, f"expected percentages in 0-100, got {percents}")
-    shape = resample_lesion(donor.mask, np.array(nodule["spacing"]), host.spacing, nodule["scale"])
-    wanted = lobe.position(*percents)
-    found = place(host, shape, LOBE_LABELS[lobe.name], wanted, taken)
-    return found.lesion, found.shift_mm, wanted
+    pose = pose_matrix(tuple(nodule[f"rotation_{a}_deg"] for a in "xyz"), nodule["mirrored"])
+    shape = resample_lesion(donor.mask, spacing, host.volume.spacing, nodule["scale"], pose)
+    centre = lobe.position(*percents)
+    wanted = Wanted(centre, nodule["asked_pleural_mm"], nodule["asked_airway_mm"], nodule["margin_mm"])
+    airway = airway_tree(settings.output, map_sha256) if wanted.airway_mm is not None else None
+    found = place(host.volume, shape, LOBE_LABELS[lobe.name], wanted, others, airway, lobe.box)
+    moved = np.abs(found.lesion.centroid - centre).max() > 1
+    relaxed = (f"moved {found.shift_mm:.1f} mm: {found.moved_by or 'the centre lies between voxels'}",) if moved else ()
+    return Realised(found.lesion, centre, relaxed)
+
+
+def _native(host: _Host, nodule: dict[str, Any], donor: Lesion) -> Realised:
+    if nodule["donor_scan_uid"] != host.scan_uid:
+        raise CaseRejected(
+            Reason.BAD_POSITION,
+            f"native placement: expected the donor's own scan {nodule['donor_scan_uid']}, got host {host.scan_uid}",
+        )
+    high = np.add(donor.offset, donor.mask.shape)
+    if np.any(high > host.volume.array.shape):
+        raise CaseRejected(
+            Reason.GRID_MISMATCH, f"native voxels reach {high.tolist()}, host has {host.volume.array.shape}"
+        )
+    return Realised(donor, donor.centroid)
+
+
+def _compat(
+    host: _Host, nodule: dict[str, Any], donor: Lesion, percents: list[float], spacing: npt.NDArray[np.float64]
+) -> Realised:
+    target = compat.target_of(host.volume, LOBE_LABELS[nodule["lobe"]])
+    found = compat.place_compat(host.volume, target, *percents)
+    lesion = compat.prepare_compat(donor.mask, spacing, host.volume, found.ijk, nodule["scale"])
+    return Realised(lesion, np.array(found.ijk, dtype=np.float64), found.warnings)
 
 
 def _row(
-    host: Volume,
-    lobes: dict[str, Lobe],
-    nodule: dict[str, Any],
-    lesion: Lesion,
-    shift: float,
-    asked: Any,
-    cleared: Lesion,
-    payload: dict[str, Any],
-) -> dict[str, Any]:
-    centroid = lesion.centroid
-    centre = np.rint(centroid).astype(int)
-    under = host.array[lesion.box][lesion.mask]
-    counts = np.bincount(under, minlength=LUNG[-1] + 1)[LUNG[0] : LUNG[-1] + 1]
-    if not counts.any():
+    host: _Host, nodule: dict[str, Any], realised: Realised, others: Sequence[Lesion], payload: dict[str, Any], settings: Settings
+) -> dict[str, Any]:  # fmt: skip
+    """What came out, measured on the host's map."""
+    lesion, volume = realised.lesion, host.volume
+    label, share = lobe_about(volume, lesion)
+    if not label:
         raise CaseRejected(
-            Reason.NO_LOBE, f"{nodule['donor_nodule_uid']}: no voxel of the nodule lies in a lobe of the host"
+            Reason.NO_LOBE, f"{nodule['donor_nodule_uid']}: nothing that surrounds the nodule lies in a lobe"
         )
-    lobe = LOBE_NAMES[LUNG[int(counts.argmax())]]
-    got = lobes[lobe].percent(centroid) if lobe in lobes else (None, None, None)
-    volume = float(lesion.mask.sum()) * host.voxel_mm3
-    diameter = equivalent_diameter(volume)
-    world = host.to_world(centroid)
-    pleura = pleural_distance(host, centre)
-    relaxations = [r for r in nodule["relaxations"].split(";") if r]
-    if shift > MOVED_MM:
-        relaxations.append(f"moved {shift:.1f} mm to fit")
-    return {
-        "case_uid": payload["case_uid"], "mode": payload["mode"], "dataset": payload["dataset"], "nodule_idx": nodule["nodule_idx"], "present": nodule["present"],
-        "donor_nodule_uid": nodule["donor_nodule_uid"], "donor_person_uid": nodule["donor_person_uid"], "host_scan_uid": payload["host_scan_uid"],
-        "host_person_uid": payload["host_person_uid"], "label": nodule["label"], "host_map_sha256": payload["map_sha256"], "lesion": pack_bits(lesion),
-        **{f"centre_{a}": int(v) for a, v in zip("ijk", centre, strict=True)}, **{f"world_{a}": round(float(v), 4) for a, v in zip("xyz", world, strict=True)},
-        "asked_lobe": nodule["lobe"], "lobe": lobe, "lobe_share": round(float(counts.max() / max(1, len(under))), 6),
-        **{f"asked_{a}_pct": nodule[f"{a}_pct"] for a in ("cc", "ml", "ap")},
-        **{f"{a}_pct": None if v is None else round(float(v), 4) for a, v in zip(("cc", "ml", "ap"), got, strict=True)},
-        "shift_mm": round(shift, 4), "planned_diameter_mm": nodule["planned_diameter_mm"], "diameter_mm": round(diameter, 4), "volume_mm3": round(volume, 4),
-        "size_bucket": size_bucket(diameter), "pleural_mm": None if pleura is None else round(pleura, 4), "scale": nodule["scale"],
-        "relaxations": ";".join(relaxations), "cleared_site": _overlap(lesion, cleared), "anatomy": payload["anatomy"],
+    name = LOBE_NAMES[label]
+    centroid = lesion.centroid
+    under = volume.array[lesion.box][lesion.mask]
+    outside = int((~np.isin(under, LUNG)).sum())
+    voxels = len(under)
+    overlap = sum(shared_voxels(lesion, other) for other in others) / voxels
+    got = host.lobes[name].percent(centroid) if name in host.lobes else (None, None, None)
+    mm3 = voxels * volume.voxel_mm3
+    diameter = equivalent_diameter(mm3)
+    airway = airway_tree(settings.output, payload["map_sha256"])
+    relaxations = [r for r in nodule["relaxations"].split(";") if r] + list(realised.relaxations)
+    if outside:
+        relaxations.append(f"{outside} of {voxels} voxels outside the lobes")
+    if overlap:
+        relaxations.append(f"{overlap:.1%} of its voxels in another nodule of the case")
+    kept = ("nodule_idx", "present", "kept", "placement", "donor_nodule_uid", "donor_person_uid", "donor_sha256", "label", "planned_diameter_mm",
+            "asked_pleural_mm", "asked_airway_mm", "scale", "rotation_x_deg", "rotation_y_deg", "rotation_z_deg", "mirrored")  # fmt: skip
+    return {k: payload[k] for k in ("case_uid", "mode", "dataset", "host_scan_uid", "host_person_uid", "seed", "anatomy")} | {k: nodule[k] for k in kept} | {
+        "rules": settings.placement, "host_map_sha256": payload["map_sha256"], "lesion": pack_bits(lesion),
+        **{f"centre_{a}": int(v) for a, v in zip("ijk", np.rint(centroid), strict=True)}, **{f"world_{a}": round(float(v), 4) for a, v in zip("xyz", volume.to_world(centroid), strict=True)},
+        "asked_lobe": nodule["lobe"], "lobe": name, "lobe_share": round(share, 6),
+        **{f"asked_{a}_pct": nodule[f"{a}_pct"] for a in _WAYS}, **{f"{a}_pct": None if v is None else round(float(v), 4) for a, v in zip(_WAYS, got, strict=True)},
+        "shift_mm": round(float(np.linalg.norm((centroid - realised.wanted) * volume.spacing)), 4), "diameter_mm": round(diameter, 4), "volume_mm3": round(mm3, 4), "voxels": voxels,
+        "size_bucket": size_bucket(diameter), "pleural_mm": _rounded(pleural_distance(volume, centroid)), "airway_mm": _rounded(airway.query(centroid * volume.spacing)[0] if airway else None),
+        "margin_mm": round(margin_of(volume, lesion), 4), "outside_lung": outside, "overlap": round(overlap, 6), "relaxations": ";".join(relaxations),
+        "cleared_site": any(shared_voxels(lesion, site) for site in host.sites),
+        "empty": None, "empty_site": None, "empty_pleural_mm": None, "empty_note": None,
     }  # fmt: skip
 
 
-def _overlap(a: Lesion, b: Lesion) -> bool:
-    low = np.maximum(a.offset, b.offset)
-    high = np.minimum(np.add(a.offset, a.mask.shape), np.add(b.offset, b.mask.shape))
-    if np.any(high <= low):
-        return False
-    part_a = a.mask[tuple(slice(lo - o, hi - o) for lo, hi, o in zip(low, high, a.offset, strict=True))]
-    part_b = b.mask[tuple(slice(lo - o, hi - o) for lo, hi, o in zip(low, high, b.offset, strict=True))]
-    return bool((part_a & part_b).any())
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 4)
+
+
+def margin_of(host: Volume, lesion: Lesion) -> float:
+    """Least distance (mm) of any voxel of a lesion to the nearest voxel centre outside the lung's outline, counted to 10 mm."""
+    spare = np.ceil(MARGIN_CAP_MM / host.spacing).astype(int) + 1
+    box = tuple(
+        slice(max(0, s.start - n), min(size, s.stop + n))
+        for s, n, size in zip(lesion.box, spare, host.array.shape, strict=True)
+    )
+    inside = np.isin(host.array[box], INSIDE_LUNG)
+    depth = edt.edt(inside, anisotropy=tuple(host.spacing), black_border=False)
+    own = tuple((lesion.indices - [s.start for s in box]).T)
+    return min(MARGIN_CAP_MM, float(depth[own].min())) if not inside.all() else MARGIN_CAP_MM
+
+
+def _empty(host: _Host, row: dict[str, Any], lesion: Lesion, seed: int, own: bool) -> dict[str, Any]:
+    """The columns of the empty place that guidance surrounds on the lesion-free twin."""
+    draw = int(digest([seed, "empty place"], 8), 16) / 2**32
+    cleared = wants_cleared(draw, host.volume, host.sites, own)
+    lobe = host.lobes.get(row["lobe"])
+    found = empty_place(
+        host.volume,
+        lesion,
+        LOBE_LABELS[row["lobe"]],
+        row["pleural_mm"],
+        host.sites,
+        cleared,
+        lobe.box if lobe else None,
+    )
+    return {
+        "empty": pack_bits(found.lesion), "empty_site": found.site,
+        "empty_pleural_mm": _rounded(found.pleural_mm), "empty_note": found.note or None,
+    }  # fmt: skip

@@ -104,21 +104,21 @@ def nodules_in(labels: Volume, label: int = NODULE) -> list[Lesion]:
     return sorted(found, key=lambda f: (-int(f.mask.sum()), f.offset))
 
 
-def pleural_distance(labels: Volume, ijk: npt.ArrayLike) -> float | None:
-    """Exact distance (mm) from a voxel to the nearest voxel centre outside the lung's outline.
+def pleural_distance(labels: Volume, ijk: npt.ArrayLike, inside_of: tuple[int, ...] = INSIDE_LUNG) -> float | None:
+    """Exact distance (mm) from a voxel to the nearest voxel centre outside the lung's outline (``inside_of``).
 
     Grown on a crop until it is wider than the distance found, so it equals the distance over the
     whole volume. None if the voxel itself lies outside; voxels beyond the volume's edge count as
     unknown, not as outside.
     """
     at = np.rint(np.asarray(ijk)).astype(int)
-    if labels.array[tuple(at)] not in INSIDE_LUNG:
+    if labels.array[tuple(at)] not in inside_of:
         return None
     reach_mm = 15.0
     while True:
         half = np.ceil(reach_mm / labels.spacing).astype(int)
         box = box_around(at, half, labels.array.shape)
-        inside = np.isin(labels.array[box], INSIDE_LUNG)
+        inside = np.isin(labels.array[box], inside_of)
         whole = all(s.start == 0 and s.stop == n for s, n in zip(box, labels.array.shape, strict=True))
         if not inside.all():
             field = edt.edt(inside, anisotropy=tuple(labels.spacing), black_border=False)
@@ -140,6 +140,17 @@ def shell_labels(labels: Volume, lesion: Lesion) -> npt.NDArray[np.uint8]:
     return np.asarray(found[found != NODULE])
 
 
+def lobe_about(labels: Volume, lesion: Lesion) -> tuple[int, float]:
+    """The lobe label that most of a lesion's surroundings have, and its share of them; (0, 0.0) without any lobe.
+
+    Surroundings are ``shell_labels``, so the answer is the same whether the lesion is in the map or not.
+    """
+    shell = shell_labels(labels, lesion)
+    counts = np.bincount(shell, minlength=LUNG[-1] + 1)[LUNG[0] : LUNG[-1] + 1]
+    total = int(counts.sum())
+    return (LUNG[int(counts.argmax())], float(counts.max() / total)) if total else (0, 0.0)
+
+
 def _clip(value: float) -> float:
     return round(min(100.0, max(0.0, float(value))), 4)
 
@@ -155,12 +166,10 @@ def measure_nodule(scan: Scan, lesion: Lesion) -> dict[str, Any]:
     labels = scan.labels
     centre = lesion.centroid
     at = np.rint(centre).astype(int)
-    shell = shell_labels(labels, lesion)
-    in_lobes = np.bincount(shell[(shell >= LUNG[0]) & (shell <= LUNG[-1])], minlength=LUNG[-1] + 1)
-    total = int(in_lobes.sum())
-    lobe = LOBE_NAMES[int(in_lobes.argmax())] if total else "background"
-    share = float(in_lobes.max() / total) if total else None
+    label, of_lobe = lobe_about(labels, lesion)
+    lobe, share = (LOBE_NAMES[label], of_lobe) if label else ("background", None)
     organ = int(labels.array[tuple(at)])
+    shell = shell_labels(labels, lesion)
     if organ in (0, NODULE, BODY) and len(shell):
         organ = int(np.bincount(shell).argmax())
     side = side_of_lobe(lobe)

@@ -17,6 +17,7 @@ from itrialspace_assets.settings import Settings, read_yaml
 OWN_DATASETS = "datasets.yaml"
 NAME = r"^[A-Za-z0-9_]{1,40}$"
 REFUSED = ("NLST3D",)  # withdrawn from the published release
+RESERVED = ("PROCEDURAL",)  # stands for drawn donors
 
 
 class _Strict(BaseModel):
@@ -120,6 +121,8 @@ def check_name(name: str, *, own: bool = False) -> None:
         raise ConfigError(f"dataset {name} was withdrawn by its publishers and is refused")
     if not re.fullmatch(NAME, name):
         raise ConfigError(f"dataset {name!r}: expected letters, digits and _ (at most 40)")
+    if name in RESERVED:
+        raise ConfigError(f"dataset {name}: the name is reserved for drawn donors; choose another")
     if own and name in shipped():
         raise ConfigError(f"dataset {name}: is shipped with its own columns; choose another name for your scans")
 
@@ -139,6 +142,8 @@ def _datasets(configs: tuple[tuple[Path, int], ...]) -> dict[str, Dataset]:
     for name, entry in entries.items():
         if name in REFUSED:
             raise ConfigError(f"{where[name]}: dataset {name} was withdrawn by its publishers and is refused")
+        if name in RESERVED:
+            raise ConfigError(f"{where[name]}: dataset {name}: the name is reserved for drawn donors; choose another")
         try:
             found[name] = Dataset(name=name, **entry)
         except (ValidationError, TypeError) as error:

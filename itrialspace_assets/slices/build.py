@@ -16,7 +16,7 @@ from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.plan import case_seed
 from itrialspace_assets.trials.published import published_mode
 
-VERSION = "1"
+VERSION = "2"
 REAL = "real"
 
 
@@ -44,7 +44,8 @@ def _rendered_cases(settings: Settings, source: str, partition: Partition) -> li
         "planned_diameter_mm",
         "size_bucket",
         "label",
-        "cleared_site",
+        "empty",
+        "empty_site",
         "host_person_uid",
         "donor_person_uid",
     )

@@ -70,23 +70,24 @@ def cut(
 
 
 def cut_case(payload: dict[str, Any], settings: Settings) -> Output:
-    """Slices of a rendered case: the primary nodule's largest plane, and the same plane of the twin.
+    """Slices of a rendered case: the primary nodule's largest plane, and that of an empty place on the twin.
 
-    On the twin, guidance surrounds the very place where the lesion was put: same lobe, size and
-    pleural distance, nothing there. Whether a native nodule was once cleared there is recorded.
+    On the twin, guidance surrounds the case's empty place: same outline and lobe, about the same
+    distance from the pleura, nothing there. Whether a native nodule was once cleared there is recorded.
 
     Raises:
         CaseRejected: an image is missing or on another grid, or the nodule misses its own slice.
     """
     nodules = payload["nodules"]
     lesions = [unpack_bits(n["lesion"]) for n in nodules]
-    target, about = lesions[0], nodules[0]
-    k = lesion_plane(target)
+    about = nodules[0]
     rows: list[dict[str, Any]] = []
     files: dict[str, str] = {}
     for row in payload["cts"]:
         free = row["is_lesion_free"]
         ct = open_ct(settings, row)
+        target = unpack_bits(about["empty"]) if free else lesions[0]
+        k = lesion_plane(target)
         mask = _plane_mask(target, k, ct.array.shape)
         if not mask.any():
             raise CaseRejected(Reason.NO_TARGET_ON_SLICE, f"slice {k}: expected pixels of the target nodule, got none")
@@ -105,11 +106,13 @@ def cut_case(payload: dict[str, Any], settings: Settings) -> Output:
             "size_bucket": None if free else about["size_bucket"], "diameter_mm": None if free else about["diameter_mm"],
             "planned_lobe": None if free else about["asked_lobe"], "planned_diameter_mm": None if free else about["planned_diameter_mm"],
             "label": None if free else about["label"], "target_pixels": 0 if free else int(mask.sum()),
-            "negative_type": "twin" if free else None, "guidance_site": "lesion" if not free else "cleared" if about["cleared_site"] else "never",
+            "negative_type": "twin" if free else None, "guidance_site": about["empty_site"] if free else "lesion",
             "pair_uid": payload["case_uid"], "other_lesions_in_slice": others, "host_person_uid": about["host_person_uid"],
             "donor_person_uid": about["donor_person_uid"], "arm": payload["arm"], "anatomy": payload["anatomy"],
         }  # fmt: skip
-        made, paths = cut(settings, ct, k, mask, [row["image_uid"], about["lesion"], 0], common)
+        made, paths = cut(
+            settings, ct, k, mask, [row["image_uid"], about["empty"] if free else about["lesion"], 0], common
+        )
         rows += made
         files |= paths
     return Output({"slices": rows}, files)

@@ -1,15 +1,17 @@
 """Turns planned cases into the frames of ``arms``, ``cases`` and ``case_nodules``: columns, no loop over rows."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.spatial.transform import Rotation
 
 from itrialspace_assets.anatomy import LOBES, SIZE_BUCKETS, SIZE_EDGES
 from itrialspace_assets.errors import TrialError
 from itrialspace_assets.tables import TABLES
+from itrialspace_assets.trials.allocate import Floats
 from itrialspace_assets.trials.model import Cohort, PlannedArm, Resolved
 from itrialspace_assets.trials.plan import PlannedCases, companion_rule, draws, uniform
 from itrialspace_assets.trials.stock import Stock
@@ -66,6 +68,44 @@ def positions(
     return out
 
 
+def with_asks(nodules: pl.DataFrame, stock: Stock, cohort: Cohort, root: int, *identity: str) -> pl.DataFrame:
+    """Rows of ``case_nodules`` with what placement should meet beside the position, and the pose of each nodule.
+
+    A nodule that goes where it lay in its own lobe should also have its own distances to pleura and
+    airway; one that was given another place has none to meet. Poses depend on a case's number alone.
+    """
+    own = stock.donors.select(
+        donor_nodule_uid="nodule_uid", _pleura="reinsertion_pleural_dist_mm", _airway="reinsertion_airway_dist_mm"
+    )
+    faithful = (pl.col("insertion_mode") == "profile_faithful") & (pl.col("placement") == "profile")
+    out = nodules.join(own, on="donor_nodule_uid", how="left", maintain_order="left").with_columns(
+        asked_pleural_mm=pl.when(faithful).then("_pleura"), asked_airway_mm=pl.when(faithful).then("_airway"), margin_mm=pl.lit(cohort.clearance_mm)
+    )  # fmt: skip
+    number = out["case_uid"].str.extract(r"(\d+)$").cast(pl.Int64).to_numpy()
+    index = out["nodule_idx"].to_numpy()
+    turn, flip = np.zeros((out.height, 3)), np.zeros(out.height, bool)
+    free = (out["placement"] == "profile").to_numpy()
+    for i in np.unique(index):
+        at = np.flatnonzero((index == i) & free)
+        if len(at):
+            raw = [uniform(draws(root, *identity, "pose", str(i), a, n=int(number[at].max()) + 1))[number[at]] for a in "xyzm"]  # fmt: skip
+            turn[at] = rotations(cohort.placement.rotation, *raw[:3])
+            flip[at] = (raw[3] < 0.5) & cohort.placement.mirror
+    return out.with_columns(**{f"rotation_{a}_deg": turn[:, i] for i, a in enumerate("xyz")}, mirrored=flip)
+
+
+def rotations(how: Literal["none", "axial", "any"], u: Floats, v: Floats, w: Floats) -> Floats:
+    """Angles (n, 3) in degrees about x, y, z (fixed axes) from three uniform draws each; ``any`` is uniform over all rotations."""
+    out = np.zeros((len(u), 3))
+    if how == "axial":
+        out[:, 2] = 360.0 * u
+    elif how == "any":  # Shoemake's uniform quaternions (Graphics Gems III, 1992)
+        a, b = np.sqrt(1 - u), np.sqrt(u)
+        quaternions = np.stack([a * np.sin(2 * np.pi * v), a * np.cos(2 * np.pi * v), b * np.sin(2 * np.pi * w), b * np.cos(2 * np.pi * w)], axis=1)  # fmt: skip
+        out = Rotation.from_quat(quaternions).as_euler("xyz", degrees=True)
+    return np.round(out, 4)
+
+
 def sampled_frames(
     resolved: Resolved, arm: PlannedArm, planned: PlannedCases, stock: Stock, root: int, anatomy: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -92,15 +132,12 @@ def sampled_frames(
         relaxations=pl.when("_scaled").then(pl.concat_str(pl.lit("scaled by "), pl.col("scale").round(3).cast(pl.String), pl.lit(" into "), "_level", pl.lit(": no donor of that size was left"))).otherwise(pl.lit("")),
         why=pl.concat_str(pl.lit("donor: 1 of "), pl.col("_donors").cast(pl.String), pl.lit(" that meet "), "_level", pl.lit("; host: 1 of "), pl.col("_hosts").cast(pl.String), pl.lit(" with room in "), "lobe"),
     )  # fmt: skip
-    nodules = nodules.with_columns(size_bucket=size_bucket_of("planned_diameter_mm"))
+    nodules = nodules.with_columns(size_bucket=size_bucket_of("planned_diameter_mm"), kept=pl.lit(False))
     companions = _companions(cohort, stock, donors, uid, hosts)
     if companions is not None:
-        nodules = pl.concat(
-            [
-                nodules.select(list(TABLES["case_nodules"].schema)),
-                companions.with_columns(mode=pl.lit(trial.mode)).select(list(TABLES["case_nodules"].schema)),
-            ]
-        )
+        companions = companions.with_columns(mode=pl.lit(trial.mode))
+        nodules = pl.concat([nodules.select(companions.columns), companions])
+    nodules = with_asks(nodules, stock, cohort, root, trial.trial, arm.name)
     counts = nodules.filter("present").group_by("case_uid").agg(n_nodules=pl.len().cast(pl.Int64))
     seeds = (draws(root, trial.trial, arm.name, "case", n=n) >> np.uint64(1)).astype(np.int64)
     cases = host_columns(hosts).with_columns(
@@ -138,7 +175,7 @@ def _companions(
         "case_uid", nodule_idx=(pl.int_range(pl.len()).over("case_uid") + 1).cast(pl.Int64), present=pl.lit(True), donor_nodule_uid="nodule_uid_c", donor_dataset="dataset",
         donor_person_uid="person_uid", label="label", placement=pl.lit("profile"), insertion_mode=pl.lit("profile_faithful"), lobe="lobe_c",
         cc_pct="cc_pct", ml_pct="ml_pct", ap_pct="ap_pct", asked_diameter_mm=pl.lit(None, pl.Float64), donor_diameter_mm="diameter_mm", planned_diameter_mm="diameter_mm",
-        scale=pl.lit(1.0), size_bucket=size_bucket_of("diameter_mm"), relaxations=pl.lit(""), why=pl.concat_str(pl.lit("companion of "), "nodule_uid"),
+        scale=pl.lit(1.0), size_bucket=size_bucket_of("diameter_mm"), relaxations=pl.lit(""), kept=pl.lit(False), why=pl.concat_str(pl.lit("companion of "), "nodule_uid"),
     )  # fmt: skip
 
 

@@ -97,6 +97,10 @@ class Donors(_Strict):
     )
     nodules_in_scan: Literal["any", "single", "multiple"] = "any"
     max_uses: int | None = Field(3, ge=1, description="Cases of an arm that a nodule may be the primary of.")
+    procedural: Literal["never", "gaps", "only"] = Field(
+        "never",
+        description="Drawn nodules, marked procedural and without a label: for size buckets that no donor has, or alone.",
+    )
 
 
 class Placement(_Strict):
@@ -106,6 +110,16 @@ class Placement(_Strict):
 
     mode: Literal["profile", "prescribed", "randomised", "native"] = "profile"
     lobe: Lobe | None = Field(None, description="Target lobe; the donor's own if unset.")
+    rotation: Literal["none", "axial", "any"] = Field(
+        "none", description="Turn each nodule by a drawn angle: about the body's long axis, or about any."
+    )
+    mirror: bool = Field(False, description="Mirror half of the nodules left to right, by draw.")
+
+    @model_validator(mode="after")
+    def _native_is_native(self) -> Self:
+        if self.mode == "native" and (self.rotation != "none" or self.mirror):
+            raise ValueError("native placement keeps the nodule as it is: no rotation, no mirror")
+        return self
 
 
 class Twin(_Strict):
@@ -116,6 +130,9 @@ class Twin(_Strict):
     n_hosts_per_donor: int = Field(3, ge=1)
     placement: Literal["profile_faithful_transfer", "host_constrained_transfer"] = "profile_faithful_transfer"
     render_seeds: int = Field(1, ge=1, le=20, description="Renderings of each pair (pairing crossed: two or more).")
+    keep_native: bool = Field(
+        False, description="Leave the host's other nodules in (isolation, cross): more rows of the case, marked kept."
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -123,6 +140,8 @@ class Twin(_Strict):
             raise ValueError(
                 "pairing crossed needs render_seeds of 2 or more: else host, donor and render noise cannot be told apart"
             )
+        if self.kind == "complete" and self.keep_native:
+            raise ValueError("kind complete puts every nodule of the scan back: keep_native means nothing there")
         if self.kind != "cross" and (self.pairing != "one_to_one" or self.render_seeds != 1):
             raise ValueError("pairing and render_seeds belong to kind cross")
         return self

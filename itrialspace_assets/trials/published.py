@@ -34,7 +34,10 @@ ISOLATION_COLUMNS = [
 COMPLETE_COLUMNS = ["mode", "host_n_nodules", "annotation_ids", "diameters_mm", "labels", "lobes", "sides", "zones"]
 CROSS_COLUMNS = ["mode", "donor_transfer_mode", "pairing_policy", "placement_strategy", "cross_case_group_id"]
 #: Our own columns, after the published ones.
-OWN_COLUMNS = ["case_uid", "arm", "seed", "render_replicate", "relaxations", "lesion_free_twin", "why"]
+OWN_COLUMNS = [
+    "case_uid", "arm", "seed", "render_replicate", "relaxations", "lesion_free_twin", "why", "host_scan_uid", "donor_nodule_uid", "present", "placement",
+    "asked_pleural_mm", "asked_airway_mm", "margin_mm", "rotation_x_deg", "rotation_y_deg", "rotation_z_deg", "mirrored", "kept",
+]  # fmt: skip
 
 
 def published_mode(mode: str) -> str:

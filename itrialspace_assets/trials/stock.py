@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from itrialspace_assets.anatomy import LOBES
+from itrialspace_assets.anatomy import LOBES, size_buckets
+from itrialspace_assets.hosts.procedural import PROCEDURAL
 from itrialspace_assets.trials.model import Cohort, Donors, Hosts
 
 #: A nodule's farthest voxel lies beyond its equivalent radius by about this factor (lobulated shapes).
 REACH = 1.15
 _NODULE = ["nodule_uid", "label", "label_source", "population_type", "reinsertion_lung_zone", "central_peripheral",
-           "reinsertion_pleural_dist_mm", "n_nodules_in_patient", "anatomy", "coordX", "coordY", "coordZ", "reinsertion_lobe"]  # fmt: skip
+           "reinsertion_pleural_dist_mm", "reinsertion_airway_dist_mm", "n_nodules_in_patient", "anatomy", "coordX", "coordY", "coordZ", "reinsertion_lobe"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,14 @@ class Step:
 
 def make_stock(nodules: pl.DataFrame, donors: pl.DataFrame, hosts: pl.DataFrame, host_lobes: pl.DataFrame) -> Stock:
     """Join the tables once."""
-    joined = donors.join(nodules.select(_NODULE), on="nodule_uid", how="inner").sort("nodule_uid")
+    drawn = donors.filter(pl.col("dataset") == PROCEDURAL)
+    joined = pl.concat(
+        [
+            donors.filter(pl.col("dataset") != PROCEDURAL).join(nodules.select(_NODULE), on="nodule_uid", how="inner"),
+            drawn.with_columns(anatomy=pl.lit("procedural"), reinsertion_lobe="lobe", label_source=pl.lit("none")),
+        ],
+        how="diagonal_relaxed",
+    ).sort("nodule_uid")
     ordered = hosts.sort("scan_uid")
     at = {lobe: i for i, lobe in enumerate(LOBES)}
     rows = host_lobes.join(ordered.select("scan_uid").with_row_index("host"), on="scan_uid", how="inner")
@@ -89,7 +97,7 @@ def _donors(stock: Stock, cohort: Cohort) -> tuple[pl.DataFrame, list[Step]]:
     d: Donors = cohort.donors
     banned = [*d.exclude, *cohort.exclude_training]
     steps: list[tuple[str, pl.Expr | None]] = [
-        ("in the donor store", None),
+        ("in the donor store", pl.col("dataset") != PROCEDURAL),
         (f"datasets {_named(d.datasets)}", pl.col("dataset").is_in(d.datasets) if isinstance(d.datasets, list) else None),
         (f"not {', '.join(banned)}", ~pl.col("dataset").is_in(banned) if banned else None),
         ("a measured place in a lobe", pl.col("lobe").is_in(list(LOBES)) & pl.col("cc_pct").is_not_null()),
@@ -105,7 +113,28 @@ def _donors(stock: Stock, cohort: Cohort) -> tuple[pl.DataFrame, list[Step]]:
         (f"pleural distance {d.pleural_mm} mm", _within("reinsertion_pleural_dist_mm", d.pleural_mm) if d.pleural_mm else None),
         (f"{d.nodules_in_scan} nodule in its scan", _count(d.nodules_in_scan)),
     ]  # fmt: skip
-    return _narrow(stock.donors, "donors", steps)
+    found, told = _narrow(stock.donors, "donors", steps)
+    if d.procedural == "never":
+        return found, told
+    return _with_drawn(stock, cohort, found, told)
+
+
+def _with_drawn(stock: Stock, cohort: Cohort, found: pl.DataFrame, told: list[Step]) -> tuple[pl.DataFrame, list[Step]]:
+    """The pool with procedural donors: those of sizes that it has none of, or they alone. They have no label."""
+    d = cohort.donors
+    drawn = stock.donors.filter(pl.col("dataset") == PROCEDURAL)
+    if cohort.label is not None or (cohort.prevalence and cohort.prevalence.of == "malignant"):
+        drawn = drawn.clear()
+    if d.lobes:
+        drawn = drawn.filter(pl.col("lobe").is_in(d.lobes))
+    if d.diameter_mm:
+        drawn = drawn.filter(_within("diameter_mm", d.diameter_mm))
+    if d.procedural == "only":
+        return drawn, [*told, Step("donors", "procedural alone", drawn.height)]
+    covered = set(size_buckets(found["diameter_mm"].to_numpy())) if found.height else set()
+    gaps = [b not in covered for b in size_buckets(drawn["diameter_mm"].to_numpy())] if drawn.height else []
+    whole = pl.concat([found, drawn.filter(pl.Series(gaps, dtype=pl.Boolean))]).sort("nodule_uid")
+    return whole, [*told, Step("donors", "and procedural ones of sizes that it has none of", whole.height)]
 
 
 def _hosts(stock: Stock, cohort: Cohort) -> tuple[pl.DataFrame, list[Step]]:

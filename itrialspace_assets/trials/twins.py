@@ -20,6 +20,7 @@ from itrialspace_assets.trials.frames import (
     positions,
     size_bucket_of,
     table_frame,
+    with_asks,
 )
 from itrialspace_assets.trials.model import PlannedArm, Resolved
 from itrialspace_assets.trials.plan import case_seed, draws
@@ -96,10 +97,37 @@ def _native(
     picked = picked.with_columns(case_uid=case_uids(trial.trial, arm.name, picked["number"].to_numpy()))
     nodules = _rows(picked, trial.mode, "native", "its own scan: native voxels")
     first = picked.filter(pl.col("nodule_idx") == 0)
-    sizes = picked.group_by("number").agg(n_nodules=pl.len().cast(pl.Int64))
     where = first.select("number", "case_uid", "scan_uid").join(hosts, on="scan_uid", how="left", maintain_order="left")
-    cases = _cases(resolved, arm, where, "native", root, anatomy).join(sizes, on="number", how="left")
-    return table_frame("cases", cases), table_frame("case_nodules", nodules), steps, cases.height
+    cases = _cases(resolved, arm, where, "native", root, anatomy)
+    nodules = _finish(resolved, arm, nodules, cases, stock, root)
+    return _counted(cases, nodules), table_frame("case_nodules", nodules), steps, cases.height
+
+
+def _finish(
+    resolved: Resolved, arm: PlannedArm, nodules: pl.DataFrame, cases: pl.DataFrame, stock: Stock, root: int
+) -> pl.DataFrame:
+    """The nodules with what they ask for, and those that the host keeps of its own."""
+    trial = resolved.trial
+    assert trial.twin is not None
+    if trial.twin.keep_native:
+        planned = nodules.select("case_uid", nodule_uid="donor_nodule_uid")
+        last = nodules.group_by("case_uid").agg(_last=pl.col("nodule_idx").max())
+        own = (
+            cases.select("case_uid", scan_uid="host_scan_uid")
+            .join(stock.donors, on="scan_uid", how="inner")
+            .join(planned, on=["case_uid", "nodule_uid"], how="anti")
+            .join(last, on="case_uid")
+            .sort("case_uid", "nodule_uid")
+            .with_columns(nodule_idx=pl.col("_last") + 1 + pl.int_range(pl.len(), dtype=pl.Int64).over("case_uid"))
+        )
+        kept = _rows(own, trial.mode, "native", "kept: the host's own nodule").with_columns(kept=pl.lit(True))
+        nodules = pl.concat([nodules, kept.select(nodules.columns)])
+    return with_asks(nodules, stock, arm.cohort, root, trial.trial, arm.name)
+
+
+def _counted(cases: pl.DataFrame, nodules: pl.DataFrame) -> pl.DataFrame:
+    sizes = nodules.group_by("case_uid").agg(n_nodules=pl.len().cast(pl.Int64))
+    return table_frame("cases", cases.join(sizes, on="case_uid", how="left"))
 
 
 def _rows(picked: pl.DataFrame, mode: str, placement: str, why: str) -> pl.DataFrame:
@@ -107,7 +135,7 @@ def _rows(picked: pl.DataFrame, mode: str, placement: str, why: str) -> pl.DataF
         "case_uid", "nodule_idx", "label", "lobe", "cc_pct", "ml_pct", "ap_pct", mode=pl.lit(mode), present=pl.lit(True), donor_nodule_uid="nodule_uid",
         donor_dataset="dataset", donor_person_uid="person_uid", placement=pl.lit(placement), insertion_mode=pl.lit(INSERTION_MODE["profile"]),
         asked_diameter_mm=pl.lit(None, pl.Float64), donor_diameter_mm="diameter_mm", planned_diameter_mm="diameter_mm", scale=pl.lit(1.0),
-        size_bucket=size_bucket_of("diameter_mm"), relaxations=pl.lit(""), why=pl.lit(why),
+        size_bucket=size_bucket_of("diameter_mm"), relaxations=pl.lit(""), kept=pl.lit(False), why=pl.lit(why),
     )  # fmt: skip
 
 
@@ -190,9 +218,9 @@ def _cross(
         nodules = nodules.with_columns(
             insertion_mode=pl.lit("prescribed"), **positions(prescribed, stock, rows, target, raw)
         )
-    sizes = rows.group_by("number").agg(n_nodules=pl.len().cast(pl.Int64))
-    made = _cases(resolved, arm, where, "cross", root, anatomy).join(sizes, on="number", how="left")
-    return table_frame("cases", made), table_frame("case_nodules", nodules), steps, asked
+    made = _cases(resolved, arm, where, "cross", root, anatomy)
+    nodules = _finish(resolved, arm, nodules, made, stock, root)
+    return _counted(made, nodules), table_frame("case_nodules", nodules), steps, asked
 
 
 def _by_nodule(

@@ -4,6 +4,7 @@ from typing import Any
 
 import polars as pl
 
+from itrialspace_assets.hosts.procedural import PROCEDURAL
 from itrialspace_assets.trials.model import PlannedArm, Resolved
 
 
@@ -21,10 +22,11 @@ def broken_rules(
         index.select(pl.col("nodule_uid").alias("donor_nodule_uid"), pl.col("label").alias("own_label"), pl.col("scan_uid").alias("donor_scan"), pl.col("person_uid").alias("own_person")),
         on="donor_nodule_uid", how="left",
     )  # fmt: skip
-    foreign = pl.col("cohort_mode") != "native"
+    foreign = (pl.col("cohort_mode") != "native") & ~pl.col("kept")  # a nodule that the host keeps is its own
     rules: dict[str, pl.Expr] = {
         "a nodule of no case": pl.col("host_scan_uid").is_null(),
-        "a donor that the index does not know": pl.col("donor_scan").is_null(),
+        "a donor that the index does not know": pl.col("donor_scan").is_null()
+        & (pl.col("donor_dataset") != PROCEDURAL),
         "a label differs from the donor's": pl.col("present") & ~pl.col("label").eq_missing(pl.col("own_label")),
         "a donor's person differs from the index's": pl.col("donor_person_uid") != pl.col("own_person"),
         "a native nodule is in another scan": ~foreign & (pl.col("host_scan_uid") != pl.col("donor_scan")),
@@ -68,6 +70,7 @@ def broken_rules(
 
 def _arm(resolved: Resolved, arm: PlannedArm, rows: pl.DataFrame, arms: pl.DataFrame) -> list[str]:
     c = arm.cohort
+    rows = rows.filter(~pl.col("kept"))
     given_up = (arms.filter(pl.col("arm") == arm.name)["relaxations"].to_list() or [""])[0]
     first = rows.filter(pl.col("nodule_idx") == 0)
     banned = set(c.exclude_training)
@@ -103,7 +106,8 @@ def _arm(resolved: Resolved, arm: PlannedArm, rows: pl.DataFrame, arms: pl.DataF
     if isinstance(h.datasets, list):
         found["a host of another dataset"] = first.filter(~pl.col("host_dataset").is_in(h.datasets)).height
     if isinstance(c.donors.datasets, list):
-        found["a donor of another dataset"] = rows.filter(~pl.col("donor_dataset").is_in(c.donors.datasets)).height
+        allowed = [*c.donors.datasets, *([PROCEDURAL] if c.donors.procedural != "never" else [])]
+        found["a donor of another dataset"] = rows.filter(~pl.col("donor_dataset").is_in(allowed)).height
     if resolved.trial.planner == "sampled" and "max_uses" not in given_up:
         for what, column, limit in (
             ("donor", "donor_nodule_uid", c.donors.max_uses),

@@ -10,7 +10,8 @@ from itrialspace_assets.anatomy import NODULE
 from itrialspace_assets.errors import CaseRejected
 from itrialspace_assets.geometry import Volume, read_labels, read_volume
 from itrialspace_assets.hosts import build as hosts
-from itrialspace_assets.hosts.store import clear_nodules, content_hash, map_path, sphericity
+from itrialspace_assets.hosts.shapes import describe
+from itrialspace_assets.hosts.store import clear_nodules, content_hash, map_path
 from itrialspace_assets.profiles import build as profiles
 from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import nodules_in
@@ -46,7 +47,11 @@ def test_a_ball_is_rounder_than_a_rod() -> None:
     x, y, z = np.ogrid[-8:9, -8:9, -8:9]
     ball = Lesion((0, 0, 0), x**2 + y**2 + z**2 <= 49)
     rod = Lesion((0, 0, 0), np.ones((17, 3, 3), bool))
-    assert sphericity(ball, np.ones(3)) > 0.9 > sphericity(rod, np.ones(3))
+    round_, long_ = (describe(x.mask, np.ones(3)) for x in (ball, rod))
+    assert round_["sphericity"] > 0.9 > long_["sphericity"]
+    assert (round_["elongation"], long_["elongation"]) == (pytest.approx(1), pytest.approx(17 / 3, abs=1e-4))
+    assert long_["solidity"] == pytest.approx(1)
+    assert long_["longest_mm"] == pytest.approx(np.sqrt(17**2 + 3**2 + 3**2), abs=1e-3)
 
 
 def test_the_store_holds_what_the_tables_say(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

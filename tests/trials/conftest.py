@@ -56,7 +56,7 @@ def small_stock(people: int = 30, *, reverse: bool = False, dataset: str = "A") 
     nodules = pl.DataFrame({
         "nodule_uid": ids, "label": [i % 2 for i in rows], "label_source": ["histopathology"] * people, "population_type": ["screening"] * people, "annotation_id": ids,
         "scan_uid": [f"{i}s" for i in ids], "person_uid": [f"{dataset}p{i}" for i in rows], "reinsertion_lung_zone": [("upper_zone", "lower_zone")[i % 2] for i in rows],
-        "central_peripheral": [("central", "peripheral")[i % 2] for i in rows], "reinsertion_pleural_dist_mm": [float(i) for i in rows], "n_nodules_in_patient": [1] * people,
+        "central_peripheral": [("central", "peripheral")[i % 2] for i in rows], "reinsertion_pleural_dist_mm": [float(i) for i in rows], "reinsertion_airway_dist_mm": [float(i) for i in rows], "n_nodules_in_patient": [1] * people,
         "anatomy": ["real"] * people, "coordX": [0.0] * people, "coordY": [0.0] * people, "coordZ": [0.0] * people, "reinsertion_lobe": [LOBES[i // 2 % 2] for i in rows],
     })  # fmt: skip
     donors = pl.DataFrame({

@@ -1,0 +1,70 @@
+"""Builds the procedural donors: drawn nodules for sizes that no donor covers, marked as such everywhere.
+
+They carry no label and belong to nobody; a trial takes them only where it says so (``donors.procedural``).
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from itrialspace_assets import pictures
+from itrialspace_assets.anatomy import LOBES, equivalent_diameter
+from itrialspace_assets.fingerprints import digest
+from itrialspace_assets.hosts.shapes import NoduleShape, describe, draw_shape
+from itrialspace_assets.settings import Settings
+from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.store import write_table
+from itrialspace_assets.volumes import Lesion, pack_bits
+
+VERSION = "1"
+#: Stands where a dataset's key does; no dataset may take the name.
+PROCEDURAL = "PROCEDURAL"
+SPACING_MM = 0.7
+DIAMETERS_MM = (3.0, 4.0, 5.5, 7.0, 8.5, 10.5, 12.0, 13.5, 15.5, 17.0, 18.5, 21.0, 24.0, 27.0, 31.0, 35.0, 40.0)
+#: (lobulation, spiculation) of the kinds that are drawn.
+KINDS = {"smooth": (0.02, 0.0), "lobulated": (0.15, 0.0), "spiculated": (0.06, 0.45)}
+
+
+def rows(seed: int) -> list[dict[str, Any]]:
+    """The procedural donors of a root seed, as rows of ``donors``: every diameter in every kind and lobe.
+
+    Where one lies in its lobe is drawn between 20 and 80 per cent.
+    """
+    out = []
+    spacing = np.full(3, SPACING_MM)
+    for d, diameter in enumerate(DIAMETERS_MM):
+        for k, (kind, (lobulation, spiculation)) in enumerate(KINDS.items()):
+            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(7, d, k)))
+            mask = draw_shape(NoduleShape(diameter, lobulation, spiculation), spacing, rng)
+            bits = pack_bits(Lesion((0, 0, 0), mask))
+            volume = float(mask.sum()) * SPACING_MM**3
+            shape = {
+                "dataset": PROCEDURAL, "lesion": bits, **{f"spacing_{a}": SPACING_MM for a in "xyz"}, "voxels": int(mask.sum()), "volume_mm3": round(volume, 4),
+                "diameter_mm": round(equivalent_diameter(volume), 4), "lesion_sha256": digest([bits, [SPACING_MM] * 3]), "mask_from": "procedural", **describe(mask, spacing),
+            }  # fmt: skip
+            for lobe in LOBES:
+                name = f"{PROCEDURAL}/{kind}_{diameter:g}mm_{lobe}"
+                place = {f"{a}_pct": round(float(v), 4) for a, v in zip(("cc", "ml", "ap"), rng.uniform(20, 80, 3), strict=True)}  # fmt: skip
+                out.append(shape | {"nodule_uid": name, "scan_uid": name, "person_uid": name, "lobe": lobe} | place)  # fmt: skip
+    return out
+
+
+def inputs(settings: Settings, partition: Partition) -> Inputs:
+    return {"seed": str(settings.seed)}
+
+
+#: Runs with the index: it belongs to no dataset.
+STEP = Step(("procedural_donors",), "index", (), VERSION, inputs)
+
+
+def build(settings: Settings, partition: Partition, run_id: str) -> Result:
+    """Draw the procedural donors and write them beside the others."""
+    before = input_hash(STEP, settings, partition)
+    made = rows(settings.seed)
+    path = write_table(settings.output, "donors", made, dataset=PROCEDURAL)
+    shown = pl.DataFrame(made).unique("lesion_sha256", maintain_order=True)
+    preview = pictures.markdown(shown.select("nodule_uid", "diameter_mm", "sphericity", "solidity", "elongation").head(12))  # fmt: skip
+    result = Result({"donors": len(made)}, len(made), note="drawn, of nobody", preview=preview)
+    record(settings, STEP, partition, before, result, [path])
+    return result

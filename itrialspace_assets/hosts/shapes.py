@@ -1,0 +1,95 @@
+"""What a lesion's shape is like, and the drawing of shapes that nobody has: the procedural donors.
+
+Arrays and mm only; reads no file. A drawn shape is marked ``procedural`` by whoever uses it.
+"""
+
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from scipy.spatial import ConvexHull
+from scipy.spatial.distance import pdist
+
+from itrialspace_assets.geometry import bounding_box
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+def describe(mask: Bools, spacing: Floats) -> dict[str, float]:
+    """Shape of a lesion (X, Y, Z), each figure as the ``donors`` table states it.
+
+    ``sphericity`` compares surfaces (of the equal-volume sphere, and of the lesion's mesh), ``solidity``
+    the volume with that of its convex hull, ``elongation`` the longest principal axis with the shortest;
+    ``longest_mm`` is the greatest distance between two of its voxels' corners.
+    """
+    edge = np.argwhere(mask & ~ndimage.binary_erosion(mask))
+    corners = (edge[:, None, :] + np.array(list(np.ndindex(2, 2, 2)))).reshape(-1, 3) * spacing
+    hull = ConvexHull(np.unique(corners, axis=0))
+    points = np.argwhere(mask) * spacing
+    spread = np.cov(points.T, bias=True) if len(points) > 1 else np.zeros((3, 3))
+    axes = np.linalg.eigvalsh(spread + np.diag(spacing**2 / 12))  # a voxel has an extent of its own
+    volume = float(mask.sum() * np.prod(spacing))
+    return {
+        "sphericity": round(sphericity(mask, spacing), 4), "solidity": round(min(1.0, volume / float(hull.volume)), 4),
+        "elongation": round(float(np.sqrt(axes[-1] / axes[0])), 4), "longest_mm": round(float(pdist(hull.points[hull.vertices]).max()), 4),
+    }  # fmt: skip
+
+
+def sphericity(mask: Bools, spacing: Floats) -> float:
+    """Surface of the sphere of equal volume over the surface of the lesion's mesh."""
+    from skimage import measure  # slow to import, needed once a host
+
+    vertices, faces, _, _ = measure.marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5, spacing=tuple(spacing))
+    area = float(measure.mesh_surface_area(vertices, faces))
+    volume = float(mask.sum() * np.prod(spacing))
+    return float(np.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / area)
+
+
+@dataclass(frozen=True)
+class NoduleShape:
+    """What a drawn nodule should look like: smooth bumps (``lobulation``) and narrow rays (``spiculation``), 0 for a ball."""
+
+    diameter_mm: float
+    lobulation: float
+    spiculation: float
+
+
+def radius_at(unit: Floats, shape: NoduleShape, directions: Floats, weights: Floats) -> Floats:
+    """Distance (mm) of a shape's surface from its centre in some directions.
+
+    Args:
+        unit: unit vectors (..., 3).
+        shape: what it should look like.
+        directions: unit vectors (7, 3): three of bumps, four of rays.
+        weights: of each, in [-1, 1].
+    """
+    cosines = unit @ directions.T
+    bumps = cosines[..., :3] ** 3 @ weights[:3]
+    rays = np.maximum(cosines[..., 3:], 0) ** 12 @ np.abs(weights[3:])
+    return np.asarray(shape.diameter_mm / 2 * (1 + shape.lobulation * bumps + shape.spiculation * rays))
+
+
+def draw_directions(rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Seven directions and their weights, as ``radius_at`` wants them."""
+    directions = rng.normal(size=(7, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return directions, rng.uniform(-1, 1, 7)
+
+
+def draw_shape(shape: NoduleShape, spacing: Floats, rng: np.random.Generator) -> Bools:
+    """A drawn lesion, cropped, one piece; its volume is that of the ball of ``diameter_mm`` to within a voxel."""
+    directions, weights = draw_directions(rng)
+    half = np.ceil(shape.diameter_mm * 0.9 / spacing).astype(int) + 1
+    axes = [np.arange(-h, h + 1) * s for h, s in zip(half, spacing, strict=True)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    distance = np.linalg.norm(grid, axis=-1)
+    surface = radius_at(grid / np.maximum(distance, 1e-6)[..., None], shape, directions, weights)
+    voxels = max(1, round(np.pi / 6 * shape.diameter_mm**3 / float(np.prod(spacing))))
+    order = np.argsort((distance / surface).ravel(), kind="stable")
+    mask = np.zeros(distance.size, bool)
+    mask[order[:voxels]] = True
+    piece = np.asarray(cc3d.largest_k(mask.reshape(distance.shape), k=1, connectivity=26), dtype=bool)
+    return np.ascontiguousarray(piece[bounding_box(piece)])
