@@ -1,57 +1,168 @@
-"""Placing and measuring one nodule: on crops as the platform does, against whole-volume transforms.
+"""Inserting many cases into large hosts, against reading each host once and writing each mask, in the same run.
 
-The baseline does what the original does for every nodule (spec 02, part E): a distance transform of
-the whole lung union, the target's voxel list from the whole volume, hole filling on the whole grid.
+200 cases over four hosts of 512 x 512 x 256: generated ones, and the real maps where they are at hand. Each
+nodule is wanted where a voxel of another host's lobe lies, so that it has to move about as often as in a
+crossed trial. One process. The yardstick does nothing but read every host once and write every finished mask, with the same
+reader and writer; beside it, what whole-volume transforms cost for one nodule (spec 02, part E).
+
+    python -m bench.insertion [--real FOLDER] [--cases 200]
 """
 
+import argparse
+import json
+import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from itrialspace_assets.anatomy import lung_mask
+from itrialspace_assets.anatomy import LOBE_LABELS, LOBES, lung_mask
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
-from itrialspace_assets.geometry import Volume
-from itrialspace_assets.insertion.place import place
-from itrialspace_assets.profiles.lobes import lobes_of
-from itrialspace_assets.profiles.measure import pleural_distance
+from itrialspace_assets.geometry import Volume, read_labels, write_volume
+from itrialspace_assets.hosts.procedural import rows as procedural_donors
+from itrialspace_assets.hosts.store import load_host_map, map_path, prepare_host
+from itrialspace_assets.insertion.build import case_of, donor_part
+from itrialspace_assets.insertion.insert import insert_case, lobe_of_row
+from itrialspace_assets.settings import Settings, load_settings
 
-REPEATS = 5
-
-
-def ours(host: Volume, ball: np.ndarray, wanted: np.ndarray) -> None:
-    found = place(host, ball, 30, wanted)
-    pleural_distance(host, found.lesion.centroid)
+SPACING = np.array([0.703125, 0.703125, 1.25])
+SHAPE = (512, 512, 256)
 
 
-def baseline(host: Volume, ball: np.ndarray, wanted: np.ndarray) -> None:
+def large_host(number: int) -> Volume:
+    """A procedural chest on the grid of the published masks."""
+    rng = np.random.default_rng(number)
+    small = draw_anatomy(draw_body(rng), rng, SPACING)
+    labels = np.zeros(SHAPE, np.uint8, order="F")
+    room = [min(a, b) for a, b in zip(SHAPE, small.array.shape, strict=True)]
+    labels[: room[0], : room[1], : room[2]] = small.array[: room[0], : room[1], : room[2]]
+    return Volume(labels, small.affine)
+
+
+def prepare(out: Path, real: Path | None, hosts: int) -> list[dict[str, Any]]:
+    """Hosts in the store, with their rows."""
+    maps = [large_host(i) for i in range(hosts)]
+    if real is not None:
+        found = [read_labels(p) for p in sorted(real.glob("*.nii.gz"))]
+        maps = [*found, *maps][:hosts]
+    settings = load_settings(data_dir=out, output_dir=out)
+    made = [prepare_host(settings, v, f"host{i}", "procedural") for i, v in enumerate(maps)]
+    return [{"host": m.columns | {"scan_uid": f"host{i}"}, "lobes": m.lobes} for i, m in enumerate(made)]
+
+
+def somewhere(host: dict[str, Any], out: Path, lobe: str, rng: np.random.Generator) -> dict[str, float]:
+    """Percentages of a voxel drawn from a lobe, as a nodule of that host would have them."""
+    row = next(x for x in host["lobes"] if x["lobe"] == lobe)
+    volume, shape = load_host_map(out, host["host"]["map_sha256"]), lobe_of_row(row)
+    part = volume.array[shape.box]
+    while True:
+        at = [int(rng.integers(n)) for n in part.shape]
+        if part[tuple(at)] == LOBE_LABELS[lobe]:
+            found = shape.percent([a + s.start for a, s in zip(at, shape.box, strict=True)])
+            return dict(zip(("cc_pct", "ml_pct", "ap_pct"), found, strict=True))
+
+
+def cases_of(settings: Settings, hosts: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    donors = [d for d in procedural_donors(0) if 3 <= d["diameter_mm"] <= 30]
+    rng = np.random.default_rng(1)
+    payloads = []
+    for i in range(n):
+        host, donor = hosts[i * len(hosts) // n], donors[int(rng.integers(len(donors)))]
+        place = somewhere(hosts[(i * len(hosts) // n + 1) % len(hosts)], settings.output, LOBES[i % 5], rng)
+        nodule = {
+            "nodule_idx": 0, "present": True, "kept": False, "donor_nodule_uid": donor["nodule_uid"], "donor_person_uid": donor["person_uid"], "label": None, "placement": "profile",
+            "lobe": LOBES[i % 5], **place, "planned_diameter_mm": donor["diameter_mm"], "scale": 1.0, "asked_pleural_mm": 12.0, "asked_airway_mm": 20.0, "margin_mm": 1.0,
+            "rotation_x_deg": 0.0, "rotation_y_deg": 0.0, "rotation_z_deg": 0.0, "mirrored": False, "relaxations": "",
+        }  # fmt: skip
+        about = {"case_uid": f"bench/all/{i:05d}", "mode": "m", "dataset": "d", "anatomy": "procedural", "seed": i, "host_scan_uid": host["host"]["scan_uid"], "host_person_uid": "p"}  # fmt: skip
+        payloads.append(case_of(settings, about, host["host"], host["lobes"], [nodule | donor_part(donor)]).payload)
+    return payloads
+
+
+def timed(call: Any) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def ours(out: Path, hosts: list[dict[str, Any]], n: int, masks: str) -> float:
+    """Seconds for all cases with cold caches, in a process of its own so that its memory can be read."""
+    settings = load_settings(data_dir=out, output_dir=out, masks=masks, workers=1)
+    payloads = cases_of(settings, hosts, n)
+    load_host_map.cache_clear()
+    return timed(lambda: [insert_case(p, settings) for p in payloads])
+
+
+def yardstick(out: Path, hosts: list[dict[str, Any]], n: int) -> float:
+    """Seconds to read every host once and write every finished mask."""
+    settings = load_settings(data_dir=out, output_dir=out, masks="nifti", workers=1)
+    masks: dict[str, list[str]] = {}
+    for p in cases_of(settings, hosts, n):
+        made = insert_case(p, settings)
+        masks.setdefault(p["map_sha256"], []).append(next(iter(made.files)))
+    spent = 0.0
+    for sha, paths in masks.items():
+        spent += timed(lambda sha=sha: read_labels(map_path(out, sha)))
+        for path in paths:
+            volume = read_labels(out / path)
+            spent += timed(lambda volume=volume: write_volume(out / "yardstick.nii.gz", volume, "inserted nodules"))
+    return spent
+
+
+def whole_volume(host: Volume) -> float:
+    """What the original's rules cost for one nodule: transforms of the whole volume."""
+    started = time.perf_counter()
     np.argwhere(host.array == 30)
-    field = ndimage.distance_transform_edt(lung_mask(host.array), sampling=host.spacing)
-    field[tuple(np.rint(wanted).astype(int))]
-    whole = np.zeros(host.array.shape, bool)
-    corner = np.rint(wanted).astype(int) - np.array(ball.shape) // 2
-    whole[tuple(slice(c, c + n) for c, n in zip(corner, ball.shape, strict=True))] = ball
-    ndimage.binary_fill_holes(whole)
+    ndimage.distance_transform_edt(lung_mask(host.array), sampling=host.spacing)
+    ndimage.binary_fill_holes(host.array == 23)
+    return time.perf_counter() - started
 
 
 def main() -> None:
-    rng = np.random.default_rng(0)
-    host = draw_anatomy(draw_body(rng), rng, np.array([1.36, 1.36, 1.75]))
-    wanted = lobes_of(host.array)["right_lung_upper_lobe"].position(50, 50, 50)
-    grid = np.meshgrid(*(np.arange(-6, 7) * s for s in host.spacing), indexing="ij")
-    ball = sum(g**2 for g in grid) <= 5.0**2
-    times: dict[str, list[float]] = {"ours": [], "baseline": []}
-    for _ in range(REPEATS):
-        for name, call in (("ours", ours), ("baseline", baseline)):
-            started = time.perf_counter()
-            call(host, ball, wanted)
-            times[name].append(time.perf_counter() - started)
-    middle = {name: statistics.median(values) for name, values in times.items()}
-    print(f"host {host.array.shape}, nodule of 10 mm, {REPEATS} pairs")
-    print(
-        f"ours {middle['ours'] * 1000:.1f} ms, whole-volume baseline {middle['baseline'] * 1000:.1f} ms, ratio {middle['baseline'] / middle['ours']:.0f}"
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--real", type=Path, help="folder of real label maps, used as hosts first")
+    parser.add_argument("--cases", type=int, default=200)
+    parser.add_argument("--peak", choices=("nifti", "delta"), help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.peak:  # a child: one way of keeping masks, its time and its memory
+        hosts = json.loads((given.out / "hosts.json").read_text())
+        seconds = ours(given.out, hosts, given.cases, given.peak)
+        print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        hosts = prepare(out, given.real, 4)
+        (out / "hosts.json").write_text(json.dumps(hosts))
+
+        def child(masks: str, n: int) -> tuple[float, float]:
+            command = [sys.executable, "-m", "bench.insertion", "--peak", masks, "--out", folder, "--cases", str(n)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            seconds, mib = done.stdout.split()
+            return float(seconds), float(mib)
+
+        n = given.cases
+        print(f"{n} cases on 4 hosts of {SHAPE}, {'real first' if given.real else 'generated'}, one process")
+        limits, nifti, delta = [], [], []
+        for _ in range(3):
+            limits.append(yardstick(out, hosts, n))
+            nifti.append(child("nifti", n))
+            delta.append(child("delta", n))
+        limit = statistics.median(limits)
+        for name, runs in (("NIfTI", nifti), ("deltas", delta)):
+            seconds = statistics.median(s for s, _ in runs)
+            print(
+                f"{name:7} {seconds:6.2f} s = {60 * n / seconds:6.0f} cases a minute, {seconds / limit:.2f} x (read each host once + write each mask: {limit:.2f} s), peak {max(m for _, m in runs):.0f} MiB"
+            )
+        half, whole = child("delta", n // 2)[0], child("delta", n)[0]
+        print(f"deltas, {n // 2} and {n} cases: {half:.2f} and {whole:.2f} s")
+        print(f"whole-volume transforms for one nodule: {whole_volume(large_host(0)):.1f} s")
 
 
 if __name__ == "__main__":

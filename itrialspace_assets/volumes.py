@@ -81,7 +81,7 @@ def shared_voxels(a: Lesion, b: Lesion) -> int:
 
 def stamp(host: Volume, lesions: list[Lesion]) -> Volume:
     """The host map with label 23 in every voxel of ``lesions``; the host is not changed."""
-    labels = host.array.copy()
+    labels = host.array.copy(order="K")
     for lesion in lesions:
         labels[lesion.box][lesion.mask] = NODULE
     return Volume(labels, host.affine)

@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 
 from itrialspace_assets import pictures
-from itrialspace_assets.anatomy import LOBES, equivalent_diameter
-from itrialspace_assets.fingerprints import digest
-from itrialspace_assets.hosts.shapes import NoduleShape, describe, draw_shape
+from itrialspace_assets.anatomy import LOBES
+from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
+from itrialspace_assets.hosts.store import donor_columns
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.store import write_table
-from itrialspace_assets.volumes import Lesion, pack_bits
+from itrialspace_assets.volumes import Lesion
 
 VERSION = "1"
 #: Stands where a dataset's key does; no dataset may take the name.
@@ -37,12 +37,11 @@ def rows(seed: int) -> list[dict[str, Any]]:
         for k, (kind, (lobulation, spiculation)) in enumerate(KINDS.items()):
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(7, d, k)))
             mask = draw_shape(NoduleShape(diameter, lobulation, spiculation), spacing, rng)
-            bits = pack_bits(Lesion((0, 0, 0), mask))
-            volume = float(mask.sum()) * SPACING_MM**3
             shape = {
-                "dataset": PROCEDURAL, "lesion": bits, **{f"spacing_{a}": SPACING_MM for a in "xyz"}, "voxels": int(mask.sum()), "volume_mm3": round(volume, 4),
-                "diameter_mm": round(equivalent_diameter(volume), 4), "lesion_sha256": digest([bits, [SPACING_MM] * 3]), "mask_from": "procedural", **describe(mask, spacing),
-            }  # fmt: skip
+                "dataset": PROCEDURAL,
+                "mask_from": "procedural",
+                **donor_columns(Lesion((0, 0, 0), mask), spacing),
+            }
             for lobe in LOBES:
                 name = f"{PROCEDURAL}/{kind}_{diameter:g}mm_{lobe}"
                 place = {f"{a}_pct": round(float(v), 4) for a, v in zip(("cc", "ml", "ap"), rng.uniform(20, 80, 3), strict=True)}  # fmt: skip

@@ -3,6 +3,7 @@
 Reads organ maps and nodule masks, writes ``store/hosts/<hash>.nii.gz``; plans nothing.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,46 @@ from itrialspace_assets.anatomy import AIRWAY, LOBE_NAMES, LUNG, NODULE, TRACHEA
 from itrialspace_assets.casework import Output, Rejection
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import digest, sha256_bytes
-from itrialspace_assets.geometry import Packed, Volume, pack_volume, read_labels, write_volume
+from itrialspace_assets.geometry import (
+    Box,
+    Packed,
+    Volume,
+    bounding_box,
+    pack_volume,
+    read_labels,
+    read_volume,
+    write_volume,
+)
 from itrialspace_assets.hosts.shapes import describe
 from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobe_in, runs
 from itrialspace_assets.profiles.masks import find_lesion
-from itrialspace_assets.profiles.measure import lobe_about, nodules_in
+from itrialspace_assets.profiles.measure import INSIDE_LUNG, lobe_about, nodules_in
 from itrialspace_assets.profiles.registry import dataset as registered
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.volumes import Lesion, cut_lesion, pack_bits
 
+#: Steps of a lung depth in one mm.
+DEPTH_STEPS = 4
+
 
 def map_path(output: Path, map_sha256: str) -> Path:
     return output / "store" / "hosts" / f"{map_sha256[:2]}" / f"{map_sha256}.nii.gz"
+
+
+def depth_path(output: Path, map_sha256: str) -> Path:
+    return map_path(output, map_sha256).with_name(f"{map_sha256}.depth.nii.gz")
+
+
+def lung_depth(free: Volume, lungs: Box) -> Volume:
+    """How deep in the lung each voxel lies, over the box of the lungs: a look-up for searches, once a host.
+
+    uint8 in quarters of a mm to the nearest voxel centre outside the lung's outline, rounded down, at most
+    63.75 mm; what lies outside the box counts as outside the lung.
+    """
+    part = free.crop(lungs)
+    inside = np.isin(part.array, INSIDE_LUNG)
+    depth = edt.edt(np.asfortranarray(inside), anisotropy=tuple(free.spacing), black_border=True)
+    return Volume(np.asfortranarray(np.minimum(np.floor(depth * DEPTH_STEPS), 255).astype(np.uint8)), part.affine)
 
 
 def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]:
@@ -40,11 +69,15 @@ def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]
     mask = labels.array == NODULE
     if not mask.any():
         return labels, None
-    out = labels.array.copy()
-    pieces, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    out = labels.array.copy(order="K")
+    block = bounding_box(mask, pad=8)
+    pieces, _ = ndimage.label(mask[block], structure=np.ones((3, 3, 3)))
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
-        wide = tuple(slice(max(0, s.start - 8), s.stop + 8) for s in box)
-        part, here = labels.array[wide], pieces[wide] == number
+        inner = tuple(slice(max(0, s.start - 8), s.stop + 8) for s in box)
+        wide = tuple(
+            slice(i.start + b.start, min(i.stop, b.stop - b.start) + b.start) for i, b in zip(inner, block, strict=True)
+        )
+        part, here = labels.array[wide], pieces[inner] == number
         source = lung_mask(part)
         if not source.any():
             source = part != NODULE
@@ -63,15 +96,30 @@ def content_hash(volume: Volume) -> str:
     return sha256_bytes(head.encode() + volume.array.tobytes(order="F"))
 
 
-def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
-    """Rows of ``hosts``, ``host_lobes`` and ``donors`` for one scan.
+@dataclass(frozen=True)
+class PreparedHost:
+    """A host as the store holds it: its columns of ``hosts``, its rows of ``host_lobes``, and what was found on the way."""
+
+    columns: dict[str, Any]
+    lobes: list[dict[str, Any]]
+    free: Volume
+    shapes: dict[str, Lobe]
+    native: list[Lesion]
+    files: dict[str, str]
+
+
+def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str) -> PreparedHost:
+    """Clear a map of its nodules, measure its lobes and put it into the store.
+
+    Args:
+        settings: gives the store.
+        labels: canonical label map.
+        scan_uid: what to call it in messages.
+        anatomy: real or procedural, for the file's description.
 
     Raises:
-        CaseRejected: no readable organ map, or no lobe in it. A nodule without voxels is put aside
-            alone.
+        CaseRejected: no lobe in it.
     """
-    entry = registered(settings, payload["dataset"])
-    labels = read_labels(entry.organ_map(settings.data, payload["ct_id"]))
     free, cleared = clear_nodules(labels)
     _, boxes = label_boxes(free.array)
     lobes: list[dict[str, Any]] = []
@@ -86,45 +134,66 @@ def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
         lobes.append({"lobe": LOBE_NAMES[label], "voxels": lobe.voxels, "box": _bounds(lobe.box),
                       "occupied": runs(lobe.occupied), "fit_radius_mm": round(radius, 4)})  # fmt: skip
     if not lobes:
-        raise CaseRejected(
-            Reason.NO_LOBE, f"{payload['scan_uid']}: expected lobe labels 28-32 in the organ map, got none"
-        )
+        raise CaseRejected(Reason.NO_LOBE, f"{scan_uid}: expected lobe labels 28-32 in the organ map, got none")
     sha = content_hash(free)
-    path = map_path(settings.output, sha)
-    written = write_volume(path, free, f"nodule-free host map ({payload['anatomy']})")
-    base = {"scan_uid": payload["scan_uid"], "dataset": payload["dataset"]}
     native = nodules_in(labels)
     low = np.min([b["box"][::2] for b in lobes], axis=0)
     high = np.max([b["box"][1::2] for b in lobes], axis=0)
+    lungs = slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
+    path, deep = map_path(settings.output, sha), depth_path(settings.output, sha)
+    files = {
+        path: write_volume(path, free, f"nodule-free host map ({anatomy})"),
+        deep: write_volume(deep, lung_depth(free, lungs), f"quarter mm to the lung's outline ({anatomy})"),
+    }
     empty = Lesion((0, 0, 0), np.zeros((0, 0, 0), bool))
-    host = base | {
-        "person_uid": payload["person_uid"], "map_sha256": sha, "shape": list(free.array.shape),
+    columns = {
+        "map_sha256": sha, "shape": list(free.array.shape),
         **{f"spacing_{a}": round(float(v), 6) for a, v in zip("xyz", free.spacing, strict=True)},
         **{f"origin_{a}": round(float(v), 6) for a, v in zip("xyz", free.affine[:3, 3], strict=True)},
         "lung_box": [int(v) for pair in zip(low, high, strict=True) for v in pair],
         "native_nodules": len(native), "cleared": pack_bits(cut_lesion(cleared) if cleared is not None else empty),
-        "age": payload["age"], "sex": payload["sex"], "smoking": payload["smoking"], "anatomy": payload["anatomy"],
     }  # fmt: skip
+    written = {str(p.relative_to(settings.output)): sha for p, sha in files.items()}
+    return PreparedHost(columns, lobes, free, shapes, native, written)
+
+
+def donor_columns(lesion: Lesion, spacing: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """The columns of ``donors`` that a lesion's voxels and their size (mm) give."""
+    bits = pack_bits(lesion)
+    volume = float(lesion.mask.sum() * np.prod(spacing))
+    return {
+        "lesion": bits, **{f"spacing_{a}": round(float(v), 6) for a, v in zip("xyz", spacing, strict=True)},
+        "voxels": int(lesion.mask.sum()), "volume_mm3": round(volume, 4), "diameter_mm": round(equivalent_diameter(volume), 4),
+        **describe(lesion.mask, spacing), "lesion_sha256": digest([bits, np.round(spacing, 6).tolist()]),
+    }  # fmt: skip
+
+
+def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
+    """Rows of ``hosts``, ``host_lobes`` and ``donors`` for one scan.
+
+    Raises:
+        CaseRejected: no readable organ map, or no lobe in it. A nodule without voxels is put aside
+            alone.
+    """
+    entry = registered(settings, payload["dataset"])
+    labels = read_labels(entry.organ_map(settings.data, payload["ct_id"]))
+    made = prepare_host(settings, labels, payload["scan_uid"], payload["anatomy"])
+    base = {"scan_uid": payload["scan_uid"], "dataset": payload["dataset"]}
+    host = base | made.columns | {k: payload[k] for k in ("person_uid", "age", "sex", "smoking", "anatomy")}
     donors, aside = [], []
     for number, nodule in enumerate(payload["nodules"]):
         mask_file = entry.nodule_mask(settings.data, payload["ct_id"], nodule["annotation_id"])
         try:
             centre = None if None in nodule["centre"] else labels.to_voxel(nodule["centre"])
-            lesion, source = find_lesion(labels, mask_file, centre, native, f"row {nodule['row']}")
+            lesion, source = find_lesion(labels, mask_file, centre, made.native, f"row {nodule['row']}")
         except CaseRejected as error:
             aside.append(Rejection(payload["scan_uid"], error.reason, error.detail, number))
             continue
-        volume = float(lesion.mask.sum()) * free.voxel_mm3
-        bits = pack_bits(lesion)
-        donors.append(base | {
-            "nodule_uid": nodule["nodule_uid"], "person_uid": payload["person_uid"], "lesion": bits,
-            **{f"spacing_{a}": round(float(v), 6) for a, v in zip("xyz", free.spacing, strict=True)},
-            "voxels": int(lesion.mask.sum()), "volume_mm3": round(volume, 4), "diameter_mm": round(equivalent_diameter(volume), 4),
-            **describe(lesion.mask, free.spacing), "lesion_sha256": digest([bits, np.round(free.spacing, 6).tolist()]),
-            "mask_from": source, **_position(free, lesion, shapes),
-        })  # fmt: skip
-    rows = {"hosts": [host], "host_lobes": [base | lobe for lobe in lobes], "donors": donors}
-    return Output(rows, {str(path.relative_to(settings.output)): written}, aside)
+        own = {"nodule_uid": nodule["nodule_uid"], "person_uid": payload["person_uid"], "mask_from": source}
+        place = _position(made.free, lesion, made.shapes)
+        donors.append(base | own | donor_columns(lesion, made.free.spacing) | place)
+    rows = {"hosts": [host], "host_lobes": [base | lobe for lobe in made.lobes], "donors": donors}
+    return Output(rows, made.files, aside)
 
 
 def _position(free: Volume, lesion: Lesion, lobes: dict[str, Lobe]) -> dict[str, Any]:
@@ -142,6 +211,16 @@ def _bounds(box: tuple[slice, slice, slice]) -> list[int]:
 
 
 @lru_cache(maxsize=2)
+def load_lung_depth(output: Path, map_sha256: str) -> Volume:
+    """``lung_depth`` of a host, from the store.
+
+    Raises:
+        CaseRejected: the store's file is missing or damaged.
+    """
+    return read_volume(depth_path(output, map_sha256))
+
+
+@lru_cache(maxsize=2)
 def packed_host(output: Path, map_sha256: str) -> Packed:
     """The parts of a host map's file, from which the masks of its cases are put together."""
     return pack_volume(load_host_map(output, map_sha256))
@@ -151,7 +230,9 @@ def packed_host(output: Path, map_sha256: str) -> Packed:
 def airway_tree(output: Path, map_sha256: str) -> KDTree | None:
     """Voxels of airway and trachea of a host, in mm from voxel 0; None where the map has neither."""
     host = load_host_map(output, map_sha256)
-    points = np.argwhere((host.array == AIRWAY) | (host.array == TRACHEA))
+    flat = host.array.ravel(order="K")  # as it lies in memory: a look at 67 million voxels without transposing them
+    order: Any = "F" if host.array.flags.f_contiguous else "C"
+    points = np.stack(np.unravel_index(np.flatnonzero((flat == AIRWAY) | (flat == TRACHEA)), host.array.shape, order), axis=1)  # fmt: skip
     return KDTree(points * host.spacing) if len(points) else None
 
 

@@ -64,7 +64,7 @@ def wants_cleared(draw: float, host: Volume, sites: Sequence[Lesion], own: bool)
 
 
 def empty_place(
-    host: Volume, lesion: Lesion, lobe: int, pleural_mm: float | None, sites: Sequence[Lesion], cleared: bool, within: Box | None
+    host: Volume, lesion: Lesion, lobe: int, pleural_mm: float | None, sites: Sequence[Lesion], cleared: bool, within: Box | None, depth: Volume
 ) -> Empty:  # fmt: skip
     """An empty place like that of ``lesion``.
 
@@ -76,12 +76,13 @@ def empty_place(
         sites: the cleared places of the host.
         cleared: which kind is wanted.
         within: box of the lesion's lobe.
+        depth: ``lung_depth`` of the host.
     """
     note = ""
     if cleared:
         near = [(abs((d or 0.0) - (pleural_mm or 0.0)), i) for i, d in ((i, pleural_distance(host, s.centroid)) for i, s in enumerate(sites) if lobe_about(host, s)[0] == lobe)]  # fmt: skip
         for _, i in sorted(near):
-            found = _over(host, lesion, sites[i], lobe, within)
+            found = _over(host, lesion, sites[i], lobe, within, depth)
             if found is not None:
                 return Empty(found, CLEARED, pleural_distance(host, found.centroid))
         note = "no cleared place in the lobe" if not near else "the outline fits at no cleared place of the lobe"
@@ -89,18 +90,18 @@ def empty_place(
         return Empty(lesion, NEVER, pleural_mm, note)
     try:
         wanted = Wanted(lesion.centroid, pleural_mm)
-        elsewhere = place(host, lesion.mask, lobe, wanted, sites, within=within).lesion
+        elsewhere = place(host, lesion.mask, lobe, wanted, sites, within=within, depth=depth).lesion
         return Empty(elsewhere, NEVER, pleural_distance(host, elsewhere.centroid), note)
     except CaseRejected:
         return Empty(lesion, CLEARED, pleural_mm, "the outline fits nowhere else in the lobe")
 
 
-def _over(host: Volume, lesion: Lesion, site: Lesion, lobe: int, within: Box | None) -> Lesion | None:
+def _over(host: Volume, lesion: Lesion, site: Lesion, lobe: int, within: Box | None, depth: Volume) -> Lesion | None:
     """The lesion's outline about a cleared place; None where it fits only away from it."""
     if lesion.offset == site.offset and np.array_equal(lesion.mask, site.mask):
         return lesion
     try:
-        found = place(host, lesion.mask, lobe, Wanted(site.centroid), within=within).lesion
+        found = place(host, lesion.mask, lobe, Wanted(site.centroid), within=within, depth=depth).lesion
     except CaseRejected:
         return None
     return found if shared_voxels(found, site) else None

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import edt
 import numpy as np
 import numpy.typing as npt
 
@@ -17,18 +16,16 @@ from itrialspace_assets.casework import Output, Rejection
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import digest
 from itrialspace_assets.geometry import Volume, write_packed
-from itrialspace_assets.hosts.store import airway_tree, load_host_map, packed_host
+from itrialspace_assets.hosts.store import DEPTH_STEPS, airway_tree, load_host_map, load_lung_depth, packed_host
 from itrialspace_assets.insertion import compat
 from itrialspace_assets.insertion.empty import cleared_sites, empty_place, wants_cleared
 from itrialspace_assets.insertion.place import Wanted, place
 from itrialspace_assets.insertion.prepare import pose_matrix, resample_lesion
 from itrialspace_assets.profiles.lobes import Lobe, from_runs
-from itrialspace_assets.profiles.measure import INSIDE_LUNG, lobe_about, pleural_distance
+from itrialspace_assets.profiles.measure import lobe_about, pleural_distance
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.volumes import Lesion, pack_bits, shared_voxels, stamp_packed, unpack_bits
 
-#: Margins are measured up to this distance (mm).
-MARGIN_CAP_MM = 10.0
 _WAYS = ("cc", "ml", "ap")
 
 
@@ -46,6 +43,7 @@ class _Host:
     """A host as a case needs it: its map, its lobes, where nodules were cleared."""
 
     volume: Volume
+    depth: Volume
     lobes: dict[str, Lobe]
     sites: tuple[Lesion, ...]
     scan_uid: str
@@ -69,6 +67,7 @@ def insert_case(payload: dict[str, Any], settings: Settings) -> Output:
     """
     host = _Host(
         load_host_map(settings.output, payload["map_sha256"]),
+        load_lung_depth(settings.output, payload["map_sha256"]),
         {row["lobe"]: lobe_of_row(row) for row in payload["lobes"]},
         cleared_sites(payload["cleared"]),
         payload["host_scan_uid"],
@@ -127,7 +126,7 @@ def _realise(
     centre = lobe.position(*percents)
     wanted = Wanted(centre, nodule["asked_pleural_mm"], nodule["asked_airway_mm"], nodule["margin_mm"])
     airway = airway_tree(settings.output, map_sha256) if wanted.airway_mm is not None else None
-    found = place(host.volume, shape, LOBE_LABELS[lobe.name], wanted, others, airway, lobe.box)
+    found = place(host.volume, shape, LOBE_LABELS[lobe.name], wanted, others, airway, lobe.box, host.depth)
     moved = np.abs(found.lesion.centroid - centre).max() > 1
     relaxed = (f"moved {found.shift_mm:.1f} mm: {found.moved_by or 'the centre lies between voxels'}",) if moved else ()
     return Realised(found.lesion, centre, relaxed)
@@ -190,7 +189,7 @@ def _row(
         **{f"asked_{a}_pct": nodule[f"{a}_pct"] for a in _WAYS}, **{f"{a}_pct": None if v is None else round(float(v), 4) for a, v in zip(_WAYS, got, strict=True)},
         "shift_mm": round(float(np.linalg.norm((centroid - realised.wanted) * volume.spacing)), 4), "diameter_mm": round(diameter, 4), "volume_mm3": round(mm3, 4), "voxels": voxels,
         "size_bucket": size_bucket(diameter), "pleural_mm": _rounded(pleural_distance(volume, centroid)), "airway_mm": _rounded(airway.query(centroid * volume.spacing)[0] if airway else None),
-        "margin_mm": round(margin_of(volume, lesion), 4), "outside_lung": outside, "overlap": round(overlap, 6), "relaxations": ";".join(relaxations),
+        "margin_mm": margin_of(host.depth, volume, lesion), "outside_lung": outside, "overlap": round(overlap, 6), "relaxations": ";".join(relaxations),
         "cleared_site": any(shared_voxels(lesion, site) for site in host.sites),
         "empty": None, "empty_site": None, "empty_pleural_mm": None, "empty_note": None,
     }  # fmt: skip
@@ -200,17 +199,12 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 4)
 
 
-def margin_of(host: Volume, lesion: Lesion) -> float:
-    """Least distance (mm) of any voxel of a lesion to the nearest voxel centre outside the lung's outline, counted to 10 mm."""
-    spare = np.ceil(MARGIN_CAP_MM / host.spacing).astype(int) + 1
-    box = tuple(
-        slice(max(0, s.start - n), min(size, s.stop + n))
-        for s, n, size in zip(lesion.box, spare, host.array.shape, strict=True)
-    )
-    inside = np.isin(host.array[box], INSIDE_LUNG)
-    depth = edt.edt(inside, anisotropy=tuple(host.spacing), black_border=False)
-    own = tuple((lesion.indices - [s.start for s in box]).T)
-    return min(MARGIN_CAP_MM, float(depth[own].min())) if not inside.all() else MARGIN_CAP_MM
+def margin_of(depth: Volume, host: Volume, lesion: Lesion) -> float:
+    """Least distance (mm) of any voxel of a lesion to the lung's outline, from the host's ``lung_depth`` (quarters of a mm)."""
+    start = np.rint(host.to_voxel(depth.affine[:3, 3])).astype(int)
+    at = lesion.indices - start
+    known = np.all((at >= 0) & (at < depth.array.shape), axis=1)
+    return float(depth.array[tuple(at[known].T)].min()) / DEPTH_STEPS if known.all() else 0.0
 
 
 def _empty(host: _Host, row: dict[str, Any], lesion: Lesion, seed: int, own: bool) -> dict[str, Any]:
@@ -226,6 +220,7 @@ def _empty(host: _Host, row: dict[str, Any], lesion: Lesion, seed: int, own: boo
         host.sites,
         cleared,
         lobe.box if lobe else None,
+        host.depth,
     )
     return {
         "empty": pack_bits(found.lesion), "empty_site": found.site,

@@ -9,7 +9,8 @@ hold, the one with the least cost in mm, ties by voxel order:
 
     cost = |centre - wanted| + 0.3 |pleura - wanted pleura| + 0.2 |airway - wanted airway| + 0.3 max(0, margin wanted - margin)
 
-``pleura`` and ``airway`` are distances of the centre (pleura counted to 20 mm), ``margin`` is the least
+``pleura`` and ``airway`` are distances of the centre (pleura, and the difference to the wanted airway,
+counted to 20 mm; pleura and margin in quarters of a mm), ``margin`` is the least
 distance of any voxel of the lesion to the lung's outline. No distance grows faster than one moves, and the
 weights sum to less than one: so they choose among places of similar nearness and never outweigh nearness.
 """
@@ -26,15 +27,16 @@ from scipy.spatial import KDTree
 from itrialspace_assets.anatomy import LUNG, lung_mask
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.geometry import Box, Volume
-from itrialspace_assets.profiles.measure import INSIDE_LUNG, SHELL_VOXELS
+from itrialspace_assets.hosts.store import DEPTH_STEPS, lung_depth
+from itrialspace_assets.profiles.measure import SHELL_VOXELS
 from itrialspace_assets.volumes import Lesion
 
 #: Search radii in mm, tried in turn; the last spans any lung.
-SEARCH_MM = (8.0, 20.0, 60.0, 400.0)
+SEARCH_MM = (5.0, 10.0, 20.0, 40.0, 400.0)
 PLEURA_WEIGHT, AIRWAY_WEIGHT, MARGIN_WEIGHT = 0.3, 0.2, 0.3
-#: Beyond this distance (mm) one place is as far from the pleura as another.
-PLEURA_CAP_MM = 20.0
-_GATHERED = 400_000  # voxels looked up at once
+#: Beyond this distance (mm) one place is as far from the pleura as another, and as wrong about the airway.
+CAP_MM = 20.0
+_GATHERED = 2_000_000  # voxels looked up at once
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -68,6 +70,7 @@ class _Shape:
     centroid: Floats
     voxels: Ints
     surface: Ints
+    ends: Ints  # the farthest of them in 26 directions
     shell: Ints
     reach: Ints
 
@@ -81,7 +84,10 @@ class _Shape:
         edge = mask & ~ndimage.binary_erosion(mask)
         shell = np.argwhere(grown & ~np.pad(mask, pad)) - pad
         reach = np.abs(np.concatenate([voxels, shell]) - anchor).max(axis=0)
-        return cls(anchor, centroid, voxels - anchor, np.argwhere(edge) - anchor, shell - anchor, reach)
+        surface = np.argwhere(edge) - anchor
+        directions = np.array([d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)]) - 1
+        ends = surface[np.unique((surface @ directions.T).argmax(axis=0))]
+        return cls(anchor, centroid, voxels - anchor, surface, ends, shell - anchor, reach)
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,7 @@ def place(
     others: Sequence[Lesion] = (),
     airway: KDTree | None = None,
     within: Box | None = None,
+    depth: Volume | None = None,
 ) -> Placement:
     """The place of a lesion, by the rules and the cost that this module states.
 
@@ -134,6 +141,7 @@ def place(
         others: lesions already placed.
         airway: airway and trachea of the host in mm from voxel 0.
         within: the lobe's box; nothing outside it is looked at.
+        depth: ``lung_depth`` of the host; worked out here if not given.
 
     Raises:
         CaseRejected: the position is not finite, or no place in the lobe holds the lesion.
@@ -149,15 +157,26 @@ def place(
         return _placed(mask, nearest, shape, target, host.spacing, "")
     nx, ny, nz = host.array.shape
     box = within or (slice(0, nx), slice(0, ny), slice(0, nz))
-    found = _search(
-        host, shape, lobe_label, target, nearest, wanted, others, airway, _core(mask, shape, host.spacing), box
-    )
+    deep = depth or lung_depth(host, (slice(0, nx), slice(0, ny), slice(0, nz)))
+    core = _core(mask, shape, host.spacing)
+    found = _search(host, deep, shape, lobe_label, target, nearest, wanted, others, airway, core, box)
     if found is None:
         size = float((6 * mask.sum() * host.voxel_mm3 / np.pi) ** (1 / 3))
         raise CaseRejected(
             Reason.DOES_NOT_FIT, f"lobe {lobe_label}: no place holds a lesion of {size:.1f} mm wholly inside the lung"
         )
     return _placed(mask, found, shape, target, host.spacing, broken)
+
+
+def _overlay(deep: Volume, host: Volume, crop: _Crop) -> npt.NDArray[np.uint8]:
+    """The lung depth over a crop; 0 where it is not known."""
+    out = np.zeros(crop.labels.shape, np.uint8)
+    start = np.rint(host.to_voxel(deep.affine[:3, 3])).astype(np.int64) - crop.low
+    a, b = np.maximum(start, 0), np.minimum(start + deep.array.shape, out.shape)
+    if np.all(b > a):
+        source = tuple(slice(x, y) for x, y in zip(a - start, b - start, strict=True))
+        out[tuple(slice(x, y) for x, y in zip(a, b, strict=True))] = deep.array[source]
+    return out
 
 
 def _placed(mask: Bools, at: Ints, shape: _Shape, target: Floats, spacing: Floats, moved_by: str) -> Placement:
@@ -193,14 +212,32 @@ def _lobe_around(shells: npt.NDArray[np.uint8]) -> Ints:
     return np.asarray(np.where(counts.any(axis=1), np.asarray(LUNG)[counts.argmax(axis=1)], 0), dtype=np.int64)
 
 
+@dataclass(frozen=True)
+class _Rest:
+    """What a lower bound of the cost lacks: margins, and distances to the airway, which are dear to look up."""
+
+    wanted: Wanted
+    airway: KDTree | None
+    centres: Floats  # of the candidates, mm from voxel 0
+    counted: Floats  # what the bound holds for the airway already; empty if it is not asked for
+
+    def of(self, part: Ints, margin: Floats) -> Floats:
+        """Of candidates by number, with the margins (mm) of their lesions."""
+        cost = MARGIN_WEIGHT * np.maximum(0.0, self.wanted.margin_mm - margin)
+        if len(self.counted) and self.airway is not None and self.wanted.airway_mm is not None:
+            far = self.airway.query(self.centres[part])[0]
+            cost += AIRWAY_WEIGHT * np.minimum(CAP_MM, np.abs(far - self.wanted.airway_mm)) - self.counted[part]
+        return np.asarray(cost, dtype=np.float64)
+
+
 def _search(
-    host: Volume, shape: _Shape, lobe_label: int, target: Floats, start: Ints, wanted: Wanted,
+    host: Volume, deep: Volume, shape: _Shape, lobe_label: int, target: Floats, start: Ints, wanted: Wanted,
     others: Sequence[Lesion], airway: KDTree | None, core: float, within: Box,
 ) -> Ints | None:  # fmt: skip
     """Anchor voxel of the place with the least cost; None if there is no place."""
     spacing = host.spacing
     # beyond the lobe's box only what a lesion in it, and the way to the pleura, can reach
-    spare = np.maximum(shape.reach + 1, np.ceil(PLEURA_CAP_MM / spacing).astype(np.int64))
+    spare = np.maximum(shape.reach + 1, np.ceil(CAP_MM / spacing).astype(np.int64))
     least, most = (np.array([getattr(s, end) for s in within]) for end in ("start", "stop"))
     for radius in SEARCH_MM:
         around = np.ceil(radius / spacing).astype(np.int64)
@@ -209,23 +246,29 @@ def _search(
         if np.any(first >= last):
             continue  # the box is farther away
         crop = _Crop.of(host, first - spare, last + spare, others)
-        depth = edt.edt(crop.free, anisotropy=tuple(spacing), black_border=False)
-        points = np.argwhere((crop.labels == lobe_label) & (depth > core))
+        outline = _overlay(deep, host, crop)
+        points = np.argwhere((crop.labels == lobe_label) & (outline > core * DEPTH_STEPS))
         offset = (points + crop.low - shape.anchor + shape.centroid - target) * spacing
         distance = np.sqrt(np.einsum("ij,ij->i", offset, offset))
         near = np.all((points >= spare) & (points < np.array(crop.labels.shape) - spare), axis=1)
         if not whole:
             near &= distance <= radius
         points, distance = points[near], distance[near]
-        outline = edt.edt(np.isin(crop.labels, INSIDE_LUNG), anisotropy=tuple(spacing), black_border=False)
         bound = distance.copy()
         if wanted.pleural_mm is not None:
-            pleura = np.minimum(outline[tuple(points.T)], PLEURA_CAP_MM)
-            bound += PLEURA_WEIGHT * np.abs(pleura - min(wanted.pleural_mm, PLEURA_CAP_MM))
-        if wanted.airway_mm is not None and airway is not None and len(points):
-            far, _ = airway.query((points + crop.low) * spacing)
-            bound += AIRWAY_WEIGHT * np.abs(far - wanted.airway_mm)
-        best, cost = _cheapest(crop, shape, lobe_label, points, bound, outline, wanted.margin_mm)
+            pleura = np.minimum(outline[tuple(points.T)] / DEPTH_STEPS, CAP_MM)
+            bound += PLEURA_WEIGHT * np.abs(pleura - min(wanted.pleural_mm, CAP_MM))
+        away = np.zeros(0)
+        if wanted.airway_mm is not None and airway is not None:
+            # dear to look up: what it costs at least is known, since it changes by no more than one moves
+            here = abs(float(airway.query(target * spacing)[0]) - wanted.airway_mm)
+            away = AIRWAY_WEIGHT * np.minimum(CAP_MM, np.maximum(0.0, here - distance))
+            bound += away
+        order = np.argsort(bound, kind="stable")
+        points, bound, away = points[order], bound[order], away[order] if len(away) else away
+
+        rest = _Rest(wanted, airway, (points + crop.low) * spacing, away)
+        best, cost = _cheapest(crop, shape, lobe_label, points, bound, outline, rest)
         # a place beyond the radius costs more than the radius: the best is final if it does not
         if best is not None and (whole or cost <= radius):
             return np.asarray(best + crop.low, dtype=np.int64)
@@ -235,33 +278,33 @@ def _search(
 
 
 def _cheapest(
-    crop: _Crop, shape: _Shape, lobe_label: int, points: Ints, bound: Floats, outline: npt.NDArray[np.float32], margin_mm: float
+    crop: _Crop, shape: _Shape, lobe_label: int, points: Ints, bound: Floats, outline: npt.NDArray[np.uint8], rest: "_Rest"
 ) -> tuple[Ints | None, float]:  # fmt: skip
-    """Of candidate anchors (n, 3) with a lower bound of their cost each, the cheapest at which the rules hold."""
-    order = np.argsort(bound, kind="stable")
-    points, bound = points[order], bound[order]
+    """Of candidate anchors (n, 3) in the order of a lower bound of their cost, the cheapest at which the rules hold.
+
+    ``rest`` gives what the bound lacks, of candidates by number with the margin of their lesions.
+    """
     labels, free, room = crop.labels.ravel(), crop.free.ravel(), outline.ravel()
     surface, voxels, shell = (crop.flat(x) for x in (shape.surface, shape.voxels, shape.shell))
+    ends = crop.flat(shape.ends)
     at = crop.flat(points)
     best, cost = None, np.inf
-    step = max(1, _GATHERED // max(1, len(surface)))
-    some = max(1, _GATHERED // max(1, len(voxels) + len(shell)))
-    for first in range(0, len(points), step):
-        if bound[first] >= cost:
-            break
-        batch = np.arange(first, min(first + step, len(points)))
-        batch = batch[free[at[batch][:, None] + surface].all(axis=1)]
-        for begin in range(0, len(batch), some):
-            part = batch[begin : begin + some]
-            if bound[part[0]] >= cost:
-                break
-            own = at[part][:, None] + voxels
-            fits = free[own].all(axis=1) & ((labels[own] == lobe_label).mean(axis=1) >= 0.5)
-            fits &= _lobe_around(labels[at[part][:, None] + shell]) == lobe_label
-            part = part[fits]
-            if len(part):
-                short = np.maximum(0.0, margin_mm - room[at[part][:, None] + surface].min(axis=1))
-                total = bound[part] + MARGIN_WEIGHT * short
-                if total.min() < cost:
-                    best, cost = points[part[int(total.argmin())]], float(total.min())
+    dearest = max(1, len(voxels) + len(shell))
+    first, step = 0, 64
+    while first < len(points) and bound[first] < cost:
+        part = np.arange(first, min(first + step, len(points)))
+        first, step = first + step, min(2 * step, max(64, _GATHERED // dearest))
+        for tested in (ends, surface):  # most fail at the ends
+            part = part[free[at[part][:, None] + tested].all(axis=1)]
+        if not len(part):
+            continue
+        own = at[part][:, None] + voxels
+        fits = free[own].all(axis=1) & ((labels[own] == lobe_label).mean(axis=1) >= 0.5)
+        part = part[fits]
+        part = part[_lobe_around(labels[at[part][:, None] + shell]) == lobe_label]
+        if len(part):
+            margin = room[at[part][:, None] + surface].min(axis=1) / DEPTH_STEPS
+            total = bound[part] + rest.of(part, margin)
+            if total.min() < cost:
+                best, cost = points[part[int(total.argmin())]], float(total.min())
     return best, cost

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import cc3d
-import edt
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -104,25 +103,27 @@ def nodules_in(labels: Volume, label: int = NODULE) -> list[Lesion]:
     return sorted(found, key=lambda f: (-int(f.mask.sum()), f.offset))
 
 
-def pleural_distance(labels: Volume, ijk: npt.ArrayLike, inside_of: tuple[int, ...] = INSIDE_LUNG) -> float | None:
+def pleural_distance(
+    labels: Volume, ijk: npt.ArrayLike, inside_of: tuple[int, ...] = INSIDE_LUNG, reach_mm: float = 15.0
+) -> float | None:
     """Exact distance (mm) from a voxel to the nearest voxel centre outside the lung's outline (``inside_of``).
 
-    Grown on a crop until it is wider than the distance found, so it equals the distance over the
-    whole volume. None if the voxel itself lies outside; voxels beyond the volume's edge count as
-    unknown, not as outside.
+    Looked for in a crop that grows from ``reach_mm`` until it is wider than the distance found, so it
+    equals the distance over the whole volume. None if the voxel itself lies outside; voxels beyond the
+    volume's edge count as unknown, not as outside.
     """
     at = np.rint(np.asarray(ijk)).astype(int)
-    if labels.array[tuple(at)] not in inside_of:
+    outside = np.ones(256, bool)
+    outside[list(inside_of)] = False
+    if outside[labels.array[tuple(at)]]:
         return None
-    reach_mm = 15.0
     while True:
         half = np.ceil(reach_mm / labels.spacing).astype(int)
         box = box_around(at, half, labels.array.shape)
-        inside = np.isin(labels.array[box], inside_of)
         whole = all(s.start == 0 and s.stop == n for s, n in zip(box, labels.array.shape, strict=True))
-        if not inside.all():
-            field = edt.edt(inside, anisotropy=tuple(labels.spacing), black_border=False)
-            found = float(field[tuple(at - [s.start for s in box])])
+        points = np.argwhere(outside[labels.array[box]]) - (at - [s.start for s in box])
+        if len(points):
+            found = float(np.sqrt(((points * labels.spacing) ** 2).sum(axis=1).min()))
             if found <= reach_mm or whole:
                 return found
         elif whole:
