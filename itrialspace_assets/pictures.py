@@ -42,12 +42,16 @@ def lesion_plane(lesion: Lesion) -> int:
     return lesion.offset[2] + int(lesion.mask.sum(axis=(0, 1)).argmax())
 
 
+def label_grey(plane: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Grey values that tell neighbouring labels apart; 0 stays black."""
+    wide = plane.astype(np.uint16)
+    return np.asarray(((wide * 37) % 120 + 60) * (wide > 0), dtype=np.uint8)
+
+
 def label_slice(labels: Volume, lesion: Lesion) -> bytes:
     """PNG of the label map at a lesion's largest plane with the lesion outlined."""
     k = lesion_plane(lesion)
-    plane = labels.array[..., k].astype(np.uint16)
-    grey = ((plane * 37) % 120 + 60) * (plane > 0)
-    return _outlined(grey.astype(np.uint8), labels, lesion, k)
+    return _outlined(label_grey(labels.array[..., k]), labels, lesion, k)
 
 
 def ct_slice(ct: Volume, lesion: Lesion) -> bytes:

@@ -7,18 +7,18 @@ to the root, names hold no ``<`` or ``>``, and equal stems never share a folder.
 import csv
 import io
 import json
-import os
-import shutil
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 import polars as pl
 
 from itrialspace_assets.analysis.splits import list_sha256
-from itrialspace_assets.anatomy import NODULE
-from itrialspace_assets.fingerprints import replace_file, sha256_bytes
+from itrialspace_assets.fingerprints import link_file, replace_file, sha256_bytes
 from itrialspace_assets.geometry import write_volume
 from itrialspace_assets.hosts.store import load_host_map
+from itrialspace_assets.insertion.audit import audit, audit_record, case_key
+from itrialspace_assets.insertion.manifests import read_manifest
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.slices.build import REAL
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
@@ -29,7 +29,7 @@ from itrialspace_assets.tables import CONDITIONS
 from itrialspace_assets.trials.published import manifest_files, published_mode
 from itrialspace_assets.volumes import stamp, unpack_bits
 
-VERSION = "3"
+VERSION = "4"
 #: (mode, arm) -> folder below the mode, and file stem.
 Stems = dict[tuple[str, str], tuple[str, str]]
 #: Hash of every file, in the format of sha256sum; ``its import-release --hashes`` checks it.
@@ -75,39 +75,8 @@ def build(settings: Settings, partition: Partition) -> Result:
     return result
 
 
-def case_key(trial_name: str, case: dict[str, Any], donors: Sequence[str]) -> str:
-    """Stem of a case's files: ``iTS--{trial}--C{case}--host-{host}--src-{dataset}--nod-{donor}``."""
-    host = case["host_person_uid"].split("/", 1)[-1]
-    if len(host) > 20:
-        host = sha256_bytes(host.encode())[:8]
-    donor = donors[0].split("/", 1)[1] if len(donors) == 1 else f"{len(donors)}nod"
-    return (
-        "--".join(
-            (
-                f"iTS--{trial_name}",
-                f"C{case['number']:04d}",
-                f"host-{host}",
-                f"src-{case['host_dataset']}",
-                f"nod-{donor}",
-            )
-        )
-        .replace("/", "_")
-        .replace("?", "_")
-    )
-
-
 def _link(settings: Settings, source: str, target: str, sha: str) -> dict[str, str]:
-    to = settings.output / target
-    origin = settings.output / source
-    if not (to.exists() and origin.exists() and to.samefile(origin)):
-        to.parent.mkdir(parents=True, exist_ok=True)
-        temporary = to.with_name(f".tmp-{os.getpid()}-{to.name}")
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(origin, temporary)
-        except OSError:  # another file system
-            shutil.copyfile(origin, temporary)
-        temporary.replace(to)
+    link_file(settings.output / source, settings.output / target)
     return {target: sha}
 
 
@@ -125,71 +94,44 @@ def _csv(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _manifests_and_masks(settings: Settings, mode: str, stems: Stems) -> dict[str, str]:
-    """The manifests that planning wrote, and the masks with their audits."""
-    root = settings.output
+    """The manifests that planning wrote, and the masks with their audits, row by row of the manifest."""
+    root, top = settings.output, published_mode(mode)
     files = file_digests(root, manifest_files(settings, mode))
-    cases = {r["case_uid"]: r for r in read_all(root, "cases", mode=mode).iter_rows(named=True)}
-    plans = read_all(root, "case_nodules", mode=mode).filter("present")
-    inserted = read_all(root, "insertions", mode=mode).filter("present")
-    rejected = {r["case_uid"]: r for r in read_all(root, "rejected_cases", stage="insert").iter_rows(named=True)}
-    by_arm: dict[str, list[dict[str, Any]]] = {}
-    for row in plans.iter_rows(named=True):
-        by_arm.setdefault(cases[row["case_uid"]]["arm"], []).append(row)
-    for arm, rows in sorted(by_arm.items()):
-        folder, stem = stems[mode, arm]
-        files |= _masks(settings, mode, f"{folder}{stem}", stem, rows, cases, inserted, rejected)
+    got = {(r["case_uid"], r["nodule_idx"]): r for r in read_all(root, "insertions", mode=mode).filter("present").iter_rows(named=True)}  # fmt: skip
+    donors = dict(read_all(root, "donors").select("nodule_uid", "voxels").iter_rows())
+    why: dict[tuple[str, int], str] = {}
+    for row in read_all(root, "rejected_cases", stage="insert").iter_rows(named=True):
+        why[row["case_uid"], row["nodule_idx"]] = f"{row['reason']}: {row['detail']}"
+    for folder, stem in sorted({place for (of, _), place in stems.items() if of == mode}):
+        rows = [r for r in read_manifest(root / "manifests" / top / f"{folder}{stem}.csv") if r["present"] == "true"]
+        records = []
+        for uid, group in groupby(rows, key=lambda r: str(r["case_uid"])):
+            records += _case_records(settings, uid, list(group), f"inserted_masks/{top}/{folder}{stem}", got, donors, why, files)  # fmt: skip
+        text = json.dumps(audit(f"{top}_{stem}", f"manifests/{top}/{folder}{stem}.csv", records), indent=1, allow_nan=False)  # fmt: skip
+        files |= _text(settings, f"inserted_masks/{top}/{folder}{stem}/audit.json", text)
     return files
 
 
-def _masks(
-    settings: Settings,
-    mode: str,
-    place: str,
-    stem: str,
-    plans: list[dict[str, Any]],
-    cases: dict[str, Any],
-    inserted: pl.DataFrame,
-    rejected: dict[str, Any],
-) -> dict[str, str]:
-    files: dict[str, str] = {}
-    got = {(r["case_uid"], r["nodule_idx"]): r for r in inserted.iter_rows(named=True)}
-    by_case: dict[str, list[dict[str, Any]]] = {}
-    for plan in plans:
-        by_case.setdefault(plan["case_uid"], []).append(plan)
-    records = []
-    for uid, group in sorted(by_case.items()):
-        key = case_key(stem, cases[uid], [p["donor_nodule_uid"] for p in group])
-        target = f"inserted_masks/{published_mode(mode)}/{place}/{key}_mask.nii.gz"
-        done = [got[uid, p["nodule_idx"]] for p in group if (uid, p["nodule_idx"]) in got]
-        if done:
-            files |= _mask(settings, done, target)
-        for plan in group:
-            row, why = got.get((uid, plan["nodule_idx"])), rejected.get(uid)
-            records.append({
-                "case_id": str(cases[uid]["number"]), "nodule_idx": plan["nodule_idx"], "is_primary": plan["nodule_idx"] == 0, "companion_group_id": str(cases[uid]["number"]),
-                "status": "success" if row else "failed", "reason": "" if row else (why["reason"] if why else "not run"),
-                "host_organ_seg_path": f"masks/{cases[uid]['host_dataset']}/refined_seg", "insertion_lobe": plan["lobe"], "cc_pct": plan["cc_pct"], "ml_pct": plan["ml_pct"], "ap_pct": plan["ap_pct"],
-                "target_ijk": [row["centre_i"], row["centre_j"], row["centre_k"]] if row else None, "target_world_mm": [row["world_x"], row["world_y"], row["world_z"]] if row else None,
-                "snapped": bool(row and row["shift_mm"] > 0), "shift_mm": row["shift_mm"] if row else None, "pleural_dist_mm": row["pleural_mm"] if row else None,
-                "overlap_fraction": 0.0, "placement_warnings": [w for w in (row["relaxations"] if row else "").split(";") if w], "scale_factor": plan["scale"],
-                "resampled_mask_voxels": int(unpack_bits(row["lesion"]).mask.sum()) if row else None, "achieved_diameter_mm": row["diameter_mm"] if row else None,
-                "output_combined_path": target if row else "", "nodule_label_value": NODULE, "host_map_sha256": row["host_map_sha256"] if row else None,
-                "host_patient_id": cases[uid]["host_person_uid"].split("/", 1)[-1], "host_dataset": cases[uid]["host_dataset"], "donor_annotation_id": plan["donor_nodule_uid"].split("/", 1)[1], "trial_name": stem,
-            })  # fmt: skip
-    success = sum(r["status"] == "success" for r in records)
-    audit = {
-        "trial_name": f"{published_mode(mode)}_{stem}",
-        "manifest_path": f"manifests/{published_mode(mode)}/{place}.csv",
-        "n_total": len(records),
-        "n_success": success,
-        "n_failed": len(records) - success,
-        "records": records,
-    }
-    return files | _text(
-        settings,
-        f"inserted_masks/{published_mode(mode)}/{place}/audit.json",
-        json.dumps(audit, indent=1, allow_nan=False),
-    )
+def _case_records(
+    settings: Settings, uid: str, group: list[dict[str, Any]], folder: str, got: dict[tuple[str, int], dict[str, Any]],
+    donors: dict[str, int], why: dict[tuple[str, int], str], files: dict[str, str],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The audit records of a case; its mask is put into the published layout on the way."""
+    first = group[0]
+    key = case_key(first["trial_name"], first["case_id"], str(first["host_patient_id"]), first["host_dataset"], [str(r["donor_annotation_id"] or r["donor_nodule_uid"]) for r in group])  # fmt: skip
+    target = f"{folder}/{key}_mask.nii.gz"
+    done = [got[uid, int(r["nodule_idx"])] for r in group if (uid, int(r["nodule_idx"])) in got]
+    if done:
+        files |= _mask(settings, done, target)
+    return [
+        audit_record(
+            r | {"donor_voxels": donors.get(r["donor_nodule_uid"])},
+            got.get((uid, int(r["nodule_idx"]))),
+            why.get((uid, int(r["nodule_idx"])), why.get((uid, -1), "not run")),
+            target,
+        )
+        for r in group
+    ]
 
 
 def _mask(settings: Settings, rows: list[dict[str, Any]], target: str) -> dict[str, str]:
@@ -203,6 +145,11 @@ def _mask(settings: Settings, rows: list[dict[str, Any]], target: str) -> dict[s
             f"inserted nodules ({rows[0]['anatomy']} anatomy)",
         )
     }
+
+
+def _key(stem: str, case: dict[str, Any], donors: list[str]) -> str:
+    person, ids = case["host_person_uid"].split("/", 1)[-1], [d.split("/", 1)[-1] for d in donors]
+    return case_key(stem, case["number"], person, case["host_dataset"], ids)
 
 
 def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
@@ -220,7 +167,7 @@ def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
             continue  # of a manifest that is no more
         case = cases[row["case_uid"]]
         folder, stem = stems[row["mode"], case["arm"]]
-        place = f"{top}/{published_mode(row['mode'])}/{folder}{stem}/{case_key(stem, case, donors[row['case_uid']])}"
+        place = f"{top}/{published_mode(row['mode'])}/{folder}{stem}/{_key(stem, case, donors[row['case_uid']])}"
         if row["is_lesion_free"]:
             files |= _link(settings, row["path"], f"{place}/lesion_free_ct.nii.gz", row["sha256"])
             continue

@@ -5,7 +5,6 @@ Exit codes as published: 0 ok, 1 unknown mode or nothing to plan from, 2 bad usa
 """
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -174,17 +173,10 @@ def _missing(settings: object, mode: str) -> None:
 
 
 def main() -> None:
-    """Entry point: a platform error is one message."""
-    from itrialspace_assets.errors import ConfigError, PlatformError
+    """Entry point of ``its-trials``."""
+    from itrialspace_assets.cli.options import run_app
 
-    try:
-        app()
-    except ConfigError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(2)
-    except PlatformError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+    run_app(app)
 
 
 if __name__ == "__main__":

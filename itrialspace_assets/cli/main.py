@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from itrialspace_assets.cli.index import app as index_app
-from itrialspace_assets.cli.options import Folder, Workers, load
+from itrialspace_assets.cli.insertion import insert_app, masks_app
+from itrialspace_assets.cli.options import Folder, Workers, load, run_app
 from itrialspace_assets.cli.profiles import app as profiles_app
 from itrialspace_assets.cli.trials import app as trials_app
 
@@ -20,6 +21,8 @@ app.add_typer(case_app, name="case")
 app.add_typer(index_app, name="index")
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(trials_app, name="trials")
+app.add_typer(insert_app, name="insert")
+app.add_typer(masks_app, name="masks")
 
 
 def _export(settings: Any) -> None:
@@ -313,17 +316,8 @@ def dictionary() -> None:
 
 
 def main() -> None:
-    """Entry point: a platform error is shown as one message, without a traceback."""
-    from itrialspace_assets.errors import ConfigError, PlatformError
-
-    try:
-        app()
-    except ConfigError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(2)
-    except PlatformError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+    """Entry point of ``its``."""
+    run_app(app)
 
 
 if __name__ == "__main__":

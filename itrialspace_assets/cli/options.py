@@ -1,5 +1,6 @@
-"""Options that several commands share, and the settings they lead to."""
+"""Options that several commands share, the settings they lead to, and how a command ends."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,3 +20,14 @@ def load(folder: Path | None = None, **overrides: Any) -> Any:
     if folder is not None:
         overrides |= {"data_dir": folder.absolute() / "data", "output_dir": folder.absolute() / "out"}
     return load_settings(**overrides)
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command line: an error of the platform is one message, without a traceback; 2 for a wrong configuration."""
+    from itrialspace_assets.errors import ConfigError, PlatformError
+
+    try:
+        app()
+    except PlatformError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -8,12 +8,11 @@ from itrialspace_assets import casework, pictures
 from itrialspace_assets.casework import Case
 from itrialspace_assets.errors import TableError
 from itrialspace_assets.fingerprints import digest
-from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.insertion.insert import insert_case
+from itrialspace_assets.insertion.sheet import contact_sheet
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
 from itrialspace_assets.store import read_all, read_table, table_path, write_table
-from itrialspace_assets.volumes import stamp, unpack_bits
 
 VERSION = "3"
 
@@ -113,7 +112,7 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
         len(cases) - computed,
         len(made.rejected),
         note,
-        _picture(settings, rows),
+        contact_sheet(settings, rows) if rows else None,
         _preview(rows),
         files=made.files,
         unsettled=casework.unsettled(made),
@@ -122,16 +121,11 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     return result
 
 
-def _picture(settings: Settings, rows: list[dict[str, Any]]) -> bytes | None:
-    if not rows:
-        return None
-    host = load_host_map(settings.output, rows[0]["host_map_sha256"])
-    lesion = unpack_bits(rows[0]["lesion"])
-    return pictures.label_slice(stamp(host, [lesion]), lesion)
-
-
 def _preview(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    first = frame.filter(pl.col("nodule_idx") == 0)
+    about = first.group_by(pl.col("empty_site").alias("empty places")).agg(cases=pl.len()).sort("empty places")
     columns = ["case_uid", "lobe", "planned_diameter_mm", "diameter_mm", "shift_mm", "relaxations"]
-    return pictures.markdown(pl.DataFrame(rows, infer_schema_length=None).select(columns).head(12))
+    return f"{pictures.markdown(about)}\n\n{pictures.markdown(frame.select(columns).head(12))}"

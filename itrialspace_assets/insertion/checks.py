@@ -3,15 +3,15 @@
 import dagster as dg
 
 from itrialspace_assets.graph import Node
-from itrialspace_assets.insertion.verify import broken_insertions
+from itrialspace_assets.insertion.verify import broken_insertions, changed_elsewhere, colliding
 from itrialspace_assets.partitions import Partitions
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.store import read_table
-from resources.check_factory import REGISTRY, REJECTED, Outcome, Rule, checks_of
+from resources.check_factory import REGISTRY, REJECTED, Outcome, Rule, checks_of, listing
 
 
 def as_planned(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
-    """Side, lobe and size of every nodule against what was planned."""
+    """Containment, side, lobe and size of every nodule against what was planned."""
     rows = read_table(settings.output, "insertions", **partition)
     hosts = read_table(settings.output, "hosts", dataset=partition["dataset"])
     broken = {rule: frame for rule, frame in broken_insertions(rows, hosts).items() if frame.height}
@@ -23,9 +23,35 @@ def as_planned(settings: Settings, node: Node, partition: dict[str, str]) -> Out
     }
 
 
-AS_PLANNED = Rule("as_planned", "Side, lobe and size of every nodule are as planned.", as_planned)
+def unchanged(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+    """Masks on disk against host and deltas, voxel by voxel, of the first masks of a partition."""
+    rows = read_table(settings.output, "insertions", **partition)
+    wrong, seen = changed_elsewhere(settings.output, rows, LOOKED_AT)
+    kept = rows["mask_uid"].drop_nulls().n_unique()
+    return not wrong, {"masks": kept, "looked_at": seen, "which": listing(wrong)}
+
+
+def apart(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+    """Placed nodules of one case share no voxel."""
+    found = colliding(read_table(settings.output, "insertions", **partition))
+    return not found, {"cases": len(found), "which": listing(found)}
+
+
+#: Masks that the check reads; it says how many there are.
+LOOKED_AT = 8
+AS_PLANNED = Rule(
+    "as_planned", "Containment, side, lobe, size and recorded relaxations of every nodule are as planned.", as_planned
+)
+UNCHANGED = Rule(
+    "unchanged_voxels", "A mask is its host with label 23 where its deltas say, and nothing else.", unchanged
+)
+APART = Rule("collisions", "Placed nodules of a case share no voxel.", apart)
 
 
 def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
     """Registry rules, the share put aside, and that nodules came out where and as large as planned."""
-    return [checks_of(n, partitions, [REGISTRY, REJECTED, AS_PLANNED]) for n in nodes if n.step.stage == "insert"]
+    return [
+        checks_of(n, partitions, [REGISTRY, REJECTED, AS_PLANNED, UNCHANGED, APART])
+        for n in nodes
+        if n.step.stage == "insert"
+    ]

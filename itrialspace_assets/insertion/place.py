@@ -236,8 +236,7 @@ def _search(
 ) -> Ints | None:  # fmt: skip
     """Anchor voxel of the place with the least cost; None if there is no place."""
     spacing = host.spacing
-    # beyond the lobe's box only what a lesion in it, and the way to the pleura, can reach
-    spare = np.maximum(shape.reach + 1, np.ceil(CAP_MM / spacing).astype(np.int64))
+    spare = shape.reach + 1  # beyond the lobe's box only what a lesion in it can reach
     least, most = (np.array([getattr(s, end) for s in within]) for end in ("start", "stop"))
     for radius in SEARCH_MM:
         around = np.ceil(radius / spacing).astype(np.int64)

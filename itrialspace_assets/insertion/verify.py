@@ -1,8 +1,18 @@
-"""What must hold of inserted nodules, from their table alone."""
+"""What must hold of inserted nodules: rules over their table, a look into masks, and audits read again."""
 
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import polars as pl
 
-from itrialspace_assets.anatomy import side_of_lobe
+from itrialspace_assets.anatomy import NODULE, side_of_lobe
+from itrialspace_assets.errors import CaseRejected
+from itrialspace_assets.geometry import read_labels
+from itrialspace_assets.hosts.store import load_host_map
+from itrialspace_assets.volumes import shared_voxels, stamp, unpack_bits
 
 #: Realised size within this of the planned one: the larger of 2 % and half a voxel (spec 02, part F).
 DIAMETER_SHARE = 0.02
@@ -10,6 +20,9 @@ DIAMETER_SHARE = 0.02
 
 def broken_insertions(rows: pl.DataFrame, hosts: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Rows that break a rule, by rule; empty frames where it holds.
+
+    Rows of ``compat`` are held to laterality alone: the original's rules allow the rest. A native nodule
+    keeps its voxels wherever they lie; what lies outside the lung must be among its relaxations.
 
     Args:
         rows: a partition of ``insertions``.
@@ -22,19 +35,94 @@ def broken_insertions(rows: pl.DataFrame, hosts: pl.DataFrame) -> dict[str, pl.D
         + pl.col("spacing_x") * (pl.col("lung_box").list.get(0) + pl.col("lung_box").list.get(1) - 1) / 2
     )
     voxel = pl.min_horizontal("spacing_x", "spacing_y", "spacing_z")
+    diagonal = pl.sum_horizontal(pl.col(f"spacing_{a}") ** 2 for a in "xyz").sqrt()
     seen = rows.join(
-        hosts.select("scan_uid", midline=midline, voxel=voxel), left_on="host_scan_uid", right_on="scan_uid", how="left"
+        hosts.select("scan_uid", midline=midline, voxel=voxel, diagonal=diagonal),
+        left_on="host_scan_uid",
+        right_on="scan_uid",
+        how="left",
     )
     side = seen["lobe"].map_elements(side_of_lobe, return_dtype=pl.String)
     allowed = pl.max_horizontal(pl.col("planned_diameter_mm") * DIAMETER_SHARE, pl.col("voxel") / 2)
+    strict = pl.col("rules") == "strict"
+    placed = strict & (pl.col("placement") == "profile")
     return {
         "laterality: left lobes lie left of the lungs' midline": seen.filter(
             (side == "left") != (seen["world_x"] < seen["midline"])
         ),
-        "lobe: at least half of the nodule lies in the lobe asked for": seen.filter(
-            (pl.col("lobe") != pl.col("asked_lobe")) & (pl.col("lobe_share") > 0.5) & (pl.col("shift_mm") > 0)
+        "containment: every voxel in a lobe": seen.filter(placed & (pl.col("outside_lung") > 0)),
+        "containment: native voxels outside the lobes are recorded": seen.filter(
+            strict & (pl.col("outside_lung") > 0) & ~pl.col("relaxations").str.contains("outside the lobes")
+        ),
+        "lobe: the lobe asked for": seen.filter(placed & (pl.col("lobe") != pl.col("asked_lobe"))),
+        "place: a move of more than a voxel is recorded": seen.filter(
+            placed & (pl.col("shift_mm") > pl.col("diagonal")) & ~pl.col("relaxations").str.contains("moved")
         ),
         "size: diameter as planned": seen.filter(
-            (pl.col("diameter_mm") - pl.col("planned_diameter_mm")).abs() > allowed
+            strict & ((pl.col("diameter_mm") - pl.col("planned_diameter_mm")).abs() > allowed)
         ),
-    }
+        "collisions: placed nodules of a case share no voxel": seen.filter(placed & (pl.col("overlap") > 0)),
+        "empty place: every primary nodule has one": seen.filter(
+            (pl.col("nodule_idx") == 0) & pl.col("empty").is_null()
+        ),
+    }  # fmt: skip
+
+
+def colliding(rows: pl.DataFrame) -> list[str]:
+    """Cases of which two placed nodules share a voxel, from their voxels rather than from what the table says."""
+    several = rows.filter("present", pl.col("rules") == "strict", pl.len().over("case_uid") > 1)
+    found = []
+    for (uid,), group in several.group_by(["case_uid"], maintain_order=True):
+        lesions = [(unpack_bits(b), p == "native") for b, p in group.select("lesion", "placement").iter_rows()]
+        pairs = ((a, b) for i, a in enumerate(lesions) for b in lesions[:i] if not (a[1] and b[1]))
+        if any(shared_voxels(a[0], b[0]) for a, b in pairs):
+            found.append(str(uid))
+    return found
+
+
+def changed_elsewhere(output: Path, rows: pl.DataFrame, at_most: int) -> tuple[list[str], int]:
+    """Masks that differ from their host beyond their nodules, or from what their deltas say, and how many were looked at.
+
+    Whole masks are read, so no more than ``at_most`` of them, the first by their ids; a missing one is one that differs.
+    """
+    kept = rows.filter(pl.col("mask_path").is_not_null()).sort("mask_uid", "case_uid")
+    uids = kept["mask_uid"].unique(maintain_order=True).head(at_most)
+    wrong = []
+    for uid in uids:
+        group = kept.filter(pl.col("mask_uid") == uid)
+        first = group.row(0, named=True)
+        same = group.filter("present", pl.col("case_uid") == first["case_uid"])
+        try:
+            host, mask = load_host_map(output, first["host_map_sha256"]), read_labels(output / first["mask_path"])
+            whole = stamp(host, [unpack_bits(b) for b in same["lesion"]])
+            if not (mask.same_grid(host) and np.array_equal(mask.array, whole.array)):
+                wrong.append(f"{first['case_uid']}: {first['mask_path']} is not its host with its nodules")
+        except CaseRejected as error:
+            wrong.append(f"{first['case_uid']}: {error.detail}")
+    return wrong, len(uids)
+
+
+def wrong_in_audit(path: Path, output: Path) -> tuple[list[str], int, int]:
+    """Masks of an ``audit.json`` that are missing or hold another number of nodule voxels; records; successes."""
+    records: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["records"]
+    good = [r for r in records if r["status"] == "success"]
+    wrong = []
+    for target, group in _by(good, "output_combined_path"):
+        if not target:
+            continue  # only the delta was kept
+        wanted = sum(int(r["resampled_mask_voxels"]) for r in group)
+        disjoint = not any(r.get("overlap_fraction") for r in group)
+        try:
+            got = int((read_labels(output / target).array == NODULE).sum())
+            if (got != wanted) if disjoint else (got > wanted):
+                wrong.append(f"{target}: expected {wanted} voxels of label {NODULE}, got {got}")
+        except CaseRejected as error:
+            wrong.append(error.detail)
+    return wrong, len(records), len(good)
+
+
+def _by(records: Iterable[dict[str, Any]], key: str) -> Iterable[tuple[str, list[dict[str, Any]]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for r in records:
+        found.setdefault(str(r[key]), []).append(r)
+    return found.items()

@@ -1,0 +1,58 @@
+"""Names and ``audit.json`` of inserted masks in the published layout (spec 02, A9). Writes no file."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from itrialspace_assets.anatomy import NODULE
+from itrialspace_assets.fingerprints import sha256_bytes
+
+#: A longer host id is replaced by the head of its hash (published).
+LONGEST_ID = 20
+
+
+def compact_id(host_id: str) -> str:
+    """A host's id as file names have it."""
+    return host_id if len(host_id) <= LONGEST_ID else sha256_bytes(host_id.encode())[:8]
+
+
+def case_key(trial_name: str, case_id: int | str, host_id: str, host_dataset: str, donor_ids: Sequence[str]) -> str:
+    """Stem of a case's files: ``iTS--{trial}--C{case}--host-{host}--src-{dataset}--nod-{donor}``.
+
+    Several nodules are ``Nnod<rows>``. Whatever no file name should hold becomes ``_``.
+    """
+    donor = donor_ids[0] if len(donor_ids) == 1 else f"Nnod{len(donor_ids)}"
+    number = str(case_id).zfill(4)
+    parts = (f"iTS--{trial_name}", f"C{number}", f"host-{compact_id(host_id)}", f"src-{host_dataset}", f"nod-{donor}")
+    return re.sub(r"[^A-Za-z0-9._-]", "_", "--".join(parts))
+
+
+def audit_record(asked: Mapping[str, Any], got: Mapping[str, Any] | None, reason: str, target: str) -> dict[str, Any]:
+    """One record: a row of the manifest, what became of it (a row of ``insertions``), else why nothing did.
+
+    ``elapsed_sec`` and ``output_mask_path`` are there for readers of the published format and hold
+    nothing: an output has no time in it, and nodules have no files of their own.
+    """
+    return {
+        "case_id": str(asked["case_id"]), "nodule_idx": int(asked["nodule_idx"]), "is_primary": int(asked["nodule_idx"]) == 0, "companion_group_id": str(asked.get("companion_group_id") or asked["case_id"]),
+        "status": "success" if got else "failed", "reason": "" if got else reason,
+        "host_ct_path": asked.get("host_ct_path") or "", "host_organ_seg_path": asked.get("host_organ_seg_path") or "", "donor_nodule_mask_path": asked.get("donor_nodule_mask_path") or "",
+        "insertion_lobe": asked["insertion_lobe"], **{f"{a}_pct": asked[f"insertion_lobe_{a}_pct"] for a in ("cc", "ml", "ap")},
+        "target_ijk": [got["centre_i"], got["centre_j"], got["centre_k"]] if got else None, "target_world_mm": [got["world_x"], got["world_y"], got["world_z"]] if got else None,
+        "snapped": bool(got and got["relaxations"] and ("moved" in got["relaxations"] or "snapped" in got["relaxations"])), "shift_mm": got["shift_mm"] if got else None,
+        "pleural_dist_mm": got["pleural_mm"] if got else None, "margin_mm": got["margin_mm"] if got else None, "overlap_fraction": got["overlap"] if got else None,
+        "placement_warnings": [w for w in (got["relaxations"] if got else "").split(";") if w], "rules": got["rules"] if got else None,
+        "scale_factor": asked["scale_factor"], "donor_mask_voxels": asked.get("donor_voxels"), "resampled_mask_voxels": got["voxels"] if got else None, "achieved_diameter_mm": got["diameter_mm"] if got else None,
+        "achieved_lobe": got["lobe"] if got else None, "outside_lung_voxels": got["outside_lung"] if got else None,
+        "output_mask_path": "", "output_combined_path": target if got else "", "host_id_compact": compact_id(str(asked["host_patient_id"])), "nodule_label_value": NODULE, "elapsed_sec": None,
+        "host_patient_id": str(asked["host_patient_id"]), "host_dataset": asked["host_dataset"], "donor_annotation_id": asked.get("donor_annotation_id"), "trial_name": asked["trial_name"],
+        "host_map_sha256": got["host_map_sha256"] if got else None, "donor_sha256": got["donor_sha256"] if got else None,
+    }  # fmt: skip
+
+
+def audit(trial_name: str, manifest: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The whole ``audit.json`` of a manifest (its path as given)."""
+    success = sum(r["status"] == "success" for r in records)
+    return {
+        "trial_name": trial_name, "manifest_path": manifest, "n_total": len(records), "n_success": success, "n_failed": len(records) - success, "records": list(records),
+    }  # fmt: skip

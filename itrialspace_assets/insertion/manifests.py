@@ -1,0 +1,289 @@
+"""Inserts published manifests, ours or the original's, straight from their files: no graph, no index.
+
+A manifest names a label map, a donor mask and a place for every row (spec 02, A1). Hosts and donors are
+prepared once each, cases run as in the graph, and the result lies in the published layout with its
+``audit.json``. The CT is never needed. A rerun goes on where the last one stopped.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from itrialspace_assets import casework
+from itrialspace_assets.anatomy import LOBE_NAMES, lobe_label
+from itrialspace_assets.casework import Case, Output, Rejection
+from itrialspace_assets.errors import CaseRejected, ConfigError, Reason
+from itrialspace_assets.fingerprints import FileHashes, digest, link_file, replace_file
+from itrialspace_assets.geometry import read_labels, read_volume
+from itrialspace_assets.hosts.store import donor_columns, prepare_host
+from itrialspace_assets.insertion.audit import audit, audit_record, case_key
+from itrialspace_assets.insertion.build import VERSION, case_of, donor_part
+from itrialspace_assets.insertion.insert import insert_case
+from itrialspace_assets.settings import Settings
+from itrialspace_assets.volumes import cut_lesion
+
+#: Columns without which a row says nothing.
+NEEDED = ("case_id", "host_organ_seg_path", "donor_nodule_mask_path", "insertion_lobe", "insertion_lobe_cc_pct", "insertion_lobe_ml_pct", "insertion_lobe_ap_pct")  # fmt: skip
+#: Columns that have a default where a manifest lacks them (published).
+DEFAULTS: dict[str, Any] = {
+    "nodule_idx": 0, "scale_factor": 1.0, "trial_name": "unnamed", "host_patient_id": "", "host_dataset": "", "donor_dataset": "", "donor_annotation_id": "",
+    "host_ct_path": None, "donor_ct_path": None, "label": None, "effective_diam_mm": None, "present": "true", "placement": None, "asked_pleural_mm": None, "asked_airway_mm": None,
+    "margin_mm": 1.0, "rotation_x_deg": 0.0, "rotation_y_deg": 0.0, "rotation_z_deg": 0.0, "mirrored": "false", "seed": None, "relaxations": "", "companion_group_id": None, "kept": "false",
+}  # fmt: skip
+_NUMBERS = ("nodule_idx", "scale_factor", "label", "effective_diam_mm", "asked_pleural_mm", "asked_airway_mm", "margin_mm", "rotation_x_deg", "rotation_y_deg",
+            "rotation_z_deg", "seed", "insertion_lobe_cc_pct", "insertion_lobe_ml_pct", "insertion_lobe_ap_pct")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Inserted:
+    """What became of one manifest: where it lies, its records, and its rows of ``insertions``."""
+
+    folder: Path
+    records: list[dict[str, Any]]
+    rows: list[dict[str, Any]]
+    computed: int
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        return [r for r in self.records if r["status"] == "failed"]
+
+
+def read_manifest(path: Path) -> list[dict[str, Any]]:
+    """The rows of a manifest (CSV, or JSON: a list, or an object with ``cases``), numbers as numbers, gaps filled.
+
+    Raises:
+        ConfigError: no such file, neither format, or a column is missing; names file and column.
+    """
+    try:
+        if path.suffix == ".json":
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            raw = tree["cases"] if isinstance(tree, dict) else tree
+            frame = pl.DataFrame(raw, infer_schema_length=None).with_columns(pl.all().cast(pl.String))
+        else:
+            frame = pl.read_csv(path, infer_schema=False)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: expected a manifest (CSV or JSON), found none") from None
+    except (ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        raise ConfigError(f"{path}: expected a manifest (CSV or JSON), got {error}") from None
+    if lost := [c for c in NEEDED if c not in frame.columns]:
+        raise ConfigError(f"{path}: expected the columns {', '.join(NEEDED)}; {', '.join(lost)} missing")
+    for name, value in DEFAULTS.items():
+        column = pl.col(name) if name in frame.columns else pl.lit(None, pl.String)
+        frame = frame.with_columns((column if value is None else column.fill_null(str(value))).alias(name))
+    rows = frame.with_columns(
+        pl.col(c).cast(pl.Float64, strict=False).fill_nan(None).alias(c) for c in _NUMBERS
+    ).to_dicts()
+    if any(r["nodule_idx"] is None or r["case_id"] is None for r in rows):
+        raise ConfigError(f"{path}: expected a case_id and a whole number as nodule_idx in every row")
+    keys = [(r["case_id"], r["nodule_idx"]) for r in rows]
+    if len(set(keys)) != len(keys):
+        twice = next(k for k in keys if keys.count(k) > 1)
+        raise ConfigError(f"{path}: expected each case_id and nodule_idx once, got {twice} again")
+    return rows
+
+
+def place_of(manifest: Path) -> tuple[str, str]:
+    """(mode folder, folder of the manifest below it) in the published layout."""
+    parts = manifest.absolute().with_suffix("").parts
+    if "manifests" in parts[:-2]:
+        inner = parts[len(parts) - 1 - parts[::-1].index("manifests") + 1 :]
+        return inner[0], "/".join(inner[1:])
+    return "own", manifest.stem
+
+
+def _find(base: Path, text: str | None) -> Path | None:
+    """A path of a manifest: as it is if absolute, else below ``base``."""
+    if not text:
+        return None
+    path = Path(text)
+    if not path.is_absolute() and ".." in path.parts:
+        return None
+    return path if path.is_absolute() else base / path
+
+
+def prepare_map(payload: dict[str, Any], settings: Settings) -> Output:
+    """A host's columns and lobes, its map put into the store.
+
+    Raises:
+        CaseRejected: the map is missing, unreadable, oblique, no label map, or holds no lobe.
+    """
+    made = prepare_host(settings, read_labels(Path(payload["path"])), payload["name"], payload["anatomy"])
+    return Output({"hosts": [{"path": payload["path"], "host": made.columns, "lobes": made.lobes}]}, made.files)
+
+
+def prepare_donor(payload: dict[str, Any], settings: Settings) -> Output:
+    """A donor's voxels and what they are like.
+
+    Raises:
+        CaseRejected: the mask is missing, unreadable, oblique or empty.
+    """
+    volume = read_volume(Path(payload["path"]))
+    mask = np.nan_to_num(volume.array) > 0 if volume.array.dtype.kind == "f" else volume.array > 0
+    if not mask.any():
+        raise CaseRejected(Reason.EMPTY_LESION, f"{payload['path']}: expected at least one nodule voxel, got none")
+    return Output({"donors": [{"path": payload["path"]} | donor_columns(cut_lesion(mask), volume.spacing)]})
+
+
+def insert_manifests(
+    paths: Sequence[Path],
+    settings: Settings,
+    base: Path,
+    progress: Callable[[str, int], Any],
+) -> Iterator[Inserted]:
+    """Insert manifests one after the other; hosts and donors are shared among them.
+
+    Args:
+        paths: the manifests.
+        settings: outputs, workers, placement rules, how masks are kept.
+        base: folder that relative paths of the manifests start from.
+        progress: context manager of a title and a total, gives what to tell how many are done.
+
+    Raises:
+        ConfigError: before any work: a manifest cannot be read, or two would write to one folder.
+    """
+    manifests = {path: read_manifest(path) for path in paths}
+    places: dict[tuple[str, str], Path] = {}
+    for path in paths:
+        if (other := places.setdefault(place_of(path), path)) != path:
+            raise ConfigError(f"{path}: its masks would lie in the same folder as those of {other}")
+    every = [r for rows in manifests.values() for r in rows if r["present"] != "false"]
+    hosts = _prepared(prepare_map, "hosts", [r["host_organ_seg_path"] for rows in manifests.values() for r in rows], base, settings, progress)  # fmt: skip
+    donors = _prepared(prepare_donor, "donors", [r["donor_nodule_mask_path"] for r in every], base, settings, progress)
+    for path, rows in manifests.items():
+        yield _insert_one(path, rows, hosts, donors, settings, progress)
+
+
+def _prepared(
+    work: casework.Work, what: str, texts: Sequence[str | None], base: Path, settings: Settings, progress: Callable[[str, int], Any]
+) -> dict[str, dict[str, Any] | Rejection]:  # fmt: skip
+    """What ``work`` made of each path that manifests name, or why it made nothing."""
+    named = {t: _find(base, t) for t in sorted({str(t or "") for t in texts})}
+    with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
+        cases = [
+            Case(text, digest([VERSION, what, text, hashes.get(path)]), text, {"path": str(path), "name": text, "anatomy": settings.anatomy})
+            for text, path in named.items() if path is not None
+        ]  # fmt: skip
+    folder = casework.journal_dir(settings, "insert-manifests", what)
+    todo = casework.pending(settings, cases, folder)
+    with progress(what, len(todo)) as advance:
+        casework.run(work, todo, settings, folder / "journal.jsonl", advance)
+    made = casework.collect(settings, cases, folder)
+    casework.require_all(made, what)
+    found: dict[str, dict[str, Any] | Rejection] = {r.uid: r for r in made.rejected}
+    by_path = {row["path"]: row for row in made.rows.get(what, [])}
+    for text, path in named.items():
+        if path is None:
+            found[text] = Rejection(text, Reason.MISSING_FILE, f"{text!r}: expected a path that does not leave {base.name}")  # fmt: skip
+        elif str(path) in by_path:
+            found[text] = by_path[str(path)]
+    return found
+
+
+def _insert_one(
+    path: Path, rows: list[dict[str, Any]], hosts: dict[str, Any], donors: dict[str, Any], settings: Settings, progress: Callable[[str, int], Any]
+) -> Inserted:  # fmt: skip
+    mode, folder = place_of(path)
+    name = f"{mode}/{folder}"
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(str(row["case_id"]), []).append(row)
+    cases: list[Case] = []
+    reasons: dict[tuple[str, int], str] = {}
+    for case_id, group in groups.items():
+        group.sort(key=lambda r: r["nodule_idx"])
+        case, failed = _case(settings, f"{name}/{case_id}", mode, group, hosts, donors)
+        reasons |= {(case_id, idx): why for idx, why in failed.items()}
+        if case is not None:
+            cases.append(case)
+    journals = casework.journal_dir(settings, "insert-manifest", name)
+    todo = casework.pending(settings, cases, journals)
+    with progress(path.stem, len(todo)) as advance:
+        casework.run(insert_case, todo, settings, journals / "journal.jsonl", advance)
+    made = casework.collect(settings, cases, journals)
+    casework.require_all(made, str(path))
+    got = {(r["case_uid"], r["nodule_idx"]): r for r in made.rows.get("insertions", [])}
+    for aside in made.rejected:
+        case_id = aside.uid.rsplit("/", 1)[1]
+        lost = [aside.nodule_idx] if aside.nodule_idx >= 0 else [int(r["nodule_idx"]) for r in groups[case_id]]
+        told = f"{aside.reason.value}: {aside.detail}"
+        reasons |= {(case_id, idx): told for idx in lost if (case_id, idx) not in reasons}
+    records = []
+    base = f"inserted_masks/{mode}/{folder}"
+    for case_id, group in groups.items():
+        asked = [r for r in group if r["present"] != "false"]
+        if not asked:
+            continue
+        key = case_key(asked[0]["trial_name"], _number(case_id), asked[0]["host_patient_id"], asked[0]["host_dataset"], [r["donor_annotation_id"] for r in asked])  # fmt: skip
+        target = f"{base}/{key}_mask.nii.gz"
+        uid = f"{name}/{case_id}"
+        done = [g for r in asked if (g := got.get((uid, int(r["nodule_idx"]))))]
+        if done and done[0]["mask_path"] is not None:
+            link_file(settings.output / done[0]["mask_path"], settings.output / target)
+        for r in asked:
+            donor = donors.get(str(r["donor_nodule_mask_path"] or ""))
+            voxels = donor["voxels"] if isinstance(donor, dict) else None
+            idx = int(r["nodule_idx"])
+            records.append(audit_record(r | {"donor_voxels": voxels}, got.get((uid, idx)), reasons.get((case_id, idx), ""), target if done and done[0]["mask_path"] else ""))  # fmt: skip
+    text = json.dumps(audit(f"{mode}_{folder.replace('/', '_')}", path.name, records), indent=1, allow_nan=False)
+    replace_file(settings.output / base / "audit.json", text.encode())
+    return Inserted(settings.output / base, records, list(got.values()), len(todo))
+
+
+def _number(case_id: str) -> int | str:
+    return int(case_id) if case_id.isdigit() else case_id
+
+
+def _case(
+    settings: Settings, uid: str, mode: str, group: list[dict[str, Any]], hosts: dict[str, Any], donors: dict[str, Any]
+) -> tuple[Case | None, dict[int, str]]:
+    """The case of some rows, and the nodules that it cannot have with why; no case without its first nodule."""
+    failed: dict[int, str] = {}
+    organ = str(group[0]["host_organ_seg_path"] or "")
+    host = hosts[organ]
+    if other := next((r for r in group if str(r["host_organ_seg_path"] or "") != organ), None):
+        why = f"{Reason.GRID_MISMATCH.value}: expected one host map a case, got {organ} and {other['host_organ_seg_path']}"  # fmt: skip
+        return None, {int(r["nodule_idx"]): why for r in group}
+    if isinstance(host, Rejection):
+        return None, {int(r["nodule_idx"]): f"{host.reason.value}: {host.detail}" for r in group}
+    nodules = []
+    for row in (r for r in group if r["present"] != "false"):
+        donor = donors[str(row["donor_nodule_mask_path"] or "")]
+        idx = int(row["nodule_idx"])
+        if isinstance(donor, Rejection):
+            failed[idx] = f"{donor.reason.value}: {donor.detail}"
+        elif row["scale_factor"] is None:
+            failed[idx] = f"{Reason.BAD_POSITION.value}: expected a number as scale_factor, got none"
+        else:
+            nodules.append(_nodule(row, donor, organ))
+    if not nodules or nodules[0]["nodule_idx"] != 0:
+        first = failed.get(0, f"{Reason.EMPTY_LESION.value}: the case has no nodule")
+        return None, {int(r["nodule_idx"]): failed.get(int(r["nodule_idx"]), f"with its primary nodule: {first}") for r in group}  # fmt: skip
+    seed = group[0]["seed"]
+    about = {
+        "case_uid": uid, "mode": mode, "dataset": group[0]["host_dataset"], "anatomy": settings.anatomy, "host_scan_uid": organ, "host_person_uid": group[0]["host_patient_id"],
+        "seed": int(seed) if seed is not None and math.isfinite(seed) else int(digest([settings.seed, uid], 15), 16),
+    }  # fmt: skip
+    return case_of(settings, about, host["host"], host["lobes"], nodules), failed
+
+
+def _nodule(row: dict[str, Any], donor: dict[str, Any], organ: str) -> dict[str, Any]:
+    """A row of the manifest as ``insert_case`` reads it. A nodule of the host's own CT at its own size is native."""
+    same = row["host_ct_path"] is not None and row["host_ct_path"] == row["donor_ct_path"] and row["scale_factor"] == 1
+    placement = row["placement"] or ("native" if same else "profile")
+    scan = organ if placement == "native" and (same or row["host_ct_path"] is None) else "another scan"
+    label = lobe_label(str(row["insertion_lobe"] or ""))
+    scale = row["scale_factor"]
+    diameter = row["effective_diam_mm"] or (donor["diameter_mm"] * scale if scale else donor["diameter_mm"])
+    return {
+        "nodule_idx": int(row["nodule_idx"]), "present": True, "kept": row["kept"] == "true", "donor_nodule_uid": f"{row['donor_dataset']}/{row['donor_annotation_id']}",
+        "donor_person_uid": str(row.get("donor_patient_id") or row["donor_annotation_id"]), "label": None if row["label"] is None else int(row["label"]), "placement": placement,
+        "lobe": LOBE_NAMES[label] if label else str(row["insertion_lobe"]), **{f"{a}_pct": row[f"insertion_lobe_{a}_pct"] for a in ("cc", "ml", "ap")},
+        "planned_diameter_mm": diameter, "scale": scale, **{k: row[k] for k in ("asked_pleural_mm", "asked_airway_mm", "margin_mm", "rotation_x_deg", "rotation_y_deg", "rotation_z_deg")},
+        "mirrored": row["mirrored"] == "true", "relaxations": row["relaxations"] or "", **donor_part(donor | {"scan_uid": scan}),
+    }  # fmt: skip

@@ -1,0 +1,102 @@
+"""The picture of a partition: lesions in three planes with their outlines, and achieved against requested.
+
+Radiological view: patient right on the image's left; front, or head, on top. Drawn with Pillow: a plotting
+library would take longer to load than the partition to insert.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from itrialspace_assets.geometry import Volume
+from itrialspace_assets.hosts.store import load_host_map
+from itrialspace_assets.pictures import OUTLINE, label_grey, outline
+from itrialspace_assets.settings import Settings
+from itrialspace_assets.volumes import Lesion, unpack_bits
+
+#: Edge of the square (mm) that a tile shows, in pixels of this many a mm.
+WINDOW_MM, SCALE = 60.0, 1.6
+_TILE, _TEXT, _PLOT, _GAP = int(60 * 1.6), 24, 260, 6
+_PER_ROW, _AT_MOST = 4, 16
+
+
+def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]]) -> bytes:
+    """PNG of up to sixteen nodules (spread evenly over the partition), and two plots over all of them."""
+    shown = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(_AT_MOST, len(rows))).astype(int))]
+    shown.sort(key=lambda r: r["host_map_sha256"])
+    lines = -(-len(shown) // _PER_ROW)
+    width = _PER_ROW * (3 * _TILE + _GAP)
+    image = Image.new("RGB", (width, lines * (_TILE + _TEXT) + _PLOT + _TEXT), "white")
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(11)
+    for i, row in enumerate(shown):
+        x, y = (i % _PER_ROW) * (3 * _TILE + _GAP), (i // _PER_ROW) * (_TILE + _TEXT)
+        host, lesion = load_host_map(settings.output, row["host_map_sha256"]), unpack_bits(row["lesion"])
+        for j, tile in enumerate(planes(host, lesion)):
+            image.paste(Image.fromarray(tile), (x + j * _TILE, y))
+        name = row["case_uid"].rsplit("/", 1)
+        told = f"{name[0].rsplit('/', 1)[-1][:18]} {name[1]} {row['diameter_mm']:.1f} mm {_short(row['lobe'])}{' clean' if not row['present'] else ''}"
+        pen.text((x + 2, y + _TILE + 4), told, "#c00000" if row["relaxations"] else "black", font)
+    top = lines * (_TILE + _TEXT) + _TEXT
+    pairs = [(r["planned_diameter_mm"], r["diameter_mm"]) for r in rows]
+    _plot(pen, font, (50, top, 50 + _PLOT - 60, top + _PLOT - 60), pairs, "diameter asked (mm)", "got", diagonal=True)
+    moved = [(r["planned_diameter_mm"], r["shift_mm"]) for r in rows]
+    _plot(pen, font, (380, top, 380 + _PLOT - 60, top + _PLOT - 60), moved, "diameter asked (mm)", "moved (mm)")
+    relaxed = sum(bool(r["relaxations"]) for r in rows)
+    marked = "procedural anatomy" if rows[0]["anatomy"] == "procedural" else "real anatomy"
+    for i, text in enumerate((f"{len(rows)} nodules, {len(shown)} shown: axial, coronal, sagittal, {WINDOW_MM:.0f} mm", f"red: {relaxed} with a relaxation", marked, f"{rows[0]['rules']} rules")):  # fmt: skip
+        pen.text((690, top + 20 * i), text, "black", font)
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+def _short(lobe: str) -> str:
+    side, _, which, _ = lobe.split("_")
+    return f"{side[0]}{which[0]}l".upper()
+
+
+def planes(host: Volume, lesion: Lesion) -> list[npt.NDArray[np.uint8]]:
+    """Axial, coronal and sagittal tiles (H, W, 3) through a lesion's centre, the lesion outlined."""
+    centre = np.rint(lesion.centroid).astype(int)
+    half = np.ceil(WINDOW_MM / 2 / host.spacing).astype(int)
+    low, size = centre - half, 2 * half + 1
+    labels = np.zeros(size, np.uint8)
+    begin, end = np.maximum(low, 0), np.minimum(low + size, host.array.shape)
+    inner = tuple(slice(a, b) for a, b in zip(begin - low, end - low, strict=True))
+    labels[inner] = host.array[tuple(slice(a, b) for a, b in zip(begin, end, strict=True))]
+    mask = np.zeros(size, bool)
+    at = lesion.indices - low
+    at = at[np.all((at >= 0) & (at < size), axis=1)]
+    mask[tuple(at.T)] = True
+    tiles = []
+    for axis in (2, 1, 0):
+        plane, own = (np.take(x, half[axis], axis=axis).T[::-1] for x in (labels, mask))
+        if axis != 0:
+            plane, own = plane[:, ::-1], own[:, ::-1]  # patient right on the left; sagittal: front on the right
+        grey = Image.fromarray(label_grey(plane)).resize((_TILE, _TILE), Image.Resampling.NEAREST)
+        large = np.asarray(Image.fromarray(own.astype(np.uint8) * 255).resize((_TILE, _TILE), Image.Resampling.NEAREST))
+        tile = np.repeat(np.asarray(grey)[..., None], 3, axis=2)
+        tile[outline(large > 0)] = OUTLINE
+        tiles.append(tile)
+    return tiles
+
+
+def _plot(
+    pen: ImageDraw.ImageDraw, font: Any, box: tuple[int, int, int, int], points: Sequence[tuple[float, float]], x: str, y: str, *, diagonal: bool = False
+) -> None:  # fmt: skip
+    left, top, right, bottom = box
+    most_x = max(1.0, *(p[0] for p in points)) * 1.05
+    most_y = most_x if diagonal else max(1.0, *(p[1] for p in points)) * 1.05
+    pen.rectangle(box, outline="#888888")
+    if diagonal:
+        pen.line((left, bottom, right, top), fill="#bbbbbb")
+    for a, b in points:
+        px, py = left + (right - left) * a / most_x, bottom - (bottom - top) * b / most_y
+        pen.ellipse((px - 2, py - 2, px + 2, py + 2), fill="#1f5fa8")
+    pen.text((left, bottom + 4), f"0        {x}        {most_x:.0f}", "black", font)
+    pen.text((left - 44, top), f"{most_y:.0f}", "black", font)
+    pen.text((left - 44, (top + bottom) // 2), y, "black", font)
