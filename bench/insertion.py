@@ -90,19 +90,18 @@ def timed(call: Any) -> float:
     return time.perf_counter() - started
 
 
-def ours(out: Path, hosts: list[dict[str, Any]], n: int, masks: str) -> float:
+def ours(out: Path, n: int, masks: str) -> float:
     """Seconds for all cases with cold caches, in a process of its own so that its memory can be read."""
     settings = load_settings(data_dir=out, output_dir=out, masks=masks, workers=1)
-    payloads = cases_of(settings, hosts, n)
-    load_host_map.cache_clear()
+    payloads = json.loads((out / f"cases{n}.json").read_text())
     return timed(lambda: [insert_case(p, settings) for p in payloads])
 
 
-def yardstick(out: Path, hosts: list[dict[str, Any]], n: int) -> float:
+def yardstick(out: Path, n: int) -> float:
     """Seconds to read every host once and write every finished mask."""
     settings = load_settings(data_dir=out, output_dir=out, masks="nifti", workers=1)
     masks: dict[str, list[str]] = {}
-    for p in cases_of(settings, hosts, n):
+    for p in json.loads((out / f"cases{n}.json").read_text()):
         made = insert_case(p, settings)
         masks.setdefault(p["map_sha256"], []).append(next(iter(made.files)))
     spent = 0.0
@@ -131,15 +130,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.peak:  # a child: one way of keeping masks, its time and its memory
-        hosts = json.loads((given.out / "hosts.json").read_text())
-        seconds = ours(given.out, hosts, given.cases, given.peak)
+        seconds = ours(given.out, given.cases, given.peak)
         status = Path("/proc/self/status").read_text()  # getrusage would give the parent's peak as well
         print(seconds, int(status.split("VmHWM:")[1].split()[0]) / 1024)
         return
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         hosts = prepare(out, given.real, 4)
-        (out / "hosts.json").write_text(json.dumps(hosts))
+        for n in (given.cases, given.cases // 2):
+            payloads = cases_of(load_settings(data_dir=out, output_dir=out), hosts, n)
+            (out / f"cases{n}.json").write_text(json.dumps(payloads))
 
         def child(masks: str, n: int) -> tuple[float, float]:
             command = [sys.executable, "-m", "bench.insertion", "--peak", masks, "--out", folder, "--cases", str(n)]
@@ -151,7 +151,7 @@ def main() -> None:
         print(f"{n} cases on 4 hosts of {SHAPE}, {'real first' if given.real else 'generated'}, one process")
         limits, nifti, delta = [], [], []
         for _ in range(3):
-            limits.append(yardstick(out, hosts, n))
+            limits.append(yardstick(out, n))
             nifti.append(child("nifti", n))
             delta.append(child("delta", n))
         limit = statistics.median(limits)

@@ -85,8 +85,8 @@ def _entries(folder: Path) -> Iterator[dict[str, Any]]:
 
 #: Rejections that another try may mend: they end a run, not a case.
 TRANSIENT = (Reason.UNEXPECTED, Reason.WORKER_KILLED)
-#: A full or failing disk is nobody's case: the run stops.
-_DISK = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
+#: A full, failing or closed disk is nobody's case: the run stops. What cannot be read is told by the readers.
+_DISK = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def _committed(settings: Settings, cases: Sequence[Case], folder: Path) -> dict[str, dict[str, Any]]:
@@ -243,7 +243,7 @@ def _run_one(work: Work, case: Case, settings: Settings) -> dict[str, Any]:
         except Exception as error:  # a defect or a transient fault; counted, never hidden
             if isinstance(error, OSError) and error.errno in _DISK:
                 raise PlatformError(
-                    f"{case.uid}: the disk failed: {error.strerror}; free space and run again"
+                    f"{case.uid}: the disk failed: {error.strerror}; free space (or make it writable) and run again"
                 ) from None
             detail = _portable(f"{type(error).__name__}: {error}", settings)
             result = CaseRejected(Reason.UNEXPECTED, detail)

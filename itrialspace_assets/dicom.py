@@ -56,7 +56,7 @@ def series(grid: Volume, identity: str, frame: str, patient: str, description: s
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = uid_of(identity, "slice", str(k))
         ds.StudyInstanceUID, ds.SeriesInstanceUID = uid_of(patient, "study"), uid_of(identity, "series")
         ds.FrameOfReferenceUID = uid_of(frame, "frame of reference")
-        ds.PatientID, ds.PatientName, ds.PatientBirthDate, ds.PatientSex = patient[:64], "SYNTHETIC", "", ""
+        ds.PatientID, ds.PatientName, ds.PatientBirthDate, ds.PatientSex = patient[:64], "Synthetic^Case", "", ""
         ds.StudyDate = ds.SeriesDate = ds.ContentDate = ds.AcquisitionDate = DATE
         ds.StudyTime = ds.SeriesTime = ds.ContentTime = ds.AcquisitionTime = TIME
         ds.StudyID, ds.AccessionNumber, ds.ReferringPhysicianName = "1", "", ""

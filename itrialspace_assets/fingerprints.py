@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from itrialspace_assets.errors import ConfigError
+
 
 def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
@@ -64,12 +66,19 @@ def hash_file(path: Path) -> str:
 
 
 class FileHashes:
-    """Hashes of files, remembered in one SQLite file by path, size and modification time."""
+    """Hashes of files, remembered in one SQLite file by path, size and modification time.
+
+    Raises:
+        ConfigError: its folder cannot be written to.
+    """
 
     def __init__(self, cache: Path) -> None:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(cache, timeout=60)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(cache, timeout=60)
+            self._db.execute("PRAGMA journal_mode=WAL")
+        except (OSError, sqlite3.OperationalError) as error:
+            raise ConfigError(f"{cache.parent}: expected a folder to write to, got: {error}") from None
         self._db.execute("PRAGMA synchronous=OFF")  # a lost cache costs a rehash, nothing else
         self._db.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INT, mtime INT, sha256 TEXT)")
 

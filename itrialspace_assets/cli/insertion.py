@@ -8,7 +8,7 @@ import typer
 from itrialspace_assets.cli.options import Folder, Workers, load, run_app
 
 insert_app = typer.Typer(
-    no_args_is_help=True, help="Insert nodules from manifest files, and verify what a run left. The graph does it by itself: its run."
+    no_args_is_help=True, add_completion=False, help="Insert nodules from manifest files, and verify what a run left. The graph does it by itself: its run."
 )  # fmt: skip
 masks_app = typer.Typer(no_args_is_help=True, help="Hand inserted masks over.")
 

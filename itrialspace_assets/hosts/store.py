@@ -210,7 +210,7 @@ def _bounds(box: tuple[slice, slice, slice]) -> list[int]:
     return [int(v) for s in box for v in (s.start, s.stop)]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def load_lung_depth(output: Path, map_sha256: str) -> Volume:
     """``lung_depth`` of a host, from the store.
 
@@ -220,13 +220,13 @@ def load_lung_depth(output: Path, map_sha256: str) -> Volume:
     return read_volume(depth_path(output, map_sha256))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def packed_host(output: Path, map_sha256: str) -> Packed:
     """The parts of a host map's file, from which the masks of its cases are put together."""
     return pack_volume(load_host_map(output, map_sha256))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def airway_tree(output: Path, map_sha256: str) -> KDTree | None:
     """Voxels of airway and trachea of a host, in mm from voxel 0; None where the map has neither."""
     host = load_host_map(output, map_sha256)
@@ -236,9 +236,9 @@ def airway_tree(output: Path, map_sha256: str) -> KDTree | None:
     return KDTree(points * host.spacing) if len(points) else None
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def load_host_map(output: Path, map_sha256: str) -> Volume:
-    """A host's nodule-free map; the last two stay in memory, since cases come grouped by host.
+    """A host's nodule-free map; the last one stays in memory, since cases come grouped by host.
 
     Raises:
         CaseRejected: the store's file is missing or damaged.

@@ -1,0 +1,111 @@
+"""Compat placement against a plain whole-volume reading of spec 02, A4 and A5, on phantoms and real maps."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from itrialspace_assets.errors import CaseRejected, Reason
+from itrialspace_assets.geometry import Volume, read_labels
+from itrialspace_assets.hosts.store import clear_nodules
+from itrialspace_assets.insertion.compat import place_compat, prepare_compat, target_of
+
+from .shapes import ball, chest_with_specks
+
+SIDES = {28: (28, 29), 29: (28, 29), 30: (30, 31, 32), 31: (30, 31, 32), 32: (30, 31, 32)}
+
+
+def plainly(host: Volume, depth: np.ndarray, label: int, cc: float, ml: float, ap: float) -> tuple:
+    """A4 as it is written: whole volumes, no crops. (ijk, snapped, distance to non-lung) or None."""
+    labels = host.array
+    for allowed in ((label,), SIDES[label], (28, 29, 30, 31, 32)):
+        target = np.isin(labels, allowed)
+        if target.any():
+            break
+    voxels = np.argwhere(target)
+    slices = np.unique(voxels[:, 2])
+    k = slices[round(min(100, max(0, cc)) / 100 * (len(slices) - 1))]
+    slab = voxels[np.abs(voxels[:, 2] - k) <= 5]
+    if 0 <= ml <= 100 and 0 <= ap <= 100:
+        low, high = voxels.min(axis=0)[:2], voxels.max(axis=0)[:2]
+        raw = low + np.array([ml, ap]) / 100 * (high - low)
+    else:
+        raw = slab[:, :2].mean(axis=0)
+    i, j = slab[((slab[:, :2] - raw) ** 2).sum(axis=1).argmin()][:2]
+    at, snapped = np.array([i, j, k]), False
+    if not target[i, j, k]:
+        near = voxels[np.abs(voxels - at).max(axis=1) <= 25]
+        square = ((near - at) ** 2).sum(axis=1)
+        if not len(near) or square.min() > 25**2:
+            return None
+        at, snapped = near[square.argmin()], True
+    if depth[tuple(at)] < 2.0:
+        cube = voxels[np.abs(voxels - at).max(axis=1) <= 15]
+        deep = cube[depth[tuple(cube.T)] >= 2.0]
+        if len(deep):
+            at = deep[((deep - at) ** 2).sum(axis=1).argmin()]
+        elif len(cube):
+            at = cube[depth[tuple(cube.T)].argmax()]
+    return tuple(int(v) for v in at), snapped, float(depth[tuple(at)])
+
+
+def compare(host: Volume, asks: list[tuple]) -> int:
+    lung = (host.array >= 28) & (host.array <= 32)
+    depth = ndimage.distance_transform_edt(lung, sampling=host.spacing)
+    moved = 0
+    for label, cc, ml, ap in asks:
+        wanted = plainly(host, depth, label, cc, ml, ap)
+        target = target_of(host, label)
+        if wanted is None:
+            with pytest.raises(CaseRejected, match="snap"):
+                place_compat(host, target, cc, ml, ap)
+            continue
+        found = place_compat(host, target, cc, ml, ap)
+        assert (found.ijk, found.snapped) == wanted[:2], (label, cc, ml, ap)
+        assert found.pleural_mm == pytest.approx(wanted[2], abs=1e-4)
+        moved += found.snapped or bool(found.warnings)
+    return moved
+
+
+def asks(seed: int, n: int) -> list[tuple]:
+    rng = np.random.default_rng(seed)
+    inside = [(int(rng.integers(28, 33)), *rng.uniform(0, 100, 3)) for _ in range(n)]
+    return [*inside, (32, 0, 0, 0), (28, 100, 100, 100), (30, -5, 50, 50), (29, 50, 140, 50), (31, 50, 3, -20)]
+
+
+def test_a_phantom_with_specks_and_without_a_lobe_gives_the_same_places() -> None:
+    assert compare(chest_with_specks(), asks(0, 60))
+
+
+def test_numbers_that_are_none_are_refused_rather_than_misplaced() -> None:
+    host = chest_with_specks()
+    with pytest.raises(CaseRejected) as nan:
+        place_compat(host, target_of(host, 32), float("nan"), 10, 10)
+    assert nan.value.reason is Reason.BAD_POSITION
+    host.array[host.array >= 28] = np.where(host.array[host.array >= 28] <= 32, 0, host.array[host.array >= 28])
+    with pytest.raises(CaseRejected) as bare:
+        target_of(host, 32)
+    assert bare.value.reason is Reason.NO_LOBE
+
+
+def test_the_corner_aligned_zoom_misses_the_size_as_the_published_table_says() -> None:
+    """Spec 02, A5: achieved over requested diameter of balls on the published grid."""
+    spacing = np.array([0.703, 0.703, 1.25])
+    host = Volume(np.zeros((90, 90, 60), np.uint8), np.diag([*spacing, 1.0]))
+    for diameter, zoom, ratio in ((8, 0.75, 0.96), (12, 0.5, 0.98), (20, 0.9, 0.97), (12, 1.5, 1.00), (20, 1.25, 1.02)):
+        donor = ball(diameter / 2, tuple(spacing))
+        got = prepare_compat(donor, spacing, host, (45, 45, 30), zoom).mask.sum()
+        asked = donor.sum() * zoom**3
+        assert (got / asked) ** (1 / 3) == pytest.approx(ratio, abs=0.025)
+    with pytest.raises(CaseRejected) as gone:
+        prepare_compat(ball(2, tuple(spacing)), spacing, host, (45, 45, 30), 0.3)
+    assert gone.value.reason is Reason.EMPTY_LESION
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_real_maps_give_the_same_places(real_data: Path) -> None:
+    for path in sorted((real_data / "masks").glob("*.nii.gz")):
+        host, _ = clear_nodules(read_labels(path))
+        assert compare(host, asks(1, 12))

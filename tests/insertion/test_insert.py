@@ -1,0 +1,248 @@
+"""One case: rows, masks, empty places, faults; the same bytes whatever the workers and however often killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from itrialspace_assets import casework
+from itrialspace_assets.anatomy import LOBES, NODULE
+from itrialspace_assets.errors import CaseRejected, PlatformError, Reason
+from itrialspace_assets.geometry import Volume, read_labels, write_volume
+from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
+from itrialspace_assets.hosts.store import donor_columns, map_path, prepare_host
+from itrialspace_assets.insertion.build import case_of, donor_part
+from itrialspace_assets.insertion.empty import empty_place, wants_cleared
+from itrialspace_assets.insertion.insert import insert_case
+from itrialspace_assets.profiles.measure import pleural_distance
+from itrialspace_assets.settings import Settings, load_settings
+from itrialspace_assets.volumes import Lesion, stamp, unpack_bits
+
+from ..conftest import small_chest
+from .shapes import ball
+
+
+@lru_cache
+def donor(diameter: float, offset: tuple[int, int, int] = (0, 0, 0)) -> dict[str, Any]:
+    """A drawn donor of about a diameter, as a row of ``donors``."""
+    spacing = np.full(3, 0.7)
+    mask = draw_shape(NoduleShape(diameter, 0.1, 0.2), spacing, np.random.default_rng(int(diameter * 10)))
+    return donor_columns(Lesion(offset, mask), spacing) | {"scan_uid": "D/s"}
+
+
+def nodule(idx: int = 0, diameter: float = 8, lobe: str = "right_lung_lower_lobe", **more: Any) -> dict[str, Any]:
+    about = {
+        "nodule_idx": idx, "present": True, "kept": False, "donor_nodule_uid": f"D/{idx}", "donor_person_uid": "D/p", "label": 1, "placement": "profile", "lobe": lobe,
+        "cc_pct": 50.0, "ml_pct": 50.0, "ap_pct": 50.0, "planned_diameter_mm": donor(diameter)["diameter_mm"], "scale": 1.0, "asked_pleural_mm": None, "asked_airway_mm": None,
+        "margin_mm": 1.0, "rotation_x_deg": 0.0, "rotation_y_deg": 0.0, "rotation_z_deg": 0.0, "mirrored": False, "relaxations": "",
+    }  # fmt: skip
+    return about | donor_part(donor(diameter)) | more
+
+
+def host_in(settings: Settings, labels: Volume | None = None) -> Any:
+    chest = labels or small_chest()
+    if labels is None:
+        chest.array[26:30, 14:18, 6:9] = NODULE  # a native nodule of the right lower lobe
+    return prepare_host(settings, chest, "D/s", "procedural")
+
+
+def case(settings: Settings, made: Any, nodules: list[dict[str, Any]], number: int = 0) -> casework.Case:
+    about = {"case_uid": f"t/a/{number:05d}", "mode": "x_t", "dataset": "D", "anatomy": "procedural", "seed": number, "host_scan_uid": "D/s", "host_person_uid": "D/h"}  # fmt: skip
+    return case_of(settings, about, made.columns, made.lobes, nodules)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Settings:
+    return load_settings(data_dir=tmp_path, output_dir=tmp_path / "out", workers=1)
+
+
+def test_a_row_says_what_lies_in_the_mask(out: Settings) -> None:
+    made = host_in(out)
+    result = insert_case(case(out, made, [nodule(), nodule(1, 5, "left_lung_lower_lobe")]).payload, out)
+    rows = result.rows["insertions"]
+    mask = read_labels(out.output / rows[0]["mask_path"])
+    np.testing.assert_allclose(mask.affine, made.free.affine)
+    here = mask.array == NODULE
+    np.testing.assert_array_equal(mask.array[~here], made.free.array[~here])
+    assert here.sum() == sum(r["voxels"] for r in rows)
+    np.testing.assert_array_equal(stamp(made.free, [unpack_bits(r["lesion"]) for r in rows]).array, mask.array)
+    for r in rows:
+        assert (r["asked_lobe"], r["outside_lung"], r["overlap"], r["status"]) == (r["lobe"], 0, 0.0, "done")
+        assert (r["world_x"] < 0) == r["lobe"].startswith("left"), "left is left in world coordinates"
+        assert abs(r["diameter_mm"] - r["planned_diameter_mm"]) <= max(0.02 * r["planned_diameter_mm"], 0.75)
+    assert (out.output / rows[0]["mask_path"]).read_bytes() == _whole_file(out, made, rows)
+    assert len(json.dumps(rows[0]["lesion"])) < 3000
+
+
+def _whole_file(out: Settings, made: Any, rows: list[dict[str, Any]]) -> bytes:
+    """The mask written in one go: the same bytes as put together from the host's slabs."""
+    path = out.output / "whole.nii.gz"
+    write_volume(path, stamp(made.free, [unpack_bits(r["lesion"]) for r in rows]), "inserted nodules (procedural anatomy)")  # fmt: skip
+    return path.read_bytes()
+
+
+def test_a_companion_without_room_makes_the_case_partial_and_is_named(out: Settings) -> None:
+    result = insert_case(case(out, host_in(out), [nodule(), nodule(1, 40)]).payload, out)
+    assert [(r["nodule_idx"], r["status"]) for r in result.rows["insertions"]] == [(0, "partial")]
+    assert [(a.nodule_idx, a.reason) for a in result.put_aside] == [(1, Reason.DOES_NOT_FIT)]
+
+
+FAULTS = {
+    "donor larger than the lobe": ([nodule(0, 40)], Reason.DOES_NOT_FIT),
+    "no such lobe in the host": ([nodule(0, 8, "right_lung_middle_lobe")], Reason.NO_LOBE),
+    "no lobe at all": ([nodule(0, 8, "background")], Reason.NO_LOBE),
+    "position missing": ([nodule(0, cc_pct=None)], Reason.BAD_POSITION),
+    "position not a number": ([nodule(0, ml_pct=float("nan"))], Reason.BAD_POSITION),
+    "position outside the lobe": ([nodule(0, ap_pct=120.0)], Reason.BAD_POSITION),
+    "scale of zero": ([nodule(0, scale=0.0)], Reason.BAD_POSITION),
+    "empty donor": ([nodule(0) | donor_part(donor(8) | {"lesion": '[[0,0,0],[1,1,1],"eJxjAAAAAQAB"]'})], Reason.EMPTY_LESION),
+    "native, but of another scan": ([nodule(0, placement="native") | donor_part(donor(8) | {"scan_uid": "D/t"})], Reason.BAD_POSITION),
+    "native, but beyond the host": ([nodule(0, placement="native") | donor_part(donor(8, (38, 0, 0)))], Reason.GRID_MISMATCH),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bad_nodule_is_refused_with_its_reason(out: Settings, fault: str) -> None:
+    nodules, reason = FAULTS[fault]
+    made = host_in(out)
+    payload = case(out, made, [nodule()]).payload | {"nodules": nodules}
+    with pytest.raises(CaseRejected) as refused:
+        insert_case(payload, out)
+    assert refused.value.reason is reason, refused.value
+
+
+def test_a_damaged_host_is_put_aside_and_the_others_go_on(out: Settings) -> None:
+    good, bad = host_in(out), host_in(out, Volume(small_chest().array[:, :, :29].copy(), small_chest().affine))
+    path = map_path(out.output, bad.columns["map_sha256"])
+    path.write_bytes(path.read_bytes()[:200])
+    cases = [case(out, good, [nodule()], 0), case(out, bad, [nodule()], 1), case(out, good, [nodule()], 2)]
+    made, _ = casework.process(insert_case, cases, out, "insert", "x_t/D", "r")
+    assert [r["case_uid"] for r in made.rows["insertions"]] == ["t/a/00000", "t/a/00002"]
+    assert [(r.uid, r.reason) for r in made.rejected] == [("t/a/00001", Reason.UNREADABLE_VOLUME)]
+
+
+@pytest.mark.parametrize("number", [28, 30, 13])  # no space, read-only file system, permission denied
+def test_a_disk_that_takes_nothing_ends_the_run(out: Settings, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    made = host_in(out)
+
+    def full(*_: Any) -> str:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("itrialspace_assets.insertion.insert.write_packed", full)
+    with pytest.raises(PlatformError, match="run again"):
+        casework.process(insert_case, [case(out, made, [nodule()])], out, "insert", "x_t/D", "r")
+
+
+def test_compat_pastes_over_what_strict_avoids(tmp_path: Path) -> None:
+    """A nodule at the edge of the lung: the original's rules hold its centre alone."""
+    rows = {}
+    for rules in ("strict", "compat"):
+        settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / rules, workers=1, placement=rules)
+        edge = nodule(0, 12, cc_pct=10.0, ml_pct=95.0)
+        rows[rules] = insert_case(case(settings, host_in(settings), [edge]).payload, settings).rows["insertions"][0]
+    assert (rows["strict"]["outside_lung"], rows["strict"]["rules"]) == (0, "strict")
+    assert rows["compat"]["outside_lung"] > 0
+    assert "outside the lobes" in rows["compat"]["relaxations"]
+    assert "moved" in rows["strict"]["relaxations"]
+
+
+def test_empty_places_have_nothing_there_and_lie_alike(out: Settings) -> None:
+    made = host_in(out)
+    host, sites = made.free, tuple(made.native)
+    depth = Volume(np.full((1, 1, 1), 0, np.uint8), host.affine)  # not needed where the nearest voxel does
+    mask = ball(4, tuple(host.spacing))
+    lesion = Lesion((24, 20, 6), mask)
+    never = empty_place(host, lesion, 32, 8.0, sites, False, None, depth)
+    assert (never.site, never.lesion.offset) == ("never", lesion.offset), "its own place: nothing was there"
+    cleared = empty_place(host, lesion, 32, 8.0, sites, True, None, depth)
+    assert cleared.site == "cleared"
+    native = np.zeros(host.array.shape, bool)
+    native[sites[0].box] |= sites[0].mask
+    assert native[cleared.lesion.box][cleared.lesion.mask].any()
+    assert (host.array[cleared.lesion.box][cleared.lesion.mask] == 32).mean() >= 0.5
+    other = empty_place(host, Lesion((8, 14, 8), mask), 29, 8.0, sites, True, None, depth)
+    assert (other.site, other.note) == ("never", "no cleared place in the lobe")
+    twin = empty_place(host, sites[0], 32, pleural_distance(host, sites[0].centroid), sites, True, None, depth)
+    assert (twin.site, twin.lesion.offset) == ("cleared", sites[0].offset)
+
+
+def test_half_of_the_twins_point_at_cleared_places(out: Settings) -> None:
+    made = host_in(out)
+    draws = np.linspace(0, 1, 1000, endpoint=False)
+    assert sum(wants_cleared(d, made.free, made.native, own=True) for d in draws) == 500
+    assert sum(wants_cleared(d, made.free, made.native, own=False) for d in draws) == 1000, "one lobe of five has one"
+    assert not any(wants_cleared(d, made.free, [], own=False) for d in draws)
+
+
+def many(settings: Settings, n: int = 24) -> list[casework.Case]:
+    """Cases over three hosts, some of which cannot be."""
+    hosts = []
+    for i in range(3):
+        chest = small_chest()
+        chest.array[22:35, 8:30, 4 : 5 + i] = 200
+        hosts.append(host_in(settings, chest))
+    lobes = [x for x in LOBES if x != "right_lung_middle_lobe"]
+    return [case(settings, hosts[i % 3], [nodule(0, 40 if i % 7 == 3 else 5 + i % 5, lobes[i % 4], ml_pct=float(7 * i % 100)), nodule(1, 4 + 9 * (i % 2), lobes[(i + 1) % 4])], i) for i in range(n)]  # fmt: skip
+
+
+def everything(settings: Settings, cases: list[casework.Case]) -> dict[str, Any]:
+    made = casework.collect(settings, cases, casework.journal_dir(settings, "insert", "x_t/D"))
+    assert not made.missing
+    return {"rows": made.rows, "files": made.files, "rejected": [str(r) for r in made.rejected]}
+
+
+def test_one_two_and_four_workers_give_the_same_bytes(tmp_path: Path) -> None:
+    found = []
+    for workers in (1, 2, 4):
+        settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / f"w{workers}", workers=workers)
+        cases = many(settings)
+        casework.process(insert_case, cases, settings, "insert", "x_t/D", "r")
+        found.append(everything(settings, cases))
+    assert found[0]["rejected"]
+    assert len(found[0]["files"]) > 10
+    assert found[0] == found[1] == found[2]
+
+
+_SCRIPT = """
+import json, sys
+from pathlib import Path
+from itrialspace_assets import casework
+from itrialspace_assets.insertion.insert import insert_case
+from itrialspace_assets.settings import load_settings
+folder = Path(sys.argv[1])
+settings = load_settings(data_dir=folder, output_dir=folder / "killed", workers=2)
+cases = [casework.Case(**c) for c in json.loads((folder / "cases.json").read_text())]
+print("ready", flush=True)
+casework.process(insert_case, cases, settings, "insert", "x_t/D", sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    """Killed at moments drawn while cases are under way; then once undisturbed."""
+    last = load_settings(data_dir=tmp_path, output_dir=tmp_path / "killed", workers=2)
+    cases = many(last, 60)
+    (tmp_path / "cases.json").write_text(json.dumps([asdict(c) for c in cases]))
+    rng = np.random.default_rng(5)
+    for i in range(20):
+        process = subprocess.Popen([sys.executable, "-c", _SCRIPT, str(tmp_path), f"r{i}"], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(float(rng.uniform(0.05, 1.2)))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    casework.process(insert_case, cases, last, "insert", "x_t/D", "end")
+    whole = load_settings(data_dir=tmp_path, output_dir=tmp_path / "whole", workers=1)
+    assert [c.input_hash for c in many(whole, 60)] == [c.input_hash for c in cases]
+    casework.process(insert_case, cases, whole, "insert", "x_t/D", "r")
+    assert everything(last, cases) == everything(whole, cases)

@@ -1,0 +1,124 @@
+"""Rules and cost of placement, against brute force over every voxel of a small chest."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from scipy.spatial import KDTree
+
+from itrialspace_assets.anatomy import lung_mask
+from itrialspace_assets.errors import CaseRejected, Reason
+from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
+from itrialspace_assets.insertion.place import Wanted, place
+from itrialspace_assets.insertion.prepare import resample_lesion
+from itrialspace_assets.profiles.measure import INSIDE_LUNG, lobe_about
+from itrialspace_assets.volumes import Lesion, cut_lesion, shared_voxels
+
+from ..conftest import small_chest
+from .shapes import ball, chest_with_specks
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.floats(3, 11), st.integers(0, 99), st.sampled_from([28, 29, 30, 32]), st.tuples(st.floats(3, 36), st.floats(6, 30), st.floats(3, 26)),
+    st.one_of(st.none(), st.floats(0, 15)), st.one_of(st.none(), st.floats(0, 15)),
+)  # fmt: skip
+def test_no_place_that_keeps_the_rules_costs_less(
+    diameter: float, seed: int, lobe: int, centre: tuple, pleura: float | None, airway_mm: float | None
+) -> None:
+    """The cost of the module's docstring, worked out for every voxel with whole-volume transforms."""
+    chest = chest_with_specks()
+    chest.array[24:27, 12:15, 8:14] = 132
+    spacing = chest.spacing
+    mask = draw_shape(NoduleShape(diameter, 0.2, 0.3), spacing, np.random.default_rng(seed))
+    other = Lesion((26, 22, 8), ball(4, tuple(spacing)))
+    airway = KDTree(np.argwhere(np.isin(chest.array, (57, 132))) * spacing)
+    wanted = Wanted(centre, pleura, airway_mm, 2.0)
+    try:
+        found = place(chest, mask, lobe, wanted, [other], airway)
+    except CaseRejected as error:
+        assert error.reason is Reason.DOES_NOT_FIT
+        found = None
+    outline = np.floor(ndimage.distance_transform_edt(np.pad(np.isin(chest.array, INSIDE_LUNG), 1), sampling=spacing)[1:-1, 1:-1, 1:-1] * 4) / 4  # fmt: skip
+    taken = np.zeros(chest.array.shape, bool)
+    taken[other.box] |= other.mask
+    blocked = ndimage.binary_dilation(taken, np.ones((3, 3, 3)))
+    voxels = np.argwhere(mask)
+    anchor = np.rint(voxels.mean(axis=0)).astype(int)
+    costs = {}
+    for at in np.argwhere(chest.array == lobe):
+        own = voxels - anchor + at
+        if np.any(own < 0) or np.any(own >= chest.array.shape):
+            continue
+        labels = chest.array[tuple(own.T)]
+        if not lung_mask(labels).all() or blocked[tuple(own.T)].any() or (labels == lobe).mean() < 0.5:
+            continue
+        lesion = Lesion(tuple(int(v) for v in at - anchor), mask)
+        if lobe_about(chest, lesion)[0] != lobe:
+            continue
+        cost = np.linalg.norm((lesion.centroid - centre) * spacing)
+        cost += 0.3 * max(0, 2.0 - outline[tuple(own.T)].min())
+        if pleura is not None:
+            cost += 0.3 * abs(min(outline[tuple(at)], 20) - min(pleura, 20))
+        if airway_mm is not None:
+            cost += 0.2 * min(20, abs(airway.query(at * spacing)[0] - airway_mm))
+        costs[lesion.offset] = cost
+    if found is None:
+        assert not costs
+        return
+    assert found.lesion.offset in costs
+    nearest = tuple(int(v) for v in np.clip(np.rint(np.array(centre) - voxels.mean(axis=0) + anchor), 0, np.array(chest.array.shape) - 1) - anchor)  # fmt: skip
+    if nearest in costs:
+        assert (found.lesion.offset, found.moved_by) == (nearest, "")
+    else:
+        assert costs[found.lesion.offset] == pytest.approx(min(costs.values()), abs=1e-6)
+        assert found.moved_by
+
+
+def test_places_that_are_none() -> None:
+    chest = small_chest()
+    with pytest.raises(CaseRejected) as nan:
+        place(chest, ball(4, (1, 1, 1)), 32, Wanted([np.nan, 1, 1]))
+    assert nan.value.reason is Reason.BAD_POSITION
+    with pytest.raises(CaseRejected) as big:
+        place(chest, np.ones((20, 30, 20), bool), 32, Wanted([28, 18, 9]))
+    assert big.value.reason is Reason.DOES_NOT_FIT
+    taken = [cut_lesion(chest.array == 32)]
+    with pytest.raises(CaseRejected):
+        place(chest, ball(4, tuple(chest.spacing)), 32, Wanted([28, 18, 9]), taken)
+
+
+def test_companions_keep_a_voxel_between_them() -> None:
+    chest = small_chest()
+    shape = ball(5, tuple(chest.spacing))
+    first = place(chest, shape, 32, Wanted([28, 18, 9]))
+    second = place(chest, shape, 32, Wanted([28, 18, 9]), [first.lesion])
+    assert second.moved_by == "it would touch another lesion"
+    whole = np.zeros(chest.array.shape, np.uint8)
+    for lesion in (first.lesion, second.lesion):
+        whole[lesion.box] += lesion.mask
+    assert whole.max() == 1
+    assert ndimage.label(whole, np.ones((3, 3, 3)))[1] == 2
+    assert shared_voxels(first.lesion, second.lesion) == 0
+
+
+def test_a_lesion_at_the_face_of_the_volume_stays_inside_it() -> None:
+    chest = small_chest()
+    chest.array[:] = 32
+    shape = resample_lesion(ball(5, (1, 1, 1)), np.ones(3), chest.spacing)
+    lesion = place(chest, shape, 32, Wanted([0, 0, 29])).lesion
+    assert (np.array(lesion.offset) >= 0).all()
+    assert (np.add(lesion.offset, lesion.mask.shape) <= chest.array.shape).all()
+    assert chest.array[lesion.box][lesion.mask].all()
+
+
+def test_a_dumbbell_fits_a_cavity_of_its_shape() -> None:
+    shape = np.zeros((13, 5, 5), bool)
+    shape[:5] = shape[8:] = True
+    shape[:, 2, 2] = True
+    chest = small_chest()
+    chest.array[chest.array >= 28] = 200
+    chest.array[20:33, 10:15, 10:15][shape] = 32
+    chest.array[15:20, 12, 12] = 32  # a wisp of lobe beside it: a place has some lobe around it
+    assert place(chest, shape, 32, Wanted([26, 12, 12])).lesion.offset == (20, 10, 10)
