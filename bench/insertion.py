@@ -1,8 +1,7 @@
 """Inserting many cases into large hosts, against reading each host once and writing each mask, in the same run.
 
 200 cases over four hosts of 512 x 512 x 256: generated ones, and the real maps where they are at hand. Each
-nodule is wanted where a voxel of another host's lobe lies, so that it has to move about as often as in a
-crossed trial. One process. The yardstick does nothing but read every host once and write every finished mask, with the same
+nodule is wanted where one of its size can lie in another host, as in a crossed trial. One process. The yardstick does nothing but read every host once and write every finished mask, with the same
 reader and writer; beside it, what whole-volume transforms cost for one nodule (spec 02, part E).
 
     python -m bench.insertion [--real FOLDER] [--cases 200]
@@ -25,7 +24,7 @@ from itrialspace_assets.anatomy import LOBE_LABELS, LOBES, lung_mask
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
 from itrialspace_assets.geometry import Volume, read_labels, write_volume
 from itrialspace_assets.hosts.procedural import rows as procedural_donors
-from itrialspace_assets.hosts.store import load_host_map, map_path, prepare_host
+from itrialspace_assets.hosts.store import DEPTH_STEPS, load_host_map, load_lung_depth, map_path, prepare_host
 from itrialspace_assets.insertion.build import case_of, donor_part
 from itrialspace_assets.insertion.insert import insert_case, lobe_of_row
 from itrialspace_assets.settings import Settings, load_settings
@@ -46,23 +45,24 @@ def large_host(number: int) -> Volume:
 
 def prepare(out: Path, real: Path | None, hosts: int) -> list[dict[str, Any]]:
     """Hosts in the store, with their rows."""
-    maps = [large_host(i) for i in range(hosts)]
-    if real is not None:
-        found = [read_labels(p) for p in sorted(real.glob("*.nii.gz"))]
-        maps = [*found, *maps][:hosts]
+    found = [read_labels(p) for p in sorted(real.glob("*.nii.gz"))][:hosts] if real is not None else []
+    maps = [*found, *(large_host(i) for i in range(hosts - len(found)))]
     settings = load_settings(data_dir=out, output_dir=out)
     made = [prepare_host(settings, v, f"host{i}", "procedural") for i, v in enumerate(maps)]
     return [{"host": m.columns | {"scan_uid": f"host{i}"}, "lobes": m.lobes} for i, m in enumerate(made)]
 
 
-def somewhere(host: dict[str, Any], out: Path, lobe: str, rng: np.random.Generator) -> dict[str, float]:
-    """Percentages of a voxel drawn from a lobe, as a nodule of that host would have them."""
+def somewhere(
+    host: dict[str, Any], out: Path, lobe: str, radius_mm: float, rng: np.random.Generator
+) -> dict[str, float]:
+    """Percentages of a place drawn from a lobe at which a ball of a radius lies in the lung, as a nodule there has them."""
     row = next(x for x in host["lobes"] if x["lobe"] == lobe)
     volume, shape = load_host_map(out, host["host"]["map_sha256"]), lobe_of_row(row)
-    part = volume.array[shape.box]
+    part, deep = volume.array[shape.box], load_lung_depth(out, host["host"]["map_sha256"])
+    shift = np.array([s.start for s in shape.box]) - np.rint(volume.to_voxel(deep.affine[:3, 3])).astype(int)
     while True:
         at = [int(rng.integers(n)) for n in part.shape]
-        if part[tuple(at)] == LOBE_LABELS[lobe]:
+        if part[tuple(at)] == LOBE_LABELS[lobe] and deep.array[tuple(at + shift)] >= DEPTH_STEPS * radius_mm:
             found = shape.percent([a + s.start for a, s in zip(at, shape.box, strict=True)])
             return dict(zip(("cc_pct", "ml_pct", "ap_pct"), found, strict=True))
 
@@ -73,7 +73,9 @@ def cases_of(settings: Settings, hosts: list[dict[str, Any]], n: int) -> list[di
     payloads = []
     for i in range(n):
         host, donor = hosts[i * len(hosts) // n], donors[int(rng.integers(len(donors)))]
-        place = somewhere(hosts[(i * len(hosts) // n + 1) % len(hosts)], settings.output, LOBES[i % 5], rng)
+        place = somewhere(
+            hosts[(i * len(hosts) // n + 1) % len(hosts)], settings.output, LOBES[i % 5], donor["diameter_mm"] / 2, rng
+        )
         nodule = {
             "nodule_idx": 0, "present": True, "kept": False, "donor_nodule_uid": donor["nodule_uid"], "donor_person_uid": donor["person_uid"], "label": None, "placement": "profile",
             "lobe": LOBES[i % 5], **place, "planned_diameter_mm": donor["diameter_mm"], "scale": 1.0, "asked_pleural_mm": 12.0, "asked_airway_mm": 20.0, "margin_mm": 1.0,

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+from pydicom.valuerep import DT
 
 from itrialspace_assets.fingerprints import digest
 from itrialspace_assets.geometry import Volume
@@ -124,6 +125,11 @@ def segmentation(
         setattr(made, name, DATE)
     for name in ("ContentTime", "SeriesTime", "InstanceCreationTime"):
         setattr(made, name, TIME)
+    organisation = uid_of(identity, "dimensions")  # highdicom draws one
+    for part in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
+        part.DimensionOrganizationUID = organisation
+    for equipment in made.ContributingEquipmentSequence:
+        equipment.ContributionDateTime = DT(DATE + TIME)
     out = io.BytesIO()
     made.save_as(out)
     return out.getvalue()

@@ -243,6 +243,8 @@ def load_host_map(output: Path, map_sha256: str) -> Volume:
     Raises:
         CaseRejected: the store's file is missing or damaged.
     """
+    for held in (load_host_map, load_lung_depth, packed_host, airway_tree):
+        held.cache_clear()  # the last host goes before the next one comes
     volume = read_labels(map_path(output, map_sha256))
     volume.array.setflags(write=False)
     return volume

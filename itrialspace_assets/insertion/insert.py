@@ -6,6 +6,7 @@ and the companion is put aside with its reason.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -121,8 +122,9 @@ def _realise(
         raise CaseRejected(Reason.NO_LOBE, f"host has no {nodule['lobe']}")
     if any(not 0 <= p <= 100 for p in percents):
         raise CaseRejected(Reason.BAD_POSITION, f"expected percentages in 0-100, got {percents}")
-    pose = pose_matrix(tuple(nodule[f"rotation_{a}_deg"] for a in "xyz"), nodule["mirrored"])
-    shape = resample_lesion(donor.mask, spacing, host.volume.spacing, nodule["scale"], pose)
+    angles = (nodule["rotation_x_deg"], nodule["rotation_y_deg"], nodule["rotation_z_deg"])
+    grids = tuple(spacing.tolist()), tuple(host.volume.spacing.tolist())
+    shape = _prepared(nodule["lesion"], *grids, nodule["scale"], angles, nodule["mirrored"])
     centre = lobe.position(*percents)
     wanted = Wanted(centre, nodule["asked_pleural_mm"], nodule["asked_airway_mm"], nodule["margin_mm"])
     airway = airway_tree(settings.output, map_sha256) if wanted.airway_mm is not None else None
@@ -130,6 +132,17 @@ def _realise(
     moved = np.abs(found.lesion.centroid - centre).max() > 1
     relaxed = (f"moved {found.shift_mm:.1f} mm: {found.moved_by or 'the centre lies between voxels'}",) if moved else ()
     return Realised(found.lesion, centre, relaxed)
+
+
+@lru_cache(maxsize=256)
+def _prepared(
+    bits: str, spacing: tuple[float, ...], host_spacing: tuple[float, ...], scale: float, angles: tuple[float, float, float], mirrored: bool
+) -> npt.NDArray[np.bool_]:  # fmt: skip
+    """A donor on a grid; trials put the same donor into many hosts of one grid."""
+    pose = pose_matrix(angles, mirrored)
+    shape = resample_lesion(unpack_bits(bits).mask, np.array(spacing), np.array(host_spacing), scale, pose)
+    shape.setflags(write=False)
+    return shape
 
 
 def _native(host: _Host, nodule: dict[str, Any], donor: Lesion) -> Realised:

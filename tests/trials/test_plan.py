@@ -1,15 +1,25 @@
 """Quotas, prefixes, persons, limits; and what an impossible trial says."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
+from itrialspace_assets.anatomy import LOBES
 from itrialspace_assets.errors import TrialError
+from itrialspace_assets.hosts.procedural import PROCEDURAL
+from itrialspace_assets.settings import load_settings
 from itrialspace_assets.trials.allocate import Shelf, Wish, allocate
+from itrialspace_assets.trials.compose import compose
+from itrialspace_assets.trials.frames import rotations
 from itrialspace_assets.trials.model import MODES, resolve
 from itrialspace_assets.trials.quotas import balanced_sequence, period_of, quota_sequence
+from itrialspace_assets.trials.sites import sites
+from itrialspace_assets.trials.stock import Stock
 from itrialspace_assets.trials.verify import broken_rules, far_from_asked
 
 from .conftest import Paper, small_plan, small_stock, small_trial
@@ -214,3 +224,69 @@ def test_shares_that_floats_cannot_hold_still_meet_their_count(prevalence: float
     made = small_plan(n, prevalence={"value": prevalence})
     assert made.arms["asked_malignant"][0] == made.arms["got_malignant"][0]
     assert abs(made.arms["got_malignant"][0] - n * prevalence) <= 0.5
+
+
+def drawn_stock() -> Stock:
+    """The small stock without donors of 15 to 30 mm, and procedural donors beside."""
+    stock = small_stock()
+    kept = stock.donors.filter(~pl.col("diameter_mm").is_between(15, 30))
+    drawn = pl.DataFrame([
+        {"nodule_uid": f"{PROCEDURAL}/{d}_{lobe}", "dataset": PROCEDURAL, "scan_uid": f"{PROCEDURAL}/{d}_{lobe}", "person_uid": f"{PROCEDURAL}/{d}_{lobe}", "diameter_mm": float(d), "lobe": lobe, "cc_pct": 50.0, "ml_pct": 50.0, "ap_pct": 50.0}
+        for d in (8, 17, 24) for lobe in LOBES[:2]
+    ])  # fmt: skip
+    return replace(stock, donors=pl.concat([kept, drawn], how="diagonal_relaxed").sort("nodule_uid"), pools={})
+
+
+def test_procedural_donors_fill_gaps_only_where_a_trial_asks() -> None:
+    sizes = {"5-10mm": 0.5, "15-20mm": 0.5}
+    with pytest.raises(TrialError, match="donor"):
+        small_plan(8, drawn_stock(), sizes=sizes, max_scale=1.0)
+    planned = small_plan(8, drawn_stock(), sizes=sizes, max_scale=1.0, donors={"procedural": "gaps", "max_uses": 4})
+    of = planned.nodules.group_by("size_bucket").agg(pl.col("donor_dataset").unique()).sort("size_bucket")
+    assert of.rows() == [("15-20mm", [PROCEDURAL]), ("5-10mm", ["A"])]
+    assert planned.nodules.filter(pl.col("donor_dataset") == PROCEDURAL)["label"].null_count() == 4
+    alone = small_plan(4, drawn_stock(), donors={"procedural": "only"})
+    assert set(alone.nodules["donor_dataset"]) == {PROCEDURAL}
+    with pytest.raises(TrialError):  # nobody knows their label
+        small_plan(4, drawn_stock(), donors={"procedural": "only"}, label=1)
+
+
+def test_poses_are_drawn_recorded_and_uniform() -> None:
+    still = small_plan(6).nodules
+    assert still.select("rotation_x_deg", "rotation_y_deg", "rotation_z_deg").sum_horizontal().to_list() == [0.0] * 6
+    assert not still["mirrored"].any()
+    turned = small_plan(20, placement={"rotation": "any", "mirror": True}).nodules
+    longer = small_plan(25, placement={"rotation": "any", "mirror": True}).nodules
+    assert turned.equals(longer.filter(pl.col("case_uid").is_in(turned["case_uid"].to_list())))
+    assert 4 <= turned["mirrored"].sum() <= 16
+    axial = small_plan(6, placement={"rotation": "axial"}).nodules
+    assert (axial["rotation_x_deg"] == 0).all()
+    assert axial["rotation_z_deg"].n_unique() == 6
+    u, v, w = np.random.default_rng(0).random((3, 4000))
+    matrices = Rotation.from_euler("xyz", rotations("any", u, v, w), degrees=True).as_matrix()
+    assert np.abs(matrices.mean(axis=0)).max() < 0.03, "the mean of uniform rotations is zero"
+    assert np.abs((matrices**2).mean(axis=0) - 1 / 3).max() < 0.03
+
+
+def test_what_placement_is_to_meet_is_the_donors_own_only_where_it_goes_to_its_own_place() -> None:
+    own = small_plan(6).nodules.join(small_stock().donors.select(donor_nodule_uid="nodule_uid", own="reinsertion_pleural_dist_mm"), on="donor_nodule_uid")  # fmt: skip
+    assert (own["asked_pleural_mm"] == own["own"]).all()
+    assert small_plan(6, placement={"mode": "prescribed"}).nodules["asked_pleural_mm"].null_count() == 6
+
+
+def test_a_twin_plan_may_keep_the_hosts_other_nodules() -> None:
+    stock = small_stock(6)
+    two = stock.donors.with_columns(scan_uid=pl.when(pl.col("nodule_uid") == "A/001").then(pl.lit("A/000s")).otherwise("scan_uid"))  # fmt: skip
+    stock = replace(stock, donors=two, pools={})
+    for keep in (False, True):
+        trial = small_trial(
+            arms=None, trial={"planner": "twin", "twin": {"kind": "isolation", "keep_native": keep}, "arms_from": {"what": "hosts"}, "arms": []},
+            at_size={"datasets": ["A"]}, placement={"mode": "native"},
+        )  # fmt: skip
+        nodules = compose(resolve(trial, "demo", (), ["A"]), stock, sites(load_settings()), 42, "real").nodules
+        kept = nodules.filter("kept")
+        assert kept.height == (2 if keep else 0)
+        if keep:
+            assert set(kept["nodule_idx"]) == {1}
+            assert set(kept["donor_nodule_uid"]) == {"A/000", "A/001"}
+            assert (kept["placement"] == "native").all()
