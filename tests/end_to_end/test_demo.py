@@ -92,6 +92,8 @@ def test_a_slice_and_its_twin_differ_only_around_the_lesion(demo: Path) -> None:
     from PIL import Image
 
     slices = read_all(demo / "out", "slices", source="tissue").filter(pl.col("condition") == "plain")
+    slices = slices.filter(pl.col("slice_z").n_unique().over("pair_uid") == 1)  # the empty place may lie elsewhere
+    assert slices["pair_uid"].n_unique() > 5
     for pair in slices.partition_by("pair_uid"):
         images = {
             r["presence"]: np.asarray(Image.open(demo / "out" / r["path"])).astype(int)
@@ -182,7 +184,7 @@ def test_two_rebuilds_at_once_name_the_first(demo: Path) -> None:
 
 def test_killed_again_and_again_it_ends_with_the_same_bytes(demo: Path, tmp_path: Path) -> None:
     command = [*ITS, "demo", "--dir", str(tmp_path), *SMALL]
-    for seconds in (4, 9, 14, 21):
+    for seconds in (6, 15):
         process = subprocess.Popen([*command, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(seconds)
         process.send_signal(signal.SIGKILL)

@@ -7,13 +7,17 @@ import numpy as np
 import polars as pl
 import pytest
 
+from bench.insertion import cases_of, prepare
 from itrialspace_assets.anatomy import NODULE
 from itrialspace_assets.geometry import read_labels
+from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.profiles.measure import measure_scan, nodules_in
+from itrialspace_assets.settings import load_settings
 from itrialspace_assets.store import read_all
 from itrialspace_assets.tables import PROFILE_COLUMNS
 
 from .conftest import its
+from .test_round_trip import remeasured
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -85,6 +89,10 @@ def test_real_hosts_go_through_the_whole_chain(real_data: Path, tmp_path: Path) 
         assert np.isin(host[labels == NODULE], range(28, 33)).all()
         left = row["lobe"].startswith("left")
         assert left == (row["centre_i"] < host.shape[0] / 2)
+    found = remeasured(out, inserted)
+    assert found["lobe"].all()
+    assert found["recorded"].all()
+    assert found.filter(~pl.col("planned"))["relaxations"].str.contains("moved").all()
     slices = read_all(out, "slices", source="tissue")
     assert slices.height == 3 * 2 * 4
     metrics = read_all(out, "metrics", analysis="x_real")
@@ -103,3 +111,18 @@ def test_measuring_the_real_masks_from_the_command_line(real_data: Path, tmp_pat
     assert [round(r["nodule_mean_diam_mm"], 2) for r in rows] == [9.21, 11.19, 11.67]
     assert [r["lobe_name"] for r in rows] == ["right_lung_middle_lobe", "right_lung_lower_lobe", "left_lung_lower_lobe"]
     assert rows[2]["lobe_share"] == pytest.approx(0.57, abs=0.005)
+
+
+def test_many_nodules_in_real_hosts_measure_as_planned(real_data: Path, tmp_path: Path) -> None:
+    """Drawn donors of 3 to 30 mm where one of their size lies in the other host: lobe, place and distances come back."""
+    settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / "out", workers=1)
+    hosts = prepare(settings.output, real_data / "masks", 2)
+    rows = [insert_case(p, settings).rows["insertions"][0] for p in cases_of(settings, hosts, 40)]
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    found = remeasured(settings.output, frame)
+    assert found["lobe"].mean() >= 0.99
+    assert found["recorded"].mean() >= 0.99
+    assert found.filter(~pl.col("planned"))["relaxations"].str.contains("moved").all()
+    assert frame["outside_lung"].sum() == 0
+    assert ((frame["diameter_mm"] - frame["planned_diameter_mm"]).abs() <= pl.Series([0.352] * 40).clip(lower_bound=frame["planned_diameter_mm"] * 0.02)).all()  # fmt: skip
+    print(frame["relaxations"].str.contains("moved").sum(), "of 40 moved by more than a voxel")
