@@ -36,7 +36,7 @@ def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]]) -> bytes:
         x, y = (i % _PER_ROW) * (3 * _TILE + _GAP), (i // _PER_ROW) * (_TILE + _TEXT)
         host, lesion = load_host_map(settings.output, row["host_map_sha256"]), unpack_bits(row["lesion"])
         for j, tile in enumerate(planes(host, lesion)):
-            image.paste(Image.fromarray(tile), (x + j * _TILE, y))
+            image.paste(Image.fromarray(tile[:, :-2]), (x + j * _TILE, y))
         name = row["case_uid"].rsplit("/", 1)
         told = f"{name[0].rsplit('/', 1)[-1][:18]} {name[1]} {row['diameter_mm']:.1f} mm {_short(row['lobe'])}{' clean' if not row['present'] else ''}"
         pen.text((x + 2, y + _TILE + 4), told, "#c00000" if row["relaxations"] else "black", font)
@@ -99,4 +99,4 @@ def _plot(
         pen.ellipse((px - 2, py - 2, px + 2, py + 2), fill="#1f5fa8")
     pen.text((left, bottom + 4), f"0        {x}        {most_x:.0f}", "black", font)
     pen.text((left - 44, top), f"{most_y:.0f}", "black", font)
-    pen.text((left - 44, (top + bottom) // 2), y, "black", font)
+    pen.text((left, top - 16), y, "black", font)
