@@ -209,6 +209,19 @@ def repack(packed: Packed, volume: Volume, note: str, slabs: dict[int, Array]) -
     return Packed(_header(volume, note), tuple(parts), packed.depth)
 
 
+def paste(packed: Packed, volume: Volume, part: Array, box: Box) -> dict[int, Array]:
+    """The slabs of a volume that ``part`` over ``box`` touches, with it laid over, as ``repack`` wants them."""
+    x, y, z = box
+    slabs: dict[int, Array] = {}
+    for number in range(z.start // packed.depth, (z.stop - 1) // packed.depth + 1):
+        first = number * packed.depth
+        slab = volume.array[..., first : first + packed.depth].copy(order="F")
+        low, high = max(z.start, first), min(z.stop, first + slab.shape[2])
+        slab[x, y, low - first : high - first] = part[..., low - z.start : high - z.start]
+        slabs[number] = slab
+    return slabs
+
+
 def _member(voxels: Array) -> bytes:
     return bytes(igzip.compress(voxels.tobytes(order="F"), compresslevel=1, mtime=0))
 

@@ -45,21 +45,31 @@ def _seed(root: int, *identity: str) -> np.random.SeedSequence:
 
 @dataclass(frozen=True)
 class Renderer:
-    """A way to make CTs. ``location`` says which code location runs it."""
+    """A way to make CTs. ``location`` says which code location runs it.
+
+    ``render`` gives a whole image. A renderer whose lesions change nothing but their surroundings has
+    ``patch`` as well: the part of the host's own CT (``request.twin``) that differs, on its own grid.
+    """
 
     name: str
     version: str
     location: str
     trained_on: str
     render: Callable[[RenderRequest, list[str]], Volume]
-    patches: bool  # True: with lesions, only the lesion's box differs from the twin
+    patch: Callable[[RenderRequest, list[str]], Volume] | None
     weights: Callable[[Settings], str | None]
 
 
 def _tissue(request: RenderRequest, bits: list[str]) -> Volume:
-    if request.twin is None or not request.lesions:
-        return tissue.render_host(request.host, request.host_seed, request.acquisition)
-    patch = tissue.render_patch(
+    if request.lesions:
+        raise ValueError("expected a request without lesions: those are patched into the host's own CT")
+    return tissue.render_host(request.host, request.host_seed, request.acquisition)
+
+
+def _tissue_patch(request: RenderRequest, bits: list[str]) -> Volume:
+    if request.twin is None:
+        raise ValueError("expected the host's own CT to patch, got none")
+    return tissue.render_patch(
         request.twin,
         request.host,
         request.lesions,
@@ -68,13 +78,12 @@ def _tissue(request: RenderRequest, bits: list[str]) -> Volume:
         request.acquisition,
         request.nodule,
     )
-    array = request.twin.array.copy()
-    array[tissue.patch_box(request.lesions, array.shape)] = patch.array
-    return Volume(array, request.twin.affine)
 
 
 RENDERERS: dict[str, Renderer] = {
-    tissue.NAME: Renderer(tissue.NAME, tissue.VERSION, "cpu", tissue.TRAINED_ON, _tissue, True, lambda settings: None),
+    tissue.NAME: Renderer(
+        tissue.NAME, tissue.VERSION, "cpu", tissue.TRAINED_ON, _tissue, _tissue_patch, lambda settings: None
+    ),
 }
 
 

@@ -2,10 +2,12 @@
 
 Its images are procedural and marked ``tissue`` wherever they are shown. The same host and
 acquisition always give the same texture and noise, so a lesion image and its lesion-free twin
-differ in the lesion alone.
+differ in the lesion alone. A host is rendered in slabs of a few slices, in the order in which they lie on
+disk, so that memory stays small whatever the volume.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,7 @@ from itrialspace_assets.geometry import Box, Volume, bounding_box
 from itrialspace_assets.volumes import Lesion
 
 NAME = "tissue"
-VERSION = "1"
+VERSION = "2"
 TRAINED_ON = "nothing (procedural)"
 
 AIR_HU, LUNG_HU, BODY_HU = -1000, -850, -20
@@ -57,6 +59,14 @@ class NoduleTissue:
 SOLID = NoduleTissue()
 
 
+#: Standard deviation of the texture by label: fat and muscle of the body vary more than organs.
+_SOFT_TEXTURE = np.full(256, 8.0, dtype=np.float32)
+_SOFT_TEXTURE[BODY] = 55.0
+#: Slices rendered at once.
+SLAB = 16
+
+
+@lru_cache(maxsize=1)
 def _lookup() -> npt.NDArray[np.float32]:
     table = np.full(256, _SOFT_HU, dtype=np.float32)
     table[list(BONES)] = _BONE_HU
@@ -66,43 +76,52 @@ def _lookup() -> npt.NDArray[np.float32]:
     return table
 
 
-def _smooth_field(
-    rng: np.random.Generator, shape: tuple[int, ...], spacing: npt.NDArray[np.float64], length_mm: float
-) -> npt.NDArray[np.float32]:
-    """Gaussian random field of unit variance with a correlation length in mm, made on a coarse grid."""
-    step = np.maximum(1.0, length_mm / 3.0 / spacing)
-    coarse = tuple(int(np.ceil(n / s)) + 4 for n, s in zip(shape, step, strict=True))
-    field = ndimage.gaussian_filter(rng.standard_normal(coarse, dtype=np.float32), 1.5, mode="wrap")
-    field /= field.std()
-    return np.asarray(_upsample(field, shape, step), dtype=np.float32)
+@dataclass(frozen=True)
+class _Field:
+    """A Gaussian random field of unit variance on a coarse grid (z, y, x), looked up slab by slab."""
 
+    coarse: npt.NDArray[np.float32]
+    step: npt.NDArray[np.float64]  # voxels of the image per coarse voxel, z, y, x
 
-def _upsample(
-    coarse: npt.NDArray[np.float32], shape: tuple[int, ...], step: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float32]:
-    """Linear interpolation, one axis after the other (separable, so two gathers an axis)."""
-    out = coarse
-    for axis, (n, s) in enumerate(zip(shape, step, strict=True)):
-        at = np.arange(n, dtype=np.float32) / np.float32(s)
-        low = at.astype(np.intp)
-        weight = (at - low).reshape([-1 if a == axis else 1 for a in range(3)])
-        first = np.take(out, low, axis=axis)
-        out = first + (np.take(out, low + 1, axis=axis) - first) * weight
-    return out
+    @classmethod
+    def draw(
+        cls, seed: np.random.SeedSequence, shape: tuple[int, ...], spacing: npt.NDArray[np.float64], length_mm: float
+    ) -> "_Field":
+        """A field over ``shape`` (X, Y, Z) with a correlation length in mm."""
+        step = np.maximum(1.0, length_mm / 3.0 / spacing)[::-1]
+        size = tuple(int(np.ceil(n / s)) + 4 for n, s in zip(shape[::-1], step, strict=True))
+        white = np.random.Generator(np.random.SFC64(seed)).standard_normal(size, dtype=np.float32)
+        field = ndimage.gaussian_filter(white, 1.5, mode="wrap")
+        return cls(np.asarray(field / field.std(), dtype=np.float32), step)
+
+    def slab(self, first: int, last: int, ny: int, nx: int) -> npt.NDArray[np.float32]:
+        """Slices ``first`` up to ``last`` (z, y, x) by linear interpolation, one axis after the other."""
+        out = self.coarse
+        for axis, (low, high) in enumerate(((first, last), (0, ny), (0, nx))):
+            at = np.arange(low, high, dtype=np.float32) / np.float32(self.step[axis])
+            base = at.astype(np.intp)
+            weight = (at - base).reshape([-1 if a == axis else 1 for a in range(3)])
+            part = np.take(out, base, axis=axis)
+            following = np.take(out, base + 1, axis=axis)
+            following -= part
+            following *= weight
+            out = part
+            out += following
+        return out
 
 
 def noise_slices(
     seed: np.random.SeedSequence, first: int, last: int, shape: tuple[int, int], acquisition: Acquisition
 ) -> npt.NDArray[np.float32]:
     """Noise (X, Y, last-first) in HU; slice k depends on the seed and k alone, so any part repeats."""
-    out = np.empty((*shape, last - first), dtype=np.float32)
+    out = np.empty((last - first, *shape[::-1]), dtype=np.float32)
     entropy = seed.entropy
     for k in range(first, last):
         rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy, spawn_key=(*seed.spawn_key, k))))
-        white = rng.standard_normal(shape, dtype=np.float32)
-        out[..., k - first] = ndimage.gaussian_filter(white, 0.6, mode="wrap")
+        white = rng.standard_normal(shape[::-1], dtype=np.float32)
+        ndimage.gaussian_filter(white, 0.6, mode="wrap", output=out[k - first])
     out *= acquisition.noise_hu / 0.47  # 0.47: standard deviation that the filter leaves
-    return out
+    return out.T
 
 
 def render_host(labels: Volume, seed: np.random.SeedSequence, acquisition: Acquisition = STANDARD) -> Volume:
@@ -115,29 +134,69 @@ def render_host(labels: Volume, seed: np.random.SeedSequence, acquisition: Acqui
     Returns:
         int16 HU on the same grid, -1000 outside the body.
     """
-    array = labels.array
-    tissue = _lookup()[array]
-    texture, parenchyma, vessel_a, vessel_b = seed.spawn(4)
-    soft = _smooth_field(np.random.Generator(np.random.SFC64(texture)), array.shape, labels.spacing, 9.0)
-    tissue += np.where(array == BODY, 55.0, 8.0).astype(np.float32) * soft
-    lungs = lung_mask(array)
-    if lungs.any():
-        box = bounding_box(lungs)
-        shape = lungs[box].shape
-        grain = _smooth_field(np.random.Generator(np.random.SFC64(parenchyma)), shape, labels.spacing, 5.0)
-        a = _smooth_field(np.random.Generator(np.random.SFC64(vessel_a)), shape, labels.spacing, VESSEL_SPACING_MM)
-        b = _smooth_field(np.random.Generator(np.random.SFC64(vessel_b)), shape, labels.spacing, VESSEL_SPACING_MM)
-        a *= a
-        b *= b
-        a += b
-        a *= -1.0 / VESSEL_WIDTH**2
-        vessels = np.exp(a, out=a)
-        inside = 30.0 * grain + VESSEL_HU * vessels
-        tissue[box] += np.where(lungs[box], inside, 0)
-    tissue = ndimage.gaussian_filter(tissue, acquisition.blur_voxels, truncate=3.0)
-    nx, ny, nz = array.shape
-    tissue += noise_slices(_noise_seed(seed), 0, nz, (nx, ny), acquisition)
-    return Volume(_finish(tissue, array), labels.affine)
+    nx, ny, nz = labels.array.shape
+    tissue_of = _Tissue.of(labels, seed)
+    noise = _noise_seed(seed)
+    halo = int(3.0 * acquisition.blur_voxels + 0.5)
+    out = np.empty((nz, ny, nx), dtype=np.int16)
+    for first in range(0, nz, SLAB):
+        last = min(nz, first + SLAB)
+        low, high = max(0, first - halo), min(nz, last + halo)
+        tissue = ndimage.gaussian_filter(tissue_of.slab(low, high), acquisition.blur_voxels, truncate=3.0)
+        tissue = tissue[first - low : last - low]
+        tissue += noise_slices(noise, first, last, (nx, ny), acquisition).T
+        out[first:last] = _finish(tissue, labels.array.T[first:last])
+    return Volume(out.T, labels.affine)
+
+
+@dataclass(frozen=True)
+class _Tissue:
+    """Attenuation of a host before blur and noise, slab by slab; fields are drawn once."""
+
+    labels: npt.NDArray[np.uint8]  # (z, y, x)
+    soft: _Field
+    lungs: Box | None  # (z, y, x)
+    fields: tuple[_Field, ...]  # over the lungs' box: grain, and the two whose common zeros are vessels
+
+    @classmethod
+    def of(cls, labels: Volume, seed: np.random.SeedSequence) -> "_Tissue":
+        texture, parenchyma, vessel_a, vessel_b = seed.spawn(4)
+        soft = _Field.draw(texture, labels.array.shape, labels.spacing, 9.0)
+        inside = lung_mask(labels.array)
+        if not inside.any():
+            return cls(labels.array.T, soft, None, ())
+        x, y, z = bounding_box(inside)
+        shape = (x.stop - x.start, y.stop - y.start, z.stop - z.start)
+        lengths = ((parenchyma, 5.0), (vessel_a, VESSEL_SPACING_MM), (vessel_b, VESSEL_SPACING_MM))
+        fields = tuple(_Field.draw(s, shape, labels.spacing, length) for s, length in lengths)
+        return cls(labels.array.T, soft, (z, y, x), fields)
+
+    def slab(self, first: int, last: int) -> npt.NDArray[np.float32]:
+        """HU of slices ``first`` up to ``last``, (z, y, x)."""
+        labels = self.labels[first:last]
+        tissue = _lookup()[labels]
+        soft = self.soft.slab(first, last, *labels.shape[1:])
+        soft *= _SOFT_TEXTURE[labels]
+        tissue += soft
+        if self.lungs is None:
+            return tissue
+        z, y, x = self.lungs
+        low, high = max(first, z.start), min(last, z.stop)
+        if low < high:
+            ny, nx = y.stop - y.start, x.stop - x.start
+            grain, a, b = (f.slab(low - z.start, high - z.start, ny, nx) for f in self.fields)
+            a *= a
+            b *= b
+            a += b
+            a *= -1.0 / VESSEL_WIDTH**2
+            vessels = np.exp(a, out=a)
+            vessels *= VESSEL_HU
+            grain *= 30.0
+            vessels += grain
+            part = slice(low - first, high - first), y, x
+            vessels *= lung_mask(labels[part])
+            tissue[part] += vessels
+        return tissue
 
 
 def _noise_seed(seed: np.random.SeedSequence) -> np.random.SeedSequence:
@@ -181,13 +240,14 @@ def render_patch(
     """
     box = patch_box(lesions, twin.array.shape)
     low = np.array([s.start for s in box])
-    shape = tuple(s.stop - s.start for s in box)
+    shape = box[0].stop - box[0].start, box[1].stop - box[1].start, box[2].stop - box[2].start
     mask = np.zeros(shape, dtype=np.float32)
     for lesion in lesions:
         mask[tuple(np.moveaxis(lesion.indices - low, 1, 0))] = 1.0
     share = ndimage.gaussian_filter(mask, acquisition.blur_voxels, truncate=3.0)
-    rng = np.random.Generator(np.random.SFC64(lesion_seed))
-    inner = nodule.mean_hu + nodule.texture_hu * _smooth_field(rng, shape, labels.spacing, 4.0)
+    inner = _Field.draw(lesion_seed, shape, labels.spacing, 4.0).slab(0, shape[2], shape[1], shape[0]).T
+    inner *= nodule.texture_hu
+    inner += nodule.mean_hu
     nx, ny = twin.array.shape[:2]
     noise = noise_slices(_noise_seed(seed), box[2].start, box[2].stop, (nx, ny), acquisition)[box[0], box[1]]
     before = twin.array[box].astype(np.float32)

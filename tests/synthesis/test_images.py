@@ -1,0 +1,65 @@
+"""Images of a case: the twin is rendered once, a lesion's file is the twin's but for what the lesion changed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from itrialspace_assets.geometry import Volume, read_volume, write_volume
+from itrialspace_assets.hosts.store import prepare_host
+from itrialspace_assets.settings import load_settings
+from itrialspace_assets.synthesis import images
+from itrialspace_assets.synthesis.images import open_ct, render_case
+from itrialspace_assets.volumes import Lesion, pack_bits
+
+from ..conftest import small_chest
+from ..insertion.shapes import ball
+
+
+@pytest.fixture
+def small_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members of four slices, so that a small lesion leaves most of a small file alone."""
+    monkeypatch.setattr("itrialspace_assets.geometry._MEMBER_BYTES", 4 * 40 * 36 * 2)
+
+
+def rendered(out: Path, cts: str = "nifti") -> tuple[Any, list[dict[str, Any]]]:
+    settings = load_settings(data_dir=out, output_dir=out / cts, cts=cts, workers=1)
+    made = prepare_host(settings, small_chest(), "D/s", "procedural")
+    lesion = Lesion((25, 14, 6), ball(5, tuple(small_chest().spacing)))
+    payload = {"case_uid": "t/a/00000", "source": "tissue", "mode": "x_t", "dataset": "D", "map_sha256": made.columns["map_sha256"], "lesions": [pack_bits(lesion)], "anatomy": "procedural", "seed": 42}  # fmt: skip
+    images._make_twin.cache_clear()
+    return settings, render_case(payload, settings).rows["cts"]
+
+
+@pytest.mark.usefixtures("small_members")
+def test_a_file_put_together_from_parts_is_the_file_written_whole(tmp_path: Path) -> None:
+    settings, (with_lesion, free) = rendered(tmp_path)
+    ct, twin = open_ct(settings, with_lesion), open_ct(settings, free)
+    write_volume(tmp_path / "whole.nii.gz", Volume(ct.array, ct.affine), "rendered by tissue; procedural anatomy; not a clinical image")  # fmt: skip
+    assert (settings.output / with_lesion["path"]).read_bytes() == (tmp_path / "whole.nii.gz").read_bytes()
+    changed = np.argwhere(ct.array != twin.array)
+    assert len(changed)
+    assert np.ptp(changed, axis=0).max() < 16
+    for row, volume in ((with_lesion, ct), (free, twin)):
+        assert (row["low_hu"], row["high_hu"]) == (volume.array.min(), volume.array.max())
+    assert with_lesion["lesion_hu"] > with_lesion["background_hu"] + 400
+
+
+@pytest.mark.usefixtures("small_members")
+def test_patches_and_whole_files_open_alike(tmp_path: Path) -> None:
+    whole, patch = rendered(tmp_path), rendered(tmp_path, "delta")
+    assert (whole[1][0]["kept"], patch[1][0]["kept"]) == ("nifti", "patch")
+    np.testing.assert_array_equal(open_ct(whole[0], whole[1][0]).array, open_ct(patch[0], patch[1][0]).array)
+    for name in ("low_hu", "high_hu", "lesion_hu", "background_hu", "image_uid"):
+        assert whole[1][0][name] == patch[1][0][name], name
+
+
+def test_a_damaged_twin_is_made_anew_to_the_same_bytes(tmp_path: Path) -> None:
+    settings, (_, free) = rendered(tmp_path)
+    path = settings.output / free["path"]
+    data = path.read_bytes()
+    path.write_bytes(data[:100])
+    rendered(tmp_path)
+    assert path.read_bytes() == data
+    assert read_volume(path).array.dtype == np.int16
