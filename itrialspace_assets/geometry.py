@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from isal import igzip, isal_zlib
 from nibabel.filebasedimages import ImageFileError
+from nibabel.orientations import OrientationError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
@@ -107,16 +108,24 @@ def read_volume(path: Path) -> Volume:
         array = np.asanyarray(canonical.dataobj)
     except FileNotFoundError:
         raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected a NIfTI file, found none") from None
-    except (OSError, EOFError, ValueError, zlib.error, isal_zlib.error, ImageFileError, WrapStructError, HeaderDataError) as error:  # type: ignore[misc]  # fmt: skip
-        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected a whole NIfTI file, got {error}") from None
+    except (OSError, EOFError, ValueError, zlib.error, isal_zlib.error, ImageFileError, WrapStructError, HeaderDataError, OrientationError) as error:  # type: ignore[misc]  # fmt: skip
+        got = getattr(error, "strerror", None) or error  # without the path once more
+        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected a whole NIfTI file, got {got}") from None
     return _straight(array, np.asarray(canonical.affine, dtype=np.float64), str(path))
 
 
 def _in_place(raw: bytes, image: Any) -> Any:
-    """The image over the very bytes that were read, where no value has to be scaled: half the memory."""
+    """The image over the very bytes that were read, where no value has to be scaled: half the memory.
+
+    Raises:
+        ValueError: there are fewer bytes than the header promises.
+    """
     proxy = image.dataobj
     if (proxy.slope, proxy.inter) != (1.0, 0.0):
         return image
+    wanted = proxy.offset + int(np.prod(proxy.shape)) * proxy.dtype.itemsize
+    if len(raw) < wanted:
+        raise ValueError(f"{len(raw)} of {wanted} bytes")
     array: Array = np.ndarray(proxy.shape, proxy.dtype, raw, proxy.offset, order="F")
     return nib.Nifti1Image(array, image.affine, image.header)
 
@@ -127,7 +136,12 @@ def canonical_volume(array: Array, affine: npt.NDArray[np.float64], where: str) 
     Raises:
         CaseRejected: not three-dimensional, an unusable affine, or oblique; the message begins with ``where``.
     """
-    image = nib.as_closest_canonical(nib.Nifti1Image(array, affine))
+    try:
+        image = nib.as_closest_canonical(nib.Nifti1Image(array, affine))
+    except OrientationError as error:
+        raise CaseRejected(
+            Reason.UNREADABLE_VOLUME, f"{where}: expected an affine with three axes, got {error}"
+        ) from None
     return _straight(np.asanyarray(image.dataobj), np.asarray(image.affine, dtype=np.float64), where)
 
 

@@ -3,9 +3,18 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.geometry import Volume, bounding_box, box_around, read_labels, read_volume, write_volume
+from itrialspace_assets.geometry import (
+    Volume,
+    bounding_box,
+    box_around,
+    pack_volume,
+    read_labels,
+    read_volume,
+    write_volume,
+)
 
 from .conftest import small_chest
 
@@ -83,3 +92,20 @@ def test_boxes() -> None:
     assert box_around([0, 6, 4], 2, mask.shape) == (slice(0, 3), slice(4, 7), slice(2, 7))
     with pytest.raises(ValueError, match="at least one"):
         bounding_box(np.zeros((2, 2, 2), bool))
+
+
+def test_a_file_cut_between_its_parts_is_refused(tmp_path: Path) -> None:
+    """Each part is a whole gzip member, so unpacking alone would not notice."""
+    volume = Volume(np.arange(512 * 512 * 20, dtype=np.uint32).astype(np.uint8).reshape(512, 512, 20), np.eye(4))
+    packed = pack_volume(volume)
+    assert len(packed.slabs) == 3
+    path = tmp_path / "x.nii.gz"
+    for parts in ((packed.header,), (packed.header, packed.slabs[0]), (packed.header, *packed.slabs[:2])):
+        path.write_bytes(b"".join(parts))
+        with pytest.raises(CaseRejected) as error:
+            read_volume(path)
+        assert error.value.reason is Reason.UNREADABLE_VOLUME
+    path.write_bytes(packed.data)
+    np.testing.assert_array_equal(read_volume(path).array, volume.array)
+    np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj), volume.array)  # another reader
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), volume.array.T)  # and a third

@@ -103,7 +103,7 @@ def _manifests_and_masks(settings: Settings, mode: str, stems: Stems) -> dict[st
     for row in read_all(root, "rejected_cases", stage="insert").iter_rows(named=True):
         why[row["case_uid"], row["nodule_idx"]] = f"{row['reason']}: {row['detail']}"
     for folder, stem in sorted({place for (of, _), place in stems.items() if of == mode}):
-        rows = [r for r in read_manifest(root / "manifests" / top / f"{folder}{stem}.csv") if r["present"] == "true"]
+        rows = [r for r in read_manifest(root / "manifests" / top / f"{folder}{stem}.csv") if r["present"]]
         records = []
         for uid, group in groupby(rows, key=lambda r: str(r["case_uid"])):
             records += _case_records(settings, uid, list(group), f"inserted_masks/{top}/{folder}{stem}", got, donors, why, files)  # fmt: skip

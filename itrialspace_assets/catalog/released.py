@@ -15,6 +15,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import polars as pl
+from isal import igzip
 
 from itrialspace_assets.analysis.splits import list_sha256, read_list
 from itrialspace_assets.catalog.release import SUMS
@@ -258,12 +259,14 @@ def _volume_item(kind: str, mode: str | None, root: Path, file: Path, name: str)
 
 
 def _whole(file: Path) -> None:
-    """Refuse a truncated volume without reading it: a gzip file ends with the size of what it holds."""
+    """Refuse a truncated volume. A gzip file of one member ends with the size of what it holds; one of several is read."""
     image: Any = nib.load(file)
     wanted = int(np.prod(image.shape)) * image.header.get_data_dtype().itemsize + int(image.dataobj.offset)
     with file.open("rb") as source:
         source.seek(-4 if file.suffix == ".gz" else 0, 2)
         got = int.from_bytes(source.read(4), "little") if file.suffix == ".gz" else source.tell()
+    if got != wanted % 2**32 and file.suffix == ".gz":
+        got = len(igzip.decompress(file.read_bytes()))
     if got != wanted % 2**32:
         raise ValueError(f"expected {wanted} bytes, got {got}: truncated")
 

@@ -25,8 +25,8 @@ MIN_PLEURAL_MM = 2.0
 SHIFT_VOXELS = 15
 SLAB_SLICES = 5
 MIN_COMPONENT = 3
+MAX_SCALE = 1.5  # its planner never goes beyond
 THRESHOLD = 0.5
-MAX_OVERLAP = 0.05
 
 Bools = npt.NDArray[np.bool_]
 
@@ -44,9 +44,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Place:
-    """Final centre (RAS+ voxel), whether and how far (voxels) it snapped, distance (mm) to non-lung, warnings."""
+    """Final centre and first candidate (RAS+ voxels), whether and how far (voxels) it snapped, distance (mm) to non-lung, warnings."""
 
     ijk: tuple[int, int, int]
+    first: tuple[int, int, int]
     snapped: bool
     snap_voxels: float
     pleural_mm: float
@@ -89,7 +90,8 @@ def place_compat(host: Volume, target: Target, cc: float, ml: float, ap: float) 
     pleura = pleural_distance(host, at, LUNG) or 0.0
     if pleura < MIN_PLEURAL_MM:
         warnings.append(f"{pleura:.2f} mm from the pleura, below {MIN_PLEURAL_MM:g} mm")
-    return Place((int(at[0]), int(at[1]), int(at[2])), away > 0, float(away), float(pleura), tuple(warnings))
+    begun = (int(first[0]), int(first[1]), int(first[2]))
+    return Place((int(at[0]), int(at[1]), int(at[2])), begun, away > 0, float(away), float(pleura), tuple(warnings))
 
 
 def _initial(host: Volume, target: Target, cc: float, ml: float, ap: float) -> npt.NDArray[np.int64]:
@@ -150,6 +152,8 @@ def prepare_compat(
     """
     if not donor.any():
         raise CaseRejected(Reason.EMPTY_LESION, "expected at least one donor voxel, got none")
+    if not (np.isfinite(scale) and 0 < scale <= MAX_SCALE):
+        raise CaseRejected(Reason.BAD_POSITION, f"expected a scale in 0-{MAX_SCALE:g}, got {scale}")
     piece = np.asarray(cc3d.largest_k(donor, k=1, connectivity=6), dtype=bool)
     crop = np.pad(piece[bounding_box(piece)], 1)
     factor = scale * spacing / host.spacing

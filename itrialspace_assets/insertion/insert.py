@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import cc3d
 import numpy as np
 import numpy.typing as npt
 
@@ -75,10 +76,13 @@ def insert_case(payload: dict[str, Any], settings: Settings) -> Output:
     )
     rows: list[dict[str, Any]] = []
     lesions: list[Lesion] = []
+    # what stays or goes back voxel for voxel has its place before anything is placed around it
+    fixed = {n["nodule_idx"]: unpack_bits(n["lesion"]) for n in payload["nodules"] if n["placement"] == "native" and n["present"]}  # fmt: skip
     aside: list[Rejection] = []
     for nodule in payload["nodules"]:
         try:
-            realised = _realise(host, nodule, lesions, payload["map_sha256"], settings)
+            around = [*lesions, *(x for idx, x in fixed.items() if idx > nodule["nodule_idx"])]
+            realised = _realise(host, nodule, around, payload["map_sha256"], settings)
             row = _row(host, nodule, realised, lesions, payload, settings)
         except CaseRejected as error:
             if nodule["nodule_idx"] == 0:
@@ -116,7 +120,7 @@ def _realise(
         raise CaseRejected(Reason.NO_LOBE, f"expected a lobe as target, got {nodule['lobe']!r}")
     spacing = np.array(nodule["spacing"])
     if settings.placement == "compat":
-        return _compat(host, nodule, donor, percents, spacing)
+        return _compat(host, nodule, donor, percents, spacing, bool(others))
     lobe = host.lobes.get(nodule["lobe"])
     if lobe is None:
         raise CaseRejected(Reason.NO_LOBE, f"host has no {nodule['lobe']}")
@@ -130,8 +134,10 @@ def _realise(
     airway = airway_tree(settings.output, map_sha256) if wanted.airway_mm is not None else None
     found = place(host.volume, shape, LOBE_LABELS[lobe.name], wanted, others, airway, lobe.box, host.depth)
     moved = np.abs(found.lesion.centroid - centre).max() > 1
+    pieces = int(cc3d.connected_components(donor.mask, connectivity=26).max())
+    whole = (f"the donor is in {pieces} pieces: the largest stands for all",) if pieces > 1 else ()
     relaxed = (f"moved {found.shift_mm:.1f} mm: {found.moved_by or 'the centre lies between voxels'}",) if moved else ()
-    return Realised(found.lesion, centre, relaxed)
+    return Realised(found.lesion, centre, (*whole, *relaxed))
 
 
 @lru_cache(maxsize=256)
@@ -160,12 +166,18 @@ def _native(host: _Host, nodule: dict[str, Any], donor: Lesion) -> Realised:
 
 
 def _compat(
-    host: _Host, nodule: dict[str, Any], donor: Lesion, percents: list[float], spacing: npt.NDArray[np.float64]
+    host: _Host,
+    nodule: dict[str, Any],
+    donor: Lesion,
+    percents: list[float],
+    spacing: npt.NDArray[np.float64],
+    later: bool,
 ) -> Realised:
     target = compat.target_of(host.volume, LOBE_LABELS[nodule["lobe"]])
     found = compat.place_compat(host.volume, target, *percents)
     lesion = compat.prepare_compat(donor.mask, spacing, host.volume, found.ijk, nodule["scale"])
-    return Realised(lesion, np.array(found.ijk, dtype=np.float64), found.warnings)
+    pasted = ("pasted whatever it covers: the original's collision test always fails",) if later else ()
+    return Realised(lesion, np.array(found.first, dtype=np.float64), (*found.warnings, *pasted))
 
 
 def _row(

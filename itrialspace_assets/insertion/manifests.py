@@ -6,11 +6,11 @@ prepared once each, cases run as in the graph, and the result lies in the publis
 """
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import polars as pl
@@ -37,7 +37,10 @@ DEFAULTS: dict[str, Any] = {
     "margin_mm": 1.0, "rotation_x_deg": 0.0, "rotation_y_deg": 0.0, "rotation_z_deg": 0.0, "mirrored": "false", "seed": None, "relaxations": "", "companion_group_id": None, "kept": "false",
 }  # fmt: skip
 _NUMBERS = ("nodule_idx", "scale_factor", "label", "effective_diam_mm", "asked_pleural_mm", "asked_airway_mm", "margin_mm", "rotation_x_deg", "rotation_y_deg",
-            "rotation_z_deg", "seed", "insertion_lobe_cc_pct", "insertion_lobe_ml_pct", "insertion_lobe_ap_pct")  # fmt: skip
+            "rotation_z_deg", "insertion_lobe_cc_pct", "insertion_lobe_ml_pct", "insertion_lobe_ap_pct")  # fmt: skip
+
+
+_FLAGS, _TRUE, _FALSE = ("present", "mirrored", "kept"), ("true", "1", "yes"), ("false", "0", "no")
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,18 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
     for name, value in DEFAULTS.items():
         column = pl.col(name) if name in frame.columns else pl.lit(None, pl.String)
         frame = frame.with_columns((column if value is None else column.fill_null(str(value))).alias(name))
-    rows = frame.with_columns(
-        pl.col(c).cast(pl.Float64, strict=False).fill_nan(None).alias(c) for c in _NUMBERS
-    ).to_dicts()
-    if any(r["nodule_idx"] is None or r["case_id"] is None for r in rows):
+    values = (pl.col(c).cast(pl.Float64, strict=False) for c in _NUMBERS)
+    frame = frame.with_columns(
+        *(pl.when(v.is_finite()).then(v).alias(c) for c, v in zip(_NUMBERS, values, strict=True)),
+        pl.col("seed").cast(pl.Int64, strict=False),
+        *(pl.col(c).str.strip_chars().str.to_lowercase().alias(c) for c in _FLAGS),
+    )
+    for name in _FLAGS:
+        if strange := sorted(set(frame[name]) - set(_TRUE) - set(_FALSE)):
+            raise ConfigError(f"{path}: {name}: expected true or false, got {strange[0]!r}")
+        frame = frame.with_columns(pl.col(name).is_in(_TRUE))
+    rows = frame.to_dicts()
+    if any(r["nodule_idx"] is None or r["nodule_idx"] < 0 or r["nodule_idx"] % 1 or r["case_id"] is None for r in rows):
         raise ConfigError(f"{path}: expected a case_id and a whole number as nodule_idx in every row")
     keys = [(r["case_id"], r["nodule_idx"]) for r in rows]
     if len(set(keys)) != len(keys):
@@ -91,8 +102,8 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
 def place_of(manifest: Path) -> tuple[str, str]:
     """(mode folder, folder of the manifest below it) in the published layout."""
     parts = manifest.absolute().with_suffix("").parts
-    if "manifests" in parts[:-2]:
-        inner = parts[len(parts) - 1 - parts[::-1].index("manifests") + 1 :]
+    if above := [i for i, part in enumerate(parts[:-2]) if part == "manifests"]:
+        inner = parts[above[-1] + 1 :]
         return inner[0], "/".join(inner[1:])
     return "own", manifest.stem
 
@@ -114,7 +125,7 @@ def prepare_map(payload: dict[str, Any], settings: Settings) -> Output:
         CaseRejected: the map is missing, unreadable, oblique, no label map, or holds no lobe.
     """
     made = prepare_host(settings, read_labels(Path(payload["path"])), payload["name"], payload["anatomy"])
-    return Output({"hosts": [{"path": payload["path"], "host": made.columns, "lobes": made.lobes}]}, made.files)
+    return Output({"hosts": [{"name": payload["name"], "host": made.columns, "lobes": made.lobes}]}, made.files)
 
 
 def prepare_donor(payload: dict[str, Any], settings: Settings) -> Output:
@@ -127,7 +138,8 @@ def prepare_donor(payload: dict[str, Any], settings: Settings) -> Output:
     mask = np.nan_to_num(volume.array) > 0 if volume.array.dtype.kind == "f" else volume.array > 0
     if not mask.any():
         raise CaseRejected(Reason.EMPTY_LESION, f"{payload['path']}: expected at least one nodule voxel, got none")
-    return Output({"donors": [{"path": payload["path"]} | donor_columns(cut_lesion(mask), volume.spacing)]})
+    grid = {"shape": list(mask.shape), **{f"origin_{a}": round(float(v), 6) for a, v in zip("xyz", volume.affine[:3, 3], strict=True)}}  # fmt: skip
+    return Output({"donors": [{"name": payload["name"]} | grid | donor_columns(cut_lesion(mask), volume.spacing)]})
 
 
 def insert_manifests(
@@ -152,7 +164,7 @@ def insert_manifests(
     for path in paths:
         if (other := places.setdefault(place_of(path), path)) != path:
             raise ConfigError(f"{path}: its masks would lie in the same folder as those of {other}")
-    every = [r for rows in manifests.values() for r in rows if r["present"] != "false"]
+    every = [r for rows in manifests.values() for r in rows if r["present"]]
     hosts = _prepared(prepare_map, "hosts", [r["host_organ_seg_path"] for rows in manifests.values() for r in rows], base, settings, progress)  # fmt: skip
     donors = _prepared(prepare_donor, "donors", [r["donor_nodule_mask_path"] for r in every], base, settings, progress)
     for path, rows in manifests.items():
@@ -166,23 +178,29 @@ def _prepared(
     named = {t: _find(base, t) for t in sorted({str(t or "") for t in texts})}
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         cases = [
-            Case(text, digest([VERSION, what, text, hashes.get(path)]), text, {"path": str(path), "name": text, "anatomy": settings.anatomy})
+            Case(text, digest([VERSION, what, text, _content(hashes, path)]), text, {"path": str(path), "name": text, "anatomy": settings.anatomy})
             for text, path in named.items() if path is not None
         ]  # fmt: skip
     folder = casework.journal_dir(settings, "insert-manifests", what)
     todo = casework.pending(settings, cases, folder)
     with progress(what, len(todo)) as advance:
-        casework.run(work, todo, settings, folder / "journal.jsonl", advance)
+        casework.run(work, todo, settings, folder / f"{uuid4().hex[:8]}.jsonl", advance)
     made = casework.collect(settings, cases, folder)
     casework.require_all(made, what)
-    found: dict[str, dict[str, Any] | Rejection] = {r.uid: r for r in made.rejected}
-    by_path = {row["path"]: row for row in made.rows.get(what, [])}
+    found: dict[str, dict[str, Any] | Rejection] = {r.uid: replace(r, detail=r.detail.replace(f"{base}/", "").replace(str(base), base.name)) for r in made.rejected}  # fmt: skip
+    found |= {row["name"]: row for row in made.rows.get(what, [])}
     for text, path in named.items():
         if path is None:
             found[text] = Rejection(text, Reason.MISSING_FILE, f"{text!r}: expected a path that does not leave {base.name}")  # fmt: skip
-        elif str(path) in by_path:
-            found[text] = by_path[str(path)]
     return found
+
+
+def _content(hashes: FileHashes, path: Path) -> str | None:
+    """Hash of a file; of what is no file, nothing: reading it will say why."""
+    try:
+        return hashes.get(path)
+    except OSError:
+        return None
 
 
 def _insert_one(
@@ -204,19 +222,19 @@ def _insert_one(
     journals = casework.journal_dir(settings, "insert-manifest", name)
     todo = casework.pending(settings, cases, journals)
     with progress(path.stem, len(todo)) as advance:
-        casework.run(insert_case, todo, settings, journals / "journal.jsonl", advance)
+        casework.run(insert_case, todo, settings, journals / f"{uuid4().hex[:8]}.jsonl", advance)
     made = casework.collect(settings, cases, journals)
     casework.require_all(made, str(path))
     got = {(r["case_uid"], r["nodule_idx"]): r for r in made.rows.get("insertions", [])}
     for aside in made.rejected:
-        case_id = aside.uid.rsplit("/", 1)[1]
+        case_id = aside.uid.removeprefix(f"{name}/")
         lost = [aside.nodule_idx] if aside.nodule_idx >= 0 else [int(r["nodule_idx"]) for r in groups[case_id]]
         told = f"{aside.reason.value}: {aside.detail}"
         reasons |= {(case_id, idx): told for idx in lost if (case_id, idx) not in reasons}
     records = []
     base = f"inserted_masks/{mode}/{folder}"
     for case_id, group in groups.items():
-        asked = [r for r in group if r["present"] != "false"]
+        asked = [r for r in group if r["present"]]
         if not asked:
             continue
         key = case_key(asked[0]["trial_name"], _number(case_id), asked[0]["host_patient_id"], asked[0]["host_dataset"], [r["donor_annotation_id"] for r in asked])  # fmt: skip
@@ -230,6 +248,10 @@ def _insert_one(
             voxels = donor["voxels"] if isinstance(donor, dict) else None
             idx = int(r["nodule_idx"])
             records.append(audit_record(r | {"donor_voxels": voxels}, got.get((uid, idx)), reasons.get((case_id, idx), ""), target if done and done[0]["mask_path"] else ""))  # fmt: skip
+    named = {Path(r["output_combined_path"]).name for r in records}
+    for old in (settings.output / base).glob("iTS--*_mask.nii.gz"):
+        if old.name not in named:
+            old.unlink()  # of an earlier run of this manifest: the audit does not know it
     text = json.dumps(audit(f"{mode}_{folder.replace('/', '_')}", path.name, records), indent=1, allow_nan=False)
     replace_file(settings.output / base / "audit.json", text.encode())
     return Inserted(settings.output / base, records, list(got.values()), len(todo))
@@ -252,11 +274,15 @@ def _case(
     if isinstance(host, Rejection):
         return None, {int(r["nodule_idx"]): f"{host.reason.value}: {host.detail}" for r in group}
     nodules = []
-    for row in (r for r in group if r["present"] != "false"):
+    for row in (r for r in group if r["present"]):
         donor = donors[str(row["donor_nodule_mask_path"] or "")]
         idx = int(row["nodule_idx"])
         if isinstance(donor, Rejection):
             failed[idx] = f"{donor.reason.value}: {donor.detail}"
+        elif _is_native(row) and not _same_grid(donor, host["host"]):
+            failed[idx] = (
+                f"{Reason.GRID_MISMATCH.value}: expected a native mask on the grid of {organ}, got {donor['shape']}"
+            )
         elif row["scale_factor"] is None:
             failed[idx] = f"{Reason.BAD_POSITION.value}: expected a number as scale_factor, got none"
         else:
@@ -267,23 +293,36 @@ def _case(
     seed = group[0]["seed"]
     about = {
         "case_uid": uid, "mode": mode, "dataset": group[0]["host_dataset"], "anatomy": settings.anatomy, "host_scan_uid": organ, "host_person_uid": group[0]["host_patient_id"],
-        "seed": int(seed) if seed is not None and math.isfinite(seed) else int(digest([settings.seed, uid], 15), 16),
+        "seed": seed if seed is not None else int(digest([settings.seed, uid], 15), 16),
     }  # fmt: skip
     return case_of(settings, about, host["host"], host["lobes"], nodules), failed
 
 
+def _own_ct(row: dict[str, Any]) -> bool:
+    return row["host_ct_path"] is not None and row["host_ct_path"] == row["donor_ct_path"]
+
+
+def _is_native(row: dict[str, Any]) -> bool:
+    """As the manifest says; where it says nothing, a nodule of the host's own CT at its own size."""
+    return bool(row["placement"] == "native" if row["placement"] else _own_ct(row) and row["scale_factor"] == 1)
+
+
+def _same_grid(donor: dict[str, Any], host: dict[str, Any]) -> bool:
+    columns = [f"{what}_{a}" for what in ("spacing", "origin") for a in "xyz"]
+    return donor["shape"] == host["shape"] and all(abs(donor[c] - host[c]) < 0.01 for c in columns)
+
+
 def _nodule(row: dict[str, Any], donor: dict[str, Any], organ: str) -> dict[str, Any]:
     """A row of the manifest as ``insert_case`` reads it. A nodule of the host's own CT at its own size is native."""
-    same = row["host_ct_path"] is not None and row["host_ct_path"] == row["donor_ct_path"] and row["scale_factor"] == 1
-    placement = row["placement"] or ("native" if same else "profile")
-    scan = organ if placement == "native" and (same or row["host_ct_path"] is None) else "another scan"
+    placement = "native" if _is_native(row) else "profile"
+    scan = organ if _own_ct(row) or row["host_ct_path"] is None else "another scan"
     label = lobe_label(str(row["insertion_lobe"] or ""))
     scale = row["scale_factor"]
     diameter = row["effective_diam_mm"] or (donor["diameter_mm"] * scale if scale else donor["diameter_mm"])
     return {
-        "nodule_idx": int(row["nodule_idx"]), "present": True, "kept": row["kept"] == "true", "donor_nodule_uid": f"{row['donor_dataset']}/{row['donor_annotation_id']}",
+        "nodule_idx": int(row["nodule_idx"]), "present": True, "kept": row["kept"], "donor_nodule_uid": f"{row['donor_dataset']}/{row['donor_annotation_id']}",
         "donor_person_uid": str(row.get("donor_patient_id") or row["donor_annotation_id"]), "label": None if row["label"] is None else int(row["label"]), "placement": placement,
         "lobe": LOBE_NAMES[label] if label else str(row["insertion_lobe"]), **{f"{a}_pct": row[f"insertion_lobe_{a}_pct"] for a in ("cc", "ml", "ap")},
         "planned_diameter_mm": diameter, "scale": scale, **{k: row[k] for k in ("asked_pleural_mm", "asked_airway_mm", "margin_mm", "rotation_x_deg", "rotation_y_deg", "rotation_z_deg")},
-        "mirrored": row["mirrored"] == "true", "relaxations": row["relaxations"] or "", **donor_part(donor | {"scan_uid": scan}),
+        "mirrored": row["mirrored"], "relaxations": row["relaxations"] or "", **donor_part(donor | {"scan_uid": scan}),
     }  # fmt: skip

@@ -1,11 +1,11 @@
 """Finds where a lesion goes. Knows a host's map, a lesion's shape and what was asked for; nothing of donors or trials.
 
 Rules that always hold (``strict``): every voxel of the lesion lies in one of the five lobes, so none on
-pleura, vessel or airway; at least half of it, and most of what surrounds it, in the wanted lobe; one
-voxel at least between it and any other lesion.
+pleura, vessel or airway; its centre, at least half of it, and most of what surrounds it, in the wanted lobe;
+one voxel at least between it and any other lesion.
 
 The voxel nearest to the wanted centre is taken if the rules hold there. Else, of all voxels where they
-hold, the one with the least cost in mm, ties by voxel order:
+hold, the one with the least cost in mm:
 
     cost = |centre - wanted| + 0.3 |pleura - wanted pleura| + 0.2 |airway - wanted airway| + 0.3 max(0, margin wanted - margin)
 
@@ -201,7 +201,7 @@ def _broken(crop: _Crop, at: Ints, shape: _Shape, lobe_label: int) -> str:
     if not crop.free[own].all():
         return "it would touch another lesion"
     around = int(_lobe_around(crop.labels[tuple((here + shape.shell).T)][None])[0])
-    if (labels == lobe_label).mean() < 0.5 or around != lobe_label:
+    if crop.labels[tuple(here)] != lobe_label or (labels == lobe_label).mean() < 0.5 or around != lobe_label:
         return "it would lie in another lobe"
     return ""
 
@@ -266,7 +266,7 @@ def _search(
         order = np.argsort(bound, kind="stable")
         points, bound, away = points[order], bound[order], away[order] if len(away) else away
 
-        rest = _Rest(wanted, airway, (points + crop.low) * spacing, away)
+        rest = _Rest(wanted, airway, (points + crop.low - shape.anchor + shape.centroid) * spacing, away)
         best, cost = _cheapest(crop, shape, lobe_label, points, bound, outline, rest)
         # a place beyond the radius costs more than the radius: the best is final if it does not
         if best is not None and (whole or cost <= radius):

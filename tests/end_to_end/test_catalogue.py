@@ -242,4 +242,4 @@ def test_an_imported_scan_runs_to_the_index(demo: Path, tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     nodule = read_all(tmp_path / "out", "nodules").row(0, named=True)
     assert (nodule["dataset"], nodule["mask_source"], nodule["has_organ_map"]) == ("MINE", "procedural", True)
-    assert read_all(tmp_path / "out", "donors").height == 1
+    assert read_all(tmp_path / "out", "donors", dataset="MINE").height == 1

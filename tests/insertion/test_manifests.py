@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,11 @@ BAD = {
     "scale not a number": (row(1, scale_factor="nan"), "bad_position"),
     "scale below zero": (row(1, scale_factor=-1), "bad_position"),
     "no lobe": (row(1, insertion_lobe="brain"), "no_lobe"),
+    "position without end": (row(1, insertion_lobe_ap_pct="inf"), "bad_position"),
+    "scale without bounds": (row(1, scale_factor=100), "does_not_fit"),
+    "host that is a folder": (row(1, "."), "unreadable_volume"),
+    "host below a file": (row(1, "host.nii.gz/x"), "unreadable_volume"),
+    "native, of another grid": (row(1, host_ct_path="a", donor_ct_path="a"), "grid_mismatch"),
 }  # fmt: skip
 
 
@@ -126,6 +132,62 @@ def test_every_bad_row_says_why_and_the_good_ones_are_done(base: Path) -> None:
     assert len(records) == len(BAD) + 4
     nothing, _ = run(base, [row(0, donor="empty.nii.gz")])
     assert nothing.exit_code == 1, "nothing could be done"
+
+
+def test_a_run_that_was_killed_in_the_middle_of_a_line_goes_on(base: Path) -> None:
+    rows = [row(i) for i in range(4)]
+    _, whole = run(base, rows)
+    (journal,) = (base.parent / "out/work/insert-manifest").rglob("*.jsonl")
+    data = journal.read_bytes()
+    journal.write_bytes(data[: len(data) - 200])
+    again, records = run(base, rows)
+    assert again.exit_code == 0, again.output
+    assert "1 cases computed" in again.output
+    assert records == whole
+
+
+def test_the_inputs_may_move_and_ids_may_hold_a_slash(base: Path, tmp_path: Path) -> None:
+    rows = [row(0, donor="huge.nii.gz") | {"case_id": "arm/1"}, row(0) | {"case_id": "arm/2"}]
+    _, before = run(base, rows)
+    moved = tmp_path / "moved"
+    shutil.copytree(base, moved)
+    done = CliRunner().invoke(insert_app, ["run", str(base / "m.csv"), "--dir", str(tmp_path), "--base-dir", str(moved), "--workers", "1"])  # fmt: skip
+    assert done.exit_code == 0, done.output
+    after = json.loads((tmp_path / "out/inserted_masks/own/m/audit.json").read_text())["records"]
+    assert after == before
+    assert [r["status"] for r in after] == ["failed", "success"]
+
+
+def test_a_mask_that_the_audit_no_longer_knows_is_gone(base: Path) -> None:
+    _, first = run(base, [row(0), row(1)])
+    _, second = run(base, [row(0), row(1, insertion_lobe_cc_pct=500)])
+    left = {p.name for p in (base.parent / "out/inserted_masks/own/m").glob("*.nii.gz")}
+    assert left == {Path(second[0]["output_combined_path"]).name}
+    assert Path(first[1]["output_combined_path"]).name not in left
+
+
+def test_flags_as_other_programs_write_them(base: Path) -> None:
+    _, records = run(base, [row(0, present="True"), row(1, present="False"), row(2, present=0)])
+    assert [r["case_id"] for r in records] == ["0"]
+    with pytest.raises(ConfigError, match="expected true or false, got 'maybe'"):
+        read_manifest(_saved(base, [row(0, mirrored="maybe")]))
+    for index in ("0.5", "-1", "inf", "x"):
+        with pytest.raises(ConfigError, match="whole number as nodule_idx"):
+            read_manifest(_saved(base, [row(0, nodule_idx=index)]))
+
+
+def _saved(base: Path, rows: list[dict[str, Any]]) -> Path:
+    pl.DataFrame(rows, infer_schema_length=None).write_csv(base / "odd.csv")
+    return base / "odd.csv"
+
+
+def test_a_donor_in_two_pieces_keeps_its_volume_and_says_so(base: Path) -> None:
+    mask = np.zeros((40, 40, 30), np.uint8)
+    mask[5:12, 5:12, 5:10], mask[20:26, 20:26, 12:17] = 1, 1
+    write_volume(base / "two.nii.gz", Volume(mask, np.diag([1, 1, 1.5, 1.0])))
+    _, (record,) = run(base, [row(0, donor="two.nii.gz")])
+    assert record["resampled_mask_voxels"] == round(mask.sum() * 1.5 / 7.5)
+    assert "in 2 pieces" in record["placement_warnings"][0]
 
 
 def test_a_companion_that_cannot_be_leaves_the_case_and_is_named(base: Path) -> None:

@@ -62,7 +62,7 @@ def test_no_place_that_keeps_the_rules_costs_less(
         if pleura is not None:
             cost += 0.3 * abs(min(outline[tuple(at)], 20) - min(pleura, 20))
         if airway_mm is not None:
-            cost += 0.2 * min(20, abs(airway.query(at * spacing)[0] - airway_mm))
+            cost += 0.2 * min(20, abs(airway.query(lesion.centroid * spacing)[0] - airway_mm))
         costs[lesion.offset] = cost
     if found is None:
         assert not costs
