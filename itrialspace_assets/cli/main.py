@@ -10,6 +10,7 @@ from itrialspace_assets.cli.index import app as index_app
 from itrialspace_assets.cli.insertion import insert_app, masks_app
 from itrialspace_assets.cli.options import Folder, Workers, load, run_app
 from itrialspace_assets.cli.profiles import app as profiles_app
+from itrialspace_assets.cli.synthesis import app as cts_app
 from itrialspace_assets.cli.trials import app as trials_app
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app.add_typer(profiles_app, name="profiles")
 app.add_typer(trials_app, name="trials")
 app.add_typer(insert_app, name="insert")
 app.add_typer(masks_app, name="masks")
+app.add_typer(cts_app, name="cts")
 
 
 def _export(settings: Any) -> None:

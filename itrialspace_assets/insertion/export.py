@@ -65,7 +65,7 @@ def export_masks(settings: Settings, rows: pl.DataFrame, to: Path, how: str, pro
             labels = [f"nodule {i}, donor {d}" for i, d in zip(group["nodule_idx"], donors, strict=True)]
             procedural = first["anatomy"] == "procedural"
             data = segmentation(
-                host, masks, labels, str(first["mask_uid"]), str(first["host_map_sha256"]), person, procedural
+                host, masks, labels, str(first["mask_uid"]), str(first["host_scan_uid"]), person, procedural
             )
             replace_file(to / f"{name}_seg.dcm", data)
         count += 1

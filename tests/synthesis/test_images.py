@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
+import SimpleITK as sitk
 
+from itrialspace_assets.dicom import ct_series
 from itrialspace_assets.geometry import Volume, read_volume, write_volume
 from itrialspace_assets.hosts.store import prepare_host
 from itrialspace_assets.settings import load_settings
@@ -63,3 +66,28 @@ def test_a_damaged_twin_is_made_anew_to_the_same_bytes(tmp_path: Path) -> None:
     rendered(tmp_path)
     assert path.read_bytes() == data
     assert read_volume(path).array.dtype == np.int16
+
+
+def test_a_dicom_series_reads_back_with_equal_values_and_geometry(tmp_path: Path) -> None:
+    """Read by SimpleITK, which knows nothing of how it was written; left is left in world coordinates."""
+    settings, (row, _) = rendered(tmp_path)
+    ct = open_ct(settings, row)
+    files = ct_series(ct, row["image_uid"], "D/s", "P1", "synthetic, rendered by tissue; procedural anatomy")
+    assert files == ct_series(ct, row["image_uid"], "D/s", "P1", "synthetic, rendered by tissue; procedural anatomy")
+    for name, data in files:
+        (tmp_path / name).write_bytes(data)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path)))
+    image = reader.Execute()
+    assert image.GetSize() == ct.array.shape
+    np.testing.assert_allclose(image.GetSpacing(), ct.spacing)
+    array = sitk.GetArrayFromImage(image)  # z, y, x
+    rng = np.random.default_rng(0)
+    for ijk in rng.integers(0, ct.array.shape, (200, 3)):
+        x, y, z = ct.to_world(ijk)
+        at = image.TransformPhysicalPointToIndex((-x, -y, z))  # RAS to LPS
+        assert array[at[2], at[1], at[0]] == ct.array[tuple(ijk)]
+    first = pydicom.dcmread(tmp_path / files[0][0])
+    assert (first.SyntheticData, first.PatientName) == ("YES", "Synthetic^Case")
+    assert "rendered by tissue" in first.SeriesDescription
+    assert len({pydicom.dcmread(tmp_path / n, stop_before_pixels=True).SOPInstanceUID for n, _ in files}) == len(files)
