@@ -40,6 +40,8 @@ class Reason(StrEnum):
     EMPTY_LESION = "empty_lesion"
     BAD_POSITION = "bad_position"
     DOES_NOT_FIT = "does_not_fit"
+    IMPLAUSIBLE_HU = "implausible_hu"
+    NO_CONTRAST = "no_contrast"
     NO_TARGET_ON_SLICE = "no_target_on_slice"
     WORKER_KILLED = "worker_killed"
     UNEXPECTED = "unexpected_error"

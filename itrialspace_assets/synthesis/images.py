@@ -23,6 +23,7 @@ from itrialspace_assets.geometry import (
 )
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.settings import Settings
+from itrialspace_assets.synthesis.quality import require_contrast, require_plausible
 from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer, RenderRequest
 from itrialspace_assets.synthesis.tissue import STANDARD, patch_box
 from itrialspace_assets.volumes import Lesion, unpack_bits
@@ -82,12 +83,13 @@ def _make_twin(settings: Settings, renderer: str, map_sha256: str, anatomy: str,
     how, note = RENDERERS[renderer], _note(renderer, anatomy)
     if path.exists():
         try:
-            ct = read_volume(path)
+            ct = read_volume(path)  # passed the gates before it was written
             return _packed_twin(ct, pack_volume(ct, note), hash_file(path))
         except CaseRejected:
             path.unlink()  # damaged: made anew below, to the same bytes
     host = load_host_map(settings.output, map_sha256)
     ct = how.render(RenderRequest(host, map_sha256, seed), [])
+    require_plausible(ct, host)
     packed = pack_volume(ct, note)
     return _packed_twin(ct, packed, write_packed(path, packed))
 
@@ -101,7 +103,7 @@ def render_case(payload: dict[str, Any], settings: Settings) -> Output:
     """Rows of ``cts`` for one case (lesion image and lesion-free twin; of a clean case the twin alone) and their files.
 
     Raises:
-        CaseRejected: the host map cannot be read.
+        CaseRejected: the host map cannot be read, or an image does not pass the gates of ``quality``.
     """
     how = RENDERERS[payload["source"]]
     sha_map, bits, seed = payload["map_sha256"], payload["lesions"], payload["seed"]
@@ -133,6 +135,7 @@ def _lesion_image(
     path = image_path(how.name, uid, kept == "patch")
     if how.patch is None:
         ct = how.render(request, bits)
+        require_plausible(ct, request.host)
         sha = write_volume(settings.output / path, ct, note)
         low, high = float(ct.array.min()), float(ct.array.max())
         inside, around = _contrast(ct, request.lesions)
@@ -146,6 +149,7 @@ def _lesion_image(
         else:
             sha = write_packed(settings.output / path, repack(twin.packed, twin.ct, note, slabs))
         inside, around = _contrast(part, request.lesions, twin.ct)
+    require_contrast(inside, around)
     return {
         "is_lesion_free": False, "image_uid": uid, "path": path, "sha256": sha, "kept": kept, "lesion_hu": inside,
         "background_hu": around, "low_hu": low, "high_hu": high,

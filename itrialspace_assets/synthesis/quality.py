@@ -1,0 +1,92 @@
+"""Gates that a rendered CT must pass before it is counted: a case whose image fails is put aside.
+
+Works on HU and labels; knows no renderer. Reference bands are those published with MAISI (spec 02, B8.1).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from itrialspace_assets.anatomy import BONES, LUNG
+from itrialspace_assets.errors import CaseRejected, Reason
+from itrialspace_assets.geometry import Volume
+
+#: Range of the published synthetic CTs (HU).
+LOW_HU, HIGH_HU = -1000.0, 1000.0
+AIR_HU = -1000.0
+#: Structure -> labels, and the band (HU) that its median must lie in.
+BANDS: dict[str, tuple[tuple[int, ...], float, float]] = {
+    "liver": ((1,), -21.60, 162.00), "spleen": ((3,), -43.13, 184.08), "pancreas": ((4,), -56.59, 149.51), "kidney": ((5, 14), -130.56, 267.28),
+    "lung": (LUNG, -1088.56, -366.95), "bone": (BONES, 71.40, 1000.0), "brain": ((22,), -951.00, 369.51),
+}  # fmt: skip
+#: Below this many voxels a structure is a speck of the segmentation (specks of 4 to 30 voxels: spec 02, part C).
+LEAST_VOXELS = 100
+#: A lesion must differ from its surroundings by this much (HU); ours: twice the noise of a standard scan.
+LEAST_CONTRAST_HU = 50.0
+
+
+def medians(ct: npt.NDArray[np.int16], labels: npt.NDArray[np.uint8]) -> dict[str, float]:
+    """Median HU of each structure that occurs, from one histogram over all of them; (X, Y, Z) both, whole HU in -1024 to 3071."""
+    group = np.zeros(256, np.int64)
+    for number, (members, _, _) in enumerate(BANDS.values(), start=1):
+        group[list(members)] = number
+    flat, of = ct.ravel(order="K"), labels.ravel(order="K")
+    if ct.strides != tuple(s * ct.itemsize for s in labels.strides):  # not the same order in memory
+        flat, of = ct.ravel(), labels.ravel()
+    at = np.flatnonzero(group[of] > 0) if len(of) else np.zeros(0, np.int64)
+    width = 4096
+    index = group[of[at]] * width + np.clip(flat[at].astype(np.int64) + 1024, 0, width - 1)
+    counts = np.bincount(index, minlength=(len(BANDS) + 1) * width).reshape(-1, width)
+    found = {}
+    for number, name in enumerate(BANDS, start=1):
+        total = int(counts[number].sum())
+        if total >= LEAST_VOXELS:
+            found[name] = float(np.searchsorted(np.cumsum(counts[number]), (total + 1) // 2) - 1024)
+    return found
+
+
+def require_plausible(ct: Volume, host: Volume) -> None:
+    """Refuse an image that no scan of this host could be.
+
+    Args:
+        ct: HU.
+        host: the label map that it was rendered from.
+
+    Raises:
+        CaseRejected: another grid, a value that is no number or out of range, air that is not air, or
+            an organ whose median lies outside its band; says which, what was expected and what was got.
+    """
+    if not ct.same_grid(host):
+        raise CaseRejected(
+            Reason.GRID_MISMATCH, f"CT: expected the grid of its host {host.array.shape}, got {ct.array.shape}"
+        )
+    if not np.all(np.isfinite(ct.array)) if ct.array.dtype.kind == "f" else False:
+        raise CaseRejected(Reason.IMPLAUSIBLE_HU, "CT: expected finite HU, got values that are no number")
+    low, high = float(ct.array.min()), float(ct.array.max())
+    if low < LOW_HU or high > HIGH_HU:
+        raise CaseRejected(
+            Reason.IMPLAUSIBLE_HU, f"CT: expected HU from {LOW_HU:g} to {HIGH_HU:g}, got {low:g} to {high:g}"
+        )
+    air = ct.array[host.array == 0]
+    if len(air) and not (air == AIR_HU).all():
+        raise CaseRejected(
+            Reason.IMPLAUSIBLE_HU, f"CT: expected {AIR_HU:g} HU outside the body, got up to {float(air.max()):g}"
+        )
+    for name, median in medians(np.rint(ct.array).astype(np.int16, copy=False), host.array).items():
+        _, least, most = BANDS[name]
+        if not least <= median <= most:
+            raise CaseRejected(
+                Reason.IMPLAUSIBLE_HU, f"CT: {name}: expected a median of {least:g} to {most:g} HU, got {median:g}"
+            )
+
+
+def require_contrast(lesion_hu: float, background_hu: float) -> None:
+    """Refuse an image that does not show its lesion.
+
+    Raises:
+        CaseRejected: the lesion's mean differs too little from that of the shell around it.
+    """
+    if not abs(lesion_hu - background_hu) >= LEAST_CONTRAST_HU:
+        raise CaseRejected(
+            Reason.NO_CONTRAST,
+            f"CT: expected a lesion at least {LEAST_CONTRAST_HU:g} HU from what surrounds it, got {lesion_hu:g} in {background_hu:g}",
+        )
