@@ -12,9 +12,9 @@ from itrialspace_assets.fingerprints import digest
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
 from itrialspace_assets.store import look_up, read_table, table_path, write_table
-from itrialspace_assets.synthesis.images import open_ct, render_case, render_seed
+from itrialspace_assets.synthesis.images import render_case, render_seed
 from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer, enabled
-from itrialspace_assets.volumes import unpack_bits
+from itrialspace_assets.synthesis.sheet import contact_sheet
 
 
 def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -> list[Case]:
@@ -101,11 +101,10 @@ def collect(settings: Settings, source: str, partition: Partition, run_id: str) 
 def _picture(settings: Settings, partition: Partition, rows: list[dict[str, Any]]) -> bytes | None:
     if not rows:
         return None
-    row = next((r for r in rows if not r["is_lesion_free"]), None)
-    if row is None:
-        return None
-    lesions = read_table(settings.output, "insertions", **partition).filter(pl.col("case_uid") == row["case_uid"])
-    return pictures.ct_slice(open_ct(settings, row), unpack_bits(lesions["lesion"][0]))
+    inserted = read_table(settings.output, "insertions", **partition).filter(pl.col("nodule_idx") == 0)
+    maps = dict(inserted.select("case_uid", "host_map_sha256").iter_rows())
+    lesions = dict(inserted.select("case_uid", "lesion").iter_rows())
+    return contact_sheet(settings, [r | {"host_map_sha256": maps[r["case_uid"]]} for r in rows], lesions)
 
 
 def _preview(rows: list[dict[str, Any]]) -> str:

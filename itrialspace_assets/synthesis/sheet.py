@@ -1,0 +1,64 @@
+"""The picture of a partition of CTs: mask, CT, lesion-free twin and their difference, a row a case.
+
+Radiological view, lung window. Drawn with Pillow from slices alone; says in the picture what the images are.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from itrialspace_assets.hosts.store import load_host_map
+from itrialspace_assets.pictures import OUTLINE, axial, label_grey, lesion_plane, outline
+from itrialspace_assets.settings import Settings
+from itrialspace_assets.synthesis.images import open_ct
+from itrialspace_assets.volumes import Lesion, unpack_bits
+
+_TILE, _TEXT, _AT_MOST = 220, 18, 6
+#: A difference of so many HU is full white or black.
+DIFFERENCE_HU = 500.0
+
+
+def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]], lesions: dict[str, str]) -> bytes | None:
+    """PNG of up to six cases spread over a partition; None where nothing but clean cases is in it.
+
+    Args:
+        settings: gives the store.
+        rows: of ``cts``.
+        lesions: packed primary lesion of each case.
+    """
+    images = [r for r in rows if not r["is_lesion_free"]]
+    if not images:
+        return None
+    twins = {r["case_uid"]: r for r in rows if r["is_lesion_free"]}
+    at = np.unique(np.linspace(0, len(images) - 1, min(_AT_MOST, len(images))).astype(int))
+    shown = sorted((images[i] for i in at), key=lambda r: str(r["twin_uid"]))
+    sheet = Image.new("RGB", (4 * _TILE, len(shown) * (_TILE + _TEXT) + _TEXT), "black")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    mark = f"rendered by {shown[0]['source']}, {shown[0]['anatomy']} anatomy: mask, CT, lesion-free twin, difference (white: +{DIFFERENCE_HU:.0f} HU)"
+    pen.text((4, 2), mark, "white", font)
+    for i, row in enumerate(shown):
+        y = _TEXT + i * (_TILE + _TEXT)
+        lesion = unpack_bits(lesions[row["case_uid"]])
+        for j, tile in enumerate(_tiles(settings, row, twins[row["case_uid"]], lesion)):
+            sheet.paste(Image.fromarray(tile).resize((_TILE - 2, _TILE), Image.Resampling.BILINEAR), (j * _TILE, y))
+        pen.text((4, y + _TILE + 2), f"{row['case_uid']}: {row['lesion_hu']:.0f} HU in {row['background_hu']:.0f} HU", "white", font)  # fmt: skip
+    out = io.BytesIO()
+    sheet.save(out, "PNG")
+    return out.getvalue()
+
+
+def _tiles(settings: Settings, row: dict[str, Any], twin: dict[str, Any], lesion: Lesion) -> list[npt.NDArray[np.uint8]]:  # fmt: skip
+    """Mask, CT, twin and difference (H, W, 3) at the lesion's largest plane."""
+    k = lesion_plane(lesion)
+    ct, free = (open_ct(settings, r).array[..., k].astype(np.float32) for r in (row, twin))
+    labels = label_grey(load_host_map(settings.output, row["host_map_sha256"]).array[..., k])
+    own = np.zeros(labels.shape, bool)
+    own[lesion.box[0], lesion.box[1]] = lesion.mask[..., k - lesion.offset[2]]
+    greys = [labels, *(np.clip((p + 1350) / 1500 * 255, 0, 255) for p in (ct, free)), np.clip(128 + (ct - free) / DIFFERENCE_HU * 127, 0, 255)]  # fmt: skip
+    tiles = [np.repeat(axial(g)[..., None], 3, axis=2).astype(np.uint8) for g in greys]
+    tiles[0][axial(outline(own))] = OUTLINE
+    return tiles
