@@ -218,16 +218,32 @@ class _Rest:
 
     wanted: Wanted
     airway: KDTree | None
-    centres: Floats  # of the candidates, mm from voxel 0
+    at: Ints  # anchors of the candidates, flat in the crop
+    shape: tuple[int, ...]  # of the crop
+    centre: Floats  # from an anchor's index in the crop to its lesion's centre in the host (voxels)
+    spacing: Floats
     counted: Floats  # what the bound holds for the airway already; empty if it is not asked for
 
     def of(self, part: Ints, margin: Floats) -> Floats:
         """Of candidates by number, with the margins (mm) of their lesions."""
         cost = MARGIN_WEIGHT * np.maximum(0.0, self.wanted.margin_mm - margin)
         if len(self.counted) and self.airway is not None and self.wanted.airway_mm is not None:
-            far = self.airway.query(self.centres[part])[0]
+            centres = np.stack(np.unravel_index(self.at[part], self.shape), axis=1) + self.centre
+            far = self.airway.query(centres * self.spacing)[0]
             cost += AIRWAY_WEIGHT * np.minimum(CAP_MM, np.abs(far - self.wanted.airway_mm)) - self.counted[part]
         return np.asarray(cost, dtype=np.float64)
+
+
+def _candidates(allowed: Bools, spare: Ints, offset: Floats, spacing: Floats) -> tuple[Ints, Floats]:
+    """Allowed voxels, flat, at least ``spare`` from the crop's faces, and how far (mm) each plus ``offset`` (voxels) lies from 0."""
+    for axis, n in enumerate(spare):
+        for face in (slice(None, n), slice(allowed.shape[axis] - n, None)):
+            allowed[tuple(face if a == axis else slice(None) for a in range(3))] = False
+    at = np.flatnonzero(allowed)
+    square = np.zeros(len(at))
+    for index, n, shift, step in zip(np.unravel_index(at, allowed.shape), allowed.shape, offset, spacing, strict=True):
+        square += (((np.arange(n) + shift) * step) ** 2)[index]
+    return at, np.sqrt(square)
 
 
 def _search(
@@ -246,16 +262,16 @@ def _search(
             continue  # the box is farther away
         crop = _Crop.of(host, first - spare, last + spare, others)
         outline = _overlay(deep, host, crop)
-        points = np.argwhere((crop.labels == lobe_label) & (outline > core * DEPTH_STEPS))
-        offset = (points + crop.low - shape.anchor + shape.centroid - target) * spacing
-        distance = np.sqrt(np.einsum("ij,ij->i", offset, offset))
-        near = np.all((points >= spare) & (points < np.array(crop.labels.shape) - spare), axis=1)
+        centre = (
+            crop.low - shape.anchor + shape.centroid
+        )  # what an anchor's index in the crop is a centre's in the host
+        at, distance = _candidates((crop.labels == lobe_label) & (outline > core * DEPTH_STEPS), spare, centre - target, spacing)  # fmt: skip
         if not whole:
-            near &= distance <= radius
-        points, distance = points[near], distance[near]
+            near = distance <= radius
+            at, distance = at[near], distance[near]
         bound = distance.copy()
         if wanted.pleural_mm is not None:
-            pleura = np.minimum(outline[tuple(points.T)] / DEPTH_STEPS, CAP_MM)
+            pleura = np.minimum(outline.ravel()[at] / DEPTH_STEPS, CAP_MM)
             bound += PLEURA_WEIGHT * np.abs(pleura - min(wanted.pleural_mm, CAP_MM))
         away = np.zeros(0)
         if wanted.airway_mm is not None and airway is not None:
@@ -264,34 +280,32 @@ def _search(
             away = AIRWAY_WEIGHT * np.minimum(CAP_MM, np.maximum(0.0, here - distance))
             bound += away
         order = np.argsort(bound, kind="stable")
-        points, bound, away = points[order], bound[order], away[order] if len(away) else away
-
-        rest = _Rest(wanted, airway, (points + crop.low - shape.anchor + shape.centroid) * spacing, away)
-        best, cost = _cheapest(crop, shape, lobe_label, points, bound, outline, rest)
+        at, bound, away = at[order], bound[order], away[order] if len(away) else away
+        rest = _Rest(wanted, airway, at, crop.labels.shape, centre, spacing, away)
+        best, cost = _cheapest(crop, shape, lobe_label, at, bound, outline, rest)
         # a place beyond the radius costs more than the radius: the best is final if it does not
         if best is not None and (whole or cost <= radius):
-            return np.asarray(best + crop.low, dtype=np.int64)
+            return np.asarray(np.array(np.unravel_index(best, crop.labels.shape)) + crop.low, dtype=np.int64)
         if whole:
             return None
     return None
 
 
 def _cheapest(
-    crop: _Crop, shape: _Shape, lobe_label: int, points: Ints, bound: Floats, outline: npt.NDArray[np.uint8], rest: "_Rest"
-) -> tuple[Ints | None, float]:  # fmt: skip
-    """Of candidate anchors (n, 3) in the order of a lower bound of their cost, the cheapest at which the rules hold.
+    crop: _Crop, shape: _Shape, lobe_label: int, at: Ints, bound: Floats, outline: npt.NDArray[np.uint8], rest: "_Rest"
+) -> tuple[int | None, float]:  # fmt: skip
+    """Of candidate anchors (flat in the crop) in the order of a lower bound of their cost, the cheapest at which the rules hold.
 
     ``rest`` gives what the bound lacks, of candidates by number with the margin of their lesions.
     """
     labels, free, room = crop.labels.ravel(), crop.free.ravel(), outline.ravel()
     surface, voxels, shell = (crop.flat(x) for x in (shape.surface, shape.voxels, shape.shell))
     ends = crop.flat(shape.ends)
-    at = crop.flat(points)
     best, cost = None, np.inf
     dearest = max(1, len(voxels) + len(shell))
     first, step = 0, 64
-    while first < len(points) and bound[first] < cost:
-        part = np.arange(first, min(first + step, len(points)))
+    while first < len(at) and bound[first] < cost:
+        part = np.arange(first, min(first + step, len(at)))
         first, step = first + step, min(2 * step, max(64, _GATHERED // dearest))
         for tested in (ends, surface):  # most fail at the ends
             part = part[free[at[part][:, None] + tested].all(axis=1)]
@@ -305,5 +319,5 @@ def _cheapest(
             margin = room[at[part][:, None] + surface].min(axis=1) / DEPTH_STEPS
             total = bound[part] + rest.of(part, margin)
             if total.min() < cost:
-                best, cost = points[part[int(total.argmin())]], float(total.min())
+                best, cost = int(at[part[int(total.argmin())]]), float(total.min())
     return best, cost
