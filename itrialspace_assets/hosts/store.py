@@ -230,9 +230,11 @@ def packed_host(output: Path, map_sha256: str) -> Packed:
 def airway_tree(output: Path, map_sha256: str) -> KDTree | None:
     """Voxels of airway and trachea of a host, in mm from voxel 0; None where the map has neither."""
     host = load_host_map(output, map_sha256)
-    flat = host.array.ravel(order="K")  # as it lies in memory: a look at 67 million voxels without transposing them
-    order: Any = "F" if host.array.flags.f_contiguous else "C"
-    points = np.stack(np.unravel_index(np.flatnonzero((flat == AIRWAY) | (flat == TRACHEA)), host.array.shape, order), axis=1)  # fmt: skip
+    found = []
+    for first in range(0, host.array.shape[2], 32):  # slab by slab: a mask of the whole would be as large as the host
+        part = host.array[..., first : first + 32].T  # as it lies in memory
+        found.append(np.argwhere((part == AIRWAY) | (part == TRACHEA))[:, ::-1] + [0, 0, first])
+    points = np.concatenate(found)
     return KDTree(points * host.spacing) if len(points) else None
 
 
