@@ -149,7 +149,7 @@ def _lesion_image(
         else:
             sha = write_packed(settings.output / path, repack(twin.packed, twin.ct, note, slabs))
         inside, around = _contrast(part, request.lesions, twin.ct)
-    require_contrast(inside, around)
+    require_contrast(inside, _contrast(twin.ct, request.lesions)[0])
     return {
         "is_lesion_free": False, "image_uid": uid, "path": path, "sha256": sha, "kept": kept, "lesion_hu": inside,
         "background_hu": around, "low_hu": low, "high_hu": high,

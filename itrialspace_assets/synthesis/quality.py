@@ -20,7 +20,7 @@ BANDS: dict[str, tuple[tuple[int, ...], float, float]] = {
 }  # fmt: skip
 #: Below this many voxels a structure is a speck of the segmentation (specks of 4 to 30 voxels: spec 02, part C).
 LEAST_VOXELS = 100
-#: A lesion must differ from its surroundings by this much (HU); ours: twice the noise of a standard scan.
+#: A lesion must differ from what its twin has there by this much (HU); ours: twice the noise of a standard scan.
 LEAST_CONTRAST_HU = 50.0
 
 
@@ -87,14 +87,14 @@ def require_plausible(ct: Volume, host: Volume) -> None:
             )
 
 
-def require_contrast(lesion_hu: float, background_hu: float) -> None:
+def require_contrast(lesion_hu: float, twin_hu: float) -> None:
     """Refuse an image that does not show its lesion.
 
     Raises:
-        CaseRejected: the lesion's mean differs too little from that of the shell around it.
+        CaseRejected: the lesion's mean differs too little from that of the same voxels of the lesion-free twin.
     """
-    if not abs(lesion_hu - background_hu) >= LEAST_CONTRAST_HU:
+    if not abs(lesion_hu - twin_hu) >= LEAST_CONTRAST_HU:
         raise CaseRejected(
             Reason.NO_CONTRAST,
-            f"CT: expected a lesion at least {LEAST_CONTRAST_HU:g} HU from what surrounds it, got {lesion_hu:g} in {background_hu:g}",
+            f"CT: expected a lesion at least {LEAST_CONTRAST_HU:g} HU from the lesion-free twin, got {lesion_hu:g} instead of {twin_hu:g}",
         )
