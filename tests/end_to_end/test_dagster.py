@@ -71,7 +71,8 @@ def test_a_pair_in_shards_passes_no_value_and_counts(
         assert read_table(tmp_path, "cases", mode=MODE).equals(before)
         checks = {(c.asset_key.to_user_string(), c.check_name): c for c in result.get_asset_check_evaluations()}
         assert all(c.passed for c in checks.values())
-        assert {n for _, n in checks} == {"registry", "rejected_share", "as_planned", "unchanged_voxels", "collisions"}
+        of_masks, of_cts = {"as_planned", "unchanged_voxels", "collisions"}, {"complete", "gates"}
+        assert {n for _, n in checks} == {"registry", "rejected_share"} | of_masks | of_cts
         assert {c.partition for c in checks.values()} == {str(key)}
 
 
