@@ -40,9 +40,10 @@ def run(
     says why in the audit, and the exit code is 1 only if nothing could be done.
     """
     from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.insertion.manifests import insert_manifests, place_of, read_manifest
+    from itrialspace_assets.insertion.manifests import insert_manifests, manifests_among, place_of, read_manifest
 
     settings = load(folder, masks=masks, placement=placement, seed=seed, workers=workers)
+    manifests = manifests_among(manifests)
     if dry_run:
         for path in manifests:
             rows = read_manifest(path)

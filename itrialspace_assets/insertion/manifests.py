@@ -40,6 +40,8 @@ _NUMBERS = ("nodule_idx", "scale_factor", "label", "effective_diam_mm", "asked_p
             "rotation_z_deg", "insertion_lobe_cc_pct", "insertion_lobe_ml_pct", "insertion_lobe_ap_pct")  # fmt: skip
 
 
+#: What planning writes beside its manifests.
+BESIDE = ("arms.csv", "balance.csv", "trial.json")
 _FLAGS, _TRUE, _FALSE = ("present", "mirrored", "kept"), ("true", "1", "yes"), ("false", "0", "no")
 
 
@@ -97,6 +99,19 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
         twice = next(k for k in keys if keys.count(k) > 1)
         raise ConfigError(f"{path}: expected each case_id and nodule_idx once, got {twice} again")
     return rows
+
+
+def manifests_among(paths: Sequence[Path]) -> list[Path]:
+    """Those of some files that are manifests: not what planning writes beside them, nor the JSON of a CSV.
+
+    Raises:
+        ConfigError: none is.
+    """
+    tables = {p.with_suffix("") for p in paths if p.suffix == ".csv"}
+    kept = [p for p in paths if p.name not in BESIDE and not (p.suffix == ".json" and p.with_suffix("") in tables)]
+    if not kept:
+        raise ConfigError(f"expected a manifest, got {', '.join(p.name for p in paths) or 'nothing'}")
+    return kept
 
 
 def place_of(manifest: Path) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from itrialspace_assets.dicom import as_frames, segmentation
 from itrialspace_assets.errors import ConfigError
 from itrialspace_assets.geometry import Volume, read_labels, write_volume
 from itrialspace_assets.insertion.audit import case_key, compact_id
-from itrialspace_assets.insertion.manifests import place_of, read_manifest
+from itrialspace_assets.insertion.manifests import manifests_among, place_of, read_manifest
 
 from ..conftest import small_chest
 from .shapes import ball
@@ -227,6 +227,13 @@ def test_wrong_manifests_are_refused_before_any_work(base: Path, tmp_path: Path)
     both = CliRunner().invoke(insert_app, ["run", str(base / "same.csv"), str(other / "same.csv"), "--dir", str(tmp_path)])  # fmt: skip
     assert isinstance(both.exception, ConfigError)
     assert "same folder" in str(both.exception)
+
+
+def test_what_planning_writes_beside_a_manifest_is_none() -> None:
+    names = ["arms.csv", "balance.csv", "trial.json", "a.csv", "a.json", "b.json"]
+    assert [p.name for p in manifests_among([Path(n) for n in names])] == ["a.csv", "b.json"]
+    with pytest.raises(ConfigError, match="expected a manifest, got arms.csv"):
+        manifests_among([Path("arms.csv")])
 
 
 def test_names_of_the_published_layout() -> None:
