@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from itrialspace_assets.anatomy import AIRWAY, BODY, BONES, LUNG, TRACHEA, lung_mask
 from itrialspace_assets.geometry import Box, Volume, bounding_box
+from itrialspace_assets.synthesis.quality import HIGH_HU, LOW_HU
 from itrialspace_assets.volumes import Lesion
 
 NAME = "tissue"
@@ -22,7 +23,6 @@ VERSION = "2"
 TRAINED_ON = "nothing (procedural)"
 
 AIR_HU, LUNG_HU, BODY_HU = -1000, -850, -20
-LOW_HU, HIGH_HU = -1000, 1000  # range of the published synthetic CTs
 
 #: Mean HU by label; each lies inside the per-organ limits published with MAISI (spec 02, B8.1).
 _HU: dict[int, float] = {
