@@ -164,7 +164,7 @@ def write_stock(settings: Settings, seed: int = 42) -> None:
         origin = {f"origin_{a}": pl.lit(0.0) for a in "xyz"}
         whole = _list([0, 512, 0, 512, 0, 256])
         hosts = scans.with_columns(
-            map_sha256=pl.lit("0" * 64), shape=_list([512, 512, 256]), lung_box=whole,
+            map_sha256=pl.lit("0" * 64), room_sha256=pl.lit(None, pl.String), shape=_list([512, 512, 256]), lung_box=whole,
             native_nodules=pl.lit(0, pl.Int64), cleared=pl.lit("[[0,0,0],[0,0,0],\"eJwDAAAAAAE=\"]"), **spacing, **origin,
         )  # fmt: skip
         lobes = pl.concat(
@@ -176,7 +176,7 @@ def write_stock(settings: Settings, seed: int = 42) -> None:
         )  # fmt: skip
         donors = profiles.select("nodule_uid", "dataset", "scan_uid", "person_uid").with_columns(
             lesion=pl.lit("[[0,0,0],[1,1,1],\"eJxrAAAAgQCB\"]"), **spacing, voxels=pl.lit(1, pl.Int64), volume_mm3=profiles["nodule_vol_mm3"],
-            diameter_mm=profiles["reinsertion_nodule_diam_mm"], sphericity=pl.lit(0.9), solidity=pl.lit(0.9), elongation=pl.lit(1.2), longest_mm=profiles["reinsertion_nodule_diam_mm"] * 1.2, lesion_sha256=pl.lit("0" * 64), mask_from=pl.lit("nodule_seg"), lobe=profiles["reinsertion_lobe"],
+            diameter_mm=profiles["reinsertion_nodule_diam_mm"], sphericity=pl.lit(0.9), solidity=pl.lit(0.9), elongation=pl.lit(1.2), longest_mm=profiles["reinsertion_nodule_diam_mm"] * 1.2, reach_mm=profiles["reinsertion_nodule_diam_mm"] * 0.6, lesion_sha256=pl.lit("0" * 64), mask_from=pl.lit("nodule_seg"), lobe=profiles["reinsertion_lobe"],
             **{f"{a}_pct": pl.Series(np.round(rng.uniform(2, 98, profiles.height), 4)) for a in ("cc", "ml", "ap")},
         )  # fmt: skip
         for table, frame in (("hosts", hosts), ("host_lobes", lobes), ("donors", donors)):

@@ -11,7 +11,7 @@ from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.store import read_table, table_path, write_table
 
-VERSION = "4"
+VERSION = "5"
 TABLES = ("hosts", "host_lobes", "donors")
 
 

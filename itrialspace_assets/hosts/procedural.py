@@ -17,7 +17,7 @@ from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash
 from itrialspace_assets.store import write_table
 from itrialspace_assets.volumes import Lesion
 
-VERSION = "1"
+VERSION = "2"
 #: Stands where a dataset's key does; no dataset may take the name.
 PROCEDURAL = "PROCEDURAL"
 SPACING_MM = 0.7

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from itrialspace_assets.anatomy import AIRWAY, LOBE_NAMES, LUNG, NODULE, TRACHEA, equivalent_diameter, lung_mask
+from itrialspace_assets.anatomy import LOBE_NAMES, LUNG, NODULE, equivalent_diameter, lung_mask
 from itrialspace_assets.casework import Output, Rejection
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import digest, sha256_bytes
@@ -28,6 +28,7 @@ from itrialspace_assets.geometry import (
     read_volume,
     write_volume,
 )
+from itrialspace_assets.hosts.room import STEPS, airway_points, measure_room, write_room
 from itrialspace_assets.hosts.shapes import describe
 from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobe_in, runs
 from itrialspace_assets.profiles.masks import find_lesion
@@ -37,7 +38,7 @@ from itrialspace_assets.settings import Settings
 from itrialspace_assets.volumes import Lesion, cut_lesion, pack_bits
 
 #: Steps of a lung depth in one mm.
-DEPTH_STEPS = 4
+DEPTH_STEPS = STEPS
 
 
 def map_path(output: Path, map_sha256: str) -> Path:
@@ -46,6 +47,10 @@ def map_path(output: Path, map_sha256: str) -> Path:
 
 def depth_path(output: Path, map_sha256: str) -> Path:
     return map_path(output, map_sha256).with_name(f"{map_sha256}.depth.nii.gz")
+
+
+def room_path(output: Path, map_sha256: str) -> Path:
+    return map_path(output, map_sha256).with_name(f"{map_sha256}.room.npz")
 
 
 def lung_depth(free: Volume, lungs: Box) -> Volume:
@@ -141,13 +146,15 @@ def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str
     high = np.max([b["box"][1::2] for b in lobes], axis=0)
     lungs = slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
     path, deep = map_path(settings.output, sha), depth_path(settings.output, sha)
+    depth, room = lung_depth(free, lungs), room_path(settings.output, sha)
     files = {
         path: write_volume(path, free, f"nodule-free host map ({anatomy})"),
-        deep: write_volume(deep, lung_depth(free, lungs), f"quarter mm to the lung's outline ({anatomy})"),
+        deep: write_volume(deep, depth, f"quarter mm to the lung's outline ({anatomy})"),
+        room: write_room(room, measure_room(free, lungs, depth.array, airway_points(free))),
     }
     empty = Lesion((0, 0, 0), np.zeros((0, 0, 0), bool))
     columns = {
-        "map_sha256": sha, "shape": list(free.array.shape),
+        "map_sha256": sha, "room_sha256": files[room], "shape": list(free.array.shape),
         **{f"spacing_{a}": round(float(v), 6) for a, v in zip("xyz", free.spacing, strict=True)},
         **{f"origin_{a}": round(float(v), 6) for a, v in zip("xyz", free.affine[:3, 3], strict=True)},
         "lung_box": [int(v) for pair in zip(low, high, strict=True) for v in pair],
@@ -161,10 +168,11 @@ def donor_columns(lesion: Lesion, spacing: npt.NDArray[np.float64]) -> dict[str,
     """The columns of ``donors`` that a lesion's voxels and their size (mm) give."""
     bits = pack_bits(lesion)
     volume = float(lesion.mask.sum() * np.prod(spacing))
+    reach = float(np.linalg.norm((lesion.indices - lesion.centroid) * spacing, axis=1).max())
     return {
         "lesion": bits, **{f"spacing_{a}": round(float(v), 6) for a, v in zip("xyz", spacing, strict=True)},
         "voxels": int(lesion.mask.sum()), "volume_mm3": round(volume, 4), "diameter_mm": round(equivalent_diameter(volume), 4),
-        **describe(lesion.mask, spacing), "lesion_sha256": digest([bits, np.round(spacing, 6).tolist()]),
+        **describe(lesion.mask, spacing), "reach_mm": round(reach, 4), "lesion_sha256": digest([bits, np.round(spacing, 6).tolist()]),
     }  # fmt: skip
 
 
@@ -228,14 +236,8 @@ def packed_host(output: Path, map_sha256: str) -> Packed:
 
 @lru_cache(maxsize=1)
 def airway_tree(output: Path, map_sha256: str) -> KDTree | None:
-    """Voxels of airway and trachea of a host, in mm from voxel 0; None where the map has neither."""
-    host = load_host_map(output, map_sha256)
-    found = []
-    for first in range(0, host.array.shape[2], 32):  # slab by slab: a mask of the whole would be as large as the host
-        part = host.array[..., first : first + 32].T  # as it lies in memory
-        found.append(np.argwhere((part == AIRWAY) | (part == TRACHEA))[:, ::-1] + [0, 0, first])
-    points = np.concatenate(found)
-    return KDTree(points * host.spacing) if len(points) else None
+    """``airway_points`` of a host."""
+    return airway_points(load_host_map(output, map_sha256))
 
 
 @lru_cache(maxsize=1)

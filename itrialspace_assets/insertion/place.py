@@ -27,15 +27,13 @@ from scipy.spatial import KDTree
 from itrialspace_assets.anatomy import LUNG, lung_mask
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.geometry import Box, Volume
+from itrialspace_assets.hosts.room import AIRWAY_WEIGHT, CAP_MM, MARGIN_WEIGHT, PLEURA_WEIGHT
 from itrialspace_assets.hosts.store import DEPTH_STEPS, lung_depth
 from itrialspace_assets.profiles.measure import SHELL_VOXELS
 from itrialspace_assets.volumes import Lesion
 
 #: Search radii in mm, tried in turn; the last spans any lung.
 SEARCH_MM = (5.0, 10.0, 20.0, 40.0, 400.0)
-PLEURA_WEIGHT, AIRWAY_WEIGHT, MARGIN_WEIGHT = 0.3, 0.2, 0.3
-#: Beyond this distance (mm) one place is as far from the pleura as another, and as wrong about the airway.
-CAP_MM = 20.0
 _GATHERED = 2_000_000  # voxels looked up at once
 
 Bools = npt.NDArray[np.bool_]

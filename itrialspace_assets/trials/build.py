@@ -2,6 +2,7 @@
 published files) and, apart from it, its ``feasibility``."""
 
 import json
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,24 @@ import polars as pl
 
 from itrialspace_assets.errors import TrialError
 from itrialspace_assets.fingerprints import digest
+from itrialspace_assets.hosts.room import read_room
+from itrialspace_assets.hosts.store import room_path
 from itrialspace_assets.pictures import markdown
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.store import file_digests, read_all, read_table, table_files, write_table
 from itrialspace_assets.trials.balance import picture
-from itrialspace_assets.trials.compose import compose
+from itrialspace_assets.trials.compose import Manifest, compose
 from itrialspace_assets.trials.feasibility import feasibility
+from itrialspace_assets.trials.fit import fit_positions
 from itrialspace_assets.trials.model import Resolved, load_trial, resolve
 from itrialspace_assets.trials.published import write_manifests
 from itrialspace_assets.trials.sites import sites
 from itrialspace_assets.trials.stock import Stock, make_stock
 from itrialspace_assets.trials.verify import broken_rules
 
-VERSION = "2"
+VERSION = "3"
 TABLES = ("cases", "case_nodules", "trials", "arms", "case_weights", "balance")
 _READS = ("nodules", "hosts", "host_lobes", "donors")
 
@@ -99,6 +103,7 @@ def build(settings: Settings, partition: Partition) -> Result:
     manifest = compose(
         resolved, stock, sites(settings), seed_of(settings, resolved), settings.anatomy, relax=settings.relax
     )
+    manifest = replace(manifest, nodules=_fitted(root, manifest))
     broken = broken_rules(resolved, manifest.arms, manifest.cases, manifest.nodules, index)
     if broken:
         raise TrialError(
@@ -124,6 +129,12 @@ def build(settings: Settings, partition: Partition) -> Result:
     )  # fmt: skip
     record(settings, STEP, partition, before, result, paths)
     return result
+
+
+def _fitted(output: Path, manifest: Manifest) -> pl.DataFrame:
+    """The planned nodules where their hosts have room for them."""
+    donors, hosts, lobes = (read_all(output, name) for name in ("donors", "hosts", "host_lobes"))
+    return fit_positions(manifest.nodules, manifest.cases, donors, hosts, lobes, lambda sha: read_room(room_path(output, sha)))  # fmt: skip
 
 
 def _preview(arms: pl.DataFrame) -> str:

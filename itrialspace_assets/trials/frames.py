@@ -91,7 +91,10 @@ def with_asks(nodules: pl.DataFrame, stock: Stock, cohort: Cohort, root: int, *i
             raw = [uniform(draws(root, *identity, "pose", str(i), a, n=int(number[at].max()) + 1))[number[at]] for a in "xyzm"]  # fmt: skip
             turn[at] = rotations(cohort.placement.rotation, *raw[:3])
             flip[at] = (raw[3] < 0.5) & cohort.placement.mirror
-    return out.with_columns(**{f"rotation_{a}_deg": turn[:, i] for i, a in enumerate("xyz")}, mirrored=flip)
+    return out.with_columns(
+        **{f"rotation_{a}_deg": turn[:, i] for i, a in enumerate("xyz")}, mirrored=flip, **{f"declared_{a}_pct": f"{a}_pct" for a in ("cc", "ml", "ap")},
+        declared_pleural_mm="asked_pleural_mm", declared_airway_mm="asked_airway_mm", fit_mm=pl.lit(None, pl.Float64),
+    )  # fmt: skip
 
 
 def rotations(how: Literal["none", "axial", "any"], u: Floats, v: Floats, w: Floats) -> Floats:
