@@ -80,17 +80,18 @@ def fit_positions(
         .join(known.select("map_sha256", "spacing_x", "spacing_y", "spacing_z", host_scan_uid="scan_uid"), on="host_scan_uid", how="inner", maintain_order="left")
         .with_columns(_reach=pl.col("_reach") * pl.col("scale"))
     )  # fmt: skip
-    planned: dict[str, list[npt.NDArray[np.float64]]] = {"at": [], "values": []}
+    at: list[Ints] = []
+    values: list[Floats] = []
     lobes = host_lobes.filter(pl.col("scan_uid").is_in(rows["host_scan_uid"].unique().to_list()))
     by_host = {str(k): g for (k,), g in lobes.group_by(["scan_uid"])}
     for (scan, sha), own in rows.group_by(["host_scan_uid", "map_sha256"], maintain_order=True):
         if (own["placement"] == "profile").any():
-            at, values = _fit_host(own, _lobes(room_of(str(sha)), by_host[str(scan)]))
-            planned["at"].append(at)
-            planned["values"].append(values)
+            numbers, fitted = _fit_host(own, _lobes(room_of(str(sha)), by_host[str(scan)]))
+            at.append(numbers)
+            values.append(fitted)
     names = [*(f"{a}_pct" for a in WAYS), "asked_pleural_mm", "asked_airway_mm", "fit_mm"]
-    found = np.concatenate(planned["values"]) if planned["values"] else np.zeros((0, len(names)))
-    where = np.concatenate(planned["at"]).astype(np.int64) if planned["at"] else np.zeros(0, np.int64)
+    found = np.concatenate([np.zeros((0, len(names))), *values])
+    where = np.concatenate([np.zeros(0, np.int64), *at])
     new = pl.DataFrame({"_row": pl.Series(where, dtype=pl.UInt32), **{f"_{n}": pl.Series(found[:, i], nan_to_null=True) for i, n in enumerate(names)}})  # fmt: skip
     out = nodules.with_row_index("_row").join(new, on="_row", how="left", maintain_order="left")
     kept = pl.col("_fit_mm").is_null()
@@ -106,8 +107,9 @@ def _lobes(room: Room, rows: pl.DataFrame) -> dict[str, _Lobe]:
         occupied = from_runs(row["occupied"])
         inside = own & np.all((room.voxel[:, :2] >= low) & (room.voxel[:, :2] <= low + span), axis=1)
         inside &= (room.voxel[:, 2] >= occupied[0]) & (room.voxel[:, 2] <= occupied[-1])
-        parts = (x[inside] for x in (room.voxel, room.free, room.own, room.pleura, room.airway))
-        out[row["lobe"]] = _Lobe(*parts, low, span, occupied)
+        out[row["lobe"]] = _Lobe(
+            room.voxel[inside], room.free[inside], room.own[inside], room.pleura[inside], room.airway[inside], low, span, occupied
+        )  # fmt: skip
     return out
 
 

@@ -1,0 +1,54 @@
+"""The room map of a host against brute force over every voxel of an asymmetric chest."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from itrialspace_assets.anatomy import LUNG
+from itrialspace_assets.errors import TableError
+from itrialspace_assets.geometry import Box
+from itrialspace_assets.hosts.room import airway_points, measure_room, read_room, write_room
+from itrialspace_assets.hosts.store import lung_depth
+
+from ..insertion.shapes import chest_with_specks
+
+LUNGS: Box = (slice(5, 37), slice(8, 32), slice(4, 28))
+
+
+def nearest(labels: np.ndarray, spacing: np.ndarray, wrong: np.ndarray) -> float:
+    points = np.argwhere(wrong)
+    return float(np.sqrt((((points - labels) * spacing) ** 2).sum(axis=1)).min())
+
+
+def test_every_distance_is_that_of_brute_force(tmp_path: Path) -> None:
+    chest = chest_with_specks()
+    write_room(tmp_path / "r.npz", measure_room(chest, LUNGS, lung_depth(chest, LUNGS).array, airway_points(chest)))
+    room = read_room(tmp_path / "r.npz")
+    labels, step = chest.array, chest.spacing
+    inside = np.isin(labels, LUNG)
+    assert set(room.label) == set(np.unique(labels[inside])) - {32} | {32}
+    np.testing.assert_array_equal(labels[tuple(room.voxel.T)], room.label)
+    assert len(room.voxel) > 400
+    for i in range(0, len(room.voxel), 7):
+        at = room.voxel[i]
+        for got, wrong in ((room.free, ~inside), (room.own, labels != room.label[i]), (room.airway, labels == 57)):
+            want = nearest(at, step, wrong)
+            assert want - 0.25 - 1e-4 <= got[i] <= want + 1e-4
+        outline = nearest(at, step, ~np.isin(labels, [*LUNG, 132, 119, 23]))
+        assert outline - 0.25 - 1e-4 <= room.pleura[i] <= outline + 1e-4
+
+
+def test_a_host_without_an_airway_is_infinitely_far_from_one(tmp_path: Path) -> None:
+    chest = chest_with_specks()
+    chest.array[chest.array == 57] = 200
+    write_room(tmp_path / "r.npz", measure_room(chest, LUNGS, lung_depth(chest, LUNGS).array, airway_points(chest)))
+    assert np.isinf(read_room(tmp_path / "r.npz").airway).all()
+
+
+@pytest.mark.parametrize("data", [None, b"", b"PK\x03\x04 cut off"])
+def test_a_missing_or_damaged_file_names_itself_and_the_stage(tmp_path: Path, data: bytes | None) -> None:
+    if data is not None:
+        (tmp_path / "r.npz").write_bytes(data)
+    with pytest.raises(TableError, match=r"r\.npz: expected the room of a host .* run hosts again"):
+        read_room(tmp_path / "r.npz")
