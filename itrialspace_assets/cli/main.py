@@ -146,6 +146,29 @@ def _run(settings: Any, modes: str | None, datasets: str | None, only: str | Non
 
 
 @app.command()
+def synth(
+    modes: Modes = None,
+    datasets: Datasets = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and end.")] = False,
+    workers: Workers = None,
+    folder: Folder = None,
+) -> None:
+    """Render the CTs of cases that are inserted: first what it will take, measured on a few slices, then the work.
+
+    Enabled renderers (ITRIALSPACE_RENDERERS) each make their own; ITRIALSPACE_CTS says whether whole images or
+    patches are kept. Refused before it begins where the disk cannot hold it.
+    """
+    from itrialspace_assets.cli import drive
+    from itrialspace_assets.cli.synthesis import print_forecasts
+
+    settings = load(folder, workers=workers)
+    plan = drive.choose(settings, modes, datasets, "synthesise", None)
+    print_forecasts(settings, plan.modes, plan.datasets)
+    if not dry_run:
+        _run(settings, modes, datasets, "synthesise", None)
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Option("--dir", help="Where data/ and out/ go.")] = Path(".demo"),
     modes: Annotated[str, typer.Option(help="Modes to run.")] = "all",

@@ -12,6 +12,7 @@ from itrialspace_assets.fingerprints import digest
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
 from itrialspace_assets.store import look_up, read_table, table_path, write_table
+from itrialspace_assets.synthesis.forecast import require_disk
 from itrialspace_assets.synthesis.images import render_case, render_seed
 from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer, enabled
 from itrialspace_assets.synthesis.sheet import contact_sheet
@@ -57,10 +58,20 @@ def _journals(settings: Settings, source: str, partition: Partition) -> Any:
     return casework.journal_dir(settings, f"{source}/synthetic_cts", partition_name(partition))
 
 
+def cases_left(settings: Settings, source: str, partition: Partition, cases: list[Case]) -> list[Case]:
+    """Those of a pair's cases that are neither rendered nor put aside."""
+    return casework.pending(settings, cases, _journals(settings, source, partition))
+
+
 def plan(settings: Settings, source: str, partition: Partition, run_id: str) -> list[str]:
-    """Deal the cases that are left to shards; the keys of the shards that have any."""
+    """Deal the cases that are left to shards; the keys of the shards that have any.
+
+    Raises:
+        ConfigError: the disk cannot hold what they would become.
+    """
     require_data_root(settings)
     cases = render_cases(settings, RENDERERS[source], partition)
+    require_disk(settings, RENDERERS[source], cases_left(settings, source, partition, cases))
     return casework.deal(settings, cases, _journals(settings, source, partition), run_id)
 
 

@@ -168,6 +168,14 @@ def test_status_and_case_page(demo: Path) -> None:
     assert "for example" in wrong.stderr
 
 
+def test_the_forecast_of_what_is_rendered_is_nothing(demo: Path) -> None:
+    done = its("synth", "--modes", "1,2,11", "--dry-run", "--dir", str(demo))
+    assert done.returncode == 0, done.stderr
+    assert "tissue (trained on nothing (procedural)): 0 cases left on 0 hosts" in done.stdout
+    none = its("synth", "--modes", "3", "--dry-run", "--dir", str(demo))
+    assert (none.returncode, "run the stages up to insert first" in none.stderr) == (2, True)
+
+
 def test_two_rebuilds_at_once_name_the_first(demo: Path) -> None:
     settings = of(demo)
     with rebuilding(settings):

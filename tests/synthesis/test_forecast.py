@@ -1,0 +1,82 @@
+"""The forecast of a rendering against the rendering itself, and its refusal where the disk is too small."""
+
+from pathlib import Path
+
+import pytest
+
+from itrialspace_assets.casework import Case
+from itrialspace_assets.errors import ConfigError
+from itrialspace_assets.hosts.store import map_path, prepare_host
+from itrialspace_assets.settings import Settings, load_settings
+from itrialspace_assets.synthesis import forecast as module
+from itrialspace_assets.synthesis.forecast import forecast, require_disk
+from itrialspace_assets.synthesis.images import render_case
+from itrialspace_assets.synthesis.renderers import RENDERERS
+from itrialspace_assets.volumes import Lesion, pack_bits
+
+from ..conftest import small_chest
+from ..insertion.shapes import ball
+
+TISSUE = RENDERERS["tissue"]
+
+
+@pytest.fixture
+def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, list[Case]]:
+    """Six cases with a lesion each and a clean one, on one host."""
+    settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / "out", workers=1)
+    host = prepare_host(settings, small_chest(), "D/s", "procedural").columns
+    sha, voxels = host["map_sha256"], 40 * 36 * 30
+    monkeypatch.setattr(module, "host_voxels", lambda settings: {sha: voxels})
+    shape = ball(5, tuple(small_chest().spacing))
+    made = []
+    for i in range(7):
+        lesions = [pack_bits(Lesion((24, 12 + i, 6), shape))] if i else []
+        payload = {"case_uid": f"t/a/{i:05d}", "source": "tissue", "mode": "x_t", "dataset": "D", "map_sha256": sha, "lesions": lesions, "anatomy": "procedural", "seed": 42}  # fmt: skip
+        made.append(Case(payload["case_uid"], "h", sha, payload))
+    return settings, made
+
+
+@pytest.mark.parametrize("kept", ["nifti", "delta"])
+def test_it_says_about_what_the_files_take(cases: tuple[Settings, list[Case]], kept: str) -> None:
+    settings, made = cases[0].model_copy(update={"cts": kept}), cases[1]
+    before = sorted(p for p in settings.output.rglob("*") if p.is_file())
+    found = forecast(settings, TISSUE, made)
+    assert sorted(p for p in settings.output.rglob("*") if p.is_file()) == before, "the sample leaves nothing"
+    assert (found.cases, found.hosts) == (7, 1)
+    assert found.seconds > 0
+    for case in made:
+        render_case(case.payload, settings)
+    taken = sum(p.stat().st_size for p in (settings.output / "store" / "cts").rglob("*.nii.gz"))
+    assert 0.7 < found.size / taken < 1.5
+
+
+def test_patches_take_a_fraction_and_nothing_takes_nothing(cases: tuple[Settings, list[Case]]) -> None:
+    settings, made = cases
+    whole = forecast(settings, TISSUE, made).size
+    assert forecast(settings.model_copy(update={"cts": "delta"}), TISSUE, made).size < whole / 2
+    nothing = forecast(settings, TISSUE, [])
+    assert (nothing.cases, nothing.hosts, nothing.seconds, nothing.size) == (0, 0, 0.0, 0)
+
+
+def test_a_small_disk_is_refused_with_what_would_fit(cases: tuple[Settings, list[Case]], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    settings, made = cases
+    with monkeypatch.context() as plenty:
+        plenty.setattr(module, "free_bytes", lambda folder: module.GIB)
+        plenty.setattr(module, "measure_rate", lambda *a: pytest.fail("measured although raw voxels would fit"))
+        require_disk(settings, TISSUE, made)
+    monkeypatch.setattr(module, "free_bytes", lambda folder: 20_000)
+    with pytest.raises(ConfigError, match=r"7 cases on 1 hosts need about .* GiB are free; ITRIALSPACE_CTS=delta"):
+        require_disk(settings, TISSUE, made)
+    with pytest.raises(ConfigError, match=r"free$"):
+        require_disk(settings.model_copy(update={"cts": "delta"}), TISSUE, made)
+
+
+def test_a_host_that_is_gone_names_itself_and_the_stage(cases: tuple[Settings, list[Case]], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    settings, made = cases
+    map_path(settings.output, made[0].group).unlink()
+    module.load_host_map.cache_clear()
+    with pytest.raises(ConfigError, match=f"{made[0].group}.*run the stage hosts again"):
+        forecast(settings, TISSUE, made)
+    monkeypatch.setattr(module, "host_voxels", lambda settings: {})
+    with pytest.raises(ConfigError, match="1 hosts of the inserted cases are not in the host store"):
+        forecast(settings, TISSUE, made)
