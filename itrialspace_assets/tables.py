@@ -23,6 +23,7 @@ LOBES_OR_NONE = (*LOBES, "background", "unknown")
 CONDITIONS = ("plain", "bbox", "contour", "bbox_contour")
 TASKS = ("presence", "lobe", "size", "malignancy")
 STATUSES = ("ok", "refused", "unparsed", "unsupported", "error")
+ATTENUATIONS = ("solid", "part_solid", "ground_glass")
 ANATOMIES = ("real", "procedural")
 MASK_SOURCES = ("manual", "consensus", "gtv", "grown", "procedural", "unknown")
 
@@ -368,6 +369,7 @@ _REGISTRY = (
         number("host_age", "age of the host", "years", null=True), text("host_sex", "sex of the host", null=True),
         text("host_smoking", "smoking of the host", null=True),
         integer("n_nodules", "nodules planned; 0 for a clean case", low=0), flag("lesion_free_twin", "the host's lesion-free twin is planned as its negative"),
+        text("attenuation", "how dense the case's nodules are rendered", allowed=ATTENUATIONS),
         integer("render_replicate", "0, or which rendering of the same pair this is", low=0),
         integer("seed", "seed of the case", low=0), ANATOMY,
     ), (), ((("host_scan_uid",), "hosts", ("scan_uid",)), (("mode", "trial", "arm"), "arms", ("mode", "trial", "arm")))),
@@ -429,6 +431,7 @@ _REGISTRY = (
         CASE, SOURCE, MODE, DATASET, flag("is_lesion_free", "the host without any nodule"), text("image_uid", "hash of host, lesions, renderer, acquisition, seed"),
         text("twin_uid", "image_uid of the lesion-free twin"),
         text("weights_sha256", "hash of the renderer's weights", null=True), text("acquisition", "name of the acquisition"),
+        text("attenuation", "how dense its nodules are; null: it has none", null=True, allowed=ATTENUATIONS),
         text("path", "CT file, or patch over the twin, below the output folder"), text("sha256", _SHA), text("kept", "what path holds", allowed=("nifti", "patch")),
         number("lesion_hu", "mean HU over the lesion", "HU", null=True), number("background_hu", "mean HU in a 3-voxel shell around it", "HU", null=True),
         number("low_hu", "least HU", "HU"), number("high_hu", "greatest HU", "HU"), text("trained_on", "what the renderer was trained on"), ANATOMY,

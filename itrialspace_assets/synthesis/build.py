@@ -23,15 +23,19 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
     rows = read_table(settings.output, "insertions", **partition)
     if rows.is_empty():
         return []
-    replicates = dict(
-        read_table(settings.output, "cases", mode=partition["mode"]).select("case_uid", "render_replicate").iter_rows()
-    )
+    planned = {
+        uid: (replicate, attenuation)
+        for uid, replicate, attenuation in read_table(settings.output, "cases", mode=partition["mode"])
+        .select("case_uid", "render_replicate", "attenuation")
+        .iter_rows()
+    }
     out = []
     for (case_uid,), group in rows.group_by(["case_uid"], maintain_order=True):
         first = group.row(0, named=True)
+        replicate, attenuation = look_up(planned, str(case_uid), f"cases/{partition['mode']}")
         payload = {"case_uid": case_uid, "source": renderer.name, "mode": partition["mode"], "dataset": partition["dataset"],
                    "map_sha256": first["host_map_sha256"], "lesions": group.filter("present").sort("nodule_idx")["lesion"].to_list(), "anatomy": first["anatomy"],
-                   "seed": render_seed(settings.seed, look_up(replicates, str(case_uid), f"cases/{partition['mode']}"))}  # fmt: skip
+                   "attenuation": attenuation, "seed": render_seed(settings.seed, replicate)}  # fmt: skip
         sha = digest([renderer.version, renderer.weights(settings), settings.cts, payload])
         out.append(Case(str(case_uid), sha, first["host_map_sha256"], payload))
     return out

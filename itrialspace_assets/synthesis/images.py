@@ -34,8 +34,10 @@ def render_seed(root: int, replicate: int) -> int:
     return root if replicate == 0 else int(digest([root, "rendering", replicate], 16), 16) >> 1
 
 
-def image_uid(settings: Settings, renderer: Renderer, map_sha256: str, lesions: list[str], seed: int) -> str:
-    """Identity of an image: host, lesion set with placement, renderer, acquisition, render seed."""
+def image_uid(
+    settings: Settings, renderer: Renderer, map_sha256: str, lesions: list[str], seed: int, attenuation: str | None = None
+) -> str:  # fmt: skip
+    """Identity of an image: host, lesion set with placement, their attenuation, renderer, acquisition, render seed."""
     return digest(
         [
             map_sha256,
@@ -45,6 +47,7 @@ def image_uid(settings: Settings, renderer: Renderer, map_sha256: str, lesions: 
             renderer.weights(settings),
             STANDARD.name,
             seed,
+            attenuation,
         ],
         32,
     )
@@ -112,7 +115,7 @@ def render_case(payload: dict[str, Any], settings: Settings) -> Output:
     twin_path = image_path(how.name, twin_uid)
     base = {
         "case_uid": payload["case_uid"], "source": how.name, "mode": payload["mode"], "dataset": payload["dataset"], "twin_uid": twin_uid,
-        "weights_sha256": how.weights(settings), "acquisition": STANDARD.name, "trained_on": how.trained_on, "anatomy": payload["anatomy"],
+        "weights_sha256": how.weights(settings), "acquisition": STANDARD.name, "attenuation": None, "trained_on": how.trained_on, "anatomy": payload["anatomy"],
     }  # fmt: skip
     free = base | {
         "is_lesion_free": True, "image_uid": twin_uid, "path": twin_path, "sha256": twin.sha256, "kept": "nifti", "lesion_hu": None,
@@ -120,16 +123,19 @@ def render_case(payload: dict[str, Any], settings: Settings) -> Output:
     }  # fmt: skip
     if not bits:
         return Output({"cts": [free]}, {twin_path: twin.sha256})
-    request = RenderRequest(load_host_map(settings.output, sha_map), sha_map, seed, [unpack_bits(b) for b in bits], twin=twin.ct)  # fmt: skip
+    how_dense = payload["attenuation"]
+    request = RenderRequest(
+        load_host_map(settings.output, sha_map), sha_map, seed, [unpack_bits(b) for b in bits], attenuation=how_dense, twin=twin.ct
+    )  # fmt: skip
     image, path, sha = _lesion_image(settings, how, request, bits, twin, payload["anatomy"])
-    return Output({"cts": [base | image, free]}, {path: sha, twin_path: twin.sha256})
+    return Output({"cts": [base | image | {"attenuation": how_dense}, free]}, {path: sha, twin_path: twin.sha256})
 
 
 def _lesion_image(
     settings: Settings, how: Renderer, request: RenderRequest, bits: list[str], twin: _Twin, anatomy: str
 ) -> tuple[dict[str, Any], str, str]:
     """Columns of the image with lesions, its path and its hash. A patch renderer's file is packed anew only where it changed."""
-    uid = image_uid(settings, how, request.host_sha256, bits, request.root_seed)
+    uid = image_uid(settings, how, request.host_sha256, bits, request.root_seed, request.attenuation)
     note = _note(how.name, anatomy)
     kept = "patch" if settings.cts == "delta" and how.patch else "nifti"
     path = image_path(how.name, uid, kept == "patch")

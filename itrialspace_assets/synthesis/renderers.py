@@ -14,7 +14,7 @@ from itrialspace_assets.fingerprints import digest
 from itrialspace_assets.geometry import Volume
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.synthesis import tissue
-from itrialspace_assets.synthesis.tissue import SOLID, STANDARD, Acquisition, NoduleTissue
+from itrialspace_assets.synthesis.tissue import STANDARD, Acquisition
 from itrialspace_assets.volumes import Lesion
 
 
@@ -27,7 +27,7 @@ class RenderRequest:
     root_seed: int
     lesions: list[Lesion] = field(default_factory=list)
     acquisition: Acquisition = STANDARD
-    nodule: NoduleTissue = SOLID
+    attenuation: str = "solid"  # of every lesion
     twin: Volume | None = None  # the host's own rendered CT, to patch
 
     @property
@@ -76,7 +76,7 @@ def _tissue_patch(request: RenderRequest, bits: list[str]) -> Volume:
         request.host_seed,
         request.lesion_seed(bits),
         request.acquisition,
-        request.nodule,
+        tissue.NODULES[request.attenuation],
     )
 
 

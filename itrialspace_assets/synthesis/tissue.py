@@ -1,4 +1,4 @@
-"""The tissue renderer (CPU): HU per label, parenchymal texture, vessels, partial volume, noise.
+"""The tissue renderer (CPU): HU per label, parenchymal texture, vessels, partial volume, noise, three kinds of nodule.
 
 Its images are procedural and marked ``tissue`` wherever they are shown. The same host and
 acquisition always give the same texture and noise, so a lesion image and its lesion-free twin
@@ -9,6 +9,7 @@ disk, so that memory stays small whatever the volume.
 from dataclasses import dataclass
 from functools import lru_cache
 
+import edt
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -19,7 +20,7 @@ from itrialspace_assets.synthesis.quality import HIGH_HU, LOW_HU
 from itrialspace_assets.volumes import Lesion
 
 NAME = "tissue"
-VERSION = "2"
+VERSION = "3"
 TRAINED_ON = "nothing (procedural)"
 
 AIR_HU, LUNG_HU, BODY_HU = -1000, -850, -20
@@ -50,13 +51,23 @@ STANDARD = Acquisition()
 
 @dataclass(frozen=True)
 class NoduleTissue:
-    """Attenuation of a lesion: mean HU and the depth of its inner texture."""
+    """Attenuation of a lesion: mean HU and the depth of its inner texture; ``core_hu`` of a denser core, if it has one."""
 
     mean_hu: float = 35.0
     texture_hu: float = 12.0
+    core_hu: float | None = None
 
 
+#: Mean of the ground-glass part: between the cut-offs (-675 and -562 HU) found for that part of subsolid nodules by
+#: Wang et al., Iran J Radiol 2018;15:e61846, and below the -400 HU above which Lee et al., PLoS One 2018;13:e0205490,
+#: count a voxel as solid; a solid part lies above their higher threshold of -160 HU.
+GLASS_HU = -600.0
 SOLID = NoduleTissue()
+NODULES: dict[str, NoduleTissue] = {
+    "solid": SOLID, "part_solid": NoduleTissue(GLASS_HU, 25.0, SOLID.mean_hu), "ground_glass": NoduleTissue(GLASS_HU, 25.0),
+}  # fmt: skip
+#: Diameter of a part-solid nodule's core over its own: ours, the middle of what is called part-solid.
+CORE_SHARE = 0.5
 
 
 #: Standard deviation of the texture by label: fat and muscle of the body vary more than organs.
@@ -217,6 +228,13 @@ def patch_box(lesions: list[Lesion], shape: tuple[int, ...], pad: int = 4) -> Bo
     return slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1])), slice(int(low[2]), int(high[2]))
 
 
+def core_voxels(lesion: Lesion, spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Host indices (n, 3) of a part-solid lesion's core: its deepest voxels, ``CORE_SHARE``³ of its volume, one at least."""
+    depth = edt.edt(np.pad(lesion.mask, 1), anisotropy=tuple(float(s) for s in spacing))[1:-1, 1:-1, 1:-1][lesion.mask]
+    deepest = np.argsort(-depth, kind="stable")[: max(1, round(CORE_SHARE**3 * len(depth)))]
+    return np.asarray(lesion.indices[deepest], dtype=np.int64)
+
+
 def render_patch(
     twin: Volume,
     labels: Volume,
@@ -241,17 +259,24 @@ def render_patch(
     box = patch_box(lesions, twin.array.shape)
     low = np.array([s.start for s in box])
     shape = box[0].stop - box[0].start, box[1].stop - box[1].start, box[2].stop - box[2].start
-    mask = np.zeros(shape, dtype=np.float32)
+    mask, core = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
     for lesion in lesions:
         mask[tuple(np.moveaxis(lesion.indices - low, 1, 0))] = 1.0
+        if nodule.core_hu is not None:
+            core[tuple(np.moveaxis(core_voxels(lesion, labels.spacing) - low, 1, 0))] = 1.0
     share = ndimage.gaussian_filter(mask, acquisition.blur_voxels, truncate=3.0)
     inner = _Field.draw(lesion_seed, shape, labels.spacing, 4.0).slab(0, shape[2], shape[1], shape[0]).T
     inner *= nodule.texture_hu
     inner += nodule.mean_hu
+    if nodule.core_hu is not None:
+        inner += (nodule.core_hu - nodule.mean_hu) * ndimage.gaussian_filter(core, acquisition.blur_voxels, truncate=3.0)  # fmt: skip
     nx, ny = twin.array.shape[:2]
     noise = noise_slices(_noise_seed(seed), box[2].start, box[2].stop, (nx, ny), acquisition)[box[0], box[1]]
     before = twin.array[box].astype(np.float32)
-    after = before + share * (inner + noise - before)
+    change = inner + noise - before
+    if nodule.mean_hu < SOLID.mean_hu:  # ground glass leaves what is denser as it is: vessels stay visible in it
+        np.maximum(change, 0.0, out=change)
+    after = before + share * change
     after = np.where(share > 1e-3, after, before)
     out = _finish(after, labels.array[box])
     affine = twin.affine.copy()

@@ -145,7 +145,7 @@ def sampled_frames(
     seeds = (draws(root, trial.trial, arm.name, "case", n=n) >> np.uint64(1)).astype(np.int64)
     cases = host_columns(hosts).with_columns(
         case_uid=uid, mode=pl.lit(trial.mode), trial=pl.lit(trial.trial), arm=pl.lit(arm.name), number=pl.int_range(n, dtype=pl.Int64, eager=True),
-        cohort_mode=pl.lit("synthetic"), lesion_free_twin=pl.lit(cohort.lesion_free_twins), render_replicate=pl.lit(0, pl.Int64), seed=pl.Series(seeds), anatomy=pl.lit(anatomy),
+        cohort_mode=pl.lit("synthetic"), attenuation=pl.lit(cohort.attenuation), lesion_free_twin=pl.lit(cohort.lesion_free_twins), render_replicate=pl.lit(0, pl.Int64), seed=pl.Series(seeds), anatomy=pl.lit(anatomy),
     ).join(counts, on="case_uid", how="left", maintain_order="left").with_columns(pl.col("n_nodules").fill_null(0))  # fmt: skip
     return table_frame("cases", cases), table_frame("case_nodules", nodules)
 

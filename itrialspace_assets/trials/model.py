@@ -164,6 +164,9 @@ class Cohort(_Strict):
         default_factory=list, description="Datasets that a model saw: neither hosts nor donors."
     )
     placement: Placement = Placement()
+    attenuation: Literal["solid", "part_solid", "ground_glass"] = Field(
+        "solid", description="How dense the renderer makes the case's nodules."
+    )
     companions: Literal["none", "all_companions", "ipsilateral", "same_lobe"] = "none"
     lesion_free_twins: bool = Field(True, description="The host without any nodule as each case's negative.")
     same_person: bool = Field(False, description="Let a person be host and donor of one case.")

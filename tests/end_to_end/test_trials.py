@@ -19,7 +19,7 @@ mode: x_clean
 trial: clean
 question: Does a reader keep quiet where there is nothing?
 planner: sampled
-cohort: {prevalence: {value: 0.5, of: nodule, unit: scan}, hosts: {max_uses: null}}
+cohort: {prevalence: {value: 0.5, of: nodule, unit: scan}, hosts: {max_uses: null}, attenuation: ground_glass}
 arms: [{name: all, published: clean, varies: none, level: none}]
 sizes: {demo: {n_cases: 4}, paper: {n_cases: 40}}
 """
@@ -100,6 +100,9 @@ def test_a_users_trial_with_clean_cases_goes_through_the_whole_graph(data_root: 
     assert inserted.height == 4, "a clean case keeps its place, for guidance"
     for row in inserted.iter_rows(named=True):
         assert (read_labels(out / row["mask_path"]).array == NODULE).any() == row["present"]
+    images = read_all(out, "cts", source="tissue").filter(~pl.col("is_lesion_free"))
+    assert images["attenuation"].to_list() == ["ground_glass"] * 2
+    assert images["lesion_hu"].is_between(-750, -350).all(), images["lesion_hu"]
     slices = read_all(out, "slices", source="tissue")
     assert set(slices.filter(pl.col("case_uid").is_in(clean.to_list()))["presence"]) == {"absent"}
     assert read_all(out, "rejected_cases", mode="x_clean").is_empty()

@@ -26,11 +26,11 @@ def small_members(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("itrialspace_assets.geometry._MEMBER_BYTES", 4 * 40 * 36 * 2)
 
 
-def rendered(out: Path, cts: str = "nifti") -> tuple[Any, list[dict[str, Any]]]:
+def rendered(out: Path, cts: str = "nifti", attenuation: str = "solid") -> tuple[Any, list[dict[str, Any]]]:
     settings = load_settings(data_dir=out, output_dir=out / cts, cts=cts, workers=1)
     made = prepare_host(settings, small_chest(), "D/s", "procedural")
     lesion = Lesion((25, 14, 6), ball(5, tuple(small_chest().spacing)))
-    payload = {"case_uid": "t/a/00000", "source": "tissue", "mode": "x_t", "dataset": "D", "map_sha256": made.columns["map_sha256"], "lesions": [pack_bits(lesion)], "anatomy": "procedural", "seed": 42}  # fmt: skip
+    payload = {"case_uid": "t/a/00000", "source": "tissue", "mode": "x_t", "dataset": "D", "map_sha256": made.columns["map_sha256"], "lesions": [pack_bits(lesion)], "anatomy": "procedural", "attenuation": attenuation, "seed": 42}  # fmt: skip
     images._make_twin.cache_clear()
     return settings, render_case(payload, settings).rows["cts"]
 
@@ -91,3 +91,11 @@ def test_a_dicom_series_reads_back_with_equal_values_and_geometry(tmp_path: Path
     assert (first.SyntheticData, first.PatientName) == ("YES", "Synthetic^Case")
     assert "rendered by tissue" in first.SeriesDescription
     assert len({pydicom.dcmread(tmp_path / n, stop_before_pixels=True).SOPInstanceUID for n, _ in files}) == len(files)
+
+
+def test_another_attenuation_is_another_image_of_the_same_twin(tmp_path: Path) -> None:
+    (solid, free), (glass, free_too) = rendered(tmp_path)[1], rendered(tmp_path, attenuation="ground_glass")[1]
+    assert solid["image_uid"] != glass["image_uid"]
+    assert free == free_too
+    assert (solid["attenuation"], glass["attenuation"], free["attenuation"]) == ("solid", "ground_glass", None)
+    assert solid["lesion_hu"] > glass["lesion_hu"] + 300
