@@ -157,11 +157,12 @@ def _choose(
     # half a voxel for the centre of the lesion, half for the voxels it is redrawn on
     need = reach[part]
     allowed = (lobe.free[None] > need[:, None]) & (lobe.own[None] > DEEP * need[:, None])
-    for other in np.flatnonzero(np.isfinite(centre[:, 0])):  # companions and nodules that stay
+    for other in np.flatnonzero(
+        np.isfinite(centre[:, 0]) & np.isin(case, case[part])
+    ):  # companions and nodules that stay
         same = case[part] == case[other]
-        if same.any():
-            far = np.linalg.norm(at - centre[other], axis=1)
-            allowed[same] &= far[None] > (reach[part][same] + reach[other] + 4 * half)[:, None]
+        far = np.linalg.norm(at - centre[other], axis=1)
+        allowed[same] &= far[None] > (reach[part][same] + reach[other] + 4 * half)[:, None]
     pleura, airway, margin = (asked[part, i, None] for i in range(3))
     cost = shift + MARGIN_WEIGHT * np.maximum(0.0, margin - (lobe.pleura[None] - reach[part, None]))
     cost += PLEURA_WEIGHT * np.nan_to_num(np.abs(np.minimum(lobe.pleura, CAP_MM) - np.minimum(pleura, CAP_MM)), nan=0.0)

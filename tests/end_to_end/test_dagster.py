@@ -30,6 +30,7 @@ class Refuse(dg.IOManager):
         raise AssertionError("a value was asked for")
 
 
+@pytest.mark.slow
 def test_a_pair_in_shards_passes_no_value_and_counts(
     data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ sizes: {demo: {n_cases: 4}, paper: {n_cases: 40}}
 """
 
 
+@pytest.mark.slow
 def test_looking_at_trials_and_making_one(tmp_path: Path) -> None:
     listed = its("trials", "list", COLUMNS="250")
     assert listed.returncode == 0, listed.stderr
@@ -61,6 +62,7 @@ def test_the_published_command() -> None:
     assert its_trials("--n-cases", "3").returncode == 2
 
 
+@pytest.mark.slow
 def test_planning_refuses_and_relaxes(data_root: Path, tmp_path: Path) -> None:
     roots = {"ITRIALSPACE_DATA_DIR": str(data_root), "ITRIALSPACE_OUTPUT_DIR": str(tmp_path / "out")}
     asked = ("--set", "cohort.n_cases=8", "--set", "cohort.donors.max_uses=1")

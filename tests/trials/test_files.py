@@ -218,6 +218,7 @@ def test_a_trial_may_state_its_own_seed(paper: Paper) -> None:
     assert seed_of(paper.settings, own) == 7
 
 
+@pytest.mark.slow
 def test_the_plan_does_not_depend_on_the_hash_seed(paper: Paper, tmp_path: Path) -> None:
     """Two processes with other PYTHONHASHSEEDs write the same bytes."""
     script = (
