@@ -31,7 +31,7 @@ def main() -> None:
         rows = [insert_case(p, settings).rows["insertions"][0] for p in cases_of(settings, hosts, CASES)]
         seconds, made = [], []
         for r in rows:
-            payload = {"case_uid": r["case_uid"], "source": "tissue", "mode": "m", "dataset": "d", "map_sha256": r["host_map_sha256"], "lesions": [r["lesion"]], "anatomy": "procedural", "attenuation": "solid", "seed": 42}  # fmt: skip
+            payload = {"case_uid": r["case_uid"], "source": "tissue", "mode": "m", "dataset": "d", "map_sha256": r["host_map_sha256"], "lesions": [r["lesion"]], "anatomy": "procedural", "attenuation": "solid", "acquisition": {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None}, "seed": 42}  # fmt: skip
             seconds.append(timed(lambda payload=payload: made.append(render_case(payload, settings))))
         ct = read_volume(settings.output / made[0].rows["cts"][0]["path"])
         writes = [timed(lambda: write_volume(settings.output / "again.nii.gz", ct)) for _ in range(5)]

@@ -42,6 +42,7 @@ class Output:
     rows: dict[str, list[dict[str, Any]]]
     files: dict[str, str] = field(default_factory=dict)
     put_aside: list["Rejection"] = field(default_factory=list)  # parts of a case that otherwise went well
+    measured: dict[str, float] = field(default_factory=dict)  # what it took; kept in the journal, never in a table
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Collected:
     rejected: list[Rejection]
     missing: list[str]
     files: dict[str, str]
+    measured: dict[str, float] = field(default_factory=dict)  # greatest of each measure, and the mean seconds of a case
 
 
 Work = Callable[[dict[str, Any], Settings], Output]
@@ -141,7 +143,8 @@ def run(
 
         if settings.workers == 1:
             for chunk in _chunks(cases):
-                commit(_run_chunk(work, chunk, settings))
+                for case in chunk:
+                    commit([_run_one(work, case, settings)])
             return
         survivors = _run_pool(work, list(_chunks(cases)), settings, commit)
         for case in survivors:  # a worker died: one at a time, so that only the culprit is lost
@@ -155,6 +158,8 @@ def collect(settings: Settings, cases: Sequence[Case], folder: Path) -> Collecte
     rows: dict[str, list[dict[str, Any]]] = {}
     rejected, missing = [], []
     files: dict[str, str] = {}
+    measured: dict[str, float] = {}
+    seconds = [float(entry["seconds"]) for entry in done.values() if "reason" not in entry]
     for uid in sorted(case.uid for case in cases):
         entry = done.get(uid)
         if entry is None:
@@ -163,13 +168,17 @@ def collect(settings: Settings, cases: Sequence[Case], folder: Path) -> Collecte
             rejected.append(Rejection(uid, Reason(entry["reason"]), entry["detail"]))
         else:
             files.update(entry["files"])
+            for name, value in entry.get("measured", {}).items():
+                measured[name] = max(value, measured.get(name, value))
             rejected += [
                 Rejection(r["uid"], Reason(r["reason"]), r["detail"], r["nodule_idx"])
                 for r in entry.get("put_aside", ())
             ]
             for table, values in entry["rows"].items():
                 rows.setdefault(table, []).extend(values)
-    return Collected(rows, rejected, missing, files)
+    if seconds:
+        measured["seconds_a_case"] = round(sum(seconds) / len(seconds), 3)
+    return Collected(rows, rejected, missing, files, measured)
 
 
 def process(
@@ -221,6 +230,8 @@ def _entry(case: Case, result: Output | CaseRejected, seconds: float) -> dict[st
             {"uid": r.uid, "reason": r.reason.value, "detail": r.detail, "nodule_idx": r.nodule_idx}
             for r in result.put_aside
         ]
+    if result.measured:
+        base["measured"] = result.measured
     return base | {"rows": result.rows, "files": result.files}
 
 

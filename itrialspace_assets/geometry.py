@@ -68,6 +68,13 @@ class Volume:
         return self.array.shape == other.array.shape and bool(np.allclose(self.affine, other.affine, atol=tolerance))
 
 
+def place_of(part: Volume, whole: Volume) -> Box:
+    """Where ``part``, a crop on the grid of ``whole``, lies in it."""
+    low = np.rint(whole.to_voxel(part.affine[:3, 3])).astype(int)
+    x, y, z = (slice(int(a), int(a) + n) for a, n in zip(low, part.array.shape, strict=True))
+    return x, y, z
+
+
 def box_around(centre: npt.ArrayLike, half: npt.ArrayLike, shape: tuple[int, ...]) -> Box:
     """Box of ``half`` voxels on each side of ``centre``, cut at the volume's edge."""
     middle = np.asarray(centre, dtype=int)

@@ -54,11 +54,12 @@ def label_slice(labels: Volume, lesion: Lesion) -> bytes:
     return _outlined(label_grey(labels.array[..., k]), labels, lesion, k)
 
 
-def ct_slice(ct: Volume, lesion: Lesion) -> bytes:
-    """PNG of a CT (HU) at a lesion's largest plane in the lung window, the lesion outlined."""
-    k = lesion_plane(lesion)
-    grey = np.clip((ct.array[..., k].astype(np.float32) + 1350) / 1500 * 255, 0, 255).astype(np.uint8)
-    return _outlined(grey, ct, lesion, k)
+def ct_slice(ct: Volume, lesion: Lesion | None) -> bytes:
+    """PNG of a CT (HU) at a lesion's largest plane in the lung window, the lesion outlined; of its middle without one."""
+    k = ct.array.shape[2] // 2 if lesion is None else lesion_plane(lesion)
+    hu = np.nan_to_num(ct.array[..., k].astype(np.float32), nan=-1350)
+    grey = np.clip((hu + 1350) / 1500 * 255, 0, 255).astype(np.uint8)
+    return png(axial(grey).astype(np.uint8)) if lesion is None else _outlined(grey, ct, lesion, k)
 
 
 def _outlined(grey: npt.NDArray[np.uint8], grid: Volume, lesion: Lesion, k: int) -> bytes:

@@ -54,6 +54,18 @@ class Settings(BaseSettings):
     )
     cts: Literal["nifti", "delta"] = Field("nifti", description="Keep whole CTs, or patches over the twin.")
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=512, description="Worker processes.")
+    device: Literal["cuda", "cpu"] = Field(
+        "cuda", description="Where GPU renderers and readers compute; cpu is for small networks."
+    )
+    per_gpu: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="Workers of a GPU; they take turns, so that one computes while others read and write.",
+    )
+    nodmaisi_schedule: Literal["exact", "compat"] = Field(
+        "exact", description="Steps of the flow: summing to 1, or the original system's."
+    )
     shards: int = Field(1, ge=1, le=10_000, description="Steps (containers, jobs) per heavy partition.")
     seed: int = Field(42, ge=0, description="Root of every random draw.")
     max_rejected: float = Field(0.1, ge=0, le=1, description="Share of rejected cases above which a check fails.")

@@ -48,6 +48,7 @@ class Result:
     picture: bytes | None = None
     preview: str = ""
     files: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, float | str] = field(default_factory=dict)  # measured or estimated; metadata alone
     unsettled: int = 0  # rejected for a cause that may pass: the partition is not up to date
 
 
@@ -75,7 +76,12 @@ def record(
     settings: Settings, step: Step, partition: Partition, inputs: str, result: Result, files: list[Path]
 ) -> None:
     """Remember that a partition was built from ``inputs`` and what it wrote."""
-    content = asdict(result) | {"picture": None, "preview": None, "input_hash": "" if result.unsettled else inputs}
+    content = asdict(result) | {
+        "picture": None,
+        "preview": None,
+        "facts": None,
+        "input_hash": "" if result.unsettled else inputs,
+    }
     content["contracts"] = _contracts(result.tables)
     content["files"] = result.files | file_digests(settings.output, files)
     replace_file(_record_path(settings, step, partition), json.dumps(content, indent=1, sort_keys=True).encode())

@@ -7,6 +7,7 @@ goes.
 import base64
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +66,14 @@ def unpack_bits(text: str) -> Lesion:
         return Lesion((int(offset[0]), int(offset[1]), int(offset[2])), mask)
     except (ValueError, zlib.error, TypeError, IndexError) as error:
         raise ValueError(f"expected a packed lesion, got {text[:40]!r}: {error}") from None
+
+
+def lesion_box(lesions: Sequence[Lesion], shape: tuple[int, ...], pad: tuple[int, int, int]) -> Box:
+    """Smallest box around some lesions and ``pad`` voxels along each axis, cut at the volume's edge."""
+    low = np.min([lesion.offset for lesion in lesions], axis=0) - pad
+    high = np.max([np.add(lesion.offset, lesion.mask.shape) for lesion in lesions], axis=0) + pad
+    low, high = np.maximum(low, 0), np.minimum(high, shape)
+    return slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1])), slice(int(low[2]), int(high[2]))
 
 
 def shared_voxels(a: Lesion, b: Lesion) -> int:

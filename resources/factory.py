@@ -112,11 +112,13 @@ def sharded_asset(
     work: Callable[[Settings, dict[str, str], str, str], None],
     collect: Callable[[Settings, dict[str, str], str], Result],
     op_tags: dict[str, Any] | None = None,
+    foresee: Callable[[Settings, dict[str, str]], dict[str, float | str]] | None = None,
 ) -> dg.AssetsDefinition:
     """A graph-backed asset: plan deals shards, one step works on each, collect gathers.
 
     No value passes between the steps; a shard's key names the file that ``plan`` wrote. A cluster's
-    executor runs each shard in its own container, pod or job.
+    executor runs each shard in its own container, pod or job. What ``foresee`` tells is observed on the asset before
+    the first shard starts.
     """
     dims, step = dims_of(nodes), node.step
     name = "__".join(step.key)
@@ -132,7 +134,12 @@ def sharded_asset(
 
     @dg.op(name=f"{name}__plan", ins={"after": dg.In(dg.Nothing)}, out=dg.DynamicOut(dg.Nothing))
     def plan_op(context: dg.OpExecutionContext, workspace: Workspace) -> Any:
-        for key in guarded(plan, context, workspace)[0]:
+        shards = guarded(plan, context, workspace)[0]
+        facts = foresee(workspace.settings(), partition_in(context, step)) if foresee and shards else {}
+        if facts:
+            partition = context.partition_key if context.has_partition_key else None
+            context.log_event(dg.AssetObservation(dg.AssetKey(list(step.key)), metadata=facts, partition=partition))
+        for key in shards:
             yield dg.DynamicOutput(None, mapping_key=key)
 
     @dg.op(

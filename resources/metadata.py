@@ -41,6 +41,7 @@ def materialized(result: Result, uri: str, seconds: float, anatomy: str) -> "dg.
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "anatomy": anatomy,
     }
+    metadata |= result.facts
     metadata |= {f"rows/{name}": rows for name, rows in result.tables.items()}
     if result.note:
         metadata["note"] = result.note

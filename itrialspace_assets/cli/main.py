@@ -11,6 +11,7 @@ from itrialspace_assets.cli.insertion import insert_app, masks_app
 from itrialspace_assets.cli.options import Folder, Workers, load, run_app
 from itrialspace_assets.cli.profiles import app as profiles_app
 from itrialspace_assets.cli.synthesis import app as cts_app
+from itrialspace_assets.cli.synthesis import weights_app
 from itrialspace_assets.cli.trials import app as trials_app
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app.add_typer(trials_app, name="trials")
 app.add_typer(insert_app, name="insert")
 app.add_typer(masks_app, name="masks")
 app.add_typer(cts_app, name="cts")
+app.add_typer(weights_app, name="weights")
 
 
 def _export(settings: Any) -> None:
@@ -151,6 +153,14 @@ def synth(
     datasets: Datasets = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and end.")] = False,
     workers: Workers = None,
+    per_gpu: Annotated[
+        int | None,
+        typer.Option(
+            "--per-gpu",
+            help="Workers of each GPU that CUDA_VISIBLE_DEVICES leaves; they take turns. Default: 2.",
+            min=1,
+        ),
+    ] = None,
     folder: Folder = None,
 ) -> None:
     """Render the CTs of cases that are inserted: first what it will take, measured on a few slices, then the work.
@@ -161,7 +171,7 @@ def synth(
     from itrialspace_assets.cli import drive
     from itrialspace_assets.cli.synthesis import print_forecasts
 
-    settings = load(folder, workers=workers)
+    settings = load(folder, workers=workers, per_gpu=per_gpu)
     plan = drive.choose(settings, modes, datasets, "synthesise", None)
     print_forecasts(settings, plan.modes, plan.datasets)
     if not dry_run:

@@ -11,8 +11,34 @@ from itrialspace_assets.cli.options import Folder, load
 app = typer.Typer(no_args_is_help=True, help="Hand rendered CTs over.")
 
 
+weights_app = typer.Typer(no_args_is_help=True, help="Weights of GPU renderers: what is expected where, and whether it is there.")  # fmt: skip
+
+
 @app.callback()
 def _group() -> None: ...
+
+
+@weights_app.command("check")
+def check_weights(folder: Folder = None) -> None:
+    """Say which files NodMAISI needs, where they are looked for, how many parameters they hold, and whether they are as locked."""
+    from itrialspace_assets.synthesis.nodmaisi import networks, weights
+
+    settings = load(folder)
+    for name, (own, public) in weights.FILES.items():
+        typer.echo(f"{name:15} {own} (in the public MAISI set: {public})")
+    typer.echo(f"looked for in   NODMAISI_MODELS_DIR={settings.nodmaisi_models_dir or '(not set)'}")
+    found = weights.find(settings)
+    for name, count in networks.parameters(networks.read_architecture(found.architecture)).items():
+        typer.echo(f"{name:15} {count:,} parameters")
+    typer.echo(f"All as locked; {found.sha256}")
+
+
+@weights_app.command()
+def lock(folder: Folder = None) -> None:
+    """Write the SHA-256 of NodMAISI's weights beside them: from now on these very files are expected."""
+    from itrialspace_assets.synthesis.nodmaisi import weights
+
+    typer.echo(f"Locked in {weights.lock(load(folder))}")
 
 
 @app.command()
@@ -49,7 +75,7 @@ def print_forecasts(settings: Any, modes: Sequence[str], datasets: Sequence[str]
     from itrialspace_assets.errors import ConfigError
     from itrialspace_assets.store import table_path
     from itrialspace_assets.synthesis.build import cases_left, render_cases
-    from itrialspace_assets.synthesis.forecast import GIB, forecast, require_free
+    from itrialspace_assets.synthesis.forecast import forecast, require_free
     from itrialspace_assets.synthesis.renderers import enabled
 
     pairs = [{"mode": m, "dataset": d} for m in modes for d in datasets if table_path(settings.output, "insertions", mode=m, dataset=d).exists()]  # fmt: skip
@@ -58,9 +84,15 @@ def print_forecasts(settings: Any, modes: Sequence[str], datasets: Sequence[str]
     for renderer in enabled(settings):
         left = [c for p in pairs for c in cases_left(settings, renderer.name, p, render_cases(settings, renderer, p))]
         found = forecast(settings, renderer, left)
-        seconds = found.seconds / max(1, min(settings.workers, found.hosts))
+        renderer.require_ready(settings)
+        at_once = max(1, renderer.workers(settings) // (settings.per_gpu if renderer.location == "gpu" else 1))
+        seconds = found.seconds / max(1, min(at_once, found.hosts))
         typer.echo(
-            f"{renderer.name} (trained on {renderer.trained_on}): {found.cases} cases left on {found.hosts} hosts, about {seconds:.0f} s with {settings.workers} workers "
-            f"({'no GPU' if renderer.location == 'cpu' else f'{seconds / 3600:.2g} GPU-hours'}), {found.size / GIB:.3g} GiB ({settings.cts}) of {found.free / GIB:.3g} GiB free"
+            f"{renderer.name} (trained on {renderer.trained_on}): {found.cases} cases left on {found.hosts} hosts, about {seconds:.0f} s with {at_once} at once "
+            f"({'no GPU' if renderer.location == 'cpu' else f'{found.seconds / 3600:.3g} GPU-hours, {renderer.gpu_gib:g} GiB of GPU memory, {settings.per_gpu} workers a GPU'}), {_size(found.size)} ({settings.cts}) of {_size(found.free)} free"
         )
         require_free(settings, found)
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**40:.3g} TiB" if size >= 2**40 else f"{size / 2**30:.3g} GiB"

@@ -19,7 +19,7 @@ from itrialspace_assets.casework import Case, Output
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body, draw_nodule, with_nodules
 from itrialspace_assets.errors import ConfigError
 from itrialspace_assets.fingerprints import FileHashes, digest, replace_file
-from itrialspace_assets.geometry import Volume, write_volume
+from itrialspace_assets.geometry import Volume, place_of, write_volume
 from itrialspace_assets.hosts.shapes import NoduleShape
 from itrialspace_assets.profiles.measure import measure_scan
 from itrialspace_assets.profiles.registry import Dataset, datasets
@@ -178,13 +178,11 @@ def make_host(payload: dict[str, Any], settings: Settings) -> Output:
         one = np.zeros_like(masks.array)
         one[lesion.box][lesion.mask] = 1
         save(dataset.nodule_mask(out, ct_id, annotation), Volume(one, anatomy.affine))
-    seed = np.random.SeedSequence(payload["seed"], spawn_key=(3, *key, payload["number"]))
-    ct = tissue.render_host(anatomy, seed)
-    patch = tissue.render_patch(
-        ct, anatomy, lesions, seed, np.random.SeedSequence(payload["seed"], spawn_key=(4, *key, payload["number"]))
-    )
+    drawn, noise, inside = (np.random.SeedSequence(payload["seed"], spawn_key=(i, *key, payload["number"])) for i in (3, 4, 5))  # fmt: skip
+    ct = tissue.render_host(anatomy, drawn, noise)
+    patch = tissue.render_patch(ct, anatomy, lesions, noise, inside)
     array = ct.array.copy()
-    array[tissue.patch_box(lesions, array.shape)] = patch.array
+    array[place_of(patch, ct)] = patch.array
     save(out / "raw_ct" / dataset.name / f"{ct_id}.nii.gz", Volume(array, ct.affine))
 
     sex, low, high = _STRATA[payload["person"] % len(_STRATA)]

@@ -16,7 +16,7 @@ from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.plan import case_seed
 from itrialspace_assets.trials.published import published_mode
 
-VERSION = "2"
+VERSION = "3"
 REAL = "real"
 
 
@@ -57,7 +57,7 @@ def _rendered_cases(settings: Settings, source: str, partition: Partition) -> li
         case = look_up(cases, str(uid), f"cases/{mode}")
         wanted = group if case["lesion_free_twin"] or not case["n_nodules"] else group.filter(~pl.col("is_lesion_free"))
         images = (
-            wanted.select("source", "image_uid", "twin_uid", "is_lesion_free", "path", "sha256", "kept")
+            wanted.select("source", "image_uid", "twin_uid", "is_lesion_free", "path", "sha256", "kept", "paired")
             .sort("is_lesion_free")
             .to_dicts()
         )

@@ -83,6 +83,7 @@ def cut_case(payload: dict[str, Any], settings: Settings) -> Output:
     about = nodules[0]
     rows: list[dict[str, Any]] = []
     files: dict[str, str] = {}
+    paired = all(row["paired"] for row in payload["cts"] if not row["is_lesion_free"])
     for row in payload["cts"]:
         free = row["is_lesion_free"]
         ct = open_ct(settings, row)
@@ -107,7 +108,7 @@ def cut_case(payload: dict[str, Any], settings: Settings) -> Output:
             "planned_lobe": None if free else about["asked_lobe"], "planned_diameter_mm": None if free else about["planned_diameter_mm"],
             "label": None if free else about["label"], "target_pixels": 0 if free else int(mask.sum()),
             "negative_type": "twin" if free else None, "guidance_site": about["empty_site"] if free else "lesion",
-            "pair_uid": payload["case_uid"], "other_lesions_in_slice": others, "host_person_uid": about["host_person_uid"],
+            "pair_uid": payload["case_uid"], "paired": paired, "other_lesions_in_slice": others, "host_person_uid": about["host_person_uid"],
             "donor_person_uid": about["donor_person_uid"], "arm": payload["arm"], "anatomy": payload["anatomy"],
         }  # fmt: skip
         made, paths = cut(
@@ -144,7 +145,7 @@ def cut_real(payload: dict[str, Any], settings: Settings) -> Output:
     diameter = round(equivalent_diameter(volume), 4)
     base = {
         "source": "real", "mode": "real", "dataset": payload["dataset"], "case_uid": payload["case_uid"], "image_uid": payload["scan_uid"],
-        "planned_lobe": None, "planned_diameter_mm": None, "pair_uid": payload["case_uid"], "host_person_uid": payload["person_uid"],
+        "planned_lobe": None, "planned_diameter_mm": None, "pair_uid": payload["case_uid"], "paired": False, "host_person_uid": payload["person_uid"],
         "donor_person_uid": payload["person_uid"], "arm": None, "anatomy": payload["anatomy"],
     }  # fmt: skip
     others = sum(_plane_mask(x, k, ct.array.shape).any() for x in everything) > 1

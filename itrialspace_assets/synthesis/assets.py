@@ -23,6 +23,7 @@ def assets(settings: Settings, nodes: list[Node], partitions: Partitions) -> lis
             plan=partial(_call, build.plan, n.step.key[0]),
             work=partial(_call, build.work, n.step.key[0]),
             collect=partial(_call, build.collect, n.step.key[0]),
+            foresee=partial(_call, build.foresee, n.step.key[0]),
             op_tags=shard_tags(n.step),
         )
         for n in own

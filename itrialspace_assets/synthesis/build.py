@@ -2,20 +2,26 @@
 plan (which cases are left, dealt to shards), work (one shard), collect (gather and write).
 """
 
+from dataclasses import asdict, fields
 from typing import Any
 
 import polars as pl
 
 from itrialspace_assets import casework, pictures
 from itrialspace_assets.casework import Case
+from itrialspace_assets.errors import ConfigError
 from itrialspace_assets.fingerprints import digest
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
 from itrialspace_assets.store import look_up, read_table, table_path, write_table
-from itrialspace_assets.synthesis.forecast import require_disk
+from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
+from itrialspace_assets.synthesis.forecast import GIB, forecast, require_disk
 from itrialspace_assets.synthesis.images import render_case, render_seed
 from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer, enabled
 from itrialspace_assets.synthesis.sheet import contact_sheet
+
+#: Columns that say how a scan is taken, in ``cases`` and ``cts``, and the fields of ``Acquisition``.
+ACQUISITION = tuple(f.name for f in fields(Acquisition))
 
 
 def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -> list[Case]:
@@ -23,21 +29,18 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
     rows = read_table(settings.output, "insertions", **partition)
     if rows.is_empty():
         return []
-    planned = {
-        uid: (replicate, attenuation)
-        for uid, replicate, attenuation in read_table(settings.output, "cases", mode=partition["mode"])
-        .select("case_uid", "render_replicate", "attenuation")
-        .iter_rows()
-    }
+    cases = read_table(settings.output, "cases", mode=partition["mode"])
+    planned = dict(zip(cases["case_uid"], cases.select("render_replicate", "attenuation", *ACQUISITION).rows(named=True), strict=True))  # fmt: skip
     out = []
     for (case_uid,), group in rows.group_by(["case_uid"], maintain_order=True):
         first = group.row(0, named=True)
-        replicate, attenuation = look_up(planned, str(case_uid), f"cases/{partition['mode']}")
+        how = look_up(planned, str(case_uid), f"cases/{partition['mode']}")
+        acquisition = {name: how[name] for name in ACQUISITION}
         payload = {"case_uid": case_uid, "source": renderer.name, "mode": partition["mode"], "dataset": partition["dataset"],
                    "map_sha256": first["host_map_sha256"], "lesions": group.filter("present").sort("nodule_idx")["lesion"].to_list(), "anatomy": first["anatomy"],
-                   "attenuation": attenuation, "seed": render_seed(settings.seed, replicate)}  # fmt: skip
+                   "attenuation": how["attenuation"], "acquisition": acquisition, "seed": render_seed(settings.seed, how["render_replicate"])}  # fmt: skip
         sha = digest([renderer.version, renderer.weights(settings), settings.cts, payload])
-        out.append(Case(str(case_uid), sha, first["host_map_sha256"], payload))
+        out.append(Case(str(case_uid), sha, digest([first["host_map_sha256"], acquisition]), payload))
     return out
 
 
@@ -71,16 +74,53 @@ def plan(settings: Settings, source: str, partition: Partition, run_id: str) -> 
     """Deal the cases that are left to shards; the keys of the shards that have any.
 
     Raises:
-        ConfigError: the disk cannot hold what they would become.
+        ConfigError: the renderer is not ready, cannot do what the trial asks, or the disk cannot hold what they would become.
     """
     require_data_root(settings)
-    cases = render_cases(settings, RENDERERS[source], partition)
-    require_disk(settings, RENDERERS[source], cases_left(settings, source, partition, cases))
+    renderer = RENDERERS[source]
+    cases = render_cases(settings, renderer, partition)
+    left = cases_left(settings, source, partition, cases)
+    if left:
+        renderer.require_ready(settings)
+        require_modelled(renderer, left, partition)
+    require_disk(settings, renderer, left)
     return casework.deal(settings, cases, _journals(settings, source, partition), run_id)
+
+
+def require_modelled(renderer: Renderer, cases: list[Case], partition: Partition) -> None:
+    """Refuse what a renderer would pass over.
+
+    Raises:
+        ConfigError: a case asks for an acquisition or an attenuation, and the renderer follows neither.
+    """
+    if renderer.models:
+        return
+    standard = asdict(STANDARD)
+    for case in cases:
+        if case.payload["acquisition"] != standard or case.payload["attenuation"] != "solid":
+            raise ConfigError(
+                f"{partition_name(partition)}: {case.uid} asks for {Acquisition(**case.payload['acquisition']).name} and {case.payload['attenuation']} nodules; renderer {renderer.name} models "
+                "neither acquisition nor attenuation, use tissue"
+            )
+
+
+def foresee(settings: Settings, source: str, partition: Partition) -> dict[str, float | str]:
+    """What the cases that are left will take, for the asset's metadata before it starts; nothing where nothing is left."""
+    renderer = RENDERERS[source]
+    left = cases_left(settings, source, partition, render_cases(settings, renderer, partition))
+    if renderer.estimate is None or not left:
+        return {}
+    found = forecast(settings, renderer, left)
+    workers = max(1, renderer.workers(settings) // settings.per_gpu)  # workers of one GPU take turns
+    return {
+        "estimated_seconds_a_case": round(found.seconds / len(left), 1), "estimated_seconds": round(found.seconds / workers),
+        "estimated_gpu_hours": round(found.seconds / 3600, 3), "estimated_gpu_gib": renderer.gpu_gib, "estimated_gib": round(found.size / GIB, 3),
+    }  # fmt: skip
 
 
 def work(settings: Settings, source: str, partition: Partition, run_id: str, shard: str) -> None:
     """Render the cases of one shard."""
+    settings = settings.model_copy(update={"workers": RENDERERS[source].workers(settings)})
     casework.run_shard(render_case, settings, _journals(settings, source, partition), run_id, shard)
 
 
@@ -107,6 +147,7 @@ def collect(settings: Settings, source: str, partition: Partition, run_id: str) 
         _picture(settings, partition, rows),
         _preview(rows),
         files=made.files,
+        facts=dict(made.measured),
         unsettled=casework.unsettled(made),
     )
     record(settings, step, partition, before, result, [path])

@@ -19,9 +19,10 @@ from itrialspace_assets.geometry import Volume, pack_volume, write_packed
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.store import read_all
-from itrialspace_assets.synthesis.renderers import Renderer, RenderRequest
-from itrialspace_assets.synthesis.tissue import patch_box
-from itrialspace_assets.volumes import unpack_bits
+from itrialspace_assets.synthesis.acquisition import Acquisition
+from itrialspace_assets.synthesis.renderers import Renderer
+from itrialspace_assets.synthesis.request import Rate, RenderRequest
+from itrialspace_assets.volumes import lesion_box, unpack_bits
 
 #: Slices of a host that are rendered to see what one costs, from its middle, where most of the chest is.
 SAMPLE_SLICES = 16
@@ -30,15 +31,6 @@ SAMPLE_CASES = 50
 #: An int16 voxel before compression: an image never takes more.
 MOST_BYTES = 2
 GIB = 2**30
-
-
-@dataclass(frozen=True)
-class Rate:
-    """What a voxel of a host takes: seconds to render, check and pack it, seconds to write it, bytes on disk."""
-
-    render: float
-    write: float
-    size: float
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ def host_voxels(settings: Settings) -> dict[str, int]:
     return {sha: int(np.prod(shape)) for sha, shape in hosts.iter_rows()}
 
 
-def measure_rate(settings: Settings, renderer: Renderer, map_sha256: str, seed: int) -> Rate:
+def measure_rate(settings: Settings, renderer: Renderer, map_sha256: str, seed: int, acquisition: Acquisition) -> Rate:  # fmt: skip
     """Render, pack and write the middle slices of a host; nothing of it stays.
 
     Raises:
@@ -76,7 +68,9 @@ def measure_rate(settings: Settings, renderer: Renderer, map_sha256: str, seed: 
     box = slice(0, host.array.shape[0]), slice(0, host.array.shape[1]), slice(first, first + SAMPLE_SLICES)
     part = Volume(np.asfortranarray(host.crop(box).array), host.crop(box).affine)
     started = time.perf_counter()
-    packed = pack_volume(renderer.render(RenderRequest(part, map_sha256, seed), []), "forecast")
+    packed = pack_volume(
+        renderer.render(settings, RenderRequest(part, map_sha256, seed, acquisition=acquisition), []).ct, "forecast"
+    )
     rendered = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=settings.output) as folder:
         file = Path(folder) / "forecast.nii.gz"
@@ -97,12 +91,13 @@ def forecast(settings: Settings, renderer: Renderer, cases: Sequence[Case]) -> F
     if not cases:
         return Forecast(0, 0, 0.0, 0, free)
     voxels = host_voxels(settings)
-    frame = pl.DataFrame([{"map": c.payload["map_sha256"], "seed": str(c.payload["seed"])} for c in cases])
+    frame = pl.DataFrame([{"map": c.payload["map_sha256"], "seed": str(c.payload["seed"]), "how": Acquisition(**c.payload["acquisition"]).name} for c in cases])  # fmt: skip
     if missing := set(frame["map"]) - set(voxels):
         raise ConfigError(f"{len(missing)} hosts of the inserted cases are not in the host store (first: {min(missing)}); run the stages from hosts on again")  # fmt: skip
     common = frame.group_by("map").len().sort("len", "map", descending=[True, False])["map"][0]
+    how = Acquisition(**cases[0].payload["acquisition"])
     try:
-        rate = measure_rate(settings, renderer, common, cases[0].payload["seed"])
+        rate = renderer.estimate(settings) if renderer.estimate else measure_rate(settings, renderer, common, cases[0].payload["seed"], how)  # fmt: skip
     except CaseRejected as error:
         raise ConfigError(f"host {common}: {error.detail}; run the stage hosts again") from error
     twins = frame.unique()
@@ -123,7 +118,7 @@ def forecast(settings: Settings, renderer: Renderer, cases: Sequence[Case]) -> F
 def _patch_voxels(cases: Sequence[Case]) -> float:
     """Voxels of the patches of all cases, from those of some."""
     some = cases[:: max(1, len(cases) // SAMPLE_CASES)]
-    boxes = [patch_box([unpack_bits(b) for b in c.payload["lesions"]], (2**31,) * 3) for c in some]
+    boxes = [lesion_box([unpack_bits(b) for b in c.payload["lesions"]], (2**31,) * 3, (4, 4, 4)) for c in some]
     each = [np.prod([s.stop - s.start for s in box]) for box in boxes]
     return float(np.mean(each)) * len(cases) if each else 0.0
 

@@ -1,6 +1,8 @@
 """Renders the CTs of one case, and opens them again whichever way they are kept."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,23 +12,26 @@ from scipy import ndimage
 
 from itrialspace_assets.casework import Output
 from itrialspace_assets.errors import CaseRejected
-from itrialspace_assets.fingerprints import digest, hash_file
+from itrialspace_assets.fingerprints import digest, hash_file, replace_file
 from itrialspace_assets.geometry import (
     Packed,
     Volume,
     pack_volume,
     paste,
+    place_of,
     read_volume,
     repack,
     write_packed,
     write_volume,
 )
 from itrialspace_assets.hosts.store import load_host_map
+from itrialspace_assets.pictures import ct_slice
 from itrialspace_assets.settings import Settings
-from itrialspace_assets.synthesis.quality import require_contrast, require_plausible
-from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer, RenderRequest
-from itrialspace_assets.synthesis.tissue import STANDARD, patch_box
-from itrialspace_assets.volumes import Lesion, unpack_bits
+from itrialspace_assets.synthesis.acquisition import Acquisition
+from itrialspace_assets.synthesis.quality import PAIRED_HU, paired_difference, require_contrast, require_plausible
+from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer
+from itrialspace_assets.synthesis.request import Rendered, RenderRequest
+from itrialspace_assets.volumes import Lesion, lesion_box, unpack_bits
 
 
 def render_seed(root: int, replicate: int) -> int:
@@ -34,23 +39,10 @@ def render_seed(root: int, replicate: int) -> int:
     return root if replicate == 0 else int(digest([root, "rendering", replicate], 16), 16) >> 1
 
 
-def image_uid(
-    settings: Settings, renderer: Renderer, map_sha256: str, lesions: list[str], seed: int, attenuation: str | None = None
-) -> str:  # fmt: skip
+def image_uid(settings: Settings, renderer: Renderer, map_sha256: str, seed: int, acquisition: Acquisition, lesions: list[str], attenuation: str | None = None) -> str:  # fmt: skip
     """Identity of an image: host, lesion set with placement, their attenuation, renderer, acquisition, render seed."""
-    return digest(
-        [
-            map_sha256,
-            sorted(lesions),
-            renderer.name,
-            renderer.version,
-            renderer.weights(settings),
-            STANDARD.name,
-            seed,
-            attenuation,
-        ],
-        32,
-    )
+    how = [renderer.name, renderer.version, renderer.weights(settings)]
+    return digest([map_sha256, sorted(lesions), *how, acquisition.name, seed, attenuation], 32)
 
 
 def image_path(renderer: str, uid: str, patch: bool = False) -> str:
@@ -64,42 +56,55 @@ def _note(renderer: str, anatomy: str) -> str:
 
 @dataclass(frozen=True)
 class _Twin:
-    """A host's lesion-free CT, the parts of its file, the file's hash, and the least and greatest HU of each part."""
+    """A host's lesion-free CT, the parts of its file, the file's hash, the least and greatest HU of each part."""
 
     ct: Volume
     packed: Packed
     sha256: str
     low: list[float]
     high: list[float]
+    made: Rendered
 
 
-def _twin(settings: Settings, renderer: str, map_sha256: str, anatomy: str, seed: int) -> _Twin:
-    """The lesion-free CT of a host; rendered once, then shared by its cases."""
-    path = settings.output / image_path(renderer, image_uid(settings, RENDERERS[renderer], map_sha256, [], seed))
-    if not path.exists():
-        _make_twin.cache_clear()  # somebody removed it since
-    return _make_twin(settings, renderer, map_sha256, anatomy, seed, path)
+def _twin(settings: Settings, how: Renderer, request: RenderRequest, uid: str, anatomy: str) -> _Twin:
+    """The lesion-free CT that a request without lesions asks for; rendered once, then shared by the host's cases."""
+    path = settings.output / image_path(how.name, uid)
+    if isinstance(_TWINS.get(path), _Twin) and not path.exists():
+        _TWINS.clear()  # somebody removed it since
+    if path not in _TWINS:
+        _TWINS.clear()
+        try:
+            _TWINS[path] = _make_twin(settings, how, request, path, _note(how.name, anatomy))
+        except CaseRejected as error:
+            _TWINS[path] = error
+    twin = _TWINS[path]
+    if isinstance(twin, CaseRejected):
+        raise twin
+    return twin
 
 
-@lru_cache(maxsize=1)
-def _make_twin(settings: Settings, renderer: str, map_sha256: str, anatomy: str, seed: int, path: Path) -> _Twin:
-    how, note = RENDERERS[renderer], _note(renderer, anatomy)
+#: The twin of the last host, or why there is none: cases come host by host, and none renders it again.
+_TWINS: dict[Path, _Twin | CaseRejected] = {}
+
+
+def _make_twin(settings: Settings, how: Renderer, request: RenderRequest, path: Path, note: str) -> _Twin:
     if path.exists():
         try:
             ct = read_volume(path)  # passed the gates before it was written
-            return _packed_twin(ct, pack_volume(ct, note), hash_file(path))
+            return _packed_twin(Rendered(ct), pack_volume(ct, note), hash_file(path))
         except CaseRejected:
             path.unlink()  # damaged: made anew below, to the same bytes
-    host = load_host_map(settings.output, map_sha256)
-    ct = how.render(RenderRequest(host, map_sha256, seed), [])
-    require_plausible(ct, host)
-    packed = pack_volume(ct, note)
-    return _packed_twin(ct, packed, write_packed(path, packed))
+    made = how.render(settings, request, [])
+    with _pictured(settings, f"{how.name}/{path.name.partition('.')[0]}", [], lambda: made.ct):
+        require_plausible(made.ct, request.host)
+    packed = pack_volume(made.ct, note)
+    return _packed_twin(made, packed, write_packed(path, packed))
 
 
-def _packed_twin(ct: Volume, packed: Packed, sha256: str) -> _Twin:
+def _packed_twin(made: Rendered, packed: Packed, sha256: str) -> _Twin:
+    ct = made.ct
     slabs = [ct.array[..., k : k + packed.depth] for k in range(0, ct.array.shape[2], packed.depth)]
-    return _Twin(ct, packed, sha256, [float(s.min()) for s in slabs], [float(s.max()) for s in slabs])
+    return _Twin(ct, packed, sha256, [float(s.min()) for s in slabs], [float(s.max()) for s in slabs], made)
 
 
 def render_case(payload: dict[str, Any], settings: Settings) -> Output:
@@ -108,69 +113,96 @@ def render_case(payload: dict[str, Any], settings: Settings) -> Output:
     Raises:
         CaseRejected: the host map cannot be read, or an image does not pass the gates of ``quality``.
     """
-    how = RENDERERS[payload["source"]]
-    sha_map, bits, seed = payload["map_sha256"], payload["lesions"], payload["seed"]
-    twin = _twin(settings, how.name, sha_map, payload["anatomy"], seed)
-    twin_uid = image_uid(settings, how, sha_map, [], seed)
+    how, sha_map, seed = RENDERERS[payload["source"]], payload["map_sha256"], payload["seed"]
+    acquisition = Acquisition(**payload["acquisition"])
+    request = RenderRequest(load_host_map(settings.output, sha_map), sha_map, seed, acquisition=acquisition)
+    twin_uid = image_uid(settings, how, sha_map, seed, acquisition, [])
+    twin = _twin(settings, how, request, twin_uid, payload["anatomy"])
     twin_path = image_path(how.name, twin_uid)
     base = {
         "case_uid": payload["case_uid"], "source": how.name, "mode": payload["mode"], "dataset": payload["dataset"], "twin_uid": twin_uid,
-        "weights_sha256": how.weights(settings), "acquisition": STANDARD.name, "attenuation": None, "trained_on": how.trained_on, "anatomy": payload["anatomy"],
+        "weights_sha256": how.weights(settings), "acquisition": acquisition.name, **payload["acquisition"], "attenuation": None,
+        "trained_on": how.trained_on, "anatomy": payload["anatomy"],
     }  # fmt: skip
     free = base | {
         "is_lesion_free": True, "image_uid": twin_uid, "path": twin_path, "sha256": twin.sha256, "kept": "nifti", "lesion_hu": None,
-        "background_hu": None, "low_hu": min(twin.low), "high_hu": max(twin.high),
+        "background_hu": None, "low_hu": min(twin.low), "high_hu": max(twin.high), "twin_difference_hu": None, "paired": None, "decoding": None,
     }  # fmt: skip
+    bits = payload["lesions"]
     if not bits:
-        return Output({"cts": [free]}, {twin_path: twin.sha256})
-    how_dense = payload["attenuation"]
-    request = RenderRequest(
-        load_host_map(settings.output, sha_map), sha_map, seed, [unpack_bits(b) for b in bits], attenuation=how_dense, twin=twin.ct
-    )  # fmt: skip
-    image, path, sha = _lesion_image(settings, how, request, bits, twin, payload["anatomy"])
-    return Output({"cts": [base | image | {"attenuation": how_dense}, free]}, {path: sha, twin_path: twin.sha256})
+        return Output({"cts": [free]}, {twin_path: twin.sha256}, measured=twin.made.measured)
+    put = replace(request, lesions=[unpack_bits(b) for b in bits], attenuation=payload["attenuation"], twin=twin.ct)
+    image, measured = _lesion_image(settings, how, put, bits, twin, payload["anatomy"])
+    rows = [base | image | {"attenuation": put.attenuation}, free]
+    return Output({"cts": rows}, {image["path"]: image["sha256"], twin_path: twin.sha256}, measured=twin.made.measured | measured)  # fmt: skip
 
 
 def _lesion_image(
     settings: Settings, how: Renderer, request: RenderRequest, bits: list[str], twin: _Twin, anatomy: str
-) -> tuple[dict[str, Any], str, str]:
-    """Columns of the image with lesions, its path and its hash. A patch renderer's file is packed anew only where it changed."""
-    uid = image_uid(settings, how, request.host_sha256, bits, request.root_seed, request.attenuation)
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Columns of the image with lesions, and what it took. A patch renderer's file is packed anew only where it changed."""
+    uid = image_uid(settings, how, request.host_sha256, request.root_seed, request.acquisition, bits, request.attenuation)  # fmt: skip
     note = _note(how.name, anatomy)
     kept = "patch" if settings.cts == "delta" and how.patch else "nifti"
     path = image_path(how.name, uid, kept == "patch")
     if how.patch is None:
-        ct = how.render(request, bits)
-        require_plausible(ct, request.host)
-        sha = write_volume(settings.output / path, ct, note)
-        low, high = float(ct.array.min()), float(ct.array.max())
-        inside, around = _contrast(ct, request.lesions)
+        made = how.render(settings, request, bits)
+        part, decoding, measured = made.ct, made.decoding, made.measured
+        with _pictured(settings, f"{how.name}/{uid}", request.lesions, lambda: part):
+            require_plausible(part, request.host)
+        low, high = float(part.array.min()), float(part.array.max())
+        apart = paired_difference(part, twin.ct, request.host, request.lesions)
+        slabs = None
     else:
-        part = how.patch(request, bits)
-        slabs = paste(twin.packed, twin.ct, part.array, patch_box(request.lesions, twin.ct.array.shape))
+        part, decoding, measured = how.patch(request, bits), None, {}
+        slabs = paste(twin.packed, twin.ct, part.array, place_of(part, twin.ct))
         low = min(float(s.min()) if (s := slabs.get(i)) is not None else v for i, v in enumerate(twin.low))
         high = max(float(s.max()) if (s := slabs.get(i)) is not None else v for i, v in enumerate(twin.high))
-        if kept == "patch":
-            sha = write_volume(settings.output / path, part, note)
-        else:
-            sha = write_packed(settings.output / path, repack(twin.packed, twin.ct, note, slabs))
-        inside, around = _contrast(part, request.lesions, twin.ct)
-    require_contrast(inside, _contrast(twin.ct, request.lesions)[0])
+        apart = 0.0  # nothing but the patch differs
+    inside, around = _contrast(part, request.lesions, twin.ct)
+    with _pictured(settings, f"{how.name}/{uid}", request.lesions, lambda: _laid(part, twin.ct)):
+        require_contrast(inside, _contrast(twin.ct, request.lesions, twin.ct)[0])
+    if slabs is None or kept == "patch":
+        sha = write_volume(settings.output / path, part, note)
+    else:
+        sha = write_packed(settings.output / path, repack(twin.packed, twin.ct, note, slabs))
     return {
-        "is_lesion_free": False, "image_uid": uid, "path": path, "sha256": sha, "kept": kept, "lesion_hu": inside,
-        "background_hu": around, "low_hu": low, "high_hu": high,
-    }, path, sha  # fmt: skip
+        "is_lesion_free": False, "image_uid": uid, "path": path, "sha256": sha, "kept": kept, "lesion_hu": inside, "background_hu": around,
+        "low_hu": low, "high_hu": high, "twin_difference_hu": apart, "paired": apart <= PAIRED_HU, "decoding": decoding,
+    }, measured  # fmt: skip
 
 
-def _contrast(ct: Volume, lesions: list[Lesion], whole: Volume | None = None) -> tuple[float, float]:
-    """Mean HU over the lesions and over a shell of three voxels around them; ``ct`` may be their patch of ``whole``."""
-    box = patch_box(lesions, (whole or ct).array.shape)
-    mask = np.zeros([s.stop - s.start for s in box], bool)
+@contextmanager
+def _pictured(settings: Settings, name: str, lesions: list[Lesion], image: Callable[[], Volume]) -> Iterator[None]:
+    """Keep a picture of an image that a gate refuses and say where it is; the volume itself is not kept."""
+    try:
+        yield
+    except CaseRejected as error:
+        path = f"store/refused/{name}.png"
+        replace_file(settings.output / path, ct_slice(image(), lesions[0] if lesions else None))
+        raise CaseRejected(error.reason, f"{error.detail}; see {path}") from None
+
+
+def _laid(part: Volume, whole: Volume) -> Volume:
+    """``whole`` with ``part`` laid over it."""
+    array = whole.array.copy(order="K")
+    array[place_of(part, whole)] = part.array
+    return Volume(array, whole.affine)
+
+
+def _contrast(part: Volume, lesions: list[Lesion], twin: Volume) -> tuple[float, float]:
+    """Mean HU over the lesions and over a shell of three voxels around them, where ``part`` is laid over the twin."""
+    whole = lesion_box(lesions, twin.array.shape, (4, 4, 4))
+    at = place_of(part, twin)
+    box = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(whole, at, strict=True))
+    first = [s.start for s in box]
+    hu = twin.array[box].astype(np.float32)
+    hu[tuple(slice(s.start - f, s.stop - f) for s, f in zip(at, first, strict=True))] = part.array
+    mask = np.zeros(hu.shape, bool)
     for lesion in lesions:
-        mask[tuple(np.moveaxis(lesion.indices - [s.start for s in box], 1, 0))] = True
+        mask[tuple(np.moveaxis(lesion.indices - first, 1, 0))] = True
     shell = ndimage.binary_dilation(mask, iterations=3) & ~mask
-    part = ct.array[box] if whole is None else ct.array
-    return round(float(part[mask].mean()), 3), round(float(part[shell].mean()), 3)
+    return round(float(hu[mask].mean()), 3), round(float(hu[shell].mean()), 3)
 
 
 @lru_cache(maxsize=2)
@@ -190,7 +222,4 @@ def open_ct(settings: Settings, row: dict[str, Any]) -> Volume:
     stored = read_volume(settings.output / row["path"])
     if row["kept"] == "nifti":
         return stored
-    low = np.rint(whole.to_voxel(stored.affine[:3, 3])).astype(int)
-    array = whole.array.copy(order="K")
-    array[tuple(slice(int(a), int(a) + n) for a, n in zip(low, stored.array.shape, strict=True))] = stored.array
-    return Volume(array, whole.affine)
+    return _laid(stored, whole)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from itrialspace_assets.anatomy import BONES, LUNG
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.geometry import Volume
+from itrialspace_assets.volumes import Lesion, lesion_box
 
 #: Range of the published synthetic CTs (HU).
 LOW_HU, HIGH_HU = -1000.0, 1000.0
@@ -85,6 +86,30 @@ def require_plausible(ct: Volume, host: Volume) -> None:
             raise CaseRejected(
                 Reason.IMPLAUSIBLE_HU, f"CT: {name}: expected a median of {least:g} to {most:g} HU, got {median:g}"
             )
+
+
+#: Beyond this distance from every lesion an image and its lesion-free twin should agree (mm).
+APART_MM = 10.0
+#: Median difference there (HU) above which the two are not compared as a pair; ours, about the noise of a standard scan.
+PAIRED_HU = 20.0
+
+
+def paired_difference(ct: Volume, twin: Volume, host: Volume, lesions: list[Lesion]) -> float:
+    """Median of the absolute difference (HU) of an image and its lesion-free twin, in the body beyond 10 mm of the lesions.
+
+    The distance is to the lesions' boxes: nothing near is counted, a little more than needed is left out.
+    """
+    far = host.array > 0
+    pad = tuple(int(np.ceil(APART_MM / s)) for s in host.spacing)
+    for lesion in lesions:
+        far[lesion_box([lesion], host.array.shape, (pad[0], pad[1], pad[2]))] = False
+    counts = np.zeros(int(HIGH_HU - LOW_HU) + 1, np.int64)
+    for first in range(0, host.array.shape[2], _SLAB):
+        part = np.s_[..., first : first + _SLAB]
+        apart = np.abs(ct.array[part].astype(np.int32) - twin.array[part])[far[part]]
+        counts += np.bincount(np.minimum(apart, len(counts) - 1), minlength=len(counts))
+    below = np.cumsum(counts)
+    return float(np.searchsorted(below, (below[-1] + 1) // 2)) if below[-1] else 0.0
 
 
 def require_contrast(lesion_hu: float, twin_hu: float) -> None:

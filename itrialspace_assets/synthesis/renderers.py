@@ -5,65 +5,53 @@ anything but HU; where the image came from travels in the tables.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import dataclass
 
 from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.fingerprints import digest
 from itrialspace_assets.geometry import Volume
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.synthesis import tissue
-from itrialspace_assets.synthesis.tissue import STANDARD, Acquisition
-from itrialspace_assets.volumes import Lesion
-
-
-@dataclass(frozen=True)
-class RenderRequest:
-    """What to render. Without lesions it asks for the host's lesion-free twin."""
-
-    host: Volume  # nodule-free label map
-    host_sha256: str
-    root_seed: int
-    lesions: list[Lesion] = field(default_factory=list)
-    acquisition: Acquisition = STANDARD
-    attenuation: str = "solid"  # of every lesion
-    twin: Volume | None = None  # the host's own rendered CT, to patch
-
-    @property
-    def host_seed(self) -> np.random.SeedSequence:
-        """Seed of host and acquisition: shared by every image of this host."""
-        return _seed(self.root_seed, "render", self.host_sha256, self.acquisition.name)
-
-    def lesion_seed(self, bits: list[str]) -> np.random.SeedSequence:
-        return _seed(self.root_seed, "lesion", self.host_sha256, *sorted(bits))
-
-
-def _seed(root: int, *identity: str) -> np.random.SeedSequence:
-    return np.random.SeedSequence(root, spawn_key=(int(digest(list(identity), 16), 16),))
+from itrialspace_assets.synthesis.attenuation import NODULES
+from itrialspace_assets.synthesis.nodmaisi import render as nodmaisi
+from itrialspace_assets.synthesis.request import Rate, Rendered, RenderRequest
 
 
 @dataclass(frozen=True)
 class Renderer:
-    """A way to make CTs. ``location`` says which code location runs it.
+    """A way to make CTs.
 
-    ``render`` gives a whole image. A renderer whose lesions change nothing but their surroundings has
-    ``patch`` as well: the part of the host's own CT (``request.twin``) that differs, on its own grid.
+    Attributes:
+        location: which code location runs it.
+        trained_on: datasets that its networks saw.
+        render: a whole image.
+        patch: of a renderer whose lesions change nothing but their surroundings: the part of the host's own CT
+            (``request.twin``) that differs, on its own grid.
+        models: whether it follows a trial's acquisition and attenuation; one that does not refuses them.
+        weights: hash of what it was trained to.
+        require_ready: raises ConfigError if it cannot render here.
+        workers: processes that render at once.
+        estimate: what a voxel takes, where measuring a few slices would not tell; None: measure.
+        gpu_gib: GPU memory that a case takes.
     """
 
     name: str
     version: str
     location: str
     trained_on: str
-    render: Callable[[RenderRequest, list[str]], Volume]
+    render: Callable[[Settings, RenderRequest, list[str]], Rendered]
     patch: Callable[[RenderRequest, list[str]], Volume] | None
+    models: bool
     weights: Callable[[Settings], str | None]
+    require_ready: Callable[[Settings], None]
+    workers: Callable[[Settings], int]
+    estimate: Callable[[Settings], Rate] | None = None
+    gpu_gib: float = 0.0
 
 
-def _tissue(request: RenderRequest, bits: list[str]) -> Volume:
+def _tissue(settings: Settings, request: RenderRequest, bits: list[str]) -> Rendered:
     if request.lesions:
         raise ValueError("expected a request without lesions: those are patched into the host's own CT")
-    return tissue.render_host(request.host, request.host_seed, request.acquisition)
+    return Rendered(tissue.render_host(request.host, request.anatomy_seed, request.noise_seed, request.acquisition))
 
 
 def _tissue_patch(request: RenderRequest, bits: list[str]) -> Volume:
@@ -73,18 +61,23 @@ def _tissue_patch(request: RenderRequest, bits: list[str]) -> Volume:
         request.twin,
         request.host,
         request.lesions,
-        request.host_seed,
+        request.noise_seed,
         request.lesion_seed(bits),
         request.acquisition,
-        tissue.NODULES[request.attenuation],
+        NODULES[request.attenuation],
     )
 
 
 RENDERERS: dict[str, Renderer] = {
     tissue.NAME: Renderer(
-        tissue.NAME, tissue.VERSION, "cpu", tissue.TRAINED_ON, _tissue, _tissue_patch, lambda settings: None
+        tissue.NAME, tissue.VERSION, "cpu", tissue.TRAINED_ON, _tissue, _tissue_patch, True, lambda settings: None, lambda settings: None,
+        lambda settings: settings.workers,
     ),
-}
+    nodmaisi.NAME: Renderer(
+        nodmaisi.NAME, nodmaisi.VERSION, "gpu", nodmaisi.TRAINED_ON, nodmaisi.render, None, False, nodmaisi.weights_hash, nodmaisi.require_ready,
+        nodmaisi.workers, nodmaisi.estimate, nodmaisi.GPU_GIB,
+    ),
+}  # fmt: skip
 
 
 def enabled(settings: Settings) -> list[Renderer]:

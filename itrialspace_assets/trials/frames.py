@@ -145,9 +145,15 @@ def sampled_frames(
     seeds = (draws(root, trial.trial, arm.name, "case", n=n) >> np.uint64(1)).astype(np.int64)
     cases = host_columns(hosts).with_columns(
         case_uid=uid, mode=pl.lit(trial.mode), trial=pl.lit(trial.trial), arm=pl.lit(arm.name), number=pl.int_range(n, dtype=pl.Int64, eager=True),
-        cohort_mode=pl.lit("synthetic"), attenuation=pl.lit(cohort.attenuation), lesion_free_twin=pl.lit(cohort.lesion_free_twins), render_replicate=pl.lit(0, pl.Int64), seed=pl.Series(seeds), anatomy=pl.lit(anatomy),
+        cohort_mode=pl.lit("synthetic"), attenuation=pl.lit(cohort.attenuation), **acquisition_columns(cohort), lesion_free_twin=pl.lit(cohort.lesion_free_twins), render_replicate=pl.lit(0, pl.Int64), seed=pl.Series(seeds), anatomy=pl.lit(anatomy),
     ).join(counts, on="case_uid", how="left", maintain_order="left").with_columns(pl.col("n_nodules").fill_null(0))  # fmt: skip
     return table_frame("cases", cases), table_frame("case_nodules", nodules)
+
+
+def acquisition_columns(cohort: Cohort) -> dict[str, pl.Expr]:
+    """The columns of ``cases`` that say how scans are taken."""
+    how = cohort.acquisition
+    return {"mtf50_per_mm": pl.lit(how.mtf50_per_mm), "dose": pl.lit(how.dose), "slice_mm": pl.lit(how.slice_mm, pl.Float64)}  # fmt: skip
 
 
 def host_columns(hosts: pl.DataFrame) -> pl.DataFrame:

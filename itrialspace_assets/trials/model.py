@@ -122,6 +122,18 @@ class Placement(_Strict):
         return self
 
 
+class Acquisition(_Strict):
+    """How the rendered scans are taken. What a renderer cannot do it refuses."""
+
+    mtf50_per_mm: float = Field(
+        0.4, ge=0.1, le=2, description="Sharpness: spatial frequency in plane at which the MTF is one half."
+    )
+    dose: float = Field(1.0, ge=0.01, le=100, description="Photons relative to the standard scan: noise goes as its inverse square root.")  # fmt: skip
+    slice_mm: float | None = Field(
+        None, gt=0, le=20, description="Slice thickness (mm); the host's slice spacing if unset."
+    )
+
+
 class Twin(_Strict):
     """How a twin trial pairs donors and hosts."""
 
@@ -167,6 +179,7 @@ class Cohort(_Strict):
     attenuation: Literal["solid", "part_solid", "ground_glass"] = Field(
         "solid", description="How dense the renderer makes the case's nodules."
     )
+    acquisition: Acquisition = Acquisition()
     companions: Literal["none", "all_companions", "ipsilateral", "same_lobe"] = "none"
     lesion_free_twins: bool = Field(True, description="The host without any nodule as each case's negative.")
     same_person: bool = Field(False, description="Let a person be host and donor of one case.")

@@ -37,7 +37,7 @@ CROSS_COLUMNS = ["mode", "donor_transfer_mode", "pairing_policy", "placement_str
 OWN_COLUMNS = [
     "case_uid", "arm", "seed", "render_replicate", "relaxations", "lesion_free_twin", "why", "host_scan_uid", "donor_nodule_uid", "present", "placement",
     "asked_pleural_mm", "asked_airway_mm", "margin_mm", "rotation_x_deg", "rotation_y_deg", "rotation_z_deg", "mirrored", "kept",
-    "attenuation", "declared_cc_pct", "declared_ml_pct", "declared_ap_pct", "declared_pleural_mm", "declared_airway_mm", "fit_mm",
+    "attenuation", "mtf50_per_mm", "dose", "slice_mm", "declared_cc_pct", "declared_ml_pct", "declared_ap_pct", "declared_pleural_mm", "declared_airway_mm", "fit_mm",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from itrialspace_assets.errors import TrialError
 from itrialspace_assets.trials.allocate import Floats, Ints, Wish, allocate
 from itrialspace_assets.trials.frames import (
     INSERTION_MODE,
+    acquisition_columns,
     case_uids,
     host_columns,
     positions,
@@ -146,7 +147,7 @@ def _cases(
     trial = resolved.trial
     seeds = draws(root, trial.trial, arm.name, "case", n=where.height) >> np.uint64(1)
     return host_columns(where).with_columns(
-        number=where["number"], case_uid=where["case_uid"], mode=pl.lit(trial.mode), trial=pl.lit(trial.trial), arm=pl.lit(arm.name), cohort_mode=pl.lit(cohort_mode), attenuation=pl.lit(arm.cohort.attenuation),
+        number=where["number"], case_uid=where["case_uid"], mode=pl.lit(trial.mode), trial=pl.lit(trial.trial), arm=pl.lit(arm.name), cohort_mode=pl.lit(cohort_mode), attenuation=pl.lit(arm.cohort.attenuation), **acquisition_columns(arm.cohort),
         lesion_free_twin=pl.lit(arm.cohort.lesion_free_twins), anatomy=pl.lit(anatomy), seed=pl.Series(seeds.astype(np.int64))[where["number"].to_list()],
         render_replicate=where["render_replicate"] if "render_replicate" in where.columns else pl.lit(0, pl.Int64),
     )  # fmt: skip

@@ -19,7 +19,7 @@ mode: x_clean
 trial: clean
 question: Does a reader keep quiet where there is nothing?
 planner: sampled
-cohort: {prevalence: {value: 0.5, of: nodule, unit: scan}, hosts: {max_uses: null}, attenuation: ground_glass}
+cohort: {prevalence: {value: 0.5, of: nodule, unit: scan}, hosts: {max_uses: null}, attenuation: ground_glass, acquisition: {dose: 0.5}}
 arms: [{name: all, published: clean, varies: none, level: none}]
 sizes: {demo: {n_cases: 4}, paper: {n_cases: 40}}
 """
@@ -104,6 +104,7 @@ def test_a_users_trial_with_clean_cases_goes_through_the_whole_graph(data_root: 
         assert (read_labels(out / row["mask_path"]).array == NODULE).any() == row["present"]
     images = read_all(out, "cts", source="tissue").filter(~pl.col("is_lesion_free"))
     assert images["attenuation"].to_list() == ["ground_glass"] * 2
+    assert set(images["acquisition"]) == {"MTF50 0.4/mm, dose 0.5, host's slices"}
     assert images["lesion_hu"].is_between(-750, -350).all(), images["lesion_hu"]
     slices = read_all(out, "slices", source="tissue")
     assert set(slices.filter(pl.col("case_uid").is_in(clean.to_list()))["presence"]) == {"absent"}

@@ -31,7 +31,7 @@ def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, li
     made = []
     for i in range(7):
         lesions = [pack_bits(Lesion((24, 12 + i, 6), shape))] if i else []
-        payload = {"case_uid": f"t/a/{i:05d}", "source": "tissue", "mode": "x_t", "dataset": "D", "map_sha256": sha, "lesions": lesions, "anatomy": "procedural", "attenuation": "solid", "seed": 42}  # fmt: skip
+        payload = {"case_uid": f"t/a/{i:05d}", "source": "tissue", "mode": "x_t", "dataset": "D", "map_sha256": sha, "lesions": lesions, "anatomy": "procedural", "attenuation": "solid", "acquisition": {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None}, "seed": 42}  # fmt: skip
         made.append(Case(payload["case_uid"], "h", sha, payload))
     return settings, made
 

@@ -26,12 +26,17 @@ def small_members(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("itrialspace_assets.geometry._MEMBER_BYTES", 4 * 40 * 36 * 2)
 
 
-def rendered(out: Path, cts: str = "nifti", attenuation: str = "solid") -> tuple[Any, list[dict[str, Any]]]:
+STANDARD: dict[str, Any] = {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None}
+
+
+def rendered(
+    out: Path, cts: str = "nifti", attenuation: str = "solid", acquisition: dict[str, Any] = STANDARD
+) -> tuple[Any, list[dict[str, Any]]]:
     settings = load_settings(data_dir=out, output_dir=out / cts, cts=cts, workers=1)
     made = prepare_host(settings, small_chest(), "D/s", "procedural")
     lesion = Lesion((25, 14, 6), ball(5, tuple(small_chest().spacing)))
-    payload = {"case_uid": "t/a/00000", "source": "tissue", "mode": "x_t", "dataset": "D", "map_sha256": made.columns["map_sha256"], "lesions": [pack_bits(lesion)], "anatomy": "procedural", "attenuation": attenuation, "seed": 42}  # fmt: skip
-    images._make_twin.cache_clear()
+    payload = {"case_uid": "t/a/00000", "source": "tissue", "mode": "x_t", "dataset": "D", "map_sha256": made.columns["map_sha256"], "lesions": [pack_bits(lesion)], "anatomy": "procedural", "attenuation": attenuation, "acquisition": acquisition, "seed": 42}  # fmt: skip
+    images._TWINS.clear()
     return settings, render_case(payload, settings).rows["cts"]
 
 
@@ -99,3 +104,17 @@ def test_another_attenuation_is_another_image_of_the_same_twin(tmp_path: Path) -
     assert free == free_too
     assert (solid["attenuation"], glass["attenuation"], free["attenuation"]) == ("solid", "ground_glass", None)
     assert solid["lesion_hu"] > glass["lesion_hu"] + 300
+
+
+def test_another_acquisition_is_another_twin_and_lesion_image_on_the_same_grid(tmp_path: Path) -> None:
+    how = {"mtf50_per_mm": 0.3, "dose": 0.25, "slice_mm": 7.5}
+    (lesion, free), (other, other_free) = rendered(tmp_path)[1], rendered(tmp_path, "delta", acquisition=how)[1]
+    assert len({r["image_uid"] for r in (lesion, free, other, other_free)}) == 4
+    assert (other["acquisition"], other["slice_mm"], free["slice_mm"]) == (
+        "MTF50 0.3/mm, dose 0.25, 7.5 mm slices",
+        7.5,
+        None,
+    )
+    settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / "delta", cts="delta")
+    assert open_ct(settings, other).same_grid(open_ct(settings, other_free))
+    assert other["lesion_hu"] < lesion["lesion_hu"], "a thick slice shows less of a small lesion"

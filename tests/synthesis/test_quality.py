@@ -14,7 +14,7 @@ from itrialspace_assets.synthesis.tissue import render_host
 def pair() -> tuple[Volume, Volume]:
     rng = np.random.default_rng(3)
     host = draw_anatomy(draw_body(rng), rng, np.array([2.8, 2.8, 3.6]))
-    return host, render_host(host, np.random.SeedSequence(1))
+    return host, render_host(host, np.random.SeedSequence(1), np.random.SeedSequence(2))
 
 
 def test_a_rendered_host_passes_and_medians_are_those_of_numpy(pair: tuple[Volume, Volume]) -> None:

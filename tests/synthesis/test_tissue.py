@@ -2,22 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
-from itrialspace_assets.geometry import Volume
+from itrialspace_assets.geometry import Volume, place_of
 from itrialspace_assets.synthesis import tissue
-from itrialspace_assets.synthesis.tissue import (
-    NODULES,
-    STANDARD,
-    core_voxels,
-    noise_slices,
-    patch_box,
-    render_host,
-    render_patch,
-)
+from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
+from itrialspace_assets.synthesis.attenuation import LUNG_BACK_HU, LUNG_FRONT_HU, NODULES
+from itrialspace_assets.synthesis.tissue import core_voxels, render_host, render_patch
 from itrialspace_assets.tables import ATTENUATIONS
 from itrialspace_assets.trials.model import Cohort
-from itrialspace_assets.volumes import Lesion
+from itrialspace_assets.volumes import Lesion, lesion_box
 
 from ..insertion.shapes import ball
 
@@ -38,8 +33,11 @@ def lesion(chest: Volume) -> Lesion:
     return Lesion(tuple(int(v) for v in middle - 2), np.ones((4, 4, 3), bool))
 
 
+ANATOMY, NOISE = np.random.SeedSequence(1), np.random.SeedSequence(2)
+
+
 def test_structures_lie_within_published_limits(chest: Volume) -> None:
-    ct = render_host(chest, np.random.SeedSequence(1))
+    ct = render_host(chest, ANATOMY, NOISE)
     for name, (labels, low, high) in LIMITS.items():
         median = float(np.median(ct.array[np.isin(chest.array, labels)]))
         assert low <= median <= high, name
@@ -47,32 +45,80 @@ def test_structures_lie_within_published_limits(chest: Volume) -> None:
     assert ct.array.dtype == np.int16
 
 
-def test_the_same_seed_gives_the_same_image_and_another_does_not(chest: Volume) -> None:
-    first = render_host(chest, np.random.SeedSequence(1)).array
-    assert (render_host(chest, np.random.SeedSequence(1)).array == first).all()
-    assert (render_host(chest, np.random.SeedSequence(2)).array != first).any()
+def test_the_same_seeds_give_the_same_image_and_others_do_not(chest: Volume) -> None:
+    first = render_host(chest, ANATOMY, NOISE).array
+    assert (render_host(chest, ANATOMY, NOISE).array == first).all()
+    assert (render_host(chest, ANATOMY, np.random.SeedSequence(3)).array != first).any()
+    assert (render_host(chest, np.random.SeedSequence(3), NOISE).array != first).any()
 
 
-def test_a_lesion_changes_its_own_box_and_is_denser(chest: Volume) -> None:
-    seed, put = np.random.SeedSequence(1), lesion(chest)
-    twin = render_host(chest, seed)
-    patch = render_patch(twin, chest, [put], seed, np.random.SeedSequence(9))
-    box = patch_box([put], twin.array.shape)
-    assert patch.array.shape == twin.array[box].shape
-    changed = np.argwhere(patch.array != twin.array[box]) + [s.start for s in box]
-    inside = np.all(
-        (changed >= np.array(put.offset) - 2) & (changed < np.array(put.offset) + put.mask.shape + 2), axis=1
+def test_another_scan_shows_the_same_anatomy(chest: Volume) -> None:
+    """Two noisy scans of a host agree in its vessels and texture; two hosts do not."""
+    fine = Acquisition(dose=50)
+    lung = ndimage.binary_erosion(np.isin(chest.array, (28, 29, 30, 31, 32)), iterations=3)
+    one, other = (
+        render_host(chest, ANATOMY, np.random.SeedSequence(s), fine).array[lung].astype(float) for s in (2, 3)
     )
-    assert inside.all()
-    assert patch.array[tuple((put.indices - [s.start for s in box]).T)].mean() > -300
+    stranger = render_host(chest, np.random.SeedSequence(9), NOISE, fine).array[lung].astype(float)
+    assert np.corrcoef(one, other)[0, 1] > 0.95
+    assert np.corrcoef(one, stranger)[0, 1] < 0.5
+
+
+def test_slabs_do_not_show(chest: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    for how in (STANDARD, Acquisition(slice_mm=11.0)):
+        whole = render_host(chest, ANATOMY, NOISE, how).array
+        monkeypatch.setattr(tissue, "SLAB", 7)
+        np.testing.assert_array_equal(render_host(chest, ANATOMY, NOISE, how).array, whole)
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("how", [STANDARD, Acquisition(0.15, slice_mm=10.0)])
+def test_a_lesion_changes_its_own_box_and_is_denser(chest: Volume, how: Acquisition) -> None:
+    put = lesion(chest)
+    twin = render_host(chest, ANATOMY, NOISE, how)
+    patch = render_patch(twin, chest, [put], NOISE, np.random.SeedSequence(9), how)
+    box = place_of(patch, twin)
+    assert box == lesion_box([put], twin.array.shape, how.reach(chest.spacing))
+    changed = np.argwhere(patch.array != twin.array[box]) + [s.start for s in box]
+    reach = np.array(how.reach(chest.spacing))
+    inside = np.all(
+        (changed >= np.array(put.offset) - reach) & (changed < np.array(put.offset) + put.mask.shape + reach), axis=1
+    )
+    assert inside.all() and len(changed)
+    hu = patch.array[tuple((put.indices - [s.start for s in box]).T)]
+    assert hu.mean() > twin.array[put.box][put.mask].mean() + 100
     np.testing.assert_allclose(patch.to_world([0, 0, 0]), twin.to_world([s.start for s in box]))
 
 
-def test_any_part_of_the_noise_repeats() -> None:
-    seed = np.random.SeedSequence(5)
-    whole = noise_slices(seed, 0, 12, (30, 20), STANDARD)
-    np.testing.assert_array_equal(noise_slices(seed, 4, 7, (30, 20), STANDARD), whole[..., 4:7])
-    assert whole.std() == pytest.approx(STANDARD.noise_hu, rel=0.1)
+def test_the_back_of_the_lung_is_denser_than_the_front() -> None:
+    """Along y alone, and by what the table says; x and z have no gradient."""
+    labels = np.zeros((44, 60, 30), np.uint8)
+    labels[2:42, 2:58, 2:28] = 30
+    box = Volume(np.asfortranarray(labels), np.diag([2, 2.5, 3, 1.0]))
+    cts = [render_host(box, np.random.SeedSequence(s), NOISE, Acquisition(dose=50)).array for s in range(12)]
+    middle = np.mean(cts, axis=0)[6:38, 6:54, 6:24]
+    back, front = (np.median(part) for part in (middle[:, :6], middle[:, -6:]))
+    assert back - front == pytest.approx((LUNG_BACK_HU - LUNG_FRONT_HU) * 42 / 55, abs=12)
+    for axis in (0, 2):
+        low, high = (np.median(np.take(middle, np.arange(*r), axis=axis)) for r in ((0, 6), (-6, 0)))
+        assert abs(low - high) < 12
+
+
+@pytest.mark.parametrize(("pixel", "ring"), [(0.5, 3), (1.5, 1), (3.0, 1)])
+def test_an_airway_has_a_wall_of_its_thickness(pixel: float, ring: int) -> None:
+    """1.5 mm of soft tissue around the lumen, in lung only; on coarse grids thinned to its share of a voxel."""
+    labels = np.full((41, 45, 12), 30, np.uint8)
+    labels[18:23, 20:25] = 132
+    labels[:4] = 6
+    part = tissue._Tissue.of(Volume(np.asfortranarray(labels), np.diag([pixel, pixel, 1.0, 1.0])), ANATOMY).slab(0, 12)
+    line = np.median(part[:, 22, :], axis=0)  # across the lumen, along x
+    assert (line[18:23] == -1000).all()
+    share = 1.5 / pixel / ring if pixel > 1.5 else 1.0
+    expected = -880 + share * (40 + 880)
+    for at in (17, 23):
+        assert line[at] == pytest.approx(expected, abs=90)
+    assert line[17 - ring] < -500 and line[22 + ring + 1] < -500
+    assert line[2] > 0, "the aorta stays"
 
 
 def test_the_renderer_is_marked() -> None:
@@ -91,10 +137,11 @@ def lung() -> Volume:
 def dense(lung: Volume, attenuation: str) -> tuple[np.ndarray, np.ndarray, Lesion]:
     """HU of a ball of 20 mm, of the same voxels without it, and the ball."""
     put = Lesion((22, 18, 14), ball(10, (1.0, 1.2, 1.5)))
-    seed = np.random.SeedSequence(4)
-    twin = render_host(lung, seed)
-    patch = render_patch(twin, lung, [put], seed, np.random.SeedSequence(9), nodule=NODULES[attenuation])
-    first = [s.start for s in patch_box([put], twin.array.shape)]
+    twin = render_host(lung, np.random.SeedSequence(3), np.random.SeedSequence(4))
+    patch = render_patch(
+        twin, lung, [put], np.random.SeedSequence(4), np.random.SeedSequence(9), nodule=NODULES[attenuation]
+    )
+    first = [s.start for s in place_of(patch, twin)]
     return patch.array[tuple((put.indices - first).T)], twin.array[put.box][put.mask], put
 
 

@@ -1,0 +1,128 @@
+"""A label map as the network wants it, and the CT that it gives back on the host's grid. Imports no torch.
+
+A map is padded to the next legal size, never stretched, so that its voxels and its affine stay what they are; only a
+map that no legal size holds, or whose spacing the network does not know, is sampled anew.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from itrialspace_assets.anatomy import LABEL_NAMES, NODULE
+from itrialspace_assets.errors import CaseRejected, Reason
+from itrialspace_assets.geometry import Box, Volume
+
+#: Bounds of the network's input (spec 02, B3): voxel size in plane and along z (mm), least field of view (mm).
+PIXEL_MM, SLICE_MM, LEAST_FIELD_MM = (0.5, 3.0), (0.5, 5.0), 256.0
+#: Change of a lesion's volume by sampling anew above which the case is put aside (spec 02, F9).
+MOST_VOLUME_CHANGE = 0.05
+#: Bits of a label: planes of the ControlNet's condition.
+BITS = 8
+
+
+@dataclass(frozen=True)
+class Legal:
+    """Sizes that a network takes: the same along x and y, and along z (voxels); and the least field of view (mm)."""
+
+    xy: tuple[int, ...] = (256, 384, 512)
+    z: tuple[int, ...] = (128, 256, 384, 512, 640, 768)
+    field_mm: float = LEAST_FIELD_MM
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A map (X, Y, Z) of legal size, its voxel size (mm), and where the host's own voxels lie in it.
+
+    Attributes:
+        resampled: voxels of ``labels`` per voxel of the host along each axis, before padding; None where they are the same.
+    """
+
+    labels: npt.NDArray[np.uint8]
+    spacing: npt.NDArray[np.float64]
+    inside: Box
+    resampled: npt.NDArray[np.float64] | None
+
+
+def prepare(host: Volume, legal: Legal) -> Prepared:
+    """Bring a label map, lesions stamped in, to a legal size.
+
+    Slices are continued beyond the first and last one, and air is put around the body in plane.
+
+    Raises:
+        CaseRejected: a label that the network does not know, a grid that cannot be made legal, or a lesion whose volume
+            sampling changes.
+    """
+    present = np.flatnonzero(np.bincount(host.array.ravel(order="K"), minlength=256))
+    if unknown := [int(v) for v in present if int(v) not in LABEL_NAMES]:
+        raise CaseRejected(Reason.NOT_A_LABEL_MAP, f"label map: expected labels of the MAISI space, got {unknown}")
+    labels, spacing, ratio = host.array, host.spacing, None
+    wanted = _wanted_spacing(host, legal)
+    if not np.allclose(wanted, spacing, rtol=1e-3):
+        ratio = spacing / wanted
+        labels = _sample(host.array, ratio)
+        before, after = ((a == NODULE).sum() * np.prod(s) for a, s in ((host.array, spacing), (labels, wanted)))
+        if before and abs(after - before) > MOST_VOLUME_CHANGE * before:
+            raise CaseRejected(
+                Reason.GRID_MISMATCH,
+                f"label map: voxels of {_mm(spacing)} mm are not legal, and on a legal grid of {_mm(wanted)} mm its lesions have {after:.0f} instead of {before:.0f} mm3",
+            )
+        spacing = wanted
+    nx, ny, nz = labels.shape
+    least = int(np.ceil(legal.field_mm / spacing[0] - 1e-6))
+    side, height = _next(legal.xy, max(nx, ny, least)), _next(legal.z, nz)
+    if side is None or height is None:
+        raise CaseRejected(
+            Reason.GRID_MISMATCH,
+            f"label map: expected at most {legal.xy[-1]} x {legal.xy[-1]} x {legal.z[-1]} voxels over at least {legal.field_mm:g} mm, got {labels.shape} of {_mm(spacing)} mm",
+        )
+    low = (side - nx) // 2, (side - ny) // 2, (height - nz) // 2
+    flat = np.pad(labels, ((low[0], side - nx - low[0]), (low[1], side - ny - low[1]), (0, 0)))
+    padded = np.pad(flat, ((0, 0), (0, 0), (low[2], height - nz - low[2])), mode="edge")
+    x, y, z = (slice(a, a + n) for a, n in zip(low, labels.shape, strict=True))
+    return Prepared(padded, spacing, (x, y, z), ratio)
+
+
+def restore(ct: npt.NDArray[np.float32], prepared: Prepared, host: Volume) -> npt.NDArray[np.float32]:
+    """A CT (X, Y, Z) over a prepared map, on the host's own grid: padding cut off, and interpolated where it was sampled anew."""
+    inside = ct[prepared.inside]
+    if prepared.resampled is None:
+        return np.asarray(inside, dtype=np.float32)
+    return np.asarray(_to_grid(inside, 1 / prepared.resampled, host.array.shape, 1), dtype=np.float32)
+
+
+def bit_planes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The ControlNet's condition (8, X, Y, Z): plane b is bit b of the label, the least first (spec 02, B4)."""
+    return np.stack([(labels >> bit) & 1 for bit in range(BITS)])
+
+
+def _wanted_spacing(host: Volume, legal: Legal) -> npt.NDArray[np.float64]:
+    """Voxel size (mm) nearest to the host's that the network takes and with which a legal size holds the field of view."""
+    x, y, z = (float(s) for s in host.spacing)
+    field = np.array(host.array.shape) * host.spacing
+    pixel = x if abs(x - y) <= 1e-3 * x else (x + y) / 2
+    pixel = float(np.clip(max(pixel, field[:2].max() / legal.xy[-1]), *PIXEL_MM))
+    return np.array([pixel, pixel, np.clip(max(z, field[2] / legal.z[-1]), *SLICE_MM)])
+
+
+def _next(sizes: tuple[int, ...], wanted: int) -> int | None:
+    return next((n for n in sizes if n >= wanted), None)
+
+
+def _sample(labels: npt.NDArray[np.uint8], ratio: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+    """Nearest label at the centres of new voxels; the field of view and its middle stay."""
+    shape = tuple(max(1, round(n * r)) for n, r in zip(labels.shape, ratio, strict=True))
+    return np.asarray(_to_grid(labels, ratio, shape, 0), dtype=np.uint8)
+
+
+def _to_grid(array: npt.NDArray[Any], ratio: npt.NDArray[np.float64], shape: tuple[int, ...], order: int) -> npt.NDArray[Any]:  # fmt: skip
+    """An array on a grid with ``ratio`` voxels for one of its own, both about the same middle."""
+    step = 1 / ratio
+    offset = (np.array(array.shape) - 1) / 2 - step * (np.array(shape) - 1) / 2
+    return np.asarray(ndimage.affine_transform(array, step, offset, shape, order=order, mode="nearest"))
+
+
+def _mm(spacing: npt.NDArray[np.float64]) -> str:
+    return " x ".join(f"{s:g}" for s in spacing)

@@ -1,0 +1,123 @@
+"""NodMAISI as the platform calls it: a request in, a CT on the host's grid out; one set of networks for each worker.
+
+Workers of one GPU take turns: while one computes, another prepares the next map or packs and writes the last image.
+"""
+
+import multiprocessing
+import os
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from itrialspace_assets.errors import CaseRejected, ConfigError, Reason
+from itrialspace_assets.geometry import Volume
+from itrialspace_assets.settings import Settings
+from itrialspace_assets.synthesis.nodmaisi import networks as net
+from itrialspace_assets.synthesis.nodmaisi import sample as sampling
+from itrialspace_assets.synthesis.nodmaisi import weights as files
+from itrialspace_assets.synthesis.nodmaisi.prepare import prepare, restore
+from itrialspace_assets.synthesis.quality import AIR_HU
+from itrialspace_assets.synthesis.request import Rate, Rendered, RenderRequest
+from itrialspace_assets.volumes import stamp
+
+NAME = "nodmaisi"
+VERSION = "1"
+#: Data that MAISI and NodMAISI's ControlNet were trained on are only partly published.
+TRAINED_ON = "unknown (MAISI's own sets; ControlNet on DLCS24 and others)"
+#: Logged for 512 x 512 x 256 voxels and 30 steps on a card of 48 GB (spec 02, B9): denoising 12.3 s, decoding 15.2 s.
+SECONDS_PER_VOXEL = (12.3 + 15.2) / (512 * 512 * 256)
+#: Documented peak of GPU memory (GiB) for each case, of decoding in the largest window (spec 02, B9).
+GPU_GIB = 20.0
+
+
+def require_ready(settings: Settings) -> None:
+    """Everything that can be wrong before the first image.
+
+    Raises:
+        ConfigError: torch or MONAI is not installed, there is no GPU, or the weights are not there, not locked or not
+            those that were locked.
+    """
+    try:
+        import monai  # noqa: F401
+        import torch
+    except ImportError as error:
+        raise ConfigError(f"renderer nodmaisi: {error}; install with `pip install 'itrialspace-assets[nodmaisi]'`") from None  # fmt: skip
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("ITRIALSPACE_DEVICE=cuda: expected a GPU that torch can use, found none (CUDA_VISIBLE_DEVICES="
+                          f"{os.environ.get('CUDA_VISIBLE_DEVICES', '')!r}); ITRIALSPACE_DEVICE=cpu renders on the processor, for hours a case")  # fmt: skip
+    net.read_architecture(files.find(settings).architecture)
+
+
+def weights_hash(settings: Settings) -> str:
+    """Hash of weights and architecture, and of how the flow is followed."""
+    return files.locked_hash(settings) + ("+compat" if settings.nodmaisi_schedule == "compat" else "")
+
+
+def workers(settings: Settings) -> int:
+    """Worker processes: ``per_gpu`` on each GPU that CUDA_VISIBLE_DEVICES leaves; one on the processor."""
+    if settings.device == "cpu":
+        return 1
+    import torch
+
+    return max(1, torch.cuda.device_count() * settings.per_gpu)
+
+
+def device_of(settings: Settings) -> str:
+    """The device of this worker: workers are dealt to the visible GPUs in turn."""
+    if settings.device == "cpu":
+        return "cpu"
+    import torch
+
+    identity = multiprocessing.current_process()._identity  # empty in the main process
+    return f"cuda:{(identity[-1] - 1 if identity else 0) % torch.cuda.device_count()}"
+
+
+@lru_cache(maxsize=1)
+def _networks(settings: Settings, sha256: str, device: str) -> net.Networks:
+    return net.load(files.find(settings), device)
+
+
+def render(settings: Settings, request: RenderRequest, bits: list[str]) -> Rendered:
+    """A CT of a host with its lesions, int16 HU on the host's grid, and in which window it was decoded.
+
+    The noise is the host's, so that an image with lesions and its lesion-free twin start from the same.
+
+    Raises:
+        CaseRejected: the map cannot be brought to a legal grid, memory does not suffice, or values are no numbers.
+    """
+    import torch
+    from filelock import FileLock
+
+    labels = stamp(request.host, request.lesions) if request.lesions else request.host
+    device = device_of(settings)
+    networks = _networks(settings, weights_hash(settings), device)
+    prepared = prepare(labels, networks.architecture.legal)
+    with FileLock(_turn(device)):
+        if device != "cpu":
+            torch.cuda.reset_peak_memory_stats(device)
+        made = sampling.sample(networks, prepared, request.noise_seed, settings.nodmaisi_schedule == "compat")
+        peak = torch.cuda.max_memory_allocated(device) / 2**30 if device != "cpu" else 0.0
+    hu = restore(made.hu, prepared, request.host)
+    if not np.isfinite(hu).all():
+        raise CaseRejected(Reason.IMPLAUSIBLE_HU, "NodMAISI: expected finite HU after sampling back to the host's grid")
+    hu[request.host.array == 0] = AIR_HU
+    ct = Volume(np.asfortranarray(np.rint(hu).astype(np.int16)), request.host.affine)
+    return Rendered(ct, "x".join(map(str, made.window)), {"peak_gpu_gib": round(peak, 3)} if peak else {})
+
+
+def _turn(device: str) -> Path:
+    """File that a worker holds while it computes; by the physical device, whatever is visible to whom."""
+    index = int(device.partition(":")[2] or 0)
+    visible = [d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d]
+    name = visible[index] if index < len(visible) else str(index)
+    return (
+        Path(tempfile.gettempdir())
+        / f"itrialspace-{os.getuid()}-{device.partition(':')[0]}-{name.replace('/', '_')}.lock"
+    )
+
+
+def estimate(settings: Settings) -> Rate:
+    """What a voxel takes, from the published run; an image is counted as not compressed at all."""
+    return Rate(SECONDS_PER_VOXEL, 0.0, 2.0)

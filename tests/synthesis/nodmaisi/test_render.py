@@ -1,0 +1,201 @@
+"""NodMAISI as a renderer: the host's grid, pairs, gates with pictures, and a whole pair of the graph in shards."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+
+from itrialspace_assets import casework
+from itrialspace_assets.casework import Case
+from itrialspace_assets.definitions import build_definitions
+from itrialspace_assets.errors import CaseRejected, ConfigError, Reason
+from itrialspace_assets.geometry import Volume, read_volume
+from itrialspace_assets.hosts.store import prepare_host
+from itrialspace_assets.settings import Settings
+from itrialspace_assets.store import read_table
+from itrialspace_assets.synthesis import build, images, quality
+from itrialspace_assets.synthesis.images import open_ct, render_case
+from itrialspace_assets.synthesis.nodmaisi import render
+from itrialspace_assets.synthesis.renderers import RENDERERS
+from itrialspace_assets.volumes import Lesion, pack_bits, stamp
+
+from ...conftest import small_chest
+from ...end_to_end.conftest import its
+from ...insertion.shapes import ball
+from .tiny import tiny_weights
+
+#: With square pixels, as the network wants them.
+CHEST = Volume(small_chest().array, np.array([[1.75, 0, 0, -30], [0, 1.75, 0, -36], [0, 0, 2.5, 7], [0, 0, 0, 1.0]]))
+
+
+@pytest.fixture
+def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights draw no organs: the gates on HU are opened, those on grid, range and air stay."""
+    monkeypatch.setattr(quality, "BANDS", {})
+    monkeypatch.setattr(quality, "LEAST_CONTRAST_HU", 0.0)
+
+
+def payload(settings: Settings, **changes: Any) -> dict[str, Any]:
+    made = prepare_host(settings, CHEST, "D/s", "procedural")
+    lesion = Lesion((25, 14, 6), ball(5, tuple(CHEST.spacing)))
+    how = {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None}
+    return {"case_uid": "t/a/00000", "source": "nodmaisi", "mode": "x_t", "dataset": "D", "map_sha256": made.columns["map_sha256"], "lesions": [pack_bits(lesion)], "anatomy": "procedural", "attenuation": "solid", "acquisition": how, "seed": 42} | changes  # fmt: skip
+
+
+@pytest.mark.usefixtures("lenient")
+def test_images_lie_on_the_hosts_grid_and_say_how_they_came(tmp_path: Path) -> None:
+    settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
+    images._TWINS.clear()
+    output = render_case(payload(settings), settings)
+    lesion, free = output.rows["cts"]
+    for row in (lesion, free):
+        ct = read_volume(settings.output / row["path"])
+        assert ct.array.dtype == np.int16
+        np.testing.assert_allclose(ct.affine, CHEST.affine)
+        assert ct.array.shape == CHEST.array.shape
+        assert (ct.array[CHEST.array == 0] == -1000).all()
+        assert row["weights_sha256"] == render.weights_hash(settings)
+        assert "unknown" in row["trained_on"]
+    assert lesion["decoding"] == "16x16x12"
+    assert free["decoding"] is None and free["paired"] is None
+    a, b = (read_volume(settings.output / r["path"]).array.astype(float) for r in (lesion, free))
+    put = Lesion((25, 14, 6), ball(5, tuple(CHEST.spacing)))
+    far = CHEST.array > 0
+    far[25 - 7 : 25 + put.mask.shape[0] + 7, 14 - 5 : 14 + put.mask.shape[1] + 5, 6 - 4 : 6 + put.mask.shape[2] + 4] = (
+        False
+    )
+    assert lesion["twin_difference_hu"] == np.sort(np.abs(a - b)[far])[(far.sum() - 1) // 2]
+    assert lesion["paired"] == (lesion["twin_difference_hu"] <= quality.PAIRED_HU)
+    assert (open_ct(settings, lesion).array == a).all()
+
+
+@pytest.mark.usefixtures("lenient")
+def test_a_pair_that_differs_everywhere_is_not_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
+    images._TWINS.clear()
+    monkeypatch.setattr(images, "PAIRED_HU", -1.0)
+    assert render_case(payload(settings), settings).rows["cts"][0]["paired"] is False
+
+
+@pytest.mark.usefixtures("lenient")
+def test_other_weights_and_another_schedule_are_other_images(tmp_path: Path) -> None:
+    uids = set()
+    for seed, schedule in ((0, "exact"), (1, "exact"), (0, "compat")):
+        settings = tiny_weights(tmp_path / f"w{seed}", seed, output_dir=tmp_path / "out", nodmaisi_schedule=schedule)
+        images._TWINS.clear()
+        uids |= {r["image_uid"] for r in render_case(payload(settings), settings).rows["cts"]}
+    assert len(uids) == 6
+
+
+def test_an_implausible_image_is_put_aside_with_a_picture_and_its_twin_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
+    images._TWINS.clear()
+    drawn = []
+    whole = render.sampling.sample
+    monkeypatch.setattr(render.sampling, "sample", lambda *a: drawn.append(1) or whole(*a))
+    monkeypatch.setattr(quality, "BANDS", {"lung": ((28, 29, 30, 31, 32), 2000.0, 3000.0)})
+    for _ in range(2):
+        with pytest.raises(CaseRejected, match=r"lung: expected a median of 2000 to 3000 HU.*; see store/refused/nodmaisi/\w+\.png") as refused:  # fmt: skip
+            render_case(payload(settings), settings)
+    assert refused.value.reason is Reason.IMPLAUSIBLE_HU
+    assert len(drawn) == 1
+    assert (settings.output / refused.value.detail.rpartition("see ")[2]).read_bytes().startswith(b"\x89PNG")
+    assert not list(settings.output.glob("store/cts/**/*.nii.gz"))
+
+
+def test_what_it_cannot_model_is_refused_before_it_begins(tmp_path: Path) -> None:
+    settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
+    thick = {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": 5.0}
+    for changes, says in (
+        ({"attenuation": "ground_glass"}, "ground_glass nodules"),
+        ({"acquisition": thick}, "5 mm slices"),
+    ):
+        case = Case("t/a/00000", "h", "g", payload(settings, **changes))
+        with pytest.raises(ConfigError, match=f"{says}.*models neither acquisition nor attenuation, use tissue"):
+            build.require_modelled(RENDERERS["nodmaisi"], [case], {"mode": "x_t", "dataset": "D"})
+        build.require_modelled(RENDERERS["tissue"], [case], {"mode": "x_t", "dataset": "D"})
+    build.require_modelled(RENDERERS["nodmaisi"], [Case("t/a/00000", "h", "g", payload(settings))], {})
+
+
+@pytest.mark.usefixtures("lenient")
+def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails while the second image is written stops the run; the next one makes what is missing, no more."""
+    settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
+    shape = ball(5, tuple(CHEST.spacing))
+    cases = []
+    for i in range(3):
+        p = payload(settings, case_uid=f"t/a/{i:05d}", lesions=[pack_bits(Lesion((24, 12 + 2 * i, 6), shape))])
+        cases.append(Case(p["case_uid"], "h", "g", p))
+    images._TWINS.clear()
+    casework.run(render_case, cases, settings, tmp_path / "undisturbed.jsonl")
+    wanted = {p.relative_to(settings.output): p.read_bytes() for p in settings.output.glob("store/cts/**/*.nii.gz")}
+    assert len(wanted) == 4, (tmp_path / "undisturbed.jsonl").read_text()
+    for path in wanted:
+        (settings.output / path).unlink()
+    images._TWINS.clear()
+    folder, count, write = tmp_path / "journal", [], images.write_volume
+    folder.mkdir()
+
+    def failing(*a: Any) -> str:
+        count.append(1)
+        if len(count) == 2:
+            raise OSError(28, "No space left on device")
+        return write(*a)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(images, "write_volume", failing)
+    with pytest.raises(Exception, match="No space left on device"):
+        casework.run(render_case, cases, settings, folder / "a.jsonl")
+    left = casework.pending(settings, cases, folder)
+    assert [c.uid for c in left] == ["t/a/00001", "t/a/00002"]
+    casework.run(render_case, left, settings, folder / "b.jsonl")
+    assert {
+        p.relative_to(settings.output): p.read_bytes() for p in settings.output.glob("store/cts/**/*.nii.gz")
+    } == wanted
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("lenient")
+def test_a_pair_through_dagster_in_shards(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planned, inserted, rendered in two shards, cut and read; what it will take is observed before, what it took after."""
+    settings = tiny_weights(tmp_path / "w", data_dir=data_root, output_dir=tmp_path / "out", shards=2)
+    done = its("run", "--modes", "2", "--to", "insert", ITRIALSPACE_DATA_DIR=str(data_root), ITRIALSPACE_OUTPUT_DIR=str(settings.output))  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    images._TWINS.clear()
+    monkeypatch.setenv("ITRIALSPACE_SHARDS", "2")
+    monkeypatch.setenv("ITRIALSPACE_DEVICE", "cpu")
+    monkeypatch.setenv("NODMAISI_MODELS_DIR", str(tmp_path / "w"))
+    given = {
+        "data_dir": data_root,
+        "output_dir": settings.output,
+        "workers": 1,
+        "renderers": "nodmaisi",
+        "device": "cpu",
+    }
+    job = build_definitions(**given).resolve_implicit_global_asset_job_def()
+    partition = {"mode": "m02_size_detection_curve", "dataset": "LUNA25"}
+    keys = [dg.AssetKey(k) for k in (["nodmaisi", "synthetic_cts"], ["nodmaisi", "eval_slices"], ["nodmaisi", "predictions", "blob"])]  # fmt: skip
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, partition_key=dg.MultiPartitionKey(partition), asset_selection=keys, raise_on_error=False)  # fmt: skip
+        events = list(result.all_events)
+    observed = [e.asset_observation_data.asset_observation for e in events if e.event_type_value == "ASSET_OBSERVATION"]
+    assert {"estimated_seconds_a_case", "estimated_gpu_gib", "estimated_gpu_hours"} <= set(observed[0].metadata)
+    aside = read_table(
+        settings.output, "rejected_cases", stage="nodmaisi/synthetic_cts", partition="/".join(partition.values())
+    )
+    assert aside.is_empty(), aside["detail"].to_list()
+    made = {e.asset_key.path[1]: e.step_materialization_data.materialization.metadata for e in events if e.is_step_materialization}  # type: ignore[union-attr]  # fmt: skip
+    assert made["synthetic_cts"]["seconds_a_case"].value > 0
+    assert len({e.step_key for e in events if e.step_key and "synthetic_cts__shard[" in e.step_key}) == 2
+    rows = read_table(settings.output, "cts", source="nodmaisi", **partition)
+    inserted = read_table(settings.output, "insertions", **partition)
+    assert set(rows["case_uid"]) == set(inserted["case_uid"])
+    assert rows.filter(~pl.col("is_lesion_free"))["decoding"].is_not_null().all()
+    row = rows.row(0, named=True)
+    host = images.load_host_map(settings.output, inserted.row(0, named=True)["host_map_sha256"])
+    assert stamp(host, []).same_grid(open_ct(settings, row)) or row["case_uid"] != inserted["case_uid"][0]
+    assert read_table(settings.output, "slices", source="nodmaisi", **partition)["source"].unique().to_list() == [
+        "nodmaisi"
+    ]

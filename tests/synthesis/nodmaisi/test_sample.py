@@ -1,0 +1,155 @@
+"""Sampling with small random networks: steps, seeds, the embedding, memory, numbers that are none."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from itrialspace_assets.errors import CaseRejected, Reason
+from itrialspace_assets.synthesis.nodmaisi import sample as module
+from itrialspace_assets.synthesis.nodmaisi.networks import Networks, load
+from itrialspace_assets.synthesis.nodmaisi.prepare import Prepared, prepare
+from itrialspace_assets.synthesis.nodmaisi.sample import sample, schedule
+from itrialspace_assets.synthesis.nodmaisi.weights import find
+
+from ...conftest import small_chest
+from .tiny import TINY, tiny_weights
+
+SEED = np.random.SeedSequence(5)
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Networks:
+    return load(find(tiny_weights(tmp_path_factory.mktemp("weights"))), "cpu")
+
+
+@pytest.fixture(scope="module")
+def chest() -> Prepared:
+    return prepare(small_chest(), TINY.legal)
+
+
+@pytest.mark.parametrize("voxels, first, last, step, total", [(128 * 128 * 64, [1000, 989.5, 978, 966], [328.25, 260.75, 184.88, 98.69], 0.0987, 1.0088), (128 * 128 * 32, [1000, 986.5, 972.5, 958], [279.25, 218.75, 152.5, 79.94], 0.0799, None)])  # fmt: skip
+def test_the_steps_are_those_of_the_published_table(voxels: int, first: list[float], last: list[float], step: float, total: float | None) -> None:  # fmt: skip
+    """Table of spec 02, B5.4; the sum of the original's steps is from its text."""
+    made = schedule(30, voxels, compat=True)
+    times = [t for t, _ in made]
+    assert times[:4] == first
+    np.testing.assert_allclose(times[-4:], last, atol=0.005)
+    assert made[-1][1] == pytest.approx(step, abs=5e-5)
+    if total is not None:
+        assert sum(s for _, s in made) == pytest.approx(total, abs=5e-5)
+    assert sum(s for _, s in schedule(30, voxels, compat=False)) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(networks: Networks, chest: Prepared) -> None:
+    first = sample(networks, chest, SEED)
+    assert first.hu.shape == chest.labels.shape
+    assert sample(networks, chest, SEED).hu.tobytes() == first.hu.tobytes()
+    assert sample(networks, chest, np.random.SeedSequence(6)).hu.tobytes() != first.hu.tobytes()
+    assert (first.hu[chest.labels == 0] == -1000).all()
+    assert first.hu.min() >= -1000 and first.hu.max() <= 1000
+
+
+def test_the_image_depends_on_the_map_and_the_steps(networks: Networks, chest: Prepared) -> None:
+    first = sample(networks, chest, SEED).hu
+    labels = chest.labels.copy()
+    labels[20:26, 20:26, 10:14] = 23
+    body = chest.labels > 0
+    other = sample(networks, Prepared(labels, chest.spacing, chest.inside, None), SEED).hu
+    assert np.abs(other - first)[body].max() > 5
+    assert np.abs(sample(networks, chest, SEED, compat=True).hu - first)[body].max() > 0.1
+
+
+def test_the_networks_are_told_spacing_class_and_time_as_published(networks: Networks, chest: Prepared) -> None:
+    """Spec 02, B4: spacing in mm times 100, class 1 for CT; the UNet is given the ControlNet's residuals at each time."""
+    told: dict[str, list[Any]] = {"unet": [], "controlnet": []}
+    hooks = [
+        getattr(networks, name).register_forward_pre_hook(lambda _, a, k, to=to: to.append((a, k)), with_kwargs=True)
+        for name, to in told.items()
+    ]
+    sample(networks, chest, SEED)
+    for hook in hooks:
+        hook.remove()
+    times = [t for t, _ in schedule(TINY.steps, int(np.prod([n // 4 for n in chest.labels.shape])), compat=False)]
+    for (arguments, named), (before, also), time in zip(told["unet"], told["controlnet"], times, strict=True):
+        np.testing.assert_array_equal(named["spacing_tensor"], np.float32(chest.spacing[None] * 100))
+        assert named["class_labels"].tolist() == also["class_labels"].tolist() == [1]
+        assert arguments[1].tolist() == before[1].tolist() == [time]
+        assert len(named["down_block_additional_residuals"]) > 2
+        assert named["mid_block_additional_residual"].abs().sum() > 0
+    first = told["controlnet"][0][0][0]
+    np.testing.assert_array_equal(first, module.draw_noise(SEED, tuple(first.shape)))
+
+
+def test_the_embedding_is_computed_once_and_is_the_one_that_the_controlnet_would_compute(networks: Networks, chest: Prepared) -> None:  # fmt: skip
+    embed: Any = networks.controlnet.controlnet_cond_embedding
+    count = []
+    handle = embed.register_forward_hook(lambda *_: count.append(1))
+    calls = []
+    other = networks.controlnet.register_forward_hook(lambda *_: calls.append(1))
+    made = sample(networks, chest, SEED).hu
+    handle.remove()
+    other.remove()
+    assert (len(count), len(calls)) == (1, TINY.steps)
+    assert networks.controlnet.controlnet_cond_embedding is embed, "the network is left as it was"
+
+    def whole(self: Any, *a: Any) -> Any:  # as the original: the planes go in at each step
+        planes = torch.from_numpy(module.bit_planes(chest.labels)[None]).float()
+        return planes
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_embedded", lambda n, labels: _Plain(whole(None)))
+        np.testing.assert_allclose(sample(networks, chest, SEED).hu, made, atol=0.01)
+
+
+class _Plain:
+    def __init__(self, planes: torch.Tensor) -> None:
+        self.planes = planes
+
+    def __enter__(self) -> torch.Tensor:
+        return self.planes
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def short_of_memory(networks: Networks, monkeypatch: pytest.MonkeyPatch, room: int) -> Callable[[], list[int]]:
+    """Decoding of more than ``room`` latent voxels at once fails as on a full card; the sizes that were tried."""
+    whole: Any = networks.autoencoder.decode_stage_2_outputs
+    tried = []
+
+    def decode(latent: torch.Tensor) -> torch.Tensor:
+        tried.append(latent[0, 0].numel())
+        if tried[-1] > room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 GiB\nmore lines")
+        return whole(latent)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(networks.autoencoder, "decode_stage_2_outputs", decode)
+    return lambda: tried
+
+
+def test_a_full_card_is_answered_by_the_next_smaller_window(networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    whole = sample(networks, chest, SEED)
+    assert whole.window == (16, 16, 12)
+    tried = short_of_memory(networks, monkeypatch, 8 * 8 * 8)
+    made = sample(networks, chest, SEED)
+    assert made.window == (8, 8, 8)
+    assert tried()[0] == 12 * 12 * 8 and set(tried()[1:]) == {8 * 8 * 8}
+    body = chest.labels > 0
+    assert np.corrcoef(made.hu[body], whole.hu[body])[0, 1] > 0.9, "windows blend into about the same image"
+
+
+def test_a_card_too_small_for_any_window_puts_the_case_aside(networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    tried = short_of_memory(networks, monkeypatch, 1)
+    with pytest.raises(CaseRejected, match=r"Tried to allocate 7 GiB$") as refused:
+        sample(networks, chest, SEED)
+    assert refused.value.reason is Reason.OUT_OF_MEMORY
+    assert len(tried()) == len(TINY.windows), "each once: bounded"
+
+
+def test_values_that_are_no_number_put_the_case_aside(networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setattr(networks.autoencoder, "decode_stage_2_outputs", lambda latent: torch.full((1, 1, *chest.labels.shape), float("nan")))  # fmt: skip
+    with pytest.raises(CaseRejected, match="no number") as refused:
+        sample(networks, chest, SEED)
+    assert refused.value.reason is Reason.IMPLAUSIBLE_HU
