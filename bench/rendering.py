@@ -1,6 +1,7 @@
-"""The tissue renderer on a 512 x 512 x 256 map: the first image of a host, and each further case of it.
+"""The tissue renderer on 512 x 512 x 256 maps: the first image of a host, each further case of it, and one and two workers.
 
-Named baseline of the same run: writing the whole CT once with the same writer. One process.
+Named baseline of the same run: writing the whole CT once with the same writer. First one process on one host; then
+two hosts' cases through ``casework.run``, as a run of the platform does them, with cold caches and empty stores.
 
     python -m bench.rendering [--real FOLDER]
 """
@@ -9,41 +10,68 @@ import argparse
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bench.insertion import cases_of, prepare, timed
+from itrialspace_assets import casework
+from itrialspace_assets.casework import Case
 from itrialspace_assets.geometry import read_volume, write_volume
 from itrialspace_assets.insertion.insert import insert_case
-from itrialspace_assets.settings import load_settings
+from itrialspace_assets.settings import Settings, load_settings
+from itrialspace_assets.synthesis import images
 from itrialspace_assets.synthesis.images import render_case
 
-CASES = 12
+CASES, HOSTS = 12, 2
+STANDARD = {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None}
+
+
+def payloads(settings: Settings, hosts: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    rows = [insert_case(p, settings).rows["insertions"][0] for p in cases_of(settings, hosts, n)]
+    return [
+        {"case_uid": r["case_uid"], "source": "tissue", "mode": "m", "dataset": "d", "map_sha256": r["host_map_sha256"], "lesions": [r["lesion"]],
+         "anatomy": "procedural", "attenuation": "solid", "acquisition": STANDARD, "seed": 42}
+        for r in rows
+    ]  # fmt: skip
+
+
+def with_workers(settings: Settings, work: list[dict[str, Any]], workers: int) -> float:
+    """Seconds for all cases; the pool is started beforehand, on nothing."""
+    images._TWINS.clear()
+    for path in settings.output.glob("store/cts/**/*.nii.gz"):
+        path.unlink()
+    how = settings.model_copy(update={"workers": workers})
+    cases = [Case(p["case_uid"], "h", p["map_sha256"], p) for p in work]
+    if workers > 1:
+        for future in [casework._pool(workers).submit(sum, [i]) for i in range(4 * workers)]:
+            future.result()
+    return timed(lambda: casework.run(render_case, cases, how, settings.output / f"{workers}.jsonl"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--real", type=Path, help="folder of real label maps; the first serves as host")
+    parser.add_argument("--real", type=Path, help="folder of real label maps; the first ones serve as hosts")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         settings = load_settings(data_dir=Path(folder), output_dir=Path(folder), workers=1)
-        hosts = prepare(settings.output, given.real, 1)
-        rows = [insert_case(p, settings).rows["insertions"][0] for p in cases_of(settings, hosts, CASES)]
-        seconds, made = [], []
-        for r in rows:
-            payload = {"case_uid": r["case_uid"], "source": "tissue", "mode": "m", "dataset": "d", "map_sha256": r["host_map_sha256"], "lesions": [r["lesion"]], "anatomy": "procedural", "attenuation": "solid", "acquisition": {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None}, "seed": 42}  # fmt: skip
+        hosts = prepare(settings.output, given.real, HOSTS)
+        seconds: list[float] = []
+        made = []
+        for payload in payloads(settings, hosts[:1], CASES):
             seconds.append(timed(lambda payload=payload: made.append(render_case(payload, settings))))
         ct = read_volume(settings.output / made[0].rows["cts"][0]["path"])
         writes = [timed(lambda: write_volume(settings.output / "again.nii.gz", ct)) for _ in range(5)]
         write, further = statistics.median(writes), statistics.median(seconds[1:])
-        status = Path("/proc/self/status").read_text()
+        peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+        sizes = [x.stat().st_size for x in settings.output.rglob("store/cts/**/*.nii.gz")]
         print(f"{'real' if given.real else 'generated'} host {ct.array.shape}, one process, {CASES} cases")
-        print(
-            f"first of a host {seconds[0]:.2f} s; each further case {further:.3f} s = {further / write:.2f} x writing the CT ({write:.3f} s)"
-        )
-        print(
-            f"{60 * len(seconds) / sum(seconds):.0f} cases a minute; peak {int(status.split('VmHWM:')[1].split()[0]) / 1024:.0f} MiB; {np.median([x.stat().st_size for x in settings.output.rglob('store/cts/**/*.nii.gz')]) / 1e6:.0f} MB a CT"
-        )
+        print(f"first of a host {seconds[0]:.2f} s; each further case {further:.3f} s = {further / write:.2f} x writing the CT ({write:.3f} s)")  # fmt: skip
+        print(f"{60 * len(seconds) / sum(seconds):.0f} cases a minute; peak {peak:.0f} MiB; {np.median(sizes) / 1e6:.0f} MB a CT")  # fmt: skip
+        work = payloads(settings, hosts, CASES * HOSTS)
+        for workers in (1, 2):
+            spent = with_workers(settings, work, workers)
+            print(f"{workers} workers: {len(work)} cases on {HOSTS} hosts in {spent:.1f} s = {60 * len(work) / spent:.0f} a minute")  # fmt: skip
 
 
 if __name__ == "__main__":

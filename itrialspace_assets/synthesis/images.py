@@ -7,13 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import edt
 import numpy as np
-from scipy import ndimage
 
 from itrialspace_assets.casework import Output
 from itrialspace_assets.errors import CaseRejected
 from itrialspace_assets.fingerprints import digest, hash_file, replace_file
 from itrialspace_assets.geometry import (
+    Box,
     Packed,
     Volume,
     pack_volume,
@@ -159,9 +160,9 @@ def _lesion_image(
         low = min(float(s.min()) if (s := slabs.get(i)) is not None else v for i, v in enumerate(twin.low))
         high = max(float(s.max()) if (s := slabs.get(i)) is not None else v for i, v in enumerate(twin.high))
         apart = 0.0  # nothing but the patch differs
-    inside, around = _contrast(part, request.lesions, twin.ct)
+    inside, around, without = _contrast(part, request.lesions, twin.ct)
     with _pictured(settings, f"{how.name}/{uid}", request.lesions, lambda: _laid(part, twin.ct)):
-        require_contrast(inside, _contrast(twin.ct, request.lesions, twin.ct)[0])
+        require_contrast(inside, without)
     if slabs is None or kept == "patch":
         sha = write_volume(settings.output / path, part, note)
     else:
@@ -190,19 +191,31 @@ def _laid(part: Volume, whole: Volume) -> Volume:
     return Volume(array, whole.affine)
 
 
-def _contrast(part: Volume, lesions: list[Lesion], twin: Volume) -> tuple[float, float]:
-    """Mean HU over the lesions and over a shell of three voxels around them, where ``part`` is laid over the twin."""
-    whole = lesion_box(lesions, twin.array.shape, (4, 4, 4))
+#: Voxels around a lesion that its background is taken from.
+_SHELL = 3
+
+
+def _contrast(part: Volume, lesions: list[Lesion], twin: Volume) -> tuple[float, float, float]:
+    """Mean HU over the lesions, over a shell of three voxels around them, and over the same voxels as the lesions in the twin.
+
+    ``part`` is laid over the twin.
+    """
+    box = lesion_box(lesions, twin.array.shape, (_SHELL + 1,) * 3)
     at = place_of(part, twin)
-    box = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(whole, at, strict=True))
-    first = [s.start for s in box]
-    hu = twin.array[box].astype(np.float32)
-    hu[tuple(slice(s.start - f, s.stop - f) for s, f in zip(at, first, strict=True))] = part.array
-    mask = np.zeros(hu.shape, bool)
+    own = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(at, box, strict=True))
+    before = twin.array[box]
+    hu = before.copy(order="K")
+    hu[_from(own, box)] = part.array[_from(own, at)]
+    mask = np.zeros(hu.shape, bool, order="F")
     for lesion in lesions:
-        mask[tuple(np.moveaxis(lesion.indices - first, 1, 0))] = True
-    shell = ndimage.binary_dilation(mask, iterations=3) & ~mask
-    return round(float(hu[mask].mean()), 3), round(float(hu[shell].mean()), 3)
+        mask[_from(lesion.box, box)] |= lesion.mask
+    shell = (edt.edt(~mask) <= _SHELL) & ~mask
+    return tuple(round(float(v.mean(dtype=np.float64)), 3) for v in (hu[mask], hu[shell], before[mask]))  # type: ignore[return-value]
+
+
+def _from(box: tuple[slice, ...], start: Box) -> tuple[slice, ...]:
+    """``box`` counted from the corner of another."""
+    return tuple(slice(s.start - t.start, s.stop - t.start) for s, t in zip(box, start, strict=True))
 
 
 @lru_cache(maxsize=2)
