@@ -101,7 +101,9 @@ def build_definitions(
     )
     jobs = _jobs(graph, here)
     paths: dict[str, Any] = {k: str(v) for k, v in overrides.items() if k in ("data_dir", "output_dir", "size")}
-    workspace = Workspace(**paths, **{k: overrides.get(k) for k in ("workers", "seed", "overrides", "relax")})
+    workspace = Workspace(
+        **paths, **{k: overrides.get(k) for k in ("workers", "seed", "overrides", "relax", "per_gpu")}
+    )
     return dg.Definitions(
         assets=[*made, *from_elsewhere, *sources],
         asset_checks=checks,
@@ -130,7 +132,9 @@ def _jobs(graph: list[Node], here: set[tuple[str, ...]]) -> "dict[str, dg.Unreso
     chosen["reports"] = [n for n in graph if n.step.key == ("mode_report",)]
     chosen["real_reports"] = [n for n in graph if n.step.key == ("real_report",)]
     chosen["catalogue"] = [
-        n for n in graph if n.step.stage in ("index", "splits", "catalog", "release") or n.step.key == ("study_report",)
+        n
+        for n in graph
+        if n.step.stage in ("index", "fidelity", "splits", "catalog", "release") or n.step.key == ("study_report",)
     ]
     jobs = {}
     for name, members in chosen.items():

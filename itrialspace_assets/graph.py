@@ -21,6 +21,7 @@ from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.slices.build import REAL
 from itrialspace_assets.steps import Step
+from itrialspace_assets.synthesis import compare
 from itrialspace_assets.synthesis.renderers import enabled
 
 Key = tuple[str, ...]
@@ -50,6 +51,7 @@ STAGES = (
     "synthesise",
     "slice",
     "read",
+    "fidelity",
     "splits",
     "report",
     "catalog",
@@ -175,6 +177,14 @@ def nodes(settings: Settings) -> list[Node]:
     )
     frozen = ("evaluation_splits",)
     found += [
+        Node(
+            compare.STEP,
+            (host, ("raw", "cts"), *((r.name, "synthetic_cts") for r in enabled(settings))),
+            (),
+            ("fidelity", "host_overlaps"),
+            "table",
+            "How far rendered CTs lie from real ones, beside how far real datasets lie from each other.",
+        ),
         Node(splits.STEP, all_slices, all_slices, ("splits",), "table", "Frozen lists of slices and their hashes."),
         Node(
             report.MODE_STEP,
@@ -194,7 +204,7 @@ def nodes(settings: Settings) -> list[Node]:
         ),
         Node(
             report.STUDY_STEP,
-            (("mode_report",), ("real_report",)),
+            (("mode_report",), ("real_report",), compare.STEP.key),
             (("mode_report",), ("real_report",)),
             (),
             "report",

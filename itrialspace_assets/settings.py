@@ -72,6 +72,10 @@ class Settings(BaseSettings):
     nodmaisi_models_dir: Path | None = Field(
         None, validation_alias="NODMAISI_MODELS_DIR", description="Weights of the NodMAISI renderer."
     )
+    fid_weights: Path | None = Field(
+        None,
+        description="TorchScript file of the extractor that FID is measured with; a descriptor without weights if unset.",
+    )
     hf_token: SecretStr | None = Field(None, validation_alias="HF_TOKEN", description="Token for gated weights.")
 
     @field_validator("*", mode="before")

@@ -442,6 +442,17 @@ _REGISTRY = (
         flag("paired", "that difference is small enough to compare the two as a pair; null: the twin itself", null=True),
         text("decoding", "latent voxels decoded at once, where memory decides; null: not decoded", null=True), text("trained_on", "what the renderer was trained on"), ANATOMY,
     ), (), ((("case_uid",), "cases", ("case_uid",)),)),
+    Table("fidelity", "How far sets of CTs lie apart: real datasets from each other, rendered modes from real ones.", (), ("reference", "compared", "plane"), (
+        text("reference", "set: real, real/<dataset>"), text("compared", "set: real/<dataset>, <renderer>/<mode>"), text("kind", "what is compared", allowed=("real_to_real", "real_to_synthetic")),
+        text("plane", "slices across one axis, or the mean of the three", allowed=("XY", "YZ", "ZX", "average")), text("metric", "fid: features of the weights named; descriptor_distance: of a descriptor, never to be compared with FID", allowed=("fid", "descriptor_distance")),
+        text("extractor", "file of the weights, or the descriptor"), text("extractor_sha256", _SHA, null=True), number("value", "Fréchet distance; null: see note", null=True, low=0),
+        integer("images_reference", "images of the reference", low=0), integer("images_compared", "images of the other", low=0), text("protocol", "how slices are chosen, as JSON"),
+        text("note", "why there is no value", null=True), ANATOMY,
+    )),
+    Table("host_overlaps", "Share of HU histograms that a lesion-free twin and the real CT of its host have in common.", (), ("source", "image_uid"), (
+        SOURCE, text("image_uid", "the lesion-free twin"), text("scan_uid", "the host's scan"), DATASET,
+        number("whole", "over the body; null: no voxel", null=True, low=0, high=1), number("lung", "over the five lobes", null=True, low=0, high=1),
+    )),
     Table("slices", "Evaluation slices under four kinds of guidance.", ("source", "mode", "dataset"), ("slice_uid", "condition", "case_uid"), (
         text("slice_uid", "hash of image, target, z offset and preprocess profile"), text("condition", "guidance drawn", allowed=CONDITIONS),
         SOURCE, text("mode", "trial mode, or real"), DATASET, CASE, text("image_uid", "rendered image, or the scan of a real one"),

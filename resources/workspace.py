@@ -16,6 +16,7 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     size: str | None = None
     workers: int | None = None
     seed: int | None = None
+    per_gpu: int | None = None
     overrides: str | None = None
     relax: bool | None = None
 
@@ -26,6 +27,7 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
             "size": self.size,
             "workers": self.workers,
             "seed": self.seed,
+            "per_gpu": self.per_gpu,
             "overrides": self.overrides,
             "relax": self.relax,
         }

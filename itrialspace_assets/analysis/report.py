@@ -56,14 +56,13 @@ def real_inputs(settings: Settings, partition: Partition) -> Inputs:
 
 
 def study_inputs(settings: Settings, partition: Partition) -> Inputs:
-    return file_digests(settings.output, table_files(settings.output, "metrics")) | {
-        "study": load_study(settings).sha256
-    }
+    files = [f for table in ("metrics", "fidelity") for f in table_files(settings.output, table)]
+    return file_digests(settings.output, files) | {"study": load_study(settings).sha256}
 
 
 MODE_STEP = Step(("mode_report",), "report", ("mode",), VERSION, mode_inputs)
 REAL_STEP = Step(("real_report",), "report", ("dataset",), VERSION, real_inputs)
-STUDY_STEP = Step(("study_report",), "report", (), VERSION, study_inputs)
+STUDY_STEP = Step(("study_report",), "report", (), "2", study_inputs)
 
 
 def observe(settings: Settings, source: str, mode: str, name: str, reader: str) -> pl.DataFrame:
@@ -205,13 +204,11 @@ def build_study(settings: Settings, partition: Partition) -> Result:
     )
     columns = ["analysis", "source", "reader", "estimate", "low", "high", "n_cases", "n_persons", "n_negatives", "flag"]
     shown = primary.select(columns).with_columns(pl.col("estimate", "low", "high").round(3))
-    reason = "anatomy is procedural" if settings.anatomy == "procedural" else None
-    transfer = (
-        ["transfer", "equivalence", "fidelity"],
-        [[f"not estimable by construction: {reason}"] * 3] if reason else [["not built in this version"] * 3],
-    )
+    procedural = "not estimable by construction: anatomy is procedural" if settings.anatomy == "procedural" else None
+    transfer = ["transfer", "equivalence"], [[procedural or "not built in this version"] * 2]
+    fidelity, said = _fidelity(settings)
     sections = [("Primary endpoint", shown.columns, shown.rows(), f"{study.primary.metric} of {study.primary.task}, condition {study.primary.condition}"),
-                ("Real against synthetic", *transfer, "")]  # fmt: skip
+                ("Real against synthetic", *transfer, ""), ("Fidelity of rendered CTs", fidelity.columns, fidelity.rows(), said)]  # fmt: skip
     page = settings.output / "reports" / "study" / "report.html"
     html = _render(
         settings,
@@ -231,6 +228,20 @@ def build_study(settings: Settings, partition: Partition) -> Result:
     )
     record(settings, STUDY_STEP, partition, before, result, [])
     return result
+
+
+def _fidelity(settings: Settings) -> tuple[pl.DataFrame, str]:
+    """Mean distances over the three planes, and how to read them."""
+    rows = read_all(settings.output, "fidelity").filter(pl.col("plane") == "average").sort("kind", "value", "compared")
+    band = rows.filter(pl.col("kind") == "real_to_real", pl.col("value").is_not_null())["value"].to_list()
+    said = "; ".join(rows["note"].drop_nulls().unique().sort())
+    if band:
+        said = f"Real datasets lie {min(band):.3g} to {max(band):.3g} apart: the yardstick of the rest. {said}"
+    if "descriptor_distance" in rows["metric"]:
+        said += " Measured with a descriptor that needs no weights: not FID, and not to be compared with published FID."
+    return rows.select(
+        "kind", "reference", "compared", "metric", "value", "images_reference", "images_compared"
+    ), said.strip()
 
 
 def _figure(rows: list[dict[str, Any]], title: str, mark: str) -> bytes:

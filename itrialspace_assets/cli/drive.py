@@ -150,7 +150,9 @@ class Driver:
     def __init__(self, settings: Settings, choice: Choice) -> None:
         self.settings, self.choice, self.log = settings, choice, Log()
         overrides: dict[str, Any] = {"data_dir": settings.data, "output_dir": settings.output}
-        overrides |= {name: getattr(settings, name) for name in ("size", "workers", "seed", "overrides", "relax")}
+        overrides |= {
+            name: getattr(settings, name) for name in ("size", "workers", "seed", "overrides", "relax", "per_gpu")
+        }
         self.job = build_definitions(**overrides).resolve_implicit_global_asset_job_def()
         self.instance = open_instance(settings)
         close_killed_runs(self.instance)
@@ -251,6 +253,7 @@ def drive(settings: Settings, choice: Choice) -> bool:
     driver.group("plan", of("plan"), by_mode)
     driver.group("trials", of("insert", "synthesise", "slice", "read", real=False), pairs)
     driver.group("real arm", of("slice", "read", real=True), by_dataset)
+    driver.group("fidelity", of("fidelity"), [{}])
     driver.group("splits", of("splits"), [{}])
     reports = {n.step.key: [n] for n in of("report")}
     whole = [p for p in by_mode if not any(missing_pairs(settings, r.name, p["mode"]) for r in enabled(settings))]

@@ -128,7 +128,7 @@ def run(
 ) -> None:
     """Materialise trials: only what is not up to date runs, and the UI shows every run.
 
-    Stages: profiles, hosts, index, plan, insert, synthesise, slice, read, splits, report, catalog, release.
+    Stages: profiles, hosts, index, plan, insert, synthesise, slice, read, fidelity, splits, report, catalog, release.
     """
     given = {"overrides": ";".join(overrides)} if overrides else {}
     settings = load(folder, size=size, workers=workers, relax=relax or None, **given)

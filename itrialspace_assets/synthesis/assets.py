@@ -1,4 +1,4 @@
-"""The assets ``<renderer>/synthetic_cts``: graph-backed, one step a shard."""
+"""The assets ``<renderer>/synthetic_cts`` (graph-backed, one step a shard) and ``fidelity``."""
 
 from functools import partial
 
@@ -7,15 +7,16 @@ import dagster as dg
 from itrialspace_assets.graph import Node
 from itrialspace_assets.partitions import Partitions
 from itrialspace_assets.settings import Settings
-from itrialspace_assets.synthesis import build
-from resources.factory import sharded_asset
+from itrialspace_assets.synthesis import build, compare
+from resources.factory import plain_asset, sharded_asset
 from resources.op_tags import shard_tags
 
 
 def assets(settings: Settings, nodes: list[Node], partitions: Partitions) -> list[dg.AssetsDefinition]:
-    """One asset a renderer."""
+    """One asset a renderer, and their comparison with real CTs."""
     own = [n for n in nodes if n.step.stage == "synthesise"]
-    return [
+    compared = [n for n in nodes if n.step.stage == "fidelity"]
+    return [plain_asset(n, nodes, partitions, compare.build) for n in compared] + [
         sharded_asset(
             n,
             nodes,

@@ -8,6 +8,8 @@ from itrialspace_assets.partitions import Partitions
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.steps import partition_name
 from itrialspace_assets.store import read_all, read_table
+from itrialspace_assets.synthesis.compare import low_overlaps
+from itrialspace_assets.synthesis.fidelity import LEAST_OVERLAP
 from itrialspace_assets.synthesis.quality import HIGH_HU, LOW_HU
 from resources.check_factory import REGISTRY, REJECTED, Outcome, Rule, checks_of, listing
 
@@ -29,12 +31,27 @@ def gates(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
     return bad.is_empty(), {"images": rows.height, "least_contrast_hu": least, "which": listing(bad["case_uid"].to_list())}  # fmt: skip
 
 
+def like_their_hosts(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+    """Histograms of lesion-free twins and of their hosts' real CTs overlap; nothing to say on procedural anatomy."""
+    rows, low = read_all(settings.output, "host_overlaps"), low_overlaps(settings)
+    least = rows["whole"].min()
+    return not low, {"hosts": rows.height, "least_overlap": least, "limit": LEAST_OVERLAP, "which": listing(low)}
+
+
+HISTOGRAMS = Rule(
+    "histograms",
+    "HU histograms of each lesion-free twin and of its host's real CT share more than 80 %.",
+    like_their_hosts,
+    warns=True,
+)
 COMPLETE = Rule("complete", "Every inserted case was rendered or put aside with a reason.", complete)
 GATES = Rule("gates", "HU of every image lies within -1000 to 1000.", gates)
 
 
 def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
-    """Registry rules, the share put aside, completeness, and the gates of an image."""
-    return [
-        checks_of(n, partitions, [REGISTRY, REJECTED, COMPLETE, GATES]) for n in nodes if n.step.stage == "synthesise"
+    """Registry rules, the share put aside, completeness, the gates of an image, and likeness to real hosts."""
+    rendered = [n for n in nodes if n.step.stage == "synthesise"]
+    compared = [n for n in nodes if n.step.stage == "fidelity"]
+    return [checks_of(n, partitions, [REGISTRY, REJECTED, COMPLETE, GATES]) for n in rendered] + [
+        checks_of(n, partitions, [REGISTRY, REJECTED, HISTOGRAMS]) for n in compared
     ]
