@@ -33,6 +33,7 @@ class Case:
     input_hash: str
     group: str
     payload: dict[str, Any]  # JSON-able
+    cost: float = 1.0  # relative to other cases of its stage; shards are dealt by it
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ class Collected:
     rejected: list[Rejection]
     missing: list[str]
     files: dict[str, str]
-    measured: dict[str, float] = field(default_factory=dict)  # greatest of each measure, and the mean seconds of a case
+    measured: dict[str, float] = field(
+        default_factory=dict, compare=False
+    )  # greatest of each measure, and the mean seconds of a case
 
 
 Work = Callable[[dict[str, Any], Settings], Output]
@@ -341,15 +344,19 @@ def _die_with_parent() -> None:
 def deal(settings: Settings, cases: Sequence[Case], folder: Path, run_id: str) -> list[str]:
     """Write the pending cases to one file a shard, whole groups together; the shards' keys.
 
-    Largest group first to the shard with the fewest cases, so that shards end at about the same
+    Costliest group first to the shard with the least to do, so that shards end at about the same
     time. With nothing to do there is no shard.
     """
     groups: dict[str, list[Case]] = {}
     for case in pending(settings, cases, folder):
         groups.setdefault(case.group, []).append(case)
     shards: list[list[Case]] = [[] for _ in range(min(settings.shards, len(groups)))]
-    for group in sorted(groups, key=lambda g: (-len(groups[g]), g)):
-        min(shards, key=len).extend(groups[group])
+    costs = {name: sum(case.cost for case in members) for name, members in groups.items()}
+    load = [0.0] * len(shards)
+    for group in sorted(groups, key=lambda g: (-costs[g], g)):
+        least = load.index(min(load))
+        shards[least].extend(groups[group])
+        load[least] += costs[group]
     for number, members in enumerate(shards):
         data = json.dumps([asdict(case) for case in members], allow_nan=False).encode()
         replace_file(folder / f"{run_id}-s{number}.shard.json", data)

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     BAD_POSITION = "bad_position"
     DOES_NOT_FIT = "does_not_fit"
     IMPLAUSIBLE_HU = "implausible_hu"
+    NOT_KEPT = "not_kept"
     OUT_OF_MEMORY = "out_of_memory"
     NO_CONTRAST = "no_contrast"
     NO_TARGET_ON_SLICE = "no_target_on_slice"

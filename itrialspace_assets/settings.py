@@ -52,7 +52,10 @@ class Settings(BaseSettings):
     placement: Literal["strict", "compat"] = Field(
         "strict", description="Rules of placement: ours, or the original system's with its quirks, for comparison."
     )
-    cts: Literal["nifti", "delta"] = Field("nifti", description="Keep whole CTs, or patches over the twin.")
+    cts: Literal["nifti", "delta", "slices"] = Field(
+        "nifti",
+        description="Keep whole CTs; patches over the lesion-free twin, where a renderer makes such; or, of the others, only the slices that hold lesions.",
+    )
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=512, description="Worker processes.")
     device: Literal["cuda", "cpu"] = Field(
         "cuda", description="Where GPU renderers and readers compute; cpu is for small networks."

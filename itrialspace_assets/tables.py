@@ -435,7 +435,7 @@ _REGISTRY = (
         number("mtf50_per_mm", "spatial frequency in plane at which the scan's MTF is one half", "1/mm", low=0), number("dose", "photons over those of the standard scan", low=0),
         millimetres("slice_mm", "slice thickness; null: the host's slice spacing"),
         text("attenuation", "how dense its nodules are; null: it has none", null=True, allowed=ATTENUATIONS),
-        text("path", "CT file, or patch over the twin, below the output folder"), text("sha256", _SHA), text("kept", "what path holds", allowed=("nifti", "patch")),
+        text("path", "CT file, or patch over the twin, below the output folder"), text("sha256", _SHA), text("kept", "what path holds: the image; what differs from the twin; the slices that hold lesions", allowed=("nifti", "patch", "planes")),
         number("lesion_hu", "mean HU over the lesion", "HU", null=True), number("background_hu", "mean HU in a 3-voxel shell around it", "HU", null=True),
         number("low_hu", "least HU", "HU"), number("high_hu", "greatest HU", "HU"),
         number("twin_difference_hu", "median absolute difference to the lesion-free twin in the body beyond 10 mm of the lesions", "HU", null=True, low=0),

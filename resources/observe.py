@@ -22,7 +22,9 @@ def version_of(settings: Settings, kind: str, name: str) -> str:
         return sha or "missing"
     base = settings.data / ("raw_ct" if kind == "cts" else "masks") / name
     found = (
-        sorted((str(p.relative_to(base)), p.stat().st_size, p.stat().st_mtime_ns) for p in base.rglob("*.nii.gz"))
+        sorted(
+            (str(p.relative_to(base)), p.stat().st_size, p.stat().st_mtime_ns) for p in base.rglob("*") if p.is_file()
+        )
         if base.is_dir()
         else []
     )

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import signal
 from dataclasses import replace
@@ -124,3 +125,13 @@ def test_a_full_disk_ends_the_run_and_no_case(tmp_path: Path, workers: int) -> N
     with pytest.raises(PlatformError, match="free space"):
         casework.run(full_disk, cases(), settings, folder / "r-0.jsonl")
     assert len(casework.pending(settings, cases(), folder)) == 10
+
+
+def test_shards_are_dealt_by_cost(tmp_path: Path) -> None:
+    """One host of ten times the voxels weighs as ten others, however many cases each has."""
+    settings = load_settings(data_dir=tmp_path, output_dir=tmp_path, shards=2)
+    many = [Case(f"c{i}", "h", "large" if i == 0 else f"small{i}", {}, 10.0 if i == 0 else 1.0) for i in range(11)]
+    casework.deal(settings, many, tmp_path, "r")
+    dealt = [json.loads((tmp_path / f"r-s{n}.shard.json").read_text()) for n in range(2)]
+    assert sorted(sum(c["cost"] for c in shard) for shard in dealt) == [10.0, 10.0]
+    assert min(len(shard) for shard in dealt) == 1

@@ -1,6 +1,7 @@
 """One HTML page of a case: host, mask, CT, twin, slices, answers, asked and got. Needs no server."""
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from itrialspace_assets.fingerprints import replace_file
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.store import read_all
-from itrialspace_assets.synthesis.images import open_ct
+from itrialspace_assets.synthesis.images import open_plane
 from itrialspace_assets.tables import CONDITIONS
-from itrialspace_assets.volumes import stamp, unpack_bits
+from itrialspace_assets.volumes import Lesion, stamp, unpack_bits
 
 
 def write_page(settings: Settings, uid: str) -> Path:
@@ -60,6 +61,13 @@ def write_page(settings: Settings, uid: str) -> Path:
     return path
 
 
+def _ct_picture(settings: Settings, row: dict[str, Any], lesion: Lesion) -> bytes:
+    k = pictures.lesion_plane(lesion)
+    ct, at = open_plane(settings, row, k)
+    x, y, z = lesion.offset
+    return pictures.ct_slice(ct, replace(lesion, offset=(x, y, z + at - k)))
+
+
 def _b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
@@ -82,10 +90,7 @@ def _galleries(
         galleries.append(
             (
                 f"CT, {source}",
-                [
-                    (_caption(r), _b64(pictures.ct_slice(open_ct(settings, r), lesion)))
-                    for r in own.iter_rows(named=True)
-                ],
+                [(_caption(r), _b64(_ct_picture(settings, r, lesion))) for r in own.iter_rows(named=True)],
             )
         )
         for presence in ("present", "absent"):

@@ -173,7 +173,7 @@ def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
             continue
         if row["kept"] == "nifti":
             files |= _link(settings, row["path"], f"{place}/synthetic_ct.nii.gz", row["sha256"])
-        else:
+        elif row["kept"] == "patch":
             files[f"{place}/synthetic_ct.nii.gz"] = write_volume(
                 root / f"{place}/synthetic_ct.nii.gz",
                 open_ct(settings, row),
@@ -183,7 +183,7 @@ def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
         if mask["mask_path"] is not None:
             files |= _link(settings, mask["mask_path"], f"{place}/input_mask.nii.gz", mask["mask_sha256"])
         audit = {"case_id": place.rsplit("/", 1)[1], "status": "success", "reason": "", "generator": renderer, "anatomy": row["anatomy"], "trained_on": row["trained_on"],
-                 "weights_sha256": row["weights_sha256"], "acquisition": row["acquisition"], "image_uid": row["image_uid"],
+                 "weights_sha256": row["weights_sha256"], "acquisition": row["acquisition"], "image_uid": row["image_uid"], "kept": row["kept"],
                  "sanity_checks": {"ct_min_hu": row["low_hu"], "ct_max_hu": row["high_hu"], "lesion_hu": row["lesion_hu"], "background_hu": row["background_hu"]}}  # fmt: skip
         files |= _text(
             settings,

@@ -141,7 +141,7 @@ def _on_disk(settings: Settings, profiles: pl.DataFrame) -> pl.DataFrame:
         frames.append(rows.with_columns(
             has_organ_map=pl.Series([files.organ.format(ct_id=c) in organ for c in ct_ids], dtype=pl.Boolean()),
             has_nodule_mask=pl.Series([files.nodule.format(ct_id=c, annotation_id=a) in own for c, a in zip(ct_ids, ids, strict=True)], dtype=pl.Boolean()),
-            has_ct=rows["ct_path"].str.split("/").list.last().is_in(sorted(cts)),
+            has_ct=rows["ct_path"].str.split("/").list.last().is_in(sorted(cts)) | rows["ct_path"].str.split("/").list.last().str.replace(r"\.nii(\.gz)?$", "").is_in(sorted(cts)),
         ))  # fmt: skip
     return pl.concat(frames).sort("nodule_uid")
 

@@ -8,6 +8,7 @@ import polars as pl
 from itrialspace_assets import casework, pictures
 from itrialspace_assets.casework import Case
 from itrialspace_assets.fingerprints import FileHashes, digest
+from itrialspace_assets.profiles.cts import ct_hash
 from itrialspace_assets.readers.read import read_case
 from itrialspace_assets.readers.registry import Reader, readers
 from itrialspace_assets.settings import Settings, require_data_root
@@ -35,7 +36,7 @@ def read_cases(settings: Settings, source: str, reader: Reader, partition: Parti
         )
         with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
             for row in profiles.iter_rows(named=True):
-                sha = hashes.get(settings.data / "raw_ct" / row["ct_path"])
+                sha = ct_hash(hashes, settings.data, row["ct_path"])
                 images[row["scan_uid"]] = {
                     "image_uid": row["scan_uid"],
                     "key": digest([sha], 32),

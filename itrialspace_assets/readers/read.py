@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from itrialspace_assets.casework import Output
+from itrialspace_assets.casework import Output, Rejection
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import digest, replace_file
 from itrialspace_assets.geometry import Volume
+from itrialspace_assets.profiles.cts import real_ct
 from itrialspace_assets.readers.registry import Reader, readers
 from itrialspace_assets.settings import Settings
-from itrialspace_assets.slices.cut import real_ct
 from itrialspace_assets.synthesis.images import open_ct
 
 
@@ -67,21 +67,25 @@ def read_case(payload: dict[str, Any], settings: Settings) -> Output:
         identity = {"slice_uid": row["slice_uid"], "slice_sha256": row["sha256"], "condition": row["condition"]}
         predictions += [base | identity | {"prompt_sha256": None} | answer for answer in answers]
     detections: list[dict[str, Any]] = []
+    aside: list[Rejection] = []
     if reader.read_volume is not None:
         for image in payload["images"]:
+            if payload["source"] != "real" and image["row"]["kept"] == "planes":
+                aside.append(
+                    Rejection(payload["case_uid"], Reason.NOT_KEPT, "no marks: only slices of the CT were kept")
+                )
+                continue
             marks = _kept(
                 folder / "marks" / reader.name / reader.revision / image["key"][:2] / f"{image['key']}.json",
                 lambda image=image: _marks(reader, settings, image, payload["source"]),  # type: ignore[misc]
             )
             detections += [base | {"image_uid": image["image_uid"], "mark": i} | m for i, m in enumerate(marks)]
-    return Output({"predictions": predictions, "detections": detections})
+    return Output({"predictions": predictions, "detections": detections}, put_aside=aside)
 
 
 def _marks(reader: Reader, settings: Settings, image: dict[str, Any], source: str) -> list[dict[str, Any]]:
     assert reader.read_volume is not None
-    ct: Volume = (
-        real_ct(settings.data / "raw_ct" / image["ct_path"]) if source == "real" else open_ct(settings, image["row"])
-    )
+    ct: Volume = real_ct(settings.data, image["ct_path"]) if source == "real" else open_ct(settings, image["row"])
     return [
         {
             "world_x": m.world[0],

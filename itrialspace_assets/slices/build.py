@@ -7,6 +7,7 @@ import polars as pl
 from itrialspace_assets import casework, pictures
 from itrialspace_assets.casework import Case
 from itrialspace_assets.fingerprints import FileHashes, digest
+from itrialspace_assets.profiles.cts import ct_hash
 from itrialspace_assets.profiles.registry import dataset as registered
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.slices.cut import cut_case, cut_real
@@ -87,7 +88,7 @@ def _real_cases(settings: Settings, name: str) -> list[Case]:
             uid = f"real/{name}/{profile['annotation_id']}"
             payload = {
                 "case_uid": uid, "dataset": name, "scan_uid": row["scan_uid"], "person_uid": row["person_uid"], "ct_path": profile["ct_path"],
-                "ct_sha256": hashes.get(settings.data / "raw_ct" / profile["ct_path"]), "map_sha256": host["map_sha256"], "lesion": row["lesion"],
+                "ct_sha256": ct_hash(hashes, settings.data, profile["ct_path"]), "map_sha256": host["map_sha256"], "lesion": row["lesion"],
                 "all_lesions": siblings[row["scan_uid"]], "cleared": host["cleared"], "extents": extents.get(row["scan_uid"], []), "lobe": profile["lobe_name"], "label": profile["label"], "anatomy": profile["anatomy"],
                 "complete": entry.annotation_completeness == "complete" and row["scan_uid"] not in unplaced, "published_id": f"{name}/{profile['annotation_id']}",
                 "seed": case_seed(settings.seed, uid, "level"),

@@ -1,7 +1,5 @@
 """Cuts the slices of one case: of the lesion image, of its lesion-free twin, of a real scan."""
 
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +10,14 @@ from itrialspace_assets.anatomy import answer_size, equivalent_diameter, lung_ma
 from itrialspace_assets.casework import Output, Rejection
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import digest, replace_file, sha256_bytes
-from itrialspace_assets.geometry import Volume, read_volume
+from itrialspace_assets.geometry import Volume
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.pictures import axial, lesion_plane, png
+from itrialspace_assets.profiles.cts import real_ct
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.slices.guidance import draw
 from itrialspace_assets.slices.windows import DEFAULT, PROFILES
-from itrialspace_assets.synthesis.images import open_ct
+from itrialspace_assets.synthesis.images import open_plane
 from itrialspace_assets.tables import CONDITIONS
 from itrialspace_assets.volumes import Lesion, unpack_bits
 
@@ -43,19 +42,22 @@ def cut(
     pointed_at: npt.NDArray[np.bool_],
     identity: list[Any],
     common: dict[str, Any],
+    slice_z: int | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Rows and files of one slice under all conditions.
 
     Args:
         ct: CT in HU (RAS+).
-        k: index along z.
+        k: index along z in ``ct``.
         pointed_at: plane (X, Y) that guidance surrounds.
         identity: what makes the slice what it is (image, target, offset), without the condition.
         common: the columns that do not depend on the condition.
+        slice_z: index along z in the scan, where ``ct`` is a part of it.
     """
     grey = axial(PROFILES[DEFAULT].grey(ct.array[..., k])).astype(np.uint8)
     mask = axial(pointed_at).astype(bool)
-    uid = digest([*identity, k, DEFAULT], 32)
+    z = k if slice_z is None else slice_z
+    uid = digest([*identity, z, DEFAULT], 32)
     rows, files = [], {}
     for condition in CONDITIONS:
         data = png(draw(grey, mask, condition))
@@ -63,7 +65,7 @@ def cut(
         replace_file(settings.output / path, data)
         files[path] = sha256_bytes(data)
         rows.append(common | {
-            "slice_uid": uid, "condition": condition, "path": path, "sha256": files[path], "profile": DEFAULT, "slice_z": k, "z_offset": 0,
+            "slice_uid": uid, "condition": condition, "path": path, "sha256": files[path], "profile": DEFAULT, "slice_z": z, "z_offset": 0,
             "pixel_x_mm": round(float(ct.spacing[0]), 6), "pixel_y_mm": round(float(ct.spacing[1]), 6), "width": grey.shape[1], "height": grey.shape[0],
         })  # fmt: skip
     return rows, files
@@ -86,9 +88,9 @@ def cut_case(payload: dict[str, Any], settings: Settings) -> Output:
     paired = all(row["paired"] for row in payload["cts"] if not row["is_lesion_free"])
     for row in payload["cts"]:
         free = row["is_lesion_free"]
-        ct = open_ct(settings, row)
         target = unpack_bits(about["empty"]) if free else lesions[0]
         k = lesion_plane(target)
+        ct, at = open_plane(settings, row, k)
         mask = _plane_mask(target, k, ct.array.shape)
         if not mask.any():
             raise CaseRejected(Reason.NO_TARGET_ON_SLICE, f"slice {k}: expected pixels of the target nodule, got none")
@@ -112,16 +114,11 @@ def cut_case(payload: dict[str, Any], settings: Settings) -> Output:
             "donor_person_uid": about["donor_person_uid"], "arm": payload["arm"], "anatomy": payload["anatomy"],
         }  # fmt: skip
         made, paths = cut(
-            settings, ct, k, mask, [row["image_uid"], about["empty"] if free else about["lesion"], 0], common
+            settings, ct, at, mask, [row["image_uid"], about["empty"] if free else about["lesion"], 0], common, k
         )
         rows += made
         files |= paths
     return Output({"slices": rows}, files)
-
-
-@lru_cache(maxsize=2)
-def real_ct(path: Path) -> Volume:
-    return read_volume(path)
 
 
 def cut_real(payload: dict[str, Any], settings: Settings) -> Output:
@@ -130,7 +127,7 @@ def cut_real(payload: dict[str, Any], settings: Settings) -> Output:
     Raises:
         CaseRejected: the CT is missing, damaged, or on another grid than its organ map.
     """
-    ct = real_ct(settings.data / "raw_ct" / payload["ct_path"])
+    ct = real_ct(settings.data, payload["ct_path"])
     host = load_host_map(settings.output, payload["map_sha256"])
     if not host.same_grid(ct):
         raise CaseRejected(

@@ -2,6 +2,7 @@
 plan (which cases are left, dealt to shards), work (one shard), collect (gather and write).
 """
 
+import math
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -15,7 +16,7 @@ from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
 from itrialspace_assets.store import look_up, read_table, table_path, write_table
 from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
-from itrialspace_assets.synthesis.forecast import GIB, forecast, require_disk
+from itrialspace_assets.synthesis.forecast import GIB, forecast, host_shapes, require_disk
 from itrialspace_assets.synthesis.images import render_case, render_seed
 from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer, enabled
 from itrialspace_assets.synthesis.sheet import contact_sheet
@@ -31,6 +32,7 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
         return []
     cases = read_table(settings.output, "cases", mode=partition["mode"])
     planned = dict(zip(cases["case_uid"], cases.select("render_replicate", "attenuation", *ACQUISITION).rows(named=True), strict=True))  # fmt: skip
+    shapes = host_shapes(settings)
     out = []
     for (case_uid,), group in rows.group_by(["case_uid"], maintain_order=True):
         first = group.row(0, named=True)
@@ -40,7 +42,15 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
                    "map_sha256": first["host_map_sha256"], "lesions": group.filter("present").sort("nodule_idx")["lesion"].to_list(), "anatomy": first["anatomy"],
                    "attenuation": how["attenuation"], "acquisition": acquisition, "seed": render_seed(settings.seed, how["render_replicate"])}  # fmt: skip
         sha = digest([renderer.version, renderer.weights(settings), settings.cts, payload])
-        out.append(Case(str(case_uid), sha, digest([first["host_map_sha256"], acquisition]), payload))
+        out.append(
+            Case(
+                str(case_uid),
+                sha,
+                digest([first["host_map_sha256"], acquisition]),
+                payload,
+                float(math.prod(shapes.get(first["host_map_sha256"], (1,)))),
+            )
+        )
     return out
 
 
@@ -160,7 +170,10 @@ def _picture(settings: Settings, partition: Partition, rows: list[dict[str, Any]
     inserted = read_table(settings.output, "insertions", **partition).filter(pl.col("nodule_idx") == 0)
     maps = dict(inserted.select("case_uid", "host_map_sha256").iter_rows())
     lesions = dict(inserted.select("case_uid", "lesion").iter_rows())
-    return contact_sheet(settings, [r | {"host_map_sha256": maps[r["case_uid"]]} for r in rows], lesions)
+    paths = read_table(settings.output, "profiles", dataset=partition["dataset"]).select("scan_uid", "ct_path").unique("scan_uid", keep="first")  # fmt: skip
+    hosts = read_table(settings.output, "cases", mode=partition["mode"]).join(paths, left_on="host_scan_uid", right_on="scan_uid")  # fmt: skip
+    host_cts = dict(hosts.select("case_uid", "ct_path").iter_rows())
+    return contact_sheet(settings, [r | {"host_map_sha256": maps[r["case_uid"]]} for r in rows], lesions, host_cts)
 
 
 def _preview(rows: list[dict[str, Any]]) -> str:

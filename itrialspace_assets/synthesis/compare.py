@@ -17,8 +17,9 @@ from itrialspace_assets.anatomy import lung_mask
 from itrialspace_assets.casework import Case, Output
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import FileHashes, digest, replace_file, sha256_bytes
-from itrialspace_assets.geometry import Volume, read_volume
+from itrialspace_assets.geometry import Volume
 from itrialspace_assets.hosts.store import load_host_map
+from itrialspace_assets.profiles.cts import ct_hash, ct_source, real_ct
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.store import read_all, write_table
@@ -59,7 +60,7 @@ def real_scans(settings: Settings) -> pl.DataFrame:
     hosts = read_all(settings.output, "hosts").select("scan_uid", "dataset", "map_sha256")
     paths = read_all(settings.output, "profiles").select("scan_uid", "ct_path").unique("scan_uid", keep="first", maintain_order=True)  # fmt: skip
     found = hosts.join(paths, on="scan_uid", how="inner").sort("scan_uid")
-    there = [(settings.data / "raw_ct" / p).is_file() for p in found["ct_path"]]
+    there = [ct_source(settings.data, p).exists() for p in found["ct_path"]]
     return found.filter(pl.Series(there, dtype=pl.Boolean()))
 
 
@@ -78,7 +79,7 @@ def _sets(settings: Settings, scans: pl.DataFrame, images: pl.DataFrame) -> dict
 def compare_cases(settings: Settings) -> tuple[list[Case], dict[str, list[str]]]:
     """One case for each image of a set, and for each lesion-free twin whose host's CT is at hand; and the sets."""
     scans, rows = real_scans(settings), read_all(settings.output, "cts")
-    images = rows.filter(~pl.col("is_lesion_free")).sort("source", "mode", "image_uid")
+    images = rows.filter(~pl.col("is_lesion_free"), pl.col("kept") != "planes").sort("source", "mode", "image_uid")
     sets = _sets(settings, scans, images)
     wanted = {uid for members in sets.values() for uid in members}
     by_scan = {r["scan_uid"]: r for r in scans.iter_rows(named=True)}
@@ -89,7 +90,7 @@ def compare_cases(settings: Settings) -> tuple[list[Case], dict[str, list[str]]]
             payload = {
                 "uid": uid,
                 "ct_path": by_scan[uid]["ct_path"],
-                "sha256": hashes.get(settings.data / "raw_ct" / by_scan[uid]["ct_path"]),
+                "sha256": ct_hash(hashes, settings.data, by_scan[uid]["ct_path"]),
             }
             out.append(Case(uid, digest([how, payload]), uid, payload))
         keep = ("source", "image_uid", "twin_uid", "is_lesion_free", "path", "sha256", "kept")
@@ -112,7 +113,7 @@ def compare_cases(settings: Settings) -> tuple[list[Case], dict[str, list[str]]]
                     "map_sha256": scan["map_sha256"],
                     "about": about,
                 }
-                sha = digest([how, payload, hashes.get(settings.data / "raw_ct" / scan["ct_path"])])
+                sha = digest([how, payload, ct_hash(hashes, settings.data, scan["ct_path"])])
                 out.append(Case(f"{row['image_uid']}/host", sha, row["image_uid"], payload))
     return out, sets
 
@@ -125,11 +126,7 @@ def compare_case(payload: dict[str, Any], settings: Settings) -> Output:
     """
     if "twin" in payload:
         return _overlap(payload, settings)
-    ct = (
-        open_ct(settings, payload["row"])
-        if "row" in payload
-        else read_volume(settings.data / "raw_ct" / payload["ct_path"])
-    )
+    ct = open_ct(settings, payload["row"]) if "row" in payload else real_ct(settings.data, payload["ct_path"])
     how = extractor(settings.fid_weights)
     parts = [how.features(slices_of(ct, axis, PROTOCOL)) for axis in PLANES.values()]
     out = io.BytesIO()
@@ -142,7 +139,7 @@ def compare_case(payload: dict[str, Any], settings: Settings) -> Output:
 
 def _overlap(payload: dict[str, Any], settings: Settings) -> Output:
     host, ct = load_host_map(settings.output, payload["map_sha256"]), open_ct(settings, payload["twin"])
-    real = read_volume(settings.data / "raw_ct" / payload["ct_path"])
+    real = real_ct(settings.data, payload["ct_path"])
     if not real.same_grid(host):
         raise CaseRejected(Reason.GRID_MISMATCH, f"{payload['ct_path']}: expected the grid of its organ map {host.array.shape}, got {real.array.shape}")  # fmt: skip
     found = {
@@ -238,7 +235,7 @@ def _montage(settings: Settings, overlaps: list[dict[str, Any]]) -> bytes | None
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for i, row in enumerate(shown):
         y = i * (_TILE + _TEXT)
-        real = read_volume(settings.data / "raw_ct" / scans[row["scan_uid"]]["ct_path"])
+        real = real_ct(settings.data, scans[row["scan_uid"]]["ct_path"])
         for j, ct in enumerate((real, open_ct(settings, twins[row["image_uid"]]))):
             tile = Image.fromarray(_grey(ct)).resize((_TILE - 2, _TILE), Image.Resampling.BILINEAR)
             sheet.paste(tile, (j * _TILE, y))

@@ -3,6 +3,7 @@
 Renders into memory, writes one temporary file to the disk that will hold the images; starts no work.
 """
 
+import math
 import shutil
 import tempfile
 import time
@@ -51,10 +52,10 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def host_voxels(settings: Settings) -> dict[str, int]:
-    """Voxels of each host map by its hash."""
+def host_shapes(settings: Settings) -> dict[str, tuple[int, int, int]]:
+    """Voxels (X, Y, Z) of each host map by its hash."""
     hosts = read_all(settings.output, "hosts").select("map_sha256", "shape")
-    return {sha: int(np.prod(shape)) for sha, shape in hosts.iter_rows()}
+    return {sha: (int(x), int(y), int(z)) for sha, (x, y, z) in hosts.iter_rows()}
 
 
 def measure_rate(settings: Settings, renderer: Renderer, map_sha256: str, seed: int, acquisition: Acquisition) -> Rate:  # fmt: skip
@@ -90,7 +91,8 @@ def forecast(settings: Settings, renderer: Renderer, cases: Sequence[Case]) -> F
     free = free_bytes(settings.output)
     if not cases:
         return Forecast(0, 0, 0.0, 0, free)
-    voxels = host_voxels(settings)
+    shapes = host_shapes(settings)
+    voxels = {sha: math.prod(shape) for sha, shape in shapes.items()}
     frame = pl.DataFrame([{"map": c.payload["map_sha256"], "seed": str(c.payload["seed"]), "how": Acquisition(**c.payload["acquisition"]).name} for c in cases])  # fmt: skip
     if missing := set(frame["map"]) - set(voxels):
         raise ConfigError(f"{len(missing)} hosts of the inserted cases are not in the host store (first: {min(missing)}); run the stages from hosts on again")  # fmt: skip
@@ -106,13 +108,24 @@ def forecast(settings: Settings, renderer: Renderer, cases: Sequence[Case]) -> F
     further = float(sum(voxels[c.payload["map_sha256"]] for c in with_lesion))
     seconds, size = first * (rate.render + rate.write), first * rate.size
     if renderer.patch is None:
-        seconds, size = seconds + further * (rate.render + rate.write), size + further * rate.size
+        kept = further if settings.cts != "slices" else _plane_voxels(with_lesion, shapes)
+        seconds, size = seconds + further * rate.render + kept * rate.write, size + kept * rate.size
     elif settings.cts == "nifti":
         seconds, size = seconds + further * rate.write, size + further * rate.size
     else:
         patch = _patch_voxels(with_lesion)
         seconds, size = seconds + patch * (rate.render + rate.write), size + patch * rate.size
     return Forecast(len(cases), twins.height, seconds, int(size), free)
+
+
+def _plane_voxels(cases: Sequence[Case], shapes: dict[str, tuple[int, int, int]]) -> float:
+    """Voxels of the slices that hold lesions, of all cases, from those of some."""
+    some = cases[:: max(1, len(cases) // SAMPLE_CASES)]
+    each = []
+    for case in some:
+        levels = lesion_box([unpack_bits(b) for b in case.payload["lesions"]], (2**31,) * 3, (0, 0, 0))[2]
+        each.append(math.prod(shapes[case.payload["map_sha256"]][:2]) * (levels.stop - levels.start))
+    return float(np.mean(each)) * len(cases) if each else 0.0
 
 
 def _patch_voxels(cases: Sequence[Case]) -> float:
@@ -131,7 +144,7 @@ def require_disk(settings: Settings, renderer: Renderer, cases: Sequence[Case]) 
     """
     if not cases:
         return
-    largest = max(host_voxels(settings).values(), default=0)
+    largest = max((math.prod(s) for s in host_shapes(settings).values()), default=0)
     if 2 * len(cases) * largest * MOST_BYTES <= free_bytes(settings.output):
         return
     require_free(settings, forecast(settings, renderer, cases))
@@ -144,9 +157,8 @@ def require_free(settings: Settings, wanted: Forecast) -> None:
         ConfigError: as ``require_disk``.
     """
     if wanted.size > wanted.free:
-        advice = (
-            "" if settings.cts == "delta" else "; ITRIALSPACE_CTS=delta keeps of each case what differs from its host"
-        )
+        smaller = {"nifti": "ITRIALSPACE_CTS=delta keeps of each case what differs from its host, slices those with lesions", "delta": "", "slices": ""}[settings.cts]  # fmt: skip
+        advice = f"; {smaller}" if smaller else ""
         raise ConfigError(
             f"{settings.output}: {wanted.cases} cases on {wanted.hosts} hosts need about {wanted.size / GIB:.3g} GiB, {wanted.free / GIB:.3g} GiB are free{advice}"
         )

@@ -9,9 +9,10 @@ from typing import Any
 
 import edt
 import numpy as np
+from filelock import FileLock
 
 from itrialspace_assets.casework import Output
-from itrialspace_assets.errors import CaseRejected
+from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import digest, hash_file, replace_file
 from itrialspace_assets.geometry import (
     Box,
@@ -29,7 +30,13 @@ from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.pictures import ct_slice
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.synthesis.acquisition import Acquisition
-from itrialspace_assets.synthesis.quality import PAIRED_HU, paired_difference, require_contrast, require_plausible
+from itrialspace_assets.synthesis.quality import (
+    PAIRED_HU,
+    paired_difference,
+    require_contrast,
+    require_known,
+    require_plausible,
+)
 from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer
 from itrialspace_assets.synthesis.request import Rendered, RenderRequest
 from itrialspace_assets.volumes import Lesion, lesion_box, unpack_bits
@@ -46,9 +53,22 @@ def image_uid(settings: Settings, renderer: Renderer, map_sha256: str, seed: int
     return digest([map_sha256, sorted(lesions), *how, acquisition.name, seed, attenuation], 32)
 
 
-def image_path(renderer: str, uid: str, patch: bool = False) -> str:
+def image_path(renderer: str, uid: str, kept: str = "nifti") -> str:
     """Path of an image below the output folder."""
-    return f"store/cts/{renderer}/{uid[:2]}/{uid}{'.patch' if patch else ''}.nii.gz"
+    return f"store/cts/{renderer}/{uid[:2]}/{uid}{'' if kept == 'nifti' else f'.{kept}'}.nii.gz"
+
+
+def _kept(settings: Settings, how: Renderer) -> str:
+    """What is kept of an image with lesions."""
+    if how.patch is not None:
+        return "nifti" if settings.cts == "nifti" else "patch"
+    return "planes" if settings.cts == "slices" else "nifti"
+
+
+def _planes(ct: Volume, lesions: list[Lesion]) -> Volume:
+    """The slices of a CT that hold lesions, from the first to the last."""
+    levels = lesion_box(lesions, ct.array.shape, (0, 0, 0))[2]
+    return ct.crop((slice(0, ct.array.shape[0]), slice(0, ct.array.shape[1]), levels))
 
 
 def _note(renderer: str, anatomy: str) -> str:
@@ -75,7 +95,10 @@ def _twin(settings: Settings, how: Renderer, request: RenderRequest, uid: str, a
     if path not in _TWINS:
         _TWINS.clear()
         try:
-            _TWINS[path] = _make_twin(settings, how, request, path, _note(how.name, anatomy))
+            lock = settings.output / "work" / "locks" / f"{uid}.lock"
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock):  # of workers that want one host's twin, one renders it and the others read it
+                _TWINS[path] = _make_twin(settings, how, request, path, _note(how.name, anatomy))
         except CaseRejected as error:
             _TWINS[path] = error
     twin = _TWINS[path]
@@ -95,6 +118,7 @@ def _make_twin(settings: Settings, how: Renderer, request: RenderRequest, path: 
             return _packed_twin(Rendered(ct), pack_volume(ct, note), hash_file(path))
         except CaseRejected:
             path.unlink()  # damaged: made anew below, to the same bytes
+    require_known(request.host)
     made = how.render(settings, request, [])
     with _pictured(settings, f"{how.name}/{path.name.partition('.')[0]}", [], lambda: made.ct):
         require_plausible(made.ct, request.host)
@@ -144,8 +168,8 @@ def _lesion_image(
     """Columns of the image with lesions, and what it took. A patch renderer's file is packed anew only where it changed."""
     uid = image_uid(settings, how, request.host_sha256, request.root_seed, request.acquisition, bits, request.attenuation)  # fmt: skip
     note = _note(how.name, anatomy)
-    kept = "patch" if settings.cts == "delta" and how.patch else "nifti"
-    path = image_path(how.name, uid, kept == "patch")
+    kept = _kept(settings, how)
+    path = image_path(how.name, uid, kept)
     if how.patch is None:
         made = how.render(settings, request, bits)
         part, decoding, measured = made.ct, made.decoding, made.measured
@@ -164,7 +188,7 @@ def _lesion_image(
     with _pictured(settings, f"{how.name}/{uid}", request.lesions, lambda: _laid(part, twin.ct)):
         require_contrast(inside, without)
     if slabs is None or kept == "patch":
-        sha = write_volume(settings.output / path, part, note)
+        sha = write_volume(settings.output / path, _planes(part, request.lesions) if kept == "planes" else part, note)
     else:
         sha = write_packed(settings.output / path, repack(twin.packed, twin.ct, note, slabs))
     return {
@@ -223,12 +247,30 @@ def _read_ct(path: Path) -> Volume:
     return read_volume(path)
 
 
+def open_plane(settings: Settings, row: dict[str, Any], k: int) -> tuple[Volume, int]:
+    """A CT that holds slice ``k`` of a row of ``cts``, and the slice's index in it; also where only some slices are kept.
+
+    Raises:
+        CaseRejected: a file is missing or damaged, or the slice was not kept.
+    """
+    if row["kept"] != "planes":
+        return open_ct(settings, row), k
+    ct = read_volume(settings.output / row["path"])
+    host = _read_ct(settings.output / image_path(row["source"], row["twin_uid"]))
+    at = k - place_of(ct, host)[2].start
+    if not 0 <= at < ct.array.shape[2]:
+        raise CaseRejected(Reason.NOT_KEPT, f"{row['path']}: slice {k} was not kept (ITRIALSPACE_CTS=slices keeps those with lesions)")  # fmt: skip
+    return ct, at
+
+
 def open_ct(settings: Settings, row: dict[str, Any]) -> Volume:
     """The CT of a row of ``cts``; a patch is laid over its twin, so later stages never notice.
 
     Raises:
-        CaseRejected: a file is missing or damaged.
+        CaseRejected: a file is missing or damaged, or only some slices were kept.
     """
+    if row["kept"] == "planes":
+        raise CaseRejected(Reason.NOT_KEPT, f"{row['path']}: the whole CT was not kept (ITRIALSPACE_CTS=slices)")
     whole = _read_ct(settings.output / image_path(row["source"], row["twin_uid"]))
     if row["is_lesion_free"]:
         return whole

@@ -6,7 +6,7 @@ Works on HU and labels; knows no renderer. Reference bands are those published w
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.anatomy import BONES, LUNG
+from itrialspace_assets.anatomy import BONES, LABEL_NAMES, LUNG
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.geometry import Volume
 from itrialspace_assets.volumes import Lesion, lesion_box
@@ -23,6 +23,17 @@ BANDS: dict[str, tuple[tuple[int, ...], float, float]] = {
 LEAST_VOXELS = 100
 #: A lesion must differ from what its twin has there by this much (HU); ours: twice the noise of a standard scan.
 LEAST_CONTRAST_HU = 50.0
+
+
+def require_known(host: Volume) -> None:
+    """Refuse a label map with labels that mean nothing: a renderer would have to make something up.
+
+    Raises:
+        CaseRejected: lists them.
+    """
+    present = np.flatnonzero(np.bincount(host.array.ravel(order="K"), minlength=256))
+    if unknown := [int(v) for v in present if int(v) not in LABEL_NAMES]:
+        raise CaseRejected(Reason.NOT_A_LABEL_MAP, f"label map: expected labels of the MAISI space, got {unknown}")
 
 
 #: Slices looked at together, so that memory stays small.

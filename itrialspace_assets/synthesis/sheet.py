@@ -1,4 +1,4 @@
-"""The picture of a partition of CTs: mask, CT, lesion-free twin and their difference, a row a case.
+"""The picture of a partition of CTs: the host's real CT where it is at hand, mask, CT, lesion-free twin, difference; a row a case.
 
 Radiological view, lung window. Drawn with Pillow from slices alone; says in the picture what the images are.
 """
@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from itrialspace_assets.errors import CaseRejected
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.pictures import OUTLINE, axial, label_grey, lesion_plane, outline
+from itrialspace_assets.profiles.cts import ct_source, real_ct
 from itrialspace_assets.settings import Settings
-from itrialspace_assets.synthesis.images import open_ct
+from itrialspace_assets.synthesis.images import open_plane
 from itrialspace_assets.volumes import Lesion, unpack_bits
 
 _TILE, _TEXT, _AT_MOST = 220, 18, 6
@@ -22,13 +24,14 @@ _TILE, _TEXT, _AT_MOST = 220, 18, 6
 DIFFERENCE_HU = 500.0
 
 
-def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]], lesions: dict[str, str]) -> bytes | None:
+def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]], lesions: dict[str, str], host_cts: dict[str, str]) -> bytes | None:  # fmt: skip
     """PNG of up to six cases spread over a partition; None where nothing but clean cases is in it.
 
     Args:
         settings: gives the store.
         rows: of ``cts``.
         lesions: packed primary lesion of each case.
+        host_cts: ``ct_path`` of each case's host, as profiles have it.
     """
     images = [r for r in rows if not r["is_lesion_free"]]
     if not images:
@@ -36,14 +39,18 @@ def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]], lesions: d
     twins = {r["case_uid"]: r for r in rows if r["is_lesion_free"]}
     at = np.unique(np.linspace(0, len(images) - 1, min(_AT_MOST, len(images))).astype(int))
     shown = sorted((images[i] for i in at), key=lambda r: str(r["twin_uid"]))
-    sheet = Image.new("RGB", (4 * _TILE, len(shown) * (_TILE + _TEXT) + _TEXT), "black")
+    sheet = Image.new("RGB", (5 * _TILE, len(shown) * (_TILE + _TEXT) + _TEXT), "black")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-    mark = f"rendered by {shown[0]['source']}, {shown[0]['anatomy']} anatomy: mask, CT, lesion-free twin, difference (white: +{DIFFERENCE_HU:.0f} HU)"
+    mark = f"rendered by {shown[0]['source']}, {shown[0]['anatomy']} anatomy: host CT (where at hand), mask, CT, lesion-free twin, difference (white: +{DIFFERENCE_HU:.0f} HU)"
     pen.text((4, 2), mark, "white", font)
     for i, row in enumerate(shown):
         y = _TEXT + i * (_TILE + _TEXT)
         lesion = unpack_bits(lesions[row["case_uid"]])
-        for j, tile in enumerate(_tiles(settings, row, twins[row["case_uid"]], lesion)):
+        tiles = [
+            _host_tile(settings, host_cts.get(row["case_uid"]), lesion),
+            *_tiles(settings, row, twins[row["case_uid"]], lesion),
+        ]
+        for j, tile in enumerate(tiles):
             sheet.paste(Image.fromarray(tile).resize((_TILE - 2, _TILE), Image.Resampling.BILINEAR), (j * _TILE, y))
         pen.text((4, y + _TILE + 2), f"{row['case_uid']}: {row['lesion_hu']:.0f} HU in {row['background_hu']:.0f} HU", "white", font)  # fmt: skip
     out = io.BytesIO()
@@ -51,14 +58,34 @@ def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]], lesions: d
     return out.getvalue()
 
 
+def _grey(hu: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    """A plane in the lung window, 0 to 255."""
+    return np.clip((hu.astype(np.float64) + 1350) / 1500 * 255, 0, 255)
+
+
+def _host_tile(settings: Settings, ct_path: str | None, lesion: Lesion) -> npt.NDArray[np.uint8]:
+    """The host's real CT (H, W, 3) at the lesion's largest plane; black where it is not at hand or on another grid."""
+    k = lesion_plane(lesion)
+    blank = np.zeros((8, 8, 3), np.uint8)
+    if ct_path is None or not ct_source(settings.data, ct_path).exists():
+        return blank
+    try:
+        ct = real_ct(settings.data, ct_path)
+    except CaseRejected:  # the real arm says so; here it is only a picture
+        return blank
+    if k >= ct.array.shape[2]:
+        return blank
+    return np.repeat(axial(_grey(ct.array[..., k]))[..., None], 3, axis=2).astype(np.uint8)
+
+
 def _tiles(settings: Settings, row: dict[str, Any], twin: dict[str, Any], lesion: Lesion) -> list[npt.NDArray[np.uint8]]:  # fmt: skip
     """Mask, CT, twin and difference (H, W, 3) at the lesion's largest plane."""
     k = lesion_plane(lesion)
-    ct, free = (open_ct(settings, r).array[..., k].astype(np.float32) for r in (row, twin))
+    ct, free = (v.array[..., at].astype(np.float32) for v, at in (open_plane(settings, r, k) for r in (row, twin)))
     labels = label_grey(load_host_map(settings.output, row["host_map_sha256"]).array[..., k])
     own = np.zeros(labels.shape, bool)
     own[lesion.box[0], lesion.box[1]] = lesion.mask[..., k - lesion.offset[2]]
-    greys = [labels, *(np.clip((p + 1350) / 1500 * 255, 0, 255) for p in (ct, free)), np.clip(128 + (ct - free) / DIFFERENCE_HU * 127, 0, 255)]  # fmt: skip
+    greys = [labels, _grey(ct), _grey(free), np.clip(128 + (ct - free) / DIFFERENCE_HU * 127, 0, 255)]  # fmt: skip
     tiles = [np.repeat(axial(g)[..., None], 3, axis=2).astype(np.uint8) for g in greys]
     tiles[0][axial(outline(own))] = OUTLINE
     return tiles

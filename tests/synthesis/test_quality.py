@@ -6,7 +6,7 @@ import pytest
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.geometry import Volume
-from itrialspace_assets.synthesis.quality import BANDS, medians, require_contrast, require_plausible
+from itrialspace_assets.synthesis.quality import BANDS, medians, require_contrast, require_known, require_plausible
 from itrialspace_assets.synthesis.tissue import render_host
 
 
@@ -65,3 +65,13 @@ def test_a_lesion_that_does_not_show_is_refused() -> None:
         with pytest.raises(CaseRejected) as refused:
             require_contrast(inside, around)
         assert refused.value.reason is Reason.NO_CONTRAST
+
+
+def test_a_label_that_means_nothing_is_named(pair: tuple[Volume, Volume]) -> None:
+    host, _ = pair
+    require_known(host)
+    labels = host.array.copy()
+    labels[3, 3, 3], labels[4, 4, 4] = 251, 2
+    with pytest.raises(CaseRejected, match=r"expected labels of the MAISI space, got \[2, 251\]") as refused:
+        require_known(Volume(labels, host.affine))
+    assert refused.value.reason is Reason.NOT_A_LABEL_MAP

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from itrialspace_assets.anatomy import LABEL_NAMES, NODULE
+from itrialspace_assets.anatomy import NODULE
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.geometry import Box, Volume
 
@@ -52,12 +52,8 @@ def prepare(host: Volume, legal: Legal) -> Prepared:
     Slices are continued beyond the first and last one, and air is put around the body in plane.
 
     Raises:
-        CaseRejected: a label that the network does not know, a grid that cannot be made legal, or a lesion whose volume
-            sampling changes.
+        CaseRejected: a grid that cannot be made legal, or a lesion whose volume sampling changes.
     """
-    present = np.flatnonzero(np.bincount(host.array.ravel(order="K"), minlength=256))
-    if unknown := [int(v) for v in present if int(v) not in LABEL_NAMES]:
-        raise CaseRejected(Reason.NOT_A_LABEL_MAP, f"label map: expected labels of the MAISI space, got {unknown}")
     labels, spacing, ratio = host.array, host.spacing, None
     wanted = _wanted_spacing(host, legal)
     if not np.allclose(wanted, spacing, rtol=1e-3):

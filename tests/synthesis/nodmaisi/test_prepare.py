@@ -91,14 +91,6 @@ def test_a_lesion_that_sampling_would_change_is_put_aside() -> None:
     assert refused.value.reason is Reason.GRID_MISMATCH
 
 
-def test_a_label_that_the_network_does_not_know_is_put_aside() -> None:
-    labels = np.ones((10, 10, 10), np.uint8)
-    labels[3, 3, 3] = 251
-    with pytest.raises(CaseRejected, match=r"expected labels of the MAISI space, got \[251\]") as refused:
-        prepare(Volume(labels, np.eye(4)), SMALL)
-    assert refused.value.reason is Reason.NOT_A_LABEL_MAP
-
-
 def test_a_field_of_view_that_no_legal_grid_holds_is_put_aside() -> None:
     """64 voxels of at most 3 mm hold 192 mm."""
     with pytest.raises(CaseRejected, match="expected at most 64 x 64 x 48 voxels"):

@@ -73,6 +73,30 @@ def test_images_lie_on_the_hosts_grid_and_say_how_they_came(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("lenient")
+def test_only_slices_with_lesions_are_kept_if_asked_and_cut_alike(tmp_path: Path) -> None:
+    kept = {}
+    for cts in ("nifti", "slices"):
+        settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / cts, cts=cts)
+        images._TWINS.clear()
+        row, free = render_case(payload(settings), settings).rows["cts"]
+        kept[cts] = settings, row, free
+    (settings, row, free), (whole, same, _) = kept["slices"], kept["nifti"]
+    assert (row["kept"], free["kept"], row["image_uid"]) == ("planes", "nifti", same["image_uid"])
+    stored, full = read_volume(settings.output / row["path"]), open_ct(whole, same)
+    put = Lesion((25, 14, 6), ball(5, tuple(small_chest().spacing)))
+    assert stored.array.shape == (40, 36, put.mask.shape[2])
+    for k in (6, 6 + put.mask.shape[2] - 1):
+        ct, at = images.open_plane(settings, row, k)
+        np.testing.assert_array_equal(ct.array[..., at], full.array[..., k])
+        np.testing.assert_allclose(ct.to_world([0, 0, at]), full.to_world([0, 0, k]))
+    for refused in (lambda: open_ct(settings, row), lambda: images.open_plane(settings, row, 5)):
+        with pytest.raises(CaseRejected, match="ITRIALSPACE_CTS=slices") as error:
+            refused()
+        assert error.value.reason is Reason.NOT_KEPT
+    assert images.open_plane(settings, free, 2)[1] == 2
+
+
+@pytest.mark.usefixtures("lenient")
 def test_a_pair_that_differs_everywhere_is_not_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
     images._TWINS.clear()

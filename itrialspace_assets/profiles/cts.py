@@ -1,0 +1,37 @@
+"""The real CT of a scan: a NIfTI file under ``raw_ct``, or in its place a folder with the DICOM slices of its series.
+
+``ct_path`` of a profile names the file; the folder has the same name without ``.nii.gz``.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from itrialspace_assets.fingerprints import FileHashes, digest
+from itrialspace_assets.geometry import Volume, read_volume
+from itrialspace_assets.profiles.dicom import read_ct_series
+
+
+def ct_source(data: Path, ct_path: str) -> Path:
+    """The file, or the folder where there is no such file."""
+    file = data / "raw_ct" / ct_path
+    folder = file.with_name(file.name.removesuffix(".gz").removesuffix(".nii"))
+    return folder if not file.is_file() and folder.is_dir() else file
+
+
+def ct_hash(hashes: FileHashes, data: Path, ct_path: str) -> str | None:
+    """Hash of the file, or of the names and contents of a folder; None where there is neither."""
+    source = ct_source(data, ct_path)
+    if not source.is_dir():
+        return hashes.get(source)
+    return digest([[p.name, hashes.get(p)] for p in sorted(source.iterdir()) if p.is_file()])
+
+
+@lru_cache(maxsize=2)
+def real_ct(data: Path, ct_path: str) -> Volume:
+    """HU of a real scan in canonical RAS+.
+
+    Raises:
+        CaseRejected: missing, damaged, a series with a gap, or oblique; names the file or folder.
+    """
+    source = ct_source(data, ct_path)
+    return read_ct_series(source)[0] if source.is_dir() else read_volume(source)
