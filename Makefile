@@ -14,7 +14,7 @@ ui: $(STAMP)
 	$(BIN)/its ui --dir $(DEMO)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 quick: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not slow"

@@ -32,7 +32,7 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
         return []
     cases = read_table(settings.output, "cases", mode=partition["mode"])
     planned = dict(zip(cases["case_uid"], cases.select("render_replicate", "attenuation", *ACQUISITION).rows(named=True), strict=True))  # fmt: skip
-    shapes = host_shapes(settings)
+    shapes, made_by = host_shapes(settings), [renderer.version, renderer.weights(settings), settings.cts]
     out = []
     for (case_uid,), group in rows.group_by(["case_uid"], maintain_order=True):
         first = group.row(0, named=True)
@@ -41,7 +41,7 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
         payload = {"case_uid": case_uid, "source": renderer.name, "mode": partition["mode"], "dataset": partition["dataset"],
                    "map_sha256": first["host_map_sha256"], "lesions": group.filter("present").sort("nodule_idx")["lesion"].to_list(), "anatomy": first["anatomy"],
                    "attenuation": how["attenuation"], "acquisition": acquisition, "seed": render_seed(settings.seed, how["render_replicate"])}  # fmt: skip
-        sha = digest([renderer.version, renderer.weights(settings), settings.cts, payload])
+        sha = digest([*made_by, payload])
         out.append(
             Case(
                 str(case_uid),

@@ -24,11 +24,11 @@ def complete(settings: Settings, node: Node, partition: dict[str, str]) -> Outco
 
 
 def gates(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
-    """HU range of every image; shows the least contrast of a lesion with what surrounds it."""
+    """HU range of every image; shows the least contrast of a lesion with what surrounds it, and how many are no pairs."""
     rows = read_table(settings.output, "cts", source=node.step.key[0], **partition)
     bad = rows.filter((pl.col("low_hu") < LOW_HU) | (pl.col("high_hu") > HIGH_HU))
     least = rows.select((pl.col("lesion_hu") - pl.col("background_hu")).abs().min()).item()
-    return bad.is_empty(), {"images": rows.height, "least_contrast_hu": least, "which": listing(bad["case_uid"].to_list())}  # fmt: skip
+    return bad.is_empty(), {"images": rows.height, "least_contrast_hu": least, "not_paired": rows.filter(~pl.col("paired")).height, "which": listing(bad["case_uid"].to_list())}  # fmt: skip
 
 
 def like_their_hosts(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:

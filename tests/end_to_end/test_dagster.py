@@ -1,6 +1,7 @@
 """Runs through Dagster itself: no value between steps, shards, and a backfill through GraphQL."""
 
 import json
+import os
 import socket
 import subprocess
 import time
@@ -9,14 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from itrialspace_assets.definitions import build_definitions
+from itrialspace_assets.settings import load_settings
 from itrialspace_assets.store import read_table
+from itrialspace_assets.synthesis import images, quality
 
+from ..synthesis.nodmaisi.tiny import tiny_weights
 from .conftest import ITS, its
 
 MODE = "m02_size_detection_curve"
+#: A trial on hosts of two datasets: a backfill starts a run for each.
+SMALL = """
+mode: x_small
+trial: small
+question: Is what two datasets hold found?
+planner: sampled
+cohort: {prevalence: {value: 0.5}, hosts: {datasets: [LUNA25, LUNA16], max_uses: null}, donors: {max_uses: null}}
+arms: [{name: all, published: small, varies: none, level: none}]
+sizes: {demo: {n_cases: 4}, paper: {n_cases: 40}}
+"""
 PAIR_ASSETS = ("inserted_masks", "tissue/synthetic_cts", "tissue/eval_slices", "tissue/predictions/blob")
 
 
@@ -30,16 +45,23 @@ class Refuse(dg.IOManager):
         raise AssertionError("a value was asked for")
 
 
+@pytest.fixture(scope="module")
+def planned(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Outputs with two modes planned, and the folder of the second one's trial file in it."""
+    out = tmp_path_factory.mktemp("planned")
+    (out / "trials").mkdir()
+    (out / "trials/x_small.yaml").write_text(SMALL)
+    done = its("run", "--modes", "2,x_small", "--to", "plan", ITRIALSPACE_DATA_DIR=str(data_root), ITRIALSPACE_OUTPUT_DIR=str(out), ITRIALSPACE_TRIALS_DIR=str(out / "trials"))  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
 @pytest.mark.slow
 def test_a_pair_in_shards_passes_no_value_and_counts(
-    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data_root: Path, planned: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = its(
-        "run", "--modes", "2", "--to", "plan", ITRIALSPACE_DATA_DIR=str(data_root), ITRIALSPACE_OUTPUT_DIR=str(tmp_path)
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
     monkeypatch.setenv("ITRIALSPACE_SHARDS", "3")
-    definitions = build_definitions(data_dir=data_root, output_dir=tmp_path, workers=1)
+    definitions = build_definitions(data_dir=data_root, output_dir=planned, workers=1)
     refusing = dg.Definitions.merge(definitions, dg.Definitions(resources={"io_manager": Refuse()}))
     job = refusing.resolve_implicit_global_asset_job_def()
     key = dg.MultiPartitionKey({"mode": MODE, "dataset": "LUNA25"})
@@ -60,7 +82,7 @@ def test_a_pair_in_shards_passes_no_value_and_counts(
             steps = {e.step_key for e in result.all_events if e.step_key}
             shards = [s for s in steps if "synthetic_cts__shard[" in s]
             assert (len(shards) > 1) == (expected == "computed")
-        before = read_table(tmp_path, "cases", mode=MODE)
+        before = read_table(planned, "cases", mode=MODE)
         config = {"ops": {"cohort_manifests": {"config": {"size": "paper"}}}}
         plan = [dg.AssetKey("cohort_manifests")]
         failed = job.execute_in_process(
@@ -69,7 +91,7 @@ def test_a_pair_in_shards_passes_no_value_and_counts(
         assert not failed.success, "the size is run configuration, and this root has no donors for paper size"
         (event,) = [e for e in failed.all_events if e.is_step_failure]
         assert "no donor is left for case" in event.step_failure_data.user_failure_data.description  # type: ignore[union-attr]
-        assert read_table(tmp_path, "cases", mode=MODE).equals(before)
+        assert read_table(planned, "cases", mode=MODE).equals(before)
         checks = {(c.asset_key.to_user_string(), c.check_name): c for c in result.get_asset_check_evaluations()}
         assert all(c.passed for c in checks.values())
         of_masks, of_cts = {"as_planned", "unchanged_voxels", "collisions"}, {"complete", "gates"}
@@ -106,16 +128,13 @@ def backfill(port: int, assets: tuple[str, ...], partitions: list[str]) -> str:
 
 
 @pytest.mark.slow
-def test_a_backfill_of_mode_2_and_its_report_from_the_ui(data_root: Path, tmp_path: Path) -> None:
-    roots = {"ITRIALSPACE_DATA_DIR": str(data_root), "ITRIALSPACE_OUTPUT_DIR": str(tmp_path)}
-    assert its("run", "--modes", "2", "--to", "plan", **roots).returncode == 0
+def test_a_backfill_of_a_mode_and_its_report_from_the_ui(data_root: Path, planned: Path) -> None:
+    roots = {"ITRIALSPACE_DATA_DIR": str(data_root), "ITRIALSPACE_OUTPUT_DIR": str(planned), "ITRIALSPACE_TRIALS_DIR": str(planned / "trials")}  # fmt: skip
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    import os
-
     env = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | roots
-    with (tmp_path / "ui.log").open("w") as log:
+    with (planned / "ui.log").open("w") as log:
         server = subprocess.Popen([*ITS, "ui", "--port", str(port)], env=env, stdout=log, stderr=log)
     try:
         for _ in range(90):
@@ -124,13 +143,54 @@ def test_a_backfill_of_mode_2_and_its_report_from_the_ui(data_root: Path, tmp_pa
                     break
             except OSError:
                 time.sleep(1)
-        datasets = ("DLCS24", "LUNA25", "LUNA16", "LUNGx", "LNDbv4", "NSCLCR", "IMDCT")
-        assert backfill(port, PAIR_ASSETS, [f"{d}|{MODE}" for d in datasets]) == "COMPLETED_SUCCESS"
-        assert backfill(port, ("evaluation_splits", "mode_report"), [MODE]) == "COMPLETED_SUCCESS"
+        assert backfill(port, PAIR_ASSETS, ["LUNA16|x_small", "LUNA25|x_small"]) == "COMPLETED_SUCCESS"
+        assert backfill(port, ("evaluation_splits", "mode_report"), ["x_small"]) == "COMPLETED_SUCCESS"
         found = post(port, "{ runsOrError { ... on Runs { results { status } } } }")["runsOrError"]["results"]
-        assert len(found) >= 9
+        assert len(found) >= 4
         assert {r["status"] for r in found} == {"SUCCESS"}
     finally:
         server.terminate()
         server.wait(40)
-    assert (tmp_path / "reports" / MODE / "report.html").exists()
+    assert (planned / "reports/x_small/report.html").exists()
+
+
+@pytest.mark.slow
+def test_nodmaisi_renders_a_pair_in_shards_and_says_what_it_takes(
+    data_root: Path, planned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inserted, rendered by small random networks, cut and read; observed before: the estimate, after: what it took.
+
+    Random weights draw no organs: the gates on their HU are opened, those on grid, range and air stay.
+    """
+    monkeypatch.setattr(quality, "BANDS", {})
+    monkeypatch.setattr(quality, "LEAST_CONTRAST_HU", 0.0)
+    images._TWINS.clear()
+    weights = tiny_weights(tmp_path).nodmaisi_models_dir
+    for name, value in (("SHARDS", "2"), ("DEVICE", "cpu"), ("RENDERERS", "nodmaisi")):
+        monkeypatch.setenv(f"ITRIALSPACE_{name}", value)
+    monkeypatch.setenv("NODMAISI_MODELS_DIR", str(weights))
+    job = build_definitions(data_dir=data_root, output_dir=planned, workers=1).resolve_implicit_global_asset_job_def()
+    partition = {"mode": MODE, "dataset": "LUNA25"}
+    assets = ("inserted_masks", "nodmaisi/synthetic_cts", "nodmaisi/eval_slices", "nodmaisi/predictions/blob")
+    keys = [dg.AssetKey(a.split("/")) for a in assets]
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, partition_key=dg.MultiPartitionKey(partition), asset_selection=keys)  # fmt: skip
+        events = list(result.all_events)
+    (observed,) = [
+        e.asset_observation_data.asset_observation for e in events if e.event_type_value == "ASSET_OBSERVATION"
+    ]
+    assert {"estimated_seconds_a_case", "estimated_gpu_gib", "estimated_gpu_hours"} <= set(observed.metadata)
+    made = {e.asset_key.to_user_string(): e.step_materialization_data.materialization.metadata for e in events if e.is_step_materialization}  # type: ignore[union-attr]  # fmt: skip
+    assert made["nodmaisi/synthetic_cts"]["seconds_a_case"].value > 0
+    assert len({e.step_key for e in events if e.step_key and "nodmaisi__synthetic_cts__shard[" in e.step_key}) == 2
+    aside = read_table(planned, "rejected_cases", stage="nodmaisi/synthetic_cts", partition=f"{MODE}/LUNA25")
+    assert aside.is_empty(), aside["detail"].to_list()
+    rows, inserted = read_table(planned, "cts", source="nodmaisi", **partition), read_table(planned, "insertions", **partition)  # fmt: skip
+    assert set(rows["case_uid"]) == set(inserted["case_uid"])
+    settings = load_settings(data_dir=data_root, output_dir=planned)
+    hosts = dict(inserted.select("case_uid", "host_map_sha256").iter_rows())
+    for row in rows.filter(~pl.col("is_lesion_free")).iter_rows(named=True):
+        assert row["decoding"] == "32x32x20"
+        ct, host = images.open_ct(settings, row), images.load_host_map(planned, hosts[row["case_uid"]])
+        assert ct.same_grid(host) and (ct.array[host.array == 0] == -1000).all()
+    assert read_table(planned, "slices", source="nodmaisi", **partition)["source"].unique().to_list() == ["nodmaisi"]

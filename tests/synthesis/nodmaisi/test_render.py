@@ -1,29 +1,24 @@
-"""NodMAISI as a renderer: the host's grid, pairs, gates with pictures, and a whole pair of the graph in shards."""
+"""NodMAISI as a renderer: the host's grid, pairs, gates with pictures, resume, retention."""
 
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import numpy as np
-import polars as pl
 import pytest
 
 from itrialspace_assets import casework
 from itrialspace_assets.casework import Case
-from itrialspace_assets.definitions import build_definitions
 from itrialspace_assets.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.geometry import Volume, read_volume
 from itrialspace_assets.hosts.store import prepare_host
 from itrialspace_assets.settings import Settings
-from itrialspace_assets.store import read_table
 from itrialspace_assets.synthesis import build, images, quality
 from itrialspace_assets.synthesis.images import open_ct, render_case
 from itrialspace_assets.synthesis.nodmaisi import render
 from itrialspace_assets.synthesis.renderers import RENDERERS
-from itrialspace_assets.volumes import Lesion, pack_bits, stamp
+from itrialspace_assets.volumes import Lesion, pack_bits
 
 from ...conftest import small_chest
-from ...end_to_end.conftest import its
 from ...insertion.shapes import ball
 from .tiny import tiny_weights
 
@@ -59,7 +54,7 @@ def test_images_lie_on_the_hosts_grid_and_say_how_they_came(tmp_path: Path) -> N
         assert (ct.array[CHEST.array == 0] == -1000).all()
         assert row["weights_sha256"] == render.weights_hash(settings)
         assert "unknown" in row["trained_on"]
-    assert lesion["decoding"] == "16x16x12"
+    assert lesion["decoding"] == "32x32x20"
     assert free["decoding"] is None and free["paired"] is None
     a, b = (read_volume(settings.output / r["path"]).array.astype(float) for r in (lesion, free))
     put = Lesion((25, 14, 6), ball(5, tuple(CHEST.spacing)))
@@ -178,48 +173,3 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path, m
     assert {
         p.relative_to(settings.output): p.read_bytes() for p in settings.output.glob("store/cts/**/*.nii.gz")
     } == wanted
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("lenient")
-def test_a_pair_through_dagster_in_shards(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Planned, inserted, rendered in two shards, cut and read; what it will take is observed before, what it took after."""
-    settings = tiny_weights(tmp_path / "w", data_dir=data_root, output_dir=tmp_path / "out", shards=2)
-    done = its("run", "--modes", "2", "--to", "insert", ITRIALSPACE_DATA_DIR=str(data_root), ITRIALSPACE_OUTPUT_DIR=str(settings.output))  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    images._TWINS.clear()
-    monkeypatch.setenv("ITRIALSPACE_SHARDS", "2")
-    monkeypatch.setenv("ITRIALSPACE_DEVICE", "cpu")
-    monkeypatch.setenv("NODMAISI_MODELS_DIR", str(tmp_path / "w"))
-    given = {
-        "data_dir": data_root,
-        "output_dir": settings.output,
-        "workers": 1,
-        "renderers": "nodmaisi",
-        "device": "cpu",
-    }
-    job = build_definitions(**given).resolve_implicit_global_asset_job_def()
-    partition = {"mode": "m02_size_detection_curve", "dataset": "LUNA25"}
-    keys = [dg.AssetKey(k) for k in (["nodmaisi", "synthetic_cts"], ["nodmaisi", "eval_slices"], ["nodmaisi", "predictions", "blob"])]  # fmt: skip
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = job.execute_in_process(instance=instance, partition_key=dg.MultiPartitionKey(partition), asset_selection=keys, raise_on_error=False)  # fmt: skip
-        events = list(result.all_events)
-    observed = [e.asset_observation_data.asset_observation for e in events if e.event_type_value == "ASSET_OBSERVATION"]
-    assert {"estimated_seconds_a_case", "estimated_gpu_gib", "estimated_gpu_hours"} <= set(observed[0].metadata)
-    aside = read_table(
-        settings.output, "rejected_cases", stage="nodmaisi/synthetic_cts", partition="/".join(partition.values())
-    )
-    assert aside.is_empty(), aside["detail"].to_list()
-    made = {e.asset_key.path[1]: e.step_materialization_data.materialization.metadata for e in events if e.is_step_materialization}  # type: ignore[union-attr]  # fmt: skip
-    assert made["synthetic_cts"]["seconds_a_case"].value > 0
-    assert len({e.step_key for e in events if e.step_key and "synthetic_cts__shard[" in e.step_key}) == 2
-    rows = read_table(settings.output, "cts", source="nodmaisi", **partition)
-    inserted = read_table(settings.output, "insertions", **partition)
-    assert set(rows["case_uid"]) == set(inserted["case_uid"])
-    assert rows.filter(~pl.col("is_lesion_free"))["decoding"].is_not_null().all()
-    row = rows.row(0, named=True)
-    host = images.load_host_map(settings.output, inserted.row(0, named=True)["host_map_sha256"])
-    assert stamp(host, []).same_grid(open_ct(settings, row)) or row["case_uid"] != inserted["case_uid"][0]
-    assert read_table(settings.output, "slices", source="nodmaisi", **partition)["source"].unique().to_list() == [
-        "nodmaisi"
-    ]

@@ -131,7 +131,7 @@ def short_of_memory(networks: Networks, monkeypatch: pytest.MonkeyPatch, room: i
 
 def test_a_full_card_is_answered_by_the_next_smaller_window(networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     whole = sample(networks, chest, SEED)
-    assert whole.window == (16, 16, 12)
+    assert whole.window == (32, 32, 20)
     tried = short_of_memory(networks, monkeypatch, 8 * 8 * 8)
     made = sample(networks, chest, SEED)
     assert made.window == (8, 8, 8)

@@ -15,14 +15,14 @@ from itrialspace_assets.synthesis.nodmaisi.weights import ARCHITECTURE, FILES, l
 TINY = Architecture(
     autoencoder={"spatial_dims": 3, "in_channels": 1, "out_channels": 1, "latent_channels": 4, "num_channels": [8, 8, 8], "num_res_blocks": [1, 1, 1],
                  "attention_levels": [False] * 3, "with_encoder_nonlocal_attn": False, "with_decoder_nonlocal_attn": False, "norm_num_groups": 4,
-                 "norm_float16": True, "num_splits": 2, "dim_split": 1},
+                 "norm_float16": True, "num_splits": 1, "dim_split": 1},
     unet={"spatial_dims": 3, "in_channels": 4, "out_channels": 4, "num_channels": [8, 16], "num_res_blocks": 1, "attention_levels": [False, True],
           "num_head_channels": [0, 8], "norm_num_groups": 4, "include_spacing_input": True, "num_class_embeds": 4, "resblock_updown": True, "include_fc": True,
           "use_flash_attention": True},
     controlnet={"spatial_dims": 3, "in_channels": 4, "num_channels": [8, 16], "num_res_blocks": 1, "attention_levels": [False, True], "num_head_channels": [0, 8],
                 "norm_num_groups": 4, "conditioning_embedding_in_channels": 8, "conditioning_embedding_num_channels": [4, 4, 8], "num_class_embeds": 4,
                 "resblock_updown": True, "include_fc": True, "use_checkpointing": False, "use_flash_attention": True},
-    legal=Legal((48, 64, 128), (32, 48, 80), 0.0), steps=3, windows=((16, 16, 12), (8, 8, 8), (8, 8, 4)),
+    legal=Legal((48, 64, 128), (32, 48, 80), 0.0), steps=2, windows=((32, 32, 20), (8, 8, 8), (8, 8, 4)),
 )  # fmt: skip
 SCALE = 1.03
 
