@@ -20,8 +20,8 @@ from itrialspace_assets.casework import Case
 from itrialspace_assets.geometry import read_volume, write_volume
 from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.settings import Settings, load_settings
-from itrialspace_assets.synthesis import images
-from itrialspace_assets.synthesis.images import render_case
+from itrialspace_assets.synthesis import rendering
+from itrialspace_assets.synthesis.rendering import render_case
 
 CASES, HOSTS = 12, 2
 STANDARD = {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None}
@@ -38,7 +38,7 @@ def payloads(settings: Settings, hosts: list[dict[str, Any]], n: int) -> list[di
 
 def with_workers(settings: Settings, work: list[dict[str, Any]], workers: int) -> float:
     """Seconds for all cases; the pool is started beforehand, on nothing."""
-    images._TWINS.clear()
+    rendering._TWINS.clear()
     for path in settings.output.glob("store/cts/**/*.nii.gz"):
         path.unlink()
     how = settings.model_copy(update={"workers": workers})

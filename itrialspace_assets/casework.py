@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +20,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from itrialspace_assets.errors import CaseRejected, PlatformError, Reason, TableError
+from itrialspace_assets.errors import CaseRejected, ConfigError, PlatformError, Reason, TableError
 from itrialspace_assets.fingerprints import FileHashes, replace_file
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.store import write_table
@@ -89,7 +90,7 @@ def _entries(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 #: Rejections that another try may mend: they end a run, not a case.
-TRANSIENT = (Reason.UNEXPECTED, Reason.WORKER_KILLED)
+TRANSIENT = (Reason.UNEXPECTED, Reason.WORKER_KILLED, Reason.OUT_OF_MEMORY)
 #: A full, failing or closed disk is nobody's case: the run stops. What cannot be read is told by the readers.
 _DISK = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -149,10 +150,16 @@ def run(
                 for case in chunk:
                     commit([_run_one(work, case, settings)])
             return
-        survivors = _run_pool(work, list(_chunks(cases)), settings, commit)
-        for case in survivors:  # a worker died: one at a time, so that only the culprit is lost
-            if _run_pool(work, [[case]], settings, commit):
-                commit([_entry(case, CaseRejected(Reason.WORKER_KILLED, "the worker died twice on this case"), 0.0)])
+        left = deque(_chunks(cases))
+        rounds_without_work = 0
+        while left:
+            before = len(left)
+            for case in _run_pool(work, left, settings, commit):  # a worker died on one of these: one at a time
+                if _run_pool(work, deque([[case]]), settings, commit):
+                    commit([_entry(case, CaseRejected(Reason.WORKER_KILLED, "the worker died twice on this case"), 0.0)])  # fmt: skip
+            rounds_without_work = rounds_without_work + 1 if len(left) == before else 0
+            if rounds_without_work == 3:
+                raise PlatformError("worker processes end before they take a case; see the messages above, or set ITRIALSPACE_WORKERS=1 to see why")  # fmt: skip
 
 
 def collect(settings: Settings, cases: Sequence[Case], folder: Path) -> Collected:
@@ -254,6 +261,8 @@ def _run_one(work: Work, case: Case, settings: Settings) -> dict[str, Any]:
         except CaseRejected as error:
             result = CaseRejected(error.reason, _portable(error.detail, settings))
             break
+        except ConfigError:  # no case's fault: every other one would meet it too
+            raise
         except Exception as error:  # a defect or a transient fault; counted, never hidden
             if isinstance(error, OSError) and error.errno in _DISK:
                 raise PlatformError(
@@ -275,18 +284,22 @@ def _portable(detail: str, settings: Settings) -> str:
 
 def _run_pool(
     work: Work,
-    chunks: list[list[Case]],
+    chunks: deque[list[Case]],
     settings: Settings,
     commit: Callable[[Iterable[dict[str, Any]]], None],
 ) -> list[Case]:
-    """Run chunks in the pool; the cases that were under way or waiting when a worker died."""
+    """Run chunks in the pool until none is left or a worker dies; the cases that were under way then.
+
+    Few chunks are handed out at a time, so that few are in doubt when a worker dies; the others stay in ``chunks``.
+    """
     pool = _pool(settings.workers)
     waiting: dict[Future[list[dict[str, Any]]], list[Case]] = {}
     lost: list[Case] = []
     try:
-        for chunk in chunks:
-            waiting[pool.submit(_run_chunk, work, chunk, settings)] = chunk
-        while waiting:
+        while (chunks or waiting) and not lost:
+            while chunks and len(waiting) < 2 * settings.workers:
+                waiting[pool.submit(_run_chunk, work, chunks[0], settings)] = chunks[0]
+                chunks.popleft()
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 chunk = waiting.pop(future)
@@ -295,14 +308,18 @@ def _run_pool(
                 except BrokenProcessPool:
                     lost += chunk
     except BrokenProcessPool:
-        submitted = {id(c) for chunk in waiting.values() for c in chunk} | {id(c) for c in lost}
-        lost += [c for chunk in waiting.values() for c in chunk]
-        lost += [c for chunk in chunks for c in chunk if id(c) not in submitted]
+        pass  # died while a chunk was handed out: it is still in ``chunks``
     except BaseException:
         for future in waiting:
             future.cancel()
         raise
-    if lost:
+    broken = bool(lost) or bool(waiting)
+    for future, chunk in waiting.items():
+        if future.exception() is None:
+            commit(future.result())
+        else:
+            lost += chunk
+    if broken or chunks:
         _drop_pool(settings.workers)
     return lost
 

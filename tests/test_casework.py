@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from itrialspace_assets import casework
 from itrialspace_assets.casework import Case, Output
-from itrialspace_assets.errors import CaseRejected, PlatformError, Reason, TableError
+from itrialspace_assets.errors import CaseRejected, ConfigError, PlatformError, Reason, TableError
 from itrialspace_assets.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.settings import Settings, load_settings
 
@@ -135,3 +136,39 @@ def test_shards_are_dealt_by_cost(tmp_path: Path) -> None:
     dealt = [json.loads((tmp_path / f"r-s{n}.shard.json").read_text()) for n in range(2)]
     assert sorted(sum(c["cost"] for c in shard) for shard in dealt) == [10.0, 10.0]
     assert min(len(shard) for shard in dealt) == 1
+
+
+def misconfigured(payload: dict[str, Any], settings: Settings) -> Output:
+    raise ConfigError("weights: expected others")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_wrong_configuration_is_no_cases_fault(tmp_path: Path, workers: int) -> None:
+    settings = load_settings(data_dir=tmp_path, output_dir=tmp_path, workers=workers)
+    with pytest.raises(ConfigError, match="expected others"):
+        casework.run(
+            misconfigured, [Case(f"c{i}", "h", f"g{i}", {}) for i in range(20)], settings, tmp_path / "j.jsonl"
+        )
+    assert not (tmp_path / "j.jsonl").read_text()
+
+
+def dies_once(payload: dict[str, Any], settings: Settings) -> Output:
+    """The fourth case kills its worker the first time; each says in which process it ran, and how many ran at once."""
+    started = settings.output / f"{payload['n']}.start"
+    first = not started.exists()
+    started.touch()
+    if payload["n"] == 3 and first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return Output({"t": [{"uid": str(payload["n"]), "pid": os.getpid()}]})
+
+
+def test_a_dead_worker_leaves_the_rest_in_parallel(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path, output_dir=tmp_path, workers=2)
+    many = [Case(f"c{i:02d}", "h", f"g{i}", {"n": i}) for i in range(40)]
+    casework.run(dies_once, many, settings, tmp_path / "j.jsonl")
+    entries = [json.loads(line) for line in (tmp_path / "j.jsonl").read_text().splitlines()]
+    assert sorted(e["uid"] for e in entries) == [c.uid for c in many]
+    assert not [e for e in entries if "reason" in e]
+    after = [e["rows"]["t"][0]["pid"] for e in entries[12:]]
+    assert len(set(after)) >= 2 and min(after.count(p) for p in set(after)) >= 2, "two workers go on"

@@ -84,7 +84,8 @@ def print_forecasts(settings: Any, modes: Sequence[str], datasets: Sequence[str]
     for renderer in enabled(settings):
         left = [c for p in pairs for c in cases_left(settings, renderer.name, p, render_cases(settings, renderer, p))]
         found = forecast(settings, renderer, left)
-        renderer.require_ready(settings)
+        renderer.require_weights(settings)
+        renderer.require_device(settings)
         at_once = max(1, renderer.workers(settings) // (settings.per_gpu if renderer.location == "gpu" else 1))
         seconds = found.seconds / max(1, min(at_once, found.hosts))
         typer.echo(

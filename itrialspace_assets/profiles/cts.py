@@ -26,12 +26,17 @@ def ct_hash(hashes: FileHashes, data: Path, ct_path: str) -> str | None:
     return digest([[p.name, hashes.get(p)] for p in sorted(source.iterdir()) if p.is_file()])
 
 
-@lru_cache(maxsize=2)
 def real_ct(data: Path, ct_path: str) -> Volume:
-    """HU of a real scan in canonical RAS+.
+    """HU of a real scan in canonical RAS+; the last two are remembered until their files change.
 
     Raises:
         CaseRejected: missing, damaged, a series with a gap, or oblique; names the file or folder.
     """
     source = ct_source(data, ct_path)
+    files = sorted(source.iterdir()) if source.is_dir() else [source] if source.exists() else []
+    return _read(source, tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files))
+
+
+@lru_cache(maxsize=2)
+def _read(source: Path, state: tuple[tuple[str, int, int], ...]) -> Volume:
     return read_ct_series(source)[0] if source.is_dir() else read_volume(source)

@@ -9,7 +9,7 @@ from itrialspace_assets import casework, pictures
 from itrialspace_assets.casework import Case
 from itrialspace_assets.fingerprints import FileHashes, digest
 from itrialspace_assets.profiles.cts import ct_hash
-from itrialspace_assets.readers.read import read_case
+from itrialspace_assets.readers.read import read_case, whole_scans
 from itrialspace_assets.readers.registry import Reader, readers
 from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.slices.build import REAL
@@ -123,6 +123,8 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
     computed = casework.dealt(folder, run_id)
     counts = {"predictions": len(predictions), "detections": len(marks)}
     note = "" if cases else "no slice in this partition"
+    if how.read_volume is not None and not all(whole_scans(c.payload["images"]) for c in cases):
+        note = "no marks on whole scans: only slices of them were kept (ITRIALSPACE_CTS=slices)"
     result = Result(
         counts,
         computed,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from itrialspace_assets.casework import Output, Rejection
+from itrialspace_assets.casework import Output
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import digest, replace_file
 from itrialspace_assets.geometry import Volume
@@ -42,6 +42,11 @@ def _answers(reader: Reader, settings: Settings, row: dict[str, Any]) -> list[di
     return [asdict(answer) for answer in reader.read_slice(image, (row["pixel_y_mm"], row["pixel_x_mm"]))]
 
 
+def whole_scans(images: list[dict[str, Any]]) -> bool:
+    """Whether all CTs of a case are there as a whole; marks of the lesion-free ones alone would be all false."""
+    return all(image.get("row", {}).get("kept") != "planes" for image in images)
+
+
 def read_case(payload: dict[str, Any], settings: Settings) -> Output:
     """Rows of ``predictions`` and ``detections`` of one case.
 
@@ -67,20 +72,14 @@ def read_case(payload: dict[str, Any], settings: Settings) -> Output:
         identity = {"slice_uid": row["slice_uid"], "slice_sha256": row["sha256"], "condition": row["condition"]}
         predictions += [base | identity | {"prompt_sha256": None} | answer for answer in answers]
     detections: list[dict[str, Any]] = []
-    aside: list[Rejection] = []
-    if reader.read_volume is not None:
+    if reader.read_volume is not None and whole_scans(payload["images"]):
         for image in payload["images"]:
-            if payload["source"] != "real" and image["row"]["kept"] == "planes":
-                aside.append(
-                    Rejection(payload["case_uid"], Reason.NOT_KEPT, "no marks: only slices of the CT were kept")
-                )
-                continue
             marks = _kept(
                 folder / "marks" / reader.name / reader.revision / image["key"][:2] / f"{image['key']}.json",
                 lambda image=image: _marks(reader, settings, image, payload["source"]),  # type: ignore[misc]
             )
             detections += [base | {"image_uid": image["image_uid"], "mark": i} | m for i, m in enumerate(marks)]
-    return Output({"predictions": predictions, "detections": detections}, put_aside=aside)
+    return Output({"predictions": predictions, "detections": detections})
 
 
 def _marks(reader: Reader, settings: Settings, image: dict[str, Any], source: str) -> list[dict[str, Any]]:

@@ -26,9 +26,12 @@ NOISE_HU, NOISE_SLICE_MM, NOISE_DW_MM = 22.0, 1.25, 280.0
 #: Attenuation of water (1/mm) at 70 keV, about the mean energy of a 120 kV beam: between NIST's 0.2059 cm2/g at 60 and
 #: 0.1837 cm2/g at 80 keV.
 WATER_PER_MM = 0.0193
-#: A label map has no fractions: its stairs are smoothed by at least this much (voxels) along every axis; ours.
-STAIR_VOXELS = 0.5
+#: Least standard deviation (voxels) of a point spread that a grid can show: a narrower sampled Gaussian is none, its MTF
+#: does not fall to one half where it should. It also smooths the stairs of a label map, which has no fractions. Ours.
+STAIR_VOXELS = 0.65
 _TRUNCATE = 3.0
+#: Of a Gaussian: standard deviation (mm) of the spread times the frequency (1/mm) at which the MTF is one half.
+_SIGMA_TIMES_MTF50 = math.sqrt(math.log(2) / 2) / math.pi
 _FIRST_KEY = 1 << 20  # slice keys of the noise are counted from here, so that slices before the first have one too
 
 
@@ -37,7 +40,8 @@ class Acquisition:
     """What a trial can ask of a scan.
 
     Attributes:
-        mtf50_per_mm: spatial frequency (1/mm) in plane at which the MTF is one half.
+        mtf50_per_mm: spatial frequency (1/mm) in plane at which the MTF is one half; where pixels are too wide for it, the
+            image, its noise and what is recorded of it are those of the sharpest scan that they show.
         dose: photons, relative to the standard scan.
         slice_mm: slice thickness (mm) at half maximum; the host's slice spacing if None.
     """
@@ -53,15 +57,18 @@ class Acquisition:
         slices = "host's slices" if self.slice_mm is None else f"{self.slice_mm:g} mm slices"
         return f"MTF50 {self.mtf50_per_mm:g}/mm, dose {self.dose:g}, {slices}"
 
-    @property
-    def sigma_mm(self) -> float:
+    def shown_mtf50(self, spacing: npt.NDArray[np.float64]) -> float:
+        """MTF50 (1/mm) that an image with these voxels has: as asked, or the sharpest that its pixels show."""
+        return min(self.mtf50_per_mm, _SIGMA_TIMES_MTF50 / (STAIR_VOXELS * float(max(spacing[:2]))))
+
+    def sigma_mm(self, spacing: npt.NDArray[np.float64]) -> float:
         """Standard deviation (mm) of the point spread in plane: MTF(f) = exp(-2 pi^2 sigma^2 f^2)."""
-        return math.sqrt(math.log(2) / 2) / (math.pi * self.mtf50_per_mm)
+        return _SIGMA_TIMES_MTF50 / self.shown_mtf50(spacing)
 
     def noise_hu(self, spacing: npt.NDArray[np.float64], diameter_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Standard deviation (HU) of the noise in slices whose water-equivalent diameters are given, same shape."""
-        thickness = self.slice_mm or float(spacing[2])
-        level = NOISE_HU * math.sqrt((self.mtf50_per_mm / STANDARD_MTF50) ** 3 * NOISE_SLICE_MM / thickness / self.dose)
+        thickness, sharpness = self.slice_mm or float(spacing[2]), self.shown_mtf50(spacing) / STANDARD_MTF50
+        level = NOISE_HU * math.sqrt(sharpness**3 * NOISE_SLICE_MM / thickness / self.dose)
         return np.asarray(level * np.exp(WATER_PER_MM * (np.asarray(diameter_mm, float) - NOISE_DW_MM) / 2))
 
     def slice_profile(self, spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -76,15 +83,12 @@ class Acquisition:
 
     def reach(self, spacing: npt.NDArray[np.float64]) -> tuple[int, int, int]:
         """Voxels (X, Y, Z) over which a point is spread to each side."""
-        x, y = (int(_TRUNCATE * s + 0.5) for s in self._sigma_voxels(spacing))
+        x, y = (int(_TRUNCATE * self.sigma_mm(spacing) / s + 0.5) for s in spacing[:2])
         return x, y, int(_TRUNCATE * STAIR_VOXELS + 0.5) + len(self.slice_profile(spacing)) // 2
-
-    def _sigma_voxels(self, spacing: npt.NDArray[np.float64]) -> tuple[float, float]:
-        return max(STAIR_VOXELS, self.sigma_mm / spacing[0]), max(STAIR_VOXELS, self.sigma_mm / spacing[1])
 
     def blur(self, array: npt.NDArray[np.float32], spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         """An image (Z, Y, X) as sharp as the scan shows it; its edges are continued."""
-        x, y = self._sigma_voxels(spacing)
+        x, y = self.sigma_mm(spacing) / spacing[:2]
         out = ndimage.gaussian_filter(array, (STAIR_VOXELS, y, x), truncate=_TRUNCATE, mode="nearest")
         profile = self.slice_profile(spacing)
         if len(profile) > 1:
@@ -105,7 +109,7 @@ class Acquisition:
         """
         profile = self.slice_profile(spacing)
         half = len(profile) // 2
-        amplitude = _amplitude(shape, (float(spacing[0]), float(spacing[1])), self.sigma_mm)
+        amplitude = _amplitude(shape, (float(spacing[0]), float(spacing[1])), self.sigma_mm(spacing))
         size = 2 * (amplitude.shape[1] - 1)
         thin = np.empty((last - first + 2 * half, *shape[::-1]), dtype=np.float32)
         for row, k in enumerate(range(first - half, last + half)):

@@ -2,7 +2,6 @@
 plan (which cases are left, dealt to shards), work (one shard), collect (gather and write).
 """
 
-import math
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -16,9 +15,10 @@ from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
 from itrialspace_assets.store import look_up, read_table, table_path, write_table
 from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
-from itrialspace_assets.synthesis.forecast import GIB, forecast, host_shapes, require_disk
-from itrialspace_assets.synthesis.images import render_case, render_seed
+from itrialspace_assets.synthesis.forecast import GIB, forecast, host_grids, require_disk
+from itrialspace_assets.synthesis.images import render_seed
 from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer, enabled
+from itrialspace_assets.synthesis.rendering import render_case
 from itrialspace_assets.synthesis.sheet import contact_sheet
 
 #: Columns that say how a scan is taken, in ``cases`` and ``cts``, and the fields of ``Acquisition``.
@@ -32,7 +32,7 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
         return []
     cases = read_table(settings.output, "cases", mode=partition["mode"])
     planned = dict(zip(cases["case_uid"], cases.select("render_replicate", "attenuation", *ACQUISITION).rows(named=True), strict=True))  # fmt: skip
-    shapes, made_by = host_shapes(settings), [renderer.version, renderer.weights(settings), settings.cts]
+    grids, made_by = host_grids(settings), [renderer.version, renderer.weights(settings), settings.cts]
     out = []
     for (case_uid,), group in rows.group_by(["case_uid"], maintain_order=True):
         first = group.row(0, named=True)
@@ -48,7 +48,7 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
                 sha,
                 digest([first["host_map_sha256"], acquisition]),
                 payload,
-                float(math.prod(shapes.get(first["host_map_sha256"], (1,)))),
+                float(g.voxels if (g := grids.get(first["host_map_sha256"])) else 1),
             )
         )
     return out
@@ -91,7 +91,7 @@ def plan(settings: Settings, source: str, partition: Partition, run_id: str) -> 
     cases = render_cases(settings, renderer, partition)
     left = cases_left(settings, source, partition, cases)
     if left:
-        renderer.require_ready(settings)
+        renderer.require_weights(settings)
         require_modelled(renderer, left, partition)
     require_disk(settings, renderer, left)
     return casework.deal(settings, cases, _journals(settings, source, partition), run_id)
@@ -129,7 +129,12 @@ def foresee(settings: Settings, source: str, partition: Partition) -> dict[str, 
 
 
 def work(settings: Settings, source: str, partition: Partition, run_id: str, shard: str) -> None:
-    """Render the cases of one shard."""
+    """Render the cases of one shard.
+
+    Raises:
+        ConfigError: the device that is asked for is not here.
+    """
+    RENDERERS[source].require_device(settings)
     settings = settings.model_copy(update={"workers": RENDERERS[source].workers(settings)})
     casework.run_shard(render_case, settings, _journals(settings, source, partition), run_id, shard)
 

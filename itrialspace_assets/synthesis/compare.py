@@ -24,6 +24,7 @@ from itrialspace_assets.settings import Settings, require_data_root
 from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.store import read_all, write_table
 from itrialspace_assets.synthesis.fidelity import (
+    FEW_SLICES,
     LEAST_OVERLAP,
     PLANES,
     Extractor,
@@ -39,7 +40,6 @@ from itrialspace_assets.synthesis.images import open_ct
 
 VERSION = "1"
 REAL = "real"
-PROTOCOL = Protocol()
 NOTE = "not estimable by construction: anatomy is procedural, and its CTs come from a renderer too"
 #: Voxels over which histograms are compared: the body, the lung.
 _REGIONS = ("whole", "lung")
@@ -64,8 +64,13 @@ def real_scans(settings: Settings) -> pl.DataFrame:
     return found.filter(pl.Series(there, dtype=pl.Boolean()))
 
 
+def protocol_of(settings: Settings) -> Protocol:
+    """As published with an extractor's weights; a few slices for the descriptor."""
+    return FEW_SLICES if settings.fid_weights is None else Protocol()
+
+
 def _sets(settings: Settings, scans: pl.DataFrame, images: pl.DataFrame) -> dict[str, list[str]]:
-    """Names of sets and of the images in each, the first by name."""
+    """Names of sets and of the images in each, drawn by hash: the first by name would be of one dataset."""
     sets = {
         f"{REAL}/{name}": part["scan_uid"].to_list()
         for (name,), part in scans.group_by(["dataset"], maintain_order=True)
@@ -73,19 +78,23 @@ def _sets(settings: Settings, scans: pl.DataFrame, images: pl.DataFrame) -> dict
     sets[REAL] = scans["scan_uid"].to_list()
     for (source, mode), part in images.group_by(["source", "mode"], maintain_order=True):
         sets[f"{source}/{mode}"] = part["image_uid"].unique().sort().to_list()
-    return {name: members[: PROTOCOL.images] for name, members in sets.items() if members}
+    most = protocol_of(settings).images
+    return {name: sorted(sorted(members, key=digest)[:most]) for name, members in sets.items() if members}
 
 
 def compare_cases(settings: Settings) -> tuple[list[Case], dict[str, list[str]]]:
     """One case for each image of a set, and for each lesion-free twin whose host's CT is at hand; and the sets."""
     scans, rows = real_scans(settings), read_all(settings.output, "cts")
-    images = rows.filter(~pl.col("is_lesion_free"), pl.col("kept") != "planes").sort("source", "mode", "image_uid")
+    # of a case whose image with lesions was not kept whole, the lesion-free twin stands for it
+    parts = rows.filter(pl.col("kept") == "planes").select("source", "mode", "dataset", "case_uid")
+    stand_ins = rows.filter("is_lesion_free").join(parts, on=parts.columns, how="semi")
+    images = pl.concat([rows.filter(~pl.col("is_lesion_free"), pl.col("kept") != "planes"), stand_ins]).sort("source", "mode", "image_uid")  # fmt: skip
     sets = _sets(settings, scans, images)
     wanted = {uid for members in sets.values() for uid in members}
     by_scan = {r["scan_uid"]: r for r in scans.iter_rows(named=True)}
     out = []
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
-        how = [VERSION, PROTOCOL.text, str(settings.fid_weights and hashes.get(settings.fid_weights))]
+        how = [VERSION, protocol_of(settings).text, str(settings.fid_weights and hashes.get(settings.fid_weights))]
         for uid in sorted(wanted & by_scan.keys()):
             payload = {
                 "uid": uid,
@@ -128,7 +137,7 @@ def compare_case(payload: dict[str, Any], settings: Settings) -> Output:
         return _overlap(payload, settings)
     ct = open_ct(settings, payload["row"]) if "row" in payload else real_ct(settings.data, payload["ct_path"])
     how = extractor(settings.fid_weights)
-    parts = [how.features(slices_of(ct, axis, PROTOCOL)) for axis in PLANES.values()]
+    parts = [how.features(slices_of(ct, axis, protocol_of(settings))) for axis in PLANES.values()]
     out = io.BytesIO()
     np.save(out, np.concatenate(parts).astype(np.float32))
     path = f"store/features/{(how.sha256 or how.name)[:16]}/{digest(payload, 32)}.npy"
@@ -171,7 +180,7 @@ def distances(settings: Settings, how: Extractor, sets: dict[str, list[str]], fe
         images = {n: sum(m in features for m in sets[n]) for n in (reference, compared)}
         base = {
             "reference": reference, "compared": compared, "kind": kind, "metric": how.metric, "extractor": how.name, "extractor_sha256": how.sha256,
-            "images_reference": images[reference], "images_compared": images[compared], "protocol": json.dumps(PROTOCOL.text, sort_keys=True),
+            "images_reference": images[reference], "images_compared": images[compared], "protocol": json.dumps(protocol_of(settings).text, sort_keys=True),
             "anatomy": settings.anatomy, "note": None,
         }  # fmt: skip
         rows += [base | {"plane": plane, "value": round(value, 6)} for plane, value in values.items()]
@@ -192,7 +201,7 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     if settings.anatomy == "procedural":
         blank = dict.fromkeys(("value", "extractor_sha256"))
         rows = [blank | {"reference": REAL, "compared": "all", "kind": "real_to_synthetic", "plane": "average", "metric": how.metric, "extractor": how.name, "images_reference": 0,
-                         "images_compared": 0, "protocol": json.dumps(PROTOCOL.text, sort_keys=True), "anatomy": settings.anatomy, "note": NOTE}]  # fmt: skip
+                         "images_compared": 0, "protocol": json.dumps(protocol_of(settings).text, sort_keys=True), "anatomy": settings.anatomy, "note": NOTE}]  # fmt: skip
         made, computed, overlaps = casework.Collected({}, [], [], {}), 0, []
     else:
         cases, sets = compare_cases(settings)

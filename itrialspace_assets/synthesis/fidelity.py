@@ -1,8 +1,8 @@
 """How alike two sets of CTs are: features of their slices, the Fréchet distance of two sets, the overlap of histograms.
 
-The protocol is the published 2.5-D one (spec 02, B8.4). With an extractor whose weights lie on disk the distance is
-called FID; without, features are a stated descriptor and the distance is called so, never FID. Knows volumes and
-arrays; no table and no case.
+The protocol is the published 2.5-D one (spec 02, B8.4), but that a set's images are drawn over its datasets instead of
+being the first by name. With an extractor whose weights lie on disk the distance is called FID; without, features are
+a stated descriptor of a few slices, and the distance is called so, never FID. Knows volumes and arrays; no table and no case.
 """
 
 import math
@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,23 +35,27 @@ _HISTOGRAM = np.arange(LOW_HU, HIGH_HU + 1, 10.0)
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is compared.
+    """What is compared; by default as published.
 
     Attributes:
         shape: voxels (X, Y, Z) that an image is padded with air or cut to, about its middle.
-        centre: middle share of the slices of each plane.
-        slices: at most so many of them, evenly spread.
-        images: at most so many of a set, the first by name.
+        centre: middle share of the slices of each plane, counted with the padding.
+        slices: features of at most so many of them, evenly spread; None: of all.
+        images: at most so many of a set.
     """
 
     shape: tuple[int, int, int] = (512, 512, 512)
     centre: float = 0.4
-    slices: int = 16
+    slices: int | None = None
     images: int = 100
 
     @property
     def text(self) -> dict[str, object]:
         return asdict(self)
+
+
+#: For the descriptor, which is no FID anyway: a few slices tell as much.
+FEW_SLICES = Protocol(slices=16)
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,13 @@ def extractor(weights: Path | None) -> Extractor:
         raise ConfigError(
             f"ITRIALSPACE_FID_WEIGHTS={weights}: expected a TorchScript file of the extractor, found none"
         )
-    _script(weights)
-    return Extractor("fid", weights.name, hash_file(weights), lambda planes: _run_script(weights, planes))
+    sha256 = hash_file(weights)
+    _script(weights, sha256)
+    return Extractor("fid", weights.name, sha256, lambda planes: _run_script(weights, sha256, planes))
 
 
 @lru_cache(maxsize=1)
-def _script(weights: Path):  # type: ignore[no-untyped-def]
+def _script(weights: Path, sha256: str):  # type: ignore[no-untyped-def]
     try:
         import torch
 
@@ -98,14 +104,21 @@ def _script(weights: Path):  # type: ignore[no-untyped-def]
         raise ConfigError(f"ITRIALSPACE_FID_WEIGHTS={weights}: expected a TorchScript file, got {str(error).splitlines()[0]}") from None  # fmt: skip
 
 
-def _run_script(weights: Path, planes: npt.NDArray[np.float32]) -> Floats:
-    """Spatial mean of the last feature map; all slices of a plane at once, as published."""
+#: Slices that go through an extractor at once; in its evaluation mode the number changes nothing but memory.
+_BATCH = 16
+
+
+def _run_script(weights: Path, sha256: str, planes: npt.NDArray[np.float32]) -> Floats:
+    """Spatial mean of the last feature map of each slice."""
     import torch
 
-    three = torch.from_numpy(planes)[:, None].repeat(1, 3, 1, 1) - torch.tensor(CHANNEL_MEANS)[None, :, None, None]
+    found = []
     with torch.inference_mode():
-        found = _script(weights)(three)
-    return np.asarray(found.flatten(2).mean(2) if found.ndim > 2 else found, dtype=np.float64)
+        for first in range(0, len(planes), _BATCH):
+            part = torch.from_numpy(planes[first : first + _BATCH])[:, None].repeat(1, 3, 1, 1)
+            features = _script(weights, sha256)(part - torch.tensor(CHANNEL_MEANS)[None, :, None, None])
+            found.append(features.flatten(2).mean(2) if features.ndim > 2 else features)
+    return np.asarray(torch.cat(found), dtype=np.float64)
 
 
 #: Widths (pixels) of the Gaussians between which the descriptor measures structure.
@@ -130,32 +143,27 @@ def describe(planes: npt.NDArray[np.float32]) -> Floats:
 
 
 def slices_of(ct: Volume, axis: int, protocol: Protocol) -> npt.NDArray[np.float32]:
-    """Slices (n, H, W) of a CT across an axis, in 0..1 over all of them: padded or cut, clipped, from its middle."""
+    """Slices (n, H, W) of a CT across an axis, in 0..1 over all of its middle slices: padded or cut, then clipped."""
     order = [axis, *(a for a in range(3) if a != axis)]
-    middle = _fit(ct.array.transpose(order), tuple(protocol.shape[a] for a in order), protocol)
-    hu = np.clip(middle.astype(np.float32), LOW_HU, HIGH_HU)
+    middle = _middle(ct.array.transpose(order), tuple(protocol.shape[a] for a in order), protocol.centre)
+    hu = np.clip(middle, LOW_HU, HIGH_HU)
     low, high = float(hu.min()), float(hu.max())
+    if protocol.slices is not None and len(hu) > protocol.slices:
+        hu = hu[np.linspace(0, len(hu) - 1, protocol.slices).round().astype(int)]
     return (hu - low) / (high - low) if high > low else np.zeros_like(hu)
 
 
-def _fit(array: npt.NDArray[np.generic], shape: tuple[int, ...], protocol: Protocol) -> npt.NDArray[np.generic]:
-    """Chosen slices along the first axis, each padded with air or cut about its middle."""
-    count = min(array.shape[0], shape[0])
-    first = (array.shape[0] - count) // 2
-    kept = max(1, round(count * protocol.centre))
-    at = (
-        first
-        + (count - kept) // 2
-        + np.unique(np.linspace(0, kept - 1, min(kept, protocol.slices)).round().astype(int))
-    )
-    part = array[at]
-    out = np.full((len(at), shape[1], shape[2]), AIR_HU, dtype=np.float32)
-    source, target = [slice(None)], [slice(None)]
-    for own, wanted in zip(part.shape[1:], shape[1:], strict=True):
-        size = min(own, wanted)
-        source.append(slice((own - size) // 2, (own - size) // 2 + size))
-        target.append(slice((wanted - size) // 2, (wanted - size) // 2 + size))
-    out[tuple(target)] = part[tuple(source)]
+def _middle(array: npt.NDArray[Any], shape: tuple[int, ...], centre: float) -> npt.NDArray[np.float32]:
+    """Middle share of the slices along the first axis of an array that is padded with air, or cut, to ``shape``."""
+    kept = max(1, round(shape[0] * centre))
+    wanted = (kept, *shape[1:])
+    out = np.full(wanted, AIR_HU, dtype=np.float32)
+    source, target = [], []
+    for own, size in zip(array.shape, wanted, strict=True):
+        both = min(own, size)
+        source.append(slice((own - both) // 2, (own - both) // 2 + both))
+        target.append(slice((size - both) // 2, (size - both) // 2 + both))
+    out[tuple(target)] = array[tuple(source)]
     return out
 
 

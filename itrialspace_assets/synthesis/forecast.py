@@ -21,6 +21,7 @@ from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.store import read_all
 from itrialspace_assets.synthesis.acquisition import Acquisition
+from itrialspace_assets.synthesis.quality import require_plausible
 from itrialspace_assets.synthesis.renderers import Renderer
 from itrialspace_assets.synthesis.request import Rate, RenderRequest
 from itrialspace_assets.volumes import lesion_box, unpack_bits
@@ -52,26 +53,38 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def host_shapes(settings: Settings) -> dict[str, tuple[int, int, int]]:
-    """Voxels (X, Y, Z) of each host map by its hash."""
-    hosts = read_all(settings.output, "hosts").select("map_sha256", "shape")
-    return {sha: (int(x), int(y), int(z)) for sha, (x, y, z) in hosts.iter_rows()}
+@dataclass(frozen=True)
+class Grid:
+    """Voxels (X, Y, Z) and voxel size (mm) of a host."""
+
+    shape: tuple[int, int, int]
+    spacing: Sequence[float]
+
+    @property
+    def voxels(self) -> int:
+        return math.prod(self.shape)
+
+
+def host_grids(settings: Settings) -> dict[str, Grid]:
+    """Grid of each host map by its hash."""
+    hosts = read_all(settings.output, "hosts").select("map_sha256", "shape", "spacing_x", "spacing_y", "spacing_z")
+    return {sha: Grid((int(x), int(y), int(z)), spacing) for sha, (x, y, z), *spacing in hosts.iter_rows()}
 
 
 def measure_rate(settings: Settings, renderer: Renderer, map_sha256: str, seed: int, acquisition: Acquisition) -> Rate:  # fmt: skip
     """Render, pack and write the middle slices of a host; nothing of it stays.
 
     Raises:
-        CaseRejected: the host's map cannot be read.
+        CaseRejected: the host's map cannot be read, or its slices do not pass the gates.
     """
     host = load_host_map(settings.output, map_sha256)
     first = max(0, (host.array.shape[2] - SAMPLE_SLICES) // 2)
     box = slice(0, host.array.shape[0]), slice(0, host.array.shape[1]), slice(first, first + SAMPLE_SLICES)
     part = Volume(np.asfortranarray(host.crop(box).array), host.crop(box).affine)
     started = time.perf_counter()
-    packed = pack_volume(
-        renderer.render(settings, RenderRequest(part, map_sha256, seed, acquisition=acquisition), []).ct, "forecast"
-    )
+    ct = renderer.render(settings, RenderRequest(part, map_sha256, seed, acquisition=acquisition), []).ct
+    require_plausible(ct, part)
+    packed = pack_volume(ct, "forecast")
     rendered = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=settings.output) as folder:
         file = Path(folder) / "forecast.nii.gz"
@@ -83,7 +96,7 @@ def measure_rate(settings: Settings, renderer: Renderer, map_sha256: str, seed: 
 
 
 def forecast(settings: Settings, renderer: Renderer, cases: Sequence[Case]) -> Forecast:
-    """What the rendering of these cases takes, at the rate of the host that most of them have.
+    """What the rendering of these cases takes: as the renderer estimates it, or at the rate of the commonest host.
 
     Raises:
         ConfigError: a case's host is not in the store; the stages before have to run again.
@@ -91,40 +104,47 @@ def forecast(settings: Settings, renderer: Renderer, cases: Sequence[Case]) -> F
     free = free_bytes(settings.output)
     if not cases:
         return Forecast(0, 0, 0.0, 0, free)
-    shapes = host_shapes(settings)
-    voxels = {sha: math.prod(shape) for sha, shape in shapes.items()}
+    grids = host_grids(settings)
     frame = pl.DataFrame([{"map": c.payload["map_sha256"], "seed": str(c.payload["seed"]), "how": Acquisition(**c.payload["acquisition"]).name} for c in cases])  # fmt: skip
-    if missing := set(frame["map"]) - set(voxels):
+    if missing := set(frame["map"]) - set(grids):
         raise ConfigError(f"{len(missing)} hosts of the inserted cases are not in the host store (first: {min(missing)}); run the stages from hosts on again")  # fmt: skip
+    twins = frame.unique()["map"].to_list()
+    with_lesion = [c for c in cases if c.payload["lesions"]]
+    hosts = [*twins, *(c.payload["map_sha256"] for c in with_lesion)]
+    if renderer.estimate is not None:
+        seconds = {
+            sha: renderer.estimate(settings, grids[sha].shape, np.array(grids[sha].spacing)) for sha in set(hosts)
+        }
+        kept = (
+            _plane_voxels(with_lesion, grids)
+            if settings.cts == "slices"
+            else float(sum(grids[c.payload["map_sha256"]].voxels for c in with_lesion))
+        )
+        size = MOST_BYTES * (sum(grids[sha].voxels for sha in twins) + kept)
+        return Forecast(len(cases), len(twins), sum(seconds[sha] for sha in hosts), int(size), free)
     common = frame.group_by("map").len().sort("len", "map", descending=[True, False])["map"][0]
     how = Acquisition(**cases[0].payload["acquisition"])
     try:
-        rate = renderer.estimate(settings) if renderer.estimate else measure_rate(settings, renderer, common, cases[0].payload["seed"], how)  # fmt: skip
+        rate = measure_rate(settings, renderer, common, cases[0].payload["seed"], how)
     except CaseRejected as error:
         raise ConfigError(f"host {common}: {error.detail}; run the stage hosts again") from error
-    twins = frame.unique()
-    first = float(sum(voxels[m] for m in twins["map"]))
-    with_lesion = [c for c in cases if c.payload["lesions"]]
-    further = float(sum(voxels[c.payload["map_sha256"]] for c in with_lesion))
-    seconds, size = first * (rate.render + rate.write), first * rate.size
-    if renderer.patch is None:
-        kept = further if settings.cts != "slices" else _plane_voxels(with_lesion, shapes)
-        seconds, size = seconds + further * rate.render + kept * rate.write, size + kept * rate.size
-    elif settings.cts == "nifti":
-        seconds, size = seconds + further * rate.write, size + further * rate.size
-    else:
-        patch = _patch_voxels(with_lesion)
-        seconds, size = seconds + patch * (rate.render + rate.write), size + patch * rate.size
-    return Forecast(len(cases), twins.height, seconds, int(size), free)
+    first = float(sum(grids[sha].voxels for sha in twins))
+    if settings.cts == "nifti":
+        written = first + float(sum(grids[c.payload["map_sha256"]].voxels for c in with_lesion))
+        return Forecast(
+            len(cases), len(twins), first * rate.render + written * rate.write, int(written * rate.size), free
+        )
+    whole = first + _patch_voxels(with_lesion)
+    return Forecast(len(cases), len(twins), whole * (rate.render + rate.write), int(whole * rate.size), free)
 
 
-def _plane_voxels(cases: Sequence[Case], shapes: dict[str, tuple[int, int, int]]) -> float:
+def _plane_voxels(cases: Sequence[Case], grids: dict[str, Grid]) -> float:
     """Voxels of the slices that hold lesions, of all cases, from those of some."""
     some = cases[:: max(1, len(cases) // SAMPLE_CASES)]
     each = []
     for case in some:
         levels = lesion_box([unpack_bits(b) for b in case.payload["lesions"]], (2**31,) * 3, (0, 0, 0))[2]
-        each.append(math.prod(shapes[case.payload["map_sha256"]][:2]) * (levels.stop - levels.start))
+        each.append(math.prod(grids[case.payload["map_sha256"]].shape[:2]) * (levels.stop - levels.start))
     return float(np.mean(each)) * len(cases) if each else 0.0
 
 
@@ -144,7 +164,7 @@ def require_disk(settings: Settings, renderer: Renderer, cases: Sequence[Case]) 
     """
     if not cases:
         return
-    largest = max((math.prod(s) for s in host_shapes(settings).values()), default=0)
+    largest = max((g.voxels for g in host_grids(settings).values()), default=0)
     if 2 * len(cases) * largest * MOST_BYTES <= free_bytes(settings.output):
         return
     require_free(settings, forecast(settings, renderer, cases))

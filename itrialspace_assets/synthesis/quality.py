@@ -123,14 +123,19 @@ def paired_difference(ct: Volume, twin: Volume, host: Volume, lesions: list[Lesi
     return float(np.searchsorted(below, (below[-1] + 1) // 2)) if below[-1] else 0.0
 
 
-def require_contrast(lesion_hu: float, twin_hu: float) -> None:
+def require_contrast(lesion_hu: float, twin_hu: float, least_hu: float) -> None:
     """Refuse an image that does not show its lesion.
 
+    Args:
+        lesion_hu: mean over the lesion.
+        twin_hu: mean over the same voxels of the lesion-free twin.
+        least_hu: difference wanted (HU).
+
     Raises:
-        CaseRejected: the lesion's mean differs too little from that of the same voxels of the lesion-free twin.
+        CaseRejected: they differ by less.
     """
-    if not abs(lesion_hu - twin_hu) >= LEAST_CONTRAST_HU:
+    if not abs(lesion_hu - twin_hu) >= least_hu:
         raise CaseRejected(
             Reason.NO_CONTRAST,
-            f"CT: expected a lesion at least {LEAST_CONTRAST_HU:g} HU from the lesion-free twin, got {lesion_hu:g} instead of {twin_hu:g}",
+            f"CT: expected a lesion at least {least_hu:.3g} HU from the lesion-free twin, got {lesion_hu:g} instead of {twin_hu:g}",
         )

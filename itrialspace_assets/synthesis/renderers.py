@@ -7,13 +7,16 @@ anything but HU; where the image came from travels in the tables.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from itrialspace_assets.errors import ConfigError
 from itrialspace_assets.geometry import Volume
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.synthesis import tissue
 from itrialspace_assets.synthesis.attenuation import NODULES
 from itrialspace_assets.synthesis.nodmaisi import render as nodmaisi
-from itrialspace_assets.synthesis.request import Rate, Rendered, RenderRequest
+from itrialspace_assets.synthesis.request import Rendered, RenderRequest
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,10 @@ class Renderer:
             (``request.twin``) that differs, on its own grid.
         models: whether it follows a trial's acquisition and attenuation; one that does not refuses them.
         weights: hash of what it was trained to.
-        require_ready: raises ConfigError if it cannot render here.
+        require_weights: raises ConfigError if anything but the device keeps it from rendering.
+        require_device: raises ConfigError if the device does.
         workers: processes that render at once.
-        estimate: what a voxel takes, where measuring a few slices would not tell; None: measure.
+        estimate: seconds that an image of a grid (voxels, mm) takes, where measuring a few slices would not tell; None: measure.
         gpu_gib: GPU memory that a case takes.
     """
 
@@ -42,9 +46,10 @@ class Renderer:
     patch: Callable[[RenderRequest, list[str]], Volume] | None
     models: bool
     weights: Callable[[Settings], str | None]
-    require_ready: Callable[[Settings], None]
+    require_weights: Callable[[Settings], None]
+    require_device: Callable[[Settings], None]
     workers: Callable[[Settings], int]
-    estimate: Callable[[Settings], Rate] | None = None
+    estimate: Callable[[Settings, tuple[int, int, int], npt.NDArray[np.float64]], float] | None = None
     gpu_gib: float = 0.0
 
 
@@ -70,12 +75,12 @@ def _tissue_patch(request: RenderRequest, bits: list[str]) -> Volume:
 
 RENDERERS: dict[str, Renderer] = {
     tissue.NAME: Renderer(
-        tissue.NAME, tissue.VERSION, "cpu", tissue.TRAINED_ON, _tissue, _tissue_patch, True, lambda settings: None, lambda settings: None,
+        tissue.NAME, tissue.VERSION, "cpu", tissue.TRAINED_ON, _tissue, _tissue_patch, True, lambda settings: None, lambda settings: None, lambda settings: None,
         lambda settings: settings.workers,
     ),
     nodmaisi.NAME: Renderer(
-        nodmaisi.NAME, nodmaisi.VERSION, "gpu", nodmaisi.TRAINED_ON, nodmaisi.render, None, False, nodmaisi.weights_hash, nodmaisi.require_ready,
-        nodmaisi.workers, nodmaisi.estimate, nodmaisi.GPU_GIB,
+        nodmaisi.NAME, nodmaisi.VERSION, "gpu", nodmaisi.TRAINED_ON, nodmaisi.render, None, False, nodmaisi.weights_hash, nodmaisi.require_weights,
+        nodmaisi.require_device, nodmaisi.workers, nodmaisi.estimate, nodmaisi.GPU_GIB,
     ),
 }  # fmt: skip
 

@@ -47,7 +47,7 @@ def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]], lesions: d
         y = _TEXT + i * (_TILE + _TEXT)
         lesion = unpack_bits(lesions[row["case_uid"]])
         tiles = [
-            _host_tile(settings, host_cts.get(row["case_uid"]), lesion),
+            _host_tile(settings, row, host_cts.get(row["case_uid"]), lesion),
             *_tiles(settings, row, twins[row["case_uid"]], lesion),
         ]
         for j, tile in enumerate(tiles):
@@ -63,7 +63,7 @@ def _grey(hu: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     return np.clip((hu.astype(np.float64) + 1350) / 1500 * 255, 0, 255)
 
 
-def _host_tile(settings: Settings, ct_path: str | None, lesion: Lesion) -> npt.NDArray[np.uint8]:
+def _host_tile(settings: Settings, row: dict[str, Any], ct_path: str | None, lesion: Lesion) -> npt.NDArray[np.uint8]:
     """The host's real CT (H, W, 3) at the lesion's largest plane; black where it is not at hand or on another grid."""
     k = lesion_plane(lesion)
     blank = np.zeros((8, 8, 3), np.uint8)
@@ -73,7 +73,7 @@ def _host_tile(settings: Settings, ct_path: str | None, lesion: Lesion) -> npt.N
         ct = real_ct(settings.data, ct_path)
     except CaseRejected:  # the real arm says so; here it is only a picture
         return blank
-    if k >= ct.array.shape[2]:
+    if not ct.same_grid(load_host_map(settings.output, row["host_map_sha256"])):
         return blank
     return np.repeat(axial(_grey(ct.array[..., k]))[..., None], 3, axis=2).astype(np.uint8)
 

@@ -16,7 +16,7 @@ import pytest
 from itrialspace_assets.definitions import build_definitions
 from itrialspace_assets.settings import load_settings
 from itrialspace_assets.store import read_table
-from itrialspace_assets.synthesis import images, quality
+from itrialspace_assets.synthesis import images, quality, rendering
 
 from ..synthesis.nodmaisi.tiny import tiny_weights
 from .conftest import ITS, its
@@ -164,7 +164,7 @@ def test_nodmaisi_renders_a_pair_in_shards_and_says_what_it_takes(
     """
     monkeypatch.setattr(quality, "BANDS", {})
     monkeypatch.setattr(quality, "LEAST_CONTRAST_HU", 0.0)
-    images._TWINS.clear()
+    rendering._TWINS.clear()
     weights = tiny_weights(tmp_path).nodmaisi_models_dir
     for name, value in (("SHARDS", "2"), ("DEVICE", "cpu"), ("RENDERERS", "nodmaisi")):
         monkeypatch.setenv(f"ITRIALSPACE_{name}", value)
@@ -191,6 +191,6 @@ def test_nodmaisi_renders_a_pair_in_shards_and_says_what_it_takes(
     hosts = dict(inserted.select("case_uid", "host_map_sha256").iter_rows())
     for row in rows.filter(~pl.col("is_lesion_free")).iter_rows(named=True):
         assert row["decoding"] == "32x32x20"
-        ct, host = images.open_ct(settings, row), images.load_host_map(planned, hosts[row["case_uid"]])
+        ct, host = images.open_ct(settings, row), rendering.load_host_map(planned, hosts[row["case_uid"]])
         assert ct.same_grid(host) and (ct.array[host.array == 0] == -1000).all()
     assert read_table(planned, "slices", source="nodmaisi", **partition)["source"].unique().to_list() == ["nodmaisi"]

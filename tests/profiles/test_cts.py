@@ -42,13 +42,11 @@ def test_a_series_is_the_volume_that_the_file_was(tmp_path: Path) -> None:
     """Asymmetric numbers on an asymmetric grid: a flipped axis would show."""
     path = chest_ct(tmp_path)
     wanted = real_ct(tmp_path, "MINE/s1.nii.gz")
-    real_ct.cache_clear()
     folder = as_series(path)
     found = real_ct(tmp_path, "MINE/s1.nii.gz")
     np.testing.assert_array_equal(found.array, wanted.array)
     np.testing.assert_allclose(found.affine, wanted.affine, atol=1e-5)
     assert ct_source(tmp_path, "MINE/s1.nii.gz") == folder
-    real_ct.cache_clear()
 
 
 def test_hashes_follow_the_slices_and_nothing_has_none(tmp_path: Path) -> None:
@@ -78,7 +76,6 @@ def test_the_real_arm_cuts_the_same_slices_from_a_series(own_root: Path, tmp_pat
             for file in sorted((own_root / "raw_ct/LUNA25").glob("*.nii.gz")):
                 as_series(file)
         settings = load_settings(data_dir=own_root, output_dir=tmp_path / kind, workers=1)
-        real_ct.cache_clear()
         profiles.build(settings, {"dataset": "LUNA25"})
         hosts.build(settings, {"dataset": "LUNA25"}, "r")
         index.build(settings, {})
@@ -88,4 +85,3 @@ def test_the_real_arm_cuts_the_same_slices_from_a_series(own_root: Path, tmp_pat
         cut.append(read_all(settings.output, "slices").sort("case_uid", "presence", "condition"))
     for column in ("sha256", "slice_z", "pixel_x_mm", "target_pixels"):
         assert cut[0][column].to_list() == cut[1][column].to_list(), column
-    real_ct.cache_clear()

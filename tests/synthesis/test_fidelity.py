@@ -79,23 +79,42 @@ def test_a_set_of_few_slices_has_a_finite_distance() -> None:
 
 
 def test_slices_are_those_of_the_protocol() -> None:
-    """By hand on an asymmetric volume: which slices, what is padded, what is cut, and the range over all of them."""
+    """By hand on an asymmetric volume: padding counts in the middle share, what is cut, and the range over all of them."""
     array = np.zeros((6, 10, 20), np.int16)
     array += np.arange(6)[:, None, None].astype(np.int16) * 100 + np.arange(10)[:, None].astype(np.int16)
     array[0, 0, 0] = -3000
     ct = Volume(array, np.eye(4))
-    protocol = Protocol(shape=(6, 4, 24), centre=0.4, slices=100)
-    yz = slices_of(ct, 0, protocol)
-    assert yz.shape == (2, 4, 24)  # 0.4 of 6 slices, the middle ones
-    hu = yz * (306 - -1000) - 1000  # the air that is put around counts, the corner of -3000 is not among the slices
-    np.testing.assert_allclose(hu[0, :, 5], [203, 204, 205, 206], atol=0.01)
-    np.testing.assert_allclose(hu[1, :, 5], [303, 304, 305, 306], atol=0.01)
+    yz = slices_of(ct, 0, Protocol(shape=(10, 4, 24), centre=0.4))
+    assert yz.shape == (4, 4, 24)  # 0.4 of ten slices of which six are there: those 1 to 4
+    hu = yz * (406 - -1000) - 1000  # the air that is put around counts, the corner of -3000 is not among the slices
+    for i in range(4):
+        np.testing.assert_allclose(hu[i, :, 5], np.arange(3, 7) + 100 * (i + 1), atol=0.01)
     assert (yz[:, :, :2] == 0).all() and (yz[:, :, -2:] == 0).all()
-    assert slices_of(ct, 1, protocol).shape == (2, 6, 24)  # of the 4 that the cut leaves
-    assert slices_of(ct, 2, protocol).shape == (8, 6, 4)
-    assert slices_of(ct, 2, Protocol((6, 10, 20), 1.0, 5)).shape == (5, 6, 10)
+    assert (slices_of(ct, 0, Protocol(shape=(30, 4, 24), centre=0.4))[:3] == 0).all(), (
+        "air where the scan does not reach"
+    )
+    assert slices_of(ct, 1, Protocol(shape=(6, 5, 24), centre=0.4)).shape == (2, 6, 24)
+    assert slices_of(ct, 2, Protocol(shape=(6, 4, 20), centre=0.4)).shape == (8, 6, 4)
+    few = slices_of(ct, 2, Protocol((6, 10, 20), 1.0, 5))
+    assert few.shape == (5, 6, 10)
+    np.testing.assert_array_equal(few, slices_of(ct, 2, Protocol((6, 10, 20), 1.0))[[0, 5, 10, 14, 19]])
     flat = slices_of(Volume(np.zeros((4, 4, 4), np.int16), np.eye(4)), 2, Protocol((4, 4, 4)))
     assert (flat == 0).all()
+
+
+def test_the_published_protocol_is_used_with_weights(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path, output_dir=tmp_path, fid_weights=script(tmp_path / "tiny.pt"))
+    assert compare.protocol_of(settings) == Protocol((512, 512, 512), 0.4, None, 100)
+    assert compare.protocol_of(settings.model_copy(update={"fid_weights": None})).slices == 16
+
+
+def test_a_set_too_large_is_drawn_over_its_datasets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(compare, "protocol_of", lambda settings: Protocol(images=20))
+    scans = pl.DataFrame([{"scan_uid": f"{d}/s{i}", "dataset": d} for d in "ABC" for i in range(40)])
+    images = pl.DataFrame({"source": ["tissue"], "mode": ["x_t"], "image_uid": ["u"]})
+    sets = compare._sets(load_settings(data_dir=tmp_path), scans, images)
+    assert {len(v) for k, v in sets.items() if k.startswith("real")} == {20}
+    assert {uid[0] for uid in sets["real"]} == {"A", "B", "C"}
 
 
 def test_the_descriptor_tells_noise_from_blur_and_knows_no_units() -> None:
@@ -207,7 +226,7 @@ def test_real_sets_are_the_yardstick_and_shards_change_nothing(
     study: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake(study, monkeypatch)
-    monkeypatch.setattr(compare, "PROTOCOL", Protocol((40, 40, 32), 0.6, 8, 100))
+    monkeypatch.setattr(compare, "protocol_of", lambda settings: Protocol((40, 40, 32), 0.6, 8, 100))
     result = compare.build(study, {}, "r1")
     rows = read_all(study.output, "fidelity")
     assert set(rows["metric"]) == {"descriptor_distance"} and rows["note"].null_count() == rows.height
@@ -234,13 +253,26 @@ def test_a_real_ct_on_another_grid_is_put_aside_and_the_rest_goes_on(
     study: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake(study, monkeypatch)
-    monkeypatch.setattr(compare, "PROTOCOL", Protocol((40, 40, 32), 0.6, 8, 100))
+    monkeypatch.setattr(compare, "protocol_of", lambda settings: Protocol((40, 40, 32), 0.6, 8, 100))
     write_volume(study.data / "raw_ct/A/s0.nii.gz", Volume(np.zeros((5, 5, 5), np.int16), np.eye(4)))
     (study.data / "raw_ct/A/s1.nii.gz").write_bytes(b"none")
     result = compare.build(study, {}, "r1")
     assert result.rejected == 3  # the overlap of s0; features and overlap of s1
     rows = read_all(study.output, "fidelity").filter(pl.col("plane") == "average")
     assert rows.filter(pl.col("kind") == "real_to_real")["images_reference"].to_list() == [2]
+
+
+def test_twins_stand_for_images_of_which_only_slices_are_kept(study: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(study, monkeypatch)
+    whole = compare.read_all
+
+    def parts(root: Path, name: str, **k: str) -> pl.DataFrame:
+        rows = whole(root, name, **k)
+        return rows if name != "cts" else rows.with_columns(kept=pl.when("is_lesion_free").then("kept").otherwise(pl.lit("planes")))  # fmt: skip
+
+    monkeypatch.setattr(compare, "read_all", parts)
+    _, sets = compare.compare_cases(study)
+    assert sets["tissue/x_t"] == ["01" * 16, "11" * 16]
 
 
 def test_procedural_anatomy_is_not_compared(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ from itrialspace_assets.hosts.store import map_path, prepare_host
 from itrialspace_assets.settings import Settings, load_settings
 from itrialspace_assets.synthesis import forecast as module
 from itrialspace_assets.synthesis.forecast import forecast, require_disk
-from itrialspace_assets.synthesis.images import render_case
 from itrialspace_assets.synthesis.renderers import RENDERERS
+from itrialspace_assets.synthesis.rendering import render_case
 from itrialspace_assets.volumes import Lesion, pack_bits
 
 from ..conftest import small_chest
 from ..insertion.shapes import ball
+from .nodmaisi.tiny import tiny_weights
 
 TISSUE = RENDERERS["tissue"]
 
@@ -25,8 +26,8 @@ def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, li
     """Six cases with a lesion each and a clean one, on one host."""
     settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / "out", workers=1)
     host = prepare_host(settings, small_chest(), "D/s", "procedural").columns
-    sha, shape_of = host["map_sha256"], (40, 36, 30)
-    monkeypatch.setattr(module, "host_shapes", lambda settings: {sha: shape_of})
+    sha, grid = host["map_sha256"], module.Grid((40, 36, 30), (1.5, 2.0, 2.5))
+    monkeypatch.setattr(module, "host_grids", lambda settings: {sha: grid})
     shape = ball(5, tuple(small_chest().spacing))
     made = []
     for i in range(7):
@@ -77,18 +78,23 @@ def test_a_host_that_is_gone_names_itself_and_the_stage(cases: tuple[Settings, l
     module.load_host_map.cache_clear()
     with pytest.raises(ConfigError, match=f"{made[0].group}.*run the stage hosts again"):
         forecast(settings, TISSUE, made)
-    monkeypatch.setattr(module, "host_shapes", lambda settings: {})
+    monkeypatch.setattr(module, "host_grids", lambda settings: {})
     with pytest.raises(ConfigError, match="1 hosts of the inserted cases are not in the host store"):
         forecast(settings, TISSUE, made)
 
 
-def test_kept_slices_of_a_whole_renderer_take_their_share(cases: tuple[Settings, list[Case]]) -> None:
+def test_kept_slices_of_a_whole_renderer_take_their_share(cases: tuple[Settings, list[Case]], tmp_path: Path) -> None:
     """By hand: an image of 2 bytes a voxel for the twin, and five lesion slices of 40 x 36 for each of six cases."""
-    settings, made = cases[0].model_copy(update={"cts": "slices", "device": "cpu"}), cases[1]
+    changes = {
+        "cts": "slices",
+        "device": "cpu",
+        "nodmaisi_models_dir": tiny_weights(tmp_path / "w").nodmaisi_models_dir,
+    }
+    settings, made = cases[0].model_copy(update=changes), cases[1]
     nodmaisi = RENDERERS["nodmaisi"]
     depth = ball(5, tuple(small_chest().spacing)).shape[2]
     found = forecast(settings, nodmaisi, made)
     assert found.size == 2 * 40 * 36 * (30 + 6 * depth)
     whole = forecast(settings.model_copy(update={"cts": "nifti"}), nodmaisi, made)
     assert whole.size == 2 * 40 * 36 * 30 * 7
-    assert found.seconds == pytest.approx(whole.seconds)
+    assert found.seconds == pytest.approx(whole.seconds) and found.seconds > 0

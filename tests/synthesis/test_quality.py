@@ -6,7 +6,14 @@ import pytest
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.geometry import Volume
-from itrialspace_assets.synthesis.quality import BANDS, medians, require_contrast, require_known, require_plausible
+from itrialspace_assets.synthesis.quality import (
+    BANDS,
+    LEAST_CONTRAST_HU,
+    medians,
+    require_contrast,
+    require_known,
+    require_plausible,
+)
 from itrialspace_assets.synthesis.tissue import render_host
 
 
@@ -59,11 +66,11 @@ def test_each_fault_closes_its_gate(pair: tuple[Volume, Volume]) -> None:
 
 
 def test_a_lesion_that_does_not_show_is_refused() -> None:
-    require_contrast(30.0, -800.0)
-    require_contrast(-900.0, -800.0)
+    require_contrast(30.0, -800.0, LEAST_CONTRAST_HU)
+    require_contrast(-900.0, -800.0, LEAST_CONTRAST_HU)
     for inside, around in ((-790.0, -800.0), (float("nan"), -800.0)):
         with pytest.raises(CaseRejected) as refused:
-            require_contrast(inside, around)
+            require_contrast(inside, around, LEAST_CONTRAST_HU)
         assert refused.value.reason is Reason.NO_CONTRAST
 
 

@@ -130,7 +130,7 @@ def lung() -> Volume:
     """One lobe with a body around and a vein along z, 1.0 x 1.2 x 1.5 mm."""
     labels = np.full((70, 60, 50), 200, np.uint8)
     labels[4:66, 5:55, 3:47] = 30
-    labels[26:29, 26:30, 3:47] = 119
+    labels[25:30, 25:31, 3:47] = 119
     return Volume(np.asfortranarray(labels), np.diag([1.0, 1.2, 1.5, 1.0]))
 
 

@@ -119,6 +119,15 @@ def parameters(architecture: Architecture) -> dict[str, int]:
     }
 
 
+def check(weights: Weights) -> None:
+    """Compare every key and shape of the checkpoints with the architecture; reads no values.
+
+    Raises:
+        ConfigError: as ``load``.
+    """
+    _filled(weights, "meta")
+
+
 def load(weights: Weights, device: str) -> Networks:
     """The networks with their weights, ready to sample.
 
@@ -127,25 +136,32 @@ def load(weights: Weights, device: str) -> Networks:
     """
     import torch
 
+    made, scale, architecture = _filled(weights, device)
+    for network in made:
+        network.eval().requires_grad_(False)
+    return Networks(*made, scale, architecture, torch.device(device))
+
+
+def _filled(weights: Weights, device: str) -> "tuple[tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module], float, Architecture]":  # fmt: skip
+    """The networks with their weights on a device, the scale of latents, the architecture; on ``meta`` without values."""
     architecture = read_architecture(weights.architecture)
     autoencoder, unet, controlnet = build(architecture, device)
-    _fill(autoencoder, _state(weights.autoencoder, None), weights.autoencoder)
-    checkpoint = _read(weights.diffusion_unet)
+    values = device != "meta"
+    _fill(autoencoder, _read(weights.autoencoder, values), weights.autoencoder)
+    checkpoint = _read(weights.diffusion_unet, values)
     _fill(unet, _part(checkpoint, "unet_state_dict", weights.diffusion_unet), weights.diffusion_unet)
     scale = checkpoint.get("scale_factor")
-    if scale is None or not float(scale) > 0:
+    if scale is None or (values and not float(scale) > 0):
         raise ConfigError(f"{weights.diffusion_unet}: expected a positive scale_factor, got {scale!r}")
-    _fill(controlnet, _state(weights.controlnet, "controlnet_state_dict"), weights.controlnet)
-    for network in (autoencoder, unet, controlnet):
-        network.eval().requires_grad_(False)
-    return Networks(autoencoder, unet, controlnet, float(scale), architecture, torch.device(device))
+    _fill(controlnet, _part(_read(weights.controlnet, values), "controlnet_state_dict", weights.controlnet), weights.controlnet)  # fmt: skip
+    return (autoencoder, unet, controlnet), float(scale) if values else 1.0, architecture
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, values: bool) -> dict[str, Any]:
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu" if values else "meta", weights_only=True, mmap=True)
     except Exception as error:  # torch raises half a dozen kinds for a file that is no checkpoint
         raise ConfigError(f"{path}: expected a PyTorch checkpoint of tensors alone, got {type(error).__name__}: {str(error).splitlines()[0]}") from None  # fmt: skip
     if not isinstance(content, dict):
@@ -157,11 +173,6 @@ def _part(content: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
     if not isinstance(content.get(key), dict):
         raise ConfigError(f"{path}: expected {key} in the checkpoint, got {', '.join(sorted(map(str, content))[:8])}")
     return dict(content[key])
-
-
-def _state(path: Path, key: str | None) -> dict[str, Any]:
-    content = _read(path)
-    return content if key is None else _part(content, key, path)
 
 
 _SHOWN = 8
@@ -178,4 +189,5 @@ def _fill(network: "torch.nn.Module", state: dict[str, Any], path: Path) -> None
     if faults:
         more = f", and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise ConfigError(f"{path}: the checkpoint does not fit the architecture: {'; '.join(sorted(faults)[:_SHOWN])}{more}")  # fmt: skip
-    network.load_state_dict(state)
+    if not any(v.is_meta for v in own.values()):
+        network.load_state_dict(state)

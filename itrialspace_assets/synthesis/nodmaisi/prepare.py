@@ -54,31 +54,48 @@ def prepare(host: Volume, legal: Legal) -> Prepared:
     Raises:
         CaseRejected: a grid that cannot be made legal, or a lesion whose volume sampling changes.
     """
-    labels, spacing, ratio = host.array, host.spacing, None
-    wanted = _wanted_spacing(host, legal)
-    if not np.allclose(wanted, spacing, rtol=1e-3):
-        ratio = spacing / wanted
-        labels = _sample(host.array, ratio)
-        before, after = ((a == NODULE).sum() * np.prod(s) for a, s in ((host.array, spacing), (labels, wanted)))
+    spacing, size, (side, _, height) = legal_grid(host.array.shape, host.spacing, legal)
+    labels, ratio = host.array, None
+    if not np.allclose(spacing, host.spacing, rtol=1e-3):
+        ratio = host.spacing / spacing
+        labels = _to_grid(host.array, ratio, size, 0)
+        before, after = ((a == NODULE).sum() * np.prod(s) for a, s in ((host.array, host.spacing), (labels, spacing)))
         if before and abs(after - before) > MOST_VOLUME_CHANGE * before:
             raise CaseRejected(
                 Reason.GRID_MISMATCH,
-                f"label map: voxels of {_mm(spacing)} mm are not legal, and on a legal grid of {_mm(wanted)} mm its lesions have {after:.0f} instead of {before:.0f} mm3",
+                f"label map: voxels of {_mm(host.spacing)} mm are not legal, and on a legal grid of {_mm(spacing)} mm its lesions have {after:.0f} instead of {before:.0f} mm3",
             )
-        spacing = wanted
     nx, ny, nz = labels.shape
-    least = int(np.ceil(legal.field_mm / spacing[0] - 1e-6))
-    side, height = _next(legal.xy, max(nx, ny, least)), _next(legal.z, nz)
-    if side is None or height is None:
-        raise CaseRejected(
-            Reason.GRID_MISMATCH,
-            f"label map: expected at most {legal.xy[-1]} x {legal.xy[-1]} x {legal.z[-1]} voxels over at least {legal.field_mm:g} mm, got {labels.shape} of {_mm(spacing)} mm",
-        )
     low = (side - nx) // 2, (side - ny) // 2, (height - nz) // 2
     flat = np.pad(labels, ((low[0], side - nx - low[0]), (low[1], side - ny - low[1]), (0, 0)))
     padded = np.pad(flat, ((0, 0), (0, 0), (low[2], height - nz - low[2])), mode="edge")
     x, y, z = (slice(a, a + n) for a, n in zip(low, labels.shape, strict=True))
-    return Prepared(padded, spacing, (x, y, z), ratio)
+    return Prepared(padded, host.spacing if ratio is None else spacing, (x, y, z), ratio)
+
+
+def legal_grid(
+    shape: tuple[int, ...], spacing: npt.NDArray[np.float64], legal: Legal
+) -> tuple[npt.NDArray[np.float64], tuple[int, int, int], tuple[int, int, int]]:
+    """Voxel size (mm) nearest to a grid's that the network takes, voxels of the grid at that size, and the legal size around.
+
+    Raises:
+        CaseRejected: no legal size holds its field of view.
+    """
+    x, y, z = (float(s) for s in spacing)
+    field = np.array(shape) * spacing
+    pixel = x if abs(x - y) <= 1e-3 * x else (x + y) / 2
+    pixel = float(np.clip(max(pixel, field[:2].max() / legal.xy[-1]), *PIXEL_MM))
+    wanted = np.array([pixel, pixel, np.clip(max(z, field[2] / legal.z[-1]), *SLICE_MM)])
+    nx, ny, nz = (max(1, round(n * a / b)) for n, a, b in zip(shape, spacing, wanted, strict=True))
+    least = int(np.ceil(legal.field_mm / pixel - 1e-6))
+    side = next((n for n in legal.xy if n >= max(nx, ny, least)), None)
+    height = next((n for n in legal.z if n >= nz), None)
+    if side is None or height is None:
+        raise CaseRejected(
+            Reason.GRID_MISMATCH,
+            f"label map: expected at most {legal.xy[-1]} x {legal.xy[-1]} x {legal.z[-1]} voxels over at least {legal.field_mm:g} mm, got {(nx, ny, nz)} of {_mm(wanted)} mm",
+        )
+    return wanted, (nx, ny, nz), (side, side, height)
 
 
 def restore(ct: npt.NDArray[np.float32], prepared: Prepared, host: Volume) -> npt.NDArray[np.float32]:
@@ -92,25 +109,6 @@ def restore(ct: npt.NDArray[np.float32], prepared: Prepared, host: Volume) -> np
 def bit_planes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The ControlNet's condition (8, X, Y, Z): plane b is bit b of the label, the least first (spec 02, B4)."""
     return np.stack([(labels >> bit) & 1 for bit in range(BITS)])
-
-
-def _wanted_spacing(host: Volume, legal: Legal) -> npt.NDArray[np.float64]:
-    """Voxel size (mm) nearest to the host's that the network takes and with which a legal size holds the field of view."""
-    x, y, z = (float(s) for s in host.spacing)
-    field = np.array(host.array.shape) * host.spacing
-    pixel = x if abs(x - y) <= 1e-3 * x else (x + y) / 2
-    pixel = float(np.clip(max(pixel, field[:2].max() / legal.xy[-1]), *PIXEL_MM))
-    return np.array([pixel, pixel, np.clip(max(z, field[2] / legal.z[-1]), *SLICE_MM)])
-
-
-def _next(sizes: tuple[int, ...], wanted: int) -> int | None:
-    return next((n for n in sizes if n >= wanted), None)
-
-
-def _sample(labels: npt.NDArray[np.uint8], ratio: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    """Nearest label at the centres of new voxels; the field of view and its middle stay."""
-    shape = tuple(max(1, round(n * r)) for n, r in zip(labels.shape, ratio, strict=True))
-    return np.asarray(_to_grid(labels, ratio, shape, 0), dtype=np.uint8)
 
 
 def _to_grid(array: npt.NDArray[Any], ratio: npt.NDArray[np.float64], shape: tuple[int, ...], order: int) -> npt.NDArray[Any]:  # fmt: skip

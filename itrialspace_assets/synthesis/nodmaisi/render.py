@@ -3,6 +3,7 @@
 Workers of one GPU take turns: while one computes, another prepares the next map or packs and writes the last image.
 """
 
+import math
 import multiprocessing
 import os
 import tempfile
@@ -10,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from itrialspace_assets.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.geometry import Volume
@@ -17,9 +19,9 @@ from itrialspace_assets.settings import Settings
 from itrialspace_assets.synthesis.nodmaisi import networks as net
 from itrialspace_assets.synthesis.nodmaisi import sample as sampling
 from itrialspace_assets.synthesis.nodmaisi import weights as files
-from itrialspace_assets.synthesis.nodmaisi.prepare import prepare, restore
+from itrialspace_assets.synthesis.nodmaisi.prepare import legal_grid, prepare, restore
 from itrialspace_assets.synthesis.quality import AIR_HU
-from itrialspace_assets.synthesis.request import Rate, Rendered, RenderRequest
+from itrialspace_assets.synthesis.request import Rendered, RenderRequest
 from itrialspace_assets.volumes import stamp
 
 NAME = "nodmaisi"
@@ -32,27 +34,44 @@ SECONDS_PER_VOXEL = (12.3 + 15.2) / (512 * 512 * 256)
 GPU_GIB = 20.0
 
 
-def require_ready(settings: Settings) -> None:
-    """Everything that can be wrong before the first image.
+def require_weights(settings: Settings) -> None:
+    """What can be wrong before the first image, but for the device: a planning step may run where there is none.
 
     Raises:
-        ConfigError: torch or MONAI is not installed, there is no GPU, or the weights are not there, not locked or not
-            those that were locked.
+        ConfigError: torch or MONAI is not installed, or the weights are not there, not locked, not those that were
+            locked, or do not fit their architecture.
     """
     try:
         import monai  # noqa: F401
-        import torch
+        import torch  # noqa: F401
     except ImportError as error:
         raise ConfigError(f"renderer nodmaisi: {error}; install with `pip install 'itrialspace-assets[nodmaisi]'`") from None  # fmt: skip
+    _check(files.find(settings))
+
+
+@lru_cache(maxsize=1)
+def _check(weights: files.Weights) -> None:
+    net.check(weights)
+
+
+def require_device(settings: Settings) -> None:
+    """Refuse to begin without the device that is asked for.
+
+    Raises:
+        ConfigError: there is no GPU.
+    """
+    import torch
+
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("ITRIALSPACE_DEVICE=cuda: expected a GPU that torch can use, found none (CUDA_VISIBLE_DEVICES="
                           f"{os.environ.get('CUDA_VISIBLE_DEVICES', '')!r}); ITRIALSPACE_DEVICE=cpu renders on the processor, for hours a case")  # fmt: skip
-    net.read_architecture(files.find(settings).architecture)
 
 
 def weights_hash(settings: Settings) -> str:
-    """Hash of weights and architecture, and of how the flow is followed."""
-    return files.locked_hash(settings) + ("+compat" if settings.nodmaisi_schedule == "compat" else "")
+    """Hash of weights and architecture, and of what else changes an image: the steps, and the device's precision."""
+    how = ["compat"] if settings.nodmaisi_schedule == "compat" else []
+    how += ["cpu"] if settings.device == "cpu" else []
+    return "+".join([files.locked_hash(settings), *how])
 
 
 def workers(settings: Settings) -> int:
@@ -118,6 +137,13 @@ def _turn(device: str) -> Path:
     )
 
 
-def estimate(settings: Settings) -> Rate:
-    """What a voxel takes, from the published run; an image is counted as not compressed at all."""
-    return Rate(SECONDS_PER_VOXEL, 0.0, 2.0)
+def estimate(settings: Settings, shape: tuple[int, int, int], spacing: npt.NDArray[np.float64]) -> float:
+    """Seconds of GPU for an image of a host, from the published run; counts the padding that is computed too.
+
+    A host that no legal size holds counts nothing: it will be put aside.
+    """
+    legal = net.read_architecture(files.find(settings).architecture).legal
+    try:
+        return SECONDS_PER_VOXEL * math.prod(legal_grid(shape, spacing, legal)[2])
+    except CaseRejected:
+        return 0.0

@@ -3,6 +3,7 @@
 Everything here is a function of its arguments and the seed; knows no file and no case.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,15 +66,15 @@ def sample(networks: Networks, prepared: Prepared, seed: np.random.SeedSequence,
     """
     import torch
 
+    short = None
     try:
         with torch.inference_mode(), _precision(networks.device):
-            latent = _denoise(networks, prepared, seed, compat)
-            image, window = _decode(networks, latent)
+            image, window = _decode(networks, _denoise(networks, prepared, seed, compat))
     except torch.OutOfMemoryError as error:
-        raise CaseRejected(Reason.OUT_OF_MEMORY, f"NodMAISI: {str(error).splitlines()[0]}") from None
-    finally:
-        if networks.device.type == "cuda":
-            torch.cuda.empty_cache()  # another worker of this device is next
+        short = str(error).splitlines()[0]
+    _release(networks)  # after the handler: until then the error holds what was computed; another worker is next
+    if short is not None:
+        raise CaseRejected(Reason.OUT_OF_MEMORY, f"NodMAISI: {short}")
     if not np.isfinite(image).all():
         raise CaseRejected(Reason.IMPLAUSIBLE_HU, "NodMAISI: expected finite HU, got values that are no number")
     hu = np.clip(image, 0, 1) * (HIGH_HU - LOW_HU) + LOW_HU
@@ -124,6 +125,13 @@ def _embedded(networks: Networks, labels: npt.NDArray[np.uint8]) -> "Iterator[to
         controlnet.controlnet_cond_embedding = embed
 
 
+def _release(networks: Networks) -> None:
+    import torch
+
+    if networks.device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def _decode(networks: Networks, latent: "torch.Tensor") -> tuple[npt.NDArray[np.float32], tuple[int, int, int]]:
     """Image (X, Y, Z) in 0..1, decoded in the first window that memory has room for."""
     import torch
@@ -133,18 +141,24 @@ def _decode(networks: Networks, latent: "torch.Tensor") -> tuple[npt.NDArray[np.
         try:
             return _decode_in(networks, latent, window), window
         except torch.OutOfMemoryError:
-            if networks.device.type == "cuda":
-                torch.cuda.empty_cache()
+            pass
+        _release(networks)
     return _decode_in(networks, latent, smallest), smallest
 
 
 def _decode_in(networks: Networks, latent: "torch.Tensor", window: tuple[int, int, int]) -> npt.NDArray[np.float32]:
+    """At once if the latent has no more voxels than the window (spec 02, B5.6), else window by window.
+
+    A window is never longer than the latent: what the inferer would pad it with enters the norms of the decoder.
+    """
     from monai.inferers.inferer import SlidingWindowInferer
 
     decode: Any = networks.autoencoder.decode_stage_2_outputs
-    if all(n <= w for n, w in zip(latent.shape[2:], window, strict=True)):
+    size = tuple(latent.shape[2:])
+    if math.prod(size) <= math.prod(window):
         image = decode(latent)
     else:
-        infer = SlidingWindowInferer(roi_size=window, sw_batch_size=1, overlap=OVERLAP, mode="gaussian", sw_device=networks.device, device="cpu")  # fmt: skip
+        roi = tuple(min(w, n) for w, n in zip(window, size, strict=True))
+        infer = SlidingWindowInferer(roi_size=roi, sw_batch_size=1, overlap=OVERLAP, mode="gaussian", sw_device=networks.device, device="cpu")  # fmt: skip
         image = infer(inputs=latent, network=decode)
     return np.asarray(image[0, 0].float().cpu().numpy(), dtype=np.float32)

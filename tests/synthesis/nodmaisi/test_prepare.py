@@ -1,5 +1,7 @@
 """Maps on legal grids: padded and cut back without a trace, sampled anew only where they must be, refused where they cannot."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,10 @@ from hypothesis import strategies as st
 
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.geometry import Volume
-from itrialspace_assets.synthesis.nodmaisi.prepare import Legal, bit_planes, prepare, restore
+from itrialspace_assets.synthesis.nodmaisi import render
+from itrialspace_assets.synthesis.nodmaisi.prepare import Legal, bit_planes, legal_grid, prepare, restore
+
+from .tiny import TINY, tiny_weights
 
 SMALL = Legal((48, 64), (32, 48), 0.0)
 
@@ -83,8 +88,21 @@ def test_what_no_legal_grid_holds_is_sampled_anew_about_the_same_middle(shape: t
     np.testing.assert_allclose(restore(ramp, made, host)[inner], wanted[inner], atol=1e-2)
 
 
+def test_the_estimate_counts_what_is_padded(tmp_path: Path) -> None:
+    """512 x 512 x 130 voxels are computed as 256 slices; what no legal size holds takes nothing."""
+    settings = tiny_weights(tmp_path)
+    (tmp_path / "nodmaisi.architecture.json").unlink()
+    assert legal_grid((512, 512, 130), np.array([0.7, 0.7, 1.25]), Legal())[2] == (512, 512, 256)
+    tiny = TINY.legal
+    assert legal_grid((40, 36, 30), np.array([1.75, 1.75, 2.5]), tiny)[2] == (48, 48, 32)
+    tiny_weights(tmp_path)
+    one, more = (render.estimate(settings, (40, 36, nz), np.array([1.75, 1.75, 2.5])) for nz in (30, 33))
+    assert more / one == pytest.approx(48 / 32)
+    assert render.estimate(settings, (900, 900, 10), np.array([3.0, 3.0, 2.0])) == 0
+
+
 def test_a_lesion_that_sampling_would_change_is_put_aside() -> None:
-    labels = np.ones((200, 200, 30), np.uint8)
+    labels = np.ones((190, 190, 30), np.uint8)
     labels[50, 50, 10] = 23
     with pytest.raises(CaseRejected, match=r"lesions have .* instead of 2 mm3") as refused:
         prepare(Volume(labels, np.diag([1.0, 1.0, 2.0, 1.0])), SMALL)

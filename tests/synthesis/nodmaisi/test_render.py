@@ -1,5 +1,6 @@
 """NodMAISI as a renderer: the host's grid, pairs, gates with pictures, resume, retention."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from itrialspace_assets.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.geometry import Volume, read_volume
 from itrialspace_assets.hosts.store import prepare_host
 from itrialspace_assets.settings import Settings
-from itrialspace_assets.synthesis import build, images, quality
-from itrialspace_assets.synthesis.images import open_ct, render_case
+from itrialspace_assets.synthesis import build, images, quality, rendering
+from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.nodmaisi import render
 from itrialspace_assets.synthesis.renderers import RENDERERS
+from itrialspace_assets.synthesis.rendering import render_case
 from itrialspace_assets.volumes import Lesion, pack_bits
 
 from ...conftest import small_chest
@@ -43,7 +45,7 @@ def payload(settings: Settings, **changes: Any) -> dict[str, Any]:
 @pytest.mark.usefixtures("lenient")
 def test_images_lie_on_the_hosts_grid_and_say_how_they_came(tmp_path: Path) -> None:
     settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
-    images._TWINS.clear()
+    rendering._TWINS.clear()
     output = render_case(payload(settings), settings)
     lesion, free = output.rows["cts"]
     for row in (lesion, free):
@@ -55,7 +57,11 @@ def test_images_lie_on_the_hosts_grid_and_say_how_they_came(tmp_path: Path) -> N
         assert row["weights_sha256"] == render.weights_hash(settings)
         assert "unknown" in row["trained_on"]
     assert lesion["decoding"] == "32x32x20"
-    assert free["decoding"] is None and free["paired"] is None
+    assert free["decoding"] == "32x32x20" and free["paired"] is None
+    assert (
+        lesion["acquisition"] == "not modelled"
+        and lesion["mtf50_per_mm"] is lesion["dose"] is lesion["attenuation"] is None
+    )
     a, b = (read_volume(settings.output / r["path"]).array.astype(float) for r in (lesion, free))
     put = Lesion((25, 14, 6), ball(5, tuple(CHEST.spacing)))
     far = CHEST.array > 0
@@ -72,7 +78,7 @@ def test_only_slices_with_lesions_are_kept_if_asked_and_cut_alike(tmp_path: Path
     kept = {}
     for cts in ("nifti", "slices"):
         settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / cts, cts=cts)
-        images._TWINS.clear()
+        rendering._TWINS.clear()
         row, free = render_case(payload(settings), settings).rows["cts"]
         kept[cts] = settings, row, free
     (settings, row, free), (whole, same, _) = kept["slices"], kept["nifti"]
@@ -94,9 +100,46 @@ def test_only_slices_with_lesions_are_kept_if_asked_and_cut_alike(tmp_path: Path
 @pytest.mark.usefixtures("lenient")
 def test_a_pair_that_differs_everywhere_is_not_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
-    images._TWINS.clear()
-    monkeypatch.setattr(images, "PAIRED_HU", -1.0)
+    rendering._TWINS.clear()
+    monkeypatch.setattr(quality, "PAIRED_HU", -1.0)
     assert render_case(payload(settings), settings).rows["cts"][0]["paired"] is False
+
+
+@pytest.mark.usefixtures("lenient")
+def test_a_pair_decoded_in_different_windows_is_not_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
+    rendering._TWINS.clear()
+    whole = render.sampling.sample
+
+    def sample(networks: Any, prepared: Any, *more: Any) -> Any:
+        made = whole(networks, prepared, *more)
+        return replace(made, window=(8, 8, 8)) if (prepared.labels == 23).any() else made
+
+    monkeypatch.setattr(render.sampling, "sample", sample)
+    row, _ = render_case(payload(settings), settings).rows["cts"]
+    assert row["twin_difference_hu"] <= quality.PAIRED_HU and row["paired"] is False
+
+
+@pytest.mark.usefixtures("lenient")
+def test_an_image_that_another_mode_made_is_found_and_not_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
+    rendering._TWINS.clear()
+    first = render_case(payload(settings), settings).rows["cts"]
+    rendering._TWINS.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(render.sampling, "sample", lambda *a: pytest.fail("drawn again"))
+        again = render_case(payload(settings, case_uid="t/b/00000", mode="x_u"), settings).rows["cts"]
+    own = ("case_uid", "mode")
+    assert [{k: v for k, v in r.items() if k not in own} for r in again] == [
+        {k: v for k, v in r.items() if k not in own} for r in first
+    ]
+    path = settings.output / first[0]["path"]
+    data = path.read_bytes()
+    path.write_bytes(data[:50])  # damaged: made anew, to the same bytes
+    render_case(payload(settings), settings)
+    assert path.read_bytes() == data
 
 
 @pytest.mark.usefixtures("lenient")
@@ -104,14 +147,14 @@ def test_other_weights_and_another_schedule_are_other_images(tmp_path: Path) -> 
     uids = set()
     for seed, schedule in ((0, "exact"), (1, "exact"), (0, "compat")):
         settings = tiny_weights(tmp_path / f"w{seed}", seed, output_dir=tmp_path / "out", nodmaisi_schedule=schedule)
-        images._TWINS.clear()
+        rendering._TWINS.clear()
         uids |= {r["image_uid"] for r in render_case(payload(settings), settings).rows["cts"]}
     assert len(uids) == 6
 
 
 def test_an_implausible_image_is_put_aside_with_a_picture_and_its_twin_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
-    images._TWINS.clear()
+    rendering._TWINS.clear()
     drawn = []
     whole = render.sampling.sample
     monkeypatch.setattr(render.sampling, "sample", lambda *a: drawn.append(1) or whole(*a))
@@ -148,14 +191,14 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path, m
     for i in range(3):
         p = payload(settings, case_uid=f"t/a/{i:05d}", lesions=[pack_bits(Lesion((24, 12 + 2 * i, 6), shape))])
         cases.append(Case(p["case_uid"], "h", "g", p))
-    images._TWINS.clear()
+    rendering._TWINS.clear()
     casework.run(render_case, cases, settings, tmp_path / "undisturbed.jsonl")
     wanted = {p.relative_to(settings.output): p.read_bytes() for p in settings.output.glob("store/cts/**/*.nii.gz")}
     assert len(wanted) == 4, (tmp_path / "undisturbed.jsonl").read_text()
     for path in wanted:
         (settings.output / path).unlink()
-    images._TWINS.clear()
-    folder, count, write = tmp_path / "journal", [], images.write_volume
+    rendering._TWINS.clear()
+    folder, count, write = tmp_path / "journal", [], rendering.write_volume
     folder.mkdir()
 
     def failing(*a: Any) -> str:
@@ -164,7 +207,7 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path, m
             raise OSError(28, "No space left on device")
         return write(*a)  # type: ignore[no-any-return]
 
-    monkeypatch.setattr(images, "write_volume", failing)
+    monkeypatch.setattr(rendering, "write_volume", failing)
     with pytest.raises(Exception, match="No space left on device"):
         casework.run(render_case, cases, settings, folder / "a.jsonl")
     left = casework.pending(settings, cases, folder)

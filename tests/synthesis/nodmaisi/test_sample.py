@@ -1,12 +1,13 @@
 """Sampling with small random networks: steps, seeds, the embedding, memory, numbers that are none."""
 
-from collections.abc import Callable
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from itrialspace_assets.casework import TRANSIENT
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.synthesis.nodmaisi import sample as module
 from itrialspace_assets.synthesis.nodmaisi.networks import Networks, load
@@ -114,19 +115,29 @@ class _Plain:
     def __exit__(self, *_: object) -> None: ...
 
 
-def short_of_memory(networks: Networks, monkeypatch: pytest.MonkeyPatch, room: int) -> Callable[[], list[int]]:
-    """Decoding of more than ``room`` latent voxels at once fails as on a full card; the sizes that were tried."""
+def short_of_memory(networks: Networks, monkeypatch: pytest.MonkeyPatch, room: int) -> list[int]:
+    """Decoding of more than ``room`` latent voxels at once fails as on a full card; fills with the sizes that are tried."""
     whole: Any = networks.autoencoder.decode_stage_2_outputs
-    tried = []
+    tried: list[int] = []
 
     def decode(latent: torch.Tensor) -> torch.Tensor:
         tried.append(latent[0, 0].numel())
         if tried[-1] > room:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 GiB\nmore lines")
+            held.append(weakref.ref(kept := torch.zeros(1000)))
+            raise torch.OutOfMemoryError(
+                f"CUDA out of memory. Tried to allocate {7 + 0 * kept.numel()} GiB\nmore lines"
+            )
         return whole(latent)  # type: ignore[no-any-return]
 
+    held: list[Any] = []
     monkeypatch.setattr(networks.autoencoder, "decode_stage_2_outputs", decode)
-    return lambda: tried
+    monkeypatch.setattr(module, "_release", lambda networks: released.append(all(r() is None for r in held)))
+    released.clear()
+    return tried
+
+
+#: Whether nothing of failed attempts was held any more, each time memory was given back.
+released: list[bool] = []
 
 
 def test_a_full_card_is_answered_by_the_next_smaller_window(networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
@@ -135,17 +146,29 @@ def test_a_full_card_is_answered_by_the_next_smaller_window(networks: Networks, 
     tried = short_of_memory(networks, monkeypatch, 8 * 8 * 8)
     made = sample(networks, chest, SEED)
     assert made.window == (8, 8, 8)
-    assert tried()[0] == 12 * 12 * 8 and set(tried()[1:]) == {8 * 8 * 8}
+    assert tried[0] == 12 * 12 * 8 and set(tried[1:]) == {8 * 8 * 8}
+    assert released == [True, True]
     body = chest.labels > 0
     assert np.corrcoef(made.hu[body], whole.hu[body])[0, 1] > 0.9, "windows blend into about the same image"
 
 
-def test_a_card_too_small_for_any_window_puts_the_case_aside(networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_card_too_small_for_any_window_puts_the_case_aside_for_another_try(networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     tried = short_of_memory(networks, monkeypatch, 1)
     with pytest.raises(CaseRejected, match=r"Tried to allocate 7 GiB$") as refused:
         sample(networks, chest, SEED)
     assert refused.value.reason is Reason.OUT_OF_MEMORY
-    assert len(tried()) == len(TINY.windows), "each once: bounded"
+    assert refused.value.reason in TRANSIENT, "another time the card may be free"
+    assert len(tried) == len(TINY.windows), "each once: bounded"
+    assert released == [True, True, True], "what failed attempts computed is gone before the next worker's turn"
+
+
+@pytest.mark.parametrize("size, window, tried", [((12, 12, 8), (16, 16, 6), 12 * 12 * 8), ((12, 12, 8), (6, 16, 8), 6 * 12 * 8)])  # fmt: skip
+def test_a_latent_is_decoded_at_once_if_its_voxels_fit_and_never_padded(networks: Networks, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int, int], window: tuple[int, int, int], tried: int) -> None:  # fmt: skip
+    """Spec 02, B5.6: a single pass if the latent has no more voxels than the window."""
+    seen = short_of_memory(networks, monkeypatch, 10**9)
+    with torch.inference_mode():
+        module._decode_in(networks, torch.zeros(1, 4, *size), window)
+    assert set(seen) == {tried}
 
 
 def test_values_that_are_no_number_put_the_case_aside(networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip

@@ -88,8 +88,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_its_keys(tmp_path: Path,
     settings = tiny_weights(tmp_path)
     spoil(tmp_path / FILES["controlnet"][0], how)
     lock(settings)
-    with pytest.raises(ConfigError, match=says):
-        load(find(settings), "cpu")
+    for refuse in (lambda: load(find(settings), "cpu"), lambda: render.require_weights(settings)):
+        with pytest.raises(ConfigError, match=says):
+            refuse()
 
 
 def test_what_is_no_checkpoint_says_so(tmp_path: Path) -> None:
@@ -128,9 +129,10 @@ def test_an_unknown_argument_of_a_network_is_refused(tmp_path: Path) -> None:
 def test_without_a_gpu_it_says_so_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny_weights(tmp_path, device="cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    render.require_weights(settings), "a planning step may run where there is no GPU"
     with pytest.raises(ConfigError, match=r"ITRIALSPACE_DEVICE=cuda: expected a GPU.*ITRIALSPACE_DEVICE=cpu"):
-        render.require_ready(settings)
-    render.require_ready(settings.model_copy(update={"device": "cpu"}))
+        render.require_device(settings)
+    render.require_device(settings.model_copy(update={"device": "cpu"}))
 
 
 def test_workers_are_dealt_to_the_visible_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
