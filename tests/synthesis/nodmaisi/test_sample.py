@@ -1,6 +1,7 @@
 """Sampling with small random networks: steps, seeds, the embedding, memory, numbers that are none."""
 
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import torch
 
 from itrialspace_assets.casework import TRANSIENT
 from itrialspace_assets.errors import CaseRejected, Reason
+from itrialspace_assets.geometry import Volume
 from itrialspace_assets.synthesis.nodmaisi import sample as module
-from itrialspace_assets.synthesis.nodmaisi.networks import Networks, load
-from itrialspace_assets.synthesis.nodmaisi.prepare import Prepared, prepare
+from itrialspace_assets.synthesis.nodmaisi.networks import Architecture, Networks, build, load
+from itrialspace_assets.synthesis.nodmaisi.prepare import Legal, Prepared, prepare
 from itrialspace_assets.synthesis.nodmaisi.sample import sample, schedule
 from itrialspace_assets.synthesis.nodmaisi.weights import find
 
@@ -176,3 +178,24 @@ def test_values_that_are_no_number_put_the_case_aside(networks: Networks, chest:
     with pytest.raises(CaseRejected, match="no number") as refused:
         sample(networks, chest, SEED)
     assert refused.value.reason is Reason.IMPLAUSIBLE_HU
+
+
+@pytest.mark.slow
+def test_networks_of_the_published_width_compute_an_image() -> None:
+    """Random weights, a map of 64 x 64 x 32 voxels and two steps: channels, norms and attention fit together."""
+    published = replace(Architecture(), legal=Legal((64,), (32,), 0.0), steps=2)
+    made = build(published, "cpu")
+    for network in made:
+        network.eval().requires_grad_(False)
+        for parameter in network.parameters():
+            if not parameter.any():  # what training starts from: nothing would come through
+                parameter.data.normal_(0, 0.02)
+    autoencoder = made[0]
+    next(reversed([m for m in autoencoder.decoder.modules() if isinstance(m, torch.nn.Conv3d)])).bias.data.fill_(0.5)  # type: ignore[union-attr]
+    labels = np.zeros((32, 30, 26), np.uint8)
+    labels[4:28, 4:26, 2:24] = 200
+    prepared = prepare(Volume(np.asfortranarray(labels), np.eye(4)), published.legal)
+    image = sample(Networks(*made, 1.03, published, torch.device("cpu")), prepared, SEED)
+    assert image.hu.shape == (64, 64, 32) and image.window == published.windows[0]
+    inside = image.hu[prepared.labels > 0]
+    assert np.isfinite(inside).all() and inside.std() > 0 and abs(inside.mean()) < 900
