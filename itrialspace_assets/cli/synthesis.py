@@ -88,9 +88,16 @@ def print_forecasts(settings: Any, modes: Sequence[str], datasets: Sequence[str]
         renderer.require_device(settings)
         at_once = max(1, renderer.workers(settings) // (settings.per_gpu if renderer.location == "gpu" else 1))
         seconds = found.seconds / max(1, min(at_once, found.hosts))
+        takes = (
+            "no GPU"
+            if renderer.location == "cpu"
+            else f"{found.seconds / 3600:.3g} GPU-hours, {renderer.gpu_gib:g} GiB of GPU memory, {settings.per_gpu} workers a GPU"
+        )
+        if renderer.location == "gpu" and settings.device == "cpu":
+            takes = "of a GPU; the processor takes far longer"
         typer.echo(
             f"{renderer.name} (trained on {renderer.trained_on}): {found.cases} cases left on {found.hosts} hosts, about {seconds:.0f} s with {at_once} at once "
-            f"({'no GPU' if renderer.location == 'cpu' else f'{found.seconds / 3600:.3g} GPU-hours, {renderer.gpu_gib:g} GiB of GPU memory, {settings.per_gpu} workers a GPU'}), {_size(found.size)} ({settings.cts}) of {_size(found.free)} free"
+            f"({takes}), {_size(found.size)} ({settings.cts}) of {_size(found.free)} free"
         )
         require_free(settings, found)
 

@@ -52,9 +52,8 @@ LUNG_FRONT_HU, LUNG_BACK_HU = -910.0, -850.0
 #: Wall of trachea and bronchi: soft tissue, 1 to 3 mm thick in the trachea (Applied Radiology, MDCT of the central
 #: airways), thinner further out; one thickness for all is ours.
 WALL_HU, WALL_MM = 40.0, 1.5
-#: Vessel-like lines in the parenchyma, where two smooth random fields are both near zero: spacing, width and the HU
-#: that they add at their middle are ours (a vessel of less than a voxel shows a part of its blood's 48 HU).
-VESSEL_SPACING_MM, VESSEL_WIDTH, VESSEL_HU = 16.0, 0.15, 520.0
+#: Vessels of the lung hold blood.
+VESSEL_HU = 48.0
 #: Standard deviation (HU) of the parenchyma's grain, and its correlation length; ours.
 GRAIN_HU, GRAIN_MM = 30.0, 5.0
 

@@ -31,8 +31,10 @@ def require_known(host: Volume) -> None:
     Raises:
         CaseRejected: lists them.
     """
-    present = np.flatnonzero(np.bincount(host.array.ravel(order="K"), minlength=256))
-    if unknown := [int(v) for v in present if int(v) not in LABEL_NAMES]:
+    seen = np.zeros(256, bool)
+    for k in range(host.array.shape[2]):
+        seen[host.array[..., k]] = True
+    if unknown := [int(v) for v in np.flatnonzero(seen) if int(v) not in LABEL_NAMES]:
         raise CaseRejected(Reason.NOT_A_LABEL_MAP, f"label map: expected labels of the MAISI space, got {unknown}")
 
 

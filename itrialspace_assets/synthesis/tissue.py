@@ -25,17 +25,16 @@ from itrialspace_assets.synthesis.attenuation import (
     SOLID,
     TEXTURE_HU,
     VESSEL_HU,
-    VESSEL_SPACING_MM,
-    VESSEL_WIDTH,
     WALL_HU,
     WALL_MM,
     NoduleTissue,
 )
 from itrialspace_assets.synthesis.quality import AIR_HU, HIGH_HU, LOW_HU
+from itrialspace_assets.synthesis.vessels import occupancy
 from itrialspace_assets.volumes import Lesion, lesion_box
 
 NAME = "tissue"
-VERSION = "4"
+VERSION = "5"
 TRAINED_ON = "nothing (procedural)"
 
 #: Diameter of a part-solid nodule's core over its own: ours, the middle of what is called part-solid.
@@ -93,15 +92,20 @@ def render_host(labels: Volume, anatomy: np.random.SeedSequence, noise: np.rando
         int16 HU on the same grid, -1000 outside the body.
     """
     nx, ny, nz = labels.array.shape
-    tissue_of = _Tissue.of(labels, anatomy)
-    halo = acquisition.reach(labels.spacing)[2]
-    out = np.empty((nz, ny, nx), dtype=np.int16)
+    out = np.full((nz, ny, nx), AIR_HU, dtype=np.int16)
+    reach = acquisition.reach(labels.spacing)
+    body = _box(labels.array > 0, max(reach))
+    if body is None:
+        return Volume(out.T, labels.affine)
+    _, y, x = body  # nothing but air is left and right of it
+    part = labels.crop((x, y, slice(0, nz)))
+    tissue_of = _Tissue.of(part, anatomy)
     for first in range(0, nz, SLAB):
         last = min(nz, first + SLAB)
-        low, high = max(0, first - halo), min(nz, last + halo)
+        low, high = max(0, first - reach[2]), min(nz, last + reach[2])
         image = acquisition.blur(tissue_of.slab(low, high), labels.spacing)[first - low : last - low]
-        image += _noise(labels, noise, acquisition, first, last)
-        out[first:last] = _finish(image, labels.array.T[first:last])
+        image += _noise(labels, noise, acquisition, first, last)[:, y, x]
+        out[first:last, y, x] = _finish(image, part.array.T[first:last])
     return Volume(out.T, labels.affine)
 
 
@@ -126,28 +130,29 @@ class _Tissue:
     labels: npt.NDArray[np.uint8]  # (z, y, x)
     soft: _Field
     lungs: Box | None  # (z, y, x)
-    fields: tuple[_Field, ...]  # over the lungs' box: grain, and the two whose common zeros are vessels
+    grain: _Field | None  # over the lungs' box
+    vessels: npt.NDArray[np.uint8] | None  # over the lungs' box: share of a voxel that is vessel, of 255
     airways: Box | None  # (z, y, x), with room for their walls
     wall: int  # thickness of an airway's wall, voxels
     wall_share: float  # of a voxel that is wall
 
     @classmethod
     def of(cls, labels: Volume, seed: np.random.SeedSequence) -> "_Tissue":
-        texture, parenchyma, vessel_a, vessel_b = (
-            np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i)) for i in range(4)
+        texture, parenchyma, tree = (
+            np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i)) for i in range(3)
         )
         soft = _Field.draw(texture, labels.array.shape, labels.spacing, _SOFT_MM)
         pixel = float(labels.spacing[:2].mean())
         wall = max(1, round(WALL_MM / pixel))
         airways = _box((labels.array == TRACHEA) | (labels.array == AIRWAY), wall)
         lungs = _box(lung_mask(labels.array))
-        fields: tuple[_Field, ...] = ()
+        grain, vessels = None, None
         if lungs is not None:
             z, y, x = lungs
             shape = (x.stop - x.start, y.stop - y.start, z.stop - z.start)
-            lengths = ((parenchyma, GRAIN_MM), (vessel_a, VESSEL_SPACING_MM), (vessel_b, VESSEL_SPACING_MM))
-            fields = tuple(_Field.draw(s, shape, labels.spacing, length) for s, length in lengths)
-        return cls(labels.array.T, soft, lungs, fields, airways, wall, min(1.0, WALL_MM / pixel / wall))
+            grain = _Field.draw(parenchyma, shape, labels.spacing, GRAIN_MM)
+            vessels = occupancy(labels, lungs, tree)
+        return cls(labels.array.T, soft, lungs, grain, vessels, airways, wall, min(1.0, WALL_MM / pixel / wall))
 
     def slab(self, first: int, last: int) -> npt.NDArray[np.float32]:
         """HU of slices ``first`` up to ``last``, (z, y, x)."""
@@ -161,28 +166,23 @@ class _Tissue:
         return tissue
 
     def _add_lung(self, tissue: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], first: int, last: int) -> None:
-        if self.lungs is None:
+        if self.lungs is None or self.grain is None or self.vessels is None:
             return
         z, y, x = self.lungs
         low, high = max(first, z.start), min(last, z.stop)
         if low >= high:
             return
         ny, nx = y.stop - y.start, x.stop - x.start
-        grain, a, b = (f.slab(low - z.start, high - z.start, ny, nx) for f in self.fields)
-        a *= a
-        b *= b
-        a += b
-        a *= -1.0 / VESSEL_WIDTH**2
-        vessels = np.exp(a, out=a)
-        vessels *= VESSEL_HU
-        grain *= GRAIN_HU
-        vessels += grain
+        lung = self.grain.slab(low - z.start, high - z.start, ny, nx)
+        lung *= GRAIN_HU
         # rows run from back to front
         half = (LUNG_BACK_HU - LUNG_FRONT_HU) / 2
-        vessels += np.linspace(half, -half, ny, dtype=np.float32)[None, :, None]
+        lung += np.linspace(half, -half, ny, dtype=np.float32)[None, :, None]
         part = slice(low - first, high - first), y, x
-        vessels *= lung_mask(labels[part])
-        tissue[part] += vessels
+        own = tissue[part]
+        lung += own
+        lung += (VESSEL_HU - lung) * (self.vessels[low - z.start : high - z.start] * np.float32(1 / 255))
+        np.copyto(own, lung, where=lung_mask(labels[part]))
 
     def _add_walls(self, tissue: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], first: int, last: int) -> None:
         if self.airways is None:
