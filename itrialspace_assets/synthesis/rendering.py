@@ -93,7 +93,7 @@ _TWINS: dict[Path, _Twin | tuple[Reason, str]] = {}
 
 def _one_at_a_time(settings: Settings, uid: str) -> FileLock:
     """Held while an image is made, so that workers and modes that share it do not make it twice."""
-    lock = settings.output / "work" / "locks" / f"{uid}.lock"
+    lock = settings.output / "work" / "locks" / f"{uid[:2]}.lock"  # few files; two images of one lock wait in vain
     lock.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(lock)
 
