@@ -75,9 +75,7 @@ def _twin(settings: Settings, how: Renderer, request: RenderRequest, uid: str, a
     if path not in _TWINS:
         _TWINS.clear()
         try:
-            with _one_at_a_time(
-                settings, uid
-            ):  # of workers that want one host's twin, one renders it, the others read it
+            with _one_at_a_time(settings, uid):
                 _TWINS[path] = _make_twin(settings, how, request, path, _note(how.name, anatomy))
         except CaseRejected as error:
             _TWINS[path] = error.reason, error.detail  # not the error: it would hold on to all that was computed
@@ -92,18 +90,17 @@ _TWINS: dict[Path, _Twin | tuple[Reason, str]] = {}
 
 
 def _one_at_a_time(settings: Settings, uid: str) -> FileLock:
-    """Held while an image is made, so that workers and modes that share it do not make it twice."""
+    """Held while an image is made: of workers and modes that share it, one renders it and the others read it."""
     lock = settings.output / "work" / "locks" / f"{uid[:2]}.lock"  # few files; two images of one lock wait in vain
     lock.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(lock)
 
 
 def _make_twin(settings: Settings, how: Renderer, request: RenderRequest, path: Path, note: str) -> _Twin:
-    memory = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
     if path.exists():
         try:
             ct = read_volume(path)  # passed the gates before it was written
-            decoding = json.loads(memory.read_text())["decoding"] if how.patch is None else None
+            decoding = json.loads(_memory(path).read_text())["decoding"] if how.patch is None else None
             return _packed_twin(Rendered(ct, decoding), pack_volume(ct, note), hash_file(path))
         except (CaseRejected, FileNotFoundError, ValueError, KeyError):
             path.unlink()  # damaged: made anew below
@@ -112,7 +109,7 @@ def _make_twin(settings: Settings, how: Renderer, request: RenderRequest, path: 
     with _pictured(settings, f"{how.name}/{path.name.partition('.')[0]}", [], lambda: made.ct):
         require_plausible(made.ct, request.host)
     if how.patch is None:
-        replace_file(memory, json.dumps({"decoding": made.decoding}).encode())
+        replace_file(_memory(path), json.dumps({"decoding": made.decoding}).encode())
     packed = pack_volume(made.ct, note)
     return _packed_twin(made, packed, write_packed(path, packed))
 
@@ -168,27 +165,26 @@ def _lesion_image(
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Columns of the image with lesions, and what it took."""
     uid = image_uid(settings, how, request.host_sha256, request.root_seed, request.acquisition, bits, request.attenuation)  # fmt: skip
-    path = image_path(how.name, uid, _kept(settings, how))
-    make = _patched if how.patch is not None else _whole
+    path, note = image_path(how.name, uid, _kept(settings, how)), _note(how.name, anatomy)
     if how.patch is not None:
-        return make(settings, how, request, bits, twin, path, _note(how.name, anatomy))
-    with _one_at_a_time(settings, uid):  # modes share images: whoever comes first renders, the others find it
+        return _patched(settings, how, request, bits, twin, path, note)
+    with _one_at_a_time(settings, uid):
         if (found := _remembered(settings, path)) is not None:
             return found, {}
-        image, measured = make(settings, how, request, bits, twin, path, _note(how.name, anatomy))
-        replace_file(_memory(settings, path), json.dumps(image, allow_nan=False).encode())
+        image, measured = _whole(settings, how, request, bits, twin, path, note)
+        replace_file(_memory(settings.output / path), json.dumps(image, allow_nan=False).encode())
         return image, measured
 
 
-def _memory(settings: Settings, path: str) -> Path:
-    """Where the columns of an image of ``path`` are kept for the next mode that shows it."""
-    return settings.output / (path.removesuffix(".nii.gz") + ".json")
+def _memory(path: Path) -> Path:
+    """Where it is kept how an image was made, for the next mode that shows it."""
+    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
 
 
 def _remembered(settings: Settings, path: str) -> dict[str, Any] | None:
     """Columns of an image that is there, as it was made; None if it is not or is damaged."""
     try:
-        image: dict[str, Any] = json.loads(_memory(settings, path).read_text())
+        image: dict[str, Any] = json.loads(_memory(settings.output / path).read_text())
         return image if hash_file(settings.output / path) == image["sha256"] else None
     except (FileNotFoundError, ValueError, KeyError):
         return None
