@@ -65,9 +65,8 @@ class Collected:
     rejected: list[Rejection]
     missing: list[str]
     files: dict[str, str]
-    measured: dict[str, float] = field(
-        default_factory=dict, compare=False
-    )  # greatest of each measure, and the mean seconds of a case
+    #: Greatest of each measure, and the mean seconds of a case.
+    measured: dict[str, float] = field(default_factory=dict, compare=False)
 
 
 Work = Callable[[dict[str, Any], Settings], Output]

@@ -54,11 +54,15 @@ def label_slice(labels: Volume, lesion: Lesion) -> bytes:
     return _outlined(label_grey(labels.array[..., k]), labels, lesion, k)
 
 
+def lung_grey(hu: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+    """A plane of HU in the lung window (-1350 to 150) as grey; what is no number is black."""
+    return np.asarray(np.clip((np.nan_to_num(hu.astype(np.float32), nan=-1350) + 1350) / 1500 * 255, 0, 255), np.uint8)
+
+
 def ct_slice(ct: Volume, lesion: Lesion | None) -> bytes:
     """PNG of a CT (HU) at a lesion's largest plane in the lung window, the lesion outlined; of its middle without one."""
     k = ct.array.shape[2] // 2 if lesion is None else lesion_plane(lesion)
-    hu = np.nan_to_num(ct.array[..., k].astype(np.float32), nan=-1350)
-    grey = np.clip((hu + 1350) / 1500 * 255, 0, 255).astype(np.uint8)
+    grey = lung_grey(ct.array[..., k])
     return png(axial(grey).astype(np.uint8)) if lesion is None else _outlined(grey, ct, lesion, k)
 
 

@@ -112,7 +112,7 @@ def sharded_asset(
     work: Callable[[Settings, dict[str, str], str, str], None],
     collect: Callable[[Settings, dict[str, str], str], Result],
     op_tags: dict[str, Any] | None = None,
-    foresee: Callable[[Settings, dict[str, str]], dict[str, float | str]] | None = None,
+    foresee: Callable[[Settings, dict[str, str], str], dict[str, float | str]] | None = None,
 ) -> dg.AssetsDefinition:
     """A graph-backed asset: plan deals shards, one step works on each, collect gathers.
 
@@ -135,7 +135,7 @@ def sharded_asset(
     @dg.op(name=f"{name}__plan", ins={"after": dg.In(dg.Nothing)}, out=dg.DynamicOut(dg.Nothing))
     def plan_op(context: dg.OpExecutionContext, workspace: Workspace) -> Any:
         shards = guarded(plan, context, workspace)[0]
-        facts = foresee(workspace.settings(), partition_in(context, step)) if foresee and shards else {}
+        facts = guarded(foresee, context, workspace)[0] if foresee and shards else {}
         if facts:
             partition = context.partition_key if context.has_partition_key else None
             context.log_event(dg.AssetObservation(dg.AssetKey(list(step.key)), metadata=facts, partition=partition))

@@ -32,7 +32,10 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
         return []
     cases = read_table(settings.output, "cases", mode=partition["mode"])
     planned = dict(zip(cases["case_uid"], cases.select("render_replicate", "attenuation", *ACQUISITION).rows(named=True), strict=True))  # fmt: skip
-    grids, made_by = host_grids(settings), [renderer.version, renderer.weights(settings), settings.cts]
+    grids, made_by = (
+        host_grids(settings, partition["dataset"]),
+        [renderer.version, renderer.weights(settings), settings.cts],
+    )
     out = []
     for (case_uid,), group in rows.group_by(["case_uid"], maintain_order=True):
         first = group.row(0, named=True)
@@ -114,11 +117,13 @@ def require_modelled(renderer: Renderer, cases: list[Case], partition: Partition
             )
 
 
-def foresee(settings: Settings, source: str, partition: Partition) -> dict[str, float | str]:
+def foresee(settings: Settings, source: str, partition: Partition, run_id: str) -> dict[str, float | str]:
     """What the cases that are left will take, for the asset's metadata before it starts; nothing where nothing is left."""
     renderer = RENDERERS[source]
+    if renderer.estimate is None:
+        return {}
     left = cases_left(settings, source, partition, render_cases(settings, renderer, partition))
-    if renderer.estimate is None or not left:
+    if not left:
         return {}
     found = forecast(settings, renderer, left)
     workers = max(1, renderer.workers(settings) // settings.per_gpu)  # workers of one GPU take turns

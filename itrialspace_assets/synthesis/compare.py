@@ -17,7 +17,6 @@ from itrialspace_assets.anatomy import lung_mask
 from itrialspace_assets.casework import Case, Output
 from itrialspace_assets.errors import CaseRejected, Reason
 from itrialspace_assets.fingerprints import FileHashes, digest, replace_file, sha256_bytes
-from itrialspace_assets.geometry import Volume
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.profiles.cts import ct_hash, ct_source, real_ct
 from itrialspace_assets.settings import Settings, require_data_root
@@ -189,7 +188,9 @@ def distances(settings: Settings, how: Extractor, sets: dict[str, list[str]], fe
 
 def _plane(settings: Settings, row: dict[str, Any], number: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     first = sum(row["counts"][:number])
-    return np.asarray(np.load(settings.output / row["path"])[first : first + row["counts"][number]], dtype=np.float64)
+    return np.asarray(
+        np.load(settings.output / row["path"], mmap_mode="r")[first : first + row["counts"][number]], dtype=np.float64
+    )
 
 
 def build(settings: Settings, partition: Partition, run_id: str) -> Result:
@@ -246,7 +247,9 @@ def _montage(settings: Settings, overlaps: list[dict[str, Any]]) -> bytes | None
         y = i * (_TILE + _TEXT)
         real = real_ct(settings.data, scans[row["scan_uid"]]["ct_path"])
         for j, ct in enumerate((real, open_ct(settings, twins[row["image_uid"]]))):
-            tile = Image.fromarray(_grey(ct)).resize((_TILE - 2, _TILE), Image.Resampling.BILINEAR)
+            tile = Image.fromarray(
+                np.ascontiguousarray(pictures.axial(pictures.lung_grey(ct.array[..., ct.array.shape[2] // 2])))
+            ).resize((_TILE - 2, _TILE), Image.Resampling.BILINEAR)
             sheet.paste(tile, (j * _TILE, y))
         pen.text(
             (4, y + _TILE + 2),
@@ -257,11 +260,6 @@ def _montage(settings: Settings, overlaps: list[dict[str, Any]]) -> bytes | None
     out = io.BytesIO()
     sheet.save(out, "PNG")
     return out.getvalue()
-
-
-def _grey(ct: Volume) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    plane = ct.array[..., ct.array.shape[2] // 2].astype(np.float32)
-    return np.ascontiguousarray(pictures.axial(np.clip((plane + 1350) / 1500 * 255, 0, 255))).astype(np.uint8)
 
 
 def low_overlaps(settings: Settings) -> list[str]:

@@ -87,9 +87,16 @@ def extractor(weights: Path | None) -> Extractor:
         raise ConfigError(
             f"ITRIALSPACE_FID_WEIGHTS={weights}: expected a TorchScript file of the extractor, found none"
         )
-    sha256 = hash_file(weights)
+    state = weights.stat()
+    sha256 = _hash(weights, state.st_size, state.st_mtime_ns)
     _script(weights, sha256)
     return Extractor("fid", weights.name, sha256, lambda planes: _run_script(weights, sha256, planes))
+
+
+@lru_cache(maxsize=1)
+def _hash(weights: Path, size: int, changed: int) -> str:
+    """Hash of a file of some hundred MB, not taken anew for every image."""
+    return hash_file(weights)
 
 
 @lru_cache(maxsize=1)

@@ -65,9 +65,12 @@ class Grid:
         return math.prod(self.shape)
 
 
-def host_grids(settings: Settings) -> dict[str, Grid]:
-    """Grid of each host map by its hash."""
-    hosts = read_all(settings.output, "hosts").select("map_sha256", "shape", "spacing_x", "spacing_y", "spacing_z")
+def host_grids(settings: Settings, dataset: str | None = None) -> dict[str, Grid]:
+    """Grid of each host map by its hash, of one dataset or of all."""
+    where = {} if dataset is None else {"dataset": dataset}
+    hosts = read_all(settings.output, "hosts", **where).select(
+        "map_sha256", "shape", "spacing_x", "spacing_y", "spacing_z"
+    )
     return {sha: Grid((int(x), int(y), int(z)), spacing) for sha, (x, y, z), *spacing in hosts.iter_rows()}
 
 

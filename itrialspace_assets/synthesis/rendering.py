@@ -165,13 +165,14 @@ def _lesion_image(
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Columns of the image with lesions, and what it took."""
     uid = image_uid(settings, how, request.host_sha256, request.root_seed, request.acquisition, bits, request.attenuation)  # fmt: skip
-    path, note = image_path(how.name, uid, _kept(settings, how)), _note(how.name, anatomy)
+    note = _note(how.name, anatomy)
     if how.patch is not None:
-        return _patched(settings, how, request, bits, twin, path, note)
+        return _patched(settings, how, request, bits, twin, uid, note)
+    path = image_path(how.name, uid, _kept(settings, how))
     with _one_at_a_time(settings, uid):
         if (found := _remembered(settings, path)) is not None:
             return found, {}
-        image, measured = _whole(settings, how, request, bits, twin, path, note)
+        image, measured = _whole(settings, how, request, bits, twin, uid, note)
         replace_file(_memory(settings.output / path), json.dumps(image, allow_nan=False).encode())
         return image, measured
 
@@ -191,27 +192,28 @@ def _remembered(settings: Settings, path: str) -> dict[str, Any] | None:
 
 
 def _whole(
-    settings: Settings, how: Renderer, request: RenderRequest, bits: list[str], twin: _Twin, path: str, note: str
+    settings: Settings, how: Renderer, request: RenderRequest, bits: list[str], twin: _Twin, uid: str, note: str
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """An image rendered as a whole: every voxel may differ from the twin's."""
     made = how.render(settings, request, bits)
     ct = made.ct
-    with _pictured(settings, f"{how.name}/{Path(path).name.partition('.')[0]}", request.lesions, lambda: ct):
+    with _pictured(settings, f"{how.name}/{uid}", request.lesions, lambda: ct):
         require_plausible(ct, request.host)
         inside, around, without = _contrast(ct, request.lesions, twin.ct)
         require_contrast(inside, without, quality.LEAST_CONTRAST_HU)
     apart = paired_difference(ct, twin.ct, request.host, request.lesions)
     alike = made.decoding == twin.made.decoding  # windows blend into slightly different images
     kept = _kept(settings, how)
+    path = image_path(how.name, uid, kept)
     sha = write_volume(settings.output / path, _planes(ct, request.lesions) if kept == "planes" else ct, note)
     return {
-        "is_lesion_free": False, "image_uid": Path(path).name.partition(".")[0], "path": path, "sha256": sha, "kept": kept, "lesion_hu": inside, "background_hu": around,
+        "is_lesion_free": False, "image_uid": uid, "path": path, "sha256": sha, "kept": kept, "lesion_hu": inside, "background_hu": around,
         "low_hu": float(ct.array.min()), "high_hu": float(ct.array.max()), "twin_difference_hu": apart, "paired": apart <= quality.PAIRED_HU and alike, "decoding": made.decoding,
     }, made.measured  # fmt: skip
 
 
 def _patched(
-    settings: Settings, how: Renderer, request: RenderRequest, bits: list[str], twin: _Twin, path: str, note: str
+    settings: Settings, how: Renderer, request: RenderRequest, bits: list[str], twin: _Twin, uid: str, note: str
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """An image that differs from its twin around the lesions alone; its file is packed anew only there."""
     assert how.patch is not None
@@ -220,17 +222,16 @@ def _patched(
     low = min(float(s.min()) if (s := slabs.get(i)) is not None else v for i, v in enumerate(twin.low))
     high = max(float(s.max()) if (s := slabs.get(i)) is not None else v for i, v in enumerate(twin.high))
     inside, around, without = _contrast(part, request.lesions, twin.ct)
-    with _pictured(
-        settings, f"{how.name}/{Path(path).name.partition('.')[0]}", request.lesions, lambda: lay_over(part, twin.ct)
-    ):
+    with _pictured(settings, f"{how.name}/{uid}", request.lesions, lambda: lay_over(part, twin.ct)):
         require_contrast(inside, without, quality.LEAST_CONTRAST_HU * _shown(request))
     kept = _kept(settings, how)
+    path = image_path(how.name, uid, kept)
     if kept == "patch":
         sha = write_volume(settings.output / path, part, note)
     else:
         sha = write_packed(settings.output / path, repack(twin.packed, twin.ct, note, slabs))
     return {
-        "is_lesion_free": False, "image_uid": Path(path).name.partition(".")[0], "path": path, "sha256": sha, "kept": kept, "lesion_hu": inside, "background_hu": around,
+        "is_lesion_free": False, "image_uid": uid, "path": path, "sha256": sha, "kept": kept, "lesion_hu": inside, "background_hu": around,
         "low_hu": low, "high_hu": high, "twin_difference_hu": 0.0, "paired": True, "decoding": None,
     }, {}  # fmt: skip
 

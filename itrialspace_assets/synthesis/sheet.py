@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from itrialspace_assets.errors import CaseRejected
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.pictures import OUTLINE, axial, label_grey, lesion_plane, outline
+from itrialspace_assets.pictures import OUTLINE, axial, label_grey, lesion_plane, lung_grey, outline
 from itrialspace_assets.profiles.cts import ct_source, real_ct
 from itrialspace_assets.settings import Settings
 from itrialspace_assets.synthesis.images import open_plane
@@ -58,11 +58,6 @@ def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]], lesions: d
     return out.getvalue()
 
 
-def _grey(hu: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-    """A plane in the lung window, 0 to 255."""
-    return np.clip((hu.astype(np.float64) + 1350) / 1500 * 255, 0, 255)
-
-
 def _host_tile(settings: Settings, row: dict[str, Any], ct_path: str | None, lesion: Lesion) -> npt.NDArray[np.uint8]:
     """The host's real CT (H, W, 3) at the lesion's largest plane; black where it is not at hand or on another grid."""
     k = lesion_plane(lesion)
@@ -75,7 +70,7 @@ def _host_tile(settings: Settings, row: dict[str, Any], ct_path: str | None, les
         return blank
     if not ct.same_grid(load_host_map(settings.output, row["host_map_sha256"])):
         return blank
-    return np.repeat(axial(_grey(ct.array[..., k]))[..., None], 3, axis=2).astype(np.uint8)
+    return np.repeat(axial(lung_grey(ct.array[..., k]))[..., None], 3, axis=2).astype(np.uint8)
 
 
 def _tiles(settings: Settings, row: dict[str, Any], twin: dict[str, Any], lesion: Lesion) -> list[npt.NDArray[np.uint8]]:  # fmt: skip
@@ -85,7 +80,7 @@ def _tiles(settings: Settings, row: dict[str, Any], twin: dict[str, Any], lesion
     labels = label_grey(load_host_map(settings.output, row["host_map_sha256"]).array[..., k])
     own = np.zeros(labels.shape, bool)
     own[lesion.box[0], lesion.box[1]] = lesion.mask[..., k - lesion.offset[2]]
-    greys = [labels, _grey(ct), _grey(free), np.clip(128 + (ct - free) / DIFFERENCE_HU * 127, 0, 255)]  # fmt: skip
+    greys = [labels, lung_grey(ct), lung_grey(free), np.clip(128 + (ct - free) / DIFFERENCE_HU * 127, 0, 255)]  # fmt: skip
     tiles = [np.repeat(axial(g)[..., None], 3, axis=2).astype(np.uint8) for g in greys]
     tiles[0][axial(outline(own))] = OUTLINE
     return tiles

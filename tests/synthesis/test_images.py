@@ -1,5 +1,6 @@
 """Images of a case: the twin is rendered once, a lesion's file is the twin's but for what the lesion changed."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from PIL import Image
 
 from itrialspace_assets.dicom import ct_series
 from itrialspace_assets.geometry import Volume, read_volume, write_volume
@@ -144,3 +146,19 @@ def test_the_hosts_ct_is_shown_on_its_own_grid_alone(tmp_path: Path) -> None:
         write_volume(settings.data / f"raw_ct/D/s{number}.nii.gz", Volume(chest.array.astype(np.int16), affine))
         assert sheet._host_tile(settings, about, f"D/s{number}.nii.gz", lesion).any() == shown
     assert not sheet._host_tile(settings, about, "D/none.nii.gz", lesion).any()
+
+
+def test_the_sheet_has_a_row_a_case_and_marks_what_it_shows(tmp_path: Path) -> None:
+    """Host CT (none here: black), mask with the outline, CT, twin, difference: five tiles beside each other."""
+    settings, rows = rendered(tmp_path)
+    sha = prepare_host(settings, small_chest(), "D/s", "procedural").columns["map_sha256"]
+    lesion = pack_bits(Lesion((25, 14, 6), ball(5, tuple(small_chest().spacing))))
+    made = sheet.contact_sheet(settings, [r | {"host_map_sha256": sha} for r in rows], {"t/a/00000": lesion}, {})
+    assert made is not None
+    picture = np.asarray(Image.open(io.BytesIO(made)).convert("RGB")).astype(int)
+    tiles = np.split(picture[sheet._TEXT : sheet._TEXT + sheet._TILE], 5, axis=1)
+    red = [(tile[..., 0] > tile[..., 1] + 60).any() for tile in tiles]
+    assert red == [False, True, False, False, False]
+    assert [tile.max() > 60 for tile in tiles] == [False, True, True, True, True]
+    assert tiles[4].max() > 250, "the lesion is what differs"
+    assert sheet.contact_sheet(settings, [rows[1] | {"host_map_sha256": sha}], {}, {}) is None, "a clean case alone"

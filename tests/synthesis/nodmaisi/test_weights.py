@@ -129,7 +129,7 @@ def test_an_unknown_argument_of_a_network_is_refused(tmp_path: Path) -> None:
 def test_without_a_gpu_it_says_so_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny_weights(tmp_path, device="cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    render.require_weights(settings), "a planning step may run where there is no GPU"
+    render.require_weights(settings)  # a planning step may run where there is no GPU
     with pytest.raises(ConfigError, match=r"ITRIALSPACE_DEVICE=cuda: expected a GPU.*ITRIALSPACE_DEVICE=cpu"):
         render.require_device(settings)
     render.require_device(settings.model_copy(update={"device": "cpu"}))
