@@ -100,10 +100,23 @@ def main() -> None:
     uid = index.nodules["nodule_uid"][5000]
     pair("similar, k = 10", lambda: index.similar(uid), lambda: similar_pandas(frame, z, lobes, 5000), 50)
     place = Place("RUL", 60, 12, 10, 1, "nobody")
-    pair("donors for a place", lambda: index.donors_for(place), lambda: frame[frame["unified"] == 1].assign(
-        score=lambda d: 5 * (d["reinsertion_lobe"] != "right_lung_upper_lobe") + (d["reinsertion_lobe_cc_pct"] - 60).abs() / 100
-        + 0.8 * (d["reinsertion_pleural_dist_mm"] - 12).abs() / d["reinsertion_pleural_dist_mm"].max()
-        + 0.6 * (d["reinsertion_nodule_diam_mm"] - 10).abs() / d["reinsertion_nodule_diam_mm"].max()).nsmallest(10, "score"), 50)  # fmt: skip
+    pair(
+        "donors for a place",
+        lambda: index.donors_for(place),
+        lambda: (
+            frame[frame["unified"] == 1]
+            .assign(
+                score=lambda d: (
+                    5 * (d["reinsertion_lobe"] != "right_lung_upper_lobe")
+                    + (d["reinsertion_lobe_cc_pct"] - 60).abs() / 100
+                    + 0.8 * (d["reinsertion_pleural_dist_mm"] - 12).abs() / d["reinsertion_pleural_dist_mm"].max()
+                    + 0.6 * (d["reinsertion_nodule_diam_mm"] - 10).abs() / d["reinsertion_nodule_diam_mm"].max()
+                )
+            )
+            .nsmallest(10, "score")
+        ),
+        50,
+    )
     print(f"{index.nodules.height} nodules; medians in ms, in turn in one process, imports left out")
     for name, (a, b) in rows.items():
         ours, theirs = statistics.median(a) * 1000, statistics.median(b) * 1000

@@ -1,7 +1,8 @@
 """Inserting many cases into large hosts, against reading each host once and writing each mask, in the same run.
 
 200 cases over four hosts of 512 x 512 x 256: generated ones, and the real maps where they are at hand. Each
-nodule is wanted where one of its size can lie in another host, as in a crossed trial. One process. The yardstick does nothing but read every host once and write every finished mask, with the same
+nodule is wanted where one of its size can lie in another host, as in a crossed trial. One process. The yardstick does
+nothing but read every host once and write every finished mask, with the same
 reader and writer; beside it, what whole-volume transforms cost for one nodule (spec 02, part E).
 
     python -m bench.insertion [--real FOLDER] [--cases 200]
@@ -55,7 +56,8 @@ def prepare(out: Path, real: Path | None, hosts: int) -> list[dict[str, Any]]:
 def somewhere(
     host: dict[str, Any], out: Path, lobe: str, radius_mm: float, rng: np.random.Generator
 ) -> dict[str, float]:
-    """Percentages of a place drawn from a lobe at which a ball of a radius lies in the lung, as a nodule there has them."""
+    """Percentages of a place drawn from a lobe at which a ball of a radius lies in the lung, as a nodule there has
+    them."""
     row = next(x for x in host["lobes"] if x["lobe"] == lobe)
     volume, shape = load_host_map(out, host["host"]["map_sha256"]), lobe_of_row(row)
     part, deep = volume.array[shape.box], load_lung_depth(out, host["host"]["map_sha256"])
@@ -77,11 +79,35 @@ def cases_of(settings: Settings, hosts: list[dict[str, Any]], n: int) -> list[di
             hosts[(i * len(hosts) // n + 1) % len(hosts)], settings.output, LOBES[i % 5], donor["diameter_mm"] / 2, rng
         )
         nodule = {
-            "nodule_idx": 0, "present": True, "kept": False, "donor_nodule_uid": donor["nodule_uid"], "donor_person_uid": donor["person_uid"], "label": None, "placement": "profile",
-            "lobe": LOBES[i % 5], **place, "planned_diameter_mm": donor["diameter_mm"], "scale": 1.0, "asked_pleural_mm": 12.0, "asked_airway_mm": 20.0, "margin_mm": 1.0,
-            "rotation_x_deg": 0.0, "rotation_y_deg": 0.0, "rotation_z_deg": 0.0, "mirrored": False, "relaxations": "",
-        }  # fmt: skip
-        about = {"case_uid": f"bench/all/{i:05d}", "mode": "m", "dataset": "d", "anatomy": "procedural", "seed": i, "host_scan_uid": host["host"]["scan_uid"], "host_person_uid": "p"}  # fmt: skip
+            "nodule_idx": 0,
+            "present": True,
+            "kept": False,
+            "donor_nodule_uid": donor["nodule_uid"],
+            "donor_person_uid": donor["person_uid"],
+            "label": None,
+            "placement": "profile",
+            "lobe": LOBES[i % 5],
+            **place,
+            "planned_diameter_mm": donor["diameter_mm"],
+            "scale": 1.0,
+            "asked_pleural_mm": 12.0,
+            "asked_airway_mm": 20.0,
+            "margin_mm": 1.0,
+            "rotation_x_deg": 0.0,
+            "rotation_y_deg": 0.0,
+            "rotation_z_deg": 0.0,
+            "mirrored": False,
+            "relaxations": "",
+        }
+        about = {
+            "case_uid": f"bench/all/{i:05d}",
+            "mode": "m",
+            "dataset": "d",
+            "anatomy": "procedural",
+            "seed": i,
+            "host_scan_uid": host["host"]["scan_uid"],
+            "host_person_uid": "p",
+        }
         payloads.append(case_of(settings, about, host["host"], host["lobes"], [nodule | donor_part(donor)]).payload)
     return payloads
 
@@ -160,7 +186,9 @@ def main() -> None:
         for name, runs in (("NIfTI", nifti), ("deltas", delta)):
             seconds = statistics.median(s for s, _ in runs)
             print(
-                f"{name:7} {seconds:6.2f} s = {60 * n / seconds:6.0f} cases a minute, {seconds / limit:.2f} x (read each host once + write each mask: {limit:.2f} s), peak {max(m for _, m in runs):.0f} MiB"
+                f"{name:7} {seconds:6.2f} s = {60 * n / seconds:6.0f} cases a minute, {seconds / limit:.2f} x "
+                f"(read each host once + write each mask: {limit:.2f} s), peak {max(m for _, m in runs):.0f} "
+                "MiB"
             )
         half, whole = child("delta", n // 2)[0], child("delta", n)[0]
         print(f"deltas, {n // 2} and {n} cases: {half:.2f} and {whole:.2f} s")

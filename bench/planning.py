@@ -62,7 +62,8 @@ def main() -> None:
         totals.append(time.perf_counter() - started)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(
-        f"13 modes at paper size, {rows} manifest rows, checked and written: first {totals[0]:.2f} s, median of 3 {statistics.median(totals):.2f} s, peak memory of the process {peak} MiB"
+        f"13 modes at paper size, {rows} manifest rows, checked and written: first {totals[0]:.2f} s, median "
+        f"of 3 {statistics.median(totals):.2f} s, peak memory of the process {peak} MiB"
     )
     donors, hosts = read_all(settings.output, "donors"), read_all(settings.output, "hosts")
     frame = donors.join(
@@ -73,7 +74,8 @@ def main() -> None:
     each = (time.perf_counter() - started) / 2000
     ours = statistics.median(totals) / rows
     print(
-        f"serial baseline {each * 1e3:.2f} ms a row, unchecked and unwritten; ours {ours * 1e3:.3f} ms a row, checked and written; ratio {each / ours:.0f}"
+        f"serial baseline {each * 1e3:.2f} ms a row, unchecked and unwritten; ours {ours * 1e3:.3f} ms a row, "
+        f"checked and written; ratio {each / ours:.0f}"
     )
     stock, _ = build.stock_of(settings)
     trial = load_trial(settings, MODES[0])

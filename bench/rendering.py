@@ -1,4 +1,5 @@
-"""The tissue renderer on 512 x 512 x 256 maps: the first image of a host, each further case of it, and one and two workers.
+"""The tissue renderer on 512 x 512 x 256 maps: the first image of a host, each further case of it, and one and two
+workers.
 
 Named baseline of the same run: writing the whole CT once with the same writer. First one process on one host; then
 two hosts' cases through ``workers.run``, as a run of the platform does them, with cold caches and empty stores.
@@ -29,10 +30,20 @@ STANDARD = {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None}
 def payloads(settings: Settings, hosts: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
     rows = [insert_case(p, settings).rows["insertions"][0] for p in cases_of(settings, hosts, n)]
     return [
-        {"case_uid": r["case_uid"], "source": "tissue", "mode": "m", "dataset": "d", "map_sha256": r["host_map_sha256"], "lesions": [r["lesion"]],
-         "anatomy": "procedural", "attenuation": "solid", "acquisition": STANDARD, "seed": 42}
+        {
+            "case_uid": r["case_uid"],
+            "source": "tissue",
+            "mode": "m",
+            "dataset": "d",
+            "map_sha256": r["host_map_sha256"],
+            "lesions": [r["lesion"]],
+            "anatomy": "procedural",
+            "attenuation": "solid",
+            "acquisition": STANDARD,
+            "seed": 42,
+        }
         for r in rows
-    ]  # fmt: skip
+    ]
 
 
 def with_workers(settings: Settings, work: list[dict[str, Any]], workers: int) -> float:
@@ -65,12 +76,21 @@ def main() -> None:
         peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
         sizes = [x.stat().st_size for x in settings.output.rglob("store/cts/**/*.nii.gz")]
         print(f"{'real' if given.real else 'generated'} host {ct.array.shape}, one process, {CASES} cases")
-        print(f"first of a host {seconds[0]:.2f} s; each further case {further:.3f} s = {further / write:.2f} x writing the CT ({write:.3f} s)")  # fmt: skip
-        print(f"{60 * len(seconds) / sum(seconds):.0f} cases a minute; peak {peak:.0f} MiB; {np.median(sizes) / 1e6:.0f} MB a CT")  # fmt: skip
+        print(
+            f"first of a host {seconds[0]:.2f} s; each further case {further:.3f} s = {further / write:.2f} x "
+            f"writing the CT ({write:.3f} s)"
+        )
+        print(
+            f"{60 * len(seconds) / sum(seconds):.0f} cases a minute; peak {peak:.0f} MiB; "
+            f"{np.median(sizes) / 1e6:.0f} MB a CT"
+        )
         work = payloads(settings, hosts, CASES * HOSTS)
         for workers in (1, 2):
             spent = with_workers(settings, work, workers)
-            print(f"{workers} workers: {len(work)} cases on {HOSTS} hosts in {spent:.1f} s = {60 * len(work) / spent:.0f} a minute")  # fmt: skip
+            print(
+                f"{workers} workers: {len(work)} cases on {HOSTS} hosts in {spent:.1f} s = "
+                f"{60 * len(work) / spent:.0f} a minute"
+            )
 
 
 if __name__ == "__main__":

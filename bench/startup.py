@@ -30,7 +30,8 @@ def main() -> None:
     for name, values in seconds.items():
         middle = statistics.median(values)
         print(
-            f"{name:52} median {middle:5.2f} s  (min {min(values):.2f}, max {max(values):.2f})  {middle / base:5.2f} x import dagster"
+            f"{name:52} median {middle:5.2f} s  (min {min(values):.2f}, max {max(values):.2f})  "
+            f"{middle / base:5.2f} x import dagster"
         )
 
 

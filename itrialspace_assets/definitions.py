@@ -49,8 +49,32 @@ from itrialspace_assets.trials.files import mode_keys
 for _kind in (dg.BetaWarning, dg.PreviewWarning, dg.SupersessionWarning):
     warnings.filterwarnings("ignore", category=_kind)
 
-_ASSETS = (profiles_assets, hosts_assets, index_assets, explorer_assets, trials_assets, insertion_assets, synthesis_assets, slices_assets, readers_assets, analysis_assets, catalog_assets)  # fmt: skip
-_CHECKS = (profiles_checks, hosts_checks, index_checks, explorer_checks, trials_checks, insertion_checks, synthesis_checks, slices_checks, readers_checks, analysis_checks, catalog_checks)  # fmt: skip
+_ASSETS = (
+    profiles_assets,
+    hosts_assets,
+    index_assets,
+    explorer_assets,
+    trials_assets,
+    insertion_assets,
+    synthesis_assets,
+    slices_assets,
+    readers_assets,
+    analysis_assets,
+    catalog_assets,
+)
+_CHECKS = (
+    profiles_checks,
+    hosts_checks,
+    index_checks,
+    explorer_checks,
+    trials_checks,
+    insertion_checks,
+    synthesis_checks,
+    slices_checks,
+    readers_checks,
+    analysis_checks,
+    catalog_checks,
+)
 #: Job name -> stages; each job's assets share one partition shape, as Dagster asks.
 JOBS: dict[str, tuple[str, ...]] = {
     "profiles": ("profiles", "hosts"),

@@ -203,9 +203,13 @@ class Driver:
         key: Any = dg.MultiPartitionKey(part) if len(part) == 2 else next(iter(part.values()), None)
         started = time.perf_counter()
         result = self.job.execute_in_process(
-            instance=self.instance, partition_key=key, asset_selection=[dg.AssetKey(list(n.step.key)) for n in stale], raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}, tags={DRIVER: str(os.getpid())},
-        )  # fmt: skip
+            instance=self.instance,
+            partition_key=key,
+            asset_selection=[dg.AssetKey(list(n.step.key)) for n in stale],
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={DRIVER: str(os.getpid())},
+        )
         where = f"{', '.join(n.step.name for n in stale)} [{partition_name(part)}]"
         stage_of = {n.step.key: n.step.stage for n in stale}
         for event in result.all_events:
@@ -224,7 +228,8 @@ class Driver:
             if not check.passed:
                 details = "; ".join(f"{k}: {v.value}" for k, v in check.metadata.items())
                 self.log.warnings.append(
-                    f"check {check.check_name} of {check.asset_key.to_user_string()} [{partition_name(part)}] failed: {details}"
+                    f"check {check.check_name} of {check.asset_key.to_user_string()} [{partition_name(part)}] "
+                    f"failed: {details}"
                 )
         if not result.success and not self.log.failures:
             self.log.failures.append(f"{where}: a blocking check failed")

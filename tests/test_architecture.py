@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -18,8 +19,7 @@ def test_the_walls_hold_for_every_module() -> None:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout
-    looked_at = re.search(r"Analyzed (\d+) files", done.stdout)
-    assert looked_at and int(looked_at[1]) == len(MODULES) > 150
+    assert len(grimp.build_graph("itrialspace_assets", cache_dir=None).modules) == len(MODULES) > 150
     contracts = re.search(r"Contracts: (\d+) kept, (\d+) broken", done.stdout)
     assert contracts and int(contracts[1]) >= 4 and contracts[2] == "0"
 

@@ -161,10 +161,16 @@ def _row(
         )
     chosen = cell.filter(pl.Series(used))
     return {
-        "estimate": _rounded(estimate.value), "low": _rounded(interval.low), "high": _rounded(interval.high), "method": interval.method,
-        "n_cases": chosen.height, "n_negatives": int((chosen["presence"] == "absent").sum()), "n_persons": chosen["host_person_uid"].n_unique(),
-        "n_effective": _rounded(interval.n_effective), "flag": interval.flag,
-    }  # fmt: skip
+        "estimate": _rounded(estimate.value),
+        "low": _rounded(interval.low),
+        "high": _rounded(interval.high),
+        "method": interval.method,
+        "n_cases": chosen.height,
+        "n_negatives": int((chosen["presence"] == "absent").sum()),
+        "n_persons": chosen["host_person_uid"].n_unique(),
+        "n_effective": _rounded(interval.n_effective),
+        "flag": interval.flag,
+    }
 
 
 def _rounded(value: float | None) -> float | None:

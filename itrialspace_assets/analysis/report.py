@@ -75,7 +75,8 @@ def observe(settings: Settings, source: str, mode: str, name: str, reader: str) 
     if not path.exists():
         missing = missing_pairs(settings, source, mode) if mode != REAL else [name]
         raise TableError(
-            f"report of {source}/{name}: split {settings.split} holds no list for it; still missing: {', '.join(missing) or 'the stage splits'}"
+            f"report of {source}/{name}: split {settings.split} holds no list for it; still missing: "
+            f"{', '.join(missing) or 'the stage splits'}"
         )
     wanted = pl.DataFrame({"slice_uid": read_list(path)}, schema={"slice_uid": pl.String})
     where = {"dataset": name.removeprefix(f"{REAL}-")} if mode == REAL else {}
@@ -83,7 +84,8 @@ def observe(settings: Settings, source: str, mode: str, name: str, reader: str) 
     gone = wanted.join(slices, on="slice_uid", how="anti").height
     if gone:
         raise TableError(
-            f"report of {source}/{name}: {gone} slices of the frozen split {settings.split} are gone; give ITRIALSPACE_SPLIT a new name"
+            f"report of {source}/{name}: {gone} slices of the frozen split {settings.split} are gone; give "
+            "ITRIALSPACE_SPLIT a new name"
         )
     answers = read_all(settings.output, "predictions", source=source, reader=reader, mode=mode, **where)
     tasks = pl.DataFrame({"task": ["presence", "size", "lobe"]})
@@ -207,8 +209,16 @@ def build_study(settings: Settings, partition: Partition) -> Result:
     procedural = "not estimable by construction: anatomy is procedural" if settings.anatomy == "procedural" else None
     transfer = ["transfer", "equivalence"], [[procedural or "not built in this version"] * 2]
     fidelity, said = _fidelity(settings)
-    sections = [("Primary endpoint", shown.columns, shown.rows(), f"{study.primary.metric} of {study.primary.task}, condition {study.primary.condition}"),
-                ("Real against synthetic", *transfer, ""), ("Fidelity of rendered CTs", fidelity.columns, fidelity.rows(), said)]  # fmt: skip
+    sections = [
+        (
+            "Primary endpoint",
+            shown.columns,
+            shown.rows(),
+            f"{study.primary.metric} of {study.primary.task}, condition {study.primary.condition}",
+        ),
+        ("Real against synthetic", *transfer, ""),
+        ("Fidelity of rendered CTs", fidelity.columns, fidelity.rows(), said),
+    ]
     page = settings.output / "reports" / "study" / "report.html"
     html = _render(
         settings,
@@ -274,10 +284,23 @@ def _metric_sections(rows: list[dict[str, Any]]) -> list[tuple[str, list[str], l
     sections = []
     for task in ("presence", "size", "lobe"):
         shown = [
-            [r["source"], r["reader"], r["condition"], r["stratum"], r["metric"], *(None if r[k] is None else round(r[k], 3) for k in ("estimate", "low", "high")),
-             r["n_cases"], r["n_negatives"], r["n_persons"], None if r["n_effective"] is None else round(r["n_effective"], 1), r["n_unanswered"], r["flag"]]
-            for r in rows if r["task"] == task and (r["stratum"] == "all" or r["condition"] == "plain")
-        ]  # fmt: skip
+            [
+                r["source"],
+                r["reader"],
+                r["condition"],
+                r["stratum"],
+                r["metric"],
+                *(None if r[k] is None else round(r[k], 3) for k in ("estimate", "low", "high")),
+                r["n_cases"],
+                r["n_negatives"],
+                r["n_persons"],
+                None if r["n_effective"] is None else round(r["n_effective"], 1),
+                r["n_unanswered"],
+                r["flag"],
+            ]
+            for r in rows
+            if r["task"] == task and (r["stratum"] == "all" or r["condition"] == "plain")
+        ]
         columns = [
             "source",
             "reader",
@@ -300,7 +323,8 @@ def _metric_sections(rows: list[dict[str, Any]]) -> list[tuple[str, list[str], l
                     task.capitalize(),
                     columns,
                     shown,
-                    "All conditions over all slices; strata under the plain condition. Intervals are two-way cluster-robust over host and donor persons.",
+                    "All conditions over all slices; strata under the plain condition. Intervals are two-way "
+                    "cluster-robust over host and donor persons.",
                 )
             )
     return sections
@@ -321,16 +345,33 @@ def _render(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     )
     return template.render(
-        title=title, question=question, mark=mark, split=settings.split, study=study.study, study_sha=study.sha256,
-        exploratory=changed_since_lock(settings, study), primary=f"{study.primary.metric} of {study.primary.task}, condition {study.primary.condition}",
-        figures=[(name, base64.b64encode(data).decode()) for name, data in figures], sections=sections,
-    )  # fmt: skip
+        title=title,
+        question=question,
+        mark=mark,
+        split=settings.split,
+        study=study.study,
+        study_sha=study.sha256,
+        exploratory=changed_since_lock(settings, study),
+        primary=f"{study.primary.metric} of {study.primary.task}, condition {study.primary.condition}",
+        figures=[(name, base64.b64encode(data).decode()) for name, data in figures],
+        sections=sections,
+    )
 
 
 def _finish(
-    settings: Settings, step: Step, partition: Partition, before: str, analysis: str, rows: list[dict[str, Any]],
-    figures: list[tuple[str, bytes]], page: Path, question: str, mark: str, sections: list[Any], study: Study,
-) -> Result:  # fmt: skip
+    settings: Settings,
+    step: Step,
+    partition: Partition,
+    before: str,
+    analysis: str,
+    rows: list[dict[str, Any]],
+    figures: list[tuple[str, bytes]],
+    page: Path,
+    question: str,
+    mark: str,
+    sections: list[Any],
+    study: Study,
+) -> Result:
     table = write_table(settings.output, "metrics", rows, analysis=analysis)
     html = _render(settings, f"Report: {analysis}", question, mark, figures, sections, study)
     replace_file(page, html.encode())

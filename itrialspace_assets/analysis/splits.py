@@ -124,6 +124,7 @@ def broken_lists(settings: Settings) -> list[str]:
         frozen, present = set(read_list(path)), set(slices["slice_uid"].to_list())
         if frozen != present:
             problems.append(
-                f"{source}/{name}: {len(frozen - present)} frozen slices are gone, {len(present - frozen)} are new; give ITRIALSPACE_SPLIT a new name to report on them"
+                f"{source}/{name}: {len(frozen - present)} frozen slices are gone, {len(present - frozen)} are "
+                "new; give ITRIALSPACE_SPLIT a new name to report on them"
             )
     return problems

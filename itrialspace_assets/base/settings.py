@@ -54,7 +54,10 @@ class Settings(BaseSettings):
     )
     cts: Literal["nifti", "delta", "slices"] = Field(
         "nifti",
-        description="Keep whole CTs; patches over the lesion-free twin, where a renderer makes such; or, of the others, only the slices that hold lesions.",
+        description=(
+            "Keep whole CTs; patches over the lesion-free twin, where a renderer makes such; or, of the others, "
+            "only the slices that hold lesions."
+        ),
     )
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=512, description="Worker processes.")
     device: Literal["cuda", "cpu"] = Field(
@@ -77,7 +80,7 @@ class Settings(BaseSettings):
     )
     fid_weights: Path | None = Field(
         None,
-        description="TorchScript file of the extractor that FID is measured with; a descriptor without weights if unset.",
+        description="TorchScript file of the FID extractor; a descriptor without weights if unset.",
     )
     hf_token: SecretStr | None = Field(None, validation_alias="HF_TOKEN", description="Token for gated weights.")
 

@@ -27,7 +27,10 @@ def _one(error: Any, model: type[BaseModel]) -> str:
     if error["type"] == "extra_forbidden":
         known = _fields_at(model, path[:-1])
         near = difflib.get_close_matches(path[-1], known, 1, 0.5)
-        return f"{where}: unknown key{f'; did you mean {near[0]!r}' if near else ''}; expected one of {', '.join(sorted(known))}"
+        return (
+            f"{where}: unknown key{f'; did you mean {near[0]!r}' if near else ''}; expected one of "
+            f"{', '.join(sorted(known))}"
+        )
     return f"{where}: {error['msg'].removeprefix('Value error, ')} (got {str(error['input'])[:60]!r})"
 
 

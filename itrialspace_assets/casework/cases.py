@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from itrialspace_assets.base.errors import Reason, TableError
+from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.records.store import write_table
 
 
@@ -16,8 +18,13 @@ class Case:
     uid: str
     input_hash: str
     group: str
-    payload: dict[str, Any]  # JSON-able
+    payload: StrictModel  # a frozen model of the stage: what its worker reads
     cost: float = 1.0  # relative to other cases of its stage; shards are balanced by it
+
+
+def payload_hash(made_by: Sequence[Any], payload: StrictModel) -> str:
+    """Input hash of a case: what makes it (versions, options that change its result) and what it reads."""
+    return digest([*made_by, payload.model_dump(mode="json")])
 
 
 @dataclass(frozen=True)
@@ -79,10 +86,16 @@ def write_rejected(settings: Settings, stage: str, partition: str, rejected: Seq
         settings.output,
         "rejected_cases",
         [
-            {"stage": stage, "partition": partition, "case_uid": r.uid, "nodule_idx": r.nodule_idx,
-             "reason": r.reason.value, "detail": r.detail}
+            {
+                "stage": stage,
+                "partition": partition,
+                "case_uid": r.uid,
+                "nodule_idx": r.nodule_idx,
+                "reason": r.reason.value,
+                "detail": r.detail,
+            }
             for r in rejected
         ],
         stage=stage,
         partition=partition,
-    )  # fmt: skip
+    )

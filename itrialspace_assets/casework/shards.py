@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.casework.cases import Case
 from itrialspace_assets.casework.journal import pending
 from itrialspace_assets.casework.workers import Work, run
@@ -29,17 +31,35 @@ def assign_shards(settings: Settings, cases: Sequence[Case], folder: Path, run_i
         shards[least].extend(groups[group])
         load[least] += costs[group]
     for number, members in enumerate(shards):
-        data = json.dumps([asdict(case) for case in members], allow_nan=False).encode()
+        data = json.dumps([_plain(case) for case in members], allow_nan=False).encode()
         replace_file(folder / f"{run_id}-s{number}.shard.json", data)
     return [f"s{number}" for number in range(len(shards))]
 
 
-def run_shard(work: Work, settings: Settings, folder: Path, run_id: str, shard: str) -> None:
-    """Run the cases that ``assign_shards`` gave to a shard."""
-    cases = [Case(**entry) for entry in json.loads((folder / f"{run_id}-{shard}.shard.json").read_text())]
-    run(
-        work, pending(settings, cases, folder), settings, folder / f"{run_id}-{shard}.jsonl"
-    )  # a retried shard: the rest
+def _plain(case: Case) -> dict[str, Any]:
+    return {f.name: getattr(case, f.name) for f in fields(case)} | {
+        "payload": case.payload if isinstance(case.payload, dict) else case.payload.model_dump(mode="json")
+    }
+
+
+def run_shard(
+    work: Work, payload: type[StrictModel] | None, settings: Settings, folder: Path, run_id: str, shard: str
+) -> None:
+    """Run the cases that ``assign_shards`` gave to a shard; of a shard that is tried again, those that are left.
+
+    Args:
+        work: what is done with a case's payload.
+        payload: the model of that payload.
+        settings: how many workers, and where files go.
+        folder: journals and shard files of the partition.
+        run_id: the run that assigned the shards.
+        shard: key of the shard.
+    """
+    entries = json.loads((folder / f"{run_id}-{shard}.shard.json").read_text())
+    cases = [
+        Case(**e | {"payload": payload.model_validate(e["payload"]) if payload else e["payload"]}) for e in entries
+    ]
+    run(work, pending(settings, cases, folder), settings, folder / f"{run_id}-{shard}.jsonl")
 
 
 def assigned(folder: Path, run_id: str) -> int:

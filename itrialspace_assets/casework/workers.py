@@ -62,10 +62,19 @@ def run(
             before = len(left)
             for case in _run_pool(work, left, settings, commit):  # a worker died on one of these: one at a time
                 if _run_pool(work, deque([[case]]), settings, commit):
-                    commit([journal.entry_of(case, CaseRejected(Reason.WORKER_KILLED, "the worker died twice on this case"), 0.0)])  # fmt: skip
+                    commit(
+                        [
+                            journal.entry_of(
+                                case, CaseRejected(Reason.WORKER_KILLED, "the worker died twice on this case"), 0.0
+                            )
+                        ]
+                    )
             rounds_without_work = rounds_without_work + 1 if len(left) == before else 0
             if rounds_without_work == 3:
-                raise PlatformError("worker processes end before they take a case; see the messages above, or set ITRIALSPACE_WORKERS=1 to see why")  # fmt: skip
+                raise PlatformError(
+                    "worker processes end before they take a case; see the messages above, or set "
+                    "ITRIALSPACE_WORKERS=1 to see why"
+                )
 
 
 def process(

@@ -52,7 +52,10 @@ def write_page(settings: Settings, uid: str) -> Path:
         Path(__file__).with_name("casepage.html").read_text(encoding="utf-8")
     )
     sources = ", ".join(sorted(set(cts["source"].to_list()))) or "nothing yet"
-    lead = f"{plan['why'][0]}. Mode {case['mode']}, arm {case['arm']}, host {case['host_scan_uid']}, cohort {case['cohort_mode']}."
+    lead = (
+        f"{plan['why'][0]}. Mode {case['mode']}, arm {case['arm']}, host {case['host_scan_uid']}, cohort "
+        f"{case['cohort_mode']}."
+    )
     html = template.render(
         uid=uid, mark=mark_of(case["anatomy"], sources), lead=lead, galleries=galleries, tables=tables
     )

@@ -23,19 +23,32 @@ def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefi
 
     @dg.multi_asset_check(
         specs=[
-            dg.AssetCheckSpec(f"expectations_{name}", asset=catalogue, blocking=True, description=f"Great Expectations suite of {name}: errors fail, warnings are reported.")
+            dg.AssetCheckSpec(
+                f"expectations_{name}",
+                asset=catalogue,
+                blocking=True,
+                description=f"Great Expectations suite of {name}: errors fail, warnings are reported.",
+            )
             for name in TABLES
         ],
         name="expectations",
-    )  # fmt: skip
+    )
     def expectations(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
         for verdict in validate_tables(workspace.settings()):
             broken, odd = verdict.failed("error"), verdict.failed("warning")
             yield dg.AssetCheckResult(
-                asset_key=catalogue, check_name=f"expectations_{verdict.table}", passed=not broken and not odd,
+                asset_key=catalogue,
+                check_name=f"expectations_{verdict.table}",
+                passed=not broken and not odd,
                 severity=dg.AssetCheckSeverity.ERROR if broken else dg.AssetCheckSeverity.WARN,
-                metadata={"rows": verdict.rows, "expectations": len(verdict.outcomes), "errors": _lines(broken), "warnings": _lines(odd), "page": "quality/index.html"},
-            )  # fmt: skip
+                metadata={
+                    "rows": verdict.rows,
+                    "expectations": len(verdict.outcomes),
+                    "errors": _lines(broken),
+                    "warnings": _lines(odd),
+                    "page": "quality/index.html",
+                },
+            )
 
     @dg.asset_check(asset=catalogue, description="Every reference between tables finds its row.")
     def references(workspace: Workspace) -> dg.AssetCheckResult:

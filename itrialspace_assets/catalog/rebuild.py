@@ -69,7 +69,8 @@ def rebuilding(settings: Settings) -> Iterator[None]:
         except BlockingIOError:
             handle.seek(0)
             raise CatalogBusy(
-                f"{NAME}: expected to be alone, but process {handle.read().strip() or '?'} is rebuilding it; wait for it and run again"
+                f"{NAME}: expected to be alone, but process {handle.read().strip() or '?'} is rebuilding it; "
+                "wait for it and run again"
             ) from None
         handle.seek(0)
         handle.truncate()
@@ -106,7 +107,8 @@ def build(settings: Settings, partition: Partition) -> Result:
                     for column in table.columns:
                         unit = f" [{column.unit}]" if column.unit else ""
                         db.execute(
-                            f'COMMENT ON COLUMN "{table.name}"."{column.name}" IS \'{_quoted(column.description + unit)}\''
+                            f'COMMENT ON COLUMN "{table.name}"."{column.name}" IS '
+                            f"'{_quoted(column.description + unit)}'"
                         )
                     counts[table.name] = sum(f.height for f in frames)
                 for name, text in views().items():

@@ -18,7 +18,10 @@ class Orphans:
     sample: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.table} ({', '.join(self.columns)}): {self.rows} rows refer to no row of {self.target}, first: {'; '.join(self.sample)}"
+        return (
+            f"{self.table} ({', '.join(self.columns)}): {self.rows} rows refer to no row of {self.target}, first: "
+            f"{'; '.join(self.sample)}"
+        )
 
 
 def orphans(settings: Settings) -> list[Orphans]:
@@ -35,7 +38,8 @@ def orphans(settings: Settings) -> list[Orphans]:
                 given = " AND ".join(f'a."{c}" IS NOT NULL' for c in columns)
                 shown = " || ' ' || ".join(f'a."{c}"::VARCHAR' for c in columns)
                 rows = db.execute(
-                    f'SELECT {shown} FROM "{table.name}" a WHERE {given} AND NOT EXISTS (SELECT 1 FROM "{target}" t WHERE {join}) ORDER BY 1'
+                    f'SELECT {shown} FROM "{table.name}" a WHERE {given} AND NOT EXISTS (SELECT 1 FROM '
+                    f'"{target}" t WHERE {join}) ORDER BY 1'
                 ).fetchall()
                 if rows:
                     found.append(Orphans(table.name, columns, target, len(rows), tuple(str(r[0]) for r in rows[:3])))

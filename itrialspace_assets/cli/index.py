@@ -57,11 +57,21 @@ def info(folder: Folder = None) -> None:
         .group_by("dataset")
         .agg(nodules=pl.len(), scans=pl.col("scan_uid").n_unique())
     )
-    registry = pl.DataFrame([
-        {"dataset": e.name, "label source": e.label_source, "population": e.population, "annotation": e.annotation_completeness,
-         "licence": e.licence, "may be passed on": "yes" if e.redistributable else "no", "release rows": e.release_rows, "citation": e.citation}
-        for e in datasets(settings).values()
-    ])  # fmt: skip
+    registry = pl.DataFrame(
+        [
+            {
+                "dataset": e.name,
+                "label source": e.label_source,
+                "population": e.population,
+                "annotation": e.annotation_completeness,
+                "licence": e.licence,
+                "may be passed on": "yes" if e.redistributable else "no",
+                "release rows": e.release_rows,
+                "citation": e.citation,
+            }
+            for e in datasets(settings).values()
+        ]
+    )
     show(registry.join(known, on="dataset", how="left", maintain_order="left"), "Datasets")
     findings = read_all(settings.output, "findings").select(
         "dataset", "severity", "rule", "column", "rows", "of_rows", "known", "sample"

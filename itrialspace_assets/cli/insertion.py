@@ -8,8 +8,10 @@ import typer
 from itrialspace_assets.cli.options import Folder, Workers, load, run_app
 
 insert_app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Insert nodules from manifest files, and verify what a run left. The graph does it by itself: its run."
-)  # fmt: skip
+    no_args_is_help=True,
+    add_completion=False,
+    help="Insert nodules from manifest files, and verify what a run left. The graph does it by itself: its run.",
+)
 masks_app = typer.Typer(no_args_is_help=True, help="Hand inserted masks over.")
 
 
@@ -48,19 +50,27 @@ def run(
         for path in manifests:
             rows = read_manifest(path)
             hosts = {r["host_organ_seg_path"] for r in rows}
-            typer.echo(f"{path}: {len({r['case_id'] for r in rows})} cases, {len(rows)} nodules, {len(hosts)} hosts -> inserted_masks/{'/'.join(place_of(path))}")  # fmt: skip
+            typer.echo(
+                f"{path}: {len({r['case_id'] for r in rows})} cases, {len(rows)} nodules, {len(hosts)} hosts "
+                f"-> inserted_masks/{'/'.join(place_of(path))}"
+            )
         return
     done = total = 0
     for result in insert_manifests(manifests, settings, (base or settings.data).absolute(), progress):
         failed = result.failed
         done, total = done + len(result.records) - len(failed), total + len(result.records)
         moved = sum("moved" in r["relaxations"] for r in result.rows)
-        typer.echo(f"{len(result.records) - len(failed)} of {len(result.records)} nodules, {result.computed} cases computed, {moved} moved by more than a voxel: {result.folder}")  # fmt: skip
+        typer.echo(
+            f"{len(result.records) - len(failed)} of {len(result.records)} nodules, {result.computed} cases "
+            f"computed, {moved} moved by more than a voxel: {result.folder}"
+        )
         for r in failed[:5]:
             typer.echo(f"  case {r['case_id']}, nodule {r['nodule_idx']}: {r['reason']}", err=True)
         if len(failed) > 5:
             typer.echo(f"  and {len(failed) - 5} more; see audit.json", err=True)
-    typer.echo(f"Inserted {done} of {total} nodules ({settings.placement} rules) below {settings.output / 'inserted_masks'}")  # fmt: skip
+    typer.echo(
+        f"Inserted {done} of {total} nodules ({settings.placement} rules) below {settings.output / 'inserted_masks'}"
+    )
     if total and not done:
         raise typer.Exit(1)
 

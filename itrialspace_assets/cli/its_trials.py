@@ -12,19 +12,41 @@ import typer
 
 #: Published mode names -> our keys.
 NAMES = {
-    "controlled_prevalence": 1, "size_detection_curve": 2, "location_sensitivity": 3, "demographic_strat": 4, "counterfactual": 5, "cross_dataset": 6,
-    "bootstrap_confidence": 7, "algorithm_comparison": 8, "screening_simulation": 9, "multi_nodule": 10, "digital_twin_isolation": 11,
-    "digital_twin_complete": 12, "digital_twin_cross": 13,
-}  # fmt: skip
+    "controlled_prevalence": 1,
+    "size_detection_curve": 2,
+    "location_sensitivity": 3,
+    "demographic_strat": 4,
+    "counterfactual": 5,
+    "cross_dataset": 6,
+    "bootstrap_confidence": 7,
+    "algorithm_comparison": 8,
+    "screening_simulation": 9,
+    "multi_nodule": 10,
+    "digital_twin_isolation": 11,
+    "digital_twin_complete": 12,
+    "digital_twin_cross": 13,
+}
 _SITED = (1, 4, 5, 7, 8, 9)
 #: Option -> (field of the cohort, modes in which it means something).
 FIELDS: dict[str, tuple[str, tuple[int, ...]]] = {
-    "n_cases": ("n_cases", (1, 5, 6, 7, 8, 10)), "n_per_bucket": ("n_cases", (2,)), "n_per_lobe": ("n_cases", (3,)), "n_per_stratum": ("n_cases", (4,)),
-    "n_cases_per_round": ("n_cases", (9,)), "prevalence": ("prevalence.value", (1, 4, 7, 8, 9)), "label": ("label", (2, 3)), "n_bootstrap": ("n_bootstrap", (7,)),
-    "n_rounds": ("n_rounds", (9,)), "companion_strategy": ("companions", (1, 8)), "template": ("site", _SITED), "max_nodules_per_patient": ("max_nodules_per_scan", (11,)),
-    "iso_label": ("label", (11, 12, 13)), "max_patients": ("max_patients", (11, 12)), "max_host_patients": ("max_hosts", (13,)),
-    "max_donor_patients": ("max_donor_patients", (13,)), "max_donor_nodules": ("max_donor_nodules", (13,)),
-}  # fmt: skip
+    "n_cases": ("n_cases", (1, 5, 6, 7, 8, 10)),
+    "n_per_bucket": ("n_cases", (2,)),
+    "n_per_lobe": ("n_cases", (3,)),
+    "n_per_stratum": ("n_cases", (4,)),
+    "n_cases_per_round": ("n_cases", (9,)),
+    "prevalence": ("prevalence.value", (1, 4, 7, 8, 9)),
+    "label": ("label", (2, 3)),
+    "n_bootstrap": ("n_bootstrap", (7,)),
+    "n_rounds": ("n_rounds", (9,)),
+    "companion_strategy": ("companions", (1, 8)),
+    "template": ("site", _SITED),
+    "max_nodules_per_patient": ("max_nodules_per_scan", (11,)),
+    "iso_label": ("label", (11, 12, 13)),
+    "max_patients": ("max_patients", (11, 12)),
+    "max_host_patients": ("max_hosts", (13,)),
+    "max_donor_patients": ("max_donor_patients", (13,)),
+    "max_donor_nodules": ("max_donor_nodules", (13,)),
+}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

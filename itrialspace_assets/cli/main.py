@@ -15,9 +15,13 @@ from itrialspace_assets.cli.synthesis import weights_app
 from itrialspace_assets.cli.trials import app as trials_app
 
 app = typer.Typer(
-    name="its", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+    name="its",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="Declare a virtual lesion trial in lung CT, materialise it, look at it. Start with `its demo`.",
-)  # fmt: skip
+)
 case_app = typer.Typer(no_args_is_help=True, help="Look at single cases.")
 app.add_typer(case_app, name="case")
 app.add_typer(index_app, name="index")

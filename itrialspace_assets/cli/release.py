@@ -22,15 +22,23 @@ def import_release(settings: Settings, root: Path, published: bool, hashes: bool
     recorded = register_release(settings, instance)
     instance.dispose()
     order = {kind: i for i, kind in enumerate(KINDS)}
-    summary = every.group_by("kind", "mode", maintain_order=True).agg(
-        files=pl.len(), ok=(pl.col("status") == "ok").sum(), rows=pl.col("rows").sum(),
-        missing=(pl.col("status") == "missing").sum(), other=(~pl.col("status").is_in(["ok", "missing"])).sum(),
-    ).sort(pl.col("kind").replace_strict(order, return_dtype=pl.Int64), "mode", nulls_last=True)  # fmt: skip
+    summary = (
+        every.group_by("kind", "mode", maintain_order=True)
+        .agg(
+            files=pl.len(),
+            ok=(pl.col("status") == "ok").sum(),
+            rows=pl.col("rows").sum(),
+            missing=(pl.col("status") == "missing").sum(),
+            other=(~pl.col("status").is_in(["ok", "missing"])).sum(),
+        )
+        .sort(pl.col("kind").replace_strict(order, return_dtype=pl.Int64), "mode", nulls_last=True)
+    )
     show(summary, f"Release {root}", 200)
     bad = every.filter(pl.col("status") != "ok").select("kind", "status", "path", "detail")
     if bad.height:
         show(bad, "Not as they should be", 30)
     typer.echo(
-        f"{recorded} parts registered as materialised; every file is in the table 'released' below {settings.output}/tables"
+        f"{recorded} parts registered as materialised; every file is in the table 'released' below "
+        f"{settings.output}/tables"
     )
     return bad.height

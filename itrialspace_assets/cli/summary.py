@@ -47,7 +47,8 @@ def print_results(settings: Settings) -> None:
     console.print(table)
     console.print(mark_of(settings.anatomy, "tissue"), style="bold red")
     console.print(
-        f"Reports:   {settings.output / 'reports'}\nCatalogue: {settings.output / 'itrialspace.duckdb'}   (its sql --list)\nUI:        make ui",
+        f"Reports:   {settings.output / 'reports'}\nCatalogue: {settings.output / 'itrialspace.duckdb'}   (its "
+        "sql --list)\nUI:        make ui",
         markup=False,
         soft_wrap=True,
     )

@@ -11,7 +11,9 @@ from itrialspace_assets.cli.options import Folder, load
 app = typer.Typer(no_args_is_help=True, help="Hand rendered CTs over.")
 
 
-weights_app = typer.Typer(no_args_is_help=True, help="Weights of GPU renderers: what is expected where, and whether it is there.")  # fmt: skip
+weights_app = typer.Typer(
+    no_args_is_help=True, help="Weights of GPU renderers: what is expected where, and whether it is there."
+)
 
 
 @app.callback()
@@ -20,7 +22,8 @@ def _group() -> None: ...
 
 @weights_app.command("check")
 def check_weights(folder: Folder = None) -> None:
-    """Say which files NodMAISI needs, where they are looked for, how many parameters they hold, and whether they are as locked."""
+    """Say which files NodMAISI needs, where they are looked for, how many parameters they hold, and whether they are as
+    locked."""
     from itrialspace_assets.synthesis.nodmaisi import networks, weights
 
     settings = load(folder)
@@ -78,9 +81,17 @@ def print_forecasts(settings: Any, modes: Sequence[str], datasets: Sequence[str]
     from itrialspace_assets.synthesis.forecast import forecast, require_free
     from itrialspace_assets.synthesis.renderers import enabled
 
-    pairs = [{"mode": m, "dataset": d} for m in modes for d in datasets if table_path(settings.output, "insertions", mode=m, dataset=d).exists()]  # fmt: skip
+    pairs = [
+        {"mode": m, "dataset": d}
+        for m in modes
+        for d in datasets
+        if table_path(settings.output, "insertions", mode=m, dataset=d).exists()
+    ]
     if not pairs:
-        raise ConfigError(f"{settings.output}: expected inserted cases of these modes and datasets, found none; run the stages up to insert first")  # fmt: skip
+        raise ConfigError(
+            f"{settings.output}: expected inserted cases of these modes and datasets, found none; run the "
+            "stages up to insert first"
+        )
     for renderer in enabled(settings):
         left = [c for p in pairs for c in cases_left(settings, renderer.name, p, render_cases(settings, renderer, p))]
         found = forecast(settings, renderer, left)
@@ -91,12 +102,16 @@ def print_forecasts(settings: Any, modes: Sequence[str], datasets: Sequence[str]
         takes = (
             "no GPU"
             if renderer.location == "cpu"
-            else f"{found.seconds / 3600:.3g} GPU-hours, {renderer.gpu_gib:g} GiB of GPU memory, {settings.per_gpu} workers a GPU"
+            else (
+                f"{found.seconds / 3600:.3g} GPU-hours, {renderer.gpu_gib:g} GiB of GPU memory, {settings.per_gpu} "
+                "workers a GPU"
+            )
         )
         if renderer.location == "gpu" and settings.device == "cpu":
             takes = "of a GPU; the processor takes far longer"
         typer.echo(
-            f"{renderer.name} (trained on {renderer.trained_on}): {found.cases} cases left on {found.hosts} hosts, about {seconds:.0f} s with {at_once} at once "
+            f"{renderer.name} (trained on {renderer.trained_on}): {found.cases} cases left on {found.hosts} "
+            f"hosts, about {seconds:.0f} s with {at_once} at once "
             f"({takes}), {_size(found.size)} ({settings.cts}) of {_size(found.free)} free"
         )
         require_free(settings, found)

@@ -85,7 +85,9 @@ def show_trial(which: Which, size: Size = None, overrides: Set = None, folder: F
     for arm in resolved.arms:
         cohort = arm.cohort.model_dump(mode="json", exclude_defaults=True)
         typer.echo(
-            f"\narm {arm.name} ({arm.varies} = {arm.level}), {arm.cases if arm.cases is not None else 'as many as there are'} cases, file {arm.folder}{arm.published}.csv"
+            f"\narm {arm.name} ({arm.varies} = {arm.level}), "
+            f"{arm.cases if arm.cases is not None else 'as many as there are'} cases, file "
+            f"{arm.folder}{arm.published}.csv"
         )
         typer.echo(yaml.safe_dump(cohort, sort_keys=False, default_flow_style=None).rstrip() if cohort else "{}")
 
@@ -242,9 +244,12 @@ def validate(which: Which, size: Size = None, folder: Folder = None) -> None:
 
 @app.command()
 def diff(
-    first: Which, second: Which, size: Size = None,
-    other: Annotated[str | None, typer.Option("--other-size", help="Size of the second, if another.")] = None, folder: Folder = None,
-) -> None:  # fmt: skip
+    first: Which,
+    second: Which,
+    size: Size = None,
+    other: Annotated[str | None, typer.Option("--other-size", help="Size of the second, if another.")] = None,
+    folder: Folder = None,
+) -> None:
     """What two trials (or one at two sizes) are asked differently."""
     import polars as pl
 

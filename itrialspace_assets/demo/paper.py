@@ -23,8 +23,15 @@ from itrialspace_assets.records.tables import PROFILE_COLUMNS, TABLES
 
 #: Median diameter (mm) and spread of its logarithm, and share of malignant nodules, of each dataset. LUNGx,
 #: LUNA25 and NSCLCR as published (spec 01, 1.6, and the LUNA25 challenge: 555 of 6,163); the rest plausible.
-_KIND = {"DLCS24": (7.0, 0.55, 0.12), "LUNA25": (7.0, 0.5, 555 / 6163), "LUNA16": (6.4, 0.5, 0.0), "LUNGx": (14.0, 0.45, 0.494),
-         "LNDbv4": (5.0, 0.5, 0.2), "NSCLCR": (52.0, 0.35, 1.0), "IMDCT": (16.0, 0.4, 0.7)}  # fmt: skip
+_KIND = {
+    "DLCS24": (7.0, 0.55, 0.12),
+    "LUNA25": (7.0, 0.5, 555 / 6163),
+    "LUNA16": (6.4, 0.5, 0.0),
+    "LUNGx": (14.0, 0.45, 0.494),
+    "LNDbv4": (5.0, 0.5, 0.2),
+    "NSCLCR": (52.0, 0.35, 1.0),
+    "IMDCT": (16.0, 0.4, 0.7),
+}
 #: Nodules of a scan, on average; scans of a person, at most.
 _PER_SCAN = {"DLCS24": 1.54, "LUNA25": 1.51, "LUNA16": 1.97, "LUNGx": 1.2, "LNDbv4": 3.6, "NSCLCR": 1.0, "IMDCT": 1.0}
 _LOBE_SHARES = (0.28, 0.16, 0.30, 0.08, 0.18)  # in the order of LOBES (spec 01, section 5)
@@ -57,18 +64,35 @@ def make_profiles(name: str, entry: Dataset, seed: int = 42) -> pl.DataFrame:
     ids = _ids(name, scan)
     siblings = add_siblings(pl.DataFrame({"scan": scan, "id": ids, **centre, "lung_side": side, "lobe_name": names}))
     columns: dict[str, Any] = {
-        "ct_path": [f"{name}/{name}_{s:05d}.nii.gz" for s in scan], **{f"coord{a.upper()}": v for a, v in centre.items()},
+        "ct_path": [f"{name}/{name}_{s:05d}.nii.gz" for s in scan],
+        **{f"coord{a.upper()}": v for a, v in centre.items()},
         **{c: np.round(diameter * rng.uniform(0.85, 1.25, n), 4) for c in "whd"},
-        "nodule_mean_diam_mm": diameter, "nodule_vol_mm3": np.round(np.pi / 6 * diameter**3, 4),
-        "organ_label_id": np.array([28, 29, 30, 31, 32])[lobe], "organ_label_name": names, "nearby_organs_10mm": names, "lung_side": side, "lobe_name": names,
-        "lung_zone": zone, "central_peripheral": np.where(pleural <= 10, "peripheral", "central"),
-        "cranio_caudal_pct": lung["cc"], "mediolateral_pct": lung["ml"], "anteroposterior_pct": lung["ap"],
-        **{f"dist_to_{o}_mm": np.round(rng.uniform(8, 160, n), 4) for o in ("trachea", "aorta", "heart", "esophagus", "pulmonary_vein", "superior_vena_cava")},
-        "pleural_distance_mm": pleural, "airway_distance_mm": np.round(rng.uniform(4, 110, n), 4),
+        "nodule_mean_diam_mm": diameter,
+        "nodule_vol_mm3": np.round(np.pi / 6 * diameter**3, 4),
+        "organ_label_id": np.array([28, 29, 30, 31, 32])[lobe],
+        "organ_label_name": names,
+        "nearby_organs_10mm": names,
+        "lung_side": side,
+        "lobe_name": names,
+        "lung_zone": zone,
+        "central_peripheral": np.where(pleural <= 10, "peripheral", "central"),
+        "cranio_caudal_pct": lung["cc"],
+        "mediolateral_pct": lung["ml"],
+        "anteroposterior_pct": lung["ap"],
+        **{
+            f"dist_to_{o}_mm": np.round(rng.uniform(8, 160, n), 4)
+            for o in ("trachea", "aorta", "heart", "esophagus", "pulmonary_vein", "superior_vena_cava")
+        },
+        "pleural_distance_mm": pleural,
+        "airway_distance_mm": np.round(rng.uniform(4, 110, n), 4),
         **{c: siblings[c] for c in SIBLING_COLUMNS},
-        "reinsertion_lobe": names, "reinsertion_lung_side": side, "reinsertion_lung_zone": zone,
-        **{f"reinsertion_lung_{a}_pct": lung[a] for a in lung}, "reinsertion_pleural_dist_mm": pleural, "reinsertion_nodule_diam_mm": diameter,
-    }  # fmt: skip
+        "reinsertion_lobe": names,
+        "reinsertion_lung_side": side,
+        "reinsertion_lung_zone": zone,
+        **{f"reinsertion_lung_{a}_pct": lung[a] for a in lung},
+        "reinsertion_pleural_dist_mm": pleural,
+        "reinsertion_nodule_diam_mm": diameter,
+    }
     columns["reinsertion_airway_dist_mm"] = columns["airway_distance_mm"]
     if name == "DLCS24":  # the published defect: 93 % of ml and 50.7 % of ap lie outside the lobe's box
         pct["ml"] = _spoiled(pct["ml"], 0.93, rng)
@@ -152,7 +176,8 @@ def write_root(data: Path, seed: int = 42) -> None:
 
 
 def write_stock(settings: Settings, seed: int = 42) -> None:
-    """Write ``hosts``, ``host_lobes`` and ``donors`` for every scan and nodule of ``profiles`` (drawn, not measured)."""
+    """Write ``hosts``, ``host_lobes`` and ``donors`` for every scan and nodule of ``profiles`` (drawn, not
+    measured)."""
     for name in list(datasets(settings))[:7]:
         profiles = read_table(settings.output, "profiles", dataset=name)
         scans = profiles.group_by("scan_uid", maintain_order=True).agg(
@@ -164,21 +189,41 @@ def write_stock(settings: Settings, seed: int = 42) -> None:
         origin = {f"origin_{a}": pl.lit(0.0) for a in "xyz"}
         whole = _list([0, 512, 0, 512, 0, 256])
         hosts = scans.with_columns(
-            map_sha256=pl.lit("0" * 64), room_sha256=pl.lit(None, pl.String), shape=_list([512, 512, 256]), lung_box=whole,
-            native_nodules=pl.lit(0, pl.Int64), cleared=pl.lit("[[0,0,0],[0,0,0],\"eJwDAAAAAAE=\"]"), **spacing, **origin,
-        )  # fmt: skip
+            map_sha256=pl.lit("0" * 64),
+            room_sha256=pl.lit(None, pl.String),
+            shape=_list([512, 512, 256]),
+            lung_box=whole,
+            native_nodules=pl.lit(0, pl.Int64),
+            cleared=pl.lit('[[0,0,0],[0,0,0],"eJwDAAAAAAE="]'),
+            **spacing,
+            **origin,
+        )
         lobes = pl.concat(
             scans.select("scan_uid", "dataset").with_columns(
-                lobe=pl.lit(lobe), voxels=pl.lit(2_000_000, pl.Int64), box=whole,
-                occupied=_list([0, 255]), fit_radius_mm=pl.Series(np.round(room * size * rng.normal(1, 0.08, n).clip(0.7, 1.3), 4)),
+                lobe=pl.lit(lobe),
+                voxels=pl.lit(2_000_000, pl.Int64),
+                box=whole,
+                occupied=_list([0, 255]),
+                fit_radius_mm=pl.Series(np.round(room * size * rng.normal(1, 0.08, n).clip(0.7, 1.3), 4)),
             )
             for lobe, room in zip(LOBES, _ROOM, strict=True)
-        )  # fmt: skip
+        )
         donors = profiles.select("nodule_uid", "dataset", "scan_uid", "person_uid").with_columns(
-            lesion=pl.lit("[[0,0,0],[1,1,1],\"eJxrAAAAgQCB\"]"), **spacing, voxels=pl.lit(1, pl.Int64), volume_mm3=profiles["nodule_vol_mm3"],
-            diameter_mm=profiles["reinsertion_nodule_diam_mm"], sphericity=pl.lit(0.9), solidity=pl.lit(0.9), elongation=pl.lit(1.2), longest_mm=profiles["reinsertion_nodule_diam_mm"] * 1.2, reach_mm=profiles["reinsertion_nodule_diam_mm"] * 0.6, lesion_sha256=pl.lit("0" * 64), mask_from=pl.lit("nodule_seg"), lobe=profiles["reinsertion_lobe"],
+            lesion=pl.lit('[[0,0,0],[1,1,1],"eJxrAAAAgQCB"]'),
+            **spacing,
+            voxels=pl.lit(1, pl.Int64),
+            volume_mm3=profiles["nodule_vol_mm3"],
+            diameter_mm=profiles["reinsertion_nodule_diam_mm"],
+            sphericity=pl.lit(0.9),
+            solidity=pl.lit(0.9),
+            elongation=pl.lit(1.2),
+            longest_mm=profiles["reinsertion_nodule_diam_mm"] * 1.2,
+            reach_mm=profiles["reinsertion_nodule_diam_mm"] * 0.6,
+            lesion_sha256=pl.lit("0" * 64),
+            mask_from=pl.lit("nodule_seg"),
+            lobe=profiles["reinsertion_lobe"],
             **{f"{a}_pct": pl.Series(np.round(rng.uniform(2, 98, profiles.height), 4)) for a in ("cc", "ml", "ap")},
-        )  # fmt: skip
+        )
         for table, frame in (("hosts", hosts), ("host_lobes", lobes), ("donors", donors)):
             schema = TABLES[table].schema
             write_table(

@@ -111,7 +111,10 @@ def draw_anatomy(body: Body, rng: np.random.Generator, spacing: npt.NDArray[np.f
     band = shell & (phase - np.floor(phase) < 0.36) & (phase >= 0) & (phase < 12) & (np.abs(x) > 22)
     c.volume.array[band] = np.where(x < 0, 63 + number, 75 + number).astype(np.uint8)[band]
     c.paint(((np.abs(x) < 14) & (y > d - 30) & (y < d - 16) & (z > 40) & (z < body.apex - 20)), 122)
-    c.paint((np.abs(x) < 34) & (np.abs(x) >= 14) & (y > d - 28) & (y < d - 18) & (np.mod(z, 24) < 8) & (z > 20) & (z < 150), 114)  # fmt: skip
+    c.paint(
+        (np.abs(x) < 34) & (np.abs(x) >= 14) & (y > d - 28) & (y < d - 18) & (np.mod(z, 24) < 8) & (z > 20) & (z < 150),
+        114,
+    )
     level = np.clip(np.floor((z + 66) / 22), 0, 12).astype(int)  # L1 lowest, then T12 upwards
     vertebra = np.where(level == 0, 37, 37 + level).astype(np.uint8)
     column = (x / 19) ** 2 + ((y + d - 44) / 17) ** 2 <= 1

@@ -34,9 +34,19 @@ NOTE = "procedural phantom, no patient (iTrialSpace demo)"
 SPACING = (1.36, 1.36, 1.75)
 
 #: Diameters (mm) drawn for each cohort bucket; open ends as a lung of this size can hold them.
-_DIAMETERS = {"<5mm": (3.9, 4.7), "5-10mm": (5.8, 9.2), "10-15mm": (10.8, 14.2), "15-20mm": (15.8, 19.2), "20-30mm": (21.0, 27.0), ">30mm": (31.5, 35.0)}  # fmt: skip
+_DIAMETERS = {
+    "<5mm": (3.9, 4.7),
+    "5-10mm": (5.8, 9.2),
+    "10-15mm": (10.8, 14.2),
+    "15-20mm": (15.8, 19.2),
+    "20-30mm": (21.0, 27.0),
+    ">30mm": (31.5, 35.0),
+}
 #: (bucket, label) in an order that spreads both over a dataset's first nodules.
-_CYCLE = [(b, m) for m, b in zip([1, 0, 1, 0, 0, 1, 0, 1, 0, 1, 1, 0], [*SIZE_BUCKETS[::2], *SIZE_BUCKETS[1::2]] * 2, strict=True)]  # fmt: skip
+_CYCLE = [
+    (b, m)
+    for m, b in zip([1, 0, 1, 0, 0, 1, 0, 1, 0, 1, 1, 0], [*SIZE_BUCKETS[::2], *SIZE_BUCKETS[1::2]] * 2, strict=True)
+]
 #: Sex and age range by person: all four strata of mode 4 among any four in a row.
 _STRATA = [("M", 55, 64), ("F", 66, 74), ("M", 66, 74), ("F", 55, 64), ("M", 50, 76)]
 _ORIENTATION = {"DLCS24": "LAS", "LUNA16": "LPS"}
@@ -121,10 +131,22 @@ def make_root(
         raise ConfigError(f"{out}: expected an empty folder, found a data root that this command did not make")
     known = datasets(settings)
     cases = [
-        Case(f"{p.dataset}/{p.ct_id}", digest([options, p.nodules, p.person]), f"{p.dataset}/{p.ct_id}",
-             {"dataset": p.dataset, "number": p.number, "person": p.person, "ct_id": p.ct_id, "nodules": p.nodules, "seed": seed, "spacing": list(spacing)})
+        Case(
+            f"{p.dataset}/{p.ct_id}",
+            digest([options, p.nodules, p.person]),
+            f"{p.dataset}/{p.ct_id}",
+            {
+                "dataset": p.dataset,
+                "number": p.number,
+                "person": p.person,
+                "ct_id": p.ct_id,
+                "nodules": p.nodules,
+                "seed": seed,
+                "spacing": list(spacing),
+            },
+        )
         for p in plan_hosts(list(known)[:7], hosts)
-    ]  # fmt: skip
+    ]
     folder = journal.journal_dir(settings, "demo-data", "all")
     todo = journal.pending(settings, cases, folder)
     run(make_host, todo, settings, folder / "journal.jsonl", progress)
@@ -179,7 +201,9 @@ def make_host(payload: dict[str, Any], settings: Settings) -> Output:
         one = np.zeros_like(masks.array)
         one[lesion.box][lesion.mask] = 1
         save(dataset.nodule_mask(out, ct_id, annotation), Volume(one, anatomy.affine))
-    drawn, noise, inside = (np.random.SeedSequence(payload["seed"], spawn_key=(i, *key, payload["number"])) for i in (3, 4, 5))  # fmt: skip
+    drawn, noise, inside = (
+        np.random.SeedSequence(payload["seed"], spawn_key=(i, *key, payload["number"])) for i in (3, 4, 5)
+    )
     ct = tissue.render_host(anatomy, drawn, noise)
     patch = tissue.render_patch(ct, anatomy, lesions, noise, inside)
     array = ct.array.copy()

@@ -13,8 +13,10 @@ VERSION = "1"
 FEATURES = (
     *(f"reinsertion_lobe_{a}_pct" for a in ("cc", "ml", "ap")),
     *(f"reinsertion_lung_{a}_pct" for a in ("cc", "ml", "ap")),
-    "reinsertion_pleural_dist_mm", "reinsertion_airway_dist_mm", "reinsertion_nodule_diam_mm",
-)  # fmt: skip
+    "reinsertion_pleural_dist_mm",
+    "reinsertion_airway_dist_mm",
+    "reinsertion_nodule_diam_mm",
+)
 
 
 def inputs(settings: Settings, partition: Partition) -> Inputs:

@@ -16,7 +16,8 @@ TABLES = ("hosts", "host_lobes", "donors")
 
 
 def scan_cases(settings: Settings, name: str) -> list[Case]:
-    """One case per scan that a dataset names, with nodules or without; its hash covers the map, the nodule masks and the profile rows."""
+    """One case per scan that a dataset names, with nodules or without; its hash covers the map, the nodule masks and
+    the profile rows."""
     entry = dataset(settings, name)
     profiles = read_table(settings.output, "profiles", dataset=name)
     of_scan = {str(scan): rows for (scan,), rows in profiles.group_by(["scan_uid"], maintain_order=True)}
@@ -25,9 +26,14 @@ def scan_cases(settings: Settings, name: str) -> list[Case]:
         rows = of_scan.get(scan["scan_uid"], profiles.clear())
         person = rows.row(0, named=True) if rows.height else dict.fromkeys(("age", "sex", "smoking"))
         nodules = [
-            {"nodule_uid": r["nodule_uid"], "annotation_id": r["annotation_id"], "centre": [r["coordX"], r["coordY"], r["coordZ"]], "row": r["source_row"]}
+            {
+                "nodule_uid": r["nodule_uid"],
+                "annotation_id": r["annotation_id"],
+                "centre": [r["coordX"], r["coordY"], r["coordZ"]],
+                "row": r["source_row"],
+            }
             for r in rows.iter_rows(named=True)
-        ]  # fmt: skip
+        ]
         payload = {k: scan[k] for k in ("scan_uid", "dataset", "ct_id", "person_uid", "anatomy")}
         payloads.append(payload | {"nodules": nodules} | {k: person[k] for k in ("age", "sex", "smoking")})
         wanted[scan["scan_uid"]] = [

@@ -44,8 +44,11 @@ def rows(seed: int) -> list[dict[str, Any]]:
             }
             for lobe in LOBES:
                 name = f"{PROCEDURAL}/{kind}_{diameter:g}mm_{lobe}"
-                place = {f"{a}_pct": round(float(v), 4) for a, v in zip(("cc", "ml", "ap"), rng.uniform(20, 80, 3), strict=True)}  # fmt: skip
-                out.append(shape | {"nodule_uid": name, "scan_uid": name, "person_uid": name, "lobe": lobe} | place)  # fmt: skip
+                place = {
+                    f"{a}_pct": round(float(v), 4)
+                    for a, v in zip(("cc", "ml", "ap"), rng.uniform(20, 80, 3), strict=True)
+                }
+                out.append(shape | {"nodule_uid": name, "scan_uid": name, "person_uid": name, "lobe": lobe} | place)
     return out
 
 
@@ -63,7 +66,9 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     made = rows(settings.seed)
     path = write_table(settings.output, "donors", made, dataset=PROCEDURAL)
     shown = pl.DataFrame(made).unique("lesion_sha256", maintain_order=True)
-    preview = pictures.markdown(shown.select("nodule_uid", "diameter_mm", "sphericity", "solidity", "elongation").head(12))  # fmt: skip
+    preview = pictures.markdown(
+        shown.select("nodule_uid", "diameter_mm", "sphericity", "solidity", "elongation").head(12)
+    )
     result = Result({"donors": len(made)}, len(made), note="drawn, of nobody", preview=preview)
     record(settings, STEP, partition, before, result, [path])
     return result

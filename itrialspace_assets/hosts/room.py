@@ -18,7 +18,8 @@ from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.imaging.anatomy import AIRWAY, TRACHEA, lung_mask
 from itrialspace_assets.imaging.geometry import Box, Volume
 
-#: Distance (mm) of the voxels that are looked at. Finer would double the file for a shift below one voxel of most scans.
+#: Distance (mm) of the voxels that are looked at. Finer would double the file for a shift below one voxel of most
+#: scans.
 LATTICE_MM = 3.0
 #: Steps of a distance in one mm; the greatest that a byte holds is 63.75 mm, of which more is never asked.
 STEPS = 4
@@ -82,9 +83,15 @@ def measure_room(free: Volume, lungs: Box, pleura: npt.NDArray[np.uint8], airway
 
     data = io.BytesIO()
     np.savez_compressed(
-        data, first=first, step=step, label=label, free=distance((lobes > 0).astype(np.uint8)), own=distance(lobes),
-        pleura=pleura[at][seen], airway=np.where(np.isfinite(far), np.floor(np.minimum(far, 1000.0) * STEPS), 2**16 - 1).astype(np.uint16),
-    )  # fmt: skip
+        data,
+        first=first,
+        step=step,
+        label=label,
+        free=distance((lobes > 0).astype(np.uint8)),
+        own=distance(lobes),
+        pleura=pleura[at][seen],
+        airway=np.where(np.isfinite(far), np.floor(np.minimum(far, 1000.0) * STEPS), 2**16 - 1).astype(np.uint16),
+    )
     return data.getvalue()
 
 
@@ -108,10 +115,10 @@ def read_room(path: Path) -> Room:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as held:
             part = {name: held[name] for name in ("first", "step", "label", "free", "own", "pleura", "airway")}
     except Exception as error:  # zipfile, zlib, numpy and the disk each have their own
-        raise TableError(f"{path}: expected the room of a host as the stage hosts writes it, got {error}; run hosts again") from error  # fmt: skip
+        raise TableError(
+            f"{path}: expected the room of a host as the stage hosts writes it, got {error}; run hosts again"
+        ) from error
     airway = np.where(part["airway"] == 2**16 - 1, np.inf, part["airway"] / STEPS)
     seen = np.nonzero(part["label"])
     voxel = np.transpose(seen) * part["step"] + part["first"]
-    return Room(
-        voxel, part["label"][seen], part["free"] / STEPS, part["own"] / STEPS, part["pleura"] / STEPS, airway
-    )  # fmt: skip
+    return Room(voxel, part["label"][seen], part["free"] / STEPS, part["own"] / STEPS, part["pleura"] / STEPS, airway)

@@ -33,9 +33,11 @@ def describe(mask: Bools, spacing: Floats) -> dict[str, float]:
     axes = np.linalg.eigvalsh(spread + np.diag(spacing**2 / 12))  # a voxel has an extent of its own
     volume = float(mask.sum() * np.prod(spacing))
     return {
-        "sphericity": round(sphericity(mask, spacing), 4), "solidity": round(min(1.0, volume / float(hull.volume)), 4),
-        "elongation": round(float(np.sqrt(axes[-1] / axes[0])), 4), "longest_mm": round(float(pdist(hull.points[hull.vertices]).max()), 4),
-    }  # fmt: skip
+        "sphericity": round(sphericity(mask, spacing), 4),
+        "solidity": round(min(1.0, volume / float(hull.volume)), 4),
+        "elongation": round(float(np.sqrt(axes[-1] / axes[0])), 4),
+        "longest_mm": round(float(pdist(hull.points[hull.vertices]).max()), 4),
+    }
 
 
 def sphericity(mask: Bools, spacing: Floats) -> float:
@@ -50,7 +52,8 @@ def sphericity(mask: Bools, spacing: Floats) -> float:
 
 @dataclass(frozen=True)
 class NoduleShape:
-    """What a drawn nodule should look like: smooth bumps (``lobulation``) and narrow rays (``spiculation``), 0 for a ball."""
+    """What a drawn nodule should look like: smooth bumps (``lobulation``) and narrow rays (``spiculation``), 0 for a
+    ball."""
 
     diameter_mm: float
     lobulation: float

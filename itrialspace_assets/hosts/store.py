@@ -103,7 +103,8 @@ def content_hash(volume: Volume) -> str:
 
 @dataclass(frozen=True)
 class PreparedHost:
-    """A host as the store holds it: its columns of ``hosts``, its rows of ``host_lobes``, and what was found on the way."""
+    """A host as the store holds it: its columns of ``hosts``, its rows of ``host_lobes``, and what was found on the
+    way."""
 
     columns: dict[str, Any]
     lobes: list[dict[str, Any]]
@@ -136,8 +137,15 @@ def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str
         lobe, mask = lobe_in(free.array, label, box)
         shapes[lobe.name] = lobe
         radius = float(edt.edt(mask, anisotropy=tuple(free.spacing), black_border=True).max())
-        lobes.append({"lobe": LOBE_NAMES[label], "voxels": lobe.voxels, "box": _bounds(lobe.box),
-                      "occupied": runs(lobe.occupied), "fit_radius_mm": round(radius, 4)})  # fmt: skip
+        lobes.append(
+            {
+                "lobe": LOBE_NAMES[label],
+                "voxels": lobe.voxels,
+                "box": _bounds(lobe.box),
+                "occupied": runs(lobe.occupied),
+                "fit_radius_mm": round(radius, 4),
+            }
+        )
     if not lobes:
         raise CaseRejected(Reason.NO_LOBE, f"{scan_uid}: expected lobe labels 28-32 in the organ map, got none")
     sha = content_hash(free)
@@ -154,12 +162,15 @@ def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str
     }
     empty = Lesion((0, 0, 0), np.zeros((0, 0, 0), bool))
     columns = {
-        "map_sha256": sha, "room_sha256": files[room], "shape": list(free.array.shape),
+        "map_sha256": sha,
+        "room_sha256": files[room],
+        "shape": list(free.array.shape),
         **{f"spacing_{a}": round(float(v), 6) for a, v in zip("xyz", free.spacing, strict=True)},
         **{f"origin_{a}": round(float(v), 6) for a, v in zip("xyz", free.affine[:3, 3], strict=True)},
         "lung_box": [int(v) for pair in zip(low, high, strict=True) for v in pair],
-        "native_nodules": len(native), "cleared": pack_bits(cut_lesion(cleared) if cleared is not None else empty),
-    }  # fmt: skip
+        "native_nodules": len(native),
+        "cleared": pack_bits(cut_lesion(cleared) if cleared is not None else empty),
+    }
     written = {str(p.relative_to(settings.output)): sha for p, sha in files.items()}
     return PreparedHost(columns, lobes, free, shapes, native, written)
 
@@ -170,10 +181,15 @@ def donor_columns(lesion: Lesion, spacing: npt.NDArray[np.float64]) -> dict[str,
     volume = float(lesion.mask.sum() * np.prod(spacing))
     reach = float(np.linalg.norm((lesion.indices - lesion.centroid) * spacing, axis=1).max())
     return {
-        "lesion": bits, **{f"spacing_{a}": round(float(v), 6) for a, v in zip("xyz", spacing, strict=True)},
-        "voxels": int(lesion.mask.sum()), "volume_mm3": round(volume, 4), "diameter_mm": round(equivalent_diameter(volume), 4),
-        **describe(lesion.mask, spacing), "reach_mm": round(reach, 4), "lesion_sha256": digest([bits, np.round(spacing, 6).tolist()]),
-    }  # fmt: skip
+        "lesion": bits,
+        **{f"spacing_{a}": round(float(v), 6) for a, v in zip("xyz", spacing, strict=True)},
+        "voxels": int(lesion.mask.sum()),
+        "volume_mm3": round(volume, 4),
+        "diameter_mm": round(equivalent_diameter(volume), 4),
+        **describe(lesion.mask, spacing),
+        "reach_mm": round(reach, 4),
+        "lesion_sha256": digest([bits, np.round(spacing, 6).tolist()]),
+    }
 
 
 def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:

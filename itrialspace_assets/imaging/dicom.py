@@ -68,7 +68,11 @@ def series(grid: Volume, identity: str, frame: str, patient: str, description: s
         ds.Rows, ds.Columns = ny, nx
         ds.PixelSpacing, ds.SliceThickness = [round(sy, 6), round(sx, 6)], round(sz, 6)
         ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        ds.ImagePositionPatient = [round(float(-corner[0]), 6), round(float(-corner[1]), 6), round(float(corner[2]) + k * sz, 6)]  # fmt: skip
+        ds.ImagePositionPatient = [
+            round(float(-corner[0]), 6),
+            round(float(-corner[1]), 6),
+            round(float(corner[2]) + k * sz, 6),
+        ]
         made.append(ds)
     return made
 
@@ -103,8 +107,14 @@ def ct_series(ct: Volume, identity: str, frame: str, patient: str, description: 
 
 
 def segmentation(
-    grid: Volume, lesions: Sequence[npt.NDArray[np.bool_]], labels: Sequence[str], identity: str, frame: str, patient: str, procedural: bool
-) -> bytes:  # fmt: skip
+    grid: Volume,
+    lesions: Sequence[npt.NDArray[np.bool_]],
+    labels: Sequence[str],
+    identity: str,
+    frame: str,
+    patient: str,
+    procedural: bool,
+) -> bytes:
     """A DICOM segmentation with one segment a lesion; empty frames are left out.
 
     Args:

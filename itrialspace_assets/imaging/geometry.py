@@ -115,7 +115,17 @@ def read_volume(path: Path) -> Volume:
         array = np.asanyarray(canonical.dataobj)
     except FileNotFoundError:
         raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected a NIfTI file, found none") from None
-    except (OSError, EOFError, ValueError, zlib.error, isal_zlib.error, ImageFileError, WrapStructError, HeaderDataError, OrientationError) as error:  # type: ignore[misc]  # fmt: skip
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        zlib.error,
+        isal_zlib.error,
+        ImageFileError,
+        WrapStructError,
+        HeaderDataError,
+        OrientationError,
+    ) as error:  # type: ignore[misc]
         got = getattr(error, "strerror", None) or error  # without the path once more
         raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected a whole NIfTI file, got {got}") from None
     return _straight(array, np.asarray(canonical.affine, dtype=np.float64), str(path))

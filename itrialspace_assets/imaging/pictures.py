@@ -60,7 +60,8 @@ def lung_grey(hu: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
 
 
 def ct_slice(ct: Volume, lesion: Lesion | None) -> bytes:
-    """PNG of a CT (HU) at a lesion's largest plane in the lung window, the lesion outlined; of its middle without one."""
+    """PNG of a CT (HU) at a lesion's largest plane in the lung window, the lesion outlined; of its middle without
+    one."""
     k = ct.array.shape[2] // 2 if lesion is None else lesion_plane(lesion)
     grey = lung_grey(ct.array[..., k])
     return png(axial(grey).astype(np.uint8)) if lesion is None else _outlined(grey, ct, lesion, k)

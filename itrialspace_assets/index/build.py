@@ -54,7 +54,8 @@ def build(settings: Settings, partition: Partition) -> Result:
         raise TableError("nodules: expected at least one dataset with profiles, found none; run the stage profiles")
     if gone := sorted(set(profiles["dataset"]) - set(datasets(settings))):
         raise TableError(
-            f"nodules: the profiles of {', '.join(gone)} are there, but no such dataset is registered; register it, or remove tables/profiles/{gone[0]}"
+            f"nodules: the profiles of {', '.join(gone)} are there, but no such dataset is registered; "
+            f"register it, or remove tables/profiles/{gone[0]}"
         )
     nodules = _on_disk(settings, profiles).with_columns(
         size_bucket=_buckets(profiles["reinsertion_nodule_diam_mm"]),
@@ -65,10 +66,14 @@ def build(settings: Settings, partition: Partition) -> Result:
     scans = _scans(settings, nodules, read_all(settings.output, "scan_lists"))
     patients = (
         scans.group_by("person_uid")
-        .agg(datasets=pl.col("dataset").unique().sort().str.join(";"), n_scans=pl.len().cast(pl.Int64), n_nodules=pl.col("n_nodules").sum().cast(pl.Int64))
+        .agg(
+            datasets=pl.col("dataset").unique().sort().str.join(";"),
+            n_scans=pl.len().cast(pl.Int64),
+            n_nodules=pl.col("n_nodules").sum().cast(pl.Int64),
+        )
         .with_columns(person_known=~pl.col("person_uid").str.ends_with("?"))
         .select(list(TABLES["patients"].schema))
-    )  # fmt: skip
+    )
     paths = [
         write_table(settings.output, n, f) for n, f in (("nodules", nodules), ("scans", scans), ("patients", patients))
     ]
@@ -138,11 +143,17 @@ def _on_disk(settings: Settings, profiles: pl.DataFrame) -> pl.DataFrame:
         ct_ids = rows["scan_uid"].str.strip_prefix(f"{name}/").to_list()
         ids = rows["annotation_id"].to_list()
         organ, own, cts = _names_on_disk(settings, str(name))
-        frames.append(rows.with_columns(
-            has_organ_map=pl.Series([files.organ.format(ct_id=c) in organ for c in ct_ids], dtype=pl.Boolean()),
-            has_nodule_mask=pl.Series([files.nodule.format(ct_id=c, annotation_id=a) in own for c, a in zip(ct_ids, ids, strict=True)], dtype=pl.Boolean()),
-            has_ct=rows["ct_path"].str.split("/").list.last().is_in(sorted(cts)) | rows["ct_path"].str.split("/").list.last().str.replace(r"\.nii(\.gz)?$", "").is_in(sorted(cts)),
-        ))  # fmt: skip
+        frames.append(
+            rows.with_columns(
+                has_organ_map=pl.Series([files.organ.format(ct_id=c) in organ for c in ct_ids], dtype=pl.Boolean()),
+                has_nodule_mask=pl.Series(
+                    [files.nodule.format(ct_id=c, annotation_id=a) in own for c, a in zip(ct_ids, ids, strict=True)],
+                    dtype=pl.Boolean(),
+                ),
+                has_ct=rows["ct_path"].str.split("/").list.last().is_in(sorted(cts))
+                | rows["ct_path"].str.split("/").list.last().str.replace(r"\.nii(\.gz)?$", "").is_in(sorted(cts)),
+            )
+        )
     return pl.concat(frames).sort("nodule_uid")
 
 
@@ -151,10 +162,17 @@ def _listing(folder: Path) -> set[str]:
 
 
 def _preview(nodules: pl.DataFrame) -> str:
-    table = nodules.group_by("dataset").agg(
-        pl.len().alias("nodules"), pl.col("scan_uid").n_unique().alias("scans"), pl.col("person_uid").n_unique().alias("people"),
-        (pl.col("label") == 1).sum().alias("malignant"), pl.col("reinsertion_nodule_diam_mm").median().round(1).alias("median mm"),
-    ).sort("dataset")  # fmt: skip
+    table = (
+        nodules.group_by("dataset")
+        .agg(
+            pl.len().alias("nodules"),
+            pl.col("scan_uid").n_unique().alias("scans"),
+            pl.col("person_uid").n_unique().alias("people"),
+            (pl.col("label") == 1).sum().alias("malignant"),
+            pl.col("reinsertion_nodule_diam_mm").median().round(1).alias("median mm"),
+        )
+        .sort("dataset")
+    )
     with pl.Config(
         tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_cols=-1
     ):

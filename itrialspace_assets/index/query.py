@@ -43,8 +43,17 @@ MISMATCHES: Mapping[str, tuple[str, float]] = {
 #: Weights of a donor's score for a place (published, spec 01 §3.5); lower is better.
 DONOR_WEIGHTS: Mapping[str, float] = {"lobe": 5.0, "cc": 1.0, "pleural": 0.8, "diameter": 0.6}
 
-_SHOWN = ["nodule_uid", "dataset", "label", "reinsertion_lobe", "reinsertion_nodule_diam_mm", "size_bucket",
-          "reinsertion_pleural_dist_mm", "person_uid", "scan_uid"]  # fmt: skip
+_SHOWN = [
+    "nodule_uid",
+    "dataset",
+    "label",
+    "reinsertion_lobe",
+    "reinsertion_nodule_diam_mm",
+    "size_bucket",
+    "reinsertion_pleural_dist_mm",
+    "person_uid",
+    "scan_uid",
+]
 
 
 @dataclass(frozen=True)
@@ -117,17 +126,34 @@ class Index:
         """Per dataset: nodules, people, labels, malignant share, diameters (mm)."""
         d = pl.col("nodule_mean_diam_mm")
         labelled, malignant = pl.col("label").is_not_null().sum(), (pl.col("label") == 1).sum()
-        return self.where(filters).group_by("dataset").agg(
-            pl.len().alias("nodules"), pl.col("scan_uid").n_unique().alias("scans"), pl.col("person_uid").n_unique().alias("people"),
-            labelled.alias("labelled"), malignant.alias("malignant"), pl.when(labelled > 0).then((malignant / labelled).round(4)).alias("malignant_share"),
-            d.median().round(1).alias("diam_median"), d.mean().round(1).alias("diam_mean"), d.max().round(1).alias("diam_max"),
-            pl.col("position_usable").mean().round(4).alias("position_usable"), pl.col("label_source").first(), pl.col("anatomy").first(),
-        ).sort("dataset")  # fmt: skip
+        return (
+            self.where(filters)
+            .group_by("dataset")
+            .agg(
+                pl.len().alias("nodules"),
+                pl.col("scan_uid").n_unique().alias("scans"),
+                pl.col("person_uid").n_unique().alias("people"),
+                labelled.alias("labelled"),
+                malignant.alias("malignant"),
+                pl.when(labelled > 0).then((malignant / labelled).round(4)).alias("malignant_share"),
+                d.median().round(1).alias("diam_median"),
+                d.mean().round(1).alias("diam_mean"),
+                d.max().round(1).alias("diam_max"),
+                pl.col("position_usable").mean().round(4).alias("position_usable"),
+                pl.col("label_source").first(),
+                pl.col("anatomy").first(),
+            )
+            .sort("dataset")
+        )
 
     def similar(
-        self, uid: str, k: int = 10, weights: Mapping[str, float] | None = None, filters: Sequence[str] = (),
+        self,
+        uid: str,
+        k: int = 10,
+        weights: Mapping[str, float] | None = None,
+        filters: Sequence[str] = (),
         same_person: bool = False,
-    ) -> pl.DataFrame:  # fmt: skip
+    ) -> pl.DataFrame:
         """The ``k`` nearest nodules in standardised features, exact, nearest first.
 
         Distance² = Σ (weight · Δz)² + Σ penalty² of each mismatch. A missing value counts as the mean.
@@ -181,8 +207,11 @@ class Index:
         if place.person is not None:
             found = found.filter(pl.col("person_uid") != place.person)
         score = DONOR_WEIGHTS["lobe"] * (pl.col("reinsertion_lobe") != LOBE_NAMES[label]).cast(pl.Float64)
-        terms = (("cc", "reinsertion_lobe_cc_pct", place.cc_pct), ("pleural", "reinsertion_pleural_dist_mm", place.pleural_mm),
-                 ("diameter", "reinsertion_nodule_diam_mm", place.diameter_mm))  # fmt: skip
+        terms = (
+            ("cc", "reinsertion_lobe_cc_pct", place.cc_pct),
+            ("pleural", "reinsertion_pleural_dist_mm", place.pleural_mm),
+            ("diameter", "reinsertion_nodule_diam_mm", place.diameter_mm),
+        )
         for name, column, wanted in terms:
             if wanted is not None:
                 most = pl.lit(100.0) if name == "cc" else pl.max_horizontal(pl.col(column).max(), 1.0)
@@ -234,7 +263,9 @@ class Index:
                 return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
             return int(value) if dtype.is_integer() else float(value) if dtype.is_numeric() else value
         except (KeyError, ValueError):
-            raise ConfigError(f"filter {text!r}: expected {'true or false' if dtype == pl.Boolean() else 'a number'}, got {value!r}") from None  # fmt: skip
+            raise ConfigError(
+                f"filter {text!r}: expected {'true or false' if dtype == pl.Boolean() else 'a number'}, got {value!r}"
+            ) from None
 
     def _mask(self, filters: Sequence[str]) -> npt.NDArray[np.bool_]:
         met = pl.all_horizontal(self._condition(f) for f in filters)

@@ -41,7 +41,8 @@ def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
         donor = donor_rows.get(row["donor_nodule_uid"])
         if donor is None:
             raise TableError(
-                f"case_nodules/{mode}: donor {row['donor_nodule_uid']} is not in the donor store; run the stages hosts and plan again"
+                f"case_nodules/{mode}: donor {row['donor_nodule_uid']} is not in the donor store; run the "
+                "stages hosts and plan again"
             )
         planned.setdefault(row["case_uid"], []).append({k: row[k] for k in PLANNED} | donor_part(donor))
     out = []
@@ -49,19 +50,46 @@ def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
         host = hosts.get(row["host_scan_uid"])
         if host is None:
             raise TableError(
-                f"cases/{mode}: host {row['host_scan_uid']} is not in the host store; run the stages hosts and plan again"
+                f"cases/{mode}: host {row['host_scan_uid']} is not in the host store; run the stages hosts and "
+                "plan again"
             )
-        about = {"case_uid": row["case_uid"], "mode": mode, "dataset": dataset, "anatomy": row["anatomy"], "seed": row["seed"],
-                 "host_scan_uid": row["host_scan_uid"], "host_person_uid": row["host_person_uid"]}  # fmt: skip
+        about = {
+            "case_uid": row["case_uid"],
+            "mode": mode,
+            "dataset": dataset,
+            "anatomy": row["anatomy"],
+            "seed": row["seed"],
+            "host_scan_uid": row["host_scan_uid"],
+            "host_person_uid": row["host_person_uid"],
+        }
         out.append(case_of(settings, about, host, by_host[row["host_scan_uid"]], planned[row["case_uid"]]))
     return out
 
 
 #: Columns of ``case_nodules`` that insertion reads.
 PLANNED = (
-    "nodule_idx", "present", "kept", "donor_nodule_uid", "donor_person_uid", "label", "placement", "lobe", "cc_pct", "ml_pct", "ap_pct", "planned_diameter_mm", "scale",
-    "asked_pleural_mm", "asked_airway_mm", "margin_mm", "rotation_x_deg", "rotation_y_deg", "rotation_z_deg", "mirrored", "relaxations",
-)  # fmt: skip
+    "nodule_idx",
+    "present",
+    "kept",
+    "donor_nodule_uid",
+    "donor_person_uid",
+    "label",
+    "placement",
+    "lobe",
+    "cc_pct",
+    "ml_pct",
+    "ap_pct",
+    "planned_diameter_mm",
+    "scale",
+    "asked_pleural_mm",
+    "asked_airway_mm",
+    "margin_mm",
+    "rotation_x_deg",
+    "rotation_y_deg",
+    "rotation_z_deg",
+    "mirrored",
+    "relaxations",
+)
 
 
 def donor_part(donor: dict[str, Any]) -> dict[str, Any]:

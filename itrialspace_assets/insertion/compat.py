@@ -44,7 +44,8 @@ class Target:
 
 @dataclass(frozen=True)
 class Place:
-    """Final centre and first candidate (RAS+ voxels), whether and how far (voxels) it snapped, distance (mm) to non-lung, warnings."""
+    """Final centre and first candidate (RAS+ voxels), whether and how far (voxels) it snapped, distance (mm) to
+    non-lung, warnings."""
 
     ijk: tuple[int, int, int]
     first: tuple[int, int, int]

@@ -64,8 +64,15 @@ def wants_cleared(draw: float, host: Volume, sites: Sequence[Lesion], own: bool)
 
 
 def empty_place(
-    host: Volume, lesion: Lesion, lobe: int, pleural_mm: float | None, sites: Sequence[Lesion], cleared: bool, within: Box | None, depth: Volume
-) -> Empty:  # fmt: skip
+    host: Volume,
+    lesion: Lesion,
+    lobe: int,
+    pleural_mm: float | None,
+    sites: Sequence[Lesion],
+    cleared: bool,
+    within: Box | None,
+    depth: Volume,
+) -> Empty:
     """An empty place like that of ``lesion``.
 
     Args:
@@ -80,7 +87,12 @@ def empty_place(
     """
     note = ""
     if cleared:
-        near = [(abs((d or 0.0) - (pleural_mm or 0.0)), i) for i, d in ((i, pleural_distance(host, s.centroid)) for i, s in enumerate(sites) if lobe_about(host, s)[0] == lobe)]  # fmt: skip
+        near = [
+            (abs((d or 0.0) - (pleural_mm or 0.0)), i)
+            for i, d in (
+                (i, pleural_distance(host, s.centroid)) for i, s in enumerate(sites) if lobe_about(host, s)[0] == lobe
+            )
+        ]
         for _, i in sorted(near):
             found = _over(host, lesion, sites[i], lobe, within, depth)
             if found is not None:

@@ -77,7 +77,11 @@ def insert_case(payload: dict[str, Any], settings: Settings) -> Output:
     rows: list[dict[str, Any]] = []
     lesions: list[Lesion] = []
     # what stays or goes back voxel for voxel has its place before anything is placed around it
-    fixed = {n["nodule_idx"]: unpack_bits(n["lesion"]) for n in payload["nodules"] if n["placement"] == "native" and n["present"]}  # fmt: skip
+    fixed = {
+        n["nodule_idx"]: unpack_bits(n["lesion"])
+        for n in payload["nodules"]
+        if n["placement"] == "native" and n["present"]
+    }
     aside: list[Rejection] = []
     for nodule in payload["nodules"]:
         try:
@@ -142,8 +146,13 @@ def _realise(
 
 @lru_cache(maxsize=256)
 def _prepared(
-    bits: str, spacing: tuple[float, ...], host_spacing: tuple[float, ...], scale: float, angles: tuple[float, float, float], mirrored: bool
-) -> npt.NDArray[np.bool_]:  # fmt: skip
+    bits: str,
+    spacing: tuple[float, ...],
+    host_spacing: tuple[float, ...],
+    scale: float,
+    angles: tuple[float, float, float],
+    mirrored: bool,
+) -> npt.NDArray[np.bool_]:
     """A donor on a grid; trials put the same donor into many hosts of one grid."""
     pose = pose_matrix(angles, mirrored)
     shape = resample_lesion(unpack_bits(bits).mask, np.array(spacing), np.array(host_spacing), scale, pose)
@@ -181,8 +190,13 @@ def _compat(
 
 
 def _row(
-    host: _Host, nodule: dict[str, Any], realised: Realised, others: Sequence[Lesion], payload: dict[str, Any], settings: Settings
-) -> dict[str, Any]:  # fmt: skip
+    host: _Host,
+    nodule: dict[str, Any],
+    realised: Realised,
+    others: Sequence[Lesion],
+    payload: dict[str, Any],
+    settings: Settings,
+) -> dict[str, Any]:
     """What came out, measured on the host's map."""
     lesion, volume = realised.lesion, host.volume
     label, share = lobe_about(volume, lesion)
@@ -205,19 +219,56 @@ def _row(
         relaxations.append(f"{outside} of {voxels} voxels outside the lobes")
     if overlap:
         relaxations.append(f"{overlap:.1%} of its voxels in another nodule of the case")
-    kept = ("nodule_idx", "present", "kept", "placement", "donor_nodule_uid", "donor_person_uid", "donor_sha256", "label", "planned_diameter_mm",
-            "asked_pleural_mm", "asked_airway_mm", "scale", "rotation_x_deg", "rotation_y_deg", "rotation_z_deg", "mirrored")  # fmt: skip
-    return {k: payload[k] for k in ("case_uid", "mode", "dataset", "host_scan_uid", "host_person_uid", "seed", "anatomy")} | {k: nodule[k] for k in kept} | {
-        "rules": settings.placement, "host_map_sha256": payload["map_sha256"], "lesion": pack_bits(lesion),
-        **{f"centre_{a}": int(v) for a, v in zip("ijk", np.rint(centroid), strict=True)}, **{f"world_{a}": round(float(v), 4) for a, v in zip("xyz", volume.to_world(centroid), strict=True)},
-        "asked_lobe": nodule["lobe"], "lobe": name, "lobe_share": round(share, 6),
-        **{f"asked_{a}_pct": nodule[f"{a}_pct"] for a in _WAYS}, **{f"{a}_pct": None if v is None else round(float(v), 4) for a, v in zip(_WAYS, got, strict=True)},
-        "shift_mm": round(float(np.linalg.norm((centroid - realised.wanted) * volume.spacing)), 4), "diameter_mm": round(diameter, 4), "volume_mm3": round(mm3, 4), "voxels": voxels,
-        "size_bucket": size_bucket(diameter), "pleural_mm": _rounded(pleural_distance(volume, centroid)), "airway_mm": _rounded(airway.query(centroid * volume.spacing)[0] if airway else None),
-        "margin_mm": margin_of(host.depth, volume, lesion), "outside_lung": outside, "overlap": round(overlap, 6), "relaxations": ";".join(relaxations),
-        "cleared_site": any(shared_voxels(lesion, site) for site in host.sites),
-        "empty": None, "empty_site": None, "empty_pleural_mm": None, "empty_note": None,
-    }  # fmt: skip
+    kept = (
+        "nodule_idx",
+        "present",
+        "kept",
+        "placement",
+        "donor_nodule_uid",
+        "donor_person_uid",
+        "donor_sha256",
+        "label",
+        "planned_diameter_mm",
+        "asked_pleural_mm",
+        "asked_airway_mm",
+        "scale",
+        "rotation_x_deg",
+        "rotation_y_deg",
+        "rotation_z_deg",
+        "mirrored",
+    )
+    return (
+        {k: payload[k] for k in ("case_uid", "mode", "dataset", "host_scan_uid", "host_person_uid", "seed", "anatomy")}
+        | {k: nodule[k] for k in kept}
+        | {
+            "rules": settings.placement,
+            "host_map_sha256": payload["map_sha256"],
+            "lesion": pack_bits(lesion),
+            **{f"centre_{a}": int(v) for a, v in zip("ijk", np.rint(centroid), strict=True)},
+            **{f"world_{a}": round(float(v), 4) for a, v in zip("xyz", volume.to_world(centroid), strict=True)},
+            "asked_lobe": nodule["lobe"],
+            "lobe": name,
+            "lobe_share": round(share, 6),
+            **{f"asked_{a}_pct": nodule[f"{a}_pct"] for a in _WAYS},
+            **{f"{a}_pct": None if v is None else round(float(v), 4) for a, v in zip(_WAYS, got, strict=True)},
+            "shift_mm": round(float(np.linalg.norm((centroid - realised.wanted) * volume.spacing)), 4),
+            "diameter_mm": round(diameter, 4),
+            "volume_mm3": round(mm3, 4),
+            "voxels": voxels,
+            "size_bucket": size_bucket(diameter),
+            "pleural_mm": _rounded(pleural_distance(volume, centroid)),
+            "airway_mm": _rounded(airway.query(centroid * volume.spacing)[0] if airway else None),
+            "margin_mm": margin_of(host.depth, volume, lesion),
+            "outside_lung": outside,
+            "overlap": round(overlap, 6),
+            "relaxations": ";".join(relaxations),
+            "cleared_site": any(shared_voxels(lesion, site) for site in host.sites),
+            "empty": None,
+            "empty_site": None,
+            "empty_pleural_mm": None,
+            "empty_note": None,
+        }
+    )
 
 
 def _rounded(value: float | None) -> float | None:
@@ -225,7 +276,8 @@ def _rounded(value: float | None) -> float | None:
 
 
 def margin_of(depth: Volume, host: Volume, lesion: Lesion) -> float:
-    """Least distance (mm) of any voxel of a lesion to the lung's outline, from the host's ``lung_depth`` (quarters of a mm)."""
+    """Least distance (mm) of any voxel of a lesion to the lung's outline, from the host's ``lung_depth`` (quarters of a
+    mm)."""
     start = np.rint(host.to_voxel(depth.affine[:3, 3])).astype(int)
     at = lesion.indices - start
     known = np.all((at >= 0) & (at < depth.array.shape), axis=1)
@@ -248,6 +300,8 @@ def _empty(host: _Host, row: dict[str, Any], lesion: Lesion, seed: int, own: boo
         host.depth,
     )
     return {
-        "empty": pack_bits(found.lesion), "empty_site": found.site,
-        "empty_pleural_mm": _rounded(found.pleural_mm), "empty_note": found.note or None,
-    }  # fmt: skip
+        "empty": pack_bits(found.lesion),
+        "empty_site": found.site,
+        "empty_pleural_mm": _rounded(found.pleural_mm),
+        "empty_note": found.note or None,
+    }

@@ -30,15 +30,57 @@ from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.records.layout import case_key
 
 #: Columns without which a row says nothing.
-NEEDED = ("case_id", "host_organ_seg_path", "donor_nodule_mask_path", "insertion_lobe", "insertion_lobe_cc_pct", "insertion_lobe_ml_pct", "insertion_lobe_ap_pct")  # fmt: skip
+NEEDED = (
+    "case_id",
+    "host_organ_seg_path",
+    "donor_nodule_mask_path",
+    "insertion_lobe",
+    "insertion_lobe_cc_pct",
+    "insertion_lobe_ml_pct",
+    "insertion_lobe_ap_pct",
+)
 #: Columns that have a default where a manifest lacks them (published).
 DEFAULTS: dict[str, Any] = {
-    "nodule_idx": 0, "scale_factor": 1.0, "trial_name": "unnamed", "host_patient_id": "", "host_dataset": "", "donor_dataset": "", "donor_annotation_id": "",
-    "host_ct_path": None, "donor_ct_path": None, "label": None, "effective_diam_mm": None, "present": "true", "placement": None, "asked_pleural_mm": None, "asked_airway_mm": None,
-    "margin_mm": 1.0, "rotation_x_deg": 0.0, "rotation_y_deg": 0.0, "rotation_z_deg": 0.0, "mirrored": "false", "seed": None, "relaxations": "", "companion_group_id": None, "kept": "false",
-}  # fmt: skip
-_NUMBERS = ("nodule_idx", "scale_factor", "label", "effective_diam_mm", "asked_pleural_mm", "asked_airway_mm", "margin_mm", "rotation_x_deg", "rotation_y_deg",
-            "rotation_z_deg", "insertion_lobe_cc_pct", "insertion_lobe_ml_pct", "insertion_lobe_ap_pct")  # fmt: skip
+    "nodule_idx": 0,
+    "scale_factor": 1.0,
+    "trial_name": "unnamed",
+    "host_patient_id": "",
+    "host_dataset": "",
+    "donor_dataset": "",
+    "donor_annotation_id": "",
+    "host_ct_path": None,
+    "donor_ct_path": None,
+    "label": None,
+    "effective_diam_mm": None,
+    "present": "true",
+    "placement": None,
+    "asked_pleural_mm": None,
+    "asked_airway_mm": None,
+    "margin_mm": 1.0,
+    "rotation_x_deg": 0.0,
+    "rotation_y_deg": 0.0,
+    "rotation_z_deg": 0.0,
+    "mirrored": "false",
+    "seed": None,
+    "relaxations": "",
+    "companion_group_id": None,
+    "kept": "false",
+}
+_NUMBERS = (
+    "nodule_idx",
+    "scale_factor",
+    "label",
+    "effective_diam_mm",
+    "asked_pleural_mm",
+    "asked_airway_mm",
+    "margin_mm",
+    "rotation_x_deg",
+    "rotation_y_deg",
+    "rotation_z_deg",
+    "insertion_lobe_cc_pct",
+    "insertion_lobe_ml_pct",
+    "insertion_lobe_ap_pct",
+)
 
 
 #: What planning writes beside its manifests.
@@ -154,7 +196,10 @@ def prepare_donor(payload: dict[str, Any], settings: Settings) -> Output:
     mask = np.nan_to_num(volume.array) > 0 if volume.array.dtype.kind == "f" else volume.array > 0
     if not mask.any():
         raise CaseRejected(Reason.EMPTY_LESION, f"{payload['path']}: expected at least one nodule voxel, got none")
-    grid = {"shape": list(mask.shape), **{f"origin_{a}": round(float(v), 6) for a, v in zip("xyz", volume.affine[:3, 3], strict=True)}}  # fmt: skip
+    grid = {
+        "shape": list(mask.shape),
+        **{f"origin_{a}": round(float(v), 6) for a, v in zip("xyz", volume.affine[:3, 3], strict=True)},
+    }
     return Output({"donors": [{"name": payload["name"]} | grid | donor_columns(cut_lesion(mask), volume.spacing)]})
 
 
@@ -181,33 +226,55 @@ def insert_manifests(
         if (other := places.setdefault(place_of(path), path)) != path:
             raise ConfigError(f"{path}: its masks would lie in the same folder as those of {other}")
     every = [r for rows in manifests.values() for r in rows if r["present"]]
-    hosts = _prepared(prepare_map, "hosts", [r["host_organ_seg_path"] for rows in manifests.values() for r in rows], base, settings, progress)  # fmt: skip
+    hosts = _prepared(
+        prepare_map,
+        "hosts",
+        [r["host_organ_seg_path"] for rows in manifests.values() for r in rows],
+        base,
+        settings,
+        progress,
+    )
     donors = _prepared(prepare_donor, "donors", [r["donor_nodule_mask_path"] for r in every], base, settings, progress)
     for path, rows in manifests.items():
         yield _insert_one(path, rows, hosts, donors, settings, progress)
 
 
 def _prepared(
-    work: workers.Work, what: str, texts: Sequence[str | None], base: Path, settings: Settings, progress: Callable[[str, int], Any]
-) -> dict[str, dict[str, Any] | Rejection]:  # fmt: skip
+    work: workers.Work,
+    what: str,
+    texts: Sequence[str | None],
+    base: Path,
+    settings: Settings,
+    progress: Callable[[str, int], Any],
+) -> dict[str, dict[str, Any] | Rejection]:
     """What ``work`` made of each path that manifests name, or why it made nothing."""
     named = {t: _find(base, t) for t in sorted({str(t or "") for t in texts})}
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         cases = [
-            Case(text, digest([VERSION, what, text, _content(hashes, path)]), text, {"path": str(path), "name": text, "anatomy": settings.anatomy})
-            for text, path in named.items() if path is not None
-        ]  # fmt: skip
+            Case(
+                text,
+                digest([VERSION, what, text, _content(hashes, path)]),
+                text,
+                {"path": str(path), "name": text, "anatomy": settings.anatomy},
+            )
+            for text, path in named.items()
+            if path is not None
+        ]
     folder = journal.journal_dir(settings, "insert-manifests", what)
     todo = journal.pending(settings, cases, folder)
     with progress(what, len(todo)) as advance:
         workers.run(work, todo, settings, folder / f"{uuid4().hex[:8]}.jsonl", advance)
     made = journal.collect(settings, cases, folder)
     require_all(made, what)
-    found: dict[str, dict[str, Any] | Rejection] = {r.uid: replace(r, detail=r.detail.replace(f"{base}/", "").replace(str(base), base.name)) for r in made.rejected}  # fmt: skip
+    found: dict[str, dict[str, Any] | Rejection] = {
+        r.uid: replace(r, detail=r.detail.replace(f"{base}/", "").replace(str(base), base.name)) for r in made.rejected
+    }
     found |= {row["name"]: row for row in made.rows.get(what, [])}
     for text, path in named.items():
         if path is None:
-            found[text] = Rejection(text, Reason.MISSING_FILE, f"{text!r}: expected a path that does not leave {base.name}")  # fmt: skip
+            found[text] = Rejection(
+                text, Reason.MISSING_FILE, f"{text!r}: expected a path that does not leave {base.name}"
+            )
     return found
 
 
@@ -220,8 +287,13 @@ def _content(hashes: FileHashes, path: Path) -> str | None:
 
 
 def _insert_one(
-    path: Path, rows: list[dict[str, Any]], hosts: dict[str, Any], donors: dict[str, Any], settings: Settings, progress: Callable[[str, int], Any]
-) -> Inserted:  # fmt: skip
+    path: Path,
+    rows: list[dict[str, Any]],
+    hosts: dict[str, Any],
+    donors: dict[str, Any],
+    settings: Settings,
+    progress: Callable[[str, int], Any],
+) -> Inserted:
     mode, folder = place_of(path)
     name = f"{mode}/{folder}"
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -253,7 +325,13 @@ def _insert_one(
         asked = [r for r in group if r["present"]]
         if not asked:
             continue
-        key = case_key(asked[0]["trial_name"], _number(case_id), asked[0]["host_patient_id"], asked[0]["host_dataset"], [r["donor_annotation_id"] for r in asked])  # fmt: skip
+        key = case_key(
+            asked[0]["trial_name"],
+            _number(case_id),
+            asked[0]["host_patient_id"],
+            asked[0]["host_dataset"],
+            [r["donor_annotation_id"] for r in asked],
+        )
         target = f"{base}/{key}_mask.nii.gz"
         uid = f"{name}/{case_id}"
         done = [g for r in asked if (g := got.get((uid, int(r["nodule_idx"]))))]
@@ -263,7 +341,14 @@ def _insert_one(
             donor = donors.get(str(r["donor_nodule_mask_path"] or ""))
             voxels = donor["voxels"] if isinstance(donor, dict) else None
             idx = int(r["nodule_idx"])
-            records.append(audit_record(r | {"donor_voxels": voxels}, got.get((uid, idx)), reasons.get((case_id, idx), ""), target if done and done[0]["mask_path"] else ""))  # fmt: skip
+            records.append(
+                audit_record(
+                    r | {"donor_voxels": voxels},
+                    got.get((uid, idx)),
+                    reasons.get((case_id, idx), ""),
+                    target if done and done[0]["mask_path"] else "",
+                )
+            )
     named = {Path(r["output_combined_path"]).name for r in records}
     for old in (settings.output / base).glob("iTS--*_mask.nii.gz"):
         if old.name not in named:
@@ -285,7 +370,10 @@ def _case(
     organ = str(group[0]["host_organ_seg_path"] or "")
     host = hosts[organ]
     if other := next((r for r in group if str(r["host_organ_seg_path"] or "") != organ), None):
-        why = f"{Reason.GRID_MISMATCH.value}: expected one host map a case, got {organ} and {other['host_organ_seg_path']}"  # fmt: skip
+        why = (
+            f"{Reason.GRID_MISMATCH.value}: expected one host map a case, got {organ} and "
+            f"{other['host_organ_seg_path']}"
+        )
         return None, {int(r["nodule_idx"]): why for r in group}
     if isinstance(host, Rejection):
         return None, {int(r["nodule_idx"]): f"{host.reason.value}: {host.detail}" for r in group}
@@ -305,12 +393,19 @@ def _case(
             nodules.append(_nodule(row, donor, organ))
     if not nodules or nodules[0]["nodule_idx"] != 0:
         first = failed.get(0, f"{Reason.EMPTY_LESION.value}: the case has no nodule")
-        return None, {int(r["nodule_idx"]): failed.get(int(r["nodule_idx"]), f"with its primary nodule: {first}") for r in group}  # fmt: skip
+        return None, {
+            int(r["nodule_idx"]): failed.get(int(r["nodule_idx"]), f"with its primary nodule: {first}") for r in group
+        }
     seed = group[0]["seed"]
     about = {
-        "case_uid": uid, "mode": mode, "dataset": group[0]["host_dataset"], "anatomy": settings.anatomy, "host_scan_uid": organ, "host_person_uid": group[0]["host_patient_id"],
+        "case_uid": uid,
+        "mode": mode,
+        "dataset": group[0]["host_dataset"],
+        "anatomy": settings.anatomy,
+        "host_scan_uid": organ,
+        "host_person_uid": group[0]["host_patient_id"],
         "seed": seed if seed is not None else int(digest([settings.seed, uid], 15), 16),
-    }  # fmt: skip
+    }
     return case_of(settings, about, host["host"], host["lobes"], nodules), failed
 
 
@@ -336,9 +431,29 @@ def _nodule(row: dict[str, Any], donor: dict[str, Any], organ: str) -> dict[str,
     scale = row["scale_factor"]
     diameter = row["effective_diam_mm"] or (donor["diameter_mm"] * scale if scale else donor["diameter_mm"])
     return {
-        "nodule_idx": int(row["nodule_idx"]), "present": True, "kept": row["kept"], "donor_nodule_uid": f"{row['donor_dataset']}/{row['donor_annotation_id']}",
-        "donor_person_uid": str(row.get("donor_patient_id") or row["donor_annotation_id"]), "label": None if row["label"] is None else int(row["label"]), "placement": placement,
-        "lobe": LOBE_NAMES[label] if label else str(row["insertion_lobe"]), **{f"{a}_pct": row[f"insertion_lobe_{a}_pct"] for a in ("cc", "ml", "ap")},
-        "planned_diameter_mm": diameter, "scale": scale, **{k: row[k] for k in ("asked_pleural_mm", "asked_airway_mm", "margin_mm", "rotation_x_deg", "rotation_y_deg", "rotation_z_deg")},
-        "mirrored": row["mirrored"], "relaxations": row["relaxations"] or "", **donor_part(donor | {"scan_uid": scan}),
-    }  # fmt: skip
+        "nodule_idx": int(row["nodule_idx"]),
+        "present": True,
+        "kept": row["kept"],
+        "donor_nodule_uid": f"{row['donor_dataset']}/{row['donor_annotation_id']}",
+        "donor_person_uid": str(row.get("donor_patient_id") or row["donor_annotation_id"]),
+        "label": None if row["label"] is None else int(row["label"]),
+        "placement": placement,
+        "lobe": LOBE_NAMES[label] if label else str(row["insertion_lobe"]),
+        **{f"{a}_pct": row[f"insertion_lobe_{a}_pct"] for a in ("cc", "ml", "ap")},
+        "planned_diameter_mm": diameter,
+        "scale": scale,
+        **{
+            k: row[k]
+            for k in (
+                "asked_pleural_mm",
+                "asked_airway_mm",
+                "margin_mm",
+                "rotation_x_deg",
+                "rotation_y_deg",
+                "rotation_z_deg",
+            )
+        },
+        "mirrored": row["mirrored"],
+        "relaxations": row["relaxations"] or "",
+        **donor_part(donor | {"scan_uid": scan}),
+    }

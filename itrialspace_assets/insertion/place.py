@@ -7,7 +7,8 @@ one voxel at least between it and any other lesion.
 The voxel nearest to the wanted centre is taken if the rules hold there. Else, of all voxels where they
 hold, the one with the least cost in mm:
 
-    cost = |centre - wanted| + 0.3 |pleura - wanted pleura| + 0.2 |airway - wanted airway| + 0.3 max(0, margin wanted - margin)
+    cost = |centre - wanted| + 0.3 |pleura - wanted pleura| + 0.2 |airway - wanted airway| + 0.3 max(0, margin wanted -
+    margin)
 
 ``pleura`` and ``airway`` are distances of the centre (pleura, and the difference to the wanted airway,
 counted to 20 mm; pleura and margin in quarters of a mm), ``margin`` is the least
@@ -148,7 +149,9 @@ def place(
     if not np.all(np.isfinite(target)):
         raise CaseRejected(Reason.BAD_POSITION, f"expected a finite position, got {target.tolist()}")
     shape = _Shape.of(mask)
-    nearest = np.clip(np.rint(target - shape.centroid + shape.anchor), 0, np.asarray(host.array.shape) - 1).astype(np.int64)  # fmt: skip
+    nearest = np.clip(np.rint(target - shape.centroid + shape.anchor), 0, np.asarray(host.array.shape) - 1).astype(
+        np.int64
+    )
     crop = _Crop.of(host, nearest - shape.reach - 1, nearest + shape.reach + 2, others)
     broken = _broken(crop, nearest, shape, lobe_label)
     if not broken:
@@ -233,7 +236,8 @@ class _Rest:
 
 
 def _candidates(allowed: Bools, spare: Ints, offset: Floats, spacing: Floats) -> tuple[Ints, Floats]:
-    """Allowed voxels, flat, at least ``spare`` from the crop's faces, and how far (mm) each plus ``offset`` (voxels) lies from 0."""
+    """Allowed voxels, flat, at least ``spare`` from the crop's faces, and how far (mm) each plus ``offset`` (voxels)
+    lies from 0."""
     for axis, n in enumerate(spare):
         for face in (slice(None, n), slice(allowed.shape[axis] - n, None)):
             allowed[tuple(face if a == axis else slice(None) for a in range(3))] = False
@@ -245,9 +249,18 @@ def _candidates(allowed: Bools, spare: Ints, offset: Floats, spacing: Floats) ->
 
 
 def _search(
-    host: Volume, deep: Volume, shape: _Shape, lobe_label: int, target: Floats, start: Ints, wanted: Wanted,
-    others: Sequence[Lesion], airway: KDTree | None, core: float, within: Box,
-) -> Ints | None:  # fmt: skip
+    host: Volume,
+    deep: Volume,
+    shape: _Shape,
+    lobe_label: int,
+    target: Floats,
+    start: Ints,
+    wanted: Wanted,
+    others: Sequence[Lesion],
+    airway: KDTree | None,
+    core: float,
+    within: Box,
+) -> Ints | None:
     """Anchor voxel of the place with the least cost; None if there is no place."""
     spacing = host.spacing
     spare = shape.reach + 1  # beyond the lobe's box only what a lesion in it can reach
@@ -263,7 +276,9 @@ def _search(
         centre = (
             crop.low - shape.anchor + shape.centroid
         )  # what an anchor's index in the crop is a centre's in the host
-        at, distance = _candidates((crop.labels == lobe_label) & (outline > core * DEPTH_STEPS), spare, centre - target, spacing)  # fmt: skip
+        at, distance = _candidates(
+            (crop.labels == lobe_label) & (outline > core * DEPTH_STEPS), spare, centre - target, spacing
+        )
         if not whole:
             near = distance <= radius
             at, distance = at[near], distance[near]
@@ -291,8 +306,9 @@ def _search(
 
 def _cheapest(
     crop: _Crop, shape: _Shape, lobe_label: int, at: Ints, bound: Floats, outline: npt.NDArray[np.uint8], rest: "_Rest"
-) -> tuple[int | None, float]:  # fmt: skip
-    """Of candidate anchors (flat in the crop) in the order of a lower bound of their cost, the cheapest at which the rules hold.
+) -> tuple[int | None, float]:
+    """Of candidate anchors (flat in the crop) in the order of a lower bound of their cost, the cheapest at which the
+    rules hold.
 
     ``rest`` gives what the bound lacks, of candidates by number with the margin of their lesions.
     """

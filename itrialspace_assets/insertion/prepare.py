@@ -21,7 +21,8 @@ Floats = npt.NDArray[np.float64]
 
 
 def pose_matrix(rotation_deg: tuple[float, float, float] = (0.0, 0.0, 0.0), mirrored: bool = False) -> Floats:
-    """The 3x3 matrix (mm, RAS) of a pose: mirrored left to right first, then turned about x, y, z (fixed axes, degrees)."""
+    """The 3x3 matrix (mm, RAS) of a pose: mirrored left to right first, then turned about x, y, z (fixed axes,
+    degrees)."""
     turn = Rotation.from_euler("xyz", rotation_deg, degrees=True).as_matrix()
     return np.asarray(turn @ np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0]), dtype=np.float64)
 
@@ -66,7 +67,9 @@ def resample_lesion(
         return np.ascontiguousarray(whole[flips])
     voxels = max(1, round(float(mask.sum() * np.prod(spacing) * scale**3 / np.prod(host_spacing))))
     if voxels > MOST_VOXELS:
-        raise CaseRejected(Reason.DOES_NOT_FIT, f"expected at most {MOST_VOXELS} voxels, got {voxels} at a scale of {scale:g}")  # fmt: skip
+        raise CaseRejected(
+            Reason.DOES_NOT_FIT, f"expected at most {MOST_VOXELS} voxels, got {voxels} at a scale of {scale:g}"
+        )
     values = _sample(whole, spacing, host_spacing, scale, turn)
     piece = _piece_of(values, voxels)
     return np.ascontiguousarray(piece[bounding_box(piece)])

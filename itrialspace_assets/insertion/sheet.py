@@ -38,7 +38,10 @@ def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]]) -> bytes:
         for j, tile in enumerate(planes(host, lesion)):
             image.paste(Image.fromarray(tile[:, :-2]), (x + j * _TILE, y))
         name = row["case_uid"].rsplit("/", 1)
-        told = f"{name[0].rsplit('/', 1)[-1][:18]} {name[1]} {row['diameter_mm']:.1f} mm {_short(row['lobe'])}{' clean' if not row['present'] else ''}"
+        told = (
+            f"{name[0].rsplit('/', 1)[-1][:18]} {name[1]} {row['diameter_mm']:.1f} mm "
+            f"{_short(row['lobe'])}{' clean' if not row['present'] else ''}"
+        )
         pen.text((x + 2, y + _TILE + 4), told, "#c00000" if row["relaxations"] else "black", font)
     top = lines * (_TILE + _TEXT) + _TEXT
     pairs = [(r["planned_diameter_mm"], r["diameter_mm"]) for r in rows]
@@ -47,7 +50,14 @@ def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]]) -> bytes:
     _plot(pen, font, (380, top, 380 + _PLOT - 60, top + _PLOT - 60), moved, "diameter asked (mm)", "moved (mm)")
     relaxed = sum(bool(r["relaxations"]) for r in rows)
     marked = "procedural anatomy" if rows[0]["anatomy"] == "procedural" else "real anatomy"
-    for i, text in enumerate((f"{len(rows)} nodules, {len(shown)} shown: axial, coronal, sagittal, {WINDOW_MM:.0f} mm", f"red: {relaxed} with a relaxation", marked, f"{rows[0]['rules']} rules")):  # fmt: skip
+    for i, text in enumerate(
+        (
+            f"{len(rows)} nodules, {len(shown)} shown: axial, coronal, sagittal, {WINDOW_MM:.0f} mm",
+            f"red: {relaxed} with a relaxation",
+            marked,
+            f"{rows[0]['rules']} rules",
+        )
+    ):
         pen.text((690, top + 20 * i), text, "black", font)
     out = io.BytesIO()
     image.save(out, "PNG")
@@ -86,8 +96,15 @@ def planes(host: Volume, lesion: Lesion) -> list[npt.NDArray[np.uint8]]:
 
 
 def _plot(
-    pen: ImageDraw.ImageDraw, font: Any, box: tuple[int, int, int, int], points: Sequence[tuple[float, float]], x: str, y: str, *, diagonal: bool = False
-) -> None:  # fmt: skip
+    pen: ImageDraw.ImageDraw,
+    font: Any,
+    box: tuple[int, int, int, int],
+    points: Sequence[tuple[float, float]],
+    x: str,
+    y: str,
+    *,
+    diagonal: bool = False,
+) -> None:
     left, top, right, bottom = box
     most_x = max(1.0, *(p[0] for p in points)) * 1.05
     most_y = most_x if diagonal else max(1.0, *(p[1] for p in points)) * 1.05

@@ -65,7 +65,7 @@ def broken_insertions(rows: pl.DataFrame, hosts: pl.DataFrame) -> dict[str, pl.D
         "empty place: every primary nodule has one": seen.filter(
             (pl.col("nodule_idx") == 0) & pl.col("empty").is_null()
         ),
-    }  # fmt: skip
+    }
 
 
 def colliding(rows: pl.DataFrame) -> list[str]:
@@ -81,9 +81,11 @@ def colliding(rows: pl.DataFrame) -> list[str]:
 
 
 def changed_elsewhere(output: Path, rows: pl.DataFrame, at_most: int) -> tuple[list[str], int]:
-    """Masks that differ from their host beyond their nodules, or from what their deltas say, and how many were looked at.
+    """Masks that differ from their host beyond their nodules, or from what their deltas say, and how many were looked
+    at.
 
-    Whole masks are read, so no more than ``at_most`` of them, the first by their ids; a missing one is one that differs.
+    Whole masks are read, so no more than ``at_most`` of them, the first by their ids; a missing one is one that
+    differs.
     """
     kept = rows.filter(pl.col("mask_path").is_not_null()).sort("mask_uid", "case_uid")
     uids = kept["mask_uid"].unique(maintain_order=True).head(at_most)

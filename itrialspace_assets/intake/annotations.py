@@ -250,15 +250,32 @@ def _read(path: Path, kind: str) -> pl.DataFrame:
 
 def _columns(source: Source) -> list[str]:
     c = source.centre
-    named = [source.scan, source.finding, c.x, c.y, c.pair, c.z, c.spacing_xy, c.spacing_z, source.diameter, source.volume,
-             *(source.box or ()), *source.merge, *source.keep, *source.native.values(), *source.zero_is_missing, source.label.column if source.label else None]  # fmt: skip
+    named = [
+        source.scan,
+        source.finding,
+        c.x,
+        c.y,
+        c.pair,
+        c.z,
+        c.spacing_xy,
+        c.spacing_z,
+        source.diameter,
+        source.volume,
+        *(source.box or ()),
+        *source.merge,
+        *source.keep,
+        *source.native.values(),
+        *source.zero_is_missing,
+        source.label.column if source.label else None,
+    ]
     return list(dict.fromkeys(n for n in named if n))
 
 
 def _require(raw: pl.DataFrame, file: str, source: Source) -> None:
     if missing := [c for c in _columns(source) if c not in raw.columns]:
         raise TableError(
-            f"{file}: missing columns {', '.join(map(repr, missing))}; it has {', '.join(c for c in raw.columns if c != '_row')}"
+            f"{file}: missing columns {', '.join(map(repr, missing))}; it has "
+            f"{', '.join(c for c in raw.columns if c != '_row')}"
         )
 
 
@@ -273,7 +290,10 @@ def _number(raw: pl.DataFrame, column: str, file: str, *, null: bool = False) ->
     bad = parsed.is_null() & (raw[column].is_not_null() if null else True) | parsed.is_nan()
     if bad.any():
         rows = raw.filter(bad)["_row"]
-        raise TableError(f"{file}: {column}: expected a number, got {raw.filter(bad)[column].head(3).to_list()} in rows {', '.join(map(str, rows.head(3)))} ({len(rows)} in all)")  # fmt: skip
+        raise TableError(
+            f"{file}: {column}: expected a number, got {raw.filter(bad)[column].head(3).to_list()} in rows "
+            f"{', '.join(map(str, rows.head(3)))} ({len(rows)} in all)"
+        )
     return parsed
 
 
@@ -286,7 +306,8 @@ def _geometry(raw: pl.DataFrame, source: Source, file: str) -> pl.DataFrame:
         if bad.any():
             rows = raw.filter(bad)
             raise TableError(
-                f"{file}: {c.pair}: expected text like '135, 303', got {rows[c.pair].head(3).to_list()} in rows {rows['_row'].head(3).to_list()}"
+                f"{file}: {c.pair}: expected text like '135, 303', got {rows[c.pair].head(3).to_list()} in "
+                f"rows {rows['_row'].head(3).to_list()}"
             )
     else:
         raw = raw.with_columns(_x=pl.col(str(c.x)), _y=pl.col(str(c.y)))
@@ -303,13 +324,22 @@ def _geometry(raw: pl.DataFrame, source: Source, file: str) -> pl.DataFrame:
     absolute = c.unit == "mm" and c.z_unit == "mm"
     reason = None if absolute else "positions are in pixels or slices; the image's origin is not in the table"
     return raw.with_columns(
-        px=px, py=py, pz=pz, rx=rx, ry=ry, rz=rz, x=rx if absolute else none, y=ry if absolute else none, z=rz if absolute else none,
-        w=_number(raw, source.box[0], file) if source.box else none, h=_number(raw, source.box[1], file) if source.box else none,
+        px=px,
+        py=py,
+        pz=pz,
+        rx=rx,
+        ry=ry,
+        rz=rz,
+        x=rx if absolute else none,
+        y=ry if absolute else none,
+        z=rz if absolute else none,
+        w=_number(raw, source.box[0], file) if source.box else none,
+        h=_number(raw, source.box[1], file) if source.box else none,
         d=_number(raw, source.box[2], file) if source.box else none,
         diameter=_number(raw, source.diameter, file, null=True) if source.diameter else none,
         volume=_number(raw, source.volume, file, null=True) if source.volume else none,
         reason=pl.lit(reason, pl.String),
-    )  # fmt: skip
+    )
 
 
 def _merged(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFrame:
@@ -324,12 +354,19 @@ def _merged(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFr
     ]
     label = [c for c in ratings if source.entry and (source.entry.get("label") or {}).get("column") == c]
     merged = frame.group_by(source.merge, maintain_order=True).agg(
-        pl.col("_row").min(), pl.len().alias("readings"),
-        *(pl.col(c).mean() for c in measured), pl.col("diameter", "volume").median(), pl.col("reason").first(),
+        pl.col("_row").min(),
+        pl.len().alias("readings"),
+        *(pl.col(c).mean() for c in measured),
+        pl.col("diameter", "volume").median(),
+        pl.col("reason").first(),
         *(pl.col(c).cast(pl.Float64).median().cast(pl.String) for c in ratings if c not in label),
         *(pl.col(c).cast(pl.Float64).mean().round(6).cast(pl.String) for c in label),
-        *(pl.col(c).first() for c in dict.fromkeys([source.scan, *source.native.values()]) if c not in source.merge and c not in ratings),
-    )  # fmt: skip
+        *(
+            pl.col(c).first()
+            for c in dict.fromkeys([source.scan, *source.native.values()])
+            if c not in source.merge and c not in ratings
+        ),
+    )
     if source.most_readings:
         reading.note(
             f"more than {source.most_readings} readings of one nodule",
@@ -353,7 +390,8 @@ def _scan_table(frame: pl.DataFrame, source: Source, path: Path | None, reading:
         return _with_ct(own, source)
     if path is None:
         raise ConfigError(
-            f"{source.about}: expected its table of scans too (--scans FILE): scans without a nodule must stay in every denominator"
+            f"{source.about}: expected its table of scans too (--scans FILE): scans without a nodule must stay "
+            "in every denominator"
         )
     raw = _second(source, path)
     wanted = [
@@ -372,12 +410,14 @@ def _scan_table(frame: pl.DataFrame, source: Source, path: Path | None, reading:
             raw[source.scans.differ[0]],
         )
     listed = raw.select(
-        scan=pl.col(source.scans.scan), patient=pl.col(source.scans.patient) if source.scans.patient else pl.lit(None, pl.String),
+        scan=pl.col(source.scans.scan),
+        patient=pl.col(source.scans.patient) if source.scans.patient else pl.lit(None, pl.String),
         series=pl.col(source.scans.series) if source.scans.series else pl.lit(None, pl.String),
-    )  # fmt: skip
+    )
     if (twice := listed["scan"].is_duplicated()).any():
         raise TableError(
-            f"{path.name}: {source.scans.scan}: expected unique scans, repeated in rows {', '.join(map(str, twice.arg_true().head(3)))}"
+            f"{path.name}: {source.scans.scan}: expected unique scans, repeated in rows "
+            f"{', '.join(map(str, twice.arg_true().head(3)))}"
         )
     bare = ~listed["scan"].is_in(own["scan"].to_list())
     reading.note("a scan without a nodule; it stays in the scan list", path.name, bare, rows, listed["scan"])
@@ -419,7 +459,8 @@ def _identified(frame: pl.DataFrame, source: Source, file: str) -> pl.DataFrame:
     if (twice := frame["id"].is_duplicated() | frame["id"].is_null()).any():
         rows = frame.filter(twice)
         raise TableError(
-            f"{file}: expected one row a nodule, got {rows['id'].head(3).to_list()} more than once, in rows {', '.join(map(str, rows['_row'].head(6)))}"
+            f"{file}: expected one row a nodule, got {rows['id'].head(3).to_list()} more than once, in rows "
+            f"{', '.join(map(str, rows['_row'].head(6)))}"
         )
     return frame
 
@@ -437,7 +478,8 @@ def _sizes(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFra
     for column in ("diameter", "volume", "w", "h", "d"):
         if (bad := (frame[column] <= 0).fill_null(False)).any():
             raise TableError(
-                f"{column}: expected sizes > 0, got {frame.filter(bad)[column].head(3).to_list()} in rows {', '.join(map(str, frame.filter(bad)['_row'].head(3)))}"
+                f"{column}: expected sizes > 0, got {frame.filter(bad)[column].head(3).to_list()} in rows "
+                f"{', '.join(map(str, frame.filter(bad)['_row'].head(3)))}"
             )
     sphere = (6 * pl.col("volume") / np.pi) ** (1 / 3)
     edges = pl.mean_horizontal("w", "h", "d") if source.box else pl.lit(None, pl.Float64)
@@ -521,9 +563,17 @@ def bare_profiles(annotated: Annotated, source: Source, dataset: Dataset) -> pl.
     Distances between nodules of a scan are there where the table gives positions in mm, up to the origin.
     """
     n = annotated.nodules
-    siblings = add_siblings(n.select(
-        "scan", "id", x=pl.col("rx"), y=pl.col("ry"), z=pl.col("rz"), lung_side=pl.lit("unknown"), lobe_name=pl.lit("unknown")
-    ))  # fmt: skip
+    siblings = add_siblings(
+        n.select(
+            "scan",
+            "id",
+            x=pl.col("rx"),
+            y=pl.col("ry"),
+            z=pl.col("rz"),
+            lung_side=pl.lit("unknown"),
+            lobe_name=pl.lit("unknown"),
+        )
+    )
     missing = pl.concat_str(
         pl.col("reason"),
         pl.lit("no organ map: lobe, side, zone, percentages and distances are unknown"),
@@ -532,11 +582,16 @@ def bare_profiles(annotated: Annotated, source: Source, dataset: Dataset) -> pl.
     )
     known: dict[str, Any] = {
         "ct_path": pl.concat_str(pl.lit(f"{dataset.name}/"), pl.col("ct_id"), pl.lit(".nii.gz")),
-        "coordX": pl.col("x").round(4), "coordY": pl.col("y").round(4), "coordZ": pl.col("z").round(4),
-        "w": pl.col("w").round(4), "h": pl.col("h").round(4), "d": pl.col("d").round(4),
-        "nodule_mean_diam_mm": pl.col("diameter").round(4), "reinsertion_nodule_diam_mm": pl.col("diameter").round(4),
+        "coordX": pl.col("x").round(4),
+        "coordY": pl.col("y").round(4),
+        "coordZ": pl.col("z").round(4),
+        "w": pl.col("w").round(4),
+        "h": pl.col("h").round(4),
+        "d": pl.col("d").round(4),
+        "nodule_mean_diam_mm": pl.col("diameter").round(4),
+        "reinsertion_nodule_diam_mm": pl.col("diameter").round(4),
         "nodule_vol_mm3": pl.col("volume").round(4),
-    }  # fmt: skip
+    }
     words = {
         "lung_side",
         "lobe_name",

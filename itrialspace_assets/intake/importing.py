@@ -87,9 +87,14 @@ def read_list(path: Path) -> list[OwnScan]:
 
 
 def import_scans(
-    scans: Sequence[OwnScan], settings: Settings, dataset: str, labels: str, frame: str | None, roi: str = DEFAULT_ROI,
+    scans: Sequence[OwnScan],
+    settings: Settings,
+    dataset: str,
+    labels: str,
+    frame: str | None,
+    roi: str = DEFAULT_ROI,
     progress: Callable[[int], None] | None = None,
-) -> tuple[int, int, list[Rejection]]:  # fmt: skip
+) -> tuple[int, int, list[Rejection]]:
     """Write scans into the data root; those already there under equal inputs are kept.
 
     Args:
@@ -136,7 +141,8 @@ def import_scans(
         first = without[0]["ct_id"]
         ct, organ = (settings.data / f"raw_ct/{dataset}/{first}.nii.gz"), _organ_drop(settings, dataset, first)
         raise ConfigError(
-            f"{len(without)} scans have no organ map (first: {first}). Their CTs are written; make a map of each, for example\n"
+            f"{len(without)} scans have no organ map (first: {first}). Their CTs are written; make a map of "
+            "each, for example\n"
             f"  {entry['run'].format(ct=ct, organ=organ)}\nput it at {organ} and run the same command again."
             + "".join(f"\nput aside: {r.uid}: {r.detail}" for r in made.rejected)
         )
@@ -230,10 +236,18 @@ def import_case(payload: dict[str, Any], settings: Settings) -> Output:
         row = {"ct_path": f"{dataset}/{ct_id}.nii.gz"} | {
             c.name: measured[c.name] for c in PROFILE_COLUMNS if c.name != "ct_path"
         }
-        rows.append(row | person | {
-            "annotation": annotation, "label": label, "lobe_share": measured["lobe_share"], "nodule_name": name,
-            "mask_source": "procedural" if procedural else mask_source, "diam_definition": "volume_equivalent_sphere",
-        })  # fmt: skip
+        rows.append(
+            row
+            | person
+            | {
+                "annotation": annotation,
+                "label": label,
+                "lobe_share": measured["lobe_share"],
+                "nodule_name": name,
+                "mask_source": "procedural" if procedural else mask_source,
+                "diam_definition": "volume_equivalent_sphere",
+            }
+        )
     return Output({"scans": [scan], "profiles": rows}, files)
 
 
@@ -362,7 +376,8 @@ def _listed(path: Path, frame: str, ct: Volume) -> list[tuple[str, Lesion, Any, 
     if not rows or (missing := [c for c in _LIST if c not in rows[0]]):
         raise CaseRejected(
             Reason.UNREADABLE_VOLUME,
-            f"{path}: expected rows with the columns {', '.join(_LIST)} and, if known, id and label, got {', '.join(rows[0]) if rows else 'none'}; missing {', '.join(missing) if rows else 'all'}",
+            f"{path}: expected rows with the columns {', '.join(_LIST)} and, if known, id and label, got "
+            f"{', '.join(rows[0]) if rows else 'none'}; missing {', '.join(missing) if rows else 'all'}",
         )
     found = []
     for number, row in enumerate(rows):
@@ -379,7 +394,8 @@ def _listed(path: Path, frame: str, ct: Volume) -> list[tuple[str, Lesion, Any, 
         ):
             raise CaseRejected(
                 Reason.BAD_POSITION,
-                f"{path}: row {number}: expected a place inside the CT and a diameter of 0-200 mm, got {[row[c] for c in _LIST]} ({frame})",
+                f"{path}: row {number}: expected a place inside the CT and a diameter of 0-200 mm, got "
+                f"{[row[c] for c in _LIST]} ({frame})",
             )
         name = (row.get("id") or f"N{number + 1}").strip()
         if not re.fullmatch(SAFE_ID, name):
@@ -404,10 +420,18 @@ def _label(text: str | None, where: str) -> int | None:
 def own_entry() -> dict[str, Any]:
     """Registry entry of an imported dataset; its user may edit it in ``datasets.yaml`` of the root."""
     return {
-        "patient": "patient", "annotation": "annotation", "label": {"column": "label", "rule": "integer"}, "label_source": "none",
-        "population": "diagnostic", "demographics": {"age": "age", "sex": "sex"}, "mask_source": "unknown", "extras": ["nodule_name"],
-        "annotation_completeness": "partial", "licence": "not stated", "redistributable": False,
-    }  # fmt: skip
+        "patient": "patient",
+        "annotation": "annotation",
+        "label": {"column": "label", "rule": "integer"},
+        "label_source": "none",
+        "population": "diagnostic",
+        "demographics": {"age": "age", "sex": "sex"},
+        "mask_source": "unknown",
+        "extras": ["nodule_name"],
+        "annotation_completeness": "partial",
+        "licence": "not stated",
+        "redistributable": False,
+    }
 
 
 def _write_tables(settings: Settings, dataset: str, rows: list[dict[str, Any]], scans: list[dict[str, Any]]) -> None:

@@ -40,9 +40,14 @@ def new_entry(name: str, entry: dict[str, Any] | None, columns: Container[str] =
     """
     check_name(name)
     alone = {
-        "patient": "patient" if "patient" in columns else None, "annotation": "annotation", "label": None, "label_source": "none", "population": "diagnostic",
-        "annotation_completeness": "partial", "licence": "not stated",
-    }  # fmt: skip
+        "patient": "patient" if "patient" in columns else None,
+        "annotation": "annotation",
+        "label": None,
+        "label_source": "none",
+        "population": "diagnostic",
+        "annotation_completeness": "partial",
+        "licence": "not stated",
+    }
     try:
         return Dataset(name=name, **(entry or alone))
     except ValidationError as error:
@@ -119,9 +124,12 @@ def annotated_profiles(
     )
     own_size = pl.col("diam_table").is_not_null()
     wide = wide.with_columns(
-        missing_because=reason, mask_source=pl.when(pl.col("from") == "procedural").then(pl.lit("procedural")),
-        diam_definition=pl.when(own_size | ~voxels).then(pl.col("diam_definition")).otherwise(pl.lit("volume_equivalent_sphere")),
-    )  # fmt: skip
+        missing_because=reason,
+        mask_source=pl.when(pl.col("from") == "procedural").then(pl.lit("procedural")),
+        diam_definition=pl.when(own_size | ~voxels)
+        .then(pl.col("diam_definition"))
+        .otherwise(pl.lit("volume_equivalent_sphere")),
+    )
     wide = _with_siblings(wide, annotated.nodules)
     return wide.drop("_id", "from", "diam_table", *(f"{n}_m" for n in _MEASURED))
 
@@ -192,7 +200,8 @@ def _checked(path: Path, entry: Dataset, aside: Sequence[Rejection]) -> list[str
         lines.append(f"put aside: {len(aside) - 20} more")
     return [
         *lines,
-        f"{loaded.profiles.height} nodules in {loaded.scans.height} scans of {loaded.scans['person_uid'].n_unique()} people",
+        f"{loaded.profiles.height} nodules in {loaded.scans.height} scans of "
+        f"{loaded.scans['person_uid'].n_unique()} people",
     ]
 
 

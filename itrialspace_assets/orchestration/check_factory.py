@@ -109,7 +109,10 @@ def nothing_odd(settings: Settings, node: Node, partition: dict[str, str]) -> Ch
             if name == "findings":
                 odd = frame.filter(pl.col("severity") == "warning").iter_rows(named=True)
                 lines += [
-                    f"{r['column']}: {r['rule']}: {r['rows']} of {r['of_rows']} rows, first {r['first_rows']}, {r['sample']}{' (known defect)' if r['known'] else ''}"
+                    (
+                        f"{r['column']}: {r['rule']}: {r['rows']} of {r['of_rows']} rows, first {r['first_rows']}, "
+                        f"{r['sample']}{' (known defect)' if r['known'] else ''}"
+                    )
                     for r in odd
                 ]
             elif "findings" not in node.tables:

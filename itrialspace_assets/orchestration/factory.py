@@ -47,11 +47,16 @@ def partition_in(context: Any, step: Step) -> dict[str, str]:
 
 def _common(node: Node, partitions: Partitions) -> dict[str, Any]:
     return {
-        "group_name": node.step.stage, "kinds": {"python", node.kind}, "owners": OWNERS, "code_version": node.step.version,
-        "partitions_def": partitions.of(node.step.dims), "description": node.what, "metadata": column_schema(node.tables),
+        "group_name": node.step.stage,
+        "kinds": {"python", node.kind},
+        "owners": OWNERS,
+        "code_version": node.step.version,
+        "partitions_def": partitions.of(node.step.dims),
+        "description": node.what,
+        "metadata": column_schema(node.tables),
         "backfill_policy": dg.BackfillPolicy.multi_run(max_partitions_per_run=1) if node.step.dims else None,
         "tags": {"itrialspace/location": node.step.location},
-    }  # fmt: skip
+    }
 
 
 def _uri(settings: Settings, node: Node) -> str:

@@ -19,7 +19,8 @@ RAW: Mapping[Key, str] = {
 }
 
 
-#: Parts of a downloaded release (``its import-release``): verified and registered, never made. Key -> (what, dimensions).
+#: Parts of a downloaded release (``its import-release``): verified and registered, never made. Key -> (what,
+#: dimensions).
 RELEASED: Mapping[Key, tuple[str, tuple[str, ...]]] = {
     ("released", "profiles"): ("profile tables of a release", ("dataset",)),
     ("released", "manifests"): ("manifests of a release", ("mode",)),

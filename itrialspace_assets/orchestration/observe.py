@@ -85,9 +85,11 @@ def register_release(settings: Settings, instance: dg.DagsterInstance) -> int:
             }
             instance.report_runless_asset_event(
                 dg.AssetMaterialization(
-                    dg.AssetKey(list(key)), partition=partition or None, metadata=metadata,
+                    dg.AssetKey(list(key)),
+                    partition=partition or None,
+                    metadata=metadata,
                     tags={"dagster/data_version": version_of_part(rows)},
                 )
-            )  # fmt: skip
+            )
             recorded += 1
     return recorded

@@ -64,7 +64,8 @@ def read_ct_series(folder: Path) -> tuple[Volume, dict[str, str]]:
         worst = int(np.argmax(np.abs(steps - np.median(steps))))
         raise CaseRejected(
             Reason.UNREADABLE_VOLUME,
-            f"{folder}: expected slices {np.median(steps):.3f} mm apart, got a step of {steps[worst]:.3f} mm after slice {worst + 1} of {len(headers)}: a slice is missing or twice there",
+            f"{folder}: expected slices {np.median(steps):.3f} mm apart, got a step of {steps[worst]:.3f} mm "
+            f"after slice {worst + 1} of {len(headers)}: a slice is missing or twice there",
         )
     try:
         image = sitk.ReadImage([str(headers[i][0]) for i in order])
@@ -78,8 +79,12 @@ def read_ct_series(folder: Path) -> tuple[Volume, dict[str, str]]:
     affine[:3, 3] = image.GetOrigin()
     array = np.clip(sitk.GetArrayFromImage(image).T, -32768, 32767).astype(np.int16)
     age = re.fullmatch(r"0*(\d+)Y", str(first.get("PatientAge", "")).strip())
-    identity = {"series": series[0].strip(), "patient": str(first.get("PatientID", "")).strip(),
-                "age": age.group(1) if age else "", "sex": str(first.get("PatientSex", "")).strip()}  # fmt: skip
+    identity = {
+        "series": series[0].strip(),
+        "patient": str(first.get("PatientID", "")).strip(),
+        "age": age.group(1) if age else "",
+        "sex": str(first.get("PatientSex", "")).strip(),
+    }
     return canonical_volume(array, _LPS @ affine, str(folder)), identity
 
 
@@ -120,7 +125,8 @@ def _lesion_at(world: npt.NDArray[np.float64], ct: Volume, where: str) -> Lesion
     if np.abs(voxels - at).max() > GRID_TOLERANCE or at.min() < 0 or np.any(at >= ct.array.shape):
         raise CaseRejected(
             Reason.GRID_MISMATCH,
-            f"{where}: expected voxels of its CT's grid, got some {np.abs(voxels - at).max():.2f} voxels off it or outside",
+            f"{where}: expected voxels of its CT's grid, got some {np.abs(voxels - at).max():.2f} voxels off "
+            "it or outside",
         )
     return _from_indices(at)
 

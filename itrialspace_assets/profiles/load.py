@@ -26,8 +26,15 @@ _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "w": "F"}
 _SMOKING = {"current": "current", "former": "former", "never": "never", "ex": "former"}
 _BLANK = ("", "nan", "na", "none", "null", "n/a")
 #: What an unnamed side, lobe or zone is called in the table.
-_UNKNOWN = ("lung_side", "lobe_name", "lung_zone", "central_peripheral", "reinsertion_lobe",
-            "reinsertion_lung_side", "reinsertion_lung_zone")  # fmt: skip
+_UNKNOWN = (
+    "lung_side",
+    "lobe_name",
+    "lung_zone",
+    "central_peripheral",
+    "reinsertion_lobe",
+    "reinsertion_lung_side",
+    "reinsertion_lung_zone",
+)
 #: Columns beyond the 53 that this program writes itself (measured or imported tables).
 OWN_COLUMNS = ("lobe_share", "mask_source", "diam_definition", "missing_because")
 _NEEDED = [c.name for c in PROFILE_COLUMNS]
@@ -130,7 +137,9 @@ def load_profiles(path: Path, dataset: Dataset, anatomy: str, *, released: bool 
     if raw.is_empty() and not _scan_list(path, dataset).exists():
         raise TableError(f"{path.name}: expected at least one row, got a header alone")
     if released and dataset.release_rows is not None and raw.height != dataset.release_rows:
-        notes.found.append(Violation(f"expected the {dataset.release_rows} rows of the release, got {raw.height}", "row", raw.height))  # fmt: skip
+        notes.found.append(
+            Violation(f"expected the {dataset.release_rows} rows of the release, got {raw.height}", "row", raw.height)
+        )
     frame = _typed(raw, notes)
     size, explained = frame["reinsertion_nodule_diam_mm"], _own(raw, "missing_because", None).is_not_null()
     notes.at("expected a diameter > 0 mm", size.name, size <= 0, size)
@@ -378,7 +387,9 @@ def _extras(raw: pl.DataFrame, dataset: Dataset) -> pl.Series:
         text = pl.col(name).str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
         text = text.str.replace_all(r"[\x00-\x1f]", " ")
         entries.append(pl.concat_str(pl.lit(f'{json.dumps(name)}: "'), text, pl.lit('"')))
-    return raw.select(pl.concat_str(pl.lit("{"), pl.concat_str(entries, separator=", ", ignore_nulls=True), pl.lit("}"))).to_series()  # fmt: skip
+    return raw.select(
+        pl.concat_str(pl.lit("{"), pl.concat_str(entries, separator=", ", ignore_nulls=True), pl.lit("}"))
+    ).to_series()
 
 
 def _scan_list(path: Path, dataset: Dataset) -> Path:
@@ -392,9 +403,11 @@ def _scans(path: Path, profiles: pl.DataFrame, dataset: Dataset, anatomy: str) -
         TableError: the scan list lacks a column, or an id, or repeats one.
     """
     schema = TABLES["scan_lists"].schema
-    named = profiles.group_by("scan_uid", maintain_order=True).agg(
-        pl.col("person_uid").first(), pl.len().cast(pl.Int64).alias("n_nodules")
-    ).with_columns(ct_id=pl.col("scan_uid").str.strip_prefix(f"{dataset.name}/"), named_by=pl.lit("profiles"))  # fmt: skip
+    named = (
+        profiles.group_by("scan_uid", maintain_order=True)
+        .agg(pl.col("person_uid").first(), pl.len().cast(pl.Int64).alias("n_nodules"))
+        .with_columns(ct_id=pl.col("scan_uid").str.strip_prefix(f"{dataset.name}/"), named_by=pl.lit("profiles"))
+    )
     listed = _scan_list(path, dataset)
     if listed.exists():
         raw = read_text_table(listed, f"scans/{dataset.name}")
@@ -433,15 +446,33 @@ def finding_rows(dataset: Dataset, findings: Sequence[Violation], rows: int, *, 
     """
     known = {d.rule: d for d in dataset.defects}
     table = [
-        {"dataset": dataset.name, "rule": f.rule, "column": f.column, "severity": f.severity, "rows": f.rows, "of_rows": rows,
-         "first_rows": list(f.at), "sample": "; ".join(map(str, f.sample)), "known": f.rule in known}
+        {
+            "dataset": dataset.name,
+            "rule": f.rule,
+            "column": f.column,
+            "severity": f.severity,
+            "rows": f.rows,
+            "of_rows": rows,
+            "first_rows": list(f.at),
+            "sample": "; ".join(map(str, f.sample)),
+            "known": f.rule in known,
+        }
         for f in findings
-    ]  # fmt: skip
+    ]
     got = {f.rule: f.rows / max(1, rows) for f in findings}
     for defect in dataset.defects if released else ():
         if defect.share is not None and abs(got.get(defect.rule, 0.0) - defect.share) > SHARE_TOLERANCE:
-            table.append({
-                "dataset": dataset.name, "rule": f"published share of: {defect.rule}", "column": "row", "severity": "warning", "rows": round(got.get(defect.rule, 0.0) * rows),
-                "of_rows": rows, "first_rows": [], "sample": f"expected {defect.share:.1%}, got {got.get(defect.rule, 0.0):.1%}", "known": False,
-            })  # fmt: skip
+            table.append(
+                {
+                    "dataset": dataset.name,
+                    "rule": f"published share of: {defect.rule}",
+                    "column": "row",
+                    "severity": "warning",
+                    "rows": round(got.get(defect.rule, 0.0) * rows),
+                    "of_rows": rows,
+                    "first_rows": [],
+                    "sample": f"expected {defect.share:.1%}, got {got.get(defect.rule, 0.0):.1%}",
+                    "known": False,
+                }
+            )
     return TABLES["findings"].frame(table)

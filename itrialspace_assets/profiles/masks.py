@@ -198,7 +198,8 @@ def _lesions(payload: dict[str, Any], labels: Volume) -> tuple[list[tuple[str, L
             if not labels.same_grid(own):
                 raise CaseRejected(
                     Reason.GRID_MISMATCH,
-                    f"{payload['nodules']}: expected the grid of its organ map {labels.array.shape}, got {own.array.shape}",
+                    f"{payload['nodules']}: expected the grid of its organ map {labels.array.shape}, got "
+                    f"{own.array.shape}",
                 )
             grid, label = Volume((own.array > 0).astype(np.uint8), own.affine), 1
             native = nodules_in(grid, label)

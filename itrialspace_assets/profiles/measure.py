@@ -181,7 +181,9 @@ def measure_nodule(scan: Scan, lesion: Lesion) -> dict[str, Any]:
     lung_ap = _percent_in(lungs, 1, centre[1])
     lobe_pct = scan.lobes[lobe].percent(centre) if lobe in scan.lobes else None
     cc, ml, ap = (_clip(v) for v in lobe_pct) if lobe_pct else (None, None, None)
-    zone = "unknown" if lung_cc is None else ("lower_zone", "middle_zone", "upper_zone")[min(2, int(lung_cc // (100 / 3)))]  # fmt: skip
+    zone = (
+        "unknown" if lung_cc is None else ("lower_zone", "middle_zone", "upper_zone")[min(2, int(lung_cc // (100 / 3)))]
+    )
     pleura = pleural_distance(labels, centre)
     near = box_around(at, np.ceil(NEARBY_MM / labels.spacing), labels.array.shape)
     grid = np.ix_(*(np.arange(s.start, s.stop) for s in near))
@@ -240,14 +242,23 @@ def measure_scan(labels: Volume, lesions: list[Lesion], ids: list[str]) -> list[
     rows = [measure_nodule(scan, lesion) for lesion in lesions]
     centres = np.array([labels.to_world(lesion.centroid) for lesion in lesions]).reshape(-1, 3)
     places = pl.DataFrame(
-        {"scan": [""] * len(rows), "id": ids, **{a: centres[:, i] for i, a in enumerate("xyz")},
-         "lung_side": [r["lung_side"] for r in rows], "lobe_name": [r["lobe_name"] for r in rows]},
+        {
+            "scan": [""] * len(rows),
+            "id": ids,
+            **{a: centres[:, i] for i, a in enumerate("xyz")},
+            "lung_side": [r["lung_side"] for r in rows],
+            "lobe_name": [r["lobe_name"] for r in rows],
+        },
         schema_overrides={"lung_side": pl.String, "lobe_name": pl.String, "id": pl.String},
-    )  # fmt: skip
+    )
     for row, siblings in zip(rows, add_siblings(places).select(SIBLING_COLUMNS).iter_rows(named=True), strict=True):
         row |= siblings
         lobe = row["lobe_name"]
-        row["reinsertion_lobe"], row["reinsertion_lung_side"], row["reinsertion_lung_zone"] = lobe, row["lung_side"], row["lung_zone"]  # fmt: skip
+        row["reinsertion_lobe"], row["reinsertion_lung_side"], row["reinsertion_lung_zone"] = (
+            lobe,
+            row["lung_side"],
+            row["lung_zone"],
+        )
         for way, lung in (("cc", "cranio_caudal"), ("ml", "mediolateral"), ("ap", "anteroposterior")):
             row[f"reinsertion_lobe_{way}_pct"] = row[f"lobe_{way}_pct"]
             row[f"reinsertion_lung_{way}_pct"] = row[f"{lung}_pct"]

@@ -6,9 +6,19 @@ One self-join over all scans at once. Distances in mm between centres; equal one
 import polars as pl
 
 #: Columns that ``add_siblings`` writes, in the order of the published table.
-SIBLING_COLUMNS = ("n_nodules_in_patient", "nearest_nodule_id", "nearest_nodule_dist_mm", "nearest_dx_mm", "nearest_dy_mm",
-                   "nearest_dz_mm", "all_nodule_ids", "all_nodule_dists_mm", "ipsilateral", "nearest_same_lobe",
-                   "bilateral_distribution")  # fmt: skip
+SIBLING_COLUMNS = (
+    "n_nodules_in_patient",
+    "nearest_nodule_id",
+    "nearest_nodule_dist_mm",
+    "nearest_dx_mm",
+    "nearest_dy_mm",
+    "nearest_dz_mm",
+    "all_nodule_ids",
+    "all_nodule_dists_mm",
+    "ipsilateral",
+    "nearest_same_lobe",
+    "bilateral_distribution",
+)
 _NO_PLACE = ("unknown", "background")
 
 
@@ -28,12 +38,20 @@ def add_siblings(nodules: pl.DataFrame) -> pl.DataFrame:
     pairs = pairs.sort("_row", "distance", "id_other", nulls_last=True)
     first = pl.all().first()
     nearest = pairs.group_by("_row", maintain_order=True).agg(first)
-    known = [pl.when(pl.col(c).is_in(_NO_PLACE) | pl.col(f"{c}_other").is_in(_NO_PLACE)).then(None).otherwise(pl.col(c) == pl.col(f"{c}_other")) for c in ("lung_side", "lobe_name")]  # fmt: skip
+    known = [
+        pl.when(pl.col(c).is_in(_NO_PLACE) | pl.col(f"{c}_other").is_in(_NO_PLACE))
+        .then(None)
+        .otherwise(pl.col(c) == pl.col(f"{c}_other"))
+        for c in ("lung_side", "lobe_name")
+    ]
     nearest = nearest.select(
-        "_row", pl.col("id_other").alias("nearest_nodule_id"), pl.col("distance").round(4).alias("nearest_nodule_dist_mm"),
+        "_row",
+        pl.col("id_other").alias("nearest_nodule_id"),
+        pl.col("distance").round(4).alias("nearest_nodule_dist_mm"),
         *(pl.col(f"d{a}").round(4).alias(f"nearest_d{a}_mm") for a in "xyz"),
-        known[0].alias("ipsilateral"), known[1].alias("nearest_same_lobe"),
-    )  # fmt: skip
+        known[0].alias("ipsilateral"),
+        known[1].alias("nearest_same_lobe"),
+    )
     measured = pl.col("distance").is_not_null().all()
     shown = pl.concat_str(pl.col("distance").round(4).cast(pl.String()))
     lists = pairs.group_by("_row", maintain_order=True).agg(

@@ -28,10 +28,13 @@ def scans_of(settings: Settings, entry: Dataset) -> tuple[pl.DataFrame, list[Sca
         if not organ.exists():
             continue
         known = tuple(
-            Known(r["annotation_id"], str(entry.nodule_mask(settings.data, ct_id, r["annotation_id"])),
-                  None if r["coordX"] is None else (r["coordX"], r["coordY"], r["coordZ"]))
+            Known(
+                r["annotation_id"],
+                str(entry.nodule_mask(settings.data, ct_id, r["annotation_id"])),
+                None if r["coordX"] is None else (r["coordX"], r["coordY"], r["coordZ"]),
+            )
             for r in rows.iter_rows(named=True)
-        )  # fmt: skip
+        )
         scans.append(ScanFiles(ct_id, str(organ), None, known))
     return profiles, scans
 
@@ -68,14 +71,31 @@ def compare(profiles: pl.DataFrame, measured: pl.DataFrame) -> tuple[pl.DataFram
                 agree = (difference.abs() <= limit) | (a.is_null() & b.is_null())
             else:
                 difference, agree = pl.lit(None, pl.Float64), a.eq_missing(b.cast(profiles.schema[column.name]))
-            parts.append(both.select(
-                id=pl.col("annotation_id"), column=pl.lit(column.name), published=a.cast(pl.String), measured=b.cast(pl.String),
-                difference=difference, agree=agree.fill_null(False),
-            ))  # fmt: skip
+            parts.append(
+                both.select(
+                    id=pl.col("annotation_id"),
+                    column=pl.lit(column.name),
+                    published=a.cast(pl.String),
+                    measured=b.cast(pl.String),
+                    difference=difference,
+                    agree=agree.fill_null(False),
+                )
+            )
     each = pl.concat(parts) if parts else pl.DataFrame(schema=schema)
     summary = each.group_by("column", maintain_order=True).agg(
-        compared=pl.len(), agree=pl.col("agree").sum(), share=pl.col("agree").mean().round(4),
-        median_difference=pl.col("difference").median().round(4), largest=pl.col("difference").abs().max().round(4),
-        example=pl.concat_str("id", pl.lit(": "), pl.col("published").fill_null("none"), pl.lit(" → "), pl.col("measured").fill_null("none")).filter(~pl.col("agree")).first(),
-    )  # fmt: skip
+        compared=pl.len(),
+        agree=pl.col("agree").sum(),
+        share=pl.col("agree").mean().round(4),
+        median_difference=pl.col("difference").median().round(4),
+        largest=pl.col("difference").abs().max().round(4),
+        example=pl.concat_str(
+            "id",
+            pl.lit(": "),
+            pl.col("published").fill_null("none"),
+            pl.lit(" → "),
+            pl.col("measured").fill_null("none"),
+        )
+        .filter(~pl.col("agree"))
+        .first(),
+    )
     return summary, each

@@ -99,7 +99,7 @@ def plan(settings: Settings, source: str, reader: str, partition: Partition, run
 
 def work(settings: Settings, source: str, reader: str, partition: Partition, run_id: str, shard: str) -> None:
     """Read the cases of one shard."""
-    shards.run_shard(read_case, settings, _journals(settings, source, reader, partition), run_id, shard)
+    shards.run_shard(read_case, None, settings, _journals(settings, source, reader, partition), run_id, shard)
 
 
 def collect(settings: Settings, source: str, reader: str, partition: Partition, run_id: str) -> Result:

@@ -7,20 +7,65 @@ from collections.abc import Iterable, Sequence
 from itrialspace_assets.base.fingerprints import sha256_bytes
 
 MANIFEST_COLUMNS = [
-    "case_id", "nodule_idx", "is_primary_nodule", "n_nodules_in_case", "companion_group_id", "trial_name", "trial_template", "bootstrap_id",
-    "host_patient_id", "host_dataset", "host_ct_path", "host_organ_seg_path", "donor_patient_id", "donor_annotation_id", "donor_dataset",
-    "donor_nodule_mask_path", "donor_ct_path", "donor_refined_seg_path", "insertion_coord_x", "insertion_coord_y", "insertion_coord_z",
-    "insertion_lobe", "insertion_lobe_cc_pct", "insertion_lobe_ml_pct", "insertion_lobe_ap_pct", "insertion_mode", "nodule_diam_mm",
-    "effective_diam_mm", "scale_factor", "warp_applied", "label", "nodule_lobe_name", "nodule_lung_side", "nodule_lung_zone",
-    "nodule_central_peripheral", "pleural_distance_mm", "patient_age", "patient_sex", "smoking_status", "pack_years", "cohort_mode",
-    "size_bucket", "population_type", "label_source",
-]  # fmt: skip
+    "case_id",
+    "nodule_idx",
+    "is_primary_nodule",
+    "n_nodules_in_case",
+    "companion_group_id",
+    "trial_name",
+    "trial_template",
+    "bootstrap_id",
+    "host_patient_id",
+    "host_dataset",
+    "host_ct_path",
+    "host_organ_seg_path",
+    "donor_patient_id",
+    "donor_annotation_id",
+    "donor_dataset",
+    "donor_nodule_mask_path",
+    "donor_ct_path",
+    "donor_refined_seg_path",
+    "insertion_coord_x",
+    "insertion_coord_y",
+    "insertion_coord_z",
+    "insertion_lobe",
+    "insertion_lobe_cc_pct",
+    "insertion_lobe_ml_pct",
+    "insertion_lobe_ap_pct",
+    "insertion_mode",
+    "nodule_diam_mm",
+    "effective_diam_mm",
+    "scale_factor",
+    "warp_applied",
+    "label",
+    "nodule_lobe_name",
+    "nodule_lung_side",
+    "nodule_lung_zone",
+    "nodule_central_peripheral",
+    "pleural_distance_mm",
+    "patient_age",
+    "patient_sex",
+    "smoking_status",
+    "pack_years",
+    "cohort_mode",
+    "size_bucket",
+    "population_type",
+    "label_source",
+]
 
 
 ISOLATION_COLUMNS = [
-    "mode", "target_annotation_id", "target_nodule_mask_path", "target_diameter_mm", "target_label", "target_lobe", "target_side", "target_zone",
-    "host_n_nodules", "isolation_case_index",
-]  # fmt: skip
+    "mode",
+    "target_annotation_id",
+    "target_nodule_mask_path",
+    "target_diameter_mm",
+    "target_label",
+    "target_lobe",
+    "target_side",
+    "target_zone",
+    "host_n_nodules",
+    "isolation_case_index",
+]
 
 
 COMPLETE_COLUMNS = ["mode", "host_n_nodules", "annotation_ids", "diameters_mm", "labels", "lobes", "sides", "zones"]
@@ -31,10 +76,36 @@ CROSS_COLUMNS = ["mode", "donor_transfer_mode", "pairing_policy", "placement_str
 
 #: Our own columns, after the published ones.
 OWN_COLUMNS = [
-    "case_uid", "arm", "seed", "render_replicate", "relaxations", "lesion_free_twin", "why", "host_scan_uid", "donor_nodule_uid", "present", "placement",
-    "asked_pleural_mm", "asked_airway_mm", "margin_mm", "rotation_x_deg", "rotation_y_deg", "rotation_z_deg", "mirrored", "kept",
-    "attenuation", "mtf50_per_mm", "dose", "slice_mm", "declared_cc_pct", "declared_ml_pct", "declared_ap_pct", "declared_pleural_mm", "declared_airway_mm", "fit_mm",
-]  # fmt: skip
+    "case_uid",
+    "arm",
+    "seed",
+    "render_replicate",
+    "relaxations",
+    "lesion_free_twin",
+    "why",
+    "host_scan_uid",
+    "donor_nodule_uid",
+    "present",
+    "placement",
+    "asked_pleural_mm",
+    "asked_airway_mm",
+    "margin_mm",
+    "rotation_x_deg",
+    "rotation_y_deg",
+    "rotation_z_deg",
+    "mirrored",
+    "kept",
+    "attenuation",
+    "mtf50_per_mm",
+    "dose",
+    "slice_mm",
+    "declared_cc_pct",
+    "declared_ml_pct",
+    "declared_ap_pct",
+    "declared_pleural_mm",
+    "declared_airway_mm",
+    "fit_mm",
+]
 
 
 def published_mode(mode: str) -> str:
@@ -43,12 +114,20 @@ def published_mode(mode: str) -> str:
 
 
 MODES: tuple[str, ...] = (
-    "m01_controlled_prevalence", "m02_size_detection_curve", "m03_location_sensitivity",
-    "m04_demographic_stratification", "m05_counterfactual", "m06_cross_dataset",
-    "m07_bootstrap_confidence", "m08_algorithm_comparison", "m09_screening_simulation",
-    "m10_multi_nodule_realism", "m11_digital_twin_isolation", "m12_digital_twin_complete",
+    "m01_controlled_prevalence",
+    "m02_size_detection_curve",
+    "m03_location_sensitivity",
+    "m04_demographic_stratification",
+    "m05_counterfactual",
+    "m06_cross_dataset",
+    "m07_bootstrap_confidence",
+    "m08_algorithm_comparison",
+    "m09_screening_simulation",
+    "m10_multi_nodule_realism",
+    "m11_digital_twin_isolation",
+    "m12_digital_twin_complete",
     "m13_digital_twin_cross",
-)  # fmt: skip
+)
 
 
 #: A longer host id is replaced by the head of its hash (published).

@@ -75,7 +75,8 @@ def read_file(name: str, path: Path) -> pl.DataFrame:
     contract = (arrow.schema.metadata or {}).get(_CONTRACT, b"").decode()
     if contract != TABLES[name].contract:
         raise TableError(
-            f"{name}/{path.parent.name}: written under contract {contract or 'none'}, expected {TABLES[name].contract}; run its stage again"
+            f"{name}/{path.parent.name}: written under contract {contract or 'none'}, expected "
+            f"{TABLES[name].contract}; run its stage again"
         )
     frame = pl.from_arrow(arrow)
     assert isinstance(frame, pl.DataFrame)

@@ -57,8 +57,13 @@ def mode_of(folder: str) -> str | None:
 
 
 def verify_release(
-    settings: Settings, root: Path, *, published: bool = False, hashes: bool = False, progress: Callable[[str], None] | None = None
-) -> list[Item]:  # fmt: skip
+    settings: Settings,
+    root: Path,
+    *,
+    published: bool = False,
+    hashes: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> list[Item]:
     """Everything that a release holds, with what is wrong.
 
     Args:
@@ -74,9 +79,13 @@ def verify_release(
     if not root.is_dir():
         raise ConfigError(f"{root}: expected a folder in the published layout, found none")
     looks: dict[str, Callable[[], Iterator[Item]]] = {
-        "profiles": lambda: _profiles(settings, root, published), "manifests": lambda: _manifests(root), "inserted_masks": lambda: _masks(root),
-        "generated_cts": lambda: _cts(root), "slices": lambda: _slices(root), "splits": lambda: _splits(root),
-    }  # fmt: skip
+        "profiles": lambda: _profiles(settings, root, published),
+        "manifests": lambda: _manifests(root),
+        "inserted_masks": lambda: _masks(root),
+        "generated_cts": lambda: _cts(root),
+        "slices": lambda: _slices(root),
+        "splits": lambda: _splits(root),
+    }
     found: list[Item] = []
     for kind, look in looks.items():
         if progress:
@@ -84,7 +93,8 @@ def verify_release(
         found += sorted(look(), key=lambda i: i.path)
     if not found:
         raise ConfigError(
-            f"{root}: expected at least one of profiles/, manifests/, inserted_masks/, generated_cts/, vlm_dataset/, found none"
+            f"{root}: expected at least one of profiles/, manifests/, inserted_masks/, generated_cts/, "
+            "vlm_dataset/, found none"
         )
     if published:
         for kind, wanted in PUBLISHED.items():
@@ -113,9 +123,19 @@ def record_release(settings: Settings, found: list[Item]) -> dict[str, pl.DataFr
     frames = {}
     for kind in KINDS:
         rows = [
-            {"kind": i.kind, "mode": i.mode, "dataset": i.dataset, "path": i.path, "rows": i.rows, "status": i.status, "detail": i.detail, "sha256": i.sha256}
-            for i in found if i.kind == kind
-        ]  # fmt: skip
+            {
+                "kind": i.kind,
+                "mode": i.mode,
+                "dataset": i.dataset,
+                "path": i.path,
+                "rows": i.rows,
+                "status": i.status,
+                "detail": i.detail,
+                "sha256": i.sha256,
+            }
+            for i in found
+            if i.kind == kind
+        ]
         frames[kind] = TABLES["released"].frame(rows)
         write_table(settings.output, "released", frames[kind], kind=kind)
     return frames
@@ -227,7 +247,8 @@ def _masks(root: Path) -> Iterator[Item]:
                 where,
                 len(records),
                 "contradicts",
-                f"states {counts[0]} records, {counts[1]} done, {counts[2]} failed; holds {len(records)}, {len(done)}, {len(records) - len(done)}",
+                f"states {counts[0]} records, {counts[1]} done, {counts[2]} failed; holds {len(records)}, "
+                f"{len(done)}, {len(records) - len(done)}",
             )
         for name in sorted({str(r.get("output_combined_path") or "") for r in done}):
             file = _within(root, name, audit.parent)
@@ -258,7 +279,8 @@ def _volume_item(kind: str, mode: str | None, root: Path, file: Path, name: str)
 
 
 def _whole(file: Path) -> None:
-    """Refuse a truncated volume. A gzip file of one member ends with the size of what it holds; one of several is read."""
+    """Refuse a truncated volume. A gzip file of one member ends with the size of what it holds; one of several is
+    read."""
     image: Any = nib.load(file)
     wanted = int(np.prod(image.shape)) * image.header.get_data_dtype().itemsize + int(image.dataobj.offset)
     with file.open("rb") as source:
@@ -400,7 +422,8 @@ def _splits(root: Path) -> Iterator[Item]:
                 where,
                 len(uids),
                 "contradicts",
-                f"{split}/{name}: expected {n} ids with SHA-256 {sha[:12]}…, got {len(set(uids))} with {list_sha256(uids)[:12]}…",
+                f"{split}/{name}: expected {n} ids with SHA-256 {sha[:12]}…, got {len(set(uids))} with "
+                f"{list_sha256(uids)[:12]}…",
             )
         else:
             yield Item("splits", None, None, where, n, "ok", None, sha)

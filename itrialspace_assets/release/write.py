@@ -97,7 +97,10 @@ def _manifests_and_masks(settings: Settings, mode: str, stems: Stems) -> dict[st
     """The manifests that planning wrote, and the masks with their audits, row by row of the manifest."""
     root, top = settings.output, published_mode(mode)
     files = file_digests(root, manifest_files(settings, mode))
-    got = {(r["case_uid"], r["nodule_idx"]): r for r in read_all(root, "insertions", mode=mode).filter("present").iter_rows(named=True)}  # fmt: skip
+    got = {
+        (r["case_uid"], r["nodule_idx"]): r
+        for r in read_all(root, "insertions", mode=mode).filter("present").iter_rows(named=True)
+    }
     donors = dict(read_all(root, "donors").select("nodule_uid", "voxels").iter_rows())
     why: dict[tuple[str, int], str] = {}
     for row in read_all(root, "rejected_cases", stage="insert").iter_rows(named=True):
@@ -106,19 +109,35 @@ def _manifests_and_masks(settings: Settings, mode: str, stems: Stems) -> dict[st
         rows = [r for r in read_manifest(root / "manifests" / top / f"{folder}{stem}.csv") if r["present"]]
         records = []
         for uid, group in groupby(rows, key=lambda r: str(r["case_uid"])):
-            records += _case_records(settings, uid, list(group), f"inserted_masks/{top}/{folder}{stem}", got, donors, why, files)  # fmt: skip
-        text = json.dumps(audit(f"{top}_{stem}", f"manifests/{top}/{folder}{stem}.csv", records), indent=1, allow_nan=False)  # fmt: skip
+            records += _case_records(
+                settings, uid, list(group), f"inserted_masks/{top}/{folder}{stem}", got, donors, why, files
+            )
+        text = json.dumps(
+            audit(f"{top}_{stem}", f"manifests/{top}/{folder}{stem}.csv", records), indent=1, allow_nan=False
+        )
         files |= _text(settings, f"inserted_masks/{top}/{folder}{stem}/audit.json", text)
     return files
 
 
 def _case_records(
-    settings: Settings, uid: str, group: list[dict[str, Any]], folder: str, got: dict[tuple[str, int], dict[str, Any]],
-    donors: dict[str, int], why: dict[tuple[str, int], str], files: dict[str, str],
-) -> list[dict[str, Any]]:  # fmt: skip
+    settings: Settings,
+    uid: str,
+    group: list[dict[str, Any]],
+    folder: str,
+    got: dict[tuple[str, int], dict[str, Any]],
+    donors: dict[str, int],
+    why: dict[tuple[str, int], str],
+    files: dict[str, str],
+) -> list[dict[str, Any]]:
     """The audit records of a case; its mask is put into the published layout on the way."""
     first = group[0]
-    key = case_key(first["trial_name"], first["case_id"], str(first["host_patient_id"]), first["host_dataset"], [str(r["donor_annotation_id"] or r["donor_nodule_uid"]) for r in group])  # fmt: skip
+    key = case_key(
+        first["trial_name"],
+        first["case_id"],
+        str(first["host_patient_id"]),
+        first["host_dataset"],
+        [str(r["donor_annotation_id"] or r["donor_nodule_uid"]) for r in group],
+    )
     target = f"{folder}/{key}_mask.nii.gz"
     done = [got[uid, int(r["nodule_idx"])] for r in group if (uid, int(r["nodule_idx"])) in got]
     if done:
@@ -182,9 +201,24 @@ def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
         mask = masks[row["case_uid"]]
         if mask["mask_path"] is not None:
             files |= _link(settings, mask["mask_path"], f"{place}/input_mask.nii.gz", mask["mask_sha256"])
-        audit = {"case_id": place.rsplit("/", 1)[1], "status": "success", "reason": "", "generator": renderer, "anatomy": row["anatomy"], "trained_on": row["trained_on"],
-                 "weights_sha256": row["weights_sha256"], "acquisition": row["acquisition"], "image_uid": row["image_uid"], "kept": row["kept"],
-                 "sanity_checks": {"ct_min_hu": row["low_hu"], "ct_max_hu": row["high_hu"], "lesion_hu": row["lesion_hu"], "background_hu": row["background_hu"]}}  # fmt: skip
+        audit = {
+            "case_id": place.rsplit("/", 1)[1],
+            "status": "success",
+            "reason": "",
+            "generator": renderer,
+            "anatomy": row["anatomy"],
+            "trained_on": row["trained_on"],
+            "weights_sha256": row["weights_sha256"],
+            "acquisition": row["acquisition"],
+            "image_uid": row["image_uid"],
+            "kept": row["kept"],
+            "sanity_checks": {
+                "ct_min_hu": row["low_hu"],
+                "ct_max_hu": row["high_hu"],
+                "lesion_hu": row["lesion_hu"],
+                "background_hu": row["background_hu"],
+            },
+        }
         files |= _text(
             settings,
             f"{place}/nodmaisi_audit.json" if renderer == "nodmaisi" else f"{place}/render_audit.json",
@@ -193,8 +227,29 @@ def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
     return files
 
 
-_SET_COLUMNS = ["case_id", "mode", "trial_name", "dataset_name", "donor_dataset", "png_path", "png_bbox_path", "png_contour_path", "png_bbox_contour_path", "slice_z", "slice_method",
-                "preprocess_profile", "ground_truth_presence", "ground_truth_lobe", "ground_truth_size_bucket", "effective_diam_mm", "insertion_lobe", "label", "image_source", "anatomy", "slice_uid"]  # fmt: skip
+_SET_COLUMNS = [
+    "case_id",
+    "mode",
+    "trial_name",
+    "dataset_name",
+    "donor_dataset",
+    "png_path",
+    "png_bbox_path",
+    "png_contour_path",
+    "png_bbox_contour_path",
+    "slice_z",
+    "slice_method",
+    "preprocess_profile",
+    "ground_truth_presence",
+    "ground_truth_lobe",
+    "ground_truth_size_bucket",
+    "effective_diam_mm",
+    "insertion_lobe",
+    "label",
+    "image_source",
+    "anatomy",
+    "slice_uid",
+]
 
 
 def _slice_set(settings: Settings, source: str, name: str) -> dict[str, str]:
@@ -209,12 +264,28 @@ def _slice_set(settings: Settings, source: str, name: str) -> dict[str, str]:
         sub = "" if row["condition"] == "plain" else f"{row['condition']}/"
         target = f"{base}/slices/{group}/{sub}{stem}.png"
         files |= _link(settings, row["path"], target, row["sha256"])
-        entry = table.setdefault(row["published_id"], {
-            "case_id": stem.split("__C")[-1].split("_")[0] if "__C" in stem else stem, "mode": group, "trial_name": stem.split("__C")[0], "dataset_name": row["dataset"],
-            "donor_dataset": (row["donor_person_uid"] or "").split("/", 1)[0], "slice_z": row["slice_z"], "slice_method": "largest_plane", "preprocess_profile": row["profile"],
-            "ground_truth_presence": row["presence"], "ground_truth_lobe": row["lobe"] or "N/A", "ground_truth_size_bucket": row["size_class"] or "N/A",
-            "effective_diam_mm": row["diameter_mm"], "insertion_lobe": row["planned_lobe"], "label": row["label"], "image_source": row["source"], "anatomy": row["anatomy"], "slice_uid": row["slice_uid"],
-        })  # fmt: skip
+        entry = table.setdefault(
+            row["published_id"],
+            {
+                "case_id": stem.split("__C")[-1].split("_")[0] if "__C" in stem else stem,
+                "mode": group,
+                "trial_name": stem.split("__C")[0],
+                "dataset_name": row["dataset"],
+                "donor_dataset": (row["donor_person_uid"] or "").split("/", 1)[0],
+                "slice_z": row["slice_z"],
+                "slice_method": "largest_plane",
+                "preprocess_profile": row["profile"],
+                "ground_truth_presence": row["presence"],
+                "ground_truth_lobe": row["lobe"] or "N/A",
+                "ground_truth_size_bucket": row["size_class"] or "N/A",
+                "effective_diam_mm": row["diameter_mm"],
+                "insertion_lobe": row["planned_lobe"],
+                "label": row["label"],
+                "image_source": row["source"],
+                "anatomy": row["anatomy"],
+                "slice_uid": row["slice_uid"],
+            },
+        )
         entry["png_path" if row["condition"] == "plain" else f"png_{row['condition']}_path"] = target
     for kind, file in (("present", "eval_dataset.csv"), ("absent", "eval_dataset_negatives.csv")):
         files |= _text(

@@ -63,8 +63,16 @@ def _rendered_cases(settings: Settings, source: str, partition: Partition) -> li
             .sort("is_lesion_free")
             .to_dicts()
         )
-        payload = {"case_uid": uid, "mode": mode, "dataset": partition["dataset"], "arm": case["arm"], "anatomy": case["anatomy"],
-                   "published_id": f"{published_mode(mode)}/{published[case['arm']]}__C{case['number']:04d}", "cts": images, "nodules": look_up(nodules, str(uid), f"insertions/{mode}")}  # fmt: skip
+        payload = {
+            "case_uid": uid,
+            "mode": mode,
+            "dataset": partition["dataset"],
+            "arm": case["arm"],
+            "anatomy": case["anatomy"],
+            "published_id": f"{published_mode(mode)}/{published[case['arm']]}__C{case['number']:04d}",
+            "cts": images,
+            "nodules": look_up(nodules, str(uid), f"insertions/{mode}"),
+        }
         out.append(Case(str(uid), digest([VERSION, payload]), images[0]["twin_uid"], payload))
     return out
 
@@ -88,12 +96,24 @@ def _real_cases(settings: Settings, name: str) -> list[Case]:
             host = look_up(hosts, row["scan_uid"], f"hosts/{name}")
             uid = f"real/{name}/{profile['annotation_id']}"
             payload = {
-                "case_uid": uid, "dataset": name, "scan_uid": row["scan_uid"], "person_uid": row["person_uid"], "ct_path": profile["ct_path"],
-                "ct_sha256": ct_hash(hashes, settings.data, profile["ct_path"]), "map_sha256": host["map_sha256"], "lesion": row["lesion"],
-                "all_lesions": siblings[row["scan_uid"]], "cleared": host["cleared"], "extents": extents.get(row["scan_uid"], []), "lobe": profile["lobe_name"], "label": profile["label"], "anatomy": profile["anatomy"],
-                "complete": entry.annotation_completeness == "complete" and row["scan_uid"] not in unplaced, "published_id": f"{name}/{profile['annotation_id']}",
+                "case_uid": uid,
+                "dataset": name,
+                "scan_uid": row["scan_uid"],
+                "person_uid": row["person_uid"],
+                "ct_path": profile["ct_path"],
+                "ct_sha256": ct_hash(hashes, settings.data, profile["ct_path"]),
+                "map_sha256": host["map_sha256"],
+                "lesion": row["lesion"],
+                "all_lesions": siblings[row["scan_uid"]],
+                "cleared": host["cleared"],
+                "extents": extents.get(row["scan_uid"], []),
+                "lobe": profile["lobe_name"],
+                "label": profile["label"],
+                "anatomy": profile["anatomy"],
+                "complete": entry.annotation_completeness == "complete" and row["scan_uid"] not in unplaced,
+                "published_id": f"{name}/{profile['annotation_id']}",
                 "seed": case_seed(settings.seed, uid, "level"),
-            }  # fmt: skip
+            }
             out.append(Case(uid, digest([VERSION, payload]), row["scan_uid"], payload))
     return out
 

@@ -64,10 +64,22 @@ def cut(
         path = f"store/slices/{uid[:2]}/{uid}_{condition}.png"
         replace_file(settings.output / path, data)
         files[path] = sha256_bytes(data)
-        rows.append(common | {
-            "slice_uid": uid, "condition": condition, "path": path, "sha256": files[path], "profile": DEFAULT, "slice_z": z, "z_offset": 0,
-            "pixel_x_mm": round(float(ct.spacing[0]), 6), "pixel_y_mm": round(float(ct.spacing[1]), 6), "width": grey.shape[1], "height": grey.shape[0],
-        })  # fmt: skip
+        rows.append(
+            common
+            | {
+                "slice_uid": uid,
+                "condition": condition,
+                "path": path,
+                "sha256": files[path],
+                "profile": DEFAULT,
+                "slice_z": z,
+                "z_offset": 0,
+                "pixel_x_mm": round(float(ct.spacing[0]), 6),
+                "pixel_y_mm": round(float(ct.spacing[1]), 6),
+                "width": grey.shape[1],
+                "height": grey.shape[0],
+            }
+        )
     return rows, files
 
 
@@ -103,16 +115,31 @@ def cut_case(payload: dict[str, Any], settings: Settings) -> Output:
             and not free
         )
         common = {
-            "source": row["source"], "mode": payload["mode"], "dataset": payload["dataset"], "case_uid": payload["case_uid"], "image_uid": row["image_uid"],
-            "published_id": payload["published_id"] + ("_neg" if free else ""), "presence": "absent" if free else "present",
-            "lobe": None if free else about["lobe"], "size_class": None if free else answer_size(about["diameter_mm"]),
-            "size_bucket": None if free else about["size_bucket"], "diameter_mm": None if free else about["diameter_mm"],
-            "planned_lobe": None if free else about["asked_lobe"], "planned_diameter_mm": None if free else about["planned_diameter_mm"],
-            "label": None if free else about["label"], "target_pixels": 0 if free else int(mask.sum()),
-            "negative_type": "twin" if free else None, "guidance_site": about["empty_site"] if free else "lesion",
-            "pair_uid": payload["case_uid"], "paired": paired, "other_lesions_in_slice": others, "host_person_uid": about["host_person_uid"],
-            "donor_person_uid": about["donor_person_uid"], "arm": payload["arm"], "anatomy": payload["anatomy"],
-        }  # fmt: skip
+            "source": row["source"],
+            "mode": payload["mode"],
+            "dataset": payload["dataset"],
+            "case_uid": payload["case_uid"],
+            "image_uid": row["image_uid"],
+            "published_id": payload["published_id"] + ("_neg" if free else ""),
+            "presence": "absent" if free else "present",
+            "lobe": None if free else about["lobe"],
+            "size_class": None if free else answer_size(about["diameter_mm"]),
+            "size_bucket": None if free else about["size_bucket"],
+            "diameter_mm": None if free else about["diameter_mm"],
+            "planned_lobe": None if free else about["asked_lobe"],
+            "planned_diameter_mm": None if free else about["planned_diameter_mm"],
+            "label": None if free else about["label"],
+            "target_pixels": 0 if free else int(mask.sum()),
+            "negative_type": "twin" if free else None,
+            "guidance_site": about["empty_site"] if free else "lesion",
+            "pair_uid": payload["case_uid"],
+            "paired": paired,
+            "other_lesions_in_slice": others,
+            "host_person_uid": about["host_person_uid"],
+            "donor_person_uid": about["donor_person_uid"],
+            "arm": payload["arm"],
+            "anatomy": payload["anatomy"],
+        }
         made, paths = cut(
             settings, ct, at, mask, [row["image_uid"], about["empty"] if free else about["lesion"], 0], common, k
         )
@@ -141,16 +168,34 @@ def cut_real(payload: dict[str, Any], settings: Settings) -> Output:
     volume = float(target.mask.sum()) * ct.voxel_mm3
     diameter = round(equivalent_diameter(volume), 4)
     base = {
-        "source": "real", "mode": "real", "dataset": payload["dataset"], "case_uid": payload["case_uid"], "image_uid": payload["scan_uid"],
-        "planned_lobe": None, "planned_diameter_mm": None, "pair_uid": payload["case_uid"], "paired": False, "host_person_uid": payload["person_uid"],
-        "donor_person_uid": payload["person_uid"], "arm": None, "anatomy": payload["anatomy"],
-    }  # fmt: skip
+        "source": "real",
+        "mode": "real",
+        "dataset": payload["dataset"],
+        "case_uid": payload["case_uid"],
+        "image_uid": payload["scan_uid"],
+        "planned_lobe": None,
+        "planned_diameter_mm": None,
+        "pair_uid": payload["case_uid"],
+        "paired": False,
+        "host_person_uid": payload["person_uid"],
+        "donor_person_uid": payload["person_uid"],
+        "arm": None,
+        "anatomy": payload["anatomy"],
+    }
     others = sum(_plane_mask(x, k, ct.array.shape).any() for x in everything) > 1
     positive = base | {
-        "published_id": payload["published_id"], "presence": "present", "lobe": payload["lobe"], "size_class": answer_size(diameter),
-        "size_bucket": size_bucket(diameter), "diameter_mm": diameter, "label": payload["label"], "target_pixels": int(mask.sum()),
-        "negative_type": None, "guidance_site": "lesion", "other_lesions_in_slice": bool(others),
-    }  # fmt: skip
+        "published_id": payload["published_id"],
+        "presence": "present",
+        "lobe": payload["lobe"],
+        "size_class": answer_size(diameter),
+        "size_bucket": size_bucket(diameter),
+        "diameter_mm": diameter,
+        "label": payload["label"],
+        "target_pixels": int(mask.sum()),
+        "negative_type": None,
+        "guidance_site": "lesion",
+        "other_lesions_in_slice": bool(others),
+    }
     rows, files = cut(
         settings, ct, k, mask, [payload["scan_uid"], payload["ct_sha256"], payload["lesion"], 0], positive
     )
@@ -169,9 +214,18 @@ def cut_real(payload: dict[str, Any], settings: Settings) -> Output:
             )
         else:
             negative = base | {
-                "published_id": payload["published_id"] + "_neg", "presence": "absent", "lobe": None, "size_class": None, "size_bucket": None,
-                "diameter_mm": None, "label": None, "target_pixels": 0, "negative_type": "level", "guidance_site": "never", "other_lesions_in_slice": False,
-            }  # fmt: skip
+                "published_id": payload["published_id"] + "_neg",
+                "presence": "absent",
+                "lobe": None,
+                "size_class": None,
+                "size_bucket": None,
+                "diameter_mm": None,
+                "label": None,
+                "target_pixels": 0,
+                "negative_type": "level",
+                "guidance_site": "never",
+                "other_lesions_in_slice": False,
+            }
             made, paths = cut(
                 settings,
                 ct,

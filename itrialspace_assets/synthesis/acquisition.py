@@ -26,7 +26,8 @@ NOISE_HU, NOISE_SLICE_MM, NOISE_DW_MM = 22.0, 1.25, 280.0
 #: Attenuation of water (1/mm) at 70 keV, about the mean energy of a 120 kV beam: between NIST's 0.2059 cm2/g at 60 and
 #: 0.1837 cm2/g at 80 keV.
 WATER_PER_MM = 0.0193
-#: Least standard deviation (voxels) of a point spread that a grid can show: a narrower sampled Gaussian is none, its MTF
+#: Least standard deviation (voxels) of a point spread that a grid can show: a narrower sampled Gaussian is none, its
+#: MTF
 #: does not fall to one half where it should. It also smooths the stairs of a label map, which has no fractions. Ours.
 STAIR_VOXELS = 0.65
 _TRUNCATE = 3.0
@@ -40,7 +41,8 @@ class Acquisition:
     """What a trial can ask of a scan.
 
     Attributes:
-        mtf50_per_mm: spatial frequency (1/mm) in plane at which the MTF is one half; where pixels are too wide for it, the
+        mtf50_per_mm: spatial frequency (1/mm) in plane at which the MTF is one half; where pixels are too wide for it,
+            the
             image, its noise and what is recorded of it are those of the sharpest scan that they show.
         dose: photons, relative to the standard scan.
         slice_mm: slice thickness (mm) at half maximum; the host's slice spacing if None.
@@ -130,7 +132,8 @@ STANDARD = Acquisition()
 
 @lru_cache(maxsize=4)
 def _amplitude(shape: tuple[int, int], spacing: tuple[float, float], sigma_mm: float) -> npt.NDArray[np.float32]:
-    """Amplitude (Y', X'/2 + 1) of each wave of unit-variance noise on a grid at least ``shape`` (X, Y), quick to transform."""
+    """Amplitude (Y', X'/2 + 1) of each wave of unit-variance noise on a grid at least ``shape`` (X, Y), quick to
+    transform."""
     nx, ny = (fft.next_fast_len(n + n % 2, real=True) for n in shape)
     nx += nx % 2
     f = np.hypot(fft.fftfreq(ny, spacing[1])[:, None], fft.rfftfreq(nx, spacing[0])[None, :])

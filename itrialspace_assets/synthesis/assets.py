@@ -28,7 +28,7 @@ def assets(settings: Settings, nodes: list[Node], partitions: Partitions) -> lis
             op_tags=shard_tags(n.step),
         )
         for n in own
-    ]  # fmt: skip
+    ]
 
 
 def _call(part, source, settings, partition, *more):  # type: ignore[no-untyped-def]

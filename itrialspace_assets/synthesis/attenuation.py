@@ -32,7 +32,14 @@ TISSUES: dict[str, Tissue] = {
     "liver": Tissue((1,), 55, 45, 65, 8, PROKOP),
     "spleen": Tissue((3,), 45, 35, 55, 8, PROKOP),
     "kidney": Tissue((5, 14), 30, 20, 40, 8, PROKOP),
-    "blood": Tissue((6, 7, 17, 25, 58, 59, 60, 61, 108, 109, 110, 111, 112, 113, 115, PULMONARY_VEIN, 123, 124, 125), 48, 45, 65, 8, PROKOP),
+    "blood": Tissue(
+        (6, 7, 17, 25, 58, 59, 60, 61, 108, 109, 110, 111, 112, 113, 115, PULMONARY_VEIN, 123, 124, 125),
+        48,
+        45,
+        65,
+        8,
+        PROKOP,
+    ),
     "brain": Tissue((22,), 33, 20, 45, 8, f"{PROKOP} (white matter 20 to 30, grey matter 37 to 45)"),
     "spinal cord": Tissue((121,), 28, 20, 30, 8, f"{PROKOP} (white matter)"),
     "pancreas": Tissue((4,), 40, -56.59, 149.51, 8, MAISI),
@@ -41,7 +48,7 @@ TISSUES: dict[str, Tissue] = {
     "bone": Tissue(BONES, 320, 71.40, 1000, 40, f"{MAISI}; spongy and compact bone together"),
     "cartilage": Tissue((114,), 110, 45, 320, 8, OURS),
     "body": Tissue((BODY,), -20, -100, 40, 55, f"fat and muscle unresolved; fat -100 to -50 HU: {PROKOP}"),
-}  # fmt: skip
+}
 #: Every other organ: unenhanced soft tissue.
 SOFT = Tissue((), 40, 20, 65, 8, f"{PROKOP}: from kidney to liver")
 
@@ -60,7 +67,8 @@ GRAIN_HU, GRAIN_MM = 30.0, 5.0
 
 @dataclass(frozen=True)
 class NoduleTissue:
-    """Attenuation of a lesion: mean HU and the depth of its inner texture; ``core_hu`` of a denser core, if it has one."""
+    """Attenuation of a lesion: mean HU and the depth of its inner texture; ``core_hu`` of a denser core, if it has
+    one."""
 
     mean_hu: float = 35.0
     texture_hu: float = 12.0
@@ -73,8 +81,10 @@ class NoduleTissue:
 GLASS_HU = -600.0
 SOLID = NoduleTissue()
 NODULES: dict[str, NoduleTissue] = {
-    "solid": SOLID, "part_solid": NoduleTissue(GLASS_HU, 25.0, SOLID.mean_hu), "ground_glass": NoduleTissue(GLASS_HU, 25.0),
-}  # fmt: skip
+    "solid": SOLID,
+    "part_solid": NoduleTissue(GLASS_HU, 25.0, SOLID.mean_hu),
+    "ground_glass": NoduleTissue(GLASS_HU, 25.0),
+}
 
 
 def _tables() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

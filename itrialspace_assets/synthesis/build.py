@@ -32,7 +32,13 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
     if rows.is_empty():
         return []
     cases = read_table(settings.output, "cases", mode=partition["mode"])
-    planned = dict(zip(cases["case_uid"], cases.select("render_replicate", "attenuation", *ACQUISITION).rows(named=True), strict=True))  # fmt: skip
+    planned = dict(
+        zip(
+            cases["case_uid"],
+            cases.select("render_replicate", "attenuation", *ACQUISITION).rows(named=True),
+            strict=True,
+        )
+    )
     grids, made_by = (
         host_grids(settings, partition["dataset"]),
         [renderer.version, renderer.weights(settings), settings.cts],
@@ -42,9 +48,18 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
         first = group.row(0, named=True)
         how = look_up(planned, str(case_uid), f"cases/{partition['mode']}")
         acquisition = {name: how[name] for name in ACQUISITION}
-        payload = {"case_uid": case_uid, "source": renderer.name, "mode": partition["mode"], "dataset": partition["dataset"],
-                   "map_sha256": first["host_map_sha256"], "lesions": group.filter("present").sort("nodule_idx")["lesion"].to_list(), "anatomy": first["anatomy"],
-                   "attenuation": how["attenuation"], "acquisition": acquisition, "seed": render_seed(settings.seed, how["render_replicate"])}  # fmt: skip
+        payload = {
+            "case_uid": case_uid,
+            "source": renderer.name,
+            "mode": partition["mode"],
+            "dataset": partition["dataset"],
+            "map_sha256": first["host_map_sha256"],
+            "lesions": group.filter("present").sort("nodule_idx")["lesion"].to_list(),
+            "anatomy": first["anatomy"],
+            "attenuation": how["attenuation"],
+            "acquisition": acquisition,
+            "seed": render_seed(settings.seed, how["render_replicate"]),
+        }
         sha = digest([*made_by, payload])
         out.append(
             Case(
@@ -88,7 +103,8 @@ def plan(settings: Settings, source: str, partition: Partition, run_id: str) -> 
     """Deal the cases that are left to shards; the keys of the shards that have any.
 
     Raises:
-        ConfigError: the renderer is not ready, cannot do what the trial asks, or the disk cannot hold what they would become.
+        ConfigError: the renderer is not ready, cannot do what the trial asks, or the disk cannot hold what they would
+            become.
     """
     require_data_root(settings)
     renderer = RENDERERS[source]
@@ -113,13 +129,16 @@ def require_modelled(renderer: Renderer, cases: list[Case], partition: Partition
     for case in cases:
         if case.payload["acquisition"] != standard or case.payload["attenuation"] != "solid":
             raise ConfigError(
-                f"{partition_name(partition)}: {case.uid} asks for {Acquisition(**case.payload['acquisition']).name} and {case.payload['attenuation']} nodules; renderer {renderer.name} models "
+                f"{partition_name(partition)}: {case.uid} asks for "
+                f"{Acquisition(**case.payload['acquisition']).name} and {case.payload['attenuation']} nodules; "
+                f"renderer {renderer.name} models "
                 "neither acquisition nor attenuation, use tissue"
             )
 
 
 def foresee(settings: Settings, source: str, partition: Partition, run_id: str) -> dict[str, float | str]:
-    """What the cases that are left will take, for the asset's metadata before it starts; nothing where nothing is left."""
+    """What the cases that are left will take, for the asset's metadata before it starts; nothing where nothing is
+    left."""
     renderer = RENDERERS[source]
     if renderer.estimate is None:
         return {}
@@ -129,9 +148,12 @@ def foresee(settings: Settings, source: str, partition: Partition, run_id: str) 
     found = forecast(settings, renderer, left)
     workers = max(1, renderer.workers(settings) // settings.per_gpu)  # workers of one GPU take turns
     return {
-        "estimated_seconds_a_case": round(found.seconds / len(left), 1), "estimated_seconds": round(found.seconds / workers),
-        "estimated_gpu_hours": round(found.seconds / 3600, 3), "estimated_gpu_gib": renderer.gpu_gib, "estimated_gib": round(found.size / GIB, 3),
-    }  # fmt: skip
+        "estimated_seconds_a_case": round(found.seconds / len(left), 1),
+        "estimated_seconds": round(found.seconds / workers),
+        "estimated_gpu_hours": round(found.seconds / 3600, 3),
+        "estimated_gpu_gib": renderer.gpu_gib,
+        "estimated_gib": round(found.size / GIB, 3),
+    }
 
 
 def work(settings: Settings, source: str, partition: Partition, run_id: str, shard: str) -> None:
@@ -142,7 +164,7 @@ def work(settings: Settings, source: str, partition: Partition, run_id: str, sha
     """
     RENDERERS[source].require_device(settings)
     settings = settings.model_copy(update={"workers": RENDERERS[source].workers(settings)})
-    shards.run_shard(render_case, settings, _journals(settings, source, partition), run_id, shard)
+    shards.run_shard(render_case, None, settings, _journals(settings, source, partition), run_id, shard)
 
 
 def collect(settings: Settings, source: str, partition: Partition, run_id: str) -> Result:
@@ -181,8 +203,14 @@ def _picture(settings: Settings, partition: Partition, rows: list[dict[str, Any]
     inserted = read_table(settings.output, "insertions", **partition).filter(pl.col("nodule_idx") == 0)
     maps = dict(inserted.select("case_uid", "host_map_sha256").iter_rows())
     lesions = dict(inserted.select("case_uid", "lesion").iter_rows())
-    paths = read_table(settings.output, "profiles", dataset=partition["dataset"]).select("scan_uid", "ct_path").unique("scan_uid", keep="first")  # fmt: skip
-    hosts = read_table(settings.output, "cases", mode=partition["mode"]).join(paths, left_on="host_scan_uid", right_on="scan_uid")  # fmt: skip
+    paths = (
+        read_table(settings.output, "profiles", dataset=partition["dataset"])
+        .select("scan_uid", "ct_path")
+        .unique("scan_uid", keep="first")
+    )
+    hosts = read_table(settings.output, "cases", mode=partition["mode"]).join(
+        paths, left_on="host_scan_uid", right_on="scan_uid"
+    )
     host_cts = dict(hosts.select("case_uid", "ct_path").iter_rows())
     return contact_sheet(settings, [r | {"host_map_sha256": maps[r["case_uid"]]} for r in rows], lesions, host_cts)
 

@@ -24,11 +24,17 @@ def complete(settings: Settings, node: Node, partition: dict[str, str]) -> Check
 
 
 def gates(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
-    """HU range of every image; shows the least contrast of a lesion with what surrounds it, and how many are no pairs."""
+    """HU range of every image; shows the least contrast of a lesion with what surrounds it, and how many are no
+    pairs."""
     rows = read_table(settings.output, "cts", source=node.step.key[0], **partition)
     bad = rows.filter((pl.col("low_hu") < LOW_HU) | (pl.col("high_hu") > HIGH_HU))
     least = rows.select((pl.col("lesion_hu") - pl.col("background_hu")).abs().min()).item()
-    return bad.is_empty(), {"images": rows.height, "least_contrast_hu": least, "not_paired": rows.filter(~pl.col("paired")).height, "which": listing(bad["case_uid"].to_list())}  # fmt: skip
+    return bad.is_empty(), {
+        "images": rows.height,
+        "least_contrast_hu": least,
+        "not_paired": rows.filter(~pl.col("paired")).height,
+        "which": listing(bad["case_uid"].to_list()),
+    }
 
 
 def like_their_hosts(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:

@@ -1,4 +1,5 @@
-"""Builds ``fidelity`` and ``host_overlaps``: rendered CTs against real ones, with the distance of real sets as the yardstick.
+"""Builds ``fidelity`` and ``host_overlaps``: rendered CTs against real ones, with the distance of real sets as the
+yardstick.
 
 Sets are the CTs of a dataset's hosts, all of them together, and the images of a mode. Where anatomy is procedural the
 real side was rendered too: nothing is estimated, and the table says so.
@@ -58,7 +59,11 @@ STEP = Step(("fidelity",), "fidelity", (), VERSION, inputs)
 def real_scans(settings: Settings) -> pl.DataFrame:
     """Host scans whose CT is at hand: scan_uid, dataset, ct_path, map_sha256, sorted."""
     hosts = read_all(settings.output, "hosts").select("scan_uid", "dataset", "map_sha256")
-    paths = read_all(settings.output, "profiles").select("scan_uid", "ct_path").unique("scan_uid", keep="first", maintain_order=True)  # fmt: skip
+    paths = (
+        read_all(settings.output, "profiles")
+        .select("scan_uid", "ct_path")
+        .unique("scan_uid", keep="first", maintain_order=True)
+    )
     found = hosts.join(paths, on="scan_uid", how="inner").sort("scan_uid")
     there = [ct_source(settings.data, p).exists() for p in found["ct_path"]]
     return found.filter(pl.Series(there, dtype=pl.Boolean()))
@@ -88,7 +93,9 @@ def compare_cases(settings: Settings) -> tuple[list[Case], dict[str, list[str]]]
     # of a case whose image with lesions was not kept whole, the lesion-free twin stands for it
     parts = rows.filter(pl.col("kept") == "planes").select("source", "mode", "dataset", "case_uid")
     stand_ins = rows.filter("is_lesion_free").join(parts, on=parts.columns, how="semi")
-    images = pl.concat([rows.filter(~pl.col("is_lesion_free"), pl.col("kept") != "planes"), stand_ins]).sort("source", "mode", "image_uid")  # fmt: skip
+    images = pl.concat([rows.filter(~pl.col("is_lesion_free"), pl.col("kept") != "planes"), stand_ins]).sort(
+        "source", "mode", "image_uid"
+    )
     sets = _sets(settings, scans, images)
     wanted = {uid for members in sets.values() for uid in members}
     by_scan = {r["scan_uid"]: r for r in scans.iter_rows(named=True)}
@@ -103,11 +110,20 @@ def compare_cases(settings: Settings) -> tuple[list[Case], dict[str, list[str]]]
             }
             out.append(Case(uid, digest([how, payload]), uid, payload))
         keep = ("source", "image_uid", "twin_uid", "is_lesion_free", "path", "sha256", "kept")
-        for row in images.unique("image_uid", keep="first", maintain_order=True).filter(pl.col("image_uid").is_in(wanted)).iter_rows(named=True):  # fmt: skip
+        for row in (
+            images.unique("image_uid", keep="first", maintain_order=True)
+            .filter(pl.col("image_uid").is_in(wanted))
+            .iter_rows(named=True)
+        ):
             payload = {"uid": row["image_uid"], "row": {k: row[k] for k in keep}}
             out.append(Case(row["image_uid"], digest([how, payload]), row["twin_uid"], payload))
         hosts = read_all(settings.output, "cases").select("case_uid", "host_scan_uid").unique()
-        twins = rows.filter("is_lesion_free").join(hosts, on="case_uid").unique("image_uid", keep="first", maintain_order=True).sort("image_uid")  # fmt: skip
+        twins = (
+            rows.filter("is_lesion_free")
+            .join(hosts, on="case_uid")
+            .unique("image_uid", keep="first", maintain_order=True)
+            .sort("image_uid")
+        )
         for row in twins.iter_rows(named=True):
             if (scan := by_scan.get(row["host_scan_uid"])) is not None:
                 about = {
@@ -150,7 +166,10 @@ def _overlap(payload: dict[str, Any], settings: Settings) -> Output:
     host, ct = load_host_map(settings.output, payload["map_sha256"]), open_ct(settings, payload["twin"])
     real = real_ct(settings.data, payload["ct_path"])
     if not real.same_grid(host):
-        raise CaseRejected(Reason.GRID_MISMATCH, f"{payload['ct_path']}: expected the grid of its organ map {host.array.shape}, got {real.array.shape}")  # fmt: skip
+        raise CaseRejected(
+            Reason.GRID_MISMATCH,
+            f"{payload['ct_path']}: expected the grid of its organ map {host.array.shape}, got {real.array.shape}",
+        )
     found = {
         name: overlap(real.array, ct.array, where)
         for name, where in zip(_REGIONS, (host.array > 0, lung_mask(host.array)), strict=True)
@@ -160,7 +179,9 @@ def _overlap(payload: dict[str, Any], settings: Settings) -> Output:
     )
 
 
-def distances(settings: Settings, how: Extractor, sets: dict[str, list[str]], features: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:  # fmt: skip
+def distances(
+    settings: Settings, how: Extractor, sets: dict[str, list[str]], features: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Rows of ``fidelity``: every real dataset against every other, and every rendered mode against all real CTs."""
     made: dict[tuple[str, str], Moments] = {}
     for name, members in sets.items():
@@ -179,10 +200,18 @@ def distances(settings: Settings, how: Extractor, sets: dict[str, list[str]], fe
         values["average"] = sum(values.values()) / len(values)
         images = {n: sum(m in features for m in sets[n]) for n in (reference, compared)}
         base = {
-            "reference": reference, "compared": compared, "kind": kind, "metric": how.metric, "extractor": how.name, "extractor_sha256": how.sha256,
-            "images_reference": images[reference], "images_compared": images[compared], "protocol": json.dumps(protocol_of(settings).text, sort_keys=True),
-            "anatomy": settings.anatomy, "note": None,
-        }  # fmt: skip
+            "reference": reference,
+            "compared": compared,
+            "kind": kind,
+            "metric": how.metric,
+            "extractor": how.name,
+            "extractor_sha256": how.sha256,
+            "images_reference": images[reference],
+            "images_compared": images[compared],
+            "protocol": json.dumps(protocol_of(settings).text, sort_keys=True),
+            "anatomy": settings.anatomy,
+            "note": None,
+        }
         rows += [base | {"plane": plane, "value": round(value, 6)} for plane, value in values.items()]
     return rows
 
@@ -202,8 +231,22 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     rows: list[dict[str, Any]]
     if settings.anatomy == "procedural":
         blank = dict.fromkeys(("value", "extractor_sha256"))
-        rows = [blank | {"reference": REAL, "compared": "all", "kind": "real_to_synthetic", "plane": "average", "metric": how.metric, "extractor": how.name, "images_reference": 0,
-                         "images_compared": 0, "protocol": json.dumps(protocol_of(settings).text, sort_keys=True), "anatomy": settings.anatomy, "note": NOTE}]  # fmt: skip
+        rows = [
+            blank
+            | {
+                "reference": REAL,
+                "compared": "all",
+                "kind": "real_to_synthetic",
+                "plane": "average",
+                "metric": how.metric,
+                "extractor": how.name,
+                "images_reference": 0,
+                "images_compared": 0,
+                "protocol": json.dumps(protocol_of(settings).text, sort_keys=True),
+                "anatomy": settings.anatomy,
+                "note": NOTE,
+            }
+        ]
         made, computed, overlaps = Collected({}, [], [], {}), 0, []
     else:
         cases, sets = compare_cases(settings)
@@ -213,10 +256,16 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     paths = [write_table(settings.output, "fidelity", rows), write_table(settings.output, "host_overlaps", overlaps)]
     write_rejected(settings, "fidelity", "all", made.rejected)
     result = Result(
-        {"fidelity": len(rows), "host_overlaps": len(overlaps)}, computed, len(made.files) + len(overlaps) - computed, len(made.rejected),
-        NOTE if settings.anatomy == "procedural" else "" if rows else "no rendered image and no real CT to compare", _montage(settings, overlaps), _preview(rows), files=made.files,
+        {"fidelity": len(rows), "host_overlaps": len(overlaps)},
+        computed,
+        len(made.files) + len(overlaps) - computed,
+        len(made.rejected),
+        NOTE if settings.anatomy == "procedural" else "" if rows else "no rendered image and no real CT to compare",
+        _montage(settings, overlaps),
+        _preview(rows),
+        files=made.files,
         retryable=retryable(made),
-    )  # fmt: skip
+    )
     record(settings, STEP, partition, before, result, paths)
     return result
 

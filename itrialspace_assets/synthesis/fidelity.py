@@ -2,7 +2,8 @@
 
 The protocol is the published 2.5-D one (spec 02, B8.4), but that a set's images are drawn over its datasets instead of
 being the first by name. With an extractor whose weights lie on disk the distance is called FID; without, features are
-a stated descriptor of a few slices, and the distance is called so, never FID. Knows volumes and arrays; no table and no case.
+a stated descriptor of a few slices, and the distance is called so, never FID. Knows volumes and arrays; no table and no
+case.
 """
 
 import math
@@ -106,9 +107,13 @@ def _script(weights: Path, sha256: str):  # type: ignore[no-untyped-def]
 
         return torch.jit.load(str(weights), map_location="cpu").eval()  # type: ignore[no-untyped-call]
     except ImportError as error:
-        raise ConfigError(f"ITRIALSPACE_FID_WEIGHTS: {error}; install with `pip install 'itrialspace-assets[nodmaisi]'`") from None  # fmt: skip
+        raise ConfigError(
+            f"ITRIALSPACE_FID_WEIGHTS: {error}; install with `pip install 'itrialspace-assets[nodmaisi]'`"
+        ) from None
     except RuntimeError as error:
-        raise ConfigError(f"ITRIALSPACE_FID_WEIGHTS={weights}: expected a TorchScript file, got {str(error).splitlines()[0]}") from None  # fmt: skip
+        raise ConfigError(
+            f"ITRIALSPACE_FID_WEIGHTS={weights}: expected a TorchScript file, got {str(error).splitlines()[0]}"
+        ) from None
 
 
 #: Slices that go through an extractor at once; in its evaluation mode the number changes nothing but memory.
@@ -134,7 +139,8 @@ _GREYS = np.linspace(0, 1, 13)
 
 
 def describe(planes: npt.NDArray[np.float32]) -> Floats:
-    """The descriptor (n, 19): shares of twelve grey levels; at three scales, amount and peakedness of structure; contrast.
+    """The descriptor (n, 19): shares of twelve grey levels; at three scales, amount and peakedness of structure;
+    contrast.
 
     Amounts are logarithms, so that no dimension outweighs the others by its unit alone.
     """

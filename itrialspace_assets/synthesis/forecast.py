@@ -74,7 +74,7 @@ def host_grids(settings: Settings, dataset: str | None = None) -> dict[str, Grid
     return {sha: Grid((int(x), int(y), int(z)), spacing) for sha, (x, y, z), *spacing in hosts.iter_rows()}
 
 
-def measure_rate(settings: Settings, renderer: Renderer, map_sha256: str, seed: int, acquisition: Acquisition) -> Rate:  # fmt: skip
+def measure_rate(settings: Settings, renderer: Renderer, map_sha256: str, seed: int, acquisition: Acquisition) -> Rate:
     """Render, pack and write the middle slices of a host; nothing of it stays.
 
     Raises:
@@ -108,9 +108,21 @@ def forecast(settings: Settings, renderer: Renderer, cases: Sequence[Case]) -> F
     if not cases:
         return Forecast(0, 0, 0.0, 0, free)
     grids = host_grids(settings)
-    frame = pl.DataFrame([{"map": c.payload["map_sha256"], "seed": str(c.payload["seed"]), "how": Acquisition(**c.payload["acquisition"]).name} for c in cases])  # fmt: skip
+    frame = pl.DataFrame(
+        [
+            {
+                "map": c.payload["map_sha256"],
+                "seed": str(c.payload["seed"]),
+                "how": Acquisition(**c.payload["acquisition"]).name,
+            }
+            for c in cases
+        ]
+    )
     if missing := set(frame["map"]) - set(grids):
-        raise ConfigError(f"{len(missing)} hosts of the inserted cases are not in the host store (first: {min(missing)}); run the stages from hosts on again")  # fmt: skip
+        raise ConfigError(
+            f"{len(missing)} hosts of the inserted cases are not in the host store (first: {min(missing)}); "
+            "run the stages from hosts on again"
+        )
     twins = frame.unique()["map"].to_list()
     with_lesion = [c for c in cases if c.payload["lesions"]]
     hosts = [*twins, *(c.payload["map_sha256"] for c in with_lesion)]
@@ -180,8 +192,13 @@ def require_free(settings: Settings, wanted: Forecast) -> None:
         ConfigError: as ``require_disk``.
     """
     if wanted.size > wanted.free:
-        smaller = {"nifti": "ITRIALSPACE_CTS=delta keeps of each case what differs from its host, slices those with lesions", "delta": "", "slices": ""}[settings.cts]  # fmt: skip
+        smaller = {
+            "nifti": "ITRIALSPACE_CTS=delta keeps of each case what differs from its host, slices those with lesions",
+            "delta": "",
+            "slices": "",
+        }[settings.cts]
         advice = f"; {smaller}" if smaller else ""
         raise ConfigError(
-            f"{settings.output}: {wanted.cases} cases on {wanted.hosts} hosts need about {wanted.size / GIB:.3g} GiB, {wanted.free / GIB:.3g} GiB are free{advice}"
+            f"{settings.output}: {wanted.cases} cases on {wanted.hosts} hosts need about "
+            f"{wanted.size / GIB:.3g} GiB, {wanted.free / GIB:.3g} GiB are free{advice}"
         )

@@ -17,7 +17,15 @@ def render_seed(root: int, replicate: int) -> int:
     return root if replicate == 0 else int(digest([root, "rendering", replicate], 16), 16) >> 1
 
 
-def image_uid(settings: Settings, renderer: Renderer, map_sha256: str, seed: int, acquisition: Acquisition, lesions: list[str], attenuation: str | None = None) -> str:  # fmt: skip
+def image_uid(
+    settings: Settings,
+    renderer: Renderer,
+    map_sha256: str,
+    seed: int,
+    acquisition: Acquisition,
+    lesions: list[str],
+    attenuation: str | None = None,
+) -> str:
     """Identity of an image: host, lesion set with placement, their attenuation, renderer, acquisition, render seed."""
     how = [renderer.name, renderer.version, renderer.weights(settings)]
     return digest([map_sha256, sorted(lesions), *how, acquisition.name, seed, attenuation], 32)
@@ -41,7 +49,8 @@ def _read_ct(path: Path) -> Volume:
 
 
 def open_plane(settings: Settings, row: dict[str, Any], k: int) -> tuple[Volume, int]:
-    """A CT that holds slice ``k`` of a row of ``cts``, and the slice's index in it; also where only some slices are kept.
+    """A CT that holds slice ``k`` of a row of ``cts``, and the slice's index in it; also where only some slices are
+    kept.
 
     Raises:
         CaseRejected: a file is missing or damaged, or the slice was not kept.
@@ -52,7 +61,9 @@ def open_plane(settings: Settings, row: dict[str, Any], k: int) -> tuple[Volume,
     host = _read_ct(settings.output / image_path(row["source"], row["twin_uid"]))
     at = k - place_of(ct, host)[2].start
     if not 0 <= at < ct.array.shape[2]:
-        raise CaseRejected(Reason.NOT_KEPT, f"{row['path']}: slice {k} was not kept (ITRIALSPACE_CTS=slices keeps those with lesions)")  # fmt: skip
+        raise CaseRejected(
+            Reason.NOT_KEPT, f"{row['path']}: slice {k} was not kept (ITRIALSPACE_CTS=slices keeps those with lesions)"
+        )
     return ct, at
 
 

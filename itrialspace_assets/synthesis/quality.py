@@ -16,9 +16,14 @@ LOW_HU, HIGH_HU = -1000.0, 1000.0
 AIR_HU = -1000.0
 #: Structure -> labels, and the band (HU) that its median must lie in.
 BANDS: dict[str, tuple[tuple[int, ...], float, float]] = {
-    "liver": ((1,), -21.60, 162.00), "spleen": ((3,), -43.13, 184.08), "pancreas": ((4,), -56.59, 149.51), "kidney": ((5, 14), -130.56, 267.28),
-    "lung": (LUNG, -1088.56, -366.95), "bone": (BONES, 71.40, 1000.0), "brain": ((22,), -951.00, 369.51),
-}  # fmt: skip
+    "liver": ((1,), -21.60, 162.00),
+    "spleen": ((3,), -43.13, 184.08),
+    "pancreas": ((4,), -56.59, 149.51),
+    "kidney": ((5, 14), -130.56, 267.28),
+    "lung": (LUNG, -1088.56, -366.95),
+    "bone": (BONES, 71.40, 1000.0),
+    "brain": ((22,), -951.00, 369.51),
+}
 #: Below this many voxels a structure is a speck of the segmentation (specks of 4 to 30 voxels: spec 02, part C).
 LEAST_VOXELS = 100
 #: A lesion must differ from what its twin has there by this much (HU); ours: twice the noise of a standard scan.
@@ -103,12 +108,14 @@ def require_plausible(ct: Volume, host: Volume) -> None:
 
 #: Beyond this distance from every lesion an image and its lesion-free twin should agree (mm).
 APART_MM = 10.0
-#: Median difference there (HU) above which the two are not compared as a pair; ours, about the noise of a standard scan.
+#: Median difference there (HU) above which the two are not compared as a pair; ours, about the noise of a standard
+#: scan.
 PAIRED_HU = 20.0
 
 
 def paired_difference(ct: Volume, twin: Volume, host: Volume, lesions: list[Lesion]) -> float:
-    """Median of the absolute difference (HU) of an image and its lesion-free twin, in the body beyond 10 mm of the lesions.
+    """Median of the absolute difference (HU) of an image and its lesion-free twin, in the body beyond 10 mm of the
+    lesions.
 
     The distance is to the lesions' boxes: nothing near is counted, a little more than needed is left out.
     """
@@ -139,5 +146,6 @@ def require_contrast(lesion_hu: float, twin_hu: float, least_hu: float) -> None:
     if not abs(lesion_hu - twin_hu) >= least_hu:
         raise CaseRejected(
             Reason.NO_CONTRAST,
-            f"CT: expected a lesion at least {least_hu:.3g} HU from the lesion-free twin, got {lesion_hu:g} instead of {twin_hu:g}",
+            f"CT: expected a lesion at least {least_hu:.3g} HU from the lesion-free twin, got {lesion_hu:g} "
+            f"instead of {twin_hu:g}",
         )

@@ -34,7 +34,8 @@ class Renderer:
         require_weights: raises ConfigError if anything but the device keeps it from rendering.
         require_device: raises ConfigError if the device does.
         workers: processes that render at once.
-        estimate: seconds that an image of a grid (voxels, mm) takes, where measuring a few slices would not tell; None: measure.
+        estimate: seconds that an image of a grid (voxels, mm) takes, where measuring a few slices would not tell; None:
+            measure.
         gpu_gib: GPU memory that a case takes.
     """
 
@@ -75,14 +76,34 @@ def _tissue_patch(request: RenderRequest, bits: list[str]) -> Volume:
 
 RENDERERS: dict[str, Renderer] = {
     tissue.NAME: Renderer(
-        tissue.NAME, tissue.VERSION, "cpu", tissue.TRAINED_ON, _tissue, _tissue_patch, True, lambda settings: None, lambda settings: None, lambda settings: None,
+        tissue.NAME,
+        tissue.VERSION,
+        "cpu",
+        tissue.TRAINED_ON,
+        _tissue,
+        _tissue_patch,
+        True,
+        lambda settings: None,
+        lambda settings: None,
+        lambda settings: None,
         lambda settings: settings.workers,
     ),
     nodmaisi.NAME: Renderer(
-        nodmaisi.NAME, nodmaisi.VERSION, "gpu", nodmaisi.TRAINED_ON, nodmaisi.render, None, False, nodmaisi.weights_hash, nodmaisi.require_weights,
-        nodmaisi.require_device, nodmaisi.workers, nodmaisi.estimate, nodmaisi.GPU_GIB,
+        nodmaisi.NAME,
+        nodmaisi.VERSION,
+        "gpu",
+        nodmaisi.TRAINED_ON,
+        nodmaisi.render,
+        None,
+        False,
+        nodmaisi.weights_hash,
+        nodmaisi.require_weights,
+        nodmaisi.require_device,
+        nodmaisi.workers,
+        nodmaisi.estimate,
+        nodmaisi.GPU_GIB,
     ),
-}  # fmt: skip
+}
 
 
 def enabled(settings: Settings) -> list[Renderer]:

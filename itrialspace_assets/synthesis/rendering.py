@@ -133,21 +133,40 @@ def render_case(payload: dict[str, Any], settings: Settings) -> Output:
     twin = _twin(settings, how, request, twin_uid, payload["anatomy"])
     twin_path = image_path(how.name, twin_uid)
     base = {
-        "case_uid": payload["case_uid"], "source": how.name, "mode": payload["mode"], "dataset": payload["dataset"], "twin_uid": twin_uid,
-        "weights_sha256": how.weights(settings), **_taken(how, acquisition, request.host), "attenuation": None,
-        "trained_on": how.trained_on, "anatomy": payload["anatomy"],
-    }  # fmt: skip
+        "case_uid": payload["case_uid"],
+        "source": how.name,
+        "mode": payload["mode"],
+        "dataset": payload["dataset"],
+        "twin_uid": twin_uid,
+        "weights_sha256": how.weights(settings),
+        **_taken(how, acquisition, request.host),
+        "attenuation": None,
+        "trained_on": how.trained_on,
+        "anatomy": payload["anatomy"],
+    }
     free = base | {
-        "is_lesion_free": True, "image_uid": twin_uid, "path": twin_path, "sha256": twin.sha256, "kept": "nifti", "lesion_hu": None,
-        "background_hu": None, "low_hu": min(twin.low), "high_hu": max(twin.high), "twin_difference_hu": None, "paired": None, "decoding": twin.made.decoding,
-    }  # fmt: skip
+        "is_lesion_free": True,
+        "image_uid": twin_uid,
+        "path": twin_path,
+        "sha256": twin.sha256,
+        "kept": "nifti",
+        "lesion_hu": None,
+        "background_hu": None,
+        "low_hu": min(twin.low),
+        "high_hu": max(twin.high),
+        "twin_difference_hu": None,
+        "paired": None,
+        "decoding": twin.made.decoding,
+    }
     bits = payload["lesions"]
     if not bits:
         return Output({"cts": [free]}, {twin_path: twin.sha256}, measured=twin.made.measured)
     put = replace(request, lesions=[unpack_bits(b) for b in bits], attenuation=payload["attenuation"], twin=twin.ct)
     image, measured = _lesion_image(settings, how, put, bits, twin, payload["anatomy"])
     rows = [base | image | {"attenuation": put.attenuation if how.models else None}, free]
-    return Output({"cts": rows}, {image["path"]: image["sha256"], twin_path: twin.sha256}, measured=twin.made.measured | measured)  # fmt: skip
+    return Output(
+        {"cts": rows}, {image["path"]: image["sha256"], twin_path: twin.sha256}, measured=twin.made.measured | measured
+    )
 
 
 def _taken(how: Renderer, acquisition: Acquisition, host: Volume) -> dict[str, Any]:
@@ -164,7 +183,9 @@ def _lesion_image(
     settings: Settings, how: Renderer, request: RenderRequest, bits: list[str], twin: _Twin, anatomy: str
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Columns of the image with lesions, and what it took."""
-    uid = image_uid(settings, how, request.host_sha256, request.root_seed, request.acquisition, bits, request.attenuation)  # fmt: skip
+    uid = image_uid(
+        settings, how, request.host_sha256, request.root_seed, request.acquisition, bits, request.attenuation
+    )
     note = _note(how.name, anatomy)
     if how.patch is not None:
         return _patched(settings, how, request, bits, twin, uid, note)
@@ -207,9 +228,19 @@ def _whole(
     path = image_path(how.name, uid, kept)
     sha = write_volume(settings.output / path, _planes(ct, request.lesions) if kept == "planes" else ct, note)
     return {
-        "is_lesion_free": False, "image_uid": uid, "path": path, "sha256": sha, "kept": kept, "lesion_hu": inside, "background_hu": around,
-        "low_hu": float(ct.array.min()), "high_hu": float(ct.array.max()), "twin_difference_hu": apart, "paired": apart <= quality.PAIRED_HU and alike, "decoding": made.decoding,
-    }, made.measured  # fmt: skip
+        "is_lesion_free": False,
+        "image_uid": uid,
+        "path": path,
+        "sha256": sha,
+        "kept": kept,
+        "lesion_hu": inside,
+        "background_hu": around,
+        "low_hu": float(ct.array.min()),
+        "high_hu": float(ct.array.max()),
+        "twin_difference_hu": apart,
+        "paired": apart <= quality.PAIRED_HU and alike,
+        "decoding": made.decoding,
+    }, made.measured
 
 
 def _patched(
@@ -231,13 +262,24 @@ def _patched(
     else:
         sha = write_packed(settings.output / path, repack(twin.packed, twin.ct, note, slabs))
     return {
-        "is_lesion_free": False, "image_uid": uid, "path": path, "sha256": sha, "kept": kept, "lesion_hu": inside, "background_hu": around,
-        "low_hu": low, "high_hu": high, "twin_difference_hu": 0.0, "paired": True, "decoding": None,
-    }, {}  # fmt: skip
+        "is_lesion_free": False,
+        "image_uid": uid,
+        "path": path,
+        "sha256": sha,
+        "kept": kept,
+        "lesion_hu": inside,
+        "background_hu": around,
+        "low_hu": low,
+        "high_hu": high,
+        "twin_difference_hu": 0.0,
+        "paired": True,
+        "decoding": None,
+    }, {}
 
 
 def _shown(request: RenderRequest) -> float:
-    """Share of the lesions' attenuation that the asked scan leaves inside them: little of a small one in a thick slice."""
+    """Share of the lesions' attenuation that the asked scan leaves inside them: little of a small one in a thick
+    slice."""
     shape, spacing = request.host.array.shape, request.host.spacing
     box = lesion_box(request.lesions, shape, request.acquisition.reach(spacing))
     mask = np.zeros([s.stop - s.start for s in box], np.float32)
@@ -262,7 +304,8 @@ _SHELL = 3
 
 
 def _contrast(part: Volume, lesions: list[Lesion], twin: Volume) -> tuple[float, float, float]:
-    """Mean HU over the lesions, over a shell of three voxels around them, and over the same voxels as the lesions in the twin.
+    """Mean HU over the lesions, over a shell of three voxels around them, and over the same voxels as the lesions in
+    the twin.
 
     ``part`` is laid over the twin.
     """

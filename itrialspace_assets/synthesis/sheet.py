@@ -1,4 +1,5 @@
-"""The picture of a partition of CTs: the host's real CT where it is at hand, mask, CT, lesion-free twin, difference; a row a case.
+"""The picture of a partition of CTs: the host's real CT where it is at hand, mask, CT, lesion-free twin, difference; a
+row a case.
 
 Radiological view, lung window. Drawn with Pillow from slices alone; says in the picture what the images are.
 """
@@ -24,7 +25,9 @@ _TILE, _TEXT, _AT_MOST = 220, 18, 6
 DIFFERENCE_HU = 500.0
 
 
-def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]], lesions: dict[str, str], host_cts: dict[str, str]) -> bytes | None:  # fmt: skip
+def contact_sheet(
+    settings: Settings, rows: Sequence[dict[str, Any]], lesions: dict[str, str], host_cts: dict[str, str]
+) -> bytes | None:
     """PNG of up to six cases spread over a partition; None where nothing but clean cases is in it.
 
     Args:
@@ -41,7 +44,10 @@ def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]], lesions: d
     shown = sorted((images[i] for i in at), key=lambda r: str(r["twin_uid"]))
     sheet = Image.new("RGB", (5 * _TILE, len(shown) * (_TILE + _TEXT) + _TEXT), "black")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-    mark = f"rendered by {shown[0]['source']}, {shown[0]['anatomy']} anatomy: host CT (where at hand), mask, CT, lesion-free twin, difference (white: +{DIFFERENCE_HU:.0f} HU)"
+    mark = (
+        f"rendered by {shown[0]['source']}, {shown[0]['anatomy']} anatomy: host CT (where at hand), mask, CT, "
+        f"lesion-free twin, difference (white: +{DIFFERENCE_HU:.0f} HU)"
+    )
     pen.text((4, 2), mark, "white", font)
     for i, row in enumerate(shown):
         y = _TEXT + i * (_TILE + _TEXT)
@@ -52,7 +58,12 @@ def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]], lesions: d
         ]
         for j, tile in enumerate(tiles):
             sheet.paste(Image.fromarray(tile).resize((_TILE - 2, _TILE), Image.Resampling.BILINEAR), (j * _TILE, y))
-        pen.text((4, y + _TILE + 2), f"{row['case_uid']}: {row['lesion_hu']:.0f} HU in {row['background_hu']:.0f} HU", "white", font)  # fmt: skip
+        pen.text(
+            (4, y + _TILE + 2),
+            f"{row['case_uid']}: {row['lesion_hu']:.0f} HU in {row['background_hu']:.0f} HU",
+            "white",
+            font,
+        )
     out = io.BytesIO()
     sheet.save(out, "PNG")
     return out.getvalue()
@@ -73,14 +84,16 @@ def _host_tile(settings: Settings, row: dict[str, Any], ct_path: str | None, les
     return np.repeat(axial(lung_grey(ct.array[..., k]))[..., None], 3, axis=2).astype(np.uint8)
 
 
-def _tiles(settings: Settings, row: dict[str, Any], twin: dict[str, Any], lesion: Lesion) -> list[npt.NDArray[np.uint8]]:  # fmt: skip
+def _tiles(
+    settings: Settings, row: dict[str, Any], twin: dict[str, Any], lesion: Lesion
+) -> list[npt.NDArray[np.uint8]]:
     """Mask, CT, twin and difference (H, W, 3) at the lesion's largest plane."""
     k = lesion_plane(lesion)
     ct, free = (v.array[..., at].astype(np.float32) for v, at in (open_plane(settings, r, k) for r in (row, twin)))
     labels = label_grey(load_host_map(settings.output, row["host_map_sha256"]).array[..., k])
     own = np.zeros(labels.shape, bool)
     own[lesion.box[0], lesion.box[1]] = lesion.mask[..., k - lesion.offset[2]]
-    greys = [labels, lung_grey(ct), lung_grey(free), np.clip(128 + (ct - free) / DIFFERENCE_HU * 127, 0, 255)]  # fmt: skip
+    greys = [labels, lung_grey(ct), lung_grey(free), np.clip(128 + (ct - free) / DIFFERENCE_HU * 127, 0, 255)]
     tiles = [np.repeat(axial(g)[..., None], 3, axis=2).astype(np.uint8) for g in greys]
     tiles[0][axial(outline(own))] = OUTLINE
     return tiles

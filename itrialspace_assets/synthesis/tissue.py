@@ -79,7 +79,9 @@ class _Field:
         return out
 
 
-def render_host(labels: Volume, anatomy: np.random.SeedSequence, noise: np.random.SeedSequence, acquisition: Acquisition = STANDARD) -> Volume:  # fmt: skip
+def render_host(
+    labels: Volume, anatomy: np.random.SeedSequence, noise: np.random.SeedSequence, acquisition: Acquisition = STANDARD
+) -> Volume:
     """CT of a nodule-free label map.
 
     Args:
@@ -109,7 +111,9 @@ def render_host(labels: Volume, anatomy: np.random.SeedSequence, noise: np.rando
     return Volume(out.T, labels.affine)
 
 
-def _noise(labels: Volume, seed: np.random.SeedSequence, acquisition: Acquisition, first: int, last: int) -> npt.NDArray[np.float32]:  # fmt: skip
+def _noise(
+    labels: Volume, seed: np.random.SeedSequence, acquisition: Acquisition, first: int, last: int
+) -> npt.NDArray[np.float32]:
     """Noise (Z, Y, X) in HU of some slices of a host; more where the body attenuates more."""
     noise = acquisition.noise(seed, first, last, labels.array.shape[:2], labels.spacing)
     some = labels.array.T[first:last, ::2, ::2]  # a quarter of the pixels tells how thick the body is
@@ -219,7 +223,8 @@ def _finish(tissue: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -> n
 
 
 def core_voxels(lesion: Lesion, spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Host indices (n, 3) of a part-solid lesion's core: its deepest voxels, ``CORE_SHARE``³ of its volume, one at least."""
+    """Host indices (n, 3) of a part-solid lesion's core: its deepest voxels, ``CORE_SHARE``³ of its volume, one at
+    least."""
     depth = edt.edt(np.pad(lesion.mask, 1), anisotropy=tuple(float(s) for s in spacing))[1:-1, 1:-1, 1:-1][lesion.mask]
     deepest = np.argsort(-depth, kind="stable")[: max(1, round(CORE_SHARE**3 * len(depth)))]
     return np.asarray(lesion.indices[deepest], dtype=np.int64)

@@ -14,7 +14,8 @@ from itrialspace_assets.imaging.anatomy import LEFT_LUNG, RIGHT_LUNG
 from itrialspace_assets.imaging.geometry import Box, Volume
 
 Floats = npt.NDArray[np.float64]
-#: Lung (mm3) that one end of the tree feeds, and its radius (mm); ours: about 13 mm apart, as far out as CT shows vessels.
+#: Lung (mm3) that one end of the tree feeds, and its radius (mm); ours: about 13 mm apart, as far out as CT shows
+#: vessels.
 FED_MM3, END_MM = 2200.0, 0.45
 #: Points that a path may go on to; ours.
 _NEIGHBOURS = 12
@@ -87,7 +88,9 @@ def occupancy(labels: Volume, lungs: Box, seed: np.random.SeedSequence) -> npt.N
 _AT_ONCE = 1 << 20
 
 
-def _draw(out: npt.NDArray[np.uint8], at: Floats, parent: npt.NDArray[np.int64], radius: Floats, spacing: Floats) -> None:  # fmt: skip
+def _draw(
+    out: npt.NDArray[np.uint8], at: Floats, parent: npt.NDArray[np.int64], radius: Floats, spacing: Floats
+) -> None:
     """Lay the branches of a tree over an image (z, y, x): at every voxel along them, a ball of their radius.
 
     A branch thinner than a voxel fills the share of it that its cross section has.

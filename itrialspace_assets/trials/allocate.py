@@ -140,8 +140,14 @@ def allocate(
 
 
 def _ask(
-    wish: Wish, turn: Ints, length: Ints, pending: Ints, capacity: Ints, last_holder: Ints, allowed: Callable[[Ints, Ints], Bools] | None
-) -> tuple[Ints, Ints, Ints]:  # fmt: skip
+    wish: Wish,
+    turn: Ints,
+    length: Ints,
+    pending: Ints,
+    capacity: Ints,
+    last_holder: Ints,
+    allowed: Callable[[Ints, Ints], Bools] | None,
+) -> tuple[Ints, Ints, Ints]:
     """Move each pending case on to the next thing that it may have and that is not full of earlier cases."""
     ready: list[tuple[Ints, Ints, Ints]] = []
     moving = pending[turn[pending] < length[pending]]
@@ -170,9 +176,7 @@ def _ask(
         return nothing, nothing, nothing
     cases = np.concatenate([r[0] for r in ready])
     order = np.argsort(cases)
-    return (
-        np.concatenate([r[1] for r in ready])[order], np.concatenate([r[2] for r in ready])[order], cases[order]
-    )  # fmt: skip
+    return (np.concatenate([r[1] for r in ready])[order], np.concatenate([r[2] for r in ready])[order], cases[order])
 
 
 def _outranked(cases: Ints, things: Ints, capacity: Ints, paired: Ints | None) -> Ints:

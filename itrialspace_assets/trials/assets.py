@@ -1,4 +1,5 @@
-"""The assets ``cohort_manifests`` and ``trial_feasibility``: one partition a mode; size, overrides and relaxation are run configuration."""
+"""The assets ``cohort_manifests`` and ``trial_feasibility``: one partition a mode; size, overrides and relaxation are
+run configuration."""
 
 import dagster as dg
 

@@ -87,11 +87,17 @@ def balance_rows(
     band = (pl.col("host_age") // AGE_BAND * AGE_BAND).cast(pl.Int64)
     got = {
         "presence": first.select(pl.when("present").then(pl.lit("nodule")).otherwise(pl.lit("clean"))),
-        "label": first.filter("present").select(pl.col("label").replace_strict({1: "malignant", 0: "benign"}, default=None, return_dtype=pl.String)),
-        "size": first.select(bucket), "lobe": first.select("lobe"), "sex": cases.select("host_sex"),
+        "label": first.filter("present").select(
+            pl.col("label").replace_strict({1: "malignant", 0: "benign"}, default=None, return_dtype=pl.String)
+        ),
+        "size": first.select(bucket),
+        "lobe": first.select("lobe"),
+        "sex": cases.select("host_sex"),
         "age": cases.select(pl.concat_str(band.cast(pl.String), pl.lit("-"), (band + AGE_BAND).cast(pl.String))),
-        "smoking": cases.select("host_smoking"), "host_dataset": cases.select("host_dataset"), "donor_dataset": first.select("donor_dataset"),
-    }  # fmt: skip
+        "smoking": cases.select("host_smoking"),
+        "host_dataset": cases.select("host_dataset"),
+        "donor_dataset": first.select("donor_dataset"),
+    }
     rows: list[dict[str, Any]] = []
     for marginal, frame in got.items():
         values = frame.to_series().fill_null("(not stated)")
@@ -100,11 +106,21 @@ def balance_rows(
         total = max(1, len(values))
         for level in sorted({*found, *(k for k, v in wanted.items() if v > 0)}, key=lambda x: (_order(x), x)):
             share, target = found.get(level, 0) / total, wanted.get(level)
-            rows.append({
-                "mode": resolved.trial.mode, "trial": resolved.trial.trial, "arm": arm.name, "marginal": marginal, "level": level, "status": status.get(marginal, "free"),
-                "asked_share": None if target is None else round(target, 6), "got_share": round(share, 6), "asked": None if target is None else round(target * total), "got": found.get(level, 0),
-                "standardised_difference": _difference(target, share),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "mode": resolved.trial.mode,
+                    "trial": resolved.trial.trial,
+                    "arm": arm.name,
+                    "marginal": marginal,
+                    "level": level,
+                    "status": status.get(marginal, "free"),
+                    "asked_share": None if target is None else round(target, 6),
+                    "got_share": round(share, 6),
+                    "asked": None if target is None else round(target * total),
+                    "got": found.get(level, 0),
+                    "standardised_difference": _difference(target, share),
+                }
+            )
     return rows
 
 
@@ -170,7 +186,10 @@ def picture(balance: pl.DataFrame, arms: pl.DataFrame, anatomy: str) -> bytes:
                 (x + shift, _BASE - round((_BASE - _TOP - 8) * value / most), x + shift + 4, _BASE), fill=colour
             )
     for i, row in enumerate(ordered.iter_rows(named=True)):
-        told = f"{row['arm']}: {row['got_cases']} cases, {row['donors_effective']:.0f} effective donors, {row['hosts_effective']:.0f} effective host people"
+        told = (
+            f"{row['arm']}: {row['got_cases']} cases, {row['donors_effective']:.0f} effective donors, "
+            f"{row['hosts_effective']:.0f} effective host people"
+        )
         pen.text((10, _HEIGHT + 14 * i), told, _COLOURS[i], small)
     out = io.BytesIO()
     image.save(out, "PNG")

@@ -49,9 +49,22 @@ def resolved_trial(settings: Settings, mode: str) -> Resolved:
 def resolved_content(resolved: Resolved) -> dict[str, Any]:
     """Everything that decides a plan beside the data: the trial file, size, overrides and arms."""
     return {
-        "trial": resolved.trial.model_dump(mode="json"), "size": resolved.size, "overrides": list(resolved.overrides),
-        "arms": [{"name": a.name, "published": a.published, "level": a.level, "cases": a.cases, "host_dataset": a.host_dataset, "donor_dataset": a.donor_dataset, "cohort": a.cohort.model_dump(mode="json")} for a in resolved.arms],
-    }  # fmt: skip
+        "trial": resolved.trial.model_dump(mode="json"),
+        "size": resolved.size,
+        "overrides": list(resolved.overrides),
+        "arms": [
+            {
+                "name": a.name,
+                "published": a.published,
+                "level": a.level,
+                "cases": a.cases,
+                "host_dataset": a.host_dataset,
+                "donor_dataset": a.donor_dataset,
+                "cohort": a.cohort.model_dump(mode="json"),
+            }
+            for a in resolved.arms
+        ],
+    }
 
 
 def stock_of(settings: Settings) -> tuple[Stock, pl.DataFrame]:
@@ -80,9 +93,11 @@ def inputs(settings: Settings, partition: Partition) -> Inputs:
     resolved = resolved_trial(settings, partition["mode"])
     files = [f for name in _READS for f in table_files(settings.output, name)]
     return file_digests(settings.output, files) | {
-        "trial": digest(resolved_content(resolved)), "sites": digest({n: s.model_dump(mode="json") for n, s in sites(settings).items()}),
-        "seed": str(seed_of(settings, resolved)), "relax": str(settings.relax),
-    }  # fmt: skip
+        "trial": digest(resolved_content(resolved)),
+        "sites": digest({n: s.model_dump(mode="json") for n, s in sites(settings).items()}),
+        "seed": str(seed_of(settings, resolved)),
+        "relax": str(settings.relax),
+    }
 
 
 STEP = Step(("cohort_manifests",), "plan", ("mode",), VERSION, inputs)
@@ -114,20 +129,38 @@ def build(settings: Settings, partition: Partition) -> Result:
     (index_sha,) = file_digests(root, table_files(root, "nodules")).values()
     pool = digest([stock.donors["nodule_uid"].to_list(), stock.hosts["scan_uid"].to_list()])
     about = {
-        "trial": resolved.trial.trial, "mode": mode, "planner": resolved.trial.planner, "question": resolved.trial.question, "size": resolved.size, "seed": seed_of(settings, resolved),
-        "overrides": ";".join(resolved.overrides), "relaxed": settings.relax, "file_sha256": digest(content), "index_sha256": index_sha, "pool_sha256": pool, "anatomy": settings.anatomy,
-    }  # fmt: skip
+        "trial": resolved.trial.trial,
+        "mode": mode,
+        "planner": resolved.trial.planner,
+        "question": resolved.trial.question,
+        "size": resolved.size,
+        "seed": seed_of(settings, resolved),
+        "overrides": ";".join(resolved.overrides),
+        "relaxed": settings.relax,
+        "file_sha256": digest(content),
+        "index_sha256": index_sha,
+        "pool_sha256": pool,
+        "anatomy": settings.anatomy,
+    }
     frames: dict[str, Any] = {
-        "trials": [about | {"resolved": json.dumps(content, sort_keys=True)}], "arms": manifest.arms, "cases": manifest.cases, "case_nodules": manifest.nodules,
-        "case_weights": manifest.weights, "balance": manifest.balance,
-    }  # fmt: skip
+        "trials": [about | {"resolved": json.dumps(content, sort_keys=True)}],
+        "arms": manifest.arms,
+        "cases": manifest.cases,
+        "case_nodules": manifest.nodules,
+        "case_weights": manifest.weights,
+        "balance": manifest.balance,
+    }
     shown = picture(manifest.balance, manifest.arms, settings.anatomy)
     files = write_manifests(settings, resolved, manifest, index, about | {"resolved": content}, shown)
     paths = [write_table(root, name, frame, mode=mode) for name, frame in frames.items()]
     result = Result(
-        {name: len(frames[name]) for name in TABLES}, computed=manifest.cases.height, note="; ".join(manifest.arms["note"].drop_nulls().to_list()),
-        picture=shown, preview=_preview(manifest.arms), files=files,
-    )  # fmt: skip
+        {name: len(frames[name]) for name in TABLES},
+        computed=manifest.cases.height,
+        note="; ".join(manifest.arms["note"].drop_nulls().to_list()),
+        picture=shown,
+        preview=_preview(manifest.arms),
+        files=files,
+    )
     record(settings, STEP, partition, before, result, paths)
     return result
 
@@ -135,7 +168,9 @@ def build(settings: Settings, partition: Partition) -> Result:
 def _fitted(output: Path, manifest: Manifest) -> pl.DataFrame:
     """The planned nodules where their hosts have room for them."""
     donors, hosts, lobes = (read_all(output, name) for name in ("donors", "hosts", "host_lobes"))
-    return fit_positions(manifest.nodules, manifest.cases, donors, hosts, lobes, lambda sha: read_room(room_path(output, sha)))  # fmt: skip
+    return fit_positions(
+        manifest.nodules, manifest.cases, donors, hosts, lobes, lambda sha: read_room(room_path(output, sha))
+    )
 
 
 def _preview(arms: pl.DataFrame) -> str:
@@ -156,7 +191,8 @@ def _preview(arms: pl.DataFrame) -> str:
 
 
 def build_feasibility(settings: Settings, partition: Partition) -> Result:
-    """Count what a mode's arms can draw from and write ``feasibility``; a trial that cannot be had is a finding here."""
+    """Count what a mode's arms can draw from and write ``feasibility``; a trial that cannot be had is a finding
+    here."""
     require_data_root(settings)
     before = input_hash(FEASIBILITY, settings, partition)
     stock, _ = stock_of(settings)

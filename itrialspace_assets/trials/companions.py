@@ -10,7 +10,8 @@ from itrialspace_assets.trials.stock import Stock, reach_mm
 
 
 def companion_needs(stock: Stock, cohort: Cohort, donors: pl.DataFrame) -> Floats | None:
-    """Radius (mm) that the companions of each donor need in each lobe, shape (donors, lobes); None without companions."""
+    """Radius (mm) that the companions of each donor need in each lobe, shape (donors, lobes); None without
+    companions."""
     if cohort.companions == "none":
         return None
     left = donors.select("nodule_uid", "scan_uid", "lobe").with_row_index("row")

@@ -87,9 +87,12 @@ def compose(
     planned = pl.concat(cases)
     weights = [_weights(resolved, w, planned, pl.concat(nodules), root) for w in resolved.trial.weightings]
     return Manifest(
-        TABLES["arms"].frame(arms), planned.sort("case_uid"), pl.concat(nodules).sort("case_uid", "nodule_idx"),
-        pl.concat([TABLES["case_weights"].empty(), *weights]), balance_frame(balance),
-    )  # fmt: skip
+        TABLES["arms"].frame(arms),
+        planned.sort("case_uid"),
+        pl.concat(nodules).sort("case_uid", "nodule_idx"),
+        pl.concat([TABLES["case_weights"].empty(), *weights]),
+        balance_frame(balance),
+    )
 
 
 _Row = Callable[[dict[str, str]], dict[str, Any]]
@@ -127,21 +130,48 @@ def _sampled(
         wanted = planned.aims.label
         malignant = int((wanted == 1).sum()) if (wanted >= 0).any() else None
         row = _row_of(
-            resolved, arm, cases, nodules, planned.steps, len(planned.donor), malignant, int(planned.scaled_from.sum()), given_up, _note(arm.cohort, malignant, cases.height)
-        )  # fmt: skip
+            resolved,
+            arm,
+            cases,
+            nodules,
+            planned.steps,
+            len(planned.donor),
+            malignant,
+            int(planned.scaled_from.sum()),
+            given_up,
+            _note(arm.cohort, malignant, cases.height),
+        )
         out.append((arm, cases, nodules, row))
     return out
 
 
 def _row_of(
-    resolved: Resolved, arm: PlannedArm, cases: pl.DataFrame, nodules: pl.DataFrame, steps: list[Step], asked: int, malignant: int | None, scaled: int,
-    given_up: tuple[str, ...], note: str | None,
-) -> _Row:  # fmt: skip
+    resolved: Resolved,
+    arm: PlannedArm,
+    cases: pl.DataFrame,
+    nodules: pl.DataFrame,
+    steps: list[Step],
+    asked: int,
+    malignant: int | None,
+    scaled: int,
+    given_up: tuple[str, ...],
+    note: str | None,
+) -> _Row:
     pools = {s.of: s.left for s in steps}
     return lambda status: arm_row(
-        resolved, arm, cases, nodules, asked=asked, asked_malignant=malignant, donor_pool=pools.get("donors", 0), host_pool=pools.get("hosts", 0),
-        scaled=scaled, relaxations=given_up, marginals=status, note=note,
-    )  # fmt: skip
+        resolved,
+        arm,
+        cases,
+        nodules,
+        asked=asked,
+        asked_malignant=malignant,
+        donor_pool=pools.get("donors", 0),
+        host_pool=pools.get("hosts", 0),
+        scaled=scaled,
+        relaxations=given_up,
+        marginals=status,
+        note=note,
+    )
 
 
 def _note(cohort: Cohort, malignant: int | None, n: int) -> str | None:
@@ -228,8 +258,10 @@ def explain_failure(resolved: Resolved, arm: PlannedArm, planned: PlannedCases, 
     )
     advice = "no relaxation helps" if tried else "--relax gives up, in turn, " + ", ".join(r.name for r in RELAXATIONS)
     return (
-        f"{resolved.trial.trial}, arm {arm.name}: no {planned.failed_of[:-1]} is left for case {k + 1} of {n} ({stratum_of(planned, k)}): {told}. "
-        f"The most that can be had is {k}. Left after each constraint: {steps}. Ask for fewer cases or widen the pools; {advice}; "
+        f"{resolved.trial.trial}, arm {arm.name}: no {planned.failed_of[:-1]} is left for case {k + 1} of {n} "
+        f"({stratum_of(planned, k)}): {told}. "
+        f"The most that can be had is {k}. Left after each constraint: {steps}. Ask for fewer cases or widen "
+        f"the pools; {advice}; "
         f"`its trials feasibility` shows what each would cost."
     )
 
@@ -239,7 +271,8 @@ def _weights(resolved: Resolved, how: Weighting, cases: pl.DataFrame, nodules: p
     own = cases.filter(pl.col("arm") == how.arm).sort("number")
     if own.is_empty():
         raise TrialError(
-            f"{resolved.trial.trial}: weightings: expected an arm {how.arm!r}, got {', '.join(a.name for a in resolved.arms)}"
+            f"{resolved.trial.trial}: weightings: expected an arm {how.arm!r}, got "
+            f"{', '.join(a.name for a in resolved.arms)}"
         )
     mode = pl.lit(resolved.trial.mode)
     if how.what == "resample":
@@ -256,15 +289,20 @@ def _weights(resolved: Resolved, how: Weighting, cases: pl.DataFrame, nodules: p
         np.add.at(counts, (np.repeat(np.arange(times), len(people)), drawn.ravel()), 1)
         each = counts[:, at].astype(float)
         each /= each.mean(axis=1, keepdims=True)
-        frame = pl.DataFrame({
-            "replicate": np.repeat(np.arange(times), own.height), "case_uid": pl.concat([own["case_uid"]] * times), "weight": np.round(each.ravel(), 9),
-        }).with_columns(weighting=pl.lit("resample"), mode=mode)  # fmt: skip
+        frame = pl.DataFrame(
+            {
+                "replicate": np.repeat(np.arange(times), own.height),
+                "case_uid": pl.concat([own["case_uid"]] * times),
+                "weight": np.round(each.ravel(), 9),
+            }
+        ).with_columns(weighting=pl.lit("resample"), mode=mode)
         return table_frame("case_weights", frame)
     labels = own.join(nodules.filter(pl.col("nodule_idx") == 0).select("case_uid", "label"), on="case_uid", how="left")
     share = float((labels["label"] == 1).mean() or 0.0)  # type: ignore[arg-type]
     if not 0 < share < 1:
         raise TrialError(
-            f"{resolved.trial.trial}: weightings: arm {how.arm} holds one class alone; weights cannot make another prevalence of it"
+            f"{resolved.trial.trial}: weightings: arm {how.arm} holds one class alone; weights cannot make "
+            "another prevalence of it"
         )
     frames = []
     for value in how.values or resolved.cohort.values or []:

@@ -3,7 +3,8 @@
 A percentage of a lobe's box names a place in every lobe, but not one that holds a nodule in every lobe. Each
 nodule goes to that voxel of its host's ``Room`` with the least cost, in mm:
 
-    cost = |voxel - declared| + 0.3 |pleura - declared pleura| + 0.2 |airway - declared airway| + 0.3 max(0, margin wanted - margin)
+    cost = |voxel - declared| + 0.3 |pleura - declared pleura| + 0.2 |airway - declared airway| + 0.3 max(0, margin
+    wanted - margin)
 
 among those where a ball of its reach lies within the lobes, its centre well inside its own (placement's rules,
 made sufficient), and no other nodule of the case is near. What was declared stays in the table beside what is
@@ -60,8 +61,13 @@ class _Lobe:
 
 
 def fit_positions(
-    nodules: pl.DataFrame, cases: pl.DataFrame, donors: pl.DataFrame, hosts: pl.DataFrame, host_lobes: pl.DataFrame, room_of: Callable[[str], Room]
-) -> pl.DataFrame:  # fmt: skip
+    nodules: pl.DataFrame,
+    cases: pl.DataFrame,
+    donors: pl.DataFrame,
+    hosts: pl.DataFrame,
+    host_lobes: pl.DataFrame,
+    room_of: Callable[[str], Room],
+) -> pl.DataFrame:
     """Rows of ``case_nodules`` with the positions and distances that their hosts have room for.
 
     Nodules of several cases that were declared at one place of one host (arms that differ in the nodule alone)
@@ -76,10 +82,20 @@ def fit_positions(
     rows = (
         nodules.with_row_index("_row")
         .join(cases.select("case_uid", "number", "host_scan_uid"), on="case_uid", how="left", maintain_order="left")
-        .join(donors.select(donor_nodule_uid="nodule_uid", _reach="reach_mm", _lesion="lesion"), on="donor_nodule_uid", how="left", maintain_order="left")
-        .join(known.select("map_sha256", "spacing_x", "spacing_y", "spacing_z", host_scan_uid="scan_uid"), on="host_scan_uid", how="inner", maintain_order="left")
+        .join(
+            donors.select(donor_nodule_uid="nodule_uid", _reach="reach_mm", _lesion="lesion"),
+            on="donor_nodule_uid",
+            how="left",
+            maintain_order="left",
+        )
+        .join(
+            known.select("map_sha256", "spacing_x", "spacing_y", "spacing_z", host_scan_uid="scan_uid"),
+            on="host_scan_uid",
+            how="inner",
+            maintain_order="left",
+        )
         .with_columns(_reach=pl.col("_reach") * pl.col("scale"))
-    )  # fmt: skip
+    )
     at: list[Ints] = []
     values: list[Floats] = []
     lobes = host_lobes.filter(pl.col("scan_uid").is_in(rows["host_scan_uid"].unique().to_list()))
@@ -92,7 +108,12 @@ def fit_positions(
     names = [*(f"{a}_pct" for a in WAYS), "asked_pleural_mm", "asked_airway_mm", "fit_mm"]
     found = np.concatenate([np.zeros((0, len(names))), *values])
     where = np.concatenate([np.zeros(0, np.int64), *at])
-    new = pl.DataFrame({"_row": pl.Series(where, dtype=pl.UInt32), **{f"_{n}": pl.Series(found[:, i], nan_to_null=True) for i, n in enumerate(names)}})  # fmt: skip
+    new = pl.DataFrame(
+        {
+            "_row": pl.Series(where, dtype=pl.UInt32),
+            **{f"_{n}": pl.Series(found[:, i], nan_to_null=True) for i, n in enumerate(names)},
+        }
+    )
     out = nodules.with_row_index("_row").join(new, on="_row", how="left", maintain_order="left")
     kept = pl.col("_fit_mm").is_null()
     return out.with_columns(pl.when(kept).then(n).otherwise(f"_{n}").alias(n) for n in names).select(nodules.columns)
@@ -108,13 +129,21 @@ def _lobes(room: Room, rows: pl.DataFrame) -> dict[str, _Lobe]:
         inside = own & np.all((room.voxel[:, :2] >= low) & (room.voxel[:, :2] <= low + span), axis=1)
         inside &= (room.voxel[:, 2] >= occupied[0]) & (room.voxel[:, 2] <= occupied[-1])
         out[row["lobe"]] = _Lobe(
-            room.voxel[inside], room.free[inside], room.own[inside], room.pleura[inside], room.airway[inside], low, span, occupied
-        )  # fmt: skip
+            room.voxel[inside],
+            room.free[inside],
+            room.own[inside],
+            room.pleura[inside],
+            room.airway[inside],
+            low,
+            span,
+            occupied,
+        )
     return out
 
 
 def _fit_host(rows: pl.DataFrame, lobes: dict[str, _Lobe]) -> tuple[Ints, Floats]:
-    """(row numbers, values) of the nodules of one host; values as ``fit_positions`` names them, NaN if none was found."""
+    """(row numbers, values) of the nodules of one host; values as ``fit_positions`` names them, NaN if none was
+    found."""
     spacing = rows.select("spacing_x", "spacing_y", "spacing_z").row(0)
     step = np.array(spacing)
     n = rows.height
@@ -127,18 +156,24 @@ def _fit_host(rows: pl.DataFrame, lobes: dict[str, _Lobe]) -> tuple[Ints, Floats
     key = pl.concat_str(
         "number", "nodule_idx", "lobe", *(pl.col(f"{a}_pct").fill_null(-1.0) for a in WAYS), separator=" "
     )
-    _, first, together = np.unique(rows.select(key).to_series().to_numpy().astype(str), return_index=True, return_inverse=True)  # fmt: skip
+    _, first, together = np.unique(
+        rows.select(key).to_series().to_numpy().astype(str), return_index=True, return_inverse=True
+    )
     largest = np.zeros(len(first))
     np.maximum.at(largest, together, reach)
     reach = largest[together]
-    asked = rows.select("asked_pleural_mm", "asked_airway_mm", "margin_mm").to_numpy().astype(np.float64)[first][together]  # fmt: skip
+    asked = (
+        rows.select("asked_pleural_mm", "asked_airway_mm", "margin_mm").to_numpy().astype(np.float64)[first][together]
+    )
     values = np.full((n, 6), np.nan)
     centre = np.full((n, 3), np.nan)  # mm, of what is placed
     for i in np.flatnonzero(native):
         centre[i] = unpack_bits(rows["_lesion"][int(i)]).centroid * step
     for turn in np.unique(index[~native]):
         for name, lobe in lobes.items():
-            now = np.flatnonzero((index == turn) & ~native & (rows["lobe"] == name).to_numpy() & np.isfinite(percent).all(axis=1))  # fmt: skip
+            now = np.flatnonzero(
+                (index == turn) & ~native & (rows["lobe"] == name).to_numpy() & np.isfinite(percent).all(axis=1)
+            )
             for part in np.array_split(now, max(1, len(now) * len(lobe.voxel) // _AT_ONCE)):
                 if len(part) and len(lobe.voxel):
                     _choose(lobe, part, step, percent, reach, asked, case, centre, values)
@@ -147,8 +182,16 @@ def _fit_host(rows: pl.DataFrame, lobes: dict[str, _Lobe]) -> tuple[Ints, Floats
 
 
 def _choose(
-    lobe: _Lobe, part: Ints, step: Floats, percent: Floats, reach: Floats, asked: Floats, case: Ints, centre: Floats, values: Floats
-) -> None:  # fmt: skip
+    lobe: _Lobe,
+    part: Ints,
+    step: Floats,
+    percent: Floats,
+    reach: Floats,
+    asked: Floats,
+    case: Ints,
+    centre: Floats,
+    values: Floats,
+) -> None:
     """Fill ``centre`` and ``values`` of the nodules ``part``, all of one lobe."""
     half = float(np.linalg.norm(step)) / 2  # from any point to the nearest voxel centre, at most
     wanted = lobe.place(percent[part]) * step

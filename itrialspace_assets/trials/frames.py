@@ -62,7 +62,8 @@ def positions(
         of = stock.donors.filter(pl.col("lobe") == LOBES[i])
         if of.height < LEAST_IN_LOBE:
             raise TrialError(
-                f"placement {cohort.placement.mode}: {LOBES[i]}: expected at least {LEAST_IN_LOBE} nodules to take positions from, got {of.height}"
+                f"placement {cohort.placement.mode}: {LOBES[i]}: expected at least {LEAST_IN_LOBE} nodules to "
+                f"take positions from, got {of.height}"
             )
         at = lobe == i
         for a, draw in zip(ways, raw, strict=True):
@@ -82,8 +83,10 @@ def with_asks(nodules: pl.DataFrame, stock: Stock, cohort: Cohort, root: int, *i
     )
     faithful = (pl.col("insertion_mode") == "profile_faithful") & (pl.col("placement") == "profile")
     out = nodules.join(own, on="donor_nodule_uid", how="left", maintain_order="left").with_columns(
-        asked_pleural_mm=pl.when(faithful).then("_pleura"), asked_airway_mm=pl.when(faithful).then("_airway"), margin_mm=pl.lit(cohort.clearance_mm)
-    )  # fmt: skip
+        asked_pleural_mm=pl.when(faithful).then("_pleura"),
+        asked_airway_mm=pl.when(faithful).then("_airway"),
+        margin_mm=pl.lit(cohort.clearance_mm),
+    )
     number = out["case_uid"].str.extract(r"(\d+)$").cast(pl.Int64).to_numpy()
     index = out["nodule_idx"].to_numpy()
     turn, flip = np.zeros((out.height, 3)), np.zeros(out.height, bool)
@@ -91,23 +94,39 @@ def with_asks(nodules: pl.DataFrame, stock: Stock, cohort: Cohort, root: int, *i
     for i in np.unique(index):
         at = np.flatnonzero((index == i) & free)
         if len(at):
-            raw = [uniform(draws(root, *identity, "pose", str(i), a, n=int(number[at].max()) + 1))[number[at]] for a in "xyzm"]  # fmt: skip
+            raw = [
+                uniform(draws(root, *identity, "pose", str(i), a, n=int(number[at].max()) + 1))[number[at]]
+                for a in "xyzm"
+            ]
             turn[at] = rotations(cohort.placement.rotation, *raw[:3])
             flip[at] = (raw[3] < 0.5) & cohort.placement.mirror
     return out.with_columns(
-        **{f"rotation_{a}_deg": turn[:, i] for i, a in enumerate("xyz")}, mirrored=flip, **{f"declared_{a}_pct": f"{a}_pct" for a in ("cc", "ml", "ap")},
-        declared_pleural_mm="asked_pleural_mm", declared_airway_mm="asked_airway_mm", fit_mm=pl.lit(None, pl.Float64),
-    )  # fmt: skip
+        **{f"rotation_{a}_deg": turn[:, i] for i, a in enumerate("xyz")},
+        mirrored=flip,
+        **{f"declared_{a}_pct": f"{a}_pct" for a in ("cc", "ml", "ap")},
+        declared_pleural_mm="asked_pleural_mm",
+        declared_airway_mm="asked_airway_mm",
+        fit_mm=pl.lit(None, pl.Float64),
+    )
 
 
 def rotations(how: Literal["none", "axial", "any"], u: Floats, v: Floats, w: Floats) -> Floats:
-    """Angles (n, 3) in degrees about x, y, z (fixed axes) from three uniform draws each; ``any`` is uniform over all rotations."""
+    """Angles (n, 3) in degrees about x, y, z (fixed axes) from three uniform draws each; ``any`` is uniform over all
+    rotations."""
     out = np.zeros((len(u), 3))
     if how == "axial":
         out[:, 2] = 360.0 * u
     elif how == "any":  # Shoemake's uniform quaternions (Graphics Gems III, 1992)
         a, b = np.sqrt(1 - u), np.sqrt(u)
-        quaternions = np.stack([a * np.sin(2 * np.pi * v), a * np.cos(2 * np.pi * v), b * np.sin(2 * np.pi * w), b * np.cos(2 * np.pi * w)], axis=1)  # fmt: skip
+        quaternions = np.stack(
+            [
+                a * np.sin(2 * np.pi * v),
+                a * np.cos(2 * np.pi * v),
+                b * np.sin(2 * np.pi * w),
+                b * np.cos(2 * np.pi * w),
+            ],
+            axis=1,
+        )
         out = Rotation.from_quat(quaternions).as_euler("xyz", degrees=True)
     return np.round(out, 4)
 
@@ -126,18 +145,56 @@ def sampled_frames(
     places = positions(cohort, stock, donors, lobe, [draws(root, *who, "place", a, n=n) for a in ("cc", "ml", "ap")])
     uid = case_uids(trial.trial, arm.name, np.arange(n))
     names = pl.Series(list(LOBES))[lobe.tolist()] if n else pl.Series([], dtype=pl.String)
-    nodules = pl.DataFrame({
-        "case_uid": uid, "nodule_idx": np.zeros(n, np.int64), "present": aims.present, "donor_nodule_uid": donors["nodule_uid"], "donor_dataset": donors["dataset"],
-        "donor_person_uid": donors["person_uid"], "label": donors["label"], "lobe": names, **places, "asked_diameter_mm": pl.Series(planned.asked, nan_to_null=True),
-        "donor_diameter_mm": donors["diameter_mm"], "scale": planned.scale, "_scaled": planned.scaled_from, "_donors": planned.n_donors, "_hosts": planned.n_hosts,
-        "_level": pl.Series([*aims.levels, "any size"])[aims.size.tolist()] if n else pl.Series([], dtype=pl.String),
-    })  # fmt: skip
+    nodules = pl.DataFrame(
+        {
+            "case_uid": uid,
+            "nodule_idx": np.zeros(n, np.int64),
+            "present": aims.present,
+            "donor_nodule_uid": donors["nodule_uid"],
+            "donor_dataset": donors["dataset"],
+            "donor_person_uid": donors["person_uid"],
+            "label": donors["label"],
+            "lobe": names,
+            **places,
+            "asked_diameter_mm": pl.Series(planned.asked, nan_to_null=True),
+            "donor_diameter_mm": donors["diameter_mm"],
+            "scale": planned.scale,
+            "_scaled": planned.scaled_from,
+            "_donors": planned.n_donors,
+            "_hosts": planned.n_hosts,
+            "_level": pl.Series([*aims.levels, "any size"])[aims.size.tolist()]
+            if n
+            else pl.Series([], dtype=pl.String),
+        }
+    )
     nodules = nodules.with_columns(
-        mode=pl.lit(trial.mode), placement=pl.lit("profile"), insertion_mode=pl.lit(INSERTION_MODE[cohort.placement.mode]),
-        label=pl.when("present").then("label"), planned_diameter_mm=pl.col("donor_diameter_mm") * pl.col("scale"),
-        relaxations=pl.when("_scaled").then(pl.concat_str(pl.lit("scaled by "), pl.col("scale").round(3).cast(pl.String), pl.lit(" into "), "_level", pl.lit(": no donor of that size was left"))).otherwise(pl.lit("")),
-        why=pl.concat_str(pl.lit("donor: 1 of "), pl.col("_donors").cast(pl.String), pl.lit(" that meet "), "_level", pl.lit("; host: 1 of "), pl.col("_hosts").cast(pl.String), pl.lit(" with room in "), "lobe"),
-    )  # fmt: skip
+        mode=pl.lit(trial.mode),
+        placement=pl.lit("profile"),
+        insertion_mode=pl.lit(INSERTION_MODE[cohort.placement.mode]),
+        label=pl.when("present").then("label"),
+        planned_diameter_mm=pl.col("donor_diameter_mm") * pl.col("scale"),
+        relaxations=pl.when("_scaled")
+        .then(
+            pl.concat_str(
+                pl.lit("scaled by "),
+                pl.col("scale").round(3).cast(pl.String),
+                pl.lit(" into "),
+                "_level",
+                pl.lit(": no donor of that size was left"),
+            )
+        )
+        .otherwise(pl.lit("")),
+        why=pl.concat_str(
+            pl.lit("donor: 1 of "),
+            pl.col("_donors").cast(pl.String),
+            pl.lit(" that meet "),
+            "_level",
+            pl.lit("; host: 1 of "),
+            pl.col("_hosts").cast(pl.String),
+            pl.lit(" with room in "),
+            "lobe",
+        ),
+    )
     nodules = nodules.with_columns(size_bucket=size_bucket_of("planned_diameter_mm"), kept=pl.lit(False))
     companions = _companions(cohort, stock, donors, uid, hosts)
     if companions is not None:
@@ -146,24 +203,48 @@ def sampled_frames(
     nodules = with_asks(nodules, stock, cohort, root, trial.trial, arm.name)
     counts = nodules.filter("present").group_by("case_uid").agg(n_nodules=pl.len().cast(pl.Int64))
     seeds = (draws(root, trial.trial, arm.name, "case", n=n) >> np.uint64(1)).astype(np.int64)
-    cases = host_columns(hosts).with_columns(
-        case_uid=uid, mode=pl.lit(trial.mode), trial=pl.lit(trial.trial), arm=pl.lit(arm.name), number=pl.int_range(n, dtype=pl.Int64, eager=True),
-        cohort_mode=pl.lit("synthetic"), attenuation=pl.lit(cohort.attenuation), **acquisition_columns(cohort), lesion_free_twin=pl.lit(cohort.lesion_free_twins), render_replicate=pl.lit(0, pl.Int64), seed=pl.Series(seeds), anatomy=pl.lit(anatomy),
-    ).join(counts, on="case_uid", how="left", maintain_order="left").with_columns(pl.col("n_nodules").fill_null(0))  # fmt: skip
+    cases = (
+        host_columns(hosts)
+        .with_columns(
+            case_uid=uid,
+            mode=pl.lit(trial.mode),
+            trial=pl.lit(trial.trial),
+            arm=pl.lit(arm.name),
+            number=pl.int_range(n, dtype=pl.Int64, eager=True),
+            cohort_mode=pl.lit("synthetic"),
+            attenuation=pl.lit(cohort.attenuation),
+            **acquisition_columns(cohort),
+            lesion_free_twin=pl.lit(cohort.lesion_free_twins),
+            render_replicate=pl.lit(0, pl.Int64),
+            seed=pl.Series(seeds),
+            anatomy=pl.lit(anatomy),
+        )
+        .join(counts, on="case_uid", how="left", maintain_order="left")
+        .with_columns(pl.col("n_nodules").fill_null(0))
+    )
     return table_frame("cases", cases), table_frame("case_nodules", nodules)
 
 
 def acquisition_columns(cohort: Cohort) -> dict[str, pl.Expr]:
     """The columns of ``cases`` that say how scans are taken."""
     how = cohort.acquisition
-    return {"mtf50_per_mm": pl.lit(how.mtf50_per_mm), "dose": pl.lit(how.dose), "slice_mm": pl.lit(how.slice_mm, pl.Float64)}  # fmt: skip
+    return {
+        "mtf50_per_mm": pl.lit(how.mtf50_per_mm),
+        "dose": pl.lit(how.dose),
+        "slice_mm": pl.lit(how.slice_mm, pl.Float64),
+    }
 
 
 def host_columns(hosts: pl.DataFrame) -> pl.DataFrame:
     """The columns of ``cases`` that are the host's own."""
     return hosts.select(
-        host_dataset="dataset", host_scan_uid="scan_uid", host_person_uid="person_uid", host_age="age", host_sex="sex", host_smoking="smoking"
-    )  # fmt: skip
+        host_dataset="dataset",
+        host_scan_uid="scan_uid",
+        host_person_uid="person_uid",
+        host_age="age",
+        host_sex="sex",
+        host_smoking="smoking",
+    )
 
 
 def table_frame(name: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -184,11 +265,28 @@ def _companions(
     )
     pairs = pairs.filter(companion_rule(cohort.companions, "lobe", "lobe_c")).sort("case_uid", "nodule_uid_c")
     return pairs.select(
-        "case_uid", nodule_idx=(pl.int_range(pl.len()).over("case_uid") + 1).cast(pl.Int64), present=pl.lit(True), donor_nodule_uid="nodule_uid_c", donor_dataset="dataset",
-        donor_person_uid="person_uid", label="label", placement=pl.lit("profile"), insertion_mode=pl.lit("profile_faithful"), lobe="lobe_c",
-        cc_pct="cc_pct", ml_pct="ml_pct", ap_pct="ap_pct", asked_diameter_mm=pl.lit(None, pl.Float64), donor_diameter_mm="diameter_mm", planned_diameter_mm="diameter_mm",
-        scale=pl.lit(1.0), size_bucket=size_bucket_of("diameter_mm"), relaxations=pl.lit(""), kept=pl.lit(False), why=pl.concat_str(pl.lit("companion of "), "nodule_uid"),
-    )  # fmt: skip
+        "case_uid",
+        nodule_idx=(pl.int_range(pl.len()).over("case_uid") + 1).cast(pl.Int64),
+        present=pl.lit(True),
+        donor_nodule_uid="nodule_uid_c",
+        donor_dataset="dataset",
+        donor_person_uid="person_uid",
+        label="label",
+        placement=pl.lit("profile"),
+        insertion_mode=pl.lit("profile_faithful"),
+        lobe="lobe_c",
+        cc_pct="cc_pct",
+        ml_pct="ml_pct",
+        ap_pct="ap_pct",
+        asked_diameter_mm=pl.lit(None, pl.Float64),
+        donor_diameter_mm="diameter_mm",
+        planned_diameter_mm="diameter_mm",
+        scale=pl.lit(1.0),
+        size_bucket=size_bucket_of("diameter_mm"),
+        relaxations=pl.lit(""),
+        kept=pl.lit(False),
+        why=pl.concat_str(pl.lit("companion of "), "nodule_uid"),
+    )
 
 
 def effective(values: pl.Series) -> float:
@@ -198,15 +296,44 @@ def effective(values: pl.Series) -> float:
 
 
 def arm_row(
-    resolved: Resolved, arm: PlannedArm, cases: pl.DataFrame, nodules: pl.DataFrame, *, asked: int, asked_malignant: int | None, donor_pool: int, host_pool: int,
-    scaled: int, relaxations: tuple[str, ...], marginals: dict[str, str], note: str | None,
-) -> dict[str, Any]:  # fmt: skip
+    resolved: Resolved,
+    arm: PlannedArm,
+    cases: pl.DataFrame,
+    nodules: pl.DataFrame,
+    *,
+    asked: int,
+    asked_malignant: int | None,
+    donor_pool: int,
+    host_pool: int,
+    scaled: int,
+    relaxations: tuple[str, ...],
+    marginals: dict[str, str],
+    note: str | None,
+) -> dict[str, Any]:
     """A row of ``arms``; malignant counts are those of primary nodules."""
     first = nodules.filter(pl.col("nodule_idx") == 0)
     return {
-        "trial": resolved.trial.trial, "mode": resolved.trial.mode, "arm": arm.name, "number": arm.number, "varies": arm.varies, "level": arm.level,
-        "published": arm.published, "folder": arm.folder, "asked_cases": asked, "got_cases": cases.height, "asked_malignant": asked_malignant,
-        "got_malignant": int((first["label"] == 1).sum()), "clean_cases": int((cases["n_nodules"] == 0).sum()), "donor_pool": donor_pool, "host_pool": host_pool,
-        "donors": first["donor_nodule_uid"].n_unique(), "donors_effective": effective(first["donor_nodule_uid"]), "host_persons": cases["host_person_uid"].n_unique(),
-        "hosts_effective": effective(cases["host_person_uid"]), "scaled": scaled, "relaxations": ";".join(relaxations), "marginals": json.dumps(marginals, sort_keys=True), "note": note,
-    }  # fmt: skip
+        "trial": resolved.trial.trial,
+        "mode": resolved.trial.mode,
+        "arm": arm.name,
+        "number": arm.number,
+        "varies": arm.varies,
+        "level": arm.level,
+        "published": arm.published,
+        "folder": arm.folder,
+        "asked_cases": asked,
+        "got_cases": cases.height,
+        "asked_malignant": asked_malignant,
+        "got_malignant": int((first["label"] == 1).sum()),
+        "clean_cases": int((cases["n_nodules"] == 0).sum()),
+        "donor_pool": donor_pool,
+        "host_pool": host_pool,
+        "donors": first["donor_nodule_uid"].n_unique(),
+        "donors_effective": effective(first["donor_nodule_uid"]),
+        "host_persons": cases["host_person_uid"].n_unique(),
+        "hosts_effective": effective(cases["host_person_uid"]),
+        "scaled": scaled,
+        "relaxations": ";".join(relaxations),
+        "marginals": json.dumps(marginals, sort_keys=True),
+        "note": note,
+    }

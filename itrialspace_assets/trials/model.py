@@ -15,14 +15,19 @@ from itrialspace_assets.imaging.anatomy import LOBES, SIZE_BUCKETS
 _NAME = r"^[a-z0-9_]{1,40}$"
 Level = Literal["<5mm", "5-10mm", "10-15mm", "15-20mm", "20-30mm", ">30mm", ">20mm"]
 Lobe = Literal[
-    "left_lung_upper_lobe", "left_lung_lower_lobe", "right_lung_upper_lobe", "right_lung_middle_lobe", "right_lung_lower_lobe"
-]  # fmt: skip
+    "left_lung_upper_lobe",
+    "left_lung_lower_lobe",
+    "right_lung_upper_lobe",
+    "right_lung_middle_lobe",
+    "right_lung_lower_lobe",
+]
 Marginal = Literal["size", "lobe", "sex", "age", "smoking"]
 assert set(Lobe.__args__) == set(LOBES) and set(SIZE_BUCKETS) < set(Level.__args__)  # type: ignore[attr-defined]
 
 
 class Prevalence(StrictModel):
-    """Share of a unit that holds what is counted: ``of: malignant`` findings, or ``of: nodule`` (the rest are clean cases).
+    """Share of a unit that holds what is counted: ``of: malignant`` findings, or ``of: nodule`` (the rest are clean
+    cases).
 
     ``by_size`` gives the malignant share of each size instead of one value (``site``: the site's own).
     """
@@ -80,7 +85,7 @@ class Donors(StrictModel):
     max_uses: int | None = Field(3, ge=1, description="Cases of an arm that a nodule may be the primary of.")
     procedural: Literal["never", "gaps", "only"] = Field(
         "never",
-        description="Drawn nodules, marked procedural and without a label: for size buckets that no donor has, or alone.",
+        description="Drawn nodules, marked procedural, without a label: for size buckets without donor, or alone.",
     )
 
 
@@ -109,7 +114,12 @@ class Acquisition(StrictModel):
     mtf50_per_mm: float = Field(
         0.4, ge=0.1, le=2, description="Sharpness: spatial frequency in plane at which the MTF is one half."
     )
-    dose: float = Field(1.0, ge=0.01, le=100, description="Photons relative to the standard scan: noise goes as its inverse square root.")  # fmt: skip
+    dose: float = Field(
+        1.0,
+        ge=0.01,
+        le=100,
+        description="Photons relative to the standard scan: noise goes as its inverse square root.",
+    )
     slice_mm: float | None = Field(
         None, gt=0, le=20, description="Slice thickness (mm); the host's slice spacing if unset."
     )
@@ -131,7 +141,8 @@ class Twin(StrictModel):
     def _whole(self) -> Self:
         if self.pairing == "crossed" and self.render_seeds < 2:
             raise ValueError(
-                "pairing crossed needs render_seeds of 2 or more: else host, donor and render noise cannot be told apart"
+                "pairing crossed needs render_seeds of 2 or more: else host, donor and render noise cannot be "
+                "told apart"
             )
         if self.kind == "complete" and self.keep_native:
             raise ValueError("kind complete puts every nodule of the scan back: keep_native means nothing there")

@@ -52,8 +52,14 @@ class PlannedCases:
 
 
 def plan_arm(
-    resolved: Resolved, arm: PlannedArm, n: int, stock: Stock, sites: dict[str, Site], root: int, rounds: "Rounds | None" = None
-) -> PlannedCases:  # fmt: skip
+    resolved: Resolved,
+    arm: PlannedArm,
+    n: int,
+    stock: Stock,
+    sites: dict[str, Site],
+    root: int,
+    rounds: "Rounds | None" = None,
+) -> PlannedCases:
     """Plan ``n`` cases of an arm; ``failed`` tells the first that could not be had.
 
     Raises:
@@ -101,7 +107,8 @@ def _refuse_silent(stock: Stock, cohort: Cohort, trial: str, arm: str) -> None:
         pool = set(stock.hosts["dataset"].unique()) if named == "all" else set(named)
         if pool and pool - set(cohort.hosts.exclude) <= set(silent):
             raise TrialError(
-                f"{trial}, arm {arm}: hosts of {', '.join(silent)} never state {column}, so they cannot fill it; name datasets that do"
+                f"{trial}, arm {arm}: hosts of {', '.join(silent)} never state {column}, so they cannot fill "
+                "it; name datasets that do"
             )
 
 
@@ -197,9 +204,17 @@ def _host_shelf(aims: Aims, hosts: pl.DataFrame, room: Floats) -> tuple[Shelf, i
 
 
 def _donors_first(
-    aims: Aims, cohort: Cohort, donors: pl.DataFrame, hosts: pl.DataFrame, room: Floats, steps: list[Step],
-    draw_d: npt.NDArray[np.uint64], draw_h: npt.NDArray[np.uint64], draw_s: npt.NDArray[np.uint64], needs: Floats | None,
-) -> PlannedCases:  # fmt: skip
+    aims: Aims,
+    cohort: Cohort,
+    donors: pl.DataFrame,
+    hosts: pl.DataFrame,
+    room: Floats,
+    steps: list[Step],
+    draw_d: npt.NDArray[np.uint64],
+    draw_h: npt.NDArray[np.uint64],
+    draw_s: npt.NDArray[np.uint64],
+    needs: Floats | None,
+) -> PlannedCases:
     wish = _donor_wish(aims, cohort, donors, draw_d)
     diameter, target = donors["diameter_mm"].to_numpy().astype(float), _target(donors, cohort)
     most = room.max(axis=0)
@@ -220,9 +235,12 @@ def _donors_first(
     shelf, h = _host_shelf(aims, hosts, room)
     first, count = shelf.segments(aims.stratum * len(LOBES) + lobe, reach, np.full(len(lobe), _FAR))
     given = allocate(
-        Wish(shelf.order % h, first[None], np.where(ok, count, 0)[None], draw_h), _capacity(h, cohort.hosts.max_uses, aims),
-        _may_host(cohort, donors, hosts, room, d, needs), np.where(ok, d, -1 - np.arange(len(d))), whole=True,
-    )  # fmt: skip
+        Wish(shelf.order % h, first[None], np.where(ok, count, 0)[None], draw_h),
+        _capacity(h, cohort.hosts.max_uses, aims),
+        _may_host(cohort, donors, hosts, room, d, needs),
+        np.where(ok, d, -1 - np.arange(len(d))),
+        whole=True,
+    )
     return _result(aims, donors, hosts, steps, got, given, scale, asked, wish.count.max(axis=0), count)
 
 
@@ -243,9 +261,17 @@ def _hosts_of(donors: pl.DataFrame, hosts: pl.DataFrame, cohort: Cohort, room: F
 
 
 def _hosts_first(
-    aims: Aims, cohort: Cohort, donors: pl.DataFrame, hosts: pl.DataFrame, room: Floats, steps: list[Step],
-    draw_d: npt.NDArray[np.uint64], draw_h: npt.NDArray[np.uint64], draw_s: npt.NDArray[np.uint64], rounds: Rounds | None,
-) -> PlannedCases:  # fmt: skip
+    aims: Aims,
+    cohort: Cohort,
+    donors: pl.DataFrame,
+    hosts: pl.DataFrame,
+    room: Floats,
+    steps: list[Step],
+    draw_d: npt.NDArray[np.uint64],
+    draw_h: npt.NDArray[np.uint64],
+    draw_s: npt.NDArray[np.uint64],
+    rounds: Rounds | None,
+) -> PlannedCases:
     known = (aims.lobe >= 0) & (aims.low == aims.high)
     shelf, h = _host_shelf(aims, hosts, room)
     reach = np.where(known, reach_mm(np.where(known, aims.low, 0.0), cohort.clearance_mm), -_FAR)
@@ -323,9 +349,17 @@ def _failure(aims: Aims, donors: pl.DataFrame, hosts: pl.DataFrame, steps: list[
 
 
 def _result(
-    aims: Aims, donors: pl.DataFrame, hosts: pl.DataFrame, steps: list[Step], got: Given, given: Given, scale: Floats, asked: Floats,
-    n_donors: Ints, n_hosts: Ints,
-) -> PlannedCases:  # fmt: skip
+    aims: Aims,
+    donors: pl.DataFrame,
+    hosts: pl.DataFrame,
+    steps: list[Step],
+    got: Given,
+    given: Given,
+    scale: Floats,
+    asked: Floats,
+    n_donors: Ints,
+    n_hosts: Ints,
+) -> PlannedCases:
     bad = np.flatnonzero((got.thing < 0) | (given.thing < 0))
     failed = int(bad[0]) if len(bad) else -1
     of = "" if failed < 0 else "donors" if got.thing[failed] < 0 else "hosts"

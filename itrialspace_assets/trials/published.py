@@ -59,10 +59,22 @@ def _file(settings: Settings, dataset: str, folder: str, template: str, ct: str,
 def manifest_frame(settings: Settings, resolved: Resolved, manifest: Manifest, index: pl.DataFrame) -> pl.DataFrame:
     """Every row of a trial's manifest with the published columns, ``_folder`` and ``_stem``."""
     donors = index.select(
-        pl.col("nodule_uid").alias("donor_nodule_uid"), "annotation_id", pl.col("patient_id").alias("donor_patient_id"), "population_type", "label_source",
-        "coordX", "coordY", "coordZ", "reinsertion_lung_side", "reinsertion_lung_zone", "reinsertion_lobe", "central_peripheral", "reinsertion_pleural_dist_mm",
-        pl.col("ct_path").alias("_donor_ct"), pl.col("scan_uid").alias("_donor_scan"),
-    )  # fmt: skip
+        pl.col("nodule_uid").alias("donor_nodule_uid"),
+        "annotation_id",
+        pl.col("patient_id").alias("donor_patient_id"),
+        "population_type",
+        "label_source",
+        "coordX",
+        "coordY",
+        "coordZ",
+        "reinsertion_lung_side",
+        "reinsertion_lung_zone",
+        "reinsertion_lobe",
+        "central_peripheral",
+        "reinsertion_pleural_dist_mm",
+        pl.col("ct_path").alias("_donor_ct"),
+        pl.col("scan_uid").alias("_donor_scan"),
+    )
     arms = manifest.arms.select("arm", "number", "published", "folder", "varies").rename({"number": "_arm_number"})
     frame = (
         manifest.nodules.join(manifest.cases.drop("mode"), on="case_uid", how="inner")
@@ -71,21 +83,51 @@ def manifest_frame(settings: Settings, resolved: Resolved, manifest: Manifest, i
     )
     ct_of = pl.col("host_scan_uid").str.split_exact("/", 1).struct.field("field_1")
     frame = frame.sort("_arm_number", "number", "nodule_idx").with_columns(
-        _host_ct=ct_of, _donor_ct_id=pl.col("_donor_scan").str.split_exact("/", 1).struct.field("field_1"), _site=pl.lit(resolved.cohort.site or "")
-    )  # fmt: skip
+        _host_ct=ct_of,
+        _donor_ct_id=pl.col("_donor_scan").str.split_exact("/", 1).struct.field("field_1"),
+        _site=pl.lit(resolved.cohort.site or ""),
+    )
     bootstrap = pl.when(pl.col("varies") == "replicate").then("_arm_number").otherwise(0)
     frame = frame.with_columns(
-        case_id="number", is_primary_nodule=pl.col("nodule_idx") == 0, n_nodules_in_case="n_nodules", companion_group_id="number", trial_name="published", trial_template="_site",
-        bootstrap_id=bootstrap, host_patient_id=pl.col("host_person_uid").str.replace(r"^[^/]*/", ""), host_ct_path=pl.concat_str(pl.lit("raw_ct/"), "host_dataset", pl.lit("/"), "_host_ct", pl.lit(".nii.gz")),
-        host_organ_seg_path=_file(settings, "host_dataset", "refined_seg", "organ", "_host_ct", "_host_ct"), donor_annotation_id="annotation_id",
-        donor_nodule_mask_path=_file(settings, "donor_dataset", "nodule_seg", "nodule", "_donor_ct_id", "annotation_id"), donor_ct_path=pl.concat_str(pl.lit("raw_ct/"), "_donor_ct"),
-        donor_refined_seg_path=_file(settings, "donor_dataset", "refined_seg", "organ", "_donor_ct_id", "annotation_id"),
-        insertion_coord_x="coordX", insertion_coord_y="coordY", insertion_coord_z="coordZ", insertion_lobe="lobe",
-        **{f"insertion_lobe_{a}_pct": pl.col(f"{a}_pct") for a in ("cc", "ml", "ap")}, nodule_diam_mm="donor_diameter_mm", effective_diam_mm="planned_diameter_mm", scale_factor="scale",
-        warp_applied=pl.when(pl.col("scale") == 1).then(pl.lit("none")).otherwise(pl.lit("isotropic")), nodule_lobe_name="reinsertion_lobe", nodule_lung_side="reinsertion_lung_side",
-        nodule_lung_zone="reinsertion_lung_zone", nodule_central_peripheral="central_peripheral", pleural_distance_mm="reinsertion_pleural_dist_mm", patient_age="host_age",
-        patient_sex="host_sex", smoking_status="host_smoking", pack_years=pl.lit(None, pl.Float64), _folder="folder", _stem="published",
-    )  # fmt: skip
+        case_id="number",
+        is_primary_nodule=pl.col("nodule_idx") == 0,
+        n_nodules_in_case="n_nodules",
+        companion_group_id="number",
+        trial_name="published",
+        trial_template="_site",
+        bootstrap_id=bootstrap,
+        host_patient_id=pl.col("host_person_uid").str.replace(r"^[^/]*/", ""),
+        host_ct_path=pl.concat_str(pl.lit("raw_ct/"), "host_dataset", pl.lit("/"), "_host_ct", pl.lit(".nii.gz")),
+        host_organ_seg_path=_file(settings, "host_dataset", "refined_seg", "organ", "_host_ct", "_host_ct"),
+        donor_annotation_id="annotation_id",
+        donor_nodule_mask_path=_file(
+            settings, "donor_dataset", "nodule_seg", "nodule", "_donor_ct_id", "annotation_id"
+        ),
+        donor_ct_path=pl.concat_str(pl.lit("raw_ct/"), "_donor_ct"),
+        donor_refined_seg_path=_file(
+            settings, "donor_dataset", "refined_seg", "organ", "_donor_ct_id", "annotation_id"
+        ),
+        insertion_coord_x="coordX",
+        insertion_coord_y="coordY",
+        insertion_coord_z="coordZ",
+        insertion_lobe="lobe",
+        **{f"insertion_lobe_{a}_pct": pl.col(f"{a}_pct") for a in ("cc", "ml", "ap")},
+        nodule_diam_mm="donor_diameter_mm",
+        effective_diam_mm="planned_diameter_mm",
+        scale_factor="scale",
+        warp_applied=pl.when(pl.col("scale") == 1).then(pl.lit("none")).otherwise(pl.lit("isotropic")),
+        nodule_lobe_name="reinsertion_lobe",
+        nodule_lung_side="reinsertion_lung_side",
+        nodule_lung_zone="reinsertion_lung_zone",
+        nodule_central_peripheral="central_peripheral",
+        pleural_distance_mm="reinsertion_pleural_dist_mm",
+        patient_age="host_age",
+        patient_sex="host_sex",
+        smoking_status="host_smoking",
+        pack_years=pl.lit(None, pl.Float64),
+        _folder="folder",
+        _stem="published",
+    )
     of_donor = [
         c for c in MANIFEST_COLUMNS if c.startswith(("donor_", "nodule_", "insertion_coord")) and c != "nodule_idx"
     ] + ["label", "effective_diam_mm", "scale_factor", "population_type", "label_source"]
@@ -111,18 +153,27 @@ def _twin_columns(resolved: Resolved, frame: pl.DataFrame, index: pl.DataFrame) 
             pl.col("nodule_uid").alias("donor_nodule_uid"), isolation_case_index=pl.int_range(pl.len()).over("scan_uid")
         )
         return frame.join(rank, on="donor_nodule_uid", how="left", maintain_order="left").with_columns(
-            target_annotation_id="annotation_id", target_nodule_mask_path="donor_nodule_mask_path", target_diameter_mm="donor_diameter_mm", target_label="label",
-            target_lobe="lobe", target_side=side, target_zone="reinsertion_lung_zone",
-        )  # fmt: skip
+            target_annotation_id="annotation_id",
+            target_nodule_mask_path="donor_nodule_mask_path",
+            target_diameter_mm="donor_diameter_mm",
+            target_label="label",
+            target_lobe="lobe",
+            target_side=side,
+            target_zone="reinsertion_lung_zone",
+        )
     if twin.kind == "complete":
 
         def joined(e: pl.Expr) -> pl.Expr:
             return e.fill_null("").str.join(";").over("case_uid")
 
         return frame.with_columns(
-            annotation_ids=joined(pl.col("annotation_id")), diameters_mm=joined(pl.col("donor_diameter_mm").round(2).cast(pl.String)), labels=joined(pl.col("label").cast(pl.String)),
-            lobes=joined(pl.col("lobe")), sides=joined(side), zones=joined(pl.col("reinsertion_lung_zone")),
-        )  # fmt: skip
+            annotation_ids=joined(pl.col("annotation_id")),
+            diameters_mm=joined(pl.col("donor_diameter_mm").round(2).cast(pl.String)),
+            labels=joined(pl.col("label").cast(pl.String)),
+            lobes=joined(pl.col("lobe")),
+            sides=joined(side),
+            zones=joined(pl.col("reinsertion_lung_zone")),
+        )
     transfer = "complete" if twin.pairing == "donor_patient_complete" else "single"
     return frame.with_columns(
         donor_transfer_mode=pl.lit(transfer),
@@ -154,9 +205,13 @@ def write_manifests(
         shown = rows.select(columns)
         put(f"{folder}{stem}.csv", shown.write_csv().encode())
         head = {
-            "trial_name": stem, "trial_template": resolved.cohort.site or "", "n_cases": rows["case_uid"].n_unique(), "n_rows": rows.height,
-            "cohort_mode": rows["cohort_mode"][0], "seed": about["seed"],
-        }  # fmt: skip
+            "trial_name": stem,
+            "trial_template": resolved.cohort.site or "",
+            "n_cases": rows["case_uid"].n_unique(),
+            "n_rows": rows.height,
+            "cohort_mode": rows["cohort_mode"][0],
+            "seed": about["seed"],
+        }
         put(f"{folder}{stem}.json", (json.dumps(head)[:-1] + ', "cases": ' + shown.write_json() + "}").encode())
     put(
         "trial.json",

@@ -18,8 +18,22 @@ from itrialspace_assets.trials.model import Cohort, Donors, Hosts
 
 #: A nodule's farthest voxel lies beyond its equivalent radius by about this factor (lobulated shapes).
 REACH = 1.15
-_NODULE = ["nodule_uid", "label", "label_source", "population_type", "reinsertion_lung_zone", "central_peripheral",
-           "reinsertion_pleural_dist_mm", "reinsertion_airway_dist_mm", "n_nodules_in_patient", "anatomy", "coordX", "coordY", "coordZ", "reinsertion_lobe"]  # fmt: skip
+_NODULE = [
+    "nodule_uid",
+    "label",
+    "label_source",
+    "population_type",
+    "reinsertion_lung_zone",
+    "central_peripheral",
+    "reinsertion_pleural_dist_mm",
+    "reinsertion_airway_dist_mm",
+    "n_nodules_in_patient",
+    "anatomy",
+    "coordX",
+    "coordY",
+    "coordZ",
+    "reinsertion_lobe",
+]
 
 
 @dataclass(frozen=True)
@@ -98,21 +112,33 @@ def _donors(stock: Stock, cohort: Cohort) -> tuple[pl.DataFrame, list[Step]]:
     banned = [*d.exclude, *cohort.exclude_training]
     steps: list[tuple[str, pl.Expr | None]] = [
         ("in the donor store", pl.col("dataset") != PROCEDURAL),
-        (f"datasets {_named(d.datasets)}", pl.col("dataset").is_in(d.datasets) if isinstance(d.datasets, list) else None),
+        (
+            f"datasets {_named(d.datasets)}",
+            pl.col("dataset").is_in(d.datasets) if isinstance(d.datasets, list) else None,
+        ),
         (f"not {', '.join(banned)}", ~pl.col("dataset").is_in(banned) if banned else None),
         ("a measured place in a lobe", pl.col("lobe").is_in(list(LOBES)) & pl.col("cc_pct").is_not_null()),
         (f"label from {d.label_source}", pl.col("label_source") == d.label_source if d.label_source else None),
         (f"population {d.population}", pl.col("population_type") == d.population if d.population else None),
         (f"label {cohort.label}", pl.col("label") == cohort.label if cohort.label is not None else None),
-        ("label known", pl.col("label").is_not_null() if cohort.prevalence and cohort.prevalence.of == "malignant" else None),
+        (
+            "label known",
+            pl.col("label").is_not_null() if cohort.prevalence and cohort.prevalence.of == "malignant" else None,
+        ),
         (f"lobes {_named(d.lobes)}", pl.col("lobe").is_in(d.lobes) if d.lobes else None),
         (f"side {d.side}", pl.col("lobe").str.starts_with(d.side) if d.side else None),
         (f"zones {_named(d.zones)}", pl.col("reinsertion_lung_zone").is_in(d.zones) if d.zones else None),
-        (f"{d.central_peripheral}", pl.col("central_peripheral") == d.central_peripheral if d.central_peripheral else None),
+        (
+            f"{d.central_peripheral}",
+            pl.col("central_peripheral") == d.central_peripheral if d.central_peripheral else None,
+        ),
         (f"diameter {d.diameter_mm} mm", _within("diameter_mm", d.diameter_mm) if d.diameter_mm else None),
-        (f"pleural distance {d.pleural_mm} mm", _within("reinsertion_pleural_dist_mm", d.pleural_mm) if d.pleural_mm else None),
+        (
+            f"pleural distance {d.pleural_mm} mm",
+            _within("reinsertion_pleural_dist_mm", d.pleural_mm) if d.pleural_mm else None,
+        ),
         (f"{d.nodules_in_scan} nodule in its scan", _count(d.nodules_in_scan)),
-    ]  # fmt: skip
+    ]
     found, told = _narrow(stock.donors, "donors", steps)
     if d.procedural == "never":
         return found, told
@@ -142,7 +168,10 @@ def _hosts(stock: Stock, cohort: Cohort) -> tuple[pl.DataFrame, list[Step]]:
     banned = [*h.exclude, *cohort.exclude_training]
     steps: list[tuple[str, pl.Expr | None]] = [
         ("in the host store", None),
-        (f"datasets {_named(h.datasets)}", pl.col("dataset").is_in(h.datasets) if isinstance(h.datasets, list) else None),
+        (
+            f"datasets {_named(h.datasets)}",
+            pl.col("dataset").is_in(h.datasets) if isinstance(h.datasets, list) else None,
+        ),
         (f"not {', '.join(banned)}", ~pl.col("dataset").is_in(banned) if banned else None),
         ("sex known", pl.col("sex").is_not_null() if h.sex or "sex" in cohort.calibrate else None),
         (f"sex {h.sex}", pl.col("sex") == h.sex if h.sex else None),
@@ -150,7 +179,7 @@ def _hosts(stock: Stock, cohort: Cohort) -> tuple[pl.DataFrame, list[Step]]:
         (f"age {h.age}", _within("age", h.age) if h.age else None),
         ("smoking known", pl.col("smoking").is_not_null() if h.smoking or "smoking" in cohort.calibrate else None),
         (f"smoking {_named(h.smoking)}", pl.col("smoking").is_in(h.smoking) if h.smoking else None),
-    ]  # fmt: skip
+    ]
     return _narrow(stock.hosts, "hosts", steps)
 
 

@@ -65,7 +65,8 @@ def _native(
     if own.is_empty():
         told = ", ".join(f"{s.constraint}: {s.left}" for s in steps if s.of == "donors")
         raise TrialError(
-            f"{trial.trial}: dataset {name}: expected nodules whose scan is a host, found none ({told}); run the stages profiles and hosts for it"
+            f"{trial.trial}: dataset {name}: expected nodules whose scan is a host, found none ({told}); run "
+            "the stages profiles and hosts for it"
         )
     people = own["person_uid"].unique().sort().to_list()
     order = seeded(people, root, trial.trial, "person")
@@ -133,11 +134,29 @@ def _counted(cases: pl.DataFrame, nodules: pl.DataFrame) -> pl.DataFrame:
 
 def _rows(picked: pl.DataFrame, mode: str, placement: str, why: str) -> pl.DataFrame:
     return picked.select(
-        "case_uid", "nodule_idx", "label", "lobe", "cc_pct", "ml_pct", "ap_pct", mode=pl.lit(mode), present=pl.lit(True), donor_nodule_uid="nodule_uid",
-        donor_dataset="dataset", donor_person_uid="person_uid", placement=pl.lit(placement), insertion_mode=pl.lit(INSERTION_MODE["profile"]),
-        asked_diameter_mm=pl.lit(None, pl.Float64), donor_diameter_mm="diameter_mm", planned_diameter_mm="diameter_mm", scale=pl.lit(1.0),
-        size_bucket=size_bucket_of("diameter_mm"), relaxations=pl.lit(""), kept=pl.lit(False), why=pl.lit(why),
-    )  # fmt: skip
+        "case_uid",
+        "nodule_idx",
+        "label",
+        "lobe",
+        "cc_pct",
+        "ml_pct",
+        "ap_pct",
+        mode=pl.lit(mode),
+        present=pl.lit(True),
+        donor_nodule_uid="nodule_uid",
+        donor_dataset="dataset",
+        donor_person_uid="person_uid",
+        placement=pl.lit(placement),
+        insertion_mode=pl.lit(INSERTION_MODE["profile"]),
+        asked_diameter_mm=pl.lit(None, pl.Float64),
+        donor_diameter_mm="diameter_mm",
+        planned_diameter_mm="diameter_mm",
+        scale=pl.lit(1.0),
+        size_bucket=size_bucket_of("diameter_mm"),
+        relaxations=pl.lit(""),
+        kept=pl.lit(False),
+        why=pl.lit(why),
+    )
 
 
 def _cases(
@@ -147,10 +166,19 @@ def _cases(
     trial = resolved.trial
     seeds = draws(root, trial.trial, arm.name, "case", n=where.height) >> np.uint64(1)
     return host_columns(where).with_columns(
-        number=where["number"], case_uid=where["case_uid"], mode=pl.lit(trial.mode), trial=pl.lit(trial.trial), arm=pl.lit(arm.name), cohort_mode=pl.lit(cohort_mode), attenuation=pl.lit(arm.cohort.attenuation), **acquisition_columns(arm.cohort),
-        lesion_free_twin=pl.lit(arm.cohort.lesion_free_twins), anatomy=pl.lit(anatomy), seed=pl.Series(seeds.astype(np.int64))[where["number"].to_list()],
+        number=where["number"],
+        case_uid=where["case_uid"],
+        mode=pl.lit(trial.mode),
+        trial=pl.lit(trial.trial),
+        arm=pl.lit(arm.name),
+        cohort_mode=pl.lit(cohort_mode),
+        attenuation=pl.lit(arm.cohort.attenuation),
+        **acquisition_columns(arm.cohort),
+        lesion_free_twin=pl.lit(arm.cohort.lesion_free_twins),
+        anatomy=pl.lit(anatomy),
+        seed=pl.Series(seeds.astype(np.int64))[where["number"].to_list()],
         render_replicate=where["render_replicate"] if "render_replicate" in where.columns else pl.lit(0, pl.Int64),
-    )  # fmt: skip
+    )
 
 
 def _cross(
@@ -170,7 +198,8 @@ def _cross(
     room = stock.room[stock.hosts["scan_uid"].search_sorted(hosts["scan_uid"]).to_numpy()]  # both sorted by id
     if donors.is_empty() or hosts.is_empty():
         raise TrialError(
-            f"{trial.trial}, {arm.level}: expected donors and hosts, got {donors.height} nodules and {hosts.height} scans; run the stages profiles and hosts for both"
+            f"{trial.trial}, {arm.level}: expected donors and hosts, got {donors.height} nodules and "
+            f"{hosts.height} scans; run the stages profiles and hosts for both"
         )
     chosen = seeded(hosts["scan_uid"].to_list(), root, trial.trial, "host")[: cohort.max_hosts]
     hosts, room = hosts[chosen], room[chosen]
@@ -193,7 +222,8 @@ def _cross(
     got = (thing >= 0) & (host >= 0)
     if not got.any():
         raise TrialError(
-            f"{trial.trial}, {arm.level}: no host lobe has room for any donor: {donors.height} nodules of {float(donors['diameter_mm'].to_numpy().min()):.1f} mm and more, {len(hosts)} hosts"
+            f"{trial.trial}, {arm.level}: no host lobe has room for any donor: {donors.height} nodules of "
+            f"{float(donors['diameter_mm'].to_numpy().min()):.1f} mm and more, {len(hosts)} hosts"
         )
     thing, host, replicate = thing[got], host[got], replicate[got]
     numbers = np.arange(len(thing))

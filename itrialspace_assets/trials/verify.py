@@ -19,9 +19,15 @@ def broken_rules(
     Arms share what they are to share, and nobody where they are to be independent.
     """
     joined = plan.join(cases.drop("mode"), on="case_uid", how="left").join(
-        index.select(pl.col("nodule_uid").alias("donor_nodule_uid"), pl.col("label").alias("own_label"), pl.col("scan_uid").alias("donor_scan"), pl.col("person_uid").alias("own_person")),
-        on="donor_nodule_uid", how="left",
-    )  # fmt: skip
+        index.select(
+            pl.col("nodule_uid").alias("donor_nodule_uid"),
+            pl.col("label").alias("own_label"),
+            pl.col("scan_uid").alias("donor_scan"),
+            pl.col("person_uid").alias("own_person"),
+        ),
+        on="donor_nodule_uid",
+        how="left",
+    )
     foreign = (pl.col("cohort_mode") != "native") & ~pl.col("kept")  # a nodule that the host keeps is its own
     rules: dict[str, pl.Expr] = {
         "a nodule of no case": pl.col("host_scan_uid").is_null(),
@@ -44,8 +50,10 @@ def broken_rules(
         f"{rule}: {count} rows" for rule, condition in rules.items() if (count := joined.filter(condition).height)
     ]
     rows = plan.group_by("case_uid").agg(
-        rows=pl.col("present").sum(), primaries=(pl.col("nodule_idx") == 0).sum(), unique=pl.col("nodule_idx").n_unique() == pl.len()
-    )  # fmt: skip
+        rows=pl.col("present").sum(),
+        primaries=(pl.col("nodule_idx") == 0).sum(),
+        unique=pl.col("nodule_idx").n_unique() == pl.len(),
+    )
     counted = cases.join(rows, on="case_uid", how="left")
     wrong = counted.filter(
         (pl.col("rows").fill_null(0) != pl.col("n_nodules"))
@@ -128,9 +136,12 @@ def _between_arms(resolved: Resolved, cases: pl.DataFrame, plan: pl.DataFrame) -
         if several.height:
             problems.append(f"arms that share hosts have different ones: {several.height} case numbers")
     if trial.independent_arms:
-        people = pl.concat([
-            cases.select("arm", person="host_person_uid"), plan.join(cases.select("case_uid", "arm"), on="case_uid").select("arm", person="donor_person_uid"),
-        ]).unique()  # fmt: skip
+        people = pl.concat(
+            [
+                cases.select("arm", person="host_person_uid"),
+                plan.join(cases.select("case_uid", "arm"), on="case_uid").select("arm", person="donor_person_uid"),
+            ]
+        ).unique()
         if shared := people.group_by("person").len().filter(pl.col("len") > 1).height:
             problems.append(f"arms that are to be independent share people: {shared} people")
     return problems

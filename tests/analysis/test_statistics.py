@@ -125,8 +125,10 @@ def test_an_always_yes_reader_has_balanced_accuracy_and_auc_of_a_half() -> None:
 
 
 def test_an_unanswered_slice_counts_as_wrong() -> None:
-    cell = pl.DataFrame({"presence": ["present", "absent"], "answer": [None, None], "status": [None, "refused"], "score": [None, None]},
-                        schema={"presence": pl.String, "answer": pl.String, "status": pl.String, "score": pl.Float64})  # fmt: skip
+    cell = pl.DataFrame(
+        {"presence": ["present", "absent"], "answer": [None, None], "status": [None, "refused"], "score": [None, None]},
+        schema={"presence": pl.String, "answer": pl.String, "status": pl.String, "score": pl.Float64},
+    )
     found = presence(cell)
     assert (found["sensitivity"].value, found["specificity"].value) == (0.0, 0.0)
 
@@ -139,8 +141,18 @@ def test_an_unanswered_slice_is_ranked_worst_for_its_class() -> None:
 
 
 def test_a_task_that_a_reader_does_not_answer_stays_so_when_a_slice_is_missing() -> None:
-    rows = {"task": ["lobe"] * 3, "condition": ["plain"] * 3, "presence": ["present"] * 3, "lobe": ["a"] * 3, "answer": [None] * 3, "score": [None] * 3,
-            "status": ["unsupported", "unsupported", None], "host_person_uid": ["1", "2", "3"], "donor_person_uid": ["1", "2", "3"], "size_class": [None] * 3}  # fmt: skip
+    rows = {
+        "task": ["lobe"] * 3,
+        "condition": ["plain"] * 3,
+        "presence": ["present"] * 3,
+        "lobe": ["a"] * 3,
+        "answer": [None] * 3,
+        "score": [None] * 3,
+        "status": ["unsupported", "unsupported", None],
+        "host_person_uid": ["1", "2", "3"],
+        "donor_person_uid": ["1", "2", "3"],
+        "size_class": [None] * 3,
+    }
     cell = pl.DataFrame(rows, schema_overrides={"answer": pl.String, "score": pl.Float64, "size_class": pl.String})
     found = score_cells(cell, {"all": pl.Series([True] * 3)}, load_study(load_settings()), {})
     assert [(r["estimate"], r["flag"]) for r in found] == [(None, "the reader does not answer this task")]

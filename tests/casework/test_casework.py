@@ -5,24 +5,29 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, PlatformError, Reason, TableError
 from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.casework import journal, shards, workers
 from itrialspace_assets.casework.cases import Case, Collected, Output, require_all, retryable
 
 
-def square(payload: dict[str, Any], settings: Settings) -> Output:
-    n = payload["n"]
+class Number(StrictModel):
+    n: int
+    kill: bool = False
+
+
+def square(payload: Number, settings: Settings) -> Output:
+    n = payload.n
     if n == 3:
         raise CaseRejected(Reason.DOES_NOT_FIT, f"{settings.data}/x: three")
     if n == 5:
         raise RuntimeError("five is a defect")
-    if n == 7 and payload.get("kill"):
+    if n == 7 and payload.kill:
         os.kill(os.getpid(), signal.SIGKILL)
     data = str(n * n).encode()
     replace_file(settings.output / f"{n}.txt", data)
@@ -32,7 +37,7 @@ def square(payload: dict[str, Any], settings: Settings) -> Output:
 
 
 def cases(kill: bool = False, version: str = "1") -> list[Case]:
-    return [Case(f"case/{n}", f"{version}-{n}", f"group{n % 3}", {"n": n, "kill": kill}) for n in range(10)]
+    return [Case(f"case/{n}", f"{version}-{n}", f"group{n % 3}", Number(n=n, kill=kill)) for n in range(10)]
 
 
 def run(settings: Settings, todo: list[Case], name: str = "r-0") -> Collected:
@@ -95,11 +100,11 @@ def test_shards_cover_every_case_once_and_keep_groups_whole(tmp_path: Path) -> N
     folder = journal.journal_dir(three, "stage", "m/d")
     keys = shards.assign_shards(three, cases(), folder, "run")
     assert len(keys) == 3
-    shards.run_shard(square, three, folder, "run", keys[0])
+    shards.run_shard(square, Number, three, folder, "run", keys[0])
     with pytest.raises(TableError, match="not finished"):
         require_all(journal.collect(three, cases(), folder), "stage m/d")
     for key in keys:  # the first again, as a retry would
-        shards.run_shard(square, three, folder, "run", key)
+        shards.run_shard(square, Number, three, folder, "run", key)
     made = journal.collect(three, cases(), folder)
     assert not made.missing
     assert shards.assigned(folder, "run") == 10
@@ -109,13 +114,13 @@ def test_shards_cover_every_case_once_and_keep_groups_whole(tmp_path: Path) -> N
 def test_a_cause_that_may_pass_is_tried_again_and_leaves_the_partition_unsettled(out: Settings) -> None:
     made = run(out, cases())
     assert retryable(made) == 1
-    mended = [replace(c, payload={"n": 50}) if c.uid == "case/5" else c for c in cases()]
+    mended = [replace(c, payload=Number(n=50)) if c.uid == "case/5" else c for c in cases()]
     again = run(out, mended, "r2-0")
     assert retryable(again) == 0
     assert {r.uid for r in again.rejected} == {"case/3"}
 
 
-def full_disk(payload: dict[str, Any], settings: Settings) -> Output:
+def full_disk(payload: Number, settings: Settings) -> Output:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -131,14 +136,16 @@ def test_a_full_disk_ends_the_run_and_no_case(tmp_path: Path, count: int) -> Non
 def test_shards_are_assigned_by_cost(tmp_path: Path) -> None:
     """One host of ten times the voxels weighs as ten others, however many cases each has."""
     settings = load_settings(data_dir=tmp_path, output_dir=tmp_path, shards=2)
-    many = [Case(f"c{i}", "h", "large" if i == 0 else f"small{i}", {}, 10.0 if i == 0 else 1.0) for i in range(11)]
+    many = [
+        Case(f"c{i}", "h", "large" if i == 0 else f"small{i}", Number(n=i), 10.0 if i == 0 else 1.0) for i in range(11)
+    ]
     shards.assign_shards(settings, many, tmp_path, "r")
     assigned = [json.loads((tmp_path / f"r-s{n}.shard.json").read_text()) for n in range(2)]
     assert sorted(sum(c["cost"] for c in shard) for shard in assigned) == [10.0, 10.0]
     assert min(len(shard) for shard in assigned) == 1
 
 
-def misconfigured(payload: dict[str, Any], settings: Settings) -> Output:
+def misconfigured(payload: Number, settings: Settings) -> Output:
     raise ConfigError("weights: expected others")
 
 
@@ -146,24 +153,26 @@ def misconfigured(payload: dict[str, Any], settings: Settings) -> Output:
 def test_a_wrong_configuration_is_no_cases_fault(tmp_path: Path, count: int) -> None:
     settings = load_settings(data_dir=tmp_path, output_dir=tmp_path, workers=count)
     with pytest.raises(ConfigError, match="expected others"):
-        workers.run(misconfigured, [Case(f"c{i}", "h", f"g{i}", {}) for i in range(20)], settings, tmp_path / "j.jsonl")
+        workers.run(
+            misconfigured, [Case(f"c{i}", "h", f"g{i}", Number(n=i)) for i in range(20)], settings, tmp_path / "j.jsonl"
+        )
     assert not (tmp_path / "j.jsonl").read_text()
 
 
-def dies_once(payload: dict[str, Any], settings: Settings) -> Output:
+def dies_once(payload: Number, settings: Settings) -> Output:
     """The fourth case kills its worker the first time; each says in which process it ran, and how many ran at once."""
-    started = settings.output / f"{payload['n']}.start"
+    started = settings.output / f"{payload.n}.start"
     first = not started.exists()
     started.touch()
-    if payload["n"] == 3 and first:
+    if payload.n == 3 and first:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.05)
-    return Output({"t": [{"uid": str(payload["n"]), "pid": os.getpid()}]})
+    return Output({"t": [{"uid": str(payload.n), "pid": os.getpid()}]})
 
 
 def test_a_dead_worker_leaves_the_rest_in_parallel(tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path, output_dir=tmp_path, workers=2)
-    many = [Case(f"c{i:02d}", "h", f"g{i}", {"n": i}) for i in range(40)]
+    many = [Case(f"c{i:02d}", "h", f"g{i}", Number(n=i)) for i in range(40)]
     workers.run(dies_once, many, settings, tmp_path / "j.jsonl")
     entries = [json.loads(line) for line in (tmp_path / "j.jsonl").read_text().splitlines()]
     assert sorted(e["uid"] for e in entries) == [c.uid for c in many]

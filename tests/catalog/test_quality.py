@@ -36,9 +36,11 @@ def test_both_find_the_known_defects_with_the_same_counts(dlcs: pl.DataFrame) ->
 def test_both_find_broken_rows(dlcs: pl.DataFrame) -> None:
     first = pl.int_range(pl.len()) < 3
     spoiled = dlcs.with_columns(
-        lobe_name=pl.when(first).then(pl.lit("left")).otherwise("lobe_name"), age=pl.when(first).then(200.0).otherwise("age"),
-        ct_path=pl.when(first).then(None).otherwise("ct_path"), nodule_uid=pl.when(first).then(pl.lit("twice")).otherwise("nodule_uid"),
-    )  # fmt: skip
+        lobe_name=pl.when(first).then(pl.lit("left")).otherwise("lobe_name"),
+        age=pl.when(first).then(200.0).otherwise("age"),
+        ct_path=pl.when(first).then(None).otherwise("ct_path"),
+        nodule_uid=pl.when(first).then(pl.lit("twice")).otherwise("nodule_uid"),
+    )
     (verdict,) = validate_frames({"profiles": spoiled})
     found = {str(o.expectation).split(":")[0].removeprefix("dataset, "): o.unexpected for o in verdict.failed("error")}
     fast = {v.column: v.rows for v in violations(TABLES["profiles"], spoiled) if v.severity == "error"}

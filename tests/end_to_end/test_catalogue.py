@@ -35,7 +35,8 @@ def test_every_view_and_question_answers(done: Settings) -> None:
 def test_lineage_leads_from_a_nodule_to_its_answers(done: Settings) -> None:
     with connect(done) as db:
         uid, cases, answers = db.execute(
-            "SELECT nodule_uid, count(DISTINCT case_uid), count(answer) FROM case_lineage WHERE source <> 'real' GROUP BY 1 ORDER BY 3 DESC LIMIT 1"
+            "SELECT nodule_uid, count(DISTINCT case_uid), count(answer) FROM case_lineage WHERE source <> "
+            "'real' GROUP BY 1 ORDER BY 3 DESC LIMIT 1"
         ).fetchone()  # type: ignore[misc]
     plan = read_all(done.output, "case_nodules").filter(pl.col("donor_nodule_uid") == uid)
     assert cases == plan["case_uid"].n_unique()
@@ -233,9 +234,22 @@ def test_an_imported_scan_runs_to_the_index(demo: Path, tmp_path: Path) -> None:
     row = read_all(demo / "out", "nodules").filter(pl.col("dataset") == "LUNGx").row(0, named=True)
     (tmp_path / "n.csv").write_text(f"x,y,z,diameter_mm\n{row['coordX']},{row['coordY']},{row['coordZ']},9\n")
     brought = its(
-        "import", "--dataset", "MINE", "--ct", str(ct), "--organs", str(masks / ct.name.replace(".nii.gz", "_seg.nii.gz")),
-        "--nodules", str(tmp_path / "n.csv"), "--labels", "vista3d", "--frame", "RAS", "--dir", str(tmp_path),
-    )  # fmt: skip
+        "import",
+        "--dataset",
+        "MINE",
+        "--ct",
+        str(ct),
+        "--organs",
+        str(masks / ct.name.replace(".nii.gz", "_seg.nii.gz")),
+        "--nodules",
+        str(tmp_path / "n.csv"),
+        "--labels",
+        "vista3d",
+        "--frame",
+        "RAS",
+        "--dir",
+        str(tmp_path),
+    )
     assert brought.returncode == 0, brought.stderr
     assert "1 scans with 1 nodules" in brought.stdout
     ran = its("run", "--datasets", "MINE", "--to", "index", "--dir", str(tmp_path))

@@ -51,7 +51,16 @@ def planned(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("planned")
     (out / "trials").mkdir()
     (out / "trials/x_small.yaml").write_text(SMALL)
-    done = its("run", "--modes", "2,x_small", "--to", "plan", ITRIALSPACE_DATA_DIR=str(data_root), ITRIALSPACE_OUTPUT_DIR=str(out), ITRIALSPACE_TRIALS_DIR=str(out / "trials"))  # fmt: skip
+    done = its(
+        "run",
+        "--modes",
+        "2,x_small",
+        "--to",
+        "plan",
+        ITRIALSPACE_DATA_DIR=str(data_root),
+        ITRIALSPACE_OUTPUT_DIR=str(out),
+        ITRIALSPACE_TRIALS_DIR=str(out / "trials"),
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return out
 
@@ -107,8 +116,12 @@ def post(port: int, query: str, **variables: Any) -> dict[str, Any]:
 
 
 LAUNCH = """mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {
-  ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } ... on InvalidSubsetError { message } } }"""
-STATUS = "query($b: String!) { partitionBackfillOrError(backfillId: $b) { ... on PartitionBackfill { status numPartitions } } }"
+  ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+  ... on InvalidSubsetError { message } } }"""
+STATUS = (
+    "query($b: String!) { partitionBackfillOrError(backfillId: $b) { ... on PartitionBackfill { status "
+    "numPartitions } } }"
+)
 
 
 def backfill(port: int, assets: tuple[str, ...], partitions: list[str]) -> str:
@@ -129,7 +142,11 @@ def backfill(port: int, assets: tuple[str, ...], partitions: list[str]) -> str:
 
 @pytest.mark.slow
 def test_a_backfill_of_a_mode_and_its_report_from_the_ui(data_root: Path, planned: Path) -> None:
-    roots = {"ITRIALSPACE_DATA_DIR": str(data_root), "ITRIALSPACE_OUTPUT_DIR": str(planned), "ITRIALSPACE_TRIALS_DIR": str(planned / "trials")}  # fmt: skip
+    roots = {
+        "ITRIALSPACE_DATA_DIR": str(data_root),
+        "ITRIALSPACE_OUTPUT_DIR": str(planned),
+        "ITRIALSPACE_TRIALS_DIR": str(planned / "trials"),
+    }
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -174,18 +191,27 @@ def test_nodmaisi_renders_a_pair_in_shards_and_says_what_it_takes(
     assets = ("inserted_masks", "nodmaisi/synthetic_cts", "nodmaisi/eval_slices", "nodmaisi/predictions/blob")
     keys = [dg.AssetKey(a.split("/")) for a in assets]
     with dg.DagsterInstance.ephemeral() as instance:
-        result = job.execute_in_process(instance=instance, partition_key=dg.MultiPartitionKey(partition), asset_selection=keys)  # fmt: skip
+        result = job.execute_in_process(
+            instance=instance, partition_key=dg.MultiPartitionKey(partition), asset_selection=keys
+        )
         events = list(result.all_events)
     (observed,) = [
         e.asset_observation_data.asset_observation for e in events if e.event_type_value == "ASSET_OBSERVATION"
     ]
     assert {"estimated_seconds_a_case", "estimated_gpu_gib", "estimated_gpu_hours"} <= set(observed.metadata)
-    made = {e.asset_key.to_user_string(): e.step_materialization_data.materialization.metadata for e in events if e.is_step_materialization}  # type: ignore[union-attr]  # fmt: skip
+    made = {
+        e.asset_key.to_user_string(): e.step_materialization_data.materialization.metadata
+        for e in events
+        if e.is_step_materialization
+    }  # type: ignore[union-attr]
     assert made["nodmaisi/synthetic_cts"]["seconds_a_case"].value > 0
     assert len({e.step_key for e in events if e.step_key and "nodmaisi__synthetic_cts__shard[" in e.step_key}) == 2
     aside = read_table(planned, "rejected_cases", stage="nodmaisi/synthetic_cts", partition=f"{MODE}/LUNA25")
     assert aside.is_empty(), aside["detail"].to_list()
-    rows, inserted = read_table(planned, "cts", source="nodmaisi", **partition), read_table(planned, "insertions", **partition)  # fmt: skip
+    rows, inserted = (
+        read_table(planned, "cts", source="nodmaisi", **partition),
+        read_table(planned, "insertions", **partition),
+    )
     assert set(rows["case_uid"]) == set(inserted["case_uid"])
     settings = load_settings(data_dir=data_root, output_dir=planned)
     hosts = dict(inserted.select("case_uid", "host_map_sha256").iter_rows())

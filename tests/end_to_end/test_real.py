@@ -118,18 +118,30 @@ def test_measuring_the_real_masks_from_the_command_line(real_data: Path, tmp_pat
 
 
 def test_many_nodules_in_real_hosts_measure_as_planned(real_data: Path, tmp_path: Path) -> None:
-    """Drawn donors of 3 to 30 mm, declared where one of their size lies in the other host and planned: lobe, place and distances come back."""
+    """Drawn donors of 3 to 30 mm, declared where one of their size lies in the other host and planned: lobe, place and
+    distances come back."""
     settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / "out", workers=1)
     hosts = prepare(settings.output, real_data / "masks", 2)
     payloads = cases_of(settings, hosts, 100)
-    declared = pl.DataFrame([{"case_uid": p["case_uid"], "fit_mm": None} | p["nodules"][0] for p in payloads], infer_schema_length=None)  # fmt: skip
-    cases = pl.DataFrame([{"case_uid": p["case_uid"], "number": i, "host_scan_uid": p["host_scan_uid"]} for i, p in enumerate(payloads)])  # fmt: skip
+    declared = pl.DataFrame(
+        [{"case_uid": p["case_uid"], "fit_mm": None} | p["nodules"][0] for p in payloads], infer_schema_length=None
+    )
+    cases = pl.DataFrame(
+        [{"case_uid": p["case_uid"], "number": i, "host_scan_uid": p["host_scan_uid"]} for i, p in enumerate(payloads)]
+    )
     lobes = pl.DataFrame([{"scan_uid": h["host"]["scan_uid"], **row} for h in hosts for row in h["lobes"]])
     planned = fit_positions(
-        declared.drop("lesion"), cases, pl.DataFrame(drawn(0)), pl.DataFrame([h["host"] for h in hosts]), lobes, lambda sha: read_room(room_path(settings.output, sha))
-    )  # fmt: skip
+        declared.drop("lesion"),
+        cases,
+        pl.DataFrame(drawn(0)),
+        pl.DataFrame([h["host"] for h in hosts]),
+        lobes,
+        lambda sha: read_room(room_path(settings.output, sha)),
+    )
     for payload, nodule in zip(payloads, planned.iter_rows(named=True), strict=True):
-        payload["nodules"][0] |= {k: nodule[k] for k in ("cc_pct", "ml_pct", "ap_pct", "asked_pleural_mm", "asked_airway_mm")}  # fmt: skip
+        payload["nodules"][0] |= {
+            k: nodule[k] for k in ("cc_pct", "ml_pct", "ap_pct", "asked_pleural_mm", "asked_airway_mm")
+        }
     frame = pl.DataFrame([insert_case(p, settings).rows["insertions"][0] for p in payloads], infer_schema_length=None)
     found = remeasured(settings.output, frame)
     assert found["lobe"].mean() >= 0.99
@@ -139,4 +151,11 @@ def test_many_nodules_in_real_hosts_measure_as_planned(real_data: Path, tmp_path
     assert frame["outside_lung"].sum() == 0
     allowed = (frame["planned_diameter_mm"] * 0.02).clip(lower_bound=0.352)  # 2 %, or half a voxel
     assert ((frame["diameter_mm"] - frame["planned_diameter_mm"]).abs() <= allowed).all()
-    print(found["planned"].sum(), "of 100 where they were planned; from the declared place", planned["fit_mm"].median(), "mm in the middle,", planned["fit_mm"].max(), "at most")  # fmt: skip
+    print(
+        found["planned"].sum(),
+        "of 100 where they were planned; from the declared place",
+        planned["fit_mm"].median(),
+        "mm in the middle,",
+        planned["fit_mm"].max(),
+        "at most",
+    )

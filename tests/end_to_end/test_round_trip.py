@@ -28,28 +28,46 @@ WAYS = {"cc": 2, "ml": 0, "ap": 1}
 
 
 def remeasured(output: Path, rows: pl.DataFrame) -> pl.DataFrame:
-    """For each nodule: whether what profiles measure on the mask is what the table says, and what was planned, within a voxel."""
+    """For each nodule: whether what profiles measure on the mask is what the table says, and what was planned, within a
+    voxel."""
     found = []
-    for (uid,), group in rows.sort("host_map_sha256", "case_uid", "nodule_idx").group_by(["case_uid"], maintain_order=True):  # fmt: skip
+    for (uid,), group in rows.sort("host_map_sha256", "case_uid", "nodule_idx").group_by(
+        ["case_uid"], maintain_order=True
+    ):
         host = load_host_map(output, group["host_map_sha256"][0])
         lesions = [unpack_bits(b) for b in group["lesion"]]
         scan = Scan(stamp(host, lesions))
         for row, lesion in zip(group.iter_rows(named=True), lesions, strict=True):
             got = measure_nodule(scan, lesion)
             lobe = scan.lobes[row["lobe"]]
-            size = {"cc": len(lobe.occupied) - 1, **{w: lobe.box[a].stop - 1 - lobe.box[a].start for w, a in WAYS.items() if w != "cc"}}  # fmt: skip
+            size = {
+                "cc": len(lobe.occupied) - 1,
+                **{w: lobe.box[a].stop - 1 - lobe.box[a].start for w, a in WAYS.items() if w != "cc"},
+            }
             voxel = float(host.spacing.max())
 
             def near(way: str, column: str, got: dict = got, row: dict = row, size: dict = size) -> bool:
                 return row[column] is None or abs(got[f"lobe_{way}_pct"] - row[column]) * size[way] / 100 <= 1
 
             distances = [(got["pleural_distance_mm"], row["pleural_mm"]), (got["airway_distance_mm"], row["airway_mm"])]
-            found.append({
-                "case_uid": uid, "lobe": got["lobe_name"] == row["asked_lobe"], "recorded": got["lobe_name"] == row["lobe"] and all(near(w, f"{w}_pct") for w in WAYS)
-                and all((a is None) == (b is None) and (a is None or abs(a - b) <= voxel) for a, b in distances),
-                "planned": all(near(w, f"asked_{w}_pct") for w in WAYS)
-                and all(b is None or (a is not None and abs(a - b) <= voxel) for a, b in ((got["pleural_distance_mm"], row["asked_pleural_mm"]), (got["airway_distance_mm"], row["asked_airway_mm"]))), "relaxations": row["relaxations"],
-            })  # fmt: skip
+            found.append(
+                {
+                    "case_uid": uid,
+                    "lobe": got["lobe_name"] == row["asked_lobe"],
+                    "recorded": got["lobe_name"] == row["lobe"]
+                    and all(near(w, f"{w}_pct") for w in WAYS)
+                    and all((a is None) == (b is None) and (a is None or abs(a - b) <= voxel) for a, b in distances),
+                    "planned": all(near(w, f"asked_{w}_pct") for w in WAYS)
+                    and all(
+                        b is None or (a is not None and abs(a - b) <= voxel)
+                        for a, b in (
+                            (got["pleural_distance_mm"], row["asked_pleural_mm"]),
+                            (got["airway_distance_mm"], row["asked_airway_mm"]),
+                        )
+                    ),
+                    "relaxations": row["relaxations"],
+                }
+            )
     return pl.DataFrame(found)
 
 
@@ -117,10 +135,12 @@ def test_a_spoiled_mask_and_a_moved_nodule_are_found(inserted: Settings) -> None
     assert len(wrong) == 1
     tables = read_all(inserted.output, "hosts")
     for change, rule in (
-        ({"outside_lung": pl.lit(3)}, "containment: every voxel in a lobe"), ({"world_x": -pl.col("world_x")}, "laterality: left lobes lie left of the lungs' midline"),
-        ({"diameter_mm": pl.col("diameter_mm") * 1.2}, "size: diameter as planned"), ({"overlap": pl.lit(0.1)}, "collisions: placed nodules of a case share no voxel"),
+        ({"outside_lung": pl.lit(3)}, "containment: every voxel in a lobe"),
+        ({"world_x": -pl.col("world_x")}, "laterality: left lobes lie left of the lungs' midline"),
+        ({"diameter_mm": pl.col("diameter_mm") * 1.2}, "size: diameter as planned"),
+        ({"overlap": pl.lit(0.1)}, "collisions: placed nodules of a case share no voxel"),
         ({"shift_mm": pl.lit(30.0), "relaxations": pl.lit("")}, "place: a move of more than a voxel is recorded"),
-    ):  # fmt: skip
+    ):
         broken = broken_insertions(rows.with_columns(**change), tables)
         assert broken[rule].height > 0, rule
     twice = pl.concat([rows.head(1), rows.head(1).with_columns(nodule_idx=pl.lit(1, pl.Int64))])

@@ -19,7 +19,11 @@ mode: x_clean
 trial: clean
 question: Does a reader keep quiet where there is nothing?
 planner: sampled
-cohort: {prevalence: {value: 0.5, of: nodule, unit: scan}, hosts: {max_uses: null}, attenuation: ground_glass, acquisition: {dose: 0.5}}
+cohort:
+  prevalence: {value: 0.5, of: nodule, unit: scan}
+  hosts: {max_uses: null}
+  attenuation: ground_glass
+  acquisition: {dose: 0.5}
 arms: [{name: all, published: clean, varies: none, level: none}]
 sizes: {demo: {n_cases: 4}, paper: {n_cases: 40}}
 """

@@ -16,8 +16,17 @@ from itrialspace_assets.imaging.anatomy import (
 
 @pytest.mark.parametrize(
     ("diameter", "bucket"),
-    [(4.999, "<5mm"), (5, "5-10mm"), (9.999, "5-10mm"), (10, "10-15mm"), (15, "15-20mm"), (20, "20-30mm"), (30, ">30mm"), (200, ">30mm")],
-)  # fmt: skip
+    [
+        (4.999, "<5mm"),
+        (5, "5-10mm"),
+        (9.999, "5-10mm"),
+        (10, "10-15mm"),
+        (15, "15-20mm"),
+        (20, "20-30mm"),
+        (30, ">30mm"),
+        (200, ">30mm"),
+    ],
+)
 def test_buckets_are_half_open(diameter: float, bucket: str) -> None:
     assert size_bucket(diameter) == bucket
 
@@ -51,8 +60,11 @@ def test_lobe_aliases_and_sides() -> None:
 
 def test_label_names_of_the_published_map() -> None:
     assert (LABEL_NAMES[38], LABEL_NAMES[49], LABEL_NAMES[63], LABEL_NAMES[86]) == (
-        "vertebra_T12", "vertebra_T1", "left_rib_1", "right_rib_12",
-    )  # fmt: skip
+        "vertebra_T12",
+        "vertebra_T1",
+        "left_rib_1",
+        "right_rib_12",
+    )
 
 
 def test_equivalent_diameter_of_a_known_sphere() -> None:

@@ -18,13 +18,21 @@ def made(n: int = 60, seed: int = 1) -> Index:
     rng = np.random.default_rng(seed)
     lobes = rng.choice(LOBES, n)
     columns = {
-        "nodule_uid": [f"D{i % 3}/n{i:03d}" for i in range(n)], "annotation_id": [f"n{i:03d}" for i in range(n)], "dataset": [f"D{i % 3}" for i in range(n)],
-        "scan_uid": [f"D{i % 3}/s{i // 3}" for i in range(n)], "person_uid": [f"P{i // 4}" for i in range(n)], "label": rng.choice([0, 1, None], n).tolist(),
-        "reinsertion_lobe": lobes, "reinsertion_lung_side": [x.split("_")[0] for x in lobes], "reinsertion_lung_zone": rng.choice(["upper_zone", "lower_zone"], n),
-        "size_bucket": rng.choice(["<5mm", "5-10mm", ">30mm"], n), "has_ct": rng.choice([True, False], n).tolist(),
-        "nodule_mean_diam_mm": rng.uniform(3, 40, n), **{f"coord{a}": rng.uniform(-100, 100, n) for a in "XYZ"},
+        "nodule_uid": [f"D{i % 3}/n{i:03d}" for i in range(n)],
+        "annotation_id": [f"n{i:03d}" for i in range(n)],
+        "dataset": [f"D{i % 3}" for i in range(n)],
+        "scan_uid": [f"D{i % 3}/s{i // 3}" for i in range(n)],
+        "person_uid": [f"P{i // 4}" for i in range(n)],
+        "label": rng.choice([0, 1, None], n).tolist(),
+        "reinsertion_lobe": lobes,
+        "reinsertion_lung_side": [x.split("_")[0] for x in lobes],
+        "reinsertion_lung_zone": rng.choice(["upper_zone", "lower_zone"], n),
+        "size_bucket": rng.choice(["<5mm", "5-10mm", ">30mm"], n),
+        "has_ct": rng.choice([True, False], n).tolist(),
+        "nodule_mean_diam_mm": rng.uniform(3, 40, n),
+        **{f"coord{a}": rng.uniform(-100, 100, n) for a in "XYZ"},
         **{column: rng.uniform(0, 100, n) for column, _ in FEATURES.values()},
-    }  # fmt: skip
+    }
     frame = pl.DataFrame(columns, strict=False)
     missing = [pl.lit(None, t).alias(c) for c, t in TABLES["nodules"].schema.items() if c not in columns]
     return Index(
@@ -118,8 +126,9 @@ def test_a_mismatch_costs_its_penalty_and_a_missing_value_counts_as_the_mean() -
     )
     other = twin.with_columns(
         reinsertion_lobe=pl.when(pl.int_range(pl.len()) == 1).then(pl.lit(LOBES[1])).otherwise(pl.lit(LOBES[0])),
-        person_uid=pl.Series(["P1", "P2"]), reinsertion_nodule_diam_mm=pl.Series([10.0, None]),
-    )  # fmt: skip
+        person_uid=pl.Series(["P1", "P2"]),
+        reinsertion_nodule_diam_mm=pl.Series([10.0, None]),
+    )
     assert Index(other).similar(other["nodule_uid"][0], 1)["distance"].item() == pytest.approx(3.0)
 
 
@@ -131,10 +140,12 @@ def test_donors_for_a_place_follow_the_published_score() -> None:
     most_p = max(1, *(r["reinsertion_pleural_dist_mm"] for r in pool))
     most_d = max(1, *(r["reinsertion_nodule_diam_mm"] for r in pool))
     scores = sorted(
-        DONOR_WEIGHTS["lobe"] * (r["reinsertion_lobe"] != LOBES[0]) + abs(r["reinsertion_lobe_cc_pct"] - 40) / 100
-        + 0.8 * abs(r["reinsertion_pleural_dist_mm"] - 12) / most_p + 0.6 * abs(r["reinsertion_nodule_diam_mm"] - 10) / most_d
+        DONOR_WEIGHTS["lobe"] * (r["reinsertion_lobe"] != LOBES[0])
+        + abs(r["reinsertion_lobe_cc_pct"] - 40) / 100
+        + 0.8 * abs(r["reinsertion_pleural_dist_mm"] - 12) / most_p
+        + 0.6 * abs(r["reinsertion_nodule_diam_mm"] - 10) / most_d
         for r in pool
-    )  # fmt: skip
+    )
     found = index.donors_for(place, k=8)
     assert found["score"].to_list() == pytest.approx(scores[:8])
     assert "P3" not in found["person_uid"]

@@ -42,10 +42,28 @@ def donor(diameter: float, offset: tuple[int, int, int] = (0, 0, 0)) -> dict[str
 
 def nodule(idx: int = 0, diameter: float = 8, lobe: str = "right_lung_lower_lobe", **more: Any) -> dict[str, Any]:
     about = {
-        "nodule_idx": idx, "present": True, "kept": False, "donor_nodule_uid": f"D/{idx}", "donor_person_uid": "D/p", "label": 1, "placement": "profile", "lobe": lobe,
-        "cc_pct": 50.0, "ml_pct": 50.0, "ap_pct": 50.0, "planned_diameter_mm": donor(diameter)["diameter_mm"], "scale": 1.0, "asked_pleural_mm": None, "asked_airway_mm": None,
-        "margin_mm": 1.0, "rotation_x_deg": 0.0, "rotation_y_deg": 0.0, "rotation_z_deg": 0.0, "mirrored": False, "relaxations": "",
-    }  # fmt: skip
+        "nodule_idx": idx,
+        "present": True,
+        "kept": False,
+        "donor_nodule_uid": f"D/{idx}",
+        "donor_person_uid": "D/p",
+        "label": 1,
+        "placement": "profile",
+        "lobe": lobe,
+        "cc_pct": 50.0,
+        "ml_pct": 50.0,
+        "ap_pct": 50.0,
+        "planned_diameter_mm": donor(diameter)["diameter_mm"],
+        "scale": 1.0,
+        "asked_pleural_mm": None,
+        "asked_airway_mm": None,
+        "margin_mm": 1.0,
+        "rotation_x_deg": 0.0,
+        "rotation_y_deg": 0.0,
+        "rotation_z_deg": 0.0,
+        "mirrored": False,
+        "relaxations": "",
+    }
     return about | donor_part(donor(diameter)) | more
 
 
@@ -57,7 +75,15 @@ def host_in(settings: Settings, labels: Volume | None = None) -> Any:
 
 
 def case(settings: Settings, made: Any, nodules: list[dict[str, Any]], number: int = 0) -> Case:
-    about = {"case_uid": f"t/a/{number:05d}", "mode": "x_t", "dataset": "D", "anatomy": "procedural", "seed": number, "host_scan_uid": "D/s", "host_person_uid": "D/h"}  # fmt: skip
+    about = {
+        "case_uid": f"t/a/{number:05d}",
+        "mode": "x_t",
+        "dataset": "D",
+        "anatomy": "procedural",
+        "seed": number,
+        "host_scan_uid": "D/s",
+        "host_person_uid": "D/h",
+    }
     return case_of(settings, about, made.columns, made.lobes, nodules)
 
 
@@ -87,7 +113,9 @@ def test_a_row_says_what_lies_in_the_mask(out: Settings) -> None:
 def _whole_file(out: Settings, made: Any, rows: list[dict[str, Any]]) -> bytes:
     """The mask written in one go: the same bytes as put together from the host's slabs."""
     path = out.output / "whole.nii.gz"
-    write_volume(path, stamp(made.free, [unpack_bits(r["lesion"]) for r in rows]), "inserted nodules (procedural anatomy)")  # fmt: skip
+    write_volume(
+        path, stamp(made.free, [unpack_bits(r["lesion"]) for r in rows]), "inserted nodules (procedural anatomy)"
+    )
     return path.read_bytes()
 
 
@@ -105,10 +133,19 @@ FAULTS = {
     "position not a number": ([nodule(0, ml_pct=float("nan"))], Reason.BAD_POSITION),
     "position outside the lobe": ([nodule(0, ap_pct=120.0)], Reason.BAD_POSITION),
     "scale of zero": ([nodule(0, scale=0.0)], Reason.BAD_POSITION),
-    "empty donor": ([nodule(0) | donor_part(donor(8) | {"lesion": '[[0,0,0],[1,1,1],"eJxjAAAAAQAB"]'})], Reason.EMPTY_LESION),
-    "native, but of another scan": ([nodule(0, placement="native") | donor_part(donor(8) | {"scan_uid": "D/t"})], Reason.BAD_POSITION),
-    "native, but beyond the host": ([nodule(0, placement="native") | donor_part(donor(8, (38, 0, 0)))], Reason.GRID_MISMATCH),
-}  # fmt: skip
+    "empty donor": (
+        [nodule(0) | donor_part(donor(8) | {"lesion": '[[0,0,0],[1,1,1],"eJxjAAAAAQAB"]'})],
+        Reason.EMPTY_LESION,
+    ),
+    "native, but of another scan": (
+        [nodule(0, placement="native") | donor_part(donor(8) | {"scan_uid": "D/t"})],
+        Reason.BAD_POSITION,
+    ),
+    "native, but beyond the host": (
+        [nodule(0, placement="native") | donor_part(donor(8, (38, 0, 0)))],
+        Reason.GRID_MISMATCH,
+    ),
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -192,7 +229,18 @@ def many(settings: Settings, n: int = 24) -> list[Case]:
         chest.array[22:35, 8:30, 4 : 5 + i] = 200
         hosts.append(host_in(settings, chest))
     lobes = [x for x in LOBES if x != "right_lung_middle_lobe"]
-    return [case(settings, hosts[i % 3], [nodule(0, 40 if i % 7 == 3 else 5 + i % 5, lobes[i % 4], ml_pct=float(7 * i % 100)), nodule(1, 4 + 9 * (i % 2), lobes[(i + 1) % 4])], i) for i in range(n)]  # fmt: skip
+    return [
+        case(
+            settings,
+            hosts[i % 3],
+            [
+                nodule(0, 40 if i % 7 == 3 else 5 + i % 5, lobes[i % 4], ml_pct=float(7 * i % 100)),
+                nodule(1, 4 + 9 * (i % 2), lobes[(i + 1) % 4]),
+            ],
+            i,
+        )
+        for i in range(n)
+    ]
 
 
 def everything(settings: Settings, cases: list[Case]) -> dict[str, Any]:

@@ -27,10 +27,23 @@ from .shapes import ball
 
 def row(case: int, host: str = "host.nii.gz", donor: str = "donor.nii.gz", **more: Any) -> dict[str, Any]:
     return {
-        "case_id": case, "nodule_idx": 0, "trial_name": "size_<5mm", "host_patient_id": "P1", "host_dataset": "D", "donor_dataset": "E", "donor_annotation_id": "N1", "host_ct_path": "none.nii.gz",
-        "donor_ct_path": "", "host_organ_seg_path": host, "donor_nodule_mask_path": donor, "insertion_lobe": "RLL", "insertion_lobe_cc_pct": 50, "insertion_lobe_ml_pct": 50, "insertion_lobe_ap_pct": 50,
+        "case_id": case,
+        "nodule_idx": 0,
+        "trial_name": "size_<5mm",
+        "host_patient_id": "P1",
+        "host_dataset": "D",
+        "donor_dataset": "E",
+        "donor_annotation_id": "N1",
+        "host_ct_path": "none.nii.gz",
+        "donor_ct_path": "",
+        "host_organ_seg_path": host,
+        "donor_nodule_mask_path": donor,
+        "insertion_lobe": "RLL",
+        "insertion_lobe_cc_pct": 50,
+        "insertion_lobe_ml_pct": 50,
+        "insertion_lobe_ap_pct": 50,
         "scale_factor": 1.0,
-    } | more  # fmt: skip
+    } | more
 
 
 @pytest.fixture
@@ -61,7 +74,10 @@ def base(tmp_path: Path) -> Path:
 def run(base: Path, rows: list[dict[str, Any]], *options: str, name: str = "m.csv") -> tuple[Any, list[dict[str, Any]]]:
     manifest = base / name
     pl.DataFrame(rows, infer_schema_length=None).write_csv(manifest)
-    done = CliRunner().invoke(insert_app, ["run", str(manifest), "--dir", str(base.parent), "--base-dir", str(base), "--workers", "1", *options])  # fmt: skip
+    done = CliRunner().invoke(
+        insert_app,
+        ["run", str(manifest), "--dir", str(base.parent), "--base-dir", str(base), "--workers", "1", *options],
+    )
     folder = base.parent / "out" / "inserted_masks" / "own" / "m"
     return done, json.loads((folder / "audit.json").read_text())["records"] if (folder / "audit.json").exists() else []
 
@@ -84,12 +100,19 @@ def test_good_rows_without_any_ct_and_a_second_run_that_does_nothing(base: Path)
     again, _ = run(base, rows)
     assert "0 cases computed" in again.output
     assert {p: p.read_bytes() for p in before} == before
-    checked = CliRunner().invoke(insert_app, ["verify", str(folder / "inserted_masks/own/m"), "--dir", str(base.parent)])  # fmt: skip
+    checked = CliRunner().invoke(
+        insert_app, ["verify", str(folder / "inserted_masks/own/m"), "--dir", str(base.parent)]
+    )
     assert checked.exit_code == 0, checked.output
     path = folder / records[0]["output_combined_path"]
     path.unlink()
     write_volume(path, small_chest())
-    assert CliRunner().invoke(insert_app, ["verify", str(folder / "inserted_masks/own/m"), "--dir", str(base.parent)]).exit_code == 1  # fmt: skip
+    assert (
+        CliRunner()
+        .invoke(insert_app, ["verify", str(folder / "inserted_masks/own/m"), "--dir", str(base.parent)])
+        .exit_code
+        == 1
+    )
 
 
 BAD = {
@@ -114,7 +137,7 @@ BAD = {
     "host that is a folder": (row(1, "."), "unreadable_volume"),
     "host below a file": (row(1, "host.nii.gz/x"), "unreadable_volume"),
     "native, of another grid": (row(1, host_ct_path="a", donor_ct_path="a"), "grid_mismatch"),
-}  # fmt: skip
+}
 
 
 def test_every_bad_row_says_why_and_the_good_ones_are_done(base: Path) -> None:
@@ -151,7 +174,9 @@ def test_the_inputs_may_move_and_ids_may_hold_a_slash(base: Path, tmp_path: Path
     _, before = run(base, rows)
     moved = tmp_path / "moved"
     shutil.copytree(base, moved)
-    done = CliRunner().invoke(insert_app, ["run", str(base / "m.csv"), "--dir", str(tmp_path), "--base-dir", str(moved), "--workers", "1"])  # fmt: skip
+    done = CliRunner().invoke(
+        insert_app, ["run", str(base / "m.csv"), "--dir", str(tmp_path), "--base-dir", str(moved), "--workers", "1"]
+    )
     assert done.exit_code == 0, done.output
     after = json.loads((tmp_path / "out/inserted_masks/own/m/audit.json").read_text())["records"]
     assert after == before
@@ -224,7 +249,9 @@ def test_wrong_manifests_are_refused_before_any_work(base: Path, tmp_path: Path)
     other.mkdir()
     for folder in (base, other):
         pl.DataFrame([row(0)]).write_csv(folder / "same.csv")
-    both = CliRunner().invoke(insert_app, ["run", str(base / "same.csv"), str(other / "same.csv"), "--dir", str(tmp_path)])  # fmt: skip
+    both = CliRunner().invoke(
+        insert_app, ["run", str(base / "same.csv"), str(other / "same.csv"), "--dir", str(tmp_path)]
+    )
     assert isinstance(both.exception, ConfigError)
     assert "same folder" in str(both.exception)
 
@@ -257,7 +284,9 @@ def test_a_dicom_segmentation_holds_the_voxels_in_world_coordinates() -> None:
     found = pydicom.dcmread(io.BytesIO(data))
     assert "procedural" in found.SeriesDescription
     got: dict[int, set[tuple[float, ...]]] = {1: set(), 2: set()}
-    row_step, column_step = (float(v) for v in found.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing)  # fmt: skip
+    row_step, column_step = (
+        float(v) for v in found.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing
+    )
     for frame, about in zip(found.pixel_array, found.PerFrameFunctionalGroupsSequence, strict=True):
         x, y, z = (float(v) for v in about.PlanePositionSequence[0].ImagePositionPatient)
         number = int(about.SegmentIdentificationSequence[0].ReferencedSegmentNumber)

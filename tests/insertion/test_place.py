@@ -21,9 +21,13 @@ from .shapes import ball, chest_with_specks
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.floats(3, 11), st.integers(0, 99), st.sampled_from([28, 29, 30, 32]), st.tuples(st.floats(3, 36), st.floats(6, 30), st.floats(3, 26)),
-    st.one_of(st.none(), st.floats(0, 15)), st.one_of(st.none(), st.floats(0, 15)),
-)  # fmt: skip
+    st.floats(3, 11),
+    st.integers(0, 99),
+    st.sampled_from([28, 29, 30, 32]),
+    st.tuples(st.floats(3, 36), st.floats(6, 30), st.floats(3, 26)),
+    st.one_of(st.none(), st.floats(0, 15)),
+    st.one_of(st.none(), st.floats(0, 15)),
+)
 def test_no_place_that_keeps_the_rules_costs_less(
     diameter: float, seed: int, lobe: int, centre: tuple, pleura: float | None, airway_mm: float | None
 ) -> None:
@@ -40,7 +44,15 @@ def test_no_place_that_keeps_the_rules_costs_less(
     except CaseRejected as error:
         assert error.reason is Reason.DOES_NOT_FIT
         found = None
-    outline = np.floor(ndimage.distance_transform_edt(np.pad(np.isin(chest.array, INSIDE_LUNG), 1), sampling=spacing)[1:-1, 1:-1, 1:-1] * 4) / 4  # fmt: skip
+    outline = (
+        np.floor(
+            ndimage.distance_transform_edt(np.pad(np.isin(chest.array, INSIDE_LUNG), 1), sampling=spacing)[
+                1:-1, 1:-1, 1:-1
+            ]
+            * 4
+        )
+        / 4
+    )
     taken = np.zeros(chest.array.shape, bool)
     taken[other.box] |= other.mask
     blocked = ndimage.binary_dilation(taken, np.ones((3, 3, 3)))
@@ -68,7 +80,11 @@ def test_no_place_that_keeps_the_rules_costs_less(
         assert not costs
         return
     assert found.lesion.offset in costs
-    nearest = tuple(int(v) for v in np.clip(np.rint(np.array(centre) - voxels.mean(axis=0) + anchor), 0, np.array(chest.array.shape) - 1) - anchor)  # fmt: skip
+    nearest = tuple(
+        int(v)
+        for v in np.clip(np.rint(np.array(centre) - voxels.mean(axis=0) + anchor), 0, np.array(chest.array.shape) - 1)
+        - anchor
+    )
     if nearest in costs:
         assert (found.lesion.offset, found.moved_by) == (nearest, "")
     else:

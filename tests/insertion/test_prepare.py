@@ -15,9 +15,14 @@ from itrialspace_assets.insertion.prepare import pose_matrix, resample_lesion
 
 @settings(max_examples=15, deadline=None)
 @given(
-    st.floats(3, 40), st.floats(0.5, 1.5), st.sampled_from([(0.02, 0.0), (0.3, 0.0), (0.1, 0.9)]), st.tuples(*[st.floats(0.5, 1.6)] * 3),
-    st.tuples(st.floats(0.5, 1.2), st.floats(0.5, 1.2), st.floats(0.8, 2.0)), st.tuples(*[st.floats(0, 360)] * 3), st.integers(0, 99),
-)  # fmt: skip
+    st.floats(3, 40),
+    st.floats(0.5, 1.5),
+    st.sampled_from([(0.02, 0.0), (0.3, 0.0), (0.1, 0.9)]),
+    st.tuples(*[st.floats(0.5, 1.6)] * 3),
+    st.tuples(st.floats(0.5, 1.2), st.floats(0.5, 1.2), st.floats(0.8, 2.0)),
+    st.tuples(*[st.floats(0, 360)] * 3),
+    st.integers(0, 99),
+)
 def test_the_diameter_is_the_one_asked_for_and_the_lesion_one_piece(
     asked: float, scale: float, kind: tuple[float, float], donor: tuple, host: tuple, angles: tuple, seed: int
 ) -> None:
@@ -69,7 +74,9 @@ def test_bad_donors_are_refused() -> None:
 
 def test_drawn_shapes_are_what_they_are_called() -> None:
     rng, grid = np.random.default_rng(3), np.full(3, 0.7)
-    smooth, lobulated, spiculated = (describe(draw_shape(NoduleShape(20, *k), grid, rng), grid) for k in ((0.02, 0), (0.3, 0), (0.06, 0.6)))  # fmt: skip
+    smooth, lobulated, spiculated = (
+        describe(draw_shape(NoduleShape(20, *k), grid, rng), grid) for k in ((0.02, 0), (0.3, 0), (0.06, 0.6))
+    )
     assert smooth["solidity"] > max(0.85, lobulated["solidity"], spiculated["solidity"])
     assert smooth["sphericity"] > max(lobulated["sphericity"], spiculated["sphericity"])
     assert spiculated["longest_mm"] > smooth["longest_mm"] * 1.15

@@ -59,9 +59,11 @@ def write_seg(path: Path, series: list[FileDataset], masks: dict[str, np.ndarray
 
     algorithm = hd.AlgorithmIdentificationSequence("test", codes.DCM.ArtificialIntelligence, "1")
     described = [
-        hd.seg.SegmentDescription(i, name, codes.SCT.Lesion, codes.SCT.Nodule, hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC, algorithm)
+        hd.seg.SegmentDescription(
+            i, name, codes.SCT.Lesion, codes.SCT.Nodule, hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC, algorithm
+        )
         for i, name in enumerate(masks, 1)
-    ]  # fmt: skip
+    ]
     planes = np.stack(
         [
             np.stack([m[::-1, ::-1, k].T for m in masks.values()], axis=-1)
@@ -69,8 +71,19 @@ def write_seg(path: Path, series: list[FileDataset], masks: dict[str, np.ndarray
         ]
     )
     hd.seg.Segmentation(
-        series, planes.astype(np.uint8), hd.seg.SegmentationTypeValues.BINARY, described, generate_uid(), 2, generate_uid(), 1, "test", "test", "1", "1",
-    ).save_as(path)  # fmt: skip
+        series,
+        planes.astype(np.uint8),
+        hd.seg.SegmentationTypeValues.BINARY,
+        described,
+        generate_uid(),
+        2,
+        generate_uid(),
+        1,
+        "test",
+        "test",
+        "1",
+        "1",
+    ).save_as(path)
 
 
 def write_rtstruct(path: Path, ct: Volume, regions: dict[str, dict[int, list[np.ndarray]]]) -> None:

@@ -182,8 +182,9 @@ def test_a_users_own_source_is_a_yaml_file(tmp_path: Path) -> None:
     write_annotated(tmp_path / "out", entry, found, annotated_profiles(found, kind, entry, None), [], kind)
     loaded = load_profiles(tmp_path / "out/OURS_nodule_profiles.csv", entry, "real").profiles
     assert loaded.select("annotation_id", "coordX", "nodule_mean_diam_mm", "person_uid").rows() == [
-        ("S1_1", 1.0, 9.0, "OURS/P1"), ("S2_1", 4.0, 7.0, "OURS/P1"),
-    ]  # fmt: skip
+        ("S1_1", 1.0, 9.0, "OURS/P1"),
+        ("S2_1", 4.0, 7.0, "OURS/P1"),
+    ]
     source.write_text("mine: {about: x, dataset: Y, scan: s, centre: {x: a, y: b, z: c, frame: XYZ}}")
     with pytest.raises(ConfigError, match=r"mine: centre\.frame"):
         find_source(str(source))
@@ -236,10 +237,17 @@ def test_luna25_and_dlcs24_by_their_published_columns(tmp_path: Path) -> None:
 
 
 def test_siblings_without_a_centre_have_no_distance() -> None:
-    frame = pl.DataFrame({
-        "scan": ["s", "s", "s", "t"], "id": ["b", "a", "c", "d"], "x": [0.0, 3.0, None, 1.0], "y": [0.0, 4.0, None, 1.0], "z": [0.0, 0.0, None, 1.0],
-        "lung_side": ["left", "right", "unknown", "left"], "lobe_name": ["left_lung_upper_lobe", "right_lung_upper_lobe", "background", "left_lung_upper_lobe"],
-    })  # fmt: skip
+    frame = pl.DataFrame(
+        {
+            "scan": ["s", "s", "s", "t"],
+            "id": ["b", "a", "c", "d"],
+            "x": [0.0, 3.0, None, 1.0],
+            "y": [0.0, 4.0, None, 1.0],
+            "z": [0.0, 0.0, None, 1.0],
+            "lung_side": ["left", "right", "unknown", "left"],
+            "lobe_name": ["left_lung_upper_lobe", "right_lung_upper_lobe", "background", "left_lung_upper_lobe"],
+        }
+    )
     rows = {r["id"]: r for r in add_siblings(frame).iter_rows(named=True)}
     assert (rows["b"]["nearest_nodule_id"], rows["b"]["nearest_nodule_dist_mm"], rows["b"]["ipsilateral"]) == (
         "a",

@@ -1,4 +1,5 @@
-"""A DICOM series in place of a NIfTI file: the same volume, the same slices of the real arm; what is wrong with it is said."""
+"""A DICOM series in place of a NIfTI file: the same volume, the same slices of the real arm; what is wrong with it is
+said."""
 
 from pathlib import Path
 

@@ -86,22 +86,40 @@ def test_a_users_alias_table_joins_people(settings: Settings, tmp_path: Path) ->
     [
         (["lobe_cc_pct", "w"], "w: missing column.*lobe_cc_pct: missing column"),
         (["AnnotationID"], "AnnotationID: missing column"),
-        (pl.lit("ten").alias("nodule_mean_diam_mm"), r"nodule_mean_diam_mm: expected a number \(3 rows at 0, 1, 2, first: ten"),
-        (pl.lit("12,5").alias("nodule_mean_diam_mm"), r"nodule_mean_diam_mm: expected a number with a decimal point, got a decimal comma \(3 rows at 0, 1, 2"),
+        (
+            pl.lit("ten").alias("nodule_mean_diam_mm"),
+            r"nodule_mean_diam_mm: expected a number \(3 rows at 0, 1, 2, first: ten",
+        ),
+        (
+            pl.lit("12,5").alias("nodule_mean_diam_mm"),
+            r"nodule_mean_diam_mm: expected a number with a decimal point, got a decimal comma \(3 rows at 0, 1, 2",
+        ),
         (pl.lit("2.5").alias("n_nodules_in_patient"), r"n_nodules_in_patient: expected a whole number \(3 rows at 0"),
-        (pl.lit("maybe").alias("bilateral_distribution"), "bilateral_distribution: expected true or false.*first: maybe"),
+        (
+            pl.lit("maybe").alias("bilateral_distribution"),
+            "bilateral_distribution: expected true or false.*first: maybe",
+        ),
         (pl.lit("same").alias("AnnotationID"), r"AnnotationID: expected unique ids \(3 rows at 0, 1, 2, first: same"),
         (pl.lit("").alias("ct_path"), "ct_path: expected a file name"),
-        (pl.lit("0").alias("reinsertion_nodule_diam_mm"), r"reinsertion_nodule_diam_mm: expected a diameter > 0 mm \(3 rows at 0"),
-        (pl.lit("-3").alias("nodule_mean_diam_mm"), r"nodule_mean_diam_mm: expected >= 0 \(3 rows at 0, 1, 2, first: -3"),
+        (
+            pl.lit("0").alias("reinsertion_nodule_diam_mm"),
+            r"reinsertion_nodule_diam_mm: expected a diameter > 0 mm \(3 rows at 0",
+        ),
+        (
+            pl.lit("-3").alias("nodule_mean_diam_mm"),
+            r"nodule_mean_diam_mm: expected >= 0 \(3 rows at 0, 1, 2, first: -3",
+        ),
         (pl.lit("").alias("reinsertion_nodule_diam_mm"), "expected a diameter, or missing_because to say why not"),
         (pl.lit("0.7").alias("label"), r"label: expected 0 or 1 \(3 rows at 0, 1, 2, first: 0.7"),
-        (pl.lit("middle_lobe").alias("lobe_name"), r"lobe_name: expected one of .* \(3 rows at 0, 1, 2, first: middle_lobe"),
+        (
+            pl.lit("middle_lobe").alias("lobe_name"),
+            r"lobe_name: expected one of .* \(3 rows at 0, 1, 2, first: middle_lobe",
+        ),
         (pl.lit("inf").alias("coordX"), "coordX: expected a finite number"),
         (pl.lit("../../etc/x").alias("AnnotationID"), "AnnotationID: expected an id without a path"),
         (pl.lit("DLCS24/..").alias("ct_path"), "ct_path: expected a file name"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_table_names_column_and_row(
     settings: Settings, tmp_path: Path, change: pl.Expr | list[str], message: str
 ) -> None:
@@ -131,9 +149,11 @@ def test_what_is_odd_but_usable_is_kept_and_reported(settings: Settings, tmp_pat
     frame = pl.read_csv(source, infer_schema=False)
     first = pl.int_range(pl.len()) == 0
     frame = frame.with_columns(
-        note=pl.lit('says "x" \\ y'), label=pl.when(first).then(pl.lit("NaN")).otherwise("label"),
-        lobe_ml_pct=pl.when(first).then(pl.lit("-40")).otherwise("lobe_ml_pct"), lung_side=pl.lit("left"),
-    )  # fmt: skip
+        note=pl.lit('says "x" \\ y'),
+        label=pl.when(first).then(pl.lit("NaN")).otherwise("label"),
+        lobe_ml_pct=pl.when(first).then(pl.lit("-40")).otherwise("lobe_ml_pct"),
+        lung_side=pl.lit("left"),
+    )
     path = tmp_path / "DLCS24_nodule_profiles.csv"
     path.write_bytes(b"\xef\xbb\xbf" + frame.write_csv().replace("\n", "\r\n").encode())
     loaded = load_profiles(path, dataset(settings, "DLCS24"), "real")
@@ -156,9 +176,11 @@ def test_no_table_empty_table_and_no_csv(settings: Settings, tmp_path: Path) -> 
     with pytest.raises(TableError, match="found none"):
         load_profiles(path, entry, "real")
     for content, message in (
-        (b"", "empty file"), (b"\xff\xfe\x00\x01" * 40, "x.csv"), (b"a;b;c\n1;2;3\n", "separated by commas, got ';'"),
+        (b"", "empty file"),
+        (b"\xff\xfe\x00\x01" * 40, "x.csv"),
+        (b"a;b;c\n1;2;3\n", "separated by commas, got ';'"),
         (b"a,b\n1,2,3,4\n", "expected a CSV table"),
-    ):  # fmt: skip
+    ):
         path.write_bytes(content)
         with pytest.raises(TableError, match=message):
             load_profiles(path, entry, "real")
@@ -204,7 +226,8 @@ def test_scans_without_a_nodule_come_from_the_scan_list(settings: Settings, own_
 def test_registering_and_refusing_datasets(tmp_path: Path) -> None:
     config = tmp_path / "own.yaml"
     config.write_text(
-        "datasets: {MYSET: {patient: pid, annotation: aid, label: null, label_source: none, population: screening, annotation_completeness: complete, licence: mine}}"
+        "datasets: {MYSET: {patient: pid, annotation: aid, label: null, label_source: none, population: "
+        "screening, annotation_completeness: complete, licence: mine}}"
     )
     assert "MYSET" in datasets(load_settings(datasets_config=config))
     root = tmp_path / "root"

@@ -16,9 +16,12 @@ from itrialspace_assets.profiles.measure import INSIDE_LUNG, measure_scan, nodul
 from ..conftest import small_chest
 
 REAL_NODULES = {  # counted independently, see README of the real data
-    "0001": [(1346, 831.8, 11.67, (128, 200, 156), "left_lung_lower_lobe", 6.7), (662, 409.1, 9.21, (405, 346, 87), "right_lung_middle_lobe", 11.8)],
+    "0001": [
+        (1346, 831.8, 11.67, (128, 200, 156), "left_lung_lower_lobe", 6.7),
+        (662, 409.1, 9.21, (405, 346, 87), "right_lung_middle_lobe", 11.8),
+    ],
     "0002": [(1188, 734.2, 11.19, (295, 179, 137), "right_lung_lower_lobe", 13.9)],
-}  # fmt: skip
+}
 REAL_LOBES = {
     "0001": {28: 2589956, 29: 2477773, 30: 2034488, 31: 909977, 32: 2654936},
     "0002": {28: 2076367, 29: 1901643, 30: 1797002, 31: 793883, 32: 2204858},

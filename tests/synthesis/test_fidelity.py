@@ -1,4 +1,5 @@
-"""Distances of sets of CTs: against MONAI's FID, against closed forms, independent of how the work was split; never called FID without weights."""
+"""Distances of sets of CTs: against MONAI's FID, against closed forms, independent of how the work was split; never
+called FID without weights."""
 
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def test_a_set_of_few_slices_has_a_finite_distance() -> None:
 
 
 def test_slices_are_those_of_the_protocol() -> None:
-    """By hand on an asymmetric volume: padding counts in the middle share, what is cut, and the range over all of them."""
+    """By hand on an asymmetric volume: padding counts in the middle share, what is cut, and the range over all of
+    them."""
     array = np.zeros((6, 10, 20), np.int16)
     array += np.arange(6)[:, None, None].astype(np.int16) * 100 + np.arange(10)[:, None].astype(np.int16)
     array[0, 0, 0] = -3000
@@ -211,8 +213,21 @@ def fake(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
             digest = write_volume(
                 settings.output / path, Volume(np.asfortranarray(ct.astype(np.int16)), small_chest().affine)
             )
-            rows.append({"case_uid": f"t/a/{i:05d}", "source": "tissue", "mode": "x_t", "dataset": "A", "is_lesion_free": free, "image_uid": uid, "twin_uid": f"{i}1" * 16,
-                         "path": path, "sha256": digest, "kept": "nifti", "host_scan_uid": f"A/s{i}"})  # fmt: skip
+            rows.append(
+                {
+                    "case_uid": f"t/a/{i:05d}",
+                    "source": "tissue",
+                    "mode": "x_t",
+                    "dataset": "A",
+                    "is_lesion_free": free,
+                    "image_uid": uid,
+                    "twin_uid": f"{i}1" * 16,
+                    "path": path,
+                    "sha256": digest,
+                    "kept": "nifti",
+                    "host_scan_uid": f"A/s{i}",
+                }
+            )
     frames = {
         "cts": pl.DataFrame(rows).drop("host_scan_uid"),
         "cases": pl.DataFrame(rows).select("case_uid", "host_scan_uid").unique(),
@@ -269,7 +284,11 @@ def test_twins_stand_for_images_of_which_only_slices_are_kept(study: Settings, m
 
     def parts(root: Path, name: str, **k: str) -> pl.DataFrame:
         rows = whole(root, name, **k)
-        return rows if name != "cts" else rows.with_columns(kept=pl.when("is_lesion_free").then("kept").otherwise(pl.lit("planes")))  # fmt: skip
+        return (
+            rows
+            if name != "cts"
+            else rows.with_columns(kept=pl.when("is_lesion_free").then("kept").otherwise(pl.lit("planes")))
+        )
 
     monkeypatch.setattr(compare, "read_all", parts)
     _, sets = compare.compare_cases(study)

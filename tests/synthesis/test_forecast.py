@@ -32,7 +32,18 @@ def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, li
     made = []
     for i in range(7):
         lesions = [pack_bits(Lesion((24, 12 + i, 6), shape))] if i else []
-        payload = {"case_uid": f"t/a/{i:05d}", "source": "tissue", "mode": "x_t", "dataset": "D", "map_sha256": sha, "lesions": lesions, "anatomy": "procedural", "attenuation": "solid", "acquisition": {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None}, "seed": 42}  # fmt: skip
+        payload = {
+            "case_uid": f"t/a/{i:05d}",
+            "source": "tissue",
+            "mode": "x_t",
+            "dataset": "D",
+            "map_sha256": sha,
+            "lesions": lesions,
+            "anatomy": "procedural",
+            "attenuation": "solid",
+            "acquisition": {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None},
+            "seed": 42,
+        }
         made.append(Case(payload["case_uid"], "h", sha, payload))
     return settings, made
 
@@ -59,7 +70,9 @@ def test_patches_take_a_fraction_and_nothing_takes_nothing(cases: tuple[Settings
     assert (nothing.cases, nothing.hosts, nothing.seconds, nothing.size) == (0, 0, 0.0, 0)
 
 
-def test_a_small_disk_is_refused_with_what_would_fit(cases: tuple[Settings, list[Case]], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_small_disk_is_refused_with_what_would_fit(
+    cases: tuple[Settings, list[Case]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings, made = cases
     with monkeypatch.context() as plenty:
         plenty.setattr(module, "free_bytes", lambda folder: module.GIB)
@@ -72,7 +85,9 @@ def test_a_small_disk_is_refused_with_what_would_fit(cases: tuple[Settings, list
         require_disk(settings.model_copy(update={"cts": "delta"}), TISSUE, made)
 
 
-def test_a_host_that_is_gone_names_itself_and_the_stage(cases: tuple[Settings, list[Case]], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_host_that_is_gone_names_itself_and_the_stage(
+    cases: tuple[Settings, list[Case]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings, made = cases
     map_path(settings.output, made[0].group).unlink()
     module.load_host_map.cache_clear()

@@ -38,7 +38,18 @@ def rendered(
     settings = load_settings(data_dir=out, output_dir=out / cts, cts=cts, workers=1)
     made = prepare_host(settings, small_chest(), "D/s", "procedural")
     lesion = Lesion((25, 14, 6), ball(5, tuple(small_chest().spacing)))
-    payload = {"case_uid": "t/a/00000", "source": "tissue", "mode": "x_t", "dataset": "D", "map_sha256": made.columns["map_sha256"], "lesions": [pack_bits(lesion)], "anatomy": "procedural", "attenuation": attenuation, "acquisition": acquisition, "seed": 42}  # fmt: skip
+    payload = {
+        "case_uid": "t/a/00000",
+        "source": "tissue",
+        "mode": "x_t",
+        "dataset": "D",
+        "map_sha256": made.columns["map_sha256"],
+        "lesions": [pack_bits(lesion)],
+        "anatomy": "procedural",
+        "attenuation": attenuation,
+        "acquisition": acquisition,
+        "seed": 42,
+    }
     rendering._TWINS.clear()
     return settings, render_case(payload, settings).rows["cts"]
 
@@ -47,7 +58,11 @@ def rendered(
 def test_a_file_put_together_from_parts_is_the_file_written_whole(tmp_path: Path) -> None:
     settings, (with_lesion, free) = rendered(tmp_path)
     ct, twin = open_ct(settings, with_lesion), open_ct(settings, free)
-    write_volume(tmp_path / "whole.nii.gz", Volume(ct.array, ct.affine), "rendered by tissue; procedural anatomy; not a clinical image")  # fmt: skip
+    write_volume(
+        tmp_path / "whole.nii.gz",
+        Volume(ct.array, ct.affine),
+        "rendered by tissue; procedural anatomy; not a clinical image",
+    )
     assert (settings.output / with_lesion["path"]).read_bytes() == (tmp_path / "whole.nii.gz").read_bytes()
     changed = np.argwhere(ct.array != twin.array)
     assert len(changed)
@@ -129,7 +144,18 @@ def test_a_small_hazy_nodule_in_thick_slices_is_no_fault_of_the_renderer(tmp_pat
     settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / "out", workers=1)
     made = prepare_host(settings, small_chest(), "D/s", "procedural")
     speck = Lesion((28, 16, 9), np.ones((2, 2, 1), bool))
-    payload = {"case_uid": "t/a/00000", "source": "tissue", "mode": "x_t", "dataset": "D", "map_sha256": made.columns["map_sha256"], "lesions": [pack_bits(speck)], "anatomy": "procedural", "attenuation": "ground_glass", "acquisition": how, "seed": 42}  # fmt: skip
+    payload = {
+        "case_uid": "t/a/00000",
+        "source": "tissue",
+        "mode": "x_t",
+        "dataset": "D",
+        "map_sha256": made.columns["map_sha256"],
+        "lesions": [pack_bits(speck)],
+        "anatomy": "procedural",
+        "attenuation": "ground_glass",
+        "acquisition": how,
+        "seed": 42,
+    }
     rendering._TWINS.clear()
     row = render_case(payload, settings).rows["cts"][0]
     free = read_volume(settings.output / image_path("tissue", row["twin_uid"])).array[speck.box][speck.mask].mean()

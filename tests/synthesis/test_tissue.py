@@ -17,8 +17,13 @@ from itrialspace_assets.trials.model import Cohort
 from ..insertion.shapes import ball
 
 #: Medians of a structure must lie here: statistics published with MAISI (spec 02, B8.1), HU.
-LIMITS = {"liver": ((1,), -21.6, 162.0), "spleen": ((3,), -43.13, 184.08), "kidney": ((5, 14), -130.56, 267.28),
-          "lung": ((28, 29, 30, 31, 32), -1088.56, -366.95), "bone": (tuple(range(38, 50)), 71.4, 1000.0)}  # fmt: skip
+LIMITS = {
+    "liver": ((1,), -21.6, 162.0),
+    "spleen": ((3,), -43.13, 184.08),
+    "kidney": ((5, 14), -130.56, 267.28),
+    "lung": ((28, 29, 30, 31, 32), -1088.56, -366.95),
+    "bone": (tuple(range(38, 50)), 71.4, 1000.0),
+}
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +151,8 @@ def dense(lung: Volume, attenuation: str) -> tuple[np.ndarray, np.ndarray, Lesio
 
 
 def test_ground_glass_is_hazy_and_hides_no_vessel(lung: Volume) -> None:
-    """Mean of the ground-glass part between -675 and -562 HU (Wang 2018), most voxels below -400 (Lee 2018); vessels stay."""
+    """Mean of the ground-glass part between -675 and -562 HU (Wang 2018), most voxels below -400 (Lee 2018); vessels
+    stay."""
     hu, before, _ = dense(lung, "ground_glass")
     assert -675 < np.median(hu) < -562
     assert (hu < -400).mean() > 0.8

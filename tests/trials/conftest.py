@@ -55,20 +55,48 @@ def small_stock(people: int = 30, *, reverse: bool = False, dataset: str = "A") 
     ids = [f"{dataset}/{i:03d}" for i in range(people)]
     rows = range(people)
     diameters = [4 + 35 * i / (people - 1) for i in rows]
-    nodules = pl.DataFrame({
-        "nodule_uid": ids, "label": [i % 2 for i in rows], "label_source": ["histopathology"] * people, "population_type": ["screening"] * people, "annotation_id": ids,
-        "scan_uid": [f"{i}s" for i in ids], "person_uid": [f"{dataset}p{i}" for i in rows], "reinsertion_lung_zone": [("upper_zone", "lower_zone")[i % 2] for i in rows],
-        "central_peripheral": [("central", "peripheral")[i % 2] for i in rows], "reinsertion_pleural_dist_mm": [float(i) for i in rows], "reinsertion_airway_dist_mm": [float(i) for i in rows], "n_nodules_in_patient": [1] * people,
-        "anatomy": ["real"] * people, "coordX": [0.0] * people, "coordY": [0.0] * people, "coordZ": [0.0] * people, "reinsertion_lobe": [LOBES[i // 2 % 2] for i in rows],
-    })  # fmt: skip
-    donors = pl.DataFrame({
-        "nodule_uid": ids, "dataset": [dataset] * people, "scan_uid": [f"{i}s" for i in ids], "person_uid": [f"{dataset}p{i}" for i in rows], "diameter_mm": diameters,
-        "lobe": [LOBES[i // 2 % 2] for i in rows], **{f"{a}_pct": [float(20 + i) for i in rows] for a in ("cc", "ml", "ap")},
-    })  # fmt: skip
-    hosts = pl.DataFrame({
-        "scan_uid": [f"{i}s" for i in ids], "dataset": [dataset] * people, "person_uid": [f"{dataset}p{i}" for i in rows], "age": [50.0 + i % 30 for i in rows],
-        "sex": [("M", "F")[i % 2] for i in rows], "smoking": [("current", "former", None)[i % 3] for i in rows],
-    })  # fmt: skip
+    nodules = pl.DataFrame(
+        {
+            "nodule_uid": ids,
+            "label": [i % 2 for i in rows],
+            "label_source": ["histopathology"] * people,
+            "population_type": ["screening"] * people,
+            "annotation_id": ids,
+            "scan_uid": [f"{i}s" for i in ids],
+            "person_uid": [f"{dataset}p{i}" for i in rows],
+            "reinsertion_lung_zone": [("upper_zone", "lower_zone")[i % 2] for i in rows],
+            "central_peripheral": [("central", "peripheral")[i % 2] for i in rows],
+            "reinsertion_pleural_dist_mm": [float(i) for i in rows],
+            "reinsertion_airway_dist_mm": [float(i) for i in rows],
+            "n_nodules_in_patient": [1] * people,
+            "anatomy": ["real"] * people,
+            "coordX": [0.0] * people,
+            "coordY": [0.0] * people,
+            "coordZ": [0.0] * people,
+            "reinsertion_lobe": [LOBES[i // 2 % 2] for i in rows],
+        }
+    )
+    donors = pl.DataFrame(
+        {
+            "nodule_uid": ids,
+            "dataset": [dataset] * people,
+            "scan_uid": [f"{i}s" for i in ids],
+            "person_uid": [f"{dataset}p{i}" for i in rows],
+            "diameter_mm": diameters,
+            "lobe": [LOBES[i // 2 % 2] for i in rows],
+            **{f"{a}_pct": [float(20 + i) for i in rows] for a in ("cc", "ml", "ap")},
+        }
+    )
+    hosts = pl.DataFrame(
+        {
+            "scan_uid": [f"{i}s" for i in ids],
+            "dataset": [dataset] * people,
+            "person_uid": [f"{dataset}p{i}" for i in rows],
+            "age": [50.0 + i % 30 for i in rows],
+            "sex": [("M", "F")[i % 2] for i in rows],
+            "smoking": [("current", "former", None)[i % 3] for i in rows],
+        }
+    )
     rooms = pl.DataFrame([{"scan_uid": f"{i}s", "lobe": lobe, "fit_radius_mm": 30.0} for i in ids for lobe in LOBES])
     frames = (nodules, donors, hosts, rooms)
     return make_stock(*(f.reverse() for f in frames) if reverse else frames)
@@ -81,10 +109,18 @@ def small_trial(
     trial: dict[str, object] | None = None,
     **cohort: object,
 ) -> Trial:
-    return Trial.model_validate({
-        "mode": "x_test", "trial": "test", "question": "?", "planner": "sampled", "cohort": cohort, "sizes": {"demo": at_size or {"n_cases": 4}},
-        "arms": arms or [{"name": "a", "published": "a", "varies": "none", "level": "none"}], **(trial or {}),
-    })  # fmt: skip
+    return Trial.model_validate(
+        {
+            "mode": "x_test",
+            "trial": "test",
+            "question": "?",
+            "planner": "sampled",
+            "cohort": cohort,
+            "sizes": {"demo": at_size or {"n_cases": 4}},
+            "arms": arms or [{"name": "a", "published": "a", "varies": "none", "level": "none"}],
+            **(trial or {}),
+        }
+    )
 
 
 def small_plan(

@@ -1,4 +1,5 @@
-"""Trial files: those shipped, those that are wrong (each message names the place), and what is possible before planning."""
+"""Trial files: those shipped, those that are wrong (each message names the place), and what is possible before
+planning."""
 
 import json
 import os
@@ -79,7 +80,7 @@ def test_the_schema_that_editors_read_is_the_model() -> None:
         (GOOD, "- 1\n", "expected the keys of a trial"),
         ("question: Does", "question: " + "x" * 200_000, "below 200000 bytes"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_file_is_refused_with_the_place_in_it(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in GOOD
     path = tmp_path / "x_mine.yaml"
@@ -156,7 +157,8 @@ def test_a_covariate_that_no_host_states_is_named() -> None:
 def test_a_users_site(tmp_path: Path) -> None:
     path = tmp_path / "sites.yaml"
     path.write_text(
-        "OURS: {publication: ours 2026, population: screening, sizes: {value: {5-10mm: 0.5, 10-15mm: 0.5}, status: derived}}"
+        "OURS: {publication: ours 2026, population: screening, sizes: {value: {5-10mm: 0.5, 10-15mm: 0.5}, "
+        "status: derived}}"
     )
     site = find_site(sites(load_settings(trials_dir=tmp_path)), "OURS")
     assert site.sizes is not None
@@ -206,8 +208,10 @@ def test_feasibility_at_paper_size_agrees_with_the_planner(paper: Paper, mode: s
     assert not table["binding"].any()
     refused = feasibility(
         paper.resolve(mode, "paper", "cohort.donors.datasets=[]", "cohort.hosts.datasets=[]"),
-        paper.stock, sites(paper.settings), 42,
-    )  # fmt: skip
+        paper.stock,
+        sites(paper.settings),
+        42,
+    )
     assert refused.filter(pl.col("of") == "cases")["binding"].all()
 
 

@@ -34,14 +34,50 @@ ROOM = room()
 
 def tables(nodules: list[dict[str, Any]], room_sha256: str | None = "r") -> pl.DataFrame:
     """The fitted rows of nodules: case number, index, reach in mm, percentages, what is asked."""
-    whole = {"placement": "profile", "lobe": LOBE, "scale": 1.0, "asked_pleural_mm": None, "asked_airway_mm": None, "margin_mm": 0.0, "fit_mm": None, "nodule_idx": 0}  # fmt: skip
-    rows = [{**whole, "case_uid": f"{n.get('arm', 'a')}/{n['number']}", "donor_nodule_uid": f"d{i}", **{k: v for k, v in n.items() if k not in ("number", "reach", "arm")}} for i, n in enumerate(nodules)]  # fmt: skip
+    whole = {
+        "placement": "profile",
+        "lobe": LOBE,
+        "scale": 1.0,
+        "asked_pleural_mm": None,
+        "asked_airway_mm": None,
+        "margin_mm": 0.0,
+        "fit_mm": None,
+        "nodule_idx": 0,
+    }
+    rows = [
+        {
+            **whole,
+            "case_uid": f"{n.get('arm', 'a')}/{n['number']}",
+            "donor_nodule_uid": f"d{i}",
+            **{k: v for k, v in n.items() if k not in ("number", "reach", "arm")},
+        }
+        for i, n in enumerate(nodules)
+    ]
     floats = dict.fromkeys(("asked_pleural_mm", "asked_airway_mm", "fit_mm"), pl.Float64)
     frame = pl.DataFrame(rows, schema_overrides=floats, infer_schema_length=None)
-    cases = pl.DataFrame([{"case_uid": f"{n.get('arm', 'a')}/{n['number']}", "number": n["number"], "host_scan_uid": "h"} for n in nodules]).unique(maintain_order=True)  # fmt: skip
-    donors = pl.DataFrame([{"nodule_uid": f"d{i}", "reach_mm": n["reach"], "lesion": ""} for i, n in enumerate(nodules)])  # fmt: skip
-    hosts = pl.DataFrame([{"scan_uid": "h", "map_sha256": "m", "room_sha256": room_sha256, **{f"spacing_{a}": float(s) for a, s in zip("xyz", SPACING, strict=True)}}], schema_overrides={"room_sha256": pl.String})  # fmt: skip
-    lobes = pl.DataFrame([{"scan_uid": "h", "lobe": x, "box": BOX, "occupied": [BOX[4], BOX[5] - 1]} for x in (LOBE, OTHER)])  # fmt: skip
+    cases = pl.DataFrame(
+        [
+            {"case_uid": f"{n.get('arm', 'a')}/{n['number']}", "number": n["number"], "host_scan_uid": "h"}
+            for n in nodules
+        ]
+    ).unique(maintain_order=True)
+    donors = pl.DataFrame(
+        [{"nodule_uid": f"d{i}", "reach_mm": n["reach"], "lesion": ""} for i, n in enumerate(nodules)]
+    )
+    hosts = pl.DataFrame(
+        [
+            {
+                "scan_uid": "h",
+                "map_sha256": "m",
+                "room_sha256": room_sha256,
+                **{f"spacing_{a}": float(s) for a, s in zip("xyz", SPACING, strict=True)},
+            }
+        ],
+        schema_overrides={"room_sha256": pl.String},
+    )
+    lobes = pl.DataFrame(
+        [{"scan_uid": "h", "lobe": x, "box": BOX, "occupied": [BOX[4], BOX[5] - 1]} for x in (LOBE, OTHER)]
+    )
     return fit_positions(frame, cases, donors, hosts, lobes, lambda sha: {"m": ROOM}[sha])
 
 
@@ -55,7 +91,9 @@ percents = st.floats(0, 100)
 
 
 @given(percents, percents, percents, st.floats(0.5, 12), st.sampled_from([LOBE, OTHER]))
-def test_the_planned_place_has_room_and_none_nearer_has(cc: float, ml: float, ap: float, reach: float, lobe: str) -> None:  # fmt: skip
+def test_the_planned_place_has_room_and_none_nearer_has(
+    cc: float, ml: float, ap: float, reach: float, lobe: str
+) -> None:
     declared = {"number": 0, "reach": reach, "lobe": lobe, "cc_pct": cc, "ml_pct": ml, "ap_pct": ap}
     row = tables([declared]).row(0, named=True)
     fits = (ROOM.label == LOBE_LABELS[lobe]) & (ROOM.free > reach) & (ROOM.own > DEEP * reach)
@@ -74,9 +112,16 @@ def test_the_planned_place_has_room_and_none_nearer_has(cc: float, ml: float, ap
 
 
 def test_of_places_about_as_near_the_asked_distance_decides() -> None:
-    """Halfway between lattice voxels 15 and 19 along x, a little nearer to the second: 4.0 and 7.2 mm from the edge and more."""
+    """Halfway between lattice voxels 15 and 19 along x, a little nearer to the second: 4.0 and 7.2 mm from the edge and
+    more."""
     y, z = 39, 24
-    declared = {"number": 0, "reach": 1.0, "ml_pct": 100 * 7.1 / 60, "ap_pct": 100 * (y - 20) / 40, "cc_pct": 100 * (z - 5) / 40}  # fmt: skip
+    declared = {
+        "number": 0,
+        "reach": 1.0,
+        "ml_pct": 100 * 7.1 / 60,
+        "ap_pct": 100 * (y - 20) / 40,
+        "cc_pct": 100 * (z - 5) / 40,
+    }
     assert place(tables([declared]).row(0, named=True))[0] == pytest.approx(19, abs=0.01)
     asked = tables([declared | {"asked_pleural_mm": 4.0}]).row(0, named=True)
     assert place(asked)[0] == pytest.approx(15, abs=0.01)
@@ -101,5 +146,13 @@ def test_arms_that_share_a_declared_place_share_the_planned_one() -> None:
 
 
 def test_a_host_without_a_room_map_keeps_what_was_declared() -> None:
-    row = tables([{"number": 0, "reach": 2.0, "cc_pct": 1.0, "ml_pct": 2.0, "ap_pct": 3.0}], room_sha256=None).row(0, named=True)  # fmt: skip
-    assert (row["cc_pct"], row["ml_pct"], row["ap_pct"], row["fit_mm"], row["asked_pleural_mm"]) == (1.0, 2.0, 3.0, None, None)  # fmt: skip
+    row = tables([{"number": 0, "reach": 2.0, "cc_pct": 1.0, "ml_pct": 2.0, "ap_pct": 3.0}], room_sha256=None).row(
+        0, named=True
+    )
+    assert (row["cc_pct"], row["ml_pct"], row["ap_pct"], row["fit_mm"], row["asked_pleural_mm"]) == (
+        1.0,
+        2.0,
+        3.0,
+        None,
+        None,
+    )

@@ -231,10 +231,23 @@ def drawn_stock() -> Stock:
     """The small stock without donors of 15 to 30 mm, and procedural donors beside."""
     stock = small_stock()
     kept = stock.donors.filter(~pl.col("diameter_mm").is_between(15, 30))
-    drawn = pl.DataFrame([
-        {"nodule_uid": f"{PROCEDURAL}/{d}_{lobe}", "dataset": PROCEDURAL, "scan_uid": f"{PROCEDURAL}/{d}_{lobe}", "person_uid": f"{PROCEDURAL}/{d}_{lobe}", "diameter_mm": float(d), "lobe": lobe, "cc_pct": 50.0, "ml_pct": 50.0, "ap_pct": 50.0}
-        for d in (8, 17, 24) for lobe in LOBES[:2]
-    ])  # fmt: skip
+    drawn = pl.DataFrame(
+        [
+            {
+                "nodule_uid": f"{PROCEDURAL}/{d}_{lobe}",
+                "dataset": PROCEDURAL,
+                "scan_uid": f"{PROCEDURAL}/{d}_{lobe}",
+                "person_uid": f"{PROCEDURAL}/{d}_{lobe}",
+                "diameter_mm": float(d),
+                "lobe": lobe,
+                "cc_pct": 50.0,
+                "ml_pct": 50.0,
+                "ap_pct": 50.0,
+            }
+            for d in (8, 17, 24)
+            for lobe in LOBES[:2]
+        ]
+    )
     return replace(stock, donors=pl.concat([kept, drawn], how="diagonal_relaxed").sort("nodule_uid"), pools={})
 
 
@@ -270,20 +283,32 @@ def test_poses_are_drawn_recorded_and_uniform() -> None:
 
 
 def test_what_placement_is_to_meet_is_the_donors_own_only_where_it_goes_to_its_own_place() -> None:
-    own = small_plan(6).nodules.join(small_stock().donors.select(donor_nodule_uid="nodule_uid", own="reinsertion_pleural_dist_mm"), on="donor_nodule_uid")  # fmt: skip
+    own = small_plan(6).nodules.join(
+        small_stock().donors.select(donor_nodule_uid="nodule_uid", own="reinsertion_pleural_dist_mm"),
+        on="donor_nodule_uid",
+    )
     assert (own["asked_pleural_mm"] == own["own"]).all()
     assert small_plan(6, placement={"mode": "prescribed"}).nodules["asked_pleural_mm"].null_count() == 6
 
 
 def test_a_twin_plan_may_keep_the_hosts_other_nodules() -> None:
     stock = small_stock(6)
-    two = stock.donors.with_columns(scan_uid=pl.when(pl.col("nodule_uid") == "A/001").then(pl.lit("A/000s")).otherwise("scan_uid"))  # fmt: skip
+    two = stock.donors.with_columns(
+        scan_uid=pl.when(pl.col("nodule_uid") == "A/001").then(pl.lit("A/000s")).otherwise("scan_uid")
+    )
     stock = replace(stock, donors=two, pools={})
     for keep in (False, True):
         trial = small_trial(
-            arms=None, trial={"planner": "twin", "twin": {"kind": "isolation", "keep_native": keep}, "arms_from": {"what": "hosts"}, "arms": []},
-            at_size={"datasets": ["A"]}, placement={"mode": "native"},
-        )  # fmt: skip
+            arms=None,
+            trial={
+                "planner": "twin",
+                "twin": {"kind": "isolation", "keep_native": keep},
+                "arms_from": {"what": "hosts"},
+                "arms": [],
+            },
+            at_size={"datasets": ["A"]},
+            placement={"mode": "native"},
+        )
         nodules = compose(resolve(trial, "demo", (), ["A"]), stock, sites(load_settings()), 42, "real").nodules
         kept = nodules.filter("kept")
         assert kept.height == (2 if keep else 0)

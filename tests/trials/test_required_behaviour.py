@@ -32,8 +32,19 @@ def test_every_mode_at_paper_size_keeps_every_rule_and_meets_its_quotas(paper: P
     assert far_from_asked(made.balance) == []
     assert made.cases["case_uid"].is_unique().all()
     expected = {  # spec 01, 4.4: cases at paper size
-        "m01": 1000, "m02": 600, "m03": 500, "m04": 800, "m05": 2500, "m06": 1500, "m07": 4000, "m08": 500, "m09": 1500, "m10": 500, "m11": 13140, "m13": 9498,
-    }  # fmt: skip
+        "m01": 1000,
+        "m02": 600,
+        "m03": 500,
+        "m04": 800,
+        "m05": 2500,
+        "m06": 1500,
+        "m07": 4000,
+        "m08": 500,
+        "m09": 1500,
+        "m10": 500,
+        "m11": 13140,
+        "m13": 9498,
+    }
     if mode[:3] in expected:
         assert made.cases.height == expected[mode[:3]]
     if mode[:3] in ("m11", "m12", "m13"):

@@ -1,6 +1,7 @@
 """The NodMAISI renderer: a CT from a label map by MAISI's rectified-flow networks (autoencoder, UNet, ControlNet).
 
 ``prepare`` brings a map to a legal grid and its CT back, ``weights`` finds and checks the files, ``networks`` builds
-MONAI's classes from them, ``sample`` draws an image, ``render`` is the whole as the platform calls it. torch is imported
+MONAI's classes from them, ``sample`` draws an image, ``render`` is the whole as the platform calls it. torch is
+imported
 inside functions only, so that a machine without it can run everything else.
 """

@@ -17,20 +17,54 @@ if TYPE_CHECKING:
     import torch
 
 _AUTOENCODER = {
-    "spatial_dims": 3, "in_channels": 1, "out_channels": 1, "latent_channels": 4, "num_channels": [64, 128, 256], "num_res_blocks": [2, 2, 2],
-    "attention_levels": [False, False, False], "with_encoder_nonlocal_attn": False, "with_decoder_nonlocal_attn": False, "norm_num_groups": 32,
-    "norm_eps": 1e-6, "norm_float16": True, "use_checkpointing": False, "use_convtranspose": False, "num_splits": 4, "dim_split": 1,
-}  # fmt: skip
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "out_channels": 1,
+    "latent_channels": 4,
+    "num_channels": [64, 128, 256],
+    "num_res_blocks": [2, 2, 2],
+    "attention_levels": [False, False, False],
+    "with_encoder_nonlocal_attn": False,
+    "with_decoder_nonlocal_attn": False,
+    "norm_num_groups": 32,
+    "norm_eps": 1e-6,
+    "norm_float16": True,
+    "use_checkpointing": False,
+    "use_convtranspose": False,
+    "num_splits": 4,
+    "dim_split": 1,
+}
 _UNET = {
-    "spatial_dims": 3, "in_channels": 4, "out_channels": 4, "num_channels": [64, 128, 256, 512], "num_res_blocks": 2,
-    "attention_levels": [False, False, True, True], "num_head_channels": [0, 0, 32, 32], "use_flash_attention": True, "include_spacing_input": True,
-    "include_top_region_index_input": False, "include_bottom_region_index_input": False, "num_class_embeds": 128, "resblock_updown": True, "include_fc": True,
-}  # fmt: skip
+    "spatial_dims": 3,
+    "in_channels": 4,
+    "out_channels": 4,
+    "num_channels": [64, 128, 256, 512],
+    "num_res_blocks": 2,
+    "attention_levels": [False, False, True, True],
+    "num_head_channels": [0, 0, 32, 32],
+    "use_flash_attention": True,
+    "include_spacing_input": True,
+    "include_top_region_index_input": False,
+    "include_bottom_region_index_input": False,
+    "num_class_embeds": 128,
+    "resblock_updown": True,
+    "include_fc": True,
+}
 _CONTROLNET = {
-    "spatial_dims": 3, "in_channels": 4, "num_channels": [64, 128, 256, 512], "num_res_blocks": 2, "attention_levels": [False, False, True, True],
-    "num_head_channels": [0, 0, 32, 32], "use_flash_attention": True, "conditioning_embedding_in_channels": 8,
-    "conditioning_embedding_num_channels": [8, 32, 64], "num_class_embeds": 128, "resblock_updown": True, "include_fc": True, "use_checkpointing": False,
-}  # fmt: skip
+    "spatial_dims": 3,
+    "in_channels": 4,
+    "num_channels": [64, 128, 256, 512],
+    "num_res_blocks": 2,
+    "attention_levels": [False, False, True, True],
+    "num_head_channels": [0, 0, 32, 32],
+    "use_flash_attention": True,
+    "conditioning_embedding_in_channels": 8,
+    "conditioning_embedding_num_channels": [8, 32, 64],
+    "num_class_embeds": 128,
+    "resblock_updown": True,
+    "include_fc": True,
+    "use_checkpointing": False,
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +102,9 @@ def read_architecture(path: Path | None) -> Architecture:
         windows = tuple(tuple(int(n) for n in w) for w in content.pop("windows"))
         return Architecture(legal=legal, windows=windows, **content)  # type: ignore[arg-type]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{path}: expected autoencoder, unet, controlnet, legal, steps and windows, got {error!r}") from None  # fmt: skip
+        raise ConfigError(
+            f"{path}: expected autoencoder, unet, controlnet, legal, steps and windows, got {error!r}"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -142,8 +178,11 @@ def load(weights: Weights, device: str) -> Networks:
     return Networks(*made, scale, architecture, torch.device(device))
 
 
-def _filled(weights: Weights, device: str) -> "tuple[tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module], float, Architecture]":  # fmt: skip
-    """The networks with their weights on a device, the scale of latents, the architecture; on ``meta`` without values."""
+def _filled(
+    weights: Weights, device: str
+) -> "tuple[tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module], float, Architecture]":
+    """The networks with their weights on a device, the scale of latents, the architecture; on ``meta`` without
+    values."""
     architecture = read_architecture(weights.architecture)
     autoencoder, unet, controlnet = build(architecture, device)
     values = device != "meta"
@@ -153,7 +192,11 @@ def _filled(weights: Weights, device: str) -> "tuple[tuple[torch.nn.Module, torc
     scale = checkpoint.get("scale_factor")
     if scale is None or (values and not float(scale) > 0):
         raise ConfigError(f"{weights.diffusion_unet}: expected a positive scale_factor, got {scale!r}")
-    _fill(controlnet, _part(_read(weights.controlnet, values), "controlnet_state_dict", weights.controlnet), weights.controlnet)  # fmt: skip
+    _fill(
+        controlnet,
+        _part(_read(weights.controlnet, values), "controlnet_state_dict", weights.controlnet),
+        weights.controlnet,
+    )
     return (autoencoder, unet, controlnet), float(scale) if values else 1.0, architecture
 
 
@@ -163,7 +206,10 @@ def _read(path: Path, values: bool) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu" if values else "meta", weights_only=True, mmap=True)
     except Exception as error:  # torch raises half a dozen kinds for a file that is no checkpoint
-        raise ConfigError(f"{path}: expected a PyTorch checkpoint of tensors alone, got {type(error).__name__}: {str(error).splitlines()[0]}") from None  # fmt: skip
+        raise ConfigError(
+            f"{path}: expected a PyTorch checkpoint of tensors alone, got {type(error).__name__}: "
+            f"{str(error).splitlines()[0]}"
+        ) from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a dictionary of tensors, got {type(content).__name__}")
     return content
@@ -188,6 +234,8 @@ def _fill(network: "torch.nn.Module", state: dict[str, Any], path: Path) -> None
             faults.append(f"{key}: expected {tuple(own[key].shape)}, got {None if got is None else tuple(got)}")
     if faults:
         more = f", and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ConfigError(f"{path}: the checkpoint does not fit the architecture: {'; '.join(sorted(faults)[:_SHOWN])}{more}")  # fmt: skip
+        raise ConfigError(
+            f"{path}: the checkpoint does not fit the architecture: {'; '.join(sorted(faults)[:_SHOWN])}{more}"
+        )
     if not any(v.is_meta for v in own.values()):
         network.load_state_dict(state)

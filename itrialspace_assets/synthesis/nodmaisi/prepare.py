@@ -37,7 +37,8 @@ class Prepared:
     """A map (X, Y, Z) of legal size, its voxel size (mm), and where the host's own voxels lie in it.
 
     Attributes:
-        resampled: voxels of ``labels`` per voxel of the host along each axis, before padding; None where they are the same.
+        resampled: voxels of ``labels`` per voxel of the host along each axis, before padding; None where they are the
+            same.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -63,7 +64,8 @@ def prepare(host: Volume, legal: Legal) -> Prepared:
         if before and abs(after - before) > MOST_VOLUME_CHANGE * before:
             raise CaseRejected(
                 Reason.GRID_MISMATCH,
-                f"label map: voxels of {_mm(host.spacing)} mm are not legal, and on a legal grid of {_mm(spacing)} mm its lesions have {after:.0f} instead of {before:.0f} mm3",
+                f"label map: voxels of {_mm(host.spacing)} mm are not legal, and on a legal grid of "
+                f"{_mm(spacing)} mm its lesions have {after:.0f} instead of {before:.0f} mm3",
             )
     nx, ny, nz = labels.shape
     low = (side - nx) // 2, (side - ny) // 2, (height - nz) // 2
@@ -76,7 +78,8 @@ def prepare(host: Volume, legal: Legal) -> Prepared:
 def legal_grid(
     shape: tuple[int, ...], spacing: npt.NDArray[np.float64], legal: Legal
 ) -> tuple[npt.NDArray[np.float64], tuple[int, int, int], tuple[int, int, int]]:
-    """Voxel size (mm) nearest to a grid's that the network takes, voxels of the grid at that size, and the legal size around.
+    """Voxel size (mm) nearest to a grid's that the network takes, voxels of the grid at that size, and the legal size
+    around.
 
     Raises:
         CaseRejected: no legal size holds its field of view.
@@ -93,13 +96,15 @@ def legal_grid(
     if side is None or height is None:
         raise CaseRejected(
             Reason.GRID_MISMATCH,
-            f"label map: expected at most {legal.xy[-1]} x {legal.xy[-1]} x {legal.z[-1]} voxels over at least {legal.field_mm:g} mm, got {(nx, ny, nz)} of {_mm(wanted)} mm",
+            f"label map: expected at most {legal.xy[-1]} x {legal.xy[-1]} x {legal.z[-1]} voxels over at least "
+            f"{legal.field_mm:g} mm, got {(nx, ny, nz)} of {_mm(wanted)} mm",
         )
     return wanted, (nx, ny, nz), (side, side, height)
 
 
 def restore(ct: npt.NDArray[np.float32], prepared: Prepared, host: Volume) -> npt.NDArray[np.float32]:
-    """A CT (X, Y, Z) over a prepared map, on the host's own grid: padding cut off, and interpolated where it was sampled anew."""
+    """A CT (X, Y, Z) over a prepared map, on the host's own grid: padding cut off, and interpolated where it was
+    sampled anew."""
     inside = ct[prepared.inside]
     if prepared.resampled is None:
         return np.asarray(inside, dtype=np.float32)
@@ -111,7 +116,9 @@ def bit_planes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.stack([(labels >> bit) & 1 for bit in range(BITS)])
 
 
-def _to_grid(array: npt.NDArray[Any], ratio: npt.NDArray[np.float64], shape: tuple[int, ...], order: int) -> npt.NDArray[Any]:  # fmt: skip
+def _to_grid(
+    array: npt.NDArray[Any], ratio: npt.NDArray[np.float64], shape: tuple[int, ...], order: int
+) -> npt.NDArray[Any]:
     """An array on a grid with ``ratio`` voxels for one of its own, both about the same middle."""
     step = 1 / ratio
     offset = (np.array(array.shape) - 1) / 2 - step * (np.array(shape) - 1) / 2

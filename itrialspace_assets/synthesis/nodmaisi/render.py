@@ -45,7 +45,9 @@ def require_weights(settings: Settings) -> None:
         import monai  # noqa: F401
         import torch  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"renderer nodmaisi: {error}; install with `pip install 'itrialspace-assets[nodmaisi]'`") from None  # fmt: skip
+        raise ConfigError(
+            f"renderer nodmaisi: {error}; install with `pip install 'itrialspace-assets[nodmaisi]'`"
+        ) from None
     _check(files.find(settings))
 
 
@@ -63,8 +65,11 @@ def require_device(settings: Settings) -> None:
     import torch
 
     if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("ITRIALSPACE_DEVICE=cuda: expected a GPU that torch can use, found none (CUDA_VISIBLE_DEVICES="
-                          f"{os.environ.get('CUDA_VISIBLE_DEVICES', '')!r}); ITRIALSPACE_DEVICE=cpu renders on the processor, for hours a case")  # fmt: skip
+        raise ConfigError(
+            "ITRIALSPACE_DEVICE=cuda: expected a GPU that torch can use, found none (CUDA_VISIBLE_DEVICES="
+            f"{os.environ.get('CUDA_VISIBLE_DEVICES', '')!r}); ITRIALSPACE_DEVICE=cpu renders on the "
+            "processor, for hours a case"
+        )
 
 
 def weights_hash(settings: Settings) -> str:

@@ -44,9 +44,13 @@ def schedule(steps: int, latent_voxels: int, compat: bool) -> list[tuple[float, 
     from monai.networks.schedulers.rectified_flow import RFlowScheduler
 
     flow = RFlowScheduler(
-        num_train_timesteps=TRAIN_STEPS, use_discrete_timesteps=False, sample_method="uniform", use_timestep_transform=True, base_img_size_numel=BASE_VOXELS,
+        num_train_timesteps=TRAIN_STEPS,
+        use_discrete_timesteps=False,
+        sample_method="uniform",
+        use_timestep_transform=True,
+        base_img_size_numel=BASE_VOXELS,
         spatial_dim=3,
-    )  # fmt: skip
+    )
     flow.set_timesteps(num_inference_steps=steps, input_img_size_numel=latent_voxels)
     times = [float(t) for t in flow.timesteps]
     following = [*times[1:], 0.0]
@@ -103,8 +107,13 @@ def _denoise(networks: Networks, prepared: Prepared, seed: np.random.SeedSequenc
             at = torch.tensor([time], dtype=torch.float32, device=device)
             down, middle = networks.controlnet(latent, at, embedding, class_labels=kind)
             velocity = networks.unet(
-                latent, at, class_labels=kind, spacing_tensor=spacing, down_block_additional_residuals=down, mid_block_additional_residual=middle,
-            )  # fmt: skip
+                latent,
+                at,
+                class_labels=kind,
+                spacing_tensor=spacing,
+                down_block_additional_residuals=down,
+                mid_block_additional_residual=middle,
+            )
             latent = latent + velocity.float() * step
     return latent / networks.scale_factor
 
@@ -159,6 +168,8 @@ def _decode_in(networks: Networks, latent: "torch.Tensor", window: tuple[int, in
         image = decode(latent)
     else:
         roi = tuple(min(w, n) for w, n in zip(window, size, strict=True))
-        infer = SlidingWindowInferer(roi_size=roi, sw_batch_size=1, overlap=OVERLAP, mode="gaussian", sw_device=networks.device, device="cpu")  # fmt: skip
+        infer = SlidingWindowInferer(
+            roi_size=roi, sw_batch_size=1, overlap=OVERLAP, mode="gaussian", sw_device=networks.device, device="cpu"
+        )
         image = infer(inputs=latent, network=decode)
     return np.asarray(image[0, 0].float().cpu().numpy(), dtype=np.float32)

@@ -16,7 +16,7 @@ FILES = {
     "autoencoder": ("autoencoder.pt", "autoencoder_v1.pt"),
     "diffusion_unet": ("diffusion_unet.pt", "diff_unet_3d_rflow-ct.pt"),
     "controlnet": ("Experiments_NoMAISI_512xy_256z_771p25m_finetune_500epoch_best.pt", "controlnet_3d_rflow-ct.pt"),
-}  # fmt: skip
+}
 #: SHA-256 of each file as it was when the user vouched for it; written by ``its weights lock``.
 LOCK = "nodmaisi.lock.json"
 #: Networks other than the published ones; optional.
@@ -55,7 +55,10 @@ def _paths(settings: Settings) -> dict[str, Path]:
     """
     folder = _folder(settings)
     if missing := [f"{name}: {own}" for name, (own, _) in FILES.items() if not (folder / own).is_file()]:
-        raise ConfigError(f"NODMAISI_MODELS_DIR={folder}: missing {'; '.join(missing)}. Expected {_names()}, under the first name each")  # fmt: skip
+        raise ConfigError(
+            f"NODMAISI_MODELS_DIR={folder}: missing {'; '.join(missing)}. Expected {_names()}, under the first "
+            "name each"
+        )
     found = {name: folder / own for name, (own, _) in FILES.items()}
     if (folder / ARCHITECTURE).is_file():
         found["architecture"] = folder / ARCHITECTURE
@@ -94,9 +97,14 @@ def _read_lock(settings: Settings) -> dict[str, str]:
         return {name: str(entry["sha256"]) for name, entry in content.items()}
     except FileNotFoundError:
         _paths(settings)  # says first if there is nothing to lock
-        raise ConfigError(f"{path}: expected the hashes of the weights, found none. Check where your files come from, then run `its weights lock`") from None  # fmt: skip
+        raise ConfigError(
+            f"{path}: expected the hashes of the weights, found none. Check where your files come from, then "
+            "run `its weights lock`"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path}: expected file and sha256 of each network, got {error!r}; run `its weights lock`") from None  # fmt: skip
+        raise ConfigError(
+            f"{path}: expected file and sha256 of each network, got {error!r}; run `its weights lock`"
+        ) from None
 
 
 def find(settings: Settings) -> Weights:
@@ -107,12 +115,21 @@ def find(settings: Settings) -> Weights:
     """
     found, wanted = _paths(settings), _read_lock(settings)
     if set(found) != set(wanted):
-        raise ConfigError(f"{_folder(settings) / LOCK}: expected {', '.join(sorted(found))}, got {', '.join(sorted(wanted))}; run `its weights lock`")  # fmt: skip
+        raise ConfigError(
+            f"{_folder(settings) / LOCK}: expected {', '.join(sorted(found))}, got "
+            f"{', '.join(sorted(wanted))}; run `its weights lock`"
+        )
     settings.output.mkdir(parents=True, exist_ok=True)
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         for name, path in found.items():
             if (got := hashes.get(path)) != wanted[name]:
-                raise ConfigError(f"{path}: expected SHA-256 {wanted[name]} (from {LOCK}), got {got}: another file, or a damaged one")  # fmt: skip
+                raise ConfigError(
+                    f"{path}: expected SHA-256 {wanted[name]} (from {LOCK}), got {got}: another file, or a damaged one"
+                )
     return Weights(
-        found["autoencoder"], found["diffusion_unet"], found["controlnet"], found.get("architecture"), locked_hash(settings)
-    )  # fmt: skip
+        found["autoencoder"],
+        found["diffusion_unet"],
+        found["controlnet"],
+        found.get("architecture"),
+        locked_hash(settings),
+    )

@@ -1,4 +1,5 @@
-"""Maps on legal grids: padded and cut back without a trace, sampled anew only where they must be, refused where they cannot."""
+"""Maps on legal grids: padded and cut back without a trace, sampled anew only where they must be, refused where they
+cannot."""
 
 from pathlib import Path
 
@@ -67,8 +68,18 @@ def test_a_small_field_of_view_is_widened_with_air() -> None:
     assert prepare(Volume(host.array, np.diag([1.0, 1.0, 1.0, 1.0])), Legal()).labels.shape == (384, 384, 128)
 
 
-@pytest.mark.parametrize("shape, spacing", [((70, 60, 30), (1.0, 1.0, 2.0)), ((30, 30, 20), (4.0, 4.0, 2.0)), ((40, 30, 20), (1.0, 1.5, 2.0)), ((30, 30, 20), (1.0, 1.0, 7.0))])  # fmt: skip
-def test_what_no_legal_grid_holds_is_sampled_anew_about_the_same_middle(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> None:  # fmt: skip
+@pytest.mark.parametrize(
+    "shape, spacing",
+    [
+        ((70, 60, 30), (1.0, 1.0, 2.0)),
+        ((30, 30, 20), (4.0, 4.0, 2.0)),
+        ((40, 30, 20), (1.0, 1.5, 2.0)),
+        ((30, 30, 20), (1.0, 1.0, 7.0)),
+    ],
+)
+def test_what_no_legal_grid_holds_is_sampled_anew_about_the_same_middle(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float]
+) -> None:
     """A ramp comes back where it was: no shift of half a voxel, no flip."""
     labels = np.ones(shape, np.uint8)
     labels[: shape[0] // 2, :, : shape[2] // 3] = 30

@@ -39,7 +39,18 @@ def payload(settings: Settings, **changes: Any) -> dict[str, Any]:
     made = prepare_host(settings, CHEST, "D/s", "procedural")
     lesion = Lesion((25, 14, 6), ball(5, tuple(CHEST.spacing)))
     how = {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None}
-    return {"case_uid": "t/a/00000", "source": "nodmaisi", "mode": "x_t", "dataset": "D", "map_sha256": made.columns["map_sha256"], "lesions": [pack_bits(lesion)], "anatomy": "procedural", "attenuation": "solid", "acquisition": how, "seed": 42} | changes  # fmt: skip
+    return {
+        "case_uid": "t/a/00000",
+        "source": "nodmaisi",
+        "mode": "x_t",
+        "dataset": "D",
+        "map_sha256": made.columns["map_sha256"],
+        "lesions": [pack_bits(lesion)],
+        "anatomy": "procedural",
+        "attenuation": "solid",
+        "acquisition": how,
+        "seed": 42,
+    } | changes
 
 
 @pytest.mark.usefixtures("lenient")
@@ -152,7 +163,9 @@ def test_other_weights_and_another_schedule_are_other_images(tmp_path: Path) -> 
     assert len(uids) == 6
 
 
-def test_an_implausible_image_is_put_aside_with_a_picture_and_its_twin_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_an_implausible_image_is_put_aside_with_a_picture_and_its_twin_is_not_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
     rendering._TWINS.clear()
     drawn = []
@@ -160,7 +173,9 @@ def test_an_implausible_image_is_put_aside_with_a_picture_and_its_twin_is_not_dr
     monkeypatch.setattr(render.sampling, "sample", lambda *a: drawn.append(1) or whole(*a))
     monkeypatch.setattr(quality, "BANDS", {"lung": ((28, 29, 30, 31, 32), 2000.0, 3000.0)})
     for _ in range(2):
-        with pytest.raises(CaseRejected, match=r"lung: expected a median of 2000 to 3000 HU.*; see store/refused/nodmaisi/\w+\.png") as refused:  # fmt: skip
+        with pytest.raises(
+            CaseRejected, match=r"lung: expected a median of 2000 to 3000 HU.*; see store/refused/nodmaisi/\w+\.png"
+        ) as refused:
             render_case(payload(settings), settings)
     assert refused.value.reason is Reason.IMPLAUSIBLE_HU
     assert len(drawn) == 1
@@ -184,7 +199,8 @@ def test_what_it_cannot_model_is_refused_before_it_begins(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("lenient")
 def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that fails while the second image is written stops the run; the next one makes what is missing, no more."""
+    """A disk that fails while the second image is written stops the run; the next one makes what is missing, no
+    more."""
     settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
     shape = ball(5, tuple(CHEST.spacing))
     cases = []

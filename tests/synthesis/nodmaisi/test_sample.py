@@ -33,8 +33,16 @@ def chest() -> Prepared:
     return prepare(small_chest(), TINY.legal)
 
 
-@pytest.mark.parametrize("voxels, first, last, step, total", [(128 * 128 * 64, [1000, 989.5, 978, 966], [328.25, 260.75, 184.88, 98.69], 0.0987, 1.0088), (128 * 128 * 32, [1000, 986.5, 972.5, 958], [279.25, 218.75, 152.5, 79.94], 0.0799, None)])  # fmt: skip
-def test_the_steps_are_those_of_the_published_table(voxels: int, first: list[float], last: list[float], step: float, total: float | None) -> None:  # fmt: skip
+@pytest.mark.parametrize(
+    "voxels, first, last, step, total",
+    [
+        (128 * 128 * 64, [1000, 989.5, 978, 966], [328.25, 260.75, 184.88, 98.69], 0.0987, 1.0088),
+        (128 * 128 * 32, [1000, 986.5, 972.5, 958], [279.25, 218.75, 152.5, 79.94], 0.0799, None),
+    ],
+)
+def test_the_steps_are_those_of_the_published_table(
+    voxels: int, first: list[float], last: list[float], step: float, total: float | None
+) -> None:
     """Table of spec 02, B5.4; the sum of the original's steps is from its text."""
     made = schedule(30, voxels, compat=True)
     times = [t for t, _ in made]
@@ -66,7 +74,8 @@ def test_the_image_depends_on_the_map_and_the_steps(networks: Networks, chest: P
 
 
 def test_the_networks_are_told_spacing_class_and_time_as_published(networks: Networks, chest: Prepared) -> None:
-    """Spec 02, B4: spacing in mm times 100, class 1 for CT; the UNet is given the ControlNet's residuals at each time."""
+    """Spec 02, B4: spacing in mm times 100, class 1 for CT; the UNet is given the ControlNet's residuals at each
+    time."""
     told: dict[str, list[Any]] = {"unet": [], "controlnet": []}
     hooks = [
         getattr(networks, name).register_forward_pre_hook(lambda _, a, k, to=to: to.append((a, k)), with_kwargs=True)
@@ -86,7 +95,9 @@ def test_the_networks_are_told_spacing_class_and_time_as_published(networks: Net
     np.testing.assert_array_equal(first, module.draw_noise(SEED, tuple(first.shape)))
 
 
-def test_the_embedding_is_computed_once_and_is_the_one_that_the_controlnet_would_compute(networks: Networks, chest: Prepared) -> None:  # fmt: skip
+def test_the_embedding_is_computed_once_and_is_the_one_that_the_controlnet_would_compute(
+    networks: Networks, chest: Prepared
+) -> None:
     embed: Any = networks.controlnet.controlnet_cond_embedding
     count = []
     handle = embed.register_forward_hook(lambda *_: count.append(1))
@@ -118,7 +129,8 @@ class _Plain:
 
 
 def short_of_memory(networks: Networks, monkeypatch: pytest.MonkeyPatch, room: int) -> list[int]:
-    """Decoding of more than ``room`` latent voxels at once fails as on a full card; fills with the sizes that are tried."""
+    """Decoding of more than ``room`` latent voxels at once fails as on a full card; fills with the sizes that are
+    tried."""
     whole: Any = networks.autoencoder.decode_stage_2_outputs
     tried: list[int] = []
 
@@ -142,7 +154,9 @@ def short_of_memory(networks: Networks, monkeypatch: pytest.MonkeyPatch, room: i
 released: list[bool] = []
 
 
-def test_a_full_card_is_answered_by_the_next_smaller_window(networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_full_card_is_answered_by_the_next_smaller_window(
+    networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = sample(networks, chest, SEED)
     assert whole.window == (32, 32, 20)
     tried = short_of_memory(networks, monkeypatch, 8 * 8 * 8)
@@ -154,7 +168,9 @@ def test_a_full_card_is_answered_by_the_next_smaller_window(networks: Networks, 
     assert np.corrcoef(made.hu[body], whole.hu[body])[0, 1] > 0.9, "windows blend into about the same image"
 
 
-def test_a_card_too_small_for_any_window_puts_the_case_aside_for_another_try(networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_card_too_small_for_any_window_puts_the_case_aside_for_another_try(
+    networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried = short_of_memory(networks, monkeypatch, 1)
     with pytest.raises(CaseRejected, match=r"Tried to allocate 7 GiB$") as refused:
         sample(networks, chest, SEED)
@@ -164,8 +180,16 @@ def test_a_card_too_small_for_any_window_puts_the_case_aside_for_another_try(net
     assert released == [True, True, True], "what failed attempts computed is gone before the next worker's turn"
 
 
-@pytest.mark.parametrize("size, window, tried", [((12, 12, 8), (16, 16, 6), 12 * 12 * 8), ((12, 12, 8), (6, 16, 8), 6 * 12 * 8)])  # fmt: skip
-def test_a_latent_is_decoded_at_once_if_its_voxels_fit_and_never_padded(networks: Networks, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int, int], window: tuple[int, int, int], tried: int) -> None:  # fmt: skip
+@pytest.mark.parametrize(
+    "size, window, tried", [((12, 12, 8), (16, 16, 6), 12 * 12 * 8), ((12, 12, 8), (6, 16, 8), 6 * 12 * 8)]
+)
+def test_a_latent_is_decoded_at_once_if_its_voxels_fit_and_never_padded(
+    networks: Networks,
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int, int],
+    window: tuple[int, int, int],
+    tried: int,
+) -> None:
     """Spec 02, B5.6: a single pass if the latent has no more voxels than the window."""
     seen = short_of_memory(networks, monkeypatch, 10**9)
     with torch.inference_mode():
@@ -173,8 +197,14 @@ def test_a_latent_is_decoded_at_once_if_its_voxels_fit_and_never_padded(networks
     assert set(seen) == {tried}
 
 
-def test_values_that_are_no_number_put_the_case_aside(networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    monkeypatch.setattr(networks.autoencoder, "decode_stage_2_outputs", lambda latent: torch.full((1, 1, *chest.labels.shape), float("nan")))  # fmt: skip
+def test_values_that_are_no_number_put_the_case_aside(
+    networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        networks.autoencoder,
+        "decode_stage_2_outputs",
+        lambda latent: torch.full((1, 1, *chest.labels.shape), float("nan")),
+    )
     with pytest.raises(CaseRejected, match="no number") as refused:
         sample(networks, chest, SEED)
     assert refused.value.reason is Reason.IMPLAUSIBLE_HU

@@ -1,4 +1,5 @@
-"""Weights: what is missing, changed or of another shape is named before any work; the published networks have the published size."""
+"""Weights: what is missing, changed or of another shape is named before any work; the published networks have the
+published size."""
 
 import json
 from pathlib import Path
@@ -15,7 +16,8 @@ from .tiny import SCALE, TINY, settings_for, tiny_weights
 
 
 def test_the_published_networks_have_the_size_of_the_published_files(capsys: pytest.CaptureFixture[str]) -> None:
-    """Spec 02, B5.5: 84 MB and 275 to 288 MB of single precision; 180 of the ControlNet's 231 tensors are of the UNet's shape."""
+    """Spec 02, B5.5: 84 MB and 275 to 288 MB of single precision; 180 of the ControlNet's 231 tensors are of the UNet's
+    shape."""
     count = parameters(Architecture())
     print(count)
     assert count["autoencoder"] * 4 == pytest.approx(84e6, rel=0.01)
@@ -41,7 +43,9 @@ def test_missing_files_are_named_with_where_they_belong(tmp_path: Path) -> None:
         find(settings_for(tmp_path / "nowhere"))
     settings = tiny_weights(tmp_path)
     (tmp_path / FILES["controlnet"][0]).unlink()
-    with pytest.raises(ConfigError, match=r"missing controlnet: Experiments_NoMAISI.*in the public MAISI set controlnet_3d_rflow-ct.pt"):  # fmt: skip
+    with pytest.raises(
+        ConfigError, match=r"missing controlnet: Experiments_NoMAISI.*in the public MAISI set controlnet_3d_rflow-ct.pt"
+    ):
         find(settings)
 
 
@@ -83,7 +87,16 @@ def spoil(path: Path, how: str) -> None:
     torch.save(content, path)
 
 
-@pytest.mark.parametrize("how, says", [("missing", r"missing conv_in\.conv\.weight"), ("unknown", "unknown stranger"), ("misshapen", r"conv_in\.conv\.weight: expected \(8, 4, 3, 3, 3\), got \(1, 4, 3, 3, 3\)"), ("no tensor", "got None"), ("no part", "expected controlnet_state_dict in the checkpoint, got unet")])  # fmt: skip
+@pytest.mark.parametrize(
+    "how, says",
+    [
+        ("missing", r"missing conv_in\.conv\.weight"),
+        ("unknown", "unknown stranger"),
+        ("misshapen", r"conv_in\.conv\.weight: expected \(8, 4, 3, 3, 3\), got \(1, 4, 3, 3, 3\)"),
+        ("no tensor", "got None"),
+        ("no part", "expected controlnet_state_dict in the checkpoint, got unet"),
+    ],
+)
 def test_a_checkpoint_that_does_not_fit_is_refused_with_its_keys(tmp_path: Path, how: str, says: str) -> None:
     settings = tiny_weights(tmp_path)
     spoil(tmp_path / FILES["controlnet"][0], how)
