@@ -32,7 +32,8 @@ def modules() -> dict[str, Path]:
             found[f"{PACKAGE.name}.{path.stem}"] = path
         elif (path / "__init__.py").is_file():
             found[f"{PACKAGE.name}.{path.name}"] = path / "__init__.py"
-    return found | {name: ROOT / name / "__init__.py" for name in BESIDE if (ROOT / name / "__init__.py").is_file()}
+    own = [n for n in BESIDE if f"{PACKAGE.name}.{n}" not in found and (ROOT / n / "__init__.py").is_file()]
+    return found | {name: ROOT / name / "__init__.py" for name in own}
 
 
 def _decisions() -> list[dict[str, str]]:
