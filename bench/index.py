@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.paper import write_root
 from itrialspace_assets.index import build as index_build
 from itrialspace_assets.index.query import FEATURES, Index, Place, open_index
 from itrialspace_assets.profiles import build as profiles_build
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.settings import Settings, load_settings
 
 REPEATS = 5
 

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from itrialspace_assets.anatomy import LOBE_LABELS, LOBES, lung_mask
+from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
-from itrialspace_assets.geometry import Volume, read_labels, write_volume
 from itrialspace_assets.hosts.procedural import rows as procedural_donors
 from itrialspace_assets.hosts.store import DEPTH_STEPS, load_host_map, load_lung_depth, map_path, prepare_host
+from itrialspace_assets.imaging.anatomy import LOBE_LABELS, LOBES, lung_mask
+from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
 from itrialspace_assets.insertion.build import case_of, donor_part
 from itrialspace_assets.insertion.insert import insert_case, lobe_of_row
-from itrialspace_assets.settings import Settings, load_settings
 
 SPACING = np.array([0.703125, 0.703125, 1.25])
 SHAPE = (512, 512, 256)

@@ -15,12 +15,12 @@ from pathlib import Path
 import edt
 import numpy as np
 
-from itrialspace_assets.anatomy import NODULE
+from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
-from itrialspace_assets.geometry import Volume, box_around, read_labels, write_volume
+from itrialspace_assets.imaging.anatomy import NODULE
+from itrialspace_assets.imaging.geometry import Volume, box_around, read_labels, write_volume
 from itrialspace_assets.profiles.masks import measure_case
 from itrialspace_assets.profiles.measure import INSIDE_LUNG, nodules_in
-from itrialspace_assets.settings import load_settings
 
 REPEATS = 5
 

@@ -15,15 +15,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.paper import write_root, write_stock
 from itrialspace_assets.index import build as index_build
 from itrialspace_assets.profiles import build as profiles_build
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.settings import Settings, load_settings
-from itrialspace_assets.store import read_all, read_table
+from itrialspace_assets.records.layout import MODES
+from itrialspace_assets.records.store import read_all, read_table
 from itrialspace_assets.trials import build
 from itrialspace_assets.trials.compose import compose
-from itrialspace_assets.trials.model import MODES, load_trial, resolve
+from itrialspace_assets.trials.files import load_trial
+from itrialspace_assets.trials.resolve import resolve
 from itrialspace_assets.trials.sites import sites
 
 

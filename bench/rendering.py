@@ -1,7 +1,7 @@
 """The tissue renderer on 512 x 512 x 256 maps: the first image of a host, each further case of it, and one and two workers.
 
 Named baseline of the same run: writing the whole CT once with the same writer. First one process on one host; then
-two hosts' cases through ``casework.run``, as a run of the platform does them, with cold caches and empty stores.
+two hosts' cases through ``workers.run``, as a run of the platform does them, with cold caches and empty stores.
 
     python -m bench.rendering [--real FOLDER]
 """
@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from bench.insertion import cases_of, prepare, timed
-from itrialspace_assets import casework
-from itrialspace_assets.casework import Case
-from itrialspace_assets.geometry import read_volume, write_volume
+from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.casework.cases import Case
+from itrialspace_assets.imaging.geometry import read_volume, write_volume
 from itrialspace_assets.insertion.insert import insert_case
-from itrialspace_assets.settings import Settings, load_settings
 from itrialspace_assets.synthesis import rendering
 from itrialspace_assets.synthesis.rendering import render_case
 
@@ -44,9 +43,9 @@ def with_workers(settings: Settings, work: list[dict[str, Any]], workers: int) -
     how = settings.model_copy(update={"workers": workers})
     cases = [Case(p["case_uid"], "h", p["map_sha256"], p) for p in work]
     if workers > 1:
-        for future in [casework._pool(workers).submit(sum, [i]) for i in range(4 * workers)]:
+        for future in [workers._pool(workers).submit(sum, [i]) for i in range(4 * workers)]:
             future.result()
-    return timed(lambda: casework.run(render_case, cases, how, settings.output / f"{workers}.jsonl"))
+    return timed(lambda: workers.run(render_case, cases, how, settings.output / f"{workers}.jsonl"))
 
 
 def main() -> None:

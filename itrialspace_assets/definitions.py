@@ -12,33 +12,37 @@ import dagster as dg
 
 from itrialspace_assets.analysis import assets as analysis_assets
 from itrialspace_assets.analysis import checks as analysis_checks
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.catalog import assets as catalog_assets
 from itrialspace_assets.catalog import checks as catalog_checks
-from itrialspace_assets.errors import ConfigError
 from itrialspace_assets.explorer import assets as explorer_assets
 from itrialspace_assets.explorer import checks as explorer_checks
-from itrialspace_assets.graph import RAW, RELEASED, STAGES, Node, nodes
+from itrialspace_assets.graph import nodes
 from itrialspace_assets.hosts import assets as hosts_assets
 from itrialspace_assets.hosts import checks as hosts_checks
 from itrialspace_assets.index import assets as index_assets
 from itrialspace_assets.index import checks as index_checks
 from itrialspace_assets.insertion import assets as insertion_assets
 from itrialspace_assets.insertion import checks as insertion_checks
-from itrialspace_assets.partitions import Partitions, make_partitions
+from itrialspace_assets.orchestration.nodes import RAW, RELEASED, STAGES, Node
+from itrialspace_assets.orchestration.observe import raw_sources, released_sources
+from itrialspace_assets.orchestration.partitions import Partitions
 from itrialspace_assets.profiles import assets as profiles_assets
 from itrialspace_assets.profiles import checks as profiles_checks
+from itrialspace_assets.profiles.raw import version_of
+from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.readers import assets as readers_assets
 from itrialspace_assets.readers import checks as readers_checks
-from itrialspace_assets.settings import load_settings
+from itrialspace_assets.resources.workspace import Workspace
+from itrialspace_assets.sensors.schedules import schedules
 from itrialspace_assets.slices import assets as slices_assets
 from itrialspace_assets.slices import checks as slices_checks
 from itrialspace_assets.synthesis import assets as synthesis_assets
 from itrialspace_assets.synthesis import checks as synthesis_checks
 from itrialspace_assets.trials import assets as trials_assets
 from itrialspace_assets.trials import checks as trials_checks
-from resources.observe import raw_sources, released_sources
-from resources.workspace import Workspace
-from sensors.schedules import schedules
+from itrialspace_assets.trials.files import mode_keys
 
 # Partitioned checks, backfill policies and named mappings are marked beta or preview; Dagster's exact
 # version is pinned, and the graph snapshot test notices a change.
@@ -92,7 +96,7 @@ def build_definitions(
         if all(tuple(k.asset_key.path) in here for k in c.check_keys)
     ]
     from_elsewhere = [_stub(n, partitions) for n in graph if n.step.key not in here]
-    observed = [*raw_sources(partitions), *released_sources(partitions)]
+    observed = [*raw_sources(partitions, version_of), *released_sources(partitions)]
     elsewhere = [(k, ("dataset",)) for k in RAW] + [(k, dims) for k, (_, dims) in RELEASED.items()]
     sources = (
         observed
@@ -142,3 +146,10 @@ def _jobs(graph: list[Node], here: set[tuple[str, ...]]) -> "dict[str, dg.Unreso
         if keys:
             jobs[name] = dg.define_asset_job(f"{name}_job", selection=dg.AssetSelection.assets(*keys))
     return jobs
+
+
+def make_partitions(settings: Settings) -> Partitions:
+    """The keys known now: registered datasets, the thirteen modes and the user's trial files."""
+    dataset = dg.StaticPartitionsDefinition(list(datasets(settings)))
+    mode = dg.StaticPartitionsDefinition(list(mode_keys(settings)))
+    return Partitions(dataset, mode, dg.MultiPartitionsDefinition({"mode": mode, "dataset": dataset}))

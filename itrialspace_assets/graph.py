@@ -2,9 +2,6 @@
 the picture in the README; imports no Dagster.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
 import itrialspace_assets.hosts.build as hosts
 import itrialspace_assets.index.build as index
 import itrialspace_assets.insertion.build as insertion
@@ -14,61 +11,16 @@ import itrialspace_assets.slices.build as slicing
 import itrialspace_assets.synthesis.build as synthesis
 import itrialspace_assets.trials.build as trials
 from itrialspace_assets.analysis import report, splits
-from itrialspace_assets.catalog import rebuild, release
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.catalog import rebuild
 from itrialspace_assets.explorer import embedding
 from itrialspace_assets.hosts import procedural
+from itrialspace_assets.orchestration.nodes import RAW, Key, Node
 from itrialspace_assets.readers.registry import readers
-from itrialspace_assets.settings import Settings
+from itrialspace_assets.release import write as release
 from itrialspace_assets.slices.build import REAL
-from itrialspace_assets.steps import Step
 from itrialspace_assets.synthesis import compare
 from itrialspace_assets.synthesis.renderers import enabled
-
-Key = tuple[str, ...]
-#: Inputs that the data root holds: observed, never made.
-RAW: Mapping[Key, str] = {
-    ("raw", "profiles"): "profile table of a dataset as published",
-    ("raw", "masks"): "organ maps and nodule masks of a dataset",
-    ("raw", "cts"): "CTs of a dataset",
-}
-#: Parts of a downloaded release (``its import-release``): verified and registered, never made. Key -> (what, dimensions).
-RELEASED: Mapping[Key, tuple[str, tuple[str, ...]]] = {
-    ("released", "profiles"): ("profile tables of a release", ("dataset",)),
-    ("released", "manifests"): ("manifests of a release", ("mode",)),
-    ("released", "inserted_masks"): ("inserted masks of a release", ("mode",)),
-    ("released", "generated_cts"): ("rendered CTs of a release", ("mode",)),
-    ("released", "slices"): ("synthetic evaluation slices of a release", ("mode",)),
-    ("released", "real_slices"): ("real evaluation slices of a release", ("dataset",)),
-    ("released", "splits"): ("frozen splits of a release", ()),
-}
-#: Stages in the order of the data, as the command line names them.
-STAGES = (
-    "profiles",
-    "hosts",
-    "index",
-    "plan",
-    "insert",
-    "synthesise",
-    "slice",
-    "read",
-    "fidelity",
-    "splits",
-    "report",
-    "catalog",
-    "release",
-)
-
-
-@dataclass(frozen=True)
-class Node:
-    """A step with the keys that it reads; in ``every`` those read whole, whatever the partition."""
-
-    step: Step
-    reads: tuple[Key, ...]
-    every: tuple[Key, ...] = ()
-    tables: tuple[str, ...] = ()
-    kind: str = "table"
-    what: str = field(default="", compare=False)
 
 
 def nodes(settings: Settings) -> list[Node]:

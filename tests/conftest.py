@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.root import make_root
-from itrialspace_assets.geometry import Volume
-from itrialspace_assets.settings import Settings, load_settings
+from itrialspace_assets.imaging.geometry import Volume
 
 COARSE = (2.8, 2.8, 3.603)
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"

@@ -4,19 +4,19 @@ import dagster as dg
 
 from itrialspace_assets.analysis.splits import STEP as SPLITS
 from itrialspace_assets.analysis.splits import broken_lists
-from itrialspace_assets.graph import Node
-from itrialspace_assets.partitions import Partitions
-from itrialspace_assets.settings import Settings
-from resources.check_factory import REGISTRY, Outcome, Rule, checks_of, listing
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.orchestration.check_factory import REGISTRY, Check, CheckOutcome, checks_of, listing
+from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.partitions import Partitions
 
 
-def frozen(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+def frozen(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Frozen lists against the slices there are."""
     problems = broken_lists(settings)
     return not problems, {"problems": listing(problems)}
 
 
-FROZEN = Rule("frozen", "Every frozen list equals the slices there are.", frozen)
+FROZEN = Check("frozen", "Every frozen list equals the slices there are.", frozen)
 
 
 def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:

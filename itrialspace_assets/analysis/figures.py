@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.tables import CONDITIONS
+from itrialspace_assets.records.tables import CONDITIONS
 
 COLOURS = {"plain": "#334155", "bbox": "#16a34a", "contour": "#dc2626", "bbox_contour": "#7c3aed"}
 

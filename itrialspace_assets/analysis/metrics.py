@@ -12,7 +12,7 @@ import polars as pl
 
 from itrialspace_assets.analysis.intervals import Floats, Interval, codes, logit_interval
 from itrialspace_assets.analysis.study import Study
-from itrialspace_assets.tables import CONDITIONS
+from itrialspace_assets.records.tables import CONDITIONS
 
 
 @dataclass(frozen=True)

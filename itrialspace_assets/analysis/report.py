@@ -11,16 +11,16 @@ from itrialspace_assets.analysis.figures import level_figure, mark_of
 from itrialspace_assets.analysis.metrics import score_cells
 from itrialspace_assets.analysis.splits import REAL, list_path, missing_pairs, read_list
 from itrialspace_assets.analysis.study import Study, changed_since_lock, load_study
-from itrialspace_assets.anatomy import SIZE_BUCKETS
-from itrialspace_assets.errors import TableError
-from itrialspace_assets.fingerprints import digest, replace_file, sha256_bytes
-from itrialspace_assets.pictures import markdown
+from itrialspace_assets.base.errors import TableError
+from itrialspace_assets.base.fingerprints import digest, replace_file, sha256_bytes
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS
+from itrialspace_assets.imaging.pictures import markdown
 from itrialspace_assets.readers.registry import readers
-from itrialspace_assets.settings import Settings, require_data_root
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
-from itrialspace_assets.store import file_digests, read_all, read_table, table_files, write_table
+from itrialspace_assets.records.store import file_digests, read_all, read_table, table_files, write_table
 from itrialspace_assets.synthesis.renderers import enabled
-from itrialspace_assets.trials.model import load_trial
+from itrialspace_assets.trials.files import load_trial
 
 VERSION = "1"
 

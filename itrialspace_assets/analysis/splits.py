@@ -2,8 +2,6 @@
 only verified. A report scores a list, not whatever happens to exist.
 """
 
-import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
@@ -12,20 +10,16 @@ import itrialspace_assets.insertion.build as insertion
 import itrialspace_assets.slices.build as slicing
 import itrialspace_assets.synthesis.build as synthesis
 from itrialspace_assets.analysis.study import load_study, lock_study
-from itrialspace_assets.fingerprints import digest, replace_file
-from itrialspace_assets.pictures import markdown
-from itrialspace_assets.settings import Settings, require_data_root
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, is_current, record
-from itrialspace_assets.store import file_digests, read_all, read_table, table_files, table_path, write_table
+from itrialspace_assets.base.fingerprints import digest, replace_file
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, is_current, record
+from itrialspace_assets.imaging.pictures import markdown
+from itrialspace_assets.records.layout import list_sha256
+from itrialspace_assets.records.store import file_digests, read_all, read_table, table_files, table_path, write_table
 from itrialspace_assets.synthesis.renderers import RENDERERS, enabled
 
 VERSION = "1"
 REAL = "real"
-
-
-def list_sha256(uids: Iterable[str]) -> str:
-    """SHA-256 over the sorted unique ids, each followed by a newline (published rule)."""
-    return hashlib.sha256("".join(f"{u}\n" for u in sorted(set(uids))).encode()).hexdigest()
 
 
 def list_path(settings: Settings, source: str, name: str) -> Path:

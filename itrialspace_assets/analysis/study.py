@@ -4,25 +4,24 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.fingerprints import digest, replace_file
-from itrialspace_assets.settings import Settings, read_yaml
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.fingerprints import digest, replace_file
+from itrialspace_assets.base.settings import Settings, read_yaml
+from itrialspace_assets.base.validation import StrictModel, explain
 
 
-class Endpoint(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Endpoint(StrictModel):
+    """The number that a study is decided by."""
 
     task: Literal["presence", "size"]
     metric: Literal["auc", "sensitivity", "specificity", "balanced_accuracy", "accuracy"]
     condition: Literal["plain", "bbox", "contour", "bbox_contour"]
 
 
-class Study(BaseModel):
+class Study(StrictModel):
     """A protocol."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     study: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
     primary: Endpoint
@@ -50,8 +49,7 @@ def load_study(settings: Settings) -> Study:
     try:
         return Study.model_validate(read_yaml(path))
     except ValidationError as error:
-        detail = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{path.name}: {detail}") from None
+        raise ConfigError(f"{path.name}: {explain(error, Study)}") from None
 
 
 def _lock_path(settings: Settings, study: Study) -> Path:

@@ -5,12 +5,13 @@ from functools import partial
 
 import dagster as dg
 
-from itrialspace_assets.catalog import rebuild, release
-from itrialspace_assets.graph import Node
-from itrialspace_assets.partitions import Partitions
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.steps import Partition, Result
-from resources.factory import plain_asset
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.steps import Partition, Result
+from itrialspace_assets.catalog import rebuild
+from itrialspace_assets.orchestration.factory import plain_asset
+from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.partitions import Partitions
+from itrialspace_assets.release import write as release
 
 Build = Callable[[Settings, Partition], Result]
 

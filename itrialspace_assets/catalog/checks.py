@@ -4,16 +4,16 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from itrialspace_assets.catalog.quality import Outcome, validate_tables
+from itrialspace_assets.catalog.quality import ExpectationOutcome, validate_tables
 from itrialspace_assets.catalog.references import orphans
-from itrialspace_assets.graph import Node
-from itrialspace_assets.partitions import Partitions
-from itrialspace_assets.tables import TABLES
-from resources.check_factory import listing
-from resources.workspace import Workspace
+from itrialspace_assets.orchestration.check_factory import listing
+from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.partitions import Partitions
+from itrialspace_assets.records.tables import TABLES
+from itrialspace_assets.resources.workspace import Workspace
 
 
-def _lines(outcomes: list[Outcome]) -> dg.MarkdownMetadataValue:
+def _lines(outcomes: list[ExpectationOutcome]) -> dg.MarkdownMetadataValue:
     return listing([f"{o.expectation}: {o.unexpected} rows, first {'; '.join(o.sample) or 'none'}" for o in outcomes])
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import jinja2
 import polars as pl
 
-from itrialspace_assets.fingerprints import replace_file
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.store import read_all
-from itrialspace_assets.tables import TABLES, Table
+from itrialspace_assets.base.fingerprints import replace_file
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.records.schema import Table
+from itrialspace_assets.records.store import read_all
+from itrialspace_assets.records.tables import TABLES
 
 #: Column of the frame that Great Expectations sees, for a rule over several columns.
 _RULE = "rule: {}"
@@ -39,7 +40,7 @@ class Expectation:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExpectationOutcome:
     """One expectation as it came out: how many rows break it, and the keys of the first."""
 
     expectation: Expectation
@@ -49,14 +50,14 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Outcome of one table."""
+class TableOutcome:
+    """ExpectationOutcome of one table."""
 
     table: str
     rows: int
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[ExpectationOutcome] = field(default_factory=list)
 
-    def failed(self, severity: str) -> list[Outcome]:
+    def failed(self, severity: str) -> list[ExpectationOutcome]:
         return [o for o in self.outcomes if not o.held and o.expectation.severity == severity]
 
 
@@ -87,7 +88,7 @@ def suite_of(table: Table) -> list[Expectation]:
     return suite
 
 
-def validate_frames(frames: dict[str, pl.DataFrame]) -> list[Verdict]:
+def validate_frames(frames: dict[str, pl.DataFrame]) -> list[TableOutcome]:
     """Run the suite of each table (by name) over a frame of it."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("TQDM_DISABLE", "1")
@@ -120,12 +121,14 @@ def validate_frames(frames: dict[str, pl.DataFrame]) -> list[Verdict]:
             sample = tuple("/".join(str(row[k]) for k in table.key if k in row) for row in shown[:5])
             trouble = (result.exception_info or {}).get("exception_message")
             sample = (str(trouble)[:200],) if trouble else sample
-            outcomes.append(Outcome(at, bool(result.success), int(result.result.get("unexpected_count") or 0), sample))
-        verdicts.append(Verdict(name, frame.height, sorted(outcomes, key=lambda o: expected.index(o.expectation))))
+            outcomes.append(
+                ExpectationOutcome(at, bool(result.success), int(result.result.get("unexpected_count") or 0), sample)
+            )
+        verdicts.append(TableOutcome(name, frame.height, sorted(outcomes, key=lambda o: expected.index(o.expectation))))
     return verdicts
 
 
-def validate_tables(settings: Settings) -> list[Verdict]:
+def validate_tables(settings: Settings) -> list[TableOutcome]:
     """Run every table's suite over all its partitions and write ``quality/index.html``."""
     verdicts = validate_frames({name: read_all(settings.output, name) for name in TABLES})
     page = jinja2.Template(

@@ -11,13 +11,13 @@ import duckdb
 import jinja2
 import polars as pl
 
-from itrialspace_assets.errors import CatalogBusy, ConfigError, TableError
-from itrialspace_assets.fingerprints import digest, hash_file, replace_file
-from itrialspace_assets.pictures import markdown
-from itrialspace_assets.settings import Settings, require_data_root
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
-from itrialspace_assets.store import file_digests, read_file, table_files
-from itrialspace_assets.tables import TABLES
+from itrialspace_assets.base.errors import CatalogBusy, ConfigError, TableError
+from itrialspace_assets.base.fingerprints import digest, hash_file, replace_file
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.imaging.pictures import markdown
+from itrialspace_assets.records.store import file_digests, read_file, table_files
+from itrialspace_assets.records.tables import TABLES
 
 VERSION = "2"
 NAME = "itrialspace.duckdb"
@@ -25,7 +25,7 @@ DICTIONARY = "dictionary.html"
 
 
 def _sql(folder: str) -> dict[str, str]:
-    found = package_files("sql") / folder
+    found = package_files("itrialspace_assets.sql") / folder
     return {
         p.name.removesuffix(".sql"): p.read_text(encoding="utf-8")
         for p in sorted(found.iterdir(), key=lambda p: p.name)

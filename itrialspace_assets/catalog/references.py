@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.catalog.rebuild import connect
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.tables import TABLES
+from itrialspace_assets.records.tables import TABLES
 
 
 @dataclass(frozen=True)

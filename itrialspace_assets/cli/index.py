@@ -49,7 +49,7 @@ def info(folder: Folder = None) -> None:
 
     from itrialspace_assets.cli.show import show
     from itrialspace_assets.profiles.registry import datasets
-    from itrialspace_assets.store import read_all
+    from itrialspace_assets.records.store import read_all
 
     settings = load(folder)
     known = (
@@ -82,8 +82,8 @@ def stats(
     folder: Folder = None,
 ) -> None:
     """Per dataset: nodules, people, labels, diameters; or counts by any two columns."""
+    from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.cli.show import show
-    from itrialspace_assets.errors import ConfigError
 
     if across and (by is None or by == across):
         raise ConfigError("--across needs --by with another column")
@@ -144,9 +144,9 @@ def match(
     """Donors for a place, best first: `its index match --lobe RUL --cc 60 --diameter 12 --label 1`."""
     import polars as pl
 
-    from itrialspace_assets.errors import ConfigError
+    from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.index.query import Place
-    from itrialspace_assets.store import read_table
+    from itrialspace_assets.records.store import read_table
 
     index, person = _index(folder), None
     if host:
@@ -172,7 +172,7 @@ def detail(
     import polars as pl
 
     from itrialspace_assets.cli.show import show
-    from itrialspace_assets.tables import TABLES
+    from itrialspace_assets.records.tables import TABLES
 
     index = _index(folder)
     row = index.row(nodule).row(0, named=True)
@@ -205,7 +205,7 @@ def export(
 
 
 def _numbers(option: str, given: list[str] | None) -> dict[str, float]:
-    from itrialspace_assets.errors import ConfigError
+    from itrialspace_assets.base.errors import ConfigError
 
     found = {}
     for text in given or []:

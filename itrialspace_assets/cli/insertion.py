@@ -71,7 +71,7 @@ def verify(
     folder: Folder = None,
 ) -> None:
     """Read audits again: every mask that they name must be there and hold as many nodule voxels as they say."""
-    from itrialspace_assets.errors import ConfigError
+    from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.insertion.verify import wrong_in_audit
 
     settings = load(folder)
@@ -104,7 +104,7 @@ def export(
     """Write the masks of a mode as NIfTI or DICOM-SEG, also where only deltas are kept."""
     from itrialspace_assets.cli.show import progress
     from itrialspace_assets.insertion.export import chosen, export_masks
-    from itrialspace_assets.trials.model import MODES
+    from itrialspace_assets.records.layout import MODES
 
     settings = load(folder)
     key = MODES[int(mode) - 1] if mode.isdigit() and 1 <= int(mode) <= len(MODES) else mode

@@ -101,7 +101,7 @@ def overrides(number: int, given: dict[str, object]) -> list[str]:
     Raises:
         ConfigError: an option that means nothing in this mode.
     """
-    from itrialspace_assets.errors import ConfigError
+    from itrialspace_assets.base.errors import ConfigError
 
     out = []
     for option, (field, modes) in FIELDS.items():
@@ -131,11 +131,11 @@ def overrides(number: int, given: dict[str, object]) -> list[str]:
 
 
 def _run(number: int, given: dict[str, object], output_dir: Path) -> None:
-    from itrialspace_assets.cli import drive
+    from itrialspace_assets import drive
+    from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli.options import load
-    from itrialspace_assets.settings import require_data_root
-    from itrialspace_assets.trials.model import MODES
-    from itrialspace_assets.trials.published import manifest_files, published_mode
+    from itrialspace_assets.records.layout import MODES, published_mode
+    from itrialspace_assets.trials.published import manifest_files
 
     fields = overrides(number, given)
     settings = load(

@@ -58,7 +58,7 @@ def config(folder: Folder = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from itrialspace_assets.settings import Settings, provenance
+    from itrialspace_assets.base.settings import Settings, provenance
 
     settings = load(folder)
     table = Table("variable", "value", "from", "meaning", title="Settings")
@@ -136,8 +136,8 @@ def run(
 
 
 def _run(settings: Any, modes: str | None, datasets: str | None, only: str | None, to: str | None) -> None:
-    from itrialspace_assets.cli import drive
-    from itrialspace_assets.settings import require_data_root
+    from itrialspace_assets import drive
+    from itrialspace_assets.base.settings import require_data_root
 
     plan = drive.choose(settings, modes, datasets, only, to)
     require_data_root(settings)
@@ -168,7 +168,7 @@ def synth(
     Enabled renderers (ITRIALSPACE_RENDERERS) each make their own; ITRIALSPACE_CTS says whether whole images or
     patches are kept. Refused before it begins where the disk cannot hold it.
     """
-    from itrialspace_assets.cli import drive
+    from itrialspace_assets import drive
     from itrialspace_assets.cli.synthesis import print_forecasts
 
     settings = load(folder, workers=workers, per_gpu=per_gpu)
@@ -188,7 +188,8 @@ def demo(
     workers: Annotated[int | None, typer.Option(help="Worker processes.", min=1)] = None,
 ) -> None:
     """From nothing to reports: make the procedural data root, run the trials, print what came out."""
-    from itrialspace_assets.cli import drive, summary
+    from itrialspace_assets import drive
+    from itrialspace_assets.cli import summary
 
     settings = load(folder, workers=workers, seed=seed)
     drive.choose(settings, modes, None, None, None)
@@ -224,9 +225,9 @@ def import_own(
     A nodule without a mask becomes a sphere and is marked procedural. Without an organ map the CT is written
     and the command ends with what to run and where to put its result.
     """
+    from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.errors import ConfigError
-    from itrialspace_assets.profiles.importing import DEFAULT_ROI, OwnScan, import_scans, read_list
+    from itrialspace_assets.intake.importing import DEFAULT_ROI, OwnScan, import_scans, read_list
 
     if (ct is None) == (listed is None):
         raise ConfigError("give --ct for one scan or --list for many")
@@ -287,8 +288,8 @@ def sql(
     """Ask the catalogue (DuckDB, read-only): `its sql "SELECT * FROM results"` or `its sql -q size_curve`."""
     import duckdb
 
+    from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.catalog.rebuild import connect, questions
-    from itrialspace_assets.errors import ConfigError
 
     ready = questions()
     if show or (query is None and question is None):
@@ -313,8 +314,8 @@ def ui(
     folder: Folder = None,
 ) -> None:
     """Open the Dagster UI: a webserver and the daemon, until Ctrl-C."""
+    from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli import serve
-    from itrialspace_assets.settings import require_data_root
 
     settings = load(folder)
     require_data_root(settings)
@@ -345,7 +346,7 @@ def graph() -> None:
 @app.command()
 def dictionary() -> None:
     """Print the data dictionary (Markdown)."""
-    from itrialspace_assets.tables import dictionary as text
+    from itrialspace_assets.catalog.dictionary import dictionary as text
 
     typer.echo(text())
 

@@ -15,7 +15,7 @@ Workers = Annotated[int | None, typer.Option(help="Worker processes; all cores b
 
 def load(folder: Path | None = None, **overrides: Any) -> Any:
     """Settings of the process, or of a demo's folder."""
-    from itrialspace_assets.settings import load_settings
+    from itrialspace_assets.base.settings import load_settings
 
     if folder is not None:
         overrides |= {"data_dir": folder.absolute() / "data", "output_dir": folder.absolute() / "out"}
@@ -24,7 +24,7 @@ def load(folder: Path | None = None, **overrides: Any) -> Any:
 
 def run_app(app: typer.Typer) -> None:
     """Run a command line: an error of the platform is one message, without a traceback; 2 for a wrong configuration."""
-    from itrialspace_assets.errors import ConfigError, PlatformError
+    from itrialspace_assets.base.errors import ConfigError, PlatformError
 
     try:
         app()

@@ -28,8 +28,8 @@ def measure(
     A scan that cannot be measured is put aside with its reason, and the rest go on; a rerun continues.
     """
     from itrialspace_assets.cli.show import progress
+    from itrialspace_assets.intake.outcome import measured_profiles, write_outcome
     from itrialspace_assets.profiles.masks import measure_scans, scans_in
-    from itrialspace_assets.profiles.outcome import measured_profiles, write_outcome
     from itrialspace_assets.profiles.registry import check_name
 
     check_name(dataset)
@@ -60,9 +60,9 @@ def from_annotations(
     Without maps, lobe, side and distances stay unknown and each row says why.
     """
     from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.profiles.annotations import find_source, read_annotations
+    from itrialspace_assets.intake.annotations import find_source, read_annotations
+    from itrialspace_assets.intake.outcome import annotated_profiles, annotated_scans, write_annotated
     from itrialspace_assets.profiles.masks import measure_scans
-    from itrialspace_assets.profiles.outcome import annotated_profiles, annotated_scans, write_annotated
 
     kind = find_source(source)
     annotated = read_annotations(kind, table, scans)
@@ -87,10 +87,10 @@ def verify(
     folder: Folder = None,
 ) -> None:
     """Re-measure a profile table from its masks and compare column by column."""
+    from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli.show import progress, save, show
     from itrialspace_assets.profiles.registry import dataset as registered
     from itrialspace_assets.profiles.verify import compare, scans_of
-    from itrialspace_assets.settings import require_data_root
 
     settings = load(folder, workers=workers)
     require_data_root(settings)
@@ -122,12 +122,12 @@ def check(
 
     Exits with 1 where a table would be refused.
     """
+    from itrialspace_assets.base.errors import TableError
+    from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli.show import show
-    from itrialspace_assets.errors import TableError
     from itrialspace_assets.profiles.load import finding_rows, load_profiles
     from itrialspace_assets.profiles.registry import dataset as registered
     from itrialspace_assets.profiles.registry import datasets
-    from itrialspace_assets.settings import require_data_root
 
     settings = load(folder)
     require_data_root(settings)
@@ -155,7 +155,7 @@ def check(
 
 def _work(out: Path, workers: int | None) -> Any:
     """Settings whose journals lie beside an output: a stopped command continues."""
-    from itrialspace_assets.settings import load_settings
+    from itrialspace_assets.base.settings import load_settings
 
     folder = out.absolute().parent / f".{out.stem}-work"
     return load_settings(data_dir=folder, output_dir=folder, workers=workers)
@@ -163,9 +163,9 @@ def _work(out: Path, workers: int | None) -> Any:
 
 def _entry(name: str, entry: dict[str, Any] | None = None, columns: Container[str] = ()) -> Any:
     """The registered dataset, or one made of ``entry`` (or of what measuring and ``columns`` alone can say)."""
-    from itrialspace_assets.profiles.outcome import new_entry
+    from itrialspace_assets.base.settings import load_settings
+    from itrialspace_assets.intake.outcome import new_entry
     from itrialspace_assets.profiles.registry import datasets
-    from itrialspace_assets.settings import load_settings
 
     known = datasets(load_settings())
     return known[name] if name in known else new_entry(name, entry, columns)

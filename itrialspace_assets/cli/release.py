@@ -5,11 +5,11 @@ from pathlib import Path
 import polars as pl
 import typer
 
-from itrialspace_assets.catalog.released import KINDS, record_release, verify_release
-from itrialspace_assets.cli.drive import open_instance
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.cli.show import show
-from itrialspace_assets.settings import Settings
-from resources.observe import register_release
+from itrialspace_assets.drive import open_instance
+from itrialspace_assets.orchestration.observe import register_release
+from itrialspace_assets.release.verify import KINDS, record_release, verify_release
 
 
 def import_release(settings: Settings, root: Path, published: bool, hashes: bool) -> int:

@@ -8,8 +8,8 @@ import time
 
 import typer
 
-from itrialspace_assets.cli.drive import open_instance
-from itrialspace_assets.settings import Settings
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.drive import open_instance
 
 MODULE = "itrialspace_assets.locations.all"
 

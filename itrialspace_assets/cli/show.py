@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.fingerprints import replace_file
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.fingerprints import replace_file
 
 FORMATS = ("csv", "parquet", "json")
 

@@ -6,11 +6,11 @@ from rich.table import Table
 
 from itrialspace_assets.analysis.figures import mark_of
 from itrialspace_assets.analysis.splits import REAL
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework.steps import is_current, last_record
 from itrialspace_assets.graph import nodes
-from itrialspace_assets.settings import Settings, require_data_root
-from itrialspace_assets.steps import is_current, last_record
-from itrialspace_assets.store import read_all, table_files
-from itrialspace_assets.tables import CONDITIONS
+from itrialspace_assets.records.store import read_all, table_files
+from itrialspace_assets.records.tables import CONDITIONS
 
 
 def _console() -> Console:

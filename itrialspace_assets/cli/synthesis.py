@@ -55,8 +55,8 @@ def export(
 ) -> None:
     """Write the CTs of a mode as NIfTI or DICOM, also where only patches are kept; each file says it is synthetic."""
     from itrialspace_assets.cli.show import progress
+    from itrialspace_assets.records.layout import MODES
     from itrialspace_assets.synthesis.export import chosen, export_cts
-    from itrialspace_assets.trials.model import MODES
 
     settings = load(folder)
     key = MODES[int(mode) - 1] if mode.isdigit() and 1 <= int(mode) <= len(MODES) else mode
@@ -72,8 +72,8 @@ def print_forecasts(settings: Any, modes: Sequence[str], datasets: Sequence[str]
     Raises:
         ConfigError: no case is inserted, or the disk cannot hold them.
     """
-    from itrialspace_assets.errors import ConfigError
-    from itrialspace_assets.store import table_path
+    from itrialspace_assets.base.errors import ConfigError
+    from itrialspace_assets.records.store import table_path
     from itrialspace_assets.synthesis.build import cases_left, render_cases
     from itrialspace_assets.synthesis.forecast import forecast, require_free
     from itrialspace_assets.synthesis.renderers import enabled

@@ -22,8 +22,9 @@ def _settings(
     which: str, folder: Path | None, size: str | None = None, overrides: list[str] | None = None, **more: Any
 ) -> tuple[Any, str]:
     """Settings in which a trial is a mode, and its key; a file brings its own folder along."""
-    from itrialspace_assets.errors import ConfigError
-    from itrialspace_assets.trials.model import MODES, trial_files
+    from itrialspace_assets.base.errors import ConfigError
+    from itrialspace_assets.records.layout import MODES
+    from itrialspace_assets.trials.files import trial_files
 
     given = {"overrides": ";".join(overrides)} if overrides else {}
     path = Path(which)
@@ -35,7 +36,7 @@ def _settings(
     if which.isdigit() and 1 <= int(which) <= len(MODES):
         return settings, MODES[int(which) - 1]
     if which not in trial_files(settings):
-        from itrialspace_assets.trials.model import load_trial
+        from itrialspace_assets.trials.files import load_trial
 
         load_trial(settings, which)  # says what is expected
     return settings, which
@@ -48,7 +49,8 @@ def list_trials(folder: Folder = None) -> None:
 
     from itrialspace_assets.cli.show import show
     from itrialspace_assets.profiles.registry import datasets
-    from itrialspace_assets.trials.model import load_trial, resolve, trial_files
+    from itrialspace_assets.trials.files import load_trial, trial_files
+    from itrialspace_assets.trials.resolve import resolve
 
     settings, rows = load(folder), []
     for key in trial_files(settings):
@@ -101,9 +103,9 @@ def new(
     """Copy a trial file to edit: it becomes a mode of its own and runs through the whole graph."""
     import re
 
-    from itrialspace_assets.errors import ConfigError
-    from itrialspace_assets.fingerprints import replace_file
-    from itrialspace_assets.trials.model import read_trial, trial_files
+    from itrialspace_assets.base.errors import ConfigError
+    from itrialspace_assets.base.fingerprints import replace_file
+    from itrialspace_assets.trials.files import read_trial, trial_files
 
     if not re.fullmatch(r"[a-z0-9_]{1,38}", name):
         raise ConfigError(f"{name!r}: expected small letters, digits and _ (at most 38)")
@@ -138,9 +140,9 @@ def plan(
 
     A trial that cannot be had is refused with the constraint that binds; nothing of it is written.
     """
-    from itrialspace_assets.cli import drive
-    from itrialspace_assets.errors import ConfigError
-    from itrialspace_assets.settings import require_data_root
+    from itrialspace_assets import drive
+    from itrialspace_assets.base.errors import ConfigError
+    from itrialspace_assets.base.settings import require_data_root
 
     given = [_settings(w, folder, size, overrides, relax=relax or None, workers=workers) for w in which if w != "all"]
     if len({s.trials_dir for s, _ in given if s.trials_dir}) > 1:
@@ -155,7 +157,7 @@ def plan(
     failed = drive.drive(settings, chosen)
     if failed:
         raise typer.Exit(1)
-    from itrialspace_assets.trials.published import published_mode
+    from itrialspace_assets.records.layout import published_mode
 
     for mode in chosen.modes:
         typer.echo(f"Manifests: {settings.output / 'manifests' / published_mode(mode)}")
@@ -169,8 +171,8 @@ def feasibility(which: Which, size: Size = None, overrides: Set = None, folder: 
     """
     import polars as pl
 
+    from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli.show import show
-    from itrialspace_assets.settings import require_data_root
     from itrialspace_assets.trials.build import resolved_trial, seed_of, stock_of
     from itrialspace_assets.trials.feasibility import feasibility as study
     from itrialspace_assets.trials.sites import sites
@@ -205,9 +207,10 @@ def feasibility(which: Which, size: Size = None, overrides: Set = None, folder: 
 @app.command()
 def validate(which: Which, size: Size = None, folder: Folder = None) -> None:
     """Check a trial file, and its manifest if it is planned, against every rule."""
-    from itrialspace_assets.store import read_table, table_path
+    from itrialspace_assets.records.store import read_table, table_path
     from itrialspace_assets.trials.build import resolved_trial
-    from itrialspace_assets.trials.model import load_trial, resolve
+    from itrialspace_assets.trials.files import load_trial
+    from itrialspace_assets.trials.resolve import resolve
     from itrialspace_assets.trials.verify import broken_rules, far_from_asked
 
     settings, key = _settings(which, folder, size)
@@ -288,6 +291,6 @@ def schema() -> None:
     """Print the JSON Schema of trial files, for editors."""
     import json
 
-    from itrialspace_assets.trials.model import json_schema
+    from itrialspace_assets.trials.files import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=1, sort_keys=True))

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from itrialspace_assets.anatomy import LOBES
-from itrialspace_assets.fingerprints import replace_file
+from itrialspace_assets.base.fingerprints import replace_file
+from itrialspace_assets.base.settings import PROCEDURAL_MARK, Settings, load_settings
+from itrialspace_assets.imaging.anatomy import LOBES
 from itrialspace_assets.profiles.persons import alias_table
 from itrialspace_assets.profiles.registry import Dataset, datasets
 from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
-from itrialspace_assets.settings import PROCEDURAL_MARK, Settings, load_settings
-from itrialspace_assets.store import read_table, write_table
-from itrialspace_assets.tables import PROFILE_COLUMNS, TABLES
+from itrialspace_assets.records.store import read_table, write_table
+from itrialspace_assets.records.tables import PROFILE_COLUMNS, TABLES
 
 #: Median diameter (mm) and spread of its logarithm, and share of malignant nodules, of each dataset. LUNGx,
 #: LUNA25 and NSCLCR as published (spec 01, 1.6, and the LUNA25 challenge: 555 of 6,163); the rest plausible.

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from itrialspace_assets.anatomy import AIRWAY, BODY, LUNG, NODULE, PULMONARY_VEIN, TRACHEA, lung_mask
-from itrialspace_assets.geometry import Volume
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_directions, radius_at
-from itrialspace_assets.volumes import Lesion, cut_lesion
+from itrialspace_assets.imaging.anatomy import AIRWAY, BODY, LUNG, NODULE, PULMONARY_VEIN, TRACHEA, lung_mask
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
 
 Array = npt.NDArray[Any]
 

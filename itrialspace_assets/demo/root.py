@@ -13,20 +13,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from itrialspace_assets import casework
-from itrialspace_assets.anatomy import LUNG, NODULE, SIZE_BUCKETS
-from itrialspace_assets.casework import Case, Output
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.fingerprints import FileHashes, digest, replace_file
+from itrialspace_assets.base.settings import PROCEDURAL_MARK, Settings, load_settings
+from itrialspace_assets.casework import journal
+from itrialspace_assets.casework.cases import Case, Output
+from itrialspace_assets.casework.workers import run
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body, draw_nodule, with_nodules
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.fingerprints import FileHashes, digest, replace_file
-from itrialspace_assets.geometry import Volume, place_of, write_volume
 from itrialspace_assets.hosts.shapes import NoduleShape
+from itrialspace_assets.imaging.anatomy import LUNG, NODULE, SIZE_BUCKETS
+from itrialspace_assets.imaging.geometry import Volume, place_of, write_volume
+from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.profiles.measure import measure_scan
 from itrialspace_assets.profiles.registry import Dataset, datasets
-from itrialspace_assets.settings import PROCEDURAL_MARK, Settings, load_settings
+from itrialspace_assets.records.tables import PROFILE_COLUMNS
 from itrialspace_assets.synthesis import tissue
-from itrialspace_assets.tables import PROFILE_COLUMNS
-from itrialspace_assets.volumes import Lesion
 
 VERSION = "1"
 NOTE = "procedural phantom, no patient (iTrialSpace demo)"
@@ -124,10 +125,10 @@ def make_root(
              {"dataset": p.dataset, "number": p.number, "person": p.person, "ct_id": p.ct_id, "nodules": p.nodules, "seed": seed, "spacing": list(spacing)})
         for p in plan_hosts(list(known)[:7], hosts)
     ]  # fmt: skip
-    folder = casework.journal_dir(settings, "demo-data", "all")
-    todo = casework.pending(settings, cases, folder)
-    casework.run(make_host, todo, settings, folder / "journal.jsonl", progress)
-    made = casework.collect(settings, cases, folder)
+    folder = journal.journal_dir(settings, "demo-data", "all")
+    todo = journal.pending(settings, cases, folder)
+    run(make_host, todo, settings, folder / "journal.jsonl", progress)
+    made = journal.collect(settings, cases, folder)
     if made.rejected or made.missing:
         raise ConfigError(f"{out}: hosts could not be made: {made.rejected[:3] or made.missing[:3]}")
     files = dict(made.files)
@@ -146,7 +147,7 @@ def make_root(
 
 
 def _write_csv(out: Path, name: str, rows: list[dict[str, Any]]) -> dict[str, str]:
-    from itrialspace_assets.fingerprints import sha256_bytes
+    from itrialspace_assets.base.fingerprints import sha256_bytes
 
     data = pl.DataFrame(rows, infer_schema_length=None).write_csv().encode()
     replace_file(out / name, data)

@@ -3,10 +3,10 @@
 import numpy as np
 import polars as pl
 
-from itrialspace_assets.anatomy import LOBES
-from itrialspace_assets.settings import Settings, require_data_root
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
-from itrialspace_assets.store import file_digests, read_table, table_files, write_table
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.imaging.anatomy import LOBES
+from itrialspace_assets.records.store import file_digests, read_table, table_files, write_table
 
 VERSION = "1"
 #: The nine numbers of the published feature set reinsertion_core (spec 04); lobes are added as 0/1.

@@ -2,14 +2,14 @@
 
 import polars as pl
 
-from itrialspace_assets import casework
-from itrialspace_assets.casework import Case
-from itrialspace_assets.fingerprints import FileHashes, digest
+from itrialspace_assets.base.fingerprints import FileHashes, digest
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework import workers
+from itrialspace_assets.casework.cases import Case, retryable, write_rejected
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.hosts.store import prepare_scan
 from itrialspace_assets.profiles.registry import dataset
-from itrialspace_assets.settings import Settings, require_data_root
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
-from itrialspace_assets.store import read_table, table_path, write_table
+from itrialspace_assets.records.store import read_table, table_path, write_table
 
 VERSION = "5"
 TABLES = ("hosts", "host_lobes", "donors")
@@ -57,9 +57,9 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     name = partition["dataset"]
     before = input_hash(STEP, settings, partition)
     cases = scan_cases(settings, name)
-    made, computed = casework.process(prepare_scan, cases, settings, "hosts", name, run_id)
+    made, computed = workers.process(prepare_scan, cases, settings, "hosts", name, run_id)
     paths = [write_table(settings.output, t, made.rows.get(t, []), dataset=name) for t in TABLES]
-    casework.write_rejected(settings, "hosts", name, made.rejected)
+    write_rejected(settings, "hosts", name, made.rejected)
     counts = {t: len(made.rows.get(t, [])) for t in TABLES}
     note = "" if counts["hosts"] else "no scan of this dataset can be a host"
     result = Result(
@@ -70,7 +70,7 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
         note,
         preview=_preview(settings, name),
         files=made.files,
-        unsettled=casework.unsettled(made),
+        retryable=retryable(made),
     )
     record(settings, STEP, partition, before, result, paths)
     return result

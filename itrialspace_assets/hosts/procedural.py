@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from itrialspace_assets import pictures
-from itrialspace_assets.anatomy import LOBES
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
 from itrialspace_assets.hosts.store import donor_columns
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
-from itrialspace_assets.store import write_table
-from itrialspace_assets.volumes import Lesion
+from itrialspace_assets.imaging import pictures
+from itrialspace_assets.imaging.anatomy import LOBES
+from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.records.store import write_table
 
 VERSION = "2"
 #: Stands where a dataset's key does; no dataset may take the name.

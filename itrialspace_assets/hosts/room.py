@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import KDTree
 
-from itrialspace_assets.anatomy import AIRWAY, TRACHEA, lung_mask
-from itrialspace_assets.errors import TableError
-from itrialspace_assets.fingerprints import replace_file, sha256_bytes
-from itrialspace_assets.geometry import Box, Volume
+from itrialspace_assets.base.errors import TableError
+from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
+from itrialspace_assets.imaging.anatomy import AIRWAY, TRACHEA, lung_mask
+from itrialspace_assets.imaging.geometry import Box, Volume
 
 #: Distance (mm) of the voxels that are looked at. Finer would double the file for a shift below one voxel of most scans.
 LATTICE_MM = 3.0

@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
-from itrialspace_assets.geometry import bounding_box
+from itrialspace_assets.imaging.geometry import bounding_box
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

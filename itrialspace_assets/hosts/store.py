@@ -14,11 +14,14 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from itrialspace_assets.anatomy import LOBE_NAMES, LUNG, NODULE, equivalent_diameter, lung_mask
-from itrialspace_assets.casework import Output, Rejection
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.fingerprints import digest, sha256_bytes
-from itrialspace_assets.geometry import (
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.base.fingerprints import digest, sha256_bytes
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.cases import Output, Rejection
+from itrialspace_assets.hosts.room import STEPS, airway_points, measure_room, write_room
+from itrialspace_assets.hosts.shapes import describe
+from itrialspace_assets.imaging.anatomy import LOBE_NAMES, LUNG, NODULE, equivalent_diameter, lung_mask
+from itrialspace_assets.imaging.geometry import (
     Box,
     Packed,
     Volume,
@@ -28,14 +31,11 @@ from itrialspace_assets.geometry import (
     read_volume,
     write_volume,
 )
-from itrialspace_assets.hosts.room import STEPS, airway_points, measure_room, write_room
-from itrialspace_assets.hosts.shapes import describe
+from itrialspace_assets.imaging.volumes import Lesion, cut_lesion, pack_bits
 from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobe_in, runs
 from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import INSIDE_LUNG, lobe_about, nodules_in
 from itrialspace_assets.profiles.registry import dataset as registered
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.volumes import Lesion, cut_lesion, pack_bits
 
 #: Steps of a lung depth in one mm.
 DEPTH_STEPS = STEPS

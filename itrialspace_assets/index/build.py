@@ -5,14 +5,14 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from itrialspace_assets.anatomy import LOBES, size_buckets
-from itrialspace_assets.errors import TableError
-from itrialspace_assets.fingerprints import digest
+from itrialspace_assets.base.errors import TableError
+from itrialspace_assets.base.fingerprints import digest
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.imaging.anatomy import LOBES, size_buckets
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.settings import Settings, require_data_root
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
-from itrialspace_assets.store import file_digests, read_all, table_files, write_table
-from itrialspace_assets.tables import PROFILE_COLUMNS, TABLES
+from itrialspace_assets.records.store import file_digests, read_all, table_files, write_table
+from itrialspace_assets.records.tables import PROFILE_COLUMNS, TABLES
 
 VERSION = "2"
 _READS = ("profiles", "scan_lists")

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from itrialspace_assets.anatomy import LOBE_NAMES, SIZE_BUCKETS, lobe_label
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.store import read_table
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.imaging.anatomy import LOBE_NAMES, SIZE_BUCKETS, lobe_label
+from itrialspace_assets.records.store import read_table
 
 #: Weights of the features of similarity (published, spec 01 §3.6): short name -> (column, weight).
 FEATURES: Mapping[str, tuple[str, float]] = {

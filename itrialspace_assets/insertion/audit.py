@@ -1,30 +1,10 @@
 """Names and ``audit.json`` of inserted masks in the published layout (spec 02, A9). Writes no file."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from itrialspace_assets.anatomy import NODULE
-from itrialspace_assets.fingerprints import sha256_bytes
-
-#: A longer host id is replaced by the head of its hash (published).
-LONGEST_ID = 20
-
-
-def compact_id(host_id: str) -> str:
-    """A host's id as file names have it."""
-    return host_id if len(host_id) <= LONGEST_ID else sha256_bytes(host_id.encode())[:8]
-
-
-def case_key(trial_name: str, case_id: int | str, host_id: str, host_dataset: str, donor_ids: Sequence[str]) -> str:
-    """Stem of a case's files: ``iTS--{trial}--C{case}--host-{host}--src-{dataset}--nod-{donor}``.
-
-    Several nodules are ``Nnod<rows>``. Whatever no file name should hold becomes ``_``.
-    """
-    donor = donor_ids[0] if len(donor_ids) == 1 else f"Nnod{len(donor_ids)}"
-    number = str(case_id).zfill(4)
-    parts = (f"iTS--{trial_name}", f"C{number}", f"host-{compact_id(host_id)}", f"src-{host_dataset}", f"nod-{donor}")
-    return re.sub(r"[^A-Za-z0-9._-]", "_", "--".join(parts))
+from itrialspace_assets.imaging.anatomy import NODULE
+from itrialspace_assets.records.layout import compact_id
 
 
 def audit_record(asked: Mapping[str, Any], got: Mapping[str, Any] | None, reason: str, target: str) -> dict[str, Any]:

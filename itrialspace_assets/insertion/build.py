@@ -4,15 +4,16 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets import casework, pictures
-from itrialspace_assets.casework import Case
-from itrialspace_assets.errors import TableError
-from itrialspace_assets.fingerprints import digest
+from itrialspace_assets.base.errors import TableError
+from itrialspace_assets.base.fingerprints import digest
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework import workers
+from itrialspace_assets.casework.cases import Case, retryable, write_rejected
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
+from itrialspace_assets.imaging import pictures
 from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.insertion.sheet import contact_sheet
-from itrialspace_assets.settings import Settings, require_data_root
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
-from itrialspace_assets.store import read_all, read_table, table_path, write_table
+from itrialspace_assets.records.store import read_all, read_table, table_path, write_table
 
 VERSION = "3"
 
@@ -101,10 +102,10 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     name = partition_name(partition)
     before = input_hash(STEP, settings, partition)
     cases = insertion_cases(settings, partition)
-    made, computed = casework.process(insert_case, cases, settings, "insert", name, run_id)
+    made, computed = workers.process(insert_case, cases, settings, "insert", name, run_id)
     rows = made.rows.get("insertions", [])
     path = write_table(settings.output, "insertions", rows, **partition)
-    casework.write_rejected(settings, "insert", name, made.rejected)
+    write_rejected(settings, "insert", name, made.rejected)
     note = "" if cases else "no case of this mode has a host of this dataset"
     result = Result(
         {"insertions": len(rows)},
@@ -115,7 +116,7 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
         contact_sheet(settings, rows) if rows else None,
         _preview(rows),
         files=made.files,
-        unsettled=casework.unsettled(made),
+        retryable=retryable(made),
     )
     record(settings, STEP, partition, before, result, [path])
     return result

@@ -2,15 +2,15 @@
 
 import dagster as dg
 
-from itrialspace_assets.graph import Node
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.insertion.verify import broken_insertions, changed_elsewhere, colliding
-from itrialspace_assets.partitions import Partitions
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.store import read_table
-from resources.check_factory import REGISTRY, REJECTED, Outcome, Rule, checks_of, listing
+from itrialspace_assets.orchestration.check_factory import REGISTRY, REJECTED, Check, CheckOutcome, checks_of, listing
+from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.partitions import Partitions
+from itrialspace_assets.records.store import read_table
 
 
-def as_planned(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+def as_planned(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Containment, side, lobe and size of every nodule against what was planned."""
     rows = read_table(settings.output, "insertions", **partition)
     hosts = read_table(settings.output, "hosts", dataset=partition["dataset"])
@@ -23,7 +23,7 @@ def as_planned(settings: Settings, node: Node, partition: dict[str, str]) -> Out
     }
 
 
-def unchanged(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+def unchanged(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Masks on disk against host and deltas, voxel by voxel, of the first masks of a partition."""
     rows = read_table(settings.output, "insertions", **partition)
     wrong, seen = changed_elsewhere(settings.output, rows, LOOKED_AT)
@@ -31,7 +31,7 @@ def unchanged(settings: Settings, node: Node, partition: dict[str, str]) -> Outc
     return not wrong, {"masks": kept, "looked_at": seen, "which": listing(wrong)}
 
 
-def apart(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+def apart(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Placed nodules of one case share no voxel."""
     found = colliding(read_table(settings.output, "insertions", **partition))
     return not found, {"cases": len(found), "which": listing(found)}
@@ -39,13 +39,13 @@ def apart(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
 
 #: Masks that the check reads; it says how many there are.
 LOOKED_AT = 8
-AS_PLANNED = Rule(
+AS_PLANNED = Check(
     "as_planned", "Containment, side, lobe, size and recorded relaxations of every nodule are as planned.", as_planned
 )
-UNCHANGED = Rule(
+UNCHANGED = Check(
     "unchanged_voxels", "A mask is its host with label 23 where its deltas say, and nothing else.", unchanged
 )
-APART = Rule("collisions", "Placed nodules of a case share no voxel.", apart)
+APART = Check("collisions", "Placed nodules of a case share no voxel.", apart)
 
 
 def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:

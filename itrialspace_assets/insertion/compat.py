@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from itrialspace_assets.anatomy import LEFT_LUNG, LUNG, RIGHT_LUNG, lung_mask
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.geometry import Volume, bounding_box, box_around
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.imaging.anatomy import LEFT_LUNG, LUNG, RIGHT_LUNG, lung_mask
+from itrialspace_assets.imaging.geometry import Volume, bounding_box, box_around
+from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.profiles.measure import pleural_distance
-from itrialspace_assets.volumes import Lesion
 
 #: Published configuration (spec 02, A2).
 MAX_SNAP_VOXELS = 25

@@ -13,12 +13,12 @@ import cc3d
 import numpy as np
 from scipy import ndimage
 
-from itrialspace_assets.anatomy import LUNG
-from itrialspace_assets.errors import CaseRejected
-from itrialspace_assets.geometry import Box, Volume
+from itrialspace_assets.base.errors import CaseRejected
+from itrialspace_assets.imaging.anatomy import LUNG
+from itrialspace_assets.imaging.geometry import Box, Volume
+from itrialspace_assets.imaging.volumes import Lesion, shared_voxels, unpack_bits
 from itrialspace_assets.insertion.place import Wanted, place
 from itrialspace_assets.profiles.measure import lobe_about, pleural_distance
-from itrialspace_assets.volumes import Lesion, shared_voxels, unpack_bits
 
 CLEARED, NEVER = "cleared", "never"
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from itrialspace_assets.dicom import segmentation
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.fingerprints import replace_file
-from itrialspace_assets.geometry import write_packed
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.fingerprints import replace_file
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.store import load_host_map, packed_host
-from itrialspace_assets.insertion.audit import case_key
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.store import read_all
-from itrialspace_assets.volumes import Lesion, stamp_packed, unpack_bits
+from itrialspace_assets.imaging.dicom import segmentation
+from itrialspace_assets.imaging.geometry import write_packed
+from itrialspace_assets.imaging.volumes import Lesion, stamp_packed, unpack_bits
+from itrialspace_assets.records.layout import case_key
+from itrialspace_assets.records.store import read_all
 
 FORMATS = ("nifti", "dicom-seg")
 

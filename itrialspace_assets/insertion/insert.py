@@ -13,20 +13,20 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.anatomy import LOBE_LABELS, LOBE_NAMES, LUNG, equivalent_diameter, size_bucket
-from itrialspace_assets.casework import Output, Rejection
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.fingerprints import digest
-from itrialspace_assets.geometry import Volume, write_packed
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.base.fingerprints import digest
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.cases import Output, Rejection
 from itrialspace_assets.hosts.store import DEPTH_STEPS, airway_tree, load_host_map, load_lung_depth, packed_host
+from itrialspace_assets.imaging.anatomy import LOBE_LABELS, LOBE_NAMES, LUNG, equivalent_diameter, size_bucket
+from itrialspace_assets.imaging.geometry import Volume, write_packed
+from itrialspace_assets.imaging.volumes import Lesion, pack_bits, shared_voxels, stamp_packed, unpack_bits
 from itrialspace_assets.insertion import compat
 from itrialspace_assets.insertion.empty import cleared_sites, empty_place, wants_cleared
 from itrialspace_assets.insertion.place import Wanted, place
 from itrialspace_assets.insertion.prepare import pose_matrix, resample_lesion
 from itrialspace_assets.profiles.lobes import Lobe, from_runs
 from itrialspace_assets.profiles.measure import lobe_about, pleural_distance
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.volumes import Lesion, pack_bits, shared_voxels, stamp_packed, unpack_bits
 
 _WAYS = ("cc", "ml", "ap")
 

@@ -15,18 +15,19 @@ from uuid import uuid4
 import numpy as np
 import polars as pl
 
-from itrialspace_assets import casework
-from itrialspace_assets.anatomy import LOBE_NAMES, lobe_label
-from itrialspace_assets.casework import Case, Output, Rejection
-from itrialspace_assets.errors import CaseRejected, ConfigError, Reason
-from itrialspace_assets.fingerprints import FileHashes, digest, link_file, replace_file
-from itrialspace_assets.geometry import read_labels, read_volume
+from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
+from itrialspace_assets.base.fingerprints import FileHashes, digest, link_file, replace_file
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework import journal, workers
+from itrialspace_assets.casework.cases import Case, Output, Rejection, require_all
 from itrialspace_assets.hosts.store import donor_columns, prepare_host
-from itrialspace_assets.insertion.audit import audit, audit_record, case_key
+from itrialspace_assets.imaging.anatomy import LOBE_NAMES, lobe_label
+from itrialspace_assets.imaging.geometry import read_labels, read_volume
+from itrialspace_assets.imaging.volumes import cut_lesion
+from itrialspace_assets.insertion.audit import audit, audit_record
 from itrialspace_assets.insertion.build import VERSION, case_of, donor_part
 from itrialspace_assets.insertion.insert import insert_case
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.volumes import cut_lesion
+from itrialspace_assets.records.layout import case_key
 
 #: Columns without which a row says nothing.
 NEEDED = ("case_id", "host_organ_seg_path", "donor_nodule_mask_path", "insertion_lobe", "insertion_lobe_cc_pct", "insertion_lobe_ml_pct", "insertion_lobe_ap_pct")  # fmt: skip
@@ -187,7 +188,7 @@ def insert_manifests(
 
 
 def _prepared(
-    work: casework.Work, what: str, texts: Sequence[str | None], base: Path, settings: Settings, progress: Callable[[str, int], Any]
+    work: workers.Work, what: str, texts: Sequence[str | None], base: Path, settings: Settings, progress: Callable[[str, int], Any]
 ) -> dict[str, dict[str, Any] | Rejection]:  # fmt: skip
     """What ``work`` made of each path that manifests name, or why it made nothing."""
     named = {t: _find(base, t) for t in sorted({str(t or "") for t in texts})}
@@ -196,12 +197,12 @@ def _prepared(
             Case(text, digest([VERSION, what, text, _content(hashes, path)]), text, {"path": str(path), "name": text, "anatomy": settings.anatomy})
             for text, path in named.items() if path is not None
         ]  # fmt: skip
-    folder = casework.journal_dir(settings, "insert-manifests", what)
-    todo = casework.pending(settings, cases, folder)
+    folder = journal.journal_dir(settings, "insert-manifests", what)
+    todo = journal.pending(settings, cases, folder)
     with progress(what, len(todo)) as advance:
-        casework.run(work, todo, settings, folder / f"{uuid4().hex[:8]}.jsonl", advance)
-    made = casework.collect(settings, cases, folder)
-    casework.require_all(made, what)
+        workers.run(work, todo, settings, folder / f"{uuid4().hex[:8]}.jsonl", advance)
+    made = journal.collect(settings, cases, folder)
+    require_all(made, what)
     found: dict[str, dict[str, Any] | Rejection] = {r.uid: replace(r, detail=r.detail.replace(f"{base}/", "").replace(str(base), base.name)) for r in made.rejected}  # fmt: skip
     found |= {row["name"]: row for row in made.rows.get(what, [])}
     for text, path in named.items():
@@ -234,12 +235,12 @@ def _insert_one(
         reasons |= {(case_id, idx): why for idx, why in failed.items()}
         if case is not None:
             cases.append(case)
-    journals = casework.journal_dir(settings, "insert-manifest", name)
-    todo = casework.pending(settings, cases, journals)
+    journals = journal.journal_dir(settings, "insert-manifest", name)
+    todo = journal.pending(settings, cases, journals)
     with progress(path.stem, len(todo)) as advance:
-        casework.run(insert_case, todo, settings, journals / f"{uuid4().hex[:8]}.jsonl", advance)
-    made = casework.collect(settings, cases, journals)
-    casework.require_all(made, str(path))
+        workers.run(insert_case, todo, settings, journals / f"{uuid4().hex[:8]}.jsonl", advance)
+    made = journal.collect(settings, cases, journals)
+    require_all(made, str(path))
     got = {(r["case_uid"], r["nodule_idx"]): r for r in made.rows.get("insertions", [])}
     for aside in made.rejected:
         case_id = aside.uid.removeprefix(f"{name}/")

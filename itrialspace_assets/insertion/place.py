@@ -24,13 +24,13 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from itrialspace_assets.anatomy import LUNG, lung_mask
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.geometry import Box, Volume
+from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.hosts.room import AIRWAY_WEIGHT, CAP_MM, MARGIN_WEIGHT, PLEURA_WEIGHT
 from itrialspace_assets.hosts.store import DEPTH_STEPS, lung_depth
+from itrialspace_assets.imaging.anatomy import LUNG, lung_mask
+from itrialspace_assets.imaging.geometry import Box, Volume
+from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.profiles.measure import SHELL_VOXELS
-from itrialspace_assets.volumes import Lesion
 
 #: Search radii in mm, tried in turn; the last spans any lung.
 SEARCH_MM = (5.0, 10.0, 20.0, 40.0, 400.0)

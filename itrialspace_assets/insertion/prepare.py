@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.geometry import bounding_box
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.imaging.geometry import bounding_box
 
 #: More than any lobe could hold around one lesion: a ball of 86 mm at 0.7 mm.
 MOST_VOXELS = 1_000_000

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from itrialspace_assets.geometry import Volume
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.pictures import OUTLINE, label_grey, outline
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.volumes import Lesion, unpack_bits
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.pictures import OUTLINE, label_grey, outline
+from itrialspace_assets.imaging.volumes import Lesion, unpack_bits
 
 #: Edge of the square (mm) that a tile shows, in pixels of this many a mm.
 WINDOW_MM, SCALE = 60.0, 1.6

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from itrialspace_assets.anatomy import NODULE, side_of_lobe
-from itrialspace_assets.errors import CaseRejected
-from itrialspace_assets.geometry import read_labels
+from itrialspace_assets.base.errors import CaseRejected
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.volumes import shared_voxels, stamp, unpack_bits
+from itrialspace_assets.imaging.anatomy import NODULE, side_of_lobe
+from itrialspace_assets.imaging.geometry import read_labels
+from itrialspace_assets.imaging.volumes import shared_voxels, stamp, unpack_bits
 
 #: Realised size within this of the planned one: the larger of 2 % and half a voxel (spec 02, part F).
 DIAMETER_SHARE = 0.02

@@ -1,12 +1,12 @@
 """Builds one partition of ``profiles``, ``scan_lists`` and ``findings``."""
 
-from itrialspace_assets.fingerprints import digest
-from itrialspace_assets.pictures import markdown
+from itrialspace_assets.base.fingerprints import digest
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.imaging.pictures import markdown
 from itrialspace_assets.profiles.load import finding_rows, load_profiles
 from itrialspace_assets.profiles.registry import dataset
-from itrialspace_assets.settings import Settings, require_data_root
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
-from itrialspace_assets.store import file_digests, write_table
+from itrialspace_assets.records.store import file_digests, write_table
 
 VERSION = "2"
 TABLES = ("profiles", "scan_lists", "findings")

@@ -6,8 +6,8 @@
 from functools import lru_cache
 from pathlib import Path
 
-from itrialspace_assets.fingerprints import FileHashes, digest
-from itrialspace_assets.geometry import Volume, read_volume
+from itrialspace_assets.base.fingerprints import FileHashes, digest
+from itrialspace_assets.imaging.geometry import Volume, read_volume
 from itrialspace_assets.profiles.dicom import read_ct_series
 
 

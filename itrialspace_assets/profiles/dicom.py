@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.geometry import Volume, canonical_volume
-from itrialspace_assets.volumes import Lesion, cut_lesion
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.imaging.geometry import Volume, canonical_volume
+from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # DICOM and ITK world axes to RAS
 #: Slice positions that differ by more than this share of their spacing are a gap (a missing slice).

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import polars as pl
 
-from itrialspace_assets.errors import TableError
-from itrialspace_assets.fingerprints import hash_file
+from itrialspace_assets.base.errors import TableError
+from itrialspace_assets.base.fingerprints import hash_file
 from itrialspace_assets.profiles.persons import person_uids
 from itrialspace_assets.profiles.registry import Dataset, LabelRule
-from itrialspace_assets.tables import PROFILE_COLUMNS, TABLES, Violation, violations
+from itrialspace_assets.records.schema import Violation, violations
+from itrialspace_assets.records.tables import PROFILE_COLUMNS, TABLES
 
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "w": "F"}

@@ -10,8 +10,8 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.anatomy import LOBE_NAMES, LUNG
-from itrialspace_assets.geometry import Box
+from itrialspace_assets.imaging.anatomy import LOBE_NAMES, LUNG
+from itrialspace_assets.imaging.geometry import Box
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from itrialspace_assets import casework
-from itrialspace_assets.anatomy import NODULE
-from itrialspace_assets.casework import Case, Output, Rejection
-from itrialspace_assets.errors import CaseRejected, ConfigError, Reason
-from itrialspace_assets.fingerprints import FileHashes, digest
-from itrialspace_assets.geometry import Volume, box_around, read_labels, read_volume
+from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
+from itrialspace_assets.base.fingerprints import FileHashes, digest
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework import journal, workers
+from itrialspace_assets.casework.cases import Case, Output, Rejection, require_all
+from itrialspace_assets.imaging.anatomy import NODULE
+from itrialspace_assets.imaging.geometry import Volume, box_around, read_labels, read_volume
+from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
 from itrialspace_assets.profiles.measure import MIN_VOXELS, measure_scan, nodules_in
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.volumes import Lesion, cut_lesion
 
 #: A component of label 23 belongs to a profile whose centre lies this many voxels (along its longest edge) from it.
 CENTRE_VOXELS = 2.0
@@ -267,10 +267,10 @@ def measure_case(payload: dict[str, Any], settings: Settings) -> Output:
         )
     found, aside = _lesions(payload, labels)
     if not found:
-        return Output({"measured": []}, put_aside=aside)
+        return Output({"measured": []}, rejected=aside)
     rows = measure_scan(labels, [lesion for _, lesion, _ in found], [name for name, _, _ in found])
     more = [{"ct_id": payload["ct_id"], "id": name, "from": source} for name, _, source in found]
-    return Output({"measured": [m | row for m, row in zip(more, rows, strict=True)]}, put_aside=aside)
+    return Output({"measured": [m | row for m, row in zip(more, rows, strict=True)]}, rejected=aside)
 
 
 def measure_scans(
@@ -294,9 +294,9 @@ def measure_scans(
             files = [scan.organ, scan.nodules, *(k.mask for k in scan.known)]
             shas = [hashes.get(Path(f)) for f in files if f]
             cases.append(Case(scan.ct_id, digest([VERSION, payload, shas]), scan.ct_id, payload))
-    folder = casework.journal_dir(settings, "measure", name)
-    casework.run(measure_case, casework.pending(settings, cases, folder), settings, folder / "journal.jsonl", progress)
-    made = casework.collect(settings, cases, folder)
-    casework.require_all(made, f"measure {name}")
+    folder = journal.journal_dir(settings, "measure", name)
+    workers.run(measure_case, journal.pending(settings, cases, folder), settings, folder / "journal.jsonl", progress)
+    made = journal.collect(settings, cases, folder)
+    require_all(made, f"measure {name}")
     rows = made.rows.get("measured", [])
     return (pl.DataFrame(rows, infer_schema_length=None).sort("id") if rows else pl.DataFrame()), made.rejected

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy import ndimage
 
-from itrialspace_assets.anatomy import (
+from itrialspace_assets.imaging.anatomy import (
     AIRWAY,
     BODY,
     LABEL_NAMES,
@@ -28,10 +28,10 @@ from itrialspace_assets.anatomy import (
     equivalent_diameter,
     side_of_lobe,
 )
-from itrialspace_assets.geometry import Box, Volume, box_around
+from itrialspace_assets.imaging.geometry import Box, Volume, box_around
+from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobes_of
 from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
-from itrialspace_assets.volumes import Lesion
 
 #: Peripheral: centre within this distance of the pleura. No threshold is published; ours, in mm.
 PERIPHERAL_MM = 10.0

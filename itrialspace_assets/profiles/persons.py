@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from itrialspace_assets.errors import ConfigError
+from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.profiles.registry import Dataset
 
 _ALIASES = Path(__file__).parent / "aliases"

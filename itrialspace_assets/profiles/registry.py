@@ -8,10 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.settings import Settings, read_yaml
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.settings import Settings, read_yaml
+from itrialspace_assets.base.validation import StrictModel, explain
 
 #: A data root may bring its own registry; ITRIALSPACE_DATASETS_CONFIG goes over it.
 OWN_DATASETS = "datasets.yaml"
@@ -20,11 +21,7 @@ REFUSED = ("NLST3D",)  # withdrawn from the published release
 RESERVED = ("PROCEDURAL",)  # stands for drawn donors
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LabelRule(_Strict):
+class LabelRule(StrictModel):
     """How a native label column becomes 1 (malignant), 0 (benign) or null.
 
     ``indeterminate`` (low, high, both included) leaves a soft label unlabelled.
@@ -38,13 +35,13 @@ class LabelRule(_Strict):
     words: dict[str, int] = Field(default_factory=dict)
 
 
-class Demographics(_Strict):
+class Demographics(StrictModel):
     age: str | None = None
     sex: str | None = None
     smoking: str | None = None
 
 
-class Files(_Strict):
+class Files(StrictModel):
     """File names below ``masks/<dataset>/``."""
 
     organ: str = "{ct_id}_seg.nii.gz"
@@ -52,7 +49,7 @@ class Files(_Strict):
     combined: str = "{ct_id}_mask.nii.gz"
 
 
-class Defect(_Strict):
+class Defect(StrictModel):
     """A known defect of a published table: the rule that finds it, and about how many rows break it."""
 
     rule: str
@@ -60,7 +57,7 @@ class Defect(_Strict):
     note: str
 
 
-class Dataset(_Strict):
+class Dataset(StrictModel):
     """One dataset: id columns, label rule, demographics, file names, known defects."""
 
     name: str = Field(pattern=NAME)
@@ -147,11 +144,7 @@ def _datasets(configs: tuple[tuple[Path, int], ...]) -> dict[str, Dataset]:
         try:
             found[name] = Dataset(name=name, **entry)
         except (ValidationError, TypeError) as error:
-            detail = (
-                "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-                if isinstance(error, ValidationError)
-                else str(error)
-            )
+            detail = explain(error, Dataset) if isinstance(error, ValidationError) else str(error)
             raise ConfigError(f"{where[name]}: datasets.{name}: {detail}") from None
     return found
 

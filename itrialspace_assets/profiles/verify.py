@@ -2,11 +2,11 @@
 
 import polars as pl
 
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.masks import Known, ScanFiles
 from itrialspace_assets.profiles.registry import Dataset
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.tables import PROFILE_COLUMNS
+from itrialspace_assets.records.tables import PROFILE_COLUMNS
 
 #: Numbers within this of each other agree: mm for lengths, percentage points for positions (about a voxel).
 TOLERANCE = {"mm": 1.0, "%": 1.0, "mm3": 1.0}

@@ -4,12 +4,12 @@ from functools import partial
 
 import dagster as dg
 
-from itrialspace_assets.graph import Node
-from itrialspace_assets.partitions import Partitions
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.orchestration.factory import sharded_asset
+from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.op_tags import shard_tags
+from itrialspace_assets.orchestration.partitions import Partitions
 from itrialspace_assets.readers import build
-from itrialspace_assets.settings import Settings
-from resources.factory import sharded_asset
-from resources.op_tags import shard_tags
 
 
 def assets(settings: Settings, nodes: list[Node], partitions: Partitions) -> list[dg.AssetsDefinition]:

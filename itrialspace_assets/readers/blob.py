@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from itrialspace_assets.geometry import Box, Volume, bounding_box
+from itrialspace_assets.imaging.geometry import Box, Volume, bounding_box
 
 VERSION = "2"
 TRAINED_ON = "nothing (fixed filter)"

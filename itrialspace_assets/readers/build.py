@@ -5,16 +5,17 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets import casework, pictures
-from itrialspace_assets.casework import Case
-from itrialspace_assets.fingerprints import FileHashes, digest
+from itrialspace_assets.base.fingerprints import FileHashes, digest
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework import journal, shards
+from itrialspace_assets.casework.cases import Case, require_all, retryable, write_rejected
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
+from itrialspace_assets.imaging import pictures
 from itrialspace_assets.profiles.cts import ct_hash
 from itrialspace_assets.readers.read import read_case, whole_scans
 from itrialspace_assets.readers.registry import Reader, readers
-from itrialspace_assets.settings import Settings, require_data_root
+from itrialspace_assets.records.store import look_up, read_table, table_path, write_table
 from itrialspace_assets.slices.build import REAL
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
-from itrialspace_assets.store import look_up, read_table, table_path, write_table
 from itrialspace_assets.synthesis.renderers import enabled
 
 
@@ -86,19 +87,19 @@ def steps(settings: Settings) -> list[Step]:
 
 
 def _journals(settings: Settings, source: str, reader: str, partition: Partition) -> Path:
-    return casework.journal_dir(settings, f"{source}/predictions/{reader}", partition_name(partition))
+    return journal.journal_dir(settings, f"{source}/predictions/{reader}", partition_name(partition))
 
 
 def plan(settings: Settings, source: str, reader: str, partition: Partition, run_id: str) -> list[str]:
     """Deal the cases that are left to shards; the keys of the shards that have any."""
     require_data_root(settings)
     cases = read_cases(settings, source, readers(settings)[reader], partition)
-    return casework.deal(settings, cases, _journals(settings, source, reader, partition), run_id)
+    return shards.assign_shards(settings, cases, _journals(settings, source, reader, partition), run_id)
 
 
 def work(settings: Settings, source: str, reader: str, partition: Partition, run_id: str, shard: str) -> None:
     """Read the cases of one shard."""
-    casework.run_shard(read_case, settings, _journals(settings, source, reader, partition), run_id, shard)
+    shards.run_shard(read_case, settings, _journals(settings, source, reader, partition), run_id, shard)
 
 
 def collect(settings: Settings, source: str, reader: str, partition: Partition, run_id: str) -> Result:
@@ -108,8 +109,8 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
     before = input_hash(step, settings, partition)
     cases = read_cases(settings, source, how, partition)
     folder = _journals(settings, source, reader, partition)
-    made = casework.collect(settings, cases, folder)
-    casework.require_all(made, f"{step.name} {name}")
+    made = journal.collect(settings, cases, folder)
+    require_all(made, f"{step.name} {name}")
     # cases of one mode may share an image: its slices are answered once, its scan marked once
     predictions = list(
         {(r["slice_uid"], r["condition"], r["task"]): r for r in made.rows.get("predictions", [])}.values()
@@ -119,8 +120,8 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
         write_table(settings.output, "predictions", predictions, reader=reader, **place),
         write_table(settings.output, "detections", list(marks.values()), reader=reader, **place),
     ]
-    casework.write_rejected(settings, step.name, name, made.rejected)
-    computed = casework.dealt(folder, run_id)
+    write_rejected(settings, step.name, name, made.rejected)
+    computed = shards.assigned(folder, run_id)
     counts = {"predictions": len(predictions), "detections": len(marks)}
     note = "" if cases else "no slice in this partition"
     if how.read_volume is not None and not all(whole_scans(c.payload["images"]) for c in cases):
@@ -133,7 +134,7 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
         note,
         preview=_preview(predictions),
         files=made.files,
-        unsettled=casework.unsettled(made),
+        retryable=retryable(made),
     )
     record(settings, step, partition, before, result, paths)
     return result

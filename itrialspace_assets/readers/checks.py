@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from itrialspace_assets.graph import Node
-from itrialspace_assets.partitions import Partitions
-from resources.check_factory import REGISTRY, REJECTED, checks_of
+from itrialspace_assets.orchestration.check_factory import REGISTRY, REJECTED, checks_of
+from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.partitions import Partitions
 
 
 def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from itrialspace_assets.casework import Output
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.fingerprints import digest, replace_file
-from itrialspace_assets.geometry import Volume
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.base.fingerprints import digest, replace_file
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.cases import Output
+from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.profiles.cts import real_ct
 from itrialspace_assets.readers.registry import Reader, readers
-from itrialspace_assets.settings import Settings
 from itrialspace_assets.synthesis.images import open_ct
 
 

@@ -8,14 +8,15 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from itrialspace_assets.anatomy import answer_size
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.fingerprints import digest
-from itrialspace_assets.geometry import Volume
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.fingerprints import digest
+from itrialspace_assets.base.settings import Settings, read_yaml
+from itrialspace_assets.base.validation import StrictModel, explain
+from itrialspace_assets.imaging.anatomy import answer_size
+from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.readers import blob
-from itrialspace_assets.settings import Settings, read_yaml
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,8 @@ class Reader:
     read_volume: Callable[[Volume], list[blob.Mark]] | None
 
 
-class ReaderEntry(BaseModel):
+class ReaderEntry(StrictModel):
     """An entry of ``readers.yaml``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
     kind: Literal["blob"]
@@ -53,9 +52,7 @@ class ReaderEntry(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class _BlobOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _BlobOptions(StrictModel):
     threshold_hu: float = Field(gt=0)
     marks: int = Field(ge=1, le=100)
 
@@ -99,8 +96,7 @@ def _readers(config: Path | None) -> dict[str, Reader]:
             if checked.enabled:
                 found[name] = _KINDS[checked.kind](checked)
         except ValidationError as error:
-            detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ConfigError(f"readers.yaml: readers.{name}: {detail}") from None
+            raise ConfigError(f"readers.yaml: readers.{name}: {explain(error, ReaderEntry)}") from None
     return found
 
 

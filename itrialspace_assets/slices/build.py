@@ -4,18 +4,19 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets import casework, pictures
-from itrialspace_assets.casework import Case
-from itrialspace_assets.fingerprints import FileHashes, digest
+from itrialspace_assets.base.fingerprints import FileHashes, digest
+from itrialspace_assets.base.seeds import case_seed
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework import workers
+from itrialspace_assets.casework.cases import Case, retryable, write_rejected
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
+from itrialspace_assets.imaging import pictures
 from itrialspace_assets.profiles.cts import ct_hash
 from itrialspace_assets.profiles.registry import dataset as registered
-from itrialspace_assets.settings import Settings, require_data_root
+from itrialspace_assets.records.layout import published_mode
+from itrialspace_assets.records.store import look_up, read_table, table_path, write_table
 from itrialspace_assets.slices.cut import cut_case, cut_real
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
-from itrialspace_assets.store import look_up, read_table, table_path, write_table
 from itrialspace_assets.synthesis.renderers import enabled
-from itrialspace_assets.trials.plan import case_seed
-from itrialspace_assets.trials.published import published_mode
 
 VERSION = "3"
 REAL = "real"
@@ -121,12 +122,12 @@ def build(settings: Settings, source: str, partition: Partition, run_id: str) ->
     before = input_hash(step, settings, partition)
     cases = slice_cases(settings, source, partition)
     work = cut_real if source == REAL else cut_case
-    made, computed = casework.process(work, cases, settings, step.name, name, run_id)
+    made, computed = workers.process(work, cases, settings, step.name, name, run_id)
     rows = made.rows.get("slices", [])
     path = write_table(
         settings.output, "slices", rows, source=source, mode=partition.get("mode", REAL), dataset=partition["dataset"]
     )
-    casework.write_rejected(settings, step.name, name, made.rejected)
+    write_rejected(settings, step.name, name, made.rejected)
     picture = next((r for r in rows if r["condition"] == "bbox_contour"), None)
     shown = (settings.output / picture["path"]).read_bytes() if picture else None
     note = "" if cases else "nothing to cut in this partition"
@@ -139,7 +140,7 @@ def build(settings: Settings, source: str, partition: Partition, run_id: str) ->
         shown,
         _preview(rows),
         files=made.files,
-        unsettled=casework.unsettled(made),
+        retryable=retryable(made),
     )
     record(settings, step, partition, before, result, [path])
     return result

@@ -6,20 +6,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from itrialspace_assets.anatomy import answer_size, equivalent_diameter, lung_mask, size_bucket
-from itrialspace_assets.casework import Output, Rejection
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.fingerprints import digest, replace_file, sha256_bytes
-from itrialspace_assets.geometry import Volume
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.base.fingerprints import digest, replace_file, sha256_bytes
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.cases import Output, Rejection
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.pictures import axial, lesion_plane, png
+from itrialspace_assets.imaging.anatomy import answer_size, equivalent_diameter, lung_mask, size_bucket
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.pictures import axial, lesion_plane, png
+from itrialspace_assets.imaging.volumes import Lesion, unpack_bits
 from itrialspace_assets.profiles.cts import real_ct
-from itrialspace_assets.settings import Settings
+from itrialspace_assets.records.tables import CONDITIONS
 from itrialspace_assets.slices.guidance import draw
 from itrialspace_assets.slices.windows import DEFAULT, PROFILES
 from itrialspace_assets.synthesis.images import open_plane
-from itrialspace_assets.tables import CONDITIONS
-from itrialspace_assets.volumes import Lesion, unpack_bits
 
 #: A negative level keeps this far (mm) from every annotated nodule's extent (spec 03, 9.3).
 CLEAR_MM = 15.0

@@ -8,8 +8,8 @@ small nodules).
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.pictures import outline
-from itrialspace_assets.tables import CONDITIONS
+from itrialspace_assets.imaging.pictures import outline
+from itrialspace_assets.records.tables import CONDITIONS
 
 GREEN = (0, 255, 0)
 RED = (255, 50, 50)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.errors import ConfigError
+from itrialspace_assets.base.errors import ConfigError
 
 
 @dataclass(frozen=True)

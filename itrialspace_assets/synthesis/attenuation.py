@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.anatomy import AIRWAY, BODY, BONES, LUNG, PULMONARY_VEIN, TRACHEA
+from itrialspace_assets.imaging.anatomy import AIRWAY, BODY, BONES, LUNG, PULMONARY_VEIN, TRACHEA
 
 PROKOP = "Prokop & Galanski, Spiral and Multislice Computed Tomography of the Body, Thieme 2003"
 MAISI = "band of medians published with MAISI (spec 02, B8.1)"

@@ -7,13 +7,14 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets import casework, pictures
-from itrialspace_assets.casework import Case
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.fingerprints import digest
-from itrialspace_assets.settings import Settings, require_data_root
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
-from itrialspace_assets.store import look_up, read_table, table_path, write_table
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.fingerprints import digest
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework import journal, shards
+from itrialspace_assets.casework.cases import Case, require_all, retryable, write_rejected
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
+from itrialspace_assets.imaging import pictures
+from itrialspace_assets.records.store import look_up, read_table, table_path, write_table
 from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
 from itrialspace_assets.synthesis.forecast import GIB, forecast, host_grids, require_disk
 from itrialspace_assets.synthesis.images import render_seed
@@ -75,12 +76,12 @@ def steps(settings: Settings) -> list[Step]:
 
 
 def _journals(settings: Settings, source: str, partition: Partition) -> Any:
-    return casework.journal_dir(settings, f"{source}/synthetic_cts", partition_name(partition))
+    return journal.journal_dir(settings, f"{source}/synthetic_cts", partition_name(partition))
 
 
 def cases_left(settings: Settings, source: str, partition: Partition, cases: list[Case]) -> list[Case]:
     """Those of a pair's cases that are neither rendered nor put aside."""
-    return casework.pending(settings, cases, _journals(settings, source, partition))
+    return journal.pending(settings, cases, _journals(settings, source, partition))
 
 
 def plan(settings: Settings, source: str, partition: Partition, run_id: str) -> list[str]:
@@ -97,7 +98,7 @@ def plan(settings: Settings, source: str, partition: Partition, run_id: str) -> 
         renderer.require_weights(settings)
         require_modelled(renderer, left, partition)
     require_disk(settings, renderer, left)
-    return casework.deal(settings, cases, _journals(settings, source, partition), run_id)
+    return shards.assign_shards(settings, cases, _journals(settings, source, partition), run_id)
 
 
 def require_modelled(renderer: Renderer, cases: list[Case], partition: Partition) -> None:
@@ -141,7 +142,7 @@ def work(settings: Settings, source: str, partition: Partition, run_id: str, sha
     """
     RENDERERS[source].require_device(settings)
     settings = settings.model_copy(update={"workers": RENDERERS[source].workers(settings)})
-    casework.run_shard(render_case, settings, _journals(settings, source, partition), run_id, shard)
+    shards.run_shard(render_case, settings, _journals(settings, source, partition), run_id, shard)
 
 
 def collect(settings: Settings, source: str, partition: Partition, run_id: str) -> Result:
@@ -151,12 +152,12 @@ def collect(settings: Settings, source: str, partition: Partition, run_id: str) 
     before = input_hash(step, settings, partition)
     cases = render_cases(settings, renderer, partition)
     folder = _journals(settings, source, partition)
-    made = casework.collect(settings, cases, folder)
-    casework.require_all(made, f"{source}/synthetic_cts {partition_name(partition)}")
+    made = journal.collect(settings, cases, folder)
+    require_all(made, f"{source}/synthetic_cts {partition_name(partition)}")
     rows = made.rows.get("cts", [])
     path = write_table(settings.output, "cts", rows, source=source, **partition)
-    casework.write_rejected(settings, f"{source}/synthetic_cts", partition_name(partition), made.rejected)
-    computed = casework.dealt(folder, run_id)
+    write_rejected(settings, f"{source}/synthetic_cts", partition_name(partition), made.rejected)
+    computed = shards.assigned(folder, run_id)
     note = "" if cases else "no inserted case in this pair"
     result = Result(
         {"cts": len(rows)},
@@ -168,7 +169,7 @@ def collect(settings: Settings, source: str, partition: Partition, run_id: str) 
         _preview(rows),
         files=made.files,
         facts=dict(made.measured),
-        unsettled=casework.unsettled(made),
+        retryable=retryable(made),
     )
     record(settings, step, partition, before, result, [path])
     return result

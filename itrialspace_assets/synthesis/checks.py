@@ -3,18 +3,18 @@
 import dagster as dg
 import polars as pl
 
-from itrialspace_assets.graph import Node
-from itrialspace_assets.partitions import Partitions
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.steps import partition_name
-from itrialspace_assets.store import read_all, read_table
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.steps import partition_name
+from itrialspace_assets.orchestration.check_factory import REGISTRY, REJECTED, Check, CheckOutcome, checks_of, listing
+from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.partitions import Partitions
+from itrialspace_assets.records.store import read_all, read_table
 from itrialspace_assets.synthesis.compare import low_overlaps
 from itrialspace_assets.synthesis.fidelity import LEAST_OVERLAP
 from itrialspace_assets.synthesis.quality import HIGH_HU, LOW_HU
-from resources.check_factory import REGISTRY, REJECTED, Outcome, Rule, checks_of, listing
 
 
-def complete(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+def complete(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Every inserted case has its images, or is among those put aside."""
     inserted = set(read_table(settings.output, "insertions", **partition)["case_uid"])
     rendered = set(read_table(settings.output, "cts", source=node.step.key[0], **partition)["case_uid"])
@@ -23,7 +23,7 @@ def complete(settings: Settings, node: Node, partition: dict[str, str]) -> Outco
     return not lost, {"inserted": len(inserted), "rendered": len(rendered), "which": listing(lost)}
 
 
-def gates(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+def gates(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """HU range of every image; shows the least contrast of a lesion with what surrounds it, and how many are no pairs."""
     rows = read_table(settings.output, "cts", source=node.step.key[0], **partition)
     bad = rows.filter((pl.col("low_hu") < LOW_HU) | (pl.col("high_hu") > HIGH_HU))
@@ -31,21 +31,21 @@ def gates(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
     return bad.is_empty(), {"images": rows.height, "least_contrast_hu": least, "not_paired": rows.filter(~pl.col("paired")).height, "which": listing(bad["case_uid"].to_list())}  # fmt: skip
 
 
-def like_their_hosts(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+def like_their_hosts(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Histograms of lesion-free twins and of their hosts' real CTs overlap; nothing to say on procedural anatomy."""
     rows, low = read_all(settings.output, "host_overlaps"), low_overlaps(settings)
     least = rows["whole"].min()
     return not low, {"hosts": rows.height, "least_overlap": least, "limit": LEAST_OVERLAP, "which": listing(low)}
 
 
-HISTOGRAMS = Rule(
+HISTOGRAMS = Check(
     "histograms",
     "HU histograms of each lesion-free twin and of its host's real CT share more than 80 %.",
     like_their_hosts,
     warns=True,
 )
-COMPLETE = Rule("complete", "Every inserted case was rendered or put aside with a reason.", complete)
-GATES = Rule("gates", "HU of every image lies within -1000 to 1000.", gates)
+COMPLETE = Check("complete", "Every inserted case was rendered or put aside with a reason.", complete)
+GATES = Check("gates", "HU of every image lies within -1000 to 1000.", gates)
 
 
 def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:

@@ -12,16 +12,17 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw, ImageFont
 
-from itrialspace_assets import casework, pictures
-from itrialspace_assets.anatomy import lung_mask
-from itrialspace_assets.casework import Case, Output
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.fingerprints import FileHashes, digest, replace_file, sha256_bytes
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.base.fingerprints import FileHashes, digest, replace_file, sha256_bytes
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework import workers
+from itrialspace_assets.casework.cases import Case, Collected, Output, retryable, write_rejected
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.hosts.store import load_host_map
+from itrialspace_assets.imaging import pictures
+from itrialspace_assets.imaging.anatomy import lung_mask
 from itrialspace_assets.profiles.cts import ct_hash, ct_source, real_ct
-from itrialspace_assets.settings import Settings, require_data_root
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
-from itrialspace_assets.store import read_all, write_table
+from itrialspace_assets.records.store import read_all, write_table
 from itrialspace_assets.synthesis.fidelity import (
     FEW_SLICES,
     LEAST_OVERLAP,
@@ -203,18 +204,18 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
         blank = dict.fromkeys(("value", "extractor_sha256"))
         rows = [blank | {"reference": REAL, "compared": "all", "kind": "real_to_synthetic", "plane": "average", "metric": how.metric, "extractor": how.name, "images_reference": 0,
                          "images_compared": 0, "protocol": json.dumps(protocol_of(settings).text, sort_keys=True), "anatomy": settings.anatomy, "note": NOTE}]  # fmt: skip
-        made, computed, overlaps = casework.Collected({}, [], [], {}), 0, []
+        made, computed, overlaps = Collected({}, [], [], {}), 0, []
     else:
         cases, sets = compare_cases(settings)
-        made, computed = casework.process(compare_case, cases, settings, "fidelity", "all", run_id)
+        made, computed = workers.process(compare_case, cases, settings, "fidelity", "all", run_id)
         features = {r["uid"]: r for r in made.rows.get("features", [])}
         rows, overlaps = distances(settings, how, sets, features), made.rows.get("host_overlaps", [])
     paths = [write_table(settings.output, "fidelity", rows), write_table(settings.output, "host_overlaps", overlaps)]
-    casework.write_rejected(settings, "fidelity", "all", made.rejected)
+    write_rejected(settings, "fidelity", "all", made.rejected)
     result = Result(
         {"fidelity": len(rows), "host_overlaps": len(overlaps)}, computed, len(made.files) + len(overlaps) - computed, len(made.rejected),
         NOTE if settings.anatomy == "procedural" else "" if rows else "no rendered image and no real CT to compare", _montage(settings, overlaps), _preview(rows), files=made.files,
-        unsettled=casework.unsettled(made),
+        retryable=retryable(made),
     )  # fmt: skip
     record(settings, STEP, partition, before, result, paths)
     return result

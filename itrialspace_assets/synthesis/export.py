@@ -8,12 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
-from itrialspace_assets.dicom import ct_series
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.fingerprints import replace_file
-from itrialspace_assets.geometry import write_volume
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.store import read_all
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.fingerprints import replace_file
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.imaging.dicom import ct_series
+from itrialspace_assets.imaging.geometry import write_volume
+from itrialspace_assets.records.store import read_all
 from itrialspace_assets.synthesis.images import open_ct
 
 

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.fingerprints import hash_file
-from itrialspace_assets.geometry import Volume
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.fingerprints import hash_file
+from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.synthesis.quality import AIR_HU, HIGH_HU, LOW_HU
 
 Floats = npt.NDArray[np.float64]

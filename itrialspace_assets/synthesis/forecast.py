@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from itrialspace_assets.casework import Case
-from itrialspace_assets.errors import CaseRejected, ConfigError
-from itrialspace_assets.geometry import Volume, pack_volume, write_packed
+from itrialspace_assets.base.errors import CaseRejected, ConfigError
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.cases import Case
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.store import read_all
+from itrialspace_assets.imaging.geometry import Volume, pack_volume, write_packed
+from itrialspace_assets.imaging.volumes import lesion_box, unpack_bits
+from itrialspace_assets.records.store import read_all
 from itrialspace_assets.synthesis.acquisition import Acquisition
 from itrialspace_assets.synthesis.quality import require_plausible
 from itrialspace_assets.synthesis.renderers import Renderer
 from itrialspace_assets.synthesis.request import Rate, RenderRequest
-from itrialspace_assets.volumes import lesion_box, unpack_bits
 
 #: Slices of a host that are rendered to see what one costs, from its middle, where most of the chest is.
 SAMPLE_SLICES = 16

@@ -4,10 +4,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.fingerprints import digest
-from itrialspace_assets.geometry import Volume, place_of, read_volume
-from itrialspace_assets.settings import Settings
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.base.fingerprints import digest
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.imaging.geometry import Volume, place_of, read_volume
 from itrialspace_assets.synthesis.acquisition import Acquisition
 from itrialspace_assets.synthesis.renderers import Renderer
 

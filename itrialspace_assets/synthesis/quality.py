@@ -6,10 +6,10 @@ Works on HU and labels; knows no renderer. Reference bands are those published w
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.anatomy import BONES, LABEL_NAMES, LUNG
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.geometry import Volume
-from itrialspace_assets.volumes import Lesion, lesion_box
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.imaging.anatomy import BONES, LABEL_NAMES, LUNG
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.volumes import Lesion, lesion_box
 
 #: Range of the published synthetic CTs (HU).
 LOW_HU, HIGH_HU = -1000.0, 1000.0

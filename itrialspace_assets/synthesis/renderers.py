@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.geometry import Volume
-from itrialspace_assets.settings import Settings
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.synthesis import tissue
 from itrialspace_assets.synthesis.attenuation import NODULES
 from itrialspace_assets.synthesis.nodmaisi import render as nodmaisi

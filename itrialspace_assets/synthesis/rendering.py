@@ -11,10 +11,12 @@ import edt
 import numpy as np
 from filelock import FileLock
 
-from itrialspace_assets.casework import Output
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.fingerprints import hash_file, replace_file
-from itrialspace_assets.geometry import (
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.base.fingerprints import hash_file, replace_file
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.cases import Output
+from itrialspace_assets.hosts.store import load_host_map
+from itrialspace_assets.imaging.geometry import (
     Box,
     Packed,
     Volume,
@@ -26,16 +28,14 @@ from itrialspace_assets.geometry import (
     write_packed,
     write_volume,
 )
-from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.pictures import ct_slice
-from itrialspace_assets.settings import Settings
+from itrialspace_assets.imaging.pictures import ct_slice
+from itrialspace_assets.imaging.volumes import Lesion, lesion_box, unpack_bits
 from itrialspace_assets.synthesis import quality
 from itrialspace_assets.synthesis.acquisition import Acquisition
 from itrialspace_assets.synthesis.images import image_path, image_uid, lay_over
 from itrialspace_assets.synthesis.quality import paired_difference, require_contrast, require_known, require_plausible
 from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer
 from itrialspace_assets.synthesis.request import Rendered, RenderRequest
-from itrialspace_assets.volumes import Lesion, lesion_box, unpack_bits
 
 
 def _kept(settings: Settings, how: Renderer) -> str:

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from itrialspace_assets.fingerprints import digest
-from itrialspace_assets.geometry import Volume
+from itrialspace_assets.base.fingerprints import digest
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
-from itrialspace_assets.volumes import Lesion
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from itrialspace_assets.errors import CaseRejected
+from itrialspace_assets.base.errors import CaseRejected
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.pictures import OUTLINE, axial, label_grey, lesion_plane, lung_grey, outline
+from itrialspace_assets.imaging.pictures import OUTLINE, axial, label_grey, lesion_plane, lung_grey, outline
+from itrialspace_assets.imaging.volumes import Lesion, unpack_bits
 from itrialspace_assets.profiles.cts import ct_source, real_ct
-from itrialspace_assets.settings import Settings
 from itrialspace_assets.synthesis.images import open_plane
-from itrialspace_assets.volumes import Lesion, unpack_bits
 
 _TILE, _TEXT, _AT_MOST = 220, 18, 6
 #: A difference of so many HU is full white or black.

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from itrialspace_assets.anatomy import AIRWAY, BODY, TRACHEA, lung_mask
-from itrialspace_assets.geometry import Box, Volume, bounding_box
+from itrialspace_assets.imaging.anatomy import AIRWAY, BODY, TRACHEA, lung_mask
+from itrialspace_assets.imaging.geometry import Box, Volume, bounding_box
+from itrialspace_assets.imaging.volumes import Lesion, lesion_box
 from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition, water_diameter
 from itrialspace_assets.synthesis.attenuation import (
     GRAIN_HU,
@@ -31,7 +32,6 @@ from itrialspace_assets.synthesis.attenuation import (
 )
 from itrialspace_assets.synthesis.quality import AIR_HU, HIGH_HU, LOW_HU
 from itrialspace_assets.synthesis.vessels import occupancy
-from itrialspace_assets.volumes import Lesion, lesion_box
 
 NAME = "tissue"
 VERSION = "5"

@@ -10,8 +10,8 @@ from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
-from itrialspace_assets.anatomy import LEFT_LUNG, RIGHT_LUNG
-from itrialspace_assets.geometry import Box, Volume
+from itrialspace_assets.imaging.anatomy import LEFT_LUNG, RIGHT_LUNG
+from itrialspace_assets.imaging.geometry import Box, Volume
 
 Floats = npt.NDArray[np.float64]
 #: Lung (mm3) that one end of the tree feeds, and its radius (mm); ours: about 13 mm apart, as far out as CT shows vessels.

@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from itrialspace_assets.graph import Node
-from itrialspace_assets.partitions import Partitions
-from itrialspace_assets.settings import Settings
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.orchestration.factory import plain_asset
+from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.partitions import Partitions
 from itrialspace_assets.trials import build
-from resources.factory import plain_asset
 
 
 def assets(settings: Settings, nodes: list[Node], partitions: Partitions) -> list[dg.AssetsDefinition]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.anatomy import LOBES, SIZE_BUCKETS
-from itrialspace_assets.tables import TABLES
-from itrialspace_assets.trials.model import Cohort, PlannedArm, Resolved
-from itrialspace_assets.trials.plan import host_strata, lobe_law, size_law
+from itrialspace_assets.imaging.anatomy import LOBES, SIZE_BUCKETS
+from itrialspace_assets.records.tables import TABLES
+from itrialspace_assets.trials.aims import host_strata, lobe_law, size_law
+from itrialspace_assets.trials.model import Cohort
+from itrialspace_assets.trials.resolve import PlannedArm, Resolved
 from itrialspace_assets.trials.sites import AGE_BAND, Site
 from itrialspace_assets.trials.stock import Stock, never_stating
 

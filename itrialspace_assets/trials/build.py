@@ -9,21 +9,22 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.errors import TrialError
-from itrialspace_assets.fingerprints import digest
+from itrialspace_assets.base.errors import TrialError
+from itrialspace_assets.base.fingerprints import digest
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
 from itrialspace_assets.hosts.room import read_room
 from itrialspace_assets.hosts.store import room_path
-from itrialspace_assets.pictures import markdown
+from itrialspace_assets.imaging.pictures import markdown
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.settings import Settings, require_data_root
-from itrialspace_assets.steps import Inputs, Partition, Result, Step, input_hash, record
-from itrialspace_assets.store import file_digests, read_all, read_table, table_files, write_table
+from itrialspace_assets.records.store import file_digests, read_all, read_table, table_files, write_table
 from itrialspace_assets.trials.balance import picture
 from itrialspace_assets.trials.compose import Manifest, compose
 from itrialspace_assets.trials.feasibility import feasibility
+from itrialspace_assets.trials.files import load_trial
 from itrialspace_assets.trials.fit import fit_positions
-from itrialspace_assets.trials.model import Resolved, load_trial, resolve
 from itrialspace_assets.trials.published import write_manifests
+from itrialspace_assets.trials.resolve import Resolved, resolve
 from itrialspace_assets.trials.sites import sites
 from itrialspace_assets.trials.stock import Stock, make_stock
 from itrialspace_assets.trials.verify import broken_rules

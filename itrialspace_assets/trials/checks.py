@@ -3,17 +3,18 @@
 import dagster as dg
 import polars as pl
 
-from itrialspace_assets.graph import Node
-from itrialspace_assets.partitions import Partitions
-from itrialspace_assets.settings import Settings
-from itrialspace_assets.store import read_table
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.orchestration.check_factory import REGISTRY, Check, CheckOutcome, checks_of, listing
+from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.partitions import Partitions
+from itrialspace_assets.records.store import read_table
 from itrialspace_assets.trials import build
-from itrialspace_assets.trials.model import load_trial, resolve
+from itrialspace_assets.trials.files import load_trial
+from itrialspace_assets.trials.resolve import resolve
 from itrialspace_assets.trials.verify import broken_rules, far_from_asked
-from resources.check_factory import REGISTRY, Outcome, Rule, checks_of, listing
 
 
-def manifest(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+def manifest(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """The finished manifest against the rules of a manifest, as its own record says that it was planned."""
     row = read_table(settings.output, "trials", **partition).row(0, named=True)
     overrides = [o for o in row["overrides"].split(";") if o]
@@ -26,7 +27,7 @@ def manifest(settings: Settings, node: Node, partition: dict[str, str]) -> Outco
     return not problems, {"cases": cases.height, "problems": listing(problems)}
 
 
-def near_asked(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+def near_asked(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Marginals met by quota against their shares; effective numbers beside them."""
     far = far_from_asked(read_table(settings.output, "balance", **partition))
     arms = read_table(settings.output, "arms", **partition)
@@ -37,7 +38,7 @@ def near_asked(settings: Settings, node: Node, partition: dict[str, str]) -> Out
     return not far, {"far": listing(far), "effective": listing(reuse)}
 
 
-def can_be_had(settings: Settings, node: Node, partition: dict[str, str]) -> Outcome:
+def can_be_had(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Arms that cannot be had as asked, with the most that can."""
     cases = read_table(settings.output, "feasibility", **partition).filter(
         (pl.col("of") == "cases") & pl.col("binding")
@@ -49,13 +50,13 @@ def can_be_had(settings: Settings, node: Node, partition: dict[str, str]) -> Out
     }
 
 
-MANIFEST = Rule(
+MANIFEST = Check(
     "manifest", "Labels, persons, counts, reuse, strata and exclusions are as the trial says.", manifest, blocking=True
 )
-BALANCE = Rule(
+BALANCE = Check(
     "balance", "Marginals met by quota lie within one and a half cases of their share.", near_asked, warns=True
 )
-FEASIBLE = Rule("feasible", "Every arm can be had as asked.", can_be_had, warns=True)
+FEASIBLE = Check("feasible", "Every arm can be had as asked.", can_be_had, warns=True)
 
 
 def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from itrialspace_assets.errors import TrialError
-from itrialspace_assets.tables import TABLES
+from itrialspace_assets.base.errors import TrialError
+from itrialspace_assets.base.seeds import draws, uniform
+from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.trials.balance import balance_frame, balance_rows, statuses
 from itrialspace_assets.trials.frames import arm_row, sampled_frames, table_frame
-from itrialspace_assets.trials.model import Cohort, PlannedArm, Resolved, Weighting
-from itrialspace_assets.trials.plan import PlannedCases, Rounds, draws, plan_arm, uniform
+from itrialspace_assets.trials.model import Cohort, Weighting
+from itrialspace_assets.trials.plan import PlannedCases, plan_arm
+from itrialspace_assets.trials.resolve import PlannedArm, Resolved
+from itrialspace_assets.trials.rounds import Rounds
 from itrialspace_assets.trials.sites import Site, find_site
 from itrialspace_assets.trials.stock import Step, Stock
 from itrialspace_assets.trials.twins import plan_twin
@@ -198,7 +201,7 @@ def _with(arm: PlannedArm, cohort: Cohort) -> PlannedArm:
 def stratum_of(planned: PlannedCases, case: int) -> str:
     """What a case was to be, in words."""
     a = planned.aims
-    from itrialspace_assets.anatomy import LOBES
+    from itrialspace_assets.imaging.anatomy import LOBES
 
     parts = [
         {1: "malignant", 0: "benign"}.get(int(a.label[case]), ""),

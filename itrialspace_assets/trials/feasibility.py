@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from itrialspace_assets.errors import TrialError
-from itrialspace_assets.tables import TABLES
+from itrialspace_assets.base.errors import TrialError
+from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.trials.compose import RELAXATIONS, stratum_of
 from itrialspace_assets.trials.frames import effective
-from itrialspace_assets.trials.model import PlannedArm, Resolved
-from itrialspace_assets.trials.plan import PlannedCases, Rounds, plan_arm
+from itrialspace_assets.trials.plan import PlannedCases, plan_arm
+from itrialspace_assets.trials.resolve import PlannedArm, Resolved
+from itrialspace_assets.trials.rounds import Rounds
 from itrialspace_assets.trials.sites import Site
 from itrialspace_assets.trials.stock import Step, Stock
 from itrialspace_assets.trials.twins import plan_twin

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from itrialspace_assets.anatomy import LOBE_LABELS
 from itrialspace_assets.hosts.room import AIRWAY_WEIGHT, CAP_MM, MARGIN_WEIGHT, PLEURA_WEIGHT, Room
+from itrialspace_assets.imaging.anatomy import LOBE_LABELS
+from itrialspace_assets.imaging.volumes import unpack_bits
 from itrialspace_assets.profiles.lobes import from_runs
-from itrialspace_assets.volumes import unpack_bits
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -8,12 +8,15 @@ import numpy.typing as npt
 import polars as pl
 from scipy.spatial.transform import Rotation
 
-from itrialspace_assets.anatomy import LOBES, SIZE_BUCKETS, SIZE_EDGES
-from itrialspace_assets.errors import TrialError
-from itrialspace_assets.tables import TABLES
+from itrialspace_assets.base.errors import TrialError
+from itrialspace_assets.base.seeds import draws, uniform
+from itrialspace_assets.imaging.anatomy import LOBES, SIZE_BUCKETS, SIZE_EDGES
+from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.trials.allocate import Floats
-from itrialspace_assets.trials.model import Cohort, PlannedArm, Resolved
-from itrialspace_assets.trials.plan import PlannedCases, companion_rule, draws, uniform
+from itrialspace_assets.trials.companions import companion_rule
+from itrialspace_assets.trials.model import Cohort
+from itrialspace_assets.trials.plan import PlannedCases
+from itrialspace_assets.trials.resolve import PlannedArm, Resolved
 from itrialspace_assets.trials.stock import Stock
 
 #: Published names of the placements.

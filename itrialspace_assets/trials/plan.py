@@ -5,62 +5,26 @@ An arm is planned with arrays: quotas say what each case is to be, then donors a
 run begins with the shorter one. Nothing is relaxed silently: what had to give is in ``relaxations``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy import stats
 
-from itrialspace_assets.anatomy import LOBES, SIZE_BUCKETS, SIZE_EDGES, SIZE_RANGES
-from itrialspace_assets.errors import TrialError
-from itrialspace_assets.fingerprints import digest
+from itrialspace_assets.base.errors import TrialError
+from itrialspace_assets.base.seeds import case_seed, draws, uniform
+from itrialspace_assets.imaging.anatomy import LOBES
+from itrialspace_assets.trials.aims import _FAR, Aims, Stratum, aims_of
 from itrialspace_assets.trials.allocate import Floats, Given, Ints, Shelf, Wish, allocate
-from itrialspace_assets.trials.model import Cohort, LogNormal, PlannedArm, Resolved
-from itrialspace_assets.trials.quotas import balanced_sequence, period_of, quota_sequence
+from itrialspace_assets.trials.companions import companion_needs
+from itrialspace_assets.trials.model import Cohort
+from itrialspace_assets.trials.resolve import PlannedArm, Resolved
+from itrialspace_assets.trials.rounds import Rounds
 from itrialspace_assets.trials.sites import Site, find_site
 from itrialspace_assets.trials.stock import Step, Stock, donor_pool, host_pool, never_stating, reach_mm
 
-#: Range (mm) of each size level; the open ends as the six buckets have them, and the alias that some sites use.
-RANGES: dict[str, tuple[float, float]] = SIZE_RANGES | {">20mm": (20.0, 60.0)}
-_FAR = 1e9
 Allowed = Callable[[Ints, Ints], npt.NDArray[np.bool_]]
-
-
-@dataclass(frozen=True)
-class Aims:
-    """What each case of an arm is to be; arrays of shape (n,), -1 or NaN where it is left open."""
-
-    label: Ints
-    present: npt.NDArray[np.bool_]
-    size: Ints  # index into ``levels``
-    levels: tuple[str, ...]
-    low: Floats  # wanted diameter, mm
-    high: Floats
-    lobe: Ints  # index into LOBES
-    stratum: Ints  # host stratum
-    strata: tuple["Stratum", ...]
-
-
-@dataclass(frozen=True)
-class Stratum:
-    """Which hosts a case may have, beyond the pool: sex, age band (years, upper out)."""
-
-    sex: str | None = None
-    age: tuple[float, float] | None = None
-
-    def __str__(self) -> str:
-        return (
-            ", ".join(
-                filter(
-                    None,
-                    (f"sex {self.sex}" if self.sex else "", f"age {self.age[0]:g}-{self.age[1]:g}" if self.age else ""),
-                )
-            )
-            or "any host"
-        )
 
 
 @dataclass(frozen=True)
@@ -85,149 +49,6 @@ class PlannedCases:
     def diameter(self) -> Floats:
         """Planned diameter, mm."""
         return np.asarray(self.donors["diameter_mm"].to_numpy()[self.donor] * self.scale)
-
-
-def draws(root: int, *identity: str | int, n: int) -> npt.NDArray[np.uint64]:
-    """``n`` raw 64-bit draws of an identity, counter-based: the first m are the same whatever n."""
-    key = int(digest([root, *identity], 32), 16)
-    return np.random.Philox(key=key).random_raw(n).astype(np.uint64) if n else np.zeros(0, np.uint64)
-
-
-def uniform(raw: npt.NDArray[np.uint64]) -> Floats:
-    """Raw draws as numbers in [0, 1)."""
-    return np.asarray((raw >> np.uint64(11)).astype(np.float64) * 2.0**-53)
-
-
-@lru_cache(maxsize=1 << 18)
-def case_seed(root: int, *identity: str | int) -> int:
-    """Seed (63 bits) of an identity below the root seed: never of row order or time."""
-    return int(digest([root, *identity], 16), 16) >> 1
-
-
-def size_law(cohort: Cohort, site: Site | None) -> dict[str, float] | None:
-    """Shares of size levels that a cohort asks for; None if sizes are left open.
-
-    Raises:
-        TrialError: the site is to be met but states no sizes.
-    """
-    if isinstance(cohort.sizes, LogNormal):
-        law = cohort.sizes
-        edges = np.log(np.clip([law.min_mm, *SIZE_EDGES, law.max_mm], law.min_mm, law.max_mm))
-        mass = np.diff(stats.norm(law.mean_log_mm, law.std_log_mm).cdf(edges))
-        return {b: float(m) for b, m in zip(SIZE_BUCKETS, mass / mass.sum(), strict=True) if m > 0}
-    if cohort.sizes is not None:
-        return {str(k): v for k, v in cohort.sizes.items()}
-    if "size" in cohort.calibrate:
-        return {str(k): v for k, v in _stated(site, "sizes").items()}
-    return None
-
-
-def lobe_law(cohort: Cohort, site: Site | None, shared: bool = False) -> dict[str, float] | None:
-    """Shares of target lobes that a cohort asks for; None if they are left open."""
-    if cohort.lobes is not None:
-        return {str(k): v for k, v in cohort.lobes.items()}
-    if "lobe" in cohort.calibrate:
-        return {str(k): v for k, v in _stated(site, "lobes").items()}
-    if shared and cohort.placement.lobe is None:  # arms that share lobes need a law; the site's, else even shares
-        return (
-            {str(k): v for k, v in site.lobes.value.items()}
-            if site and site.lobes
-            else dict.fromkeys(LOBES, 1 / len(LOBES))
-        )
-    return None
-
-
-def _stated(site: Site | None, name: str) -> dict[str, float]:
-    value = getattr(site, name) if site else None
-    if value is None:
-        raise TrialError(f"calibrate: the site states no {name}; leave it out or give your own shares")
-    return dict(value.value)
-
-
-def host_strata(cohort: Cohort, site: Site | None) -> tuple[list[Stratum], list[list[float]]]:
-    """Host strata that a calibration asks for: sex by age band, and the shares of sex and of age bands.
-
-    Raises:
-        TrialError: the site states no such marginal.
-    """
-    sexes: list[tuple[str | None, float]] = [(None, 1.0)]
-    ages: list[tuple[tuple[float, float] | None, float]] = [(None, 1.0)]
-    if "sex" in cohort.calibrate:
-        if site is None or site.male is None:
-            raise TrialError("calibrate: the site states no share of men")
-        sexes = [("M", site.male.value), ("F", 1 - site.male.value)]
-    if "age" in cohort.calibrate:
-        bands = site.age_bands() if site else None
-        if bands is None:
-            raise TrialError("calibrate: the site states no mean and spread of age")
-        ages = [((a, b), share) for a, b, share in bands]
-    strata = [Stratum(sex, age) for sex, _ in sexes for age, _ in ages]
-    return strata, [[s for _, s in sexes], [a for _, a in ages]]
-
-
-def aims_of(cohort: Cohort, site: Site | None, n: int, share: Sequence[str], place: npt.NDArray[np.uint64]) -> Aims:
-    """What each of ``n`` cases is to be, by house-monotone quotas.
-
-    Args:
-        cohort: what is asked.
-        site: its site, if it names one.
-        n: cases.
-        share: what the arms of the trial have in common.
-        place: raw draws for wanted diameters where arms share sizes, shape (n,).
-    """
-    label, present = np.full(n, -1, np.int64), np.ones(n, bool)
-    sizes, lobes = size_law(cohort, site), lobe_law(cohort, site, "lobe" in share)
-    p = cohort.prevalence
-    context, period = np.zeros(n, np.int64), 1
-    size = np.full(n, -1, np.int64)
-    levels = tuple(k for k, v in (sizes or {}).items() if v > 0)
-    if p is not None and p.value is not None:
-        first = quota_sequence([p.value, 1 - p.value], n)
-        if p.of == "nodule":
-            present = first == 0
-        else:
-            label = 1 - first
-        if "size" not in share:  # sizes that arms share may not depend on an arm's prevalence
-            context, period = first, period_of([p.value, 1 - p.value])
-    elif cohort.label is not None:
-        label[:] = cohort.label
-    if sizes is not None:
-        weights = [sizes[k] for k in levels]
-        size = balanced_sequence(weights, context, n, period)
-        context, period = context * len(levels) + size, period * period_of(weights)
-    if p is not None and p.by_size is not None:
-        risks = (
-            _stated(site, "malignancy_by_size") if p.by_size == "site" else {str(k): v for k, v in p.by_size.items()}
-        )
-        for i, name in enumerate(levels):
-            at = np.flatnonzero(size == i)
-            if name not in risks:
-                raise TrialError(f"prevalence.by_size: expected a share for {name}, got {', '.join(risks)}")
-            label[at] = 1 - quota_sequence([risks[name], 1 - risks[name]], len(at))
-    lobe = np.full(n, -1, np.int64)
-    if lobes is not None:
-        named = [x for x in LOBES if lobes.get(x, 0) > 0]
-        weights = [lobes[x] for x in named]
-        lobe = np.array([LOBES.index(x) for x in named])[balanced_sequence(weights, context, n, period)] if n else lobe
-        period *= period_of(weights)
-    elif cohort.placement.lobe is not None:
-        lobe[:] = LOBES.index(cohort.placement.lobe)
-    strata, (sex_shares, age_shares) = host_strata(cohort, site)
-    sex = balanced_sequence(sex_shares, np.maximum(label, 0), n, 2) if len(sex_shares) > 1 else np.zeros(n, np.int64)
-    age = balanced_sequence(age_shares, sex, n, period_of(sex_shares)) if len(age_shares) > 1 else np.zeros(n, np.int64)
-    low, high = np.full(n, -_FAR), np.full(n, _FAR)
-    if levels:
-        floor = (
-            site.size_floor_mm.value
-            if site and site.size_floor_mm and "size" in cohort.calibrate
-            else cohort.min_diameter_mm
-        )
-        bounds = np.array([(max(RANGES[k][0], floor), RANGES[k][1]) for k in levels])
-        low, high = bounds[size, 0], bounds[size, 1]
-        if "size" in share:
-            low = low + (0.02 + 0.96 * uniform(place)) * (high - low)
-            high = low
-    return Aims(label, present, size, levels, low, high, lobe, sex * len(age_shares) + age, tuple(strata))
 
 
 def plan_arm(
@@ -269,74 +90,6 @@ def plan_arm(
         return _hosts_first(aims, cohort, donors, hosts, room, steps, draw_d, draw_h, draw_s, rounds)
     needs = companion_needs(stock, cohort, donors)
     return _donors_first(aims, cohort, donors, hosts, room, steps, draw_d, draw_h, draw_s, needs)
-
-
-@dataclass
-class Rounds:
-    """Who takes part in screening rounds: in which round each case's person entered, and all who ever did.
-
-    People are split by hash into those of the first round and a reserve for each later one, so that who
-    leaves changes nobody else.
-    """
-
-    root: int
-    trial: str
-    n_rounds: int
-    entry: Ints  # round (from 0) in which the present person of each case entered
-    ever: list[npt.NDArray[np.bool_]]  # by round: cases whose person entered then
-
-    @staticmethod
-    def begin(root: int, trial: str, n_rounds: int, n: int) -> "Rounds":
-        return Rounds(
-            root,
-            trial,
-            n_rounds,
-            np.zeros(n, np.int64),
-            [np.ones(n, bool)] + [np.zeros(n, bool) for _ in range(n_rounds - 1)],
-        )
-
-    def leave(self, cases: npt.NDArray[np.bool_], after: int) -> None:
-        """The people of some cases leave after a round; new ones enter in the next."""
-        if after + 1 < self.n_rounds:
-            self.entry = np.where(cases, after + 1, self.entry)
-            self.ever[after + 1] = self.ever[after + 1] | cases
-
-    def group(self, hosts: pl.DataFrame) -> Ints:
-        """Round in which each host's person may enter: seven in ten in the first."""
-        people = hosts["person_uid"].unique().sort().to_list()
-        codes = {p: case_seed(self.root, self.trial, "enters", p) for p in people}
-        rounds = {
-            p: 0 if c % 10 < 7 or self.n_rounds == 1 else 1 + c // 10 % (self.n_rounds - 1) for p, c in codes.items()
-        }
-        return hosts["person_uid"].replace_strict(rounds, return_dtype=pl.Int64).to_numpy()
-
-
-def companion_needs(stock: Stock, cohort: Cohort, donors: pl.DataFrame) -> Floats | None:
-    """Radius (mm) that the companions of each donor need in each lobe, shape (donors, lobes); None without companions."""
-    if cohort.companions == "none":
-        return None
-    left = donors.select("nodule_uid", "scan_uid", "lobe").with_row_index("row")
-    pairs = left.join(stock.donors.select("nodule_uid", "scan_uid", "lobe", "diameter_mm"), on="scan_uid", suffix="_c")
-    pairs = pairs.filter(
-        pl.col("nodule_uid") != pl.col("nodule_uid_c"),
-        pl.col("lobe_c").is_in(list(LOBES)),
-        companion_rule(cohort.companions, "lobe", "lobe_c"),
-    )
-    needs = np.zeros((donors.height, len(LOBES)))
-    lobe = pairs["lobe_c"].replace_strict({x: i for i, x in enumerate(LOBES)}, return_dtype=pl.Int64).to_numpy()
-    np.maximum.at(
-        needs, (pairs["row"].to_numpy(), lobe), reach_mm(pairs["diameter_mm"].to_numpy(), cohort.clearance_mm)
-    )
-    return needs
-
-
-def companion_rule(strategy: str, lobe: str, other: str) -> pl.Expr:
-    """Which nodules of a scan go along with its primary one."""
-    if strategy == "same_lobe":
-        return pl.col(lobe) == pl.col(other)
-    if strategy == "ipsilateral":
-        return pl.col(lobe).str.slice(0, 4) == pl.col(other).str.slice(0, 4)
-    return pl.lit(True)
 
 
 def _refuse_silent(stock: Stock, cohort: Cohort, trial: str, arm: str) -> None:

@@ -12,38 +12,19 @@ from typing import Any
 import polars as pl
 
 from itrialspace_assets import __version__
-from itrialspace_assets.fingerprints import replace_file, sha256_bytes
+from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.settings import Settings
+from itrialspace_assets.records.layout import (
+    COMPLETE_COLUMNS,
+    CROSS_COLUMNS,
+    ISOLATION_COLUMNS,
+    MANIFEST_COLUMNS,
+    OWN_COLUMNS,
+    published_mode,
+)
 from itrialspace_assets.trials.compose import Manifest
-from itrialspace_assets.trials.model import Resolved
-
-MANIFEST_COLUMNS = [
-    "case_id", "nodule_idx", "is_primary_nodule", "n_nodules_in_case", "companion_group_id", "trial_name", "trial_template", "bootstrap_id",
-    "host_patient_id", "host_dataset", "host_ct_path", "host_organ_seg_path", "donor_patient_id", "donor_annotation_id", "donor_dataset",
-    "donor_nodule_mask_path", "donor_ct_path", "donor_refined_seg_path", "insertion_coord_x", "insertion_coord_y", "insertion_coord_z",
-    "insertion_lobe", "insertion_lobe_cc_pct", "insertion_lobe_ml_pct", "insertion_lobe_ap_pct", "insertion_mode", "nodule_diam_mm",
-    "effective_diam_mm", "scale_factor", "warp_applied", "label", "nodule_lobe_name", "nodule_lung_side", "nodule_lung_zone",
-    "nodule_central_peripheral", "pleural_distance_mm", "patient_age", "patient_sex", "smoking_status", "pack_years", "cohort_mode",
-    "size_bucket", "population_type", "label_source",
-]  # fmt: skip
-ISOLATION_COLUMNS = [
-    "mode", "target_annotation_id", "target_nodule_mask_path", "target_diameter_mm", "target_label", "target_lobe", "target_side", "target_zone",
-    "host_n_nodules", "isolation_case_index",
-]  # fmt: skip
-COMPLETE_COLUMNS = ["mode", "host_n_nodules", "annotation_ids", "diameters_mm", "labels", "lobes", "sides", "zones"]
-CROSS_COLUMNS = ["mode", "donor_transfer_mode", "pairing_policy", "placement_strategy", "cross_case_group_id"]
-#: Our own columns, after the published ones.
-OWN_COLUMNS = [
-    "case_uid", "arm", "seed", "render_replicate", "relaxations", "lesion_free_twin", "why", "host_scan_uid", "donor_nodule_uid", "present", "placement",
-    "asked_pleural_mm", "asked_airway_mm", "margin_mm", "rotation_x_deg", "rotation_y_deg", "rotation_z_deg", "mirrored", "kept",
-    "attenuation", "mtf50_per_mm", "dose", "slice_mm", "declared_cc_pct", "declared_ml_pct", "declared_ap_pct", "declared_pleural_mm", "declared_airway_mm", "fit_mm",
-]  # fmt: skip
-
-
-def published_mode(mode: str) -> str:
-    """Folder name of a mode in the published layout: m02_size_detection_curve -> mode2_size_detection_curve."""
-    return f"mode{int(mode[1:3])}_{mode[4:]}" if mode[:1] == "m" and mode[1:3].isdigit() else mode
+from itrialspace_assets.trials.resolve import Resolved
 
 
 def extra_columns(resolved: Resolved) -> list[str]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from scipy import stats
 
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.settings import Settings, read_yaml
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.settings import Settings, read_yaml
+from itrialspace_assets.base.validation import StrictModel, explain
 from itrialspace_assets.trials.model import Level, Lobe
 
 T = TypeVar("T")
@@ -21,11 +22,7 @@ T = TypeVar("T")
 AGE_BAND = 5
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Stated(_Strict, Generic[T]):
+class Stated(StrictModel, Generic[T]):
     """A value and what it is worth."""
 
     value: T
@@ -33,7 +30,7 @@ class Stated(_Strict, Generic[T]):
     note: str = ""
 
 
-class Site(_Strict):
+class Site(StrictModel):
     """One site. Ages in years, upper bounds out; diameters in mm; shares of people or nodules."""
 
     publication: str
@@ -95,8 +92,7 @@ def _read(path: Path, changed: int) -> dict[str, Site]:
         try:
             out[str(name)] = Site.model_validate(entry)
         except ValidationError as error:
-            detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ConfigError(f"{path.name}: {name}: {detail}") from None
+            raise ConfigError(f"{path.name}: {name}: {explain(error, Site)}") from None
     return out
 
 

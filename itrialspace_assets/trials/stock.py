@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from itrialspace_assets.anatomy import LOBES, size_buckets
 from itrialspace_assets.hosts.procedural import PROCEDURAL
+from itrialspace_assets.imaging.anatomy import LOBES, size_buckets
 from itrialspace_assets.trials.model import Cohort, Donors, Hosts
 
 #: A nodule's farthest voxel lies beyond its equivalent radius by about this factor (lobulated shapes).

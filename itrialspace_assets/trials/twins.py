@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from itrialspace_assets.anatomy import LOBES
-from itrialspace_assets.errors import TrialError
+from itrialspace_assets.base.errors import TrialError
+from itrialspace_assets.base.seeds import case_seed, draws
+from itrialspace_assets.imaging.anatomy import LOBES
 from itrialspace_assets.trials.allocate import Floats, Ints, Wish, allocate
 from itrialspace_assets.trials.frames import (
     INSERTION_MODE,
@@ -23,8 +24,7 @@ from itrialspace_assets.trials.frames import (
     table_frame,
     with_asks,
 )
-from itrialspace_assets.trials.model import PlannedArm, Resolved
-from itrialspace_assets.trials.plan import case_seed, draws
+from itrialspace_assets.trials.resolve import PlannedArm, Resolved
 from itrialspace_assets.trials.stock import Step, Stock, donor_pool, host_pool, reach_mm
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]

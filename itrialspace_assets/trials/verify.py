@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 from itrialspace_assets.hosts.procedural import PROCEDURAL
-from itrialspace_assets.trials.model import PlannedArm, Resolved
+from itrialspace_assets.trials.resolve import PlannedArm, Resolved
 
 
 def broken_rules(

@@ -9,9 +9,9 @@ from scipy import stats
 
 from itrialspace_assets.analysis.intervals import codes, logit_interval, one_way, two_way
 from itrialspace_assets.analysis.metrics import auc, presence, score_cells
-from itrialspace_assets.analysis.splits import list_sha256
 from itrialspace_assets.analysis.study import load_study
-from itrialspace_assets.settings import load_settings
+from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.records.layout import list_sha256
 
 
 def test_the_published_hash_of_a_list() -> None:

@@ -3,12 +3,13 @@
 import polars as pl
 import pytest
 
+from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.catalog.quality import suite_of, validate_frames
 from itrialspace_assets.demo.paper import make_profiles
 from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.settings import load_settings
-from itrialspace_assets.tables import TABLES, violations
+from itrialspace_assets.records.schema import violations
+from itrialspace_assets.records.tables import TABLES
 
 
 @pytest.fixture(scope="module")

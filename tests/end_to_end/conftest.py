@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.catalog.rebuild import contents
-from itrialspace_assets.settings import load_settings
 
 ITS = [sys.executable, "-m", "itrialspace_assets.cli.main"]
 SMALL = ["--hosts", "2", "--spacing", "2.8", "--modes", "1,2,11"]

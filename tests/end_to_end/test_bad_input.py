@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from itrialspace_assets.settings import load_settings
-from itrialspace_assets.store import read_all
+from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.records.store import read_all
 
 from ..conftest import change
 from .conftest import its

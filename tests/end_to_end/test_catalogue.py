@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.catalog.rebuild import build, connect, questions, views
 from itrialspace_assets.catalog.references import orphans
-from itrialspace_assets.settings import Settings, load_settings
-from itrialspace_assets.store import read_all, write_table
+from itrialspace_assets.records.store import read_all, write_table
 
 from .conftest import its
 

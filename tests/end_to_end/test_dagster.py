@@ -13,9 +13,9 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.definitions import build_definitions
-from itrialspace_assets.settings import load_settings
-from itrialspace_assets.store import read_table
+from itrialspace_assets.records.store import read_table
 from itrialspace_assets.synthesis import images, quality, rendering
 
 from ..synthesis.nodmaisi.tiny import tiny_weights

@@ -13,13 +13,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from itrialspace_assets.anatomy import LOBES, NODULE, SIZE_BUCKETS
+from itrialspace_assets.base.errors import CatalogBusy
+from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.catalog.rebuild import questions, rebuilding
-from itrialspace_assets.errors import CatalogBusy
-from itrialspace_assets.settings import Settings, load_settings
-from itrialspace_assets.store import read_all
-from itrialspace_assets.tables import TABLES
-from itrialspace_assets.trials.published import MANIFEST_COLUMNS, OWN_COLUMNS
+from itrialspace_assets.imaging.anatomy import LOBES, NODULE, SIZE_BUCKETS
+from itrialspace_assets.records.layout import MANIFEST_COLUMNS, OWN_COLUMNS
+from itrialspace_assets.records.store import read_all
+from itrialspace_assets.records.tables import TABLES
 
 from .conftest import ITS, SMALL, fingerprint, its
 

@@ -8,16 +8,16 @@ import polars as pl
 import pytest
 
 from bench.insertion import cases_of, prepare
-from itrialspace_assets.anatomy import NODULE
-from itrialspace_assets.geometry import read_labels
+from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.hosts.procedural import rows as drawn
 from itrialspace_assets.hosts.room import read_room
 from itrialspace_assets.hosts.store import room_path
+from itrialspace_assets.imaging.anatomy import NODULE
+from itrialspace_assets.imaging.geometry import read_labels
 from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.profiles.measure import measure_scan, nodules_in
-from itrialspace_assets.settings import load_settings
-from itrialspace_assets.store import read_all
-from itrialspace_assets.tables import PROFILE_COLUMNS
+from itrialspace_assets.records.store import read_all
+from itrialspace_assets.records.tables import PROFILE_COLUMNS
 from itrialspace_assets.trials.fit import fit_positions
 
 from .conftest import its

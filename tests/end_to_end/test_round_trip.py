@@ -5,22 +5,22 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from itrialspace_assets import steps
+from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.casework import steps
 from itrialspace_assets.demo.root import make_root
 from itrialspace_assets.hosts import build as hosts
 from itrialspace_assets.hosts import procedural
 from itrialspace_assets.hosts.store import load_host_map
+from itrialspace_assets.imaging.volumes import stamp, unpack_bits
 from itrialspace_assets.index import build as index
 from itrialspace_assets.insertion import build as insertion
 from itrialspace_assets.insertion.verify import broken_insertions, changed_elsewhere, colliding
 from itrialspace_assets.profiles import build as profiles
 from itrialspace_assets.profiles.measure import Scan, measure_nodule
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.settings import Settings, load_settings
-from itrialspace_assets.store import read_all
+from itrialspace_assets.records.layout import MODES
+from itrialspace_assets.records.store import read_all
 from itrialspace_assets.trials import build as trials
-from itrialspace_assets.trials.model import MODES
-from itrialspace_assets.volumes import stamp, unpack_bits
 
 from ..conftest import COARSE
 

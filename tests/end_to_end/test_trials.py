@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from itrialspace_assets.anatomy import NODULE
-from itrialspace_assets.geometry import read_labels
-from itrialspace_assets.store import read_all
+from itrialspace_assets.imaging.anatomy import NODULE
+from itrialspace_assets.imaging.geometry import read_labels
+from itrialspace_assets.records.store import read_all
 
 from .conftest import its
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itrialspace_assets.anatomy import LUNG
-from itrialspace_assets.errors import TableError
-from itrialspace_assets.geometry import Box
+from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.hosts.room import airway_points, measure_room, read_room, write_room
 from itrialspace_assets.hosts.store import lung_depth
+from itrialspace_assets.imaging.anatomy import LUNG
+from itrialspace_assets.imaging.geometry import Box
 
 from ..insertion.shapes import chest_with_specks
 

@@ -5,21 +5,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itrialspace_assets import steps
-from itrialspace_assets.anatomy import NODULE
-from itrialspace_assets.errors import CaseRejected
-from itrialspace_assets.geometry import Volume, read_labels, read_volume
+from itrialspace_assets.base.errors import CaseRejected
+from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.casework import steps
 from itrialspace_assets.hosts import build as hosts
 from itrialspace_assets.hosts.shapes import describe
 from itrialspace_assets.hosts.store import clear_nodules, content_hash, map_path
+from itrialspace_assets.imaging.anatomy import NODULE
+from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume
+from itrialspace_assets.imaging.volumes import Lesion, pack_bits, unpack_bits
 from itrialspace_assets.profiles import build as profiles
 from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import nodules_in
 from itrialspace_assets.profiles.registry import dataset
-from itrialspace_assets.settings import Settings, load_settings
-from itrialspace_assets.store import read_table
-from itrialspace_assets.tables import TABLES, Table
-from itrialspace_assets.volumes import Lesion, pack_bits, unpack_bits
+from itrialspace_assets.records.schema import Table
+from itrialspace_assets.records.store import read_table
+from itrialspace_assets.records.tables import TABLES
 
 from ..conftest import change, small_chest
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itrialspace_assets.errors import ConfigError
+from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.index.query import DONOR_WEIGHTS, FEATURES, MISMATCHES, Index, Place
-from itrialspace_assets.tables import TABLES
+from itrialspace_assets.records.tables import TABLES
 
 LOBES = ("left_lung_upper_lobe", "left_lung_lower_lobe", "right_lung_upper_lobe")
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from itrialspace_assets.geometry import Volume
+from itrialspace_assets.imaging.geometry import Volume
 
 from ..conftest import small_chest
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.geometry import Volume, read_labels
+from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.hosts.store import clear_nodules
+from itrialspace_assets.imaging.geometry import Volume, read_labels
 from itrialspace_assets.insertion.compat import place_compat, prepare_compat, target_of
 
 from .shapes import ball, chest_with_specks

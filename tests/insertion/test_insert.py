@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from itrialspace_assets import casework
-from itrialspace_assets.anatomy import LOBES, NODULE
-from itrialspace_assets.errors import CaseRejected, PlatformError, Reason
-from itrialspace_assets.geometry import Volume, read_labels, write_volume
+from itrialspace_assets.base.errors import CaseRejected, PlatformError, Reason
+from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.casework import journal, workers
+from itrialspace_assets.casework.cases import Case
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
 from itrialspace_assets.hosts.store import donor_columns, map_path, prepare_host
+from itrialspace_assets.imaging.anatomy import LOBES, NODULE
+from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
+from itrialspace_assets.imaging.volumes import Lesion, stamp, unpack_bits
 from itrialspace_assets.insertion.build import case_of, donor_part
 from itrialspace_assets.insertion.empty import empty_place, wants_cleared
 from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.profiles.measure import pleural_distance
-from itrialspace_assets.settings import Settings, load_settings
-from itrialspace_assets.volumes import Lesion, stamp, unpack_bits
 
 from ..conftest import small_chest
 from .shapes import ball
@@ -55,7 +56,7 @@ def host_in(settings: Settings, labels: Volume | None = None) -> Any:
     return prepare_host(settings, chest, "D/s", "procedural")
 
 
-def case(settings: Settings, made: Any, nodules: list[dict[str, Any]], number: int = 0) -> casework.Case:
+def case(settings: Settings, made: Any, nodules: list[dict[str, Any]], number: int = 0) -> Case:
     about = {"case_uid": f"t/a/{number:05d}", "mode": "x_t", "dataset": "D", "anatomy": "procedural", "seed": number, "host_scan_uid": "D/s", "host_person_uid": "D/h"}  # fmt: skip
     return case_of(settings, about, made.columns, made.lobes, nodules)
 
@@ -93,7 +94,7 @@ def _whole_file(out: Settings, made: Any, rows: list[dict[str, Any]]) -> bytes:
 def test_a_companion_without_room_makes_the_case_partial_and_is_named(out: Settings) -> None:
     result = insert_case(case(out, host_in(out), [nodule(), nodule(1, 40)]).payload, out)
     assert [(r["nodule_idx"], r["status"]) for r in result.rows["insertions"]] == [(0, "partial")]
-    assert [(a.nodule_idx, a.reason) for a in result.put_aside] == [(1, Reason.DOES_NOT_FIT)]
+    assert [(a.nodule_idx, a.reason) for a in result.rejected] == [(1, Reason.DOES_NOT_FIT)]
 
 
 FAULTS = {
@@ -125,7 +126,7 @@ def test_a_damaged_host_is_put_aside_and_the_others_go_on(out: Settings) -> None
     path = map_path(out.output, bad.columns["map_sha256"])
     path.write_bytes(path.read_bytes()[:200])
     cases = [case(out, good, [nodule()], 0), case(out, bad, [nodule()], 1), case(out, good, [nodule()], 2)]
-    made, _ = casework.process(insert_case, cases, out, "insert", "x_t/D", "r")
+    made, _ = workers.process(insert_case, cases, out, "insert", "x_t/D", "r")
     assert [r["case_uid"] for r in made.rows["insertions"]] == ["t/a/00000", "t/a/00002"]
     assert [(r.uid, r.reason) for r in made.rejected] == [("t/a/00001", Reason.UNREADABLE_VOLUME)]
 
@@ -139,7 +140,7 @@ def test_a_disk_that_takes_nothing_ends_the_run(out: Settings, monkeypatch: pyte
 
     monkeypatch.setattr("itrialspace_assets.insertion.insert.write_packed", full)
     with pytest.raises(PlatformError, match="run again"):
-        casework.process(insert_case, [case(out, made, [nodule()])], out, "insert", "x_t/D", "r")
+        workers.process(insert_case, [case(out, made, [nodule()])], out, "insert", "x_t/D", "r")
 
 
 def test_compat_pastes_over_what_strict_avoids(tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_half_of_the_twins_point_at_cleared_places(out: Settings) -> None:
     assert not any(wants_cleared(d, made.free, [], own=False) for d in draws)
 
 
-def many(settings: Settings, n: int = 24) -> list[casework.Case]:
+def many(settings: Settings, n: int = 24) -> list[Case]:
     """Cases over three hosts, some of which cannot be."""
     hosts = []
     for i in range(3):
@@ -194,18 +195,18 @@ def many(settings: Settings, n: int = 24) -> list[casework.Case]:
     return [case(settings, hosts[i % 3], [nodule(0, 40 if i % 7 == 3 else 5 + i % 5, lobes[i % 4], ml_pct=float(7 * i % 100)), nodule(1, 4 + 9 * (i % 2), lobes[(i + 1) % 4])], i) for i in range(n)]  # fmt: skip
 
 
-def everything(settings: Settings, cases: list[casework.Case]) -> dict[str, Any]:
-    made = casework.collect(settings, cases, casework.journal_dir(settings, "insert", "x_t/D"))
+def everything(settings: Settings, cases: list[Case]) -> dict[str, Any]:
+    made = journal.collect(settings, cases, journal.journal_dir(settings, "insert", "x_t/D"))
     assert not made.missing
     return {"rows": made.rows, "files": made.files, "rejected": [str(r) for r in made.rejected]}
 
 
 def test_one_two_and_four_workers_give_the_same_bytes(tmp_path: Path) -> None:
     found = []
-    for workers in (1, 2, 4):
-        settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / f"w{workers}", workers=workers)
+    for n in (1, 2, 4):
+        settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / f"w{n}", workers=n)
         cases = many(settings)
-        casework.process(insert_case, cases, settings, "insert", "x_t/D", "r")
+        workers.process(insert_case, cases, settings, "insert", "x_t/D", "r")
         found.append(everything(settings, cases))
     assert found[0]["rejected"]
     assert len(found[0]["files"]) > 10
@@ -215,14 +216,15 @@ def test_one_two_and_four_workers_give_the_same_bytes(tmp_path: Path) -> None:
 _SCRIPT = """
 import json, sys
 from pathlib import Path
-from itrialspace_assets import casework
+from itrialspace_assets.casework import workers
+from itrialspace_assets.casework.cases import Case
 from itrialspace_assets.insertion.insert import insert_case
-from itrialspace_assets.settings import load_settings
+from itrialspace_assets.base.settings import load_settings
 folder = Path(sys.argv[1])
 settings = load_settings(data_dir=folder, output_dir=folder / "killed", workers=2)
-cases = [casework.Case(**c) for c in json.loads((folder / "cases.json").read_text())]
+cases = [Case(**c) for c in json.loads((folder / "cases.json").read_text())]
 print("ready", flush=True)
-casework.process(insert_case, cases, settings, "insert", "x_t/D", sys.argv[2])
+workers.process(insert_case, cases, settings, "insert", "x_t/D", sys.argv[2])
 """
 
 
@@ -241,8 +243,8 @@ def test_killed_twenty_times_it_ends_with_the_same_bytes(tmp_path: Path) -> None
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
-    casework.process(insert_case, cases, last, "insert", "x_t/D", "end")
+    workers.process(insert_case, cases, last, "insert", "x_t/D", "end")
     whole = load_settings(data_dir=tmp_path, output_dir=tmp_path / "whole", workers=1)
     assert [c.input_hash for c in many(whole, 60)] == [c.input_hash for c in cases]
-    casework.process(insert_case, cases, whole, "insert", "x_t/D", "r")
+    workers.process(insert_case, cases, whole, "insert", "x_t/D", "r")
     assert everything(last, cases) == everything(whole, cases)

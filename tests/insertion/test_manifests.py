@@ -13,13 +13,13 @@ import pydicom
 import pytest
 from typer.testing import CliRunner
 
-from itrialspace_assets.anatomy import NODULE
+from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.cli.insertion import insert_app
-from itrialspace_assets.dicom import as_frames, segmentation
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.geometry import Volume, read_labels, write_volume
-from itrialspace_assets.insertion.audit import case_key, compact_id
+from itrialspace_assets.imaging.anatomy import NODULE
+from itrialspace_assets.imaging.dicom import as_frames, segmentation
+from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
 from itrialspace_assets.insertion.manifests import manifests_among, place_of, read_manifest
+from itrialspace_assets.records.layout import case_key, compact_id
 
 from ..conftest import small_chest
 from .shapes import ball

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from itrialspace_assets.anatomy import lung_mask
-from itrialspace_assets.errors import CaseRejected, Reason
+from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
+from itrialspace_assets.imaging.anatomy import lung_mask
+from itrialspace_assets.imaging.volumes import Lesion, cut_lesion, shared_voxels
 from itrialspace_assets.insertion.place import Wanted, place
 from itrialspace_assets.insertion.prepare import resample_lesion
 from itrialspace_assets.profiles.measure import INSIDE_LUNG, lobe_about
-from itrialspace_assets.volumes import Lesion, cut_lesion, shared_voxels
 
 from ..conftest import small_chest
 from .shapes import ball, chest_with_specks

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itrialspace_assets.anatomy import equivalent_diameter
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.geometry import bounding_box
+from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.hosts.shapes import NoduleShape, describe, draw_shape
+from itrialspace_assets.imaging.anatomy import equivalent_diameter
+from itrialspace_assets.imaging.geometry import bounding_box
 from itrialspace_assets.insertion.prepare import pose_matrix, resample_lesion
 
 

@@ -9,13 +9,13 @@ import itrialspace_assets.hosts.build as hosts
 import itrialspace_assets.index.build as index
 import itrialspace_assets.profiles.build as profiles
 import itrialspace_assets.slices.build as slicing
-from itrialspace_assets.dicom import ct_series
-from itrialspace_assets.errors import CaseRejected
-from itrialspace_assets.fingerprints import FileHashes
-from itrialspace_assets.geometry import Volume, read_volume, write_volume
+from itrialspace_assets.base.errors import CaseRejected
+from itrialspace_assets.base.fingerprints import FileHashes
+from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.imaging.dicom import ct_series
+from itrialspace_assets.imaging.geometry import Volume, read_volume, write_volume
 from itrialspace_assets.profiles.cts import ct_hash, ct_source, real_ct
-from itrialspace_assets.settings import load_settings
-from itrialspace_assets.store import read_all
+from itrialspace_assets.records.store import read_all
 
 from ..conftest import small_chest
 

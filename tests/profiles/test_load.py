@@ -6,11 +6,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from itrialspace_assets.errors import ConfigError, TableError
+from itrialspace_assets.base.errors import ConfigError, TableError
+from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.profiles.load import finding_rows, load_profiles
 from itrialspace_assets.profiles.persons import alias_table
 from itrialspace_assets.profiles.registry import Dataset, dataset, datasets
-from itrialspace_assets.settings import Settings, load_settings
 
 
 def spoil(settings: Settings, name: str, change: pl.Expr | list[str], tmp_path: Path) -> Path:

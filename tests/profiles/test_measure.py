@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from itrialspace_assets.anatomy import NODULE
-from itrialspace_assets.geometry import Volume, read_labels
+from itrialspace_assets.imaging.anatomy import NODULE
+from itrialspace_assets.imaging.geometry import Volume, read_labels
 from itrialspace_assets.profiles.lobes import from_runs, lobes_of, runs
 from itrialspace_assets.profiles.measure import INSIDE_LUNG, measure_scan, nodules_in, pleural_distance
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.geometry import Volume
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.readers import blob
 from itrialspace_assets.readers.registry import readers
-from itrialspace_assets.settings import load_settings
 from itrialspace_assets.slices.guidance import draw
 
 

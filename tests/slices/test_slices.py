@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.pictures import axial, png
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.imaging.pictures import axial, png
 from itrialspace_assets.slices.guidance import GREEN, RED, draw
 from itrialspace_assets.slices.windows import profile
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itrialspace_assets.anatomy import BODY
-from itrialspace_assets.geometry import Volume
+from itrialspace_assets.imaging.anatomy import BODY
+from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.synthesis.acquisition import NOISE_HU, STANDARD, WATER_PER_MM, Acquisition, water_diameter
 from itrialspace_assets.synthesis.attenuation import MEAN_HU
 from itrialspace_assets.synthesis.tissue import render_host

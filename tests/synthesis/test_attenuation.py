@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from itrialspace_assets.anatomy import LABEL_NAMES, LUNG
+from itrialspace_assets.imaging.anatomy import LABEL_NAMES, LUNG
 from itrialspace_assets.synthesis.attenuation import LUNG_BACK_HU, LUNG_FRONT_HU, MEAN_HU, SOFT, TISSUES
 from itrialspace_assets.synthesis.quality import BANDS
 

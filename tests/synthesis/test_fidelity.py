@@ -12,11 +12,12 @@ from monai.metrics.fid import get_fid_score
 
 import itrialspace_assets.hosts.build as hosts
 import itrialspace_assets.profiles.build as profiles
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.geometry import Volume, write_volume
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.casework import workers
 from itrialspace_assets.hosts.store import prepare_host
-from itrialspace_assets.settings import Settings, load_settings
-from itrialspace_assets.store import read_all, write_table
+from itrialspace_assets.imaging.geometry import Volume, write_volume
+from itrialspace_assets.records.store import read_all, write_table
 from itrialspace_assets.synthesis import compare
 from itrialspace_assets.synthesis.fidelity import (
     Moments,
@@ -244,7 +245,7 @@ def test_real_sets_are_the_yardstick_and_shards_change_nothing(
     assert (again.computed, again.reused) == (0, result.computed)
     for file in study.output.glob("store/features/**/*.npy"):  # in another order and process, as shards would
         file.unlink()
-    monkeypatch.setattr(compare.casework, "_chunks", lambda cases: ([c] for c in reversed(list(cases))))
+    monkeypatch.setattr(workers, "_chunks", lambda cases: ([c] for c in reversed(list(cases))))
     compare.build(study, {}, "r3")
     assert path.read_bytes() == before
 

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from itrialspace_assets.casework import Case
-from itrialspace_assets.errors import ConfigError
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.casework.cases import Case
 from itrialspace_assets.hosts.store import map_path, prepare_host
-from itrialspace_assets.settings import Settings, load_settings
+from itrialspace_assets.imaging.volumes import Lesion, pack_bits
 from itrialspace_assets.synthesis import forecast as module
 from itrialspace_assets.synthesis.forecast import forecast, require_disk
 from itrialspace_assets.synthesis.renderers import RENDERERS
 from itrialspace_assets.synthesis.rendering import render_case
-from itrialspace_assets.volumes import Lesion, pack_bits
 
 from ..conftest import small_chest
 from ..insertion.shapes import ball

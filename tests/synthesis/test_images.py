@@ -10,14 +10,14 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from itrialspace_assets.dicom import ct_series
-from itrialspace_assets.geometry import Volume, read_volume, write_volume
+from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.hosts.store import prepare_host
-from itrialspace_assets.settings import load_settings
+from itrialspace_assets.imaging.dicom import ct_series
+from itrialspace_assets.imaging.geometry import Volume, read_volume, write_volume
+from itrialspace_assets.imaging.volumes import Lesion, pack_bits
 from itrialspace_assets.synthesis import rendering, sheet
 from itrialspace_assets.synthesis.images import image_path, open_ct
 from itrialspace_assets.synthesis.rendering import render_case
-from itrialspace_assets.volumes import Lesion, pack_bits
 
 from ..conftest import small_chest
 from ..insertion.shapes import ball
@@ -26,7 +26,7 @@ from ..insertion.shapes import ball
 @pytest.fixture
 def small_members(monkeypatch: pytest.MonkeyPatch) -> None:
     """Members of four slices, so that a small lesion leaves most of a small file alone."""
-    monkeypatch.setattr("itrialspace_assets.geometry._MEMBER_BYTES", 4 * 40 * 36 * 2)
+    monkeypatch.setattr("itrialspace_assets.imaging.geometry._MEMBER_BYTES", 4 * 40 * 36 * 2)
 
 
 STANDARD: dict[str, Any] = {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.geometry import Volume
+from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.synthesis.quality import (
     BANDS,
     LEAST_CONTRAST_HU,

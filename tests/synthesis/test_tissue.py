@@ -5,14 +5,14 @@ import pytest
 from scipy import ndimage
 
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
-from itrialspace_assets.geometry import Volume, place_of
+from itrialspace_assets.imaging.geometry import Volume, place_of
+from itrialspace_assets.imaging.volumes import Lesion, lesion_box
+from itrialspace_assets.records.tables import ATTENUATIONS
 from itrialspace_assets.synthesis import tissue
 from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
 from itrialspace_assets.synthesis.attenuation import LUNG_BACK_HU, LUNG_FRONT_HU, NODULES
 from itrialspace_assets.synthesis.tissue import core_voxels, render_host, render_patch
-from itrialspace_assets.tables import ATTENUATIONS
 from itrialspace_assets.trials.model import Cohort
-from itrialspace_assets.volumes import Lesion, lesion_box
 
 from ..insertion.shapes import ball
 

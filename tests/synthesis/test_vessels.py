@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itrialspace_assets.anatomy import lung_mask
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
-from itrialspace_assets.geometry import Volume, bounding_box
+from itrialspace_assets.imaging.anatomy import lung_mask
+from itrialspace_assets.imaging.geometry import Volume, bounding_box
 from itrialspace_assets.synthesis.vessels import END_MM, FED_MM3, _draw, ends, grow, occupancy
 
 SEED = np.random.SeedSequence(7)

@@ -6,14 +6,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.paper import write_root, write_stock
 from itrialspace_assets.index import build as index_build
 from itrialspace_assets.profiles import build as profiles_build
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.settings import Settings, load_settings
 from itrialspace_assets.trials.build import stock_of
 from itrialspace_assets.trials.compose import Manifest, compose
-from itrialspace_assets.trials.model import Resolved, Trial, load_trial, resolve
+from itrialspace_assets.trials.files import load_trial
+from itrialspace_assets.trials.model import Trial
+from itrialspace_assets.trials.resolve import Resolved, resolve
 from itrialspace_assets.trials.sites import sites
 from itrialspace_assets.trials.stock import Stock, make_stock
 

@@ -10,10 +10,12 @@ import polars as pl
 import pytest
 import yaml
 
-from itrialspace_assets.errors import ConfigError, TrialError
-from itrialspace_assets.settings import load_settings
+from itrialspace_assets.base.errors import ConfigError, TrialError
+from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.records.layout import MODES
 from itrialspace_assets.trials.feasibility import feasibility
-from itrialspace_assets.trials.model import MODES, json_schema, load_trial, read_trial, resolve, trial_files
+from itrialspace_assets.trials.files import json_schema, load_trial, read_trial, trial_files
+from itrialspace_assets.trials.resolve import resolve
 from itrialspace_assets.trials.sites import find_site, sites
 
 from .conftest import Paper, small_plan, small_stock, small_trial
@@ -222,7 +224,7 @@ def test_a_trial_may_state_its_own_seed(paper: Paper) -> None:
 def test_the_plan_does_not_depend_on_the_hash_seed(paper: Paper, tmp_path: Path) -> None:
     """Two processes with other PYTHONHASHSEEDs write the same bytes."""
     script = (
-        "from itrialspace_assets.settings import load_settings\n"
+        "from itrialspace_assets.base.settings import load_settings\n"
         "from itrialspace_assets.trials import build\n"
         "import sys, pathlib\n"
         "s = load_settings(data_dir=sys.argv[1], output_dir=sys.argv[2], size='paper', workers=int(sys.argv[3]))\n"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itrialspace_assets.anatomy import LOBE_LABELS
 from itrialspace_assets.hosts.room import Room
+from itrialspace_assets.imaging.anatomy import LOBE_LABELS
 from itrialspace_assets.trials.fit import DEEP, fit_positions
 
 LOBE, OTHER = "right_lung_upper_lobe", "right_lung_middle_lobe"

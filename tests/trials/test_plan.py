@@ -9,15 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from itrialspace_assets.anatomy import LOBES
-from itrialspace_assets.errors import TrialError
+from itrialspace_assets.base.errors import TrialError
+from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.hosts.procedural import PROCEDURAL
-from itrialspace_assets.settings import load_settings
+from itrialspace_assets.imaging.anatomy import LOBES
+from itrialspace_assets.records.layout import MODES
 from itrialspace_assets.trials.allocate import Shelf, Wish, allocate
 from itrialspace_assets.trials.compose import compose
 from itrialspace_assets.trials.frames import rotations
-from itrialspace_assets.trials.model import MODES, resolve
 from itrialspace_assets.trials.quotas import balanced_sequence, period_of, quota_sequence
+from itrialspace_assets.trials.resolve import resolve
 from itrialspace_assets.trials.sites import sites
 from itrialspace_assets.trials.stock import Stock
 from itrialspace_assets.trials.verify import broken_rules, far_from_asked

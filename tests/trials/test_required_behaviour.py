@@ -10,14 +10,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from itrialspace_assets.errors import ConfigError, TableError, TrialError
+from itrialspace_assets.base.errors import ConfigError, TableError, TrialError
+from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.settings import load_settings
-from itrialspace_assets.store import read_table
+from itrialspace_assets.records.layout import MODES
+from itrialspace_assets.records.store import read_table
 from itrialspace_assets.trials import build
-from itrialspace_assets.trials.model import MODES, load_trial, resolve
+from itrialspace_assets.trials.files import load_trial
 from itrialspace_assets.trials.published import manifest_frame
+from itrialspace_assets.trials.resolve import resolve
 from itrialspace_assets.trials.verify import broken_rules, far_from_asked
 
 from .conftest import Paper, small_plan, small_trial

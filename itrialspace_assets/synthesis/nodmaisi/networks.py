@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itrialspace_assets.errors import ConfigError
+from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.synthesis.nodmaisi.prepare import Legal
 from itrialspace_assets.synthesis.nodmaisi.weights import Weights
 

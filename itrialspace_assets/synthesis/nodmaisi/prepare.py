@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from itrialspace_assets.anatomy import NODULE
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.geometry import Box, Volume
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.imaging.anatomy import NODULE
+from itrialspace_assets.imaging.geometry import Box, Volume
 
 #: Bounds of the network's input (spec 02, B3): voxel size in plane and along z (mm), least field of view (mm).
 PIXEL_MM, SLICE_MM, LEAST_FIELD_MM = (0.5, 3.0), (0.5, 5.0), 256.0

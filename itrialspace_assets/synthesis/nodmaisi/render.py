@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.errors import CaseRejected, ConfigError, Reason
-from itrialspace_assets.geometry import Volume
-from itrialspace_assets.settings import Settings
+from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.volumes import stamp
 from itrialspace_assets.synthesis.nodmaisi import networks as net
 from itrialspace_assets.synthesis.nodmaisi import sample as sampling
 from itrialspace_assets.synthesis.nodmaisi import weights as files
 from itrialspace_assets.synthesis.nodmaisi.prepare import legal_grid, prepare, restore
 from itrialspace_assets.synthesis.quality import AIR_HU
 from itrialspace_assets.synthesis.request import Rendered, RenderRequest
-from itrialspace_assets.volumes import stamp
 
 NAME = "nodmaisi"
 VERSION = "1"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.errors import CaseRejected, Reason
+from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.synthesis.nodmaisi.networks import Networks
 from itrialspace_assets.synthesis.nodmaisi.prepare import Prepared, bit_planes
 from itrialspace_assets.synthesis.quality import AIR_HU, HIGH_HU, LOW_HU

@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from itrialspace_assets.errors import ConfigError
-from itrialspace_assets.fingerprints import FileHashes, digest, hash_file, replace_file
-from itrialspace_assets.settings import Settings
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.fingerprints import FileHashes, digest, hash_file, replace_file
+from itrialspace_assets.base.settings import Settings
 
 #: File of each network (spec 02, B2) and what it is called in the public MAISI set (B5.5).
 FILES = {

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.geometry import Volume
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.synthesis.nodmaisi import render
 from itrialspace_assets.synthesis.nodmaisi.prepare import Legal, bit_planes, legal_grid, prepare, restore
 

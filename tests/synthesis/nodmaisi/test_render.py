@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from itrialspace_assets import casework
-from itrialspace_assets.casework import Case
-from itrialspace_assets.errors import CaseRejected, ConfigError, Reason
-from itrialspace_assets.geometry import Volume, read_volume
+from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework import journal, workers
+from itrialspace_assets.casework.cases import Case
 from itrialspace_assets.hosts.store import prepare_host
-from itrialspace_assets.settings import Settings
+from itrialspace_assets.imaging.geometry import Volume, read_volume
+from itrialspace_assets.imaging.volumes import Lesion, pack_bits
 from itrialspace_assets.synthesis import build, images, quality, rendering
 from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.nodmaisi import render
 from itrialspace_assets.synthesis.renderers import RENDERERS
 from itrialspace_assets.synthesis.rendering import render_case
-from itrialspace_assets.volumes import Lesion, pack_bits
 
 from ...conftest import small_chest
 from ...insertion.shapes import ball
@@ -192,7 +192,7 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path, m
         p = payload(settings, case_uid=f"t/a/{i:05d}", lesions=[pack_bits(Lesion((24, 12 + 2 * i, 6), shape))])
         cases.append(Case(p["case_uid"], "h", "g", p))
     rendering._TWINS.clear()
-    casework.run(render_case, cases, settings, tmp_path / "undisturbed.jsonl")
+    workers.run(render_case, cases, settings, tmp_path / "undisturbed.jsonl")
     wanted = {p.relative_to(settings.output): p.read_bytes() for p in settings.output.glob("store/cts/**/*.nii.gz")}
     assert len(wanted) == 4, (tmp_path / "undisturbed.jsonl").read_text()
     for path in wanted:
@@ -209,10 +209,10 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path, m
 
     monkeypatch.setattr(rendering, "write_volume", failing)
     with pytest.raises(Exception, match="No space left on device"):
-        casework.run(render_case, cases, settings, folder / "a.jsonl")
-    left = casework.pending(settings, cases, folder)
+        workers.run(render_case, cases, settings, folder / "a.jsonl")
+    left = journal.pending(settings, cases, folder)
     assert [c.uid for c in left] == ["t/a/00001", "t/a/00002"]
-    casework.run(render_case, left, settings, folder / "b.jsonl")
+    workers.run(render_case, left, settings, folder / "b.jsonl")
     assert {
         p.relative_to(settings.output): p.read_bytes() for p in settings.output.glob("store/cts/**/*.nii.gz")
     } == wanted

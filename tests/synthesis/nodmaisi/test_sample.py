@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from itrialspace_assets.casework import TRANSIENT
-from itrialspace_assets.errors import CaseRejected, Reason
-from itrialspace_assets.geometry import Volume
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.casework.cases import RETRYABLE
+from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.synthesis.nodmaisi import sample as module
 from itrialspace_assets.synthesis.nodmaisi.networks import Architecture, Networks, build, load
 from itrialspace_assets.synthesis.nodmaisi.prepare import Legal, Prepared, prepare
@@ -159,7 +159,7 @@ def test_a_card_too_small_for_any_window_puts_the_case_aside_for_another_try(net
     with pytest.raises(CaseRejected, match=r"Tried to allocate 7 GiB$") as refused:
         sample(networks, chest, SEED)
     assert refused.value.reason is Reason.OUT_OF_MEMORY
-    assert refused.value.reason in TRANSIENT, "another time the card may be free"
+    assert refused.value.reason in RETRYABLE, "another time the card may be free"
     assert len(tried) == len(TINY.windows), "each once: bounded"
     assert released == [True, True, True], "what failed attempts computed is gone before the next worker's turn"
 

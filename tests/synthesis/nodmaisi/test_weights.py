@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from itrialspace_assets.errors import ConfigError
+from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.synthesis.nodmaisi import render
 from itrialspace_assets.synthesis.nodmaisi.networks import Architecture, build, load, parameters, read_architecture
 from itrialspace_assets.synthesis.nodmaisi.weights import ARCHITECTURE, FILES, LOCK, find, lock, locked_hash

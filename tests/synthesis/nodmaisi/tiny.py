@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from itrialspace_assets.settings import Settings, load_settings
+from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.synthesis.nodmaisi.networks import Architecture, build
 from itrialspace_assets.synthesis.nodmaisi.prepare import Legal
 from itrialspace_assets.synthesis.nodmaisi.weights import ARCHITECTURE, FILES, lock

@@ -1,0 +1,1 @@
+"""What every other room stands on: errors, settings, validation, seeds, fingerprints. Imports no other room."""

@@ -1,0 +1,113 @@
+"""SHA-256 of values and files, and the rename that makes a write all or nothing.
+
+A file is hashed once: the result is cached by path, size and modification time. Nothing here knows
+what a file holds.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from itrialspace_assets.base.errors import ConfigError
+
+
+def sha256_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest(value: Any, length: int = 64) -> str:
+    """Hex SHA-256 of a JSON-able value in canonical form (sorted keys, no spaces, no NaN)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return sha256_bytes(text.encode())[:length]
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write ``data`` under a temporary name in the same folder, then rename: whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Make ``target`` the same file as ``source``: a hard link, or a copy on another file system; by rename."""
+    if target.exists() and source.exists() and target.samefile(source):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:  # another file system
+        shutil.copyfile(source, temporary)
+    temporary.replace(target)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+class FileHashes:
+    """Hashes of files, remembered in one SQLite file by path, size and modification time.
+
+    Raises:
+        ConfigError: its folder cannot be written to.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(cache, timeout=60)
+            self._db.execute("PRAGMA journal_mode=WAL")
+        except (OSError, sqlite3.OperationalError) as error:
+            raise ConfigError(f"{cache.parent}: expected a folder to write to, got: {error}") from None
+        self._db.execute("PRAGMA synchronous=OFF")  # a lost cache costs a rehash, nothing else
+        self._db.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INT, mtime INT, sha256 TEXT)")
+
+    def __enter__(self) -> "FileHashes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def get(self, path: Path) -> str | None:
+        """The file's hash, or None where there is no file."""
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            return None
+        row = self._db.execute(
+            "SELECT sha256 FROM hashes WHERE path=? AND size=? AND mtime=?",
+            (str(path), stat.st_size, stat.st_mtime_ns),
+        ).fetchone()
+        if row:
+            return str(row[0])
+        value = hash_file(path)
+        with self._db:
+            self._db.execute(
+                "INSERT OR REPLACE INTO hashes VALUES (?,?,?,?)",
+                (str(path), stat.st_size, stat.st_mtime_ns, value),
+            )
+        return value
+
+    def intact(self, root: Path, files: Mapping[str, str]) -> bool:
+        """True if every file (path below ``root`` -> SHA-256) is there with that content."""
+        return all(self.get(root / name) == wanted for name, wanted in files.items())

@@ -1,0 +1,25 @@
+"""Every draw of the platform: from a root seed and an identity, never from row order, worker count or time."""
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from itrialspace_assets.base.fingerprints import digest
+
+
+def draws(root: int, *identity: str | int, n: int) -> npt.NDArray[np.uint64]:
+    """``n`` raw 64-bit draws of an identity, counter-based: the first m are the same whatever n."""
+    key = int(digest([root, *identity], 32), 16)
+    return np.random.Philox(key=key).random_raw(n).astype(np.uint64) if n else np.zeros(0, np.uint64)
+
+
+def uniform(raw: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    """Raw draws as numbers in [0, 1)."""
+    return np.asarray((raw >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+
+
+@lru_cache(maxsize=1 << 18)
+def case_seed(root: int, *identity: str | int) -> int:
+    """Seed (63 bits) of an identity below the root seed: never of row order or time."""
+    return int(digest([root, *identity], 16), 16) >> 1

@@ -1,0 +1,226 @@
+"""One typed object for everything that a machine or a user decides, and YAML with ``${VAR}``.
+
+A value comes from the process environment, else from ``.env`` (working folder first, then the
+checkout), else from its default; an empty variable counts as unset. Nothing here touches data.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from itrialspace_assets.base.errors import ConfigError
+
+PREFIX = "ITRIALSPACE_"
+#: A file of this name at the top of a data root says that its anatomy is not of real people.
+PROCEDURAL_MARK = "PROCEDURAL.json"
+#: A file of this name says that the root is the published release: its counts are checked.
+RELEASE_MARK = "RELEASE.json"
+
+
+def find_root() -> Path:
+    """The checkout: the nearest folder upwards that holds ``pyproject.toml``, else the working one."""
+    here = Path.cwd()
+    return next((p for p in (here, *here.parents) if (p / "pyproject.toml").exists()), here)
+
+
+class Settings(BaseSettings):
+    """Where things are and how the stages run. ``its config`` prints it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    data_dir: Path = Field(Path("~/.itrialspace/data"), description="Inputs in the published layout.")
+    output_dir: Path | None = Field(None, description="Outputs; the data root itself if unset.")
+    datasets_config: Path | None = Field(None, description="YAML that adds or overrides datasets.")
+    readers_config: Path | None = Field(None, description="YAML that adds or overrides readers.")
+    trials_dir: Path | None = Field(None, description="Folder of your own trial files (x_<name>.yaml).")
+    studies_dir: Path | None = Field(None, description="Folder of your own study files.")
+    study: str = Field("demo", description="Study file that reports follow.")
+    split: str = Field("demo_v1", description="Frozen list of slices that reports score.")
+    size: Literal["demo", "paper"] = Field("demo", description="Column of a trial's sizes.")
+    overrides: str = Field("", description="Cohort fields of trials set for this run: cohort.n_cases=1000; ...")
+    relax: bool = Field(False, description="Give up constraints of a trial that cannot be had, and record them.")
+    renderers: str = Field("tissue", description="Enabled renderers, separated by commas.")
+    masks: Literal["nifti", "delta"] = Field("nifti", description="Keep whole masks, or deltas only.")
+    placement: Literal["strict", "compat"] = Field(
+        "strict", description="Rules of placement: ours, or the original system's with its quirks, for comparison."
+    )
+    cts: Literal["nifti", "delta", "slices"] = Field(
+        "nifti",
+        description="Keep whole CTs; patches over the lesion-free twin, where a renderer makes such; or, of the others, only the slices that hold lesions.",
+    )
+    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=512, description="Worker processes.")
+    device: Literal["cuda", "cpu"] = Field(
+        "cuda", description="Where GPU renderers and readers compute; cpu is for small networks."
+    )
+    per_gpu: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="Workers of a GPU; they take turns, so that one computes while others read and write.",
+    )
+    nodmaisi_schedule: Literal["exact", "compat"] = Field(
+        "exact", description="Steps of the flow: summing to 1, or the original system's."
+    )
+    shards: int = Field(1, ge=1, le=10_000, description="Steps (containers, jobs) per heavy partition.")
+    seed: int = Field(42, ge=0, description="Root of every random draw.")
+    max_rejected: float = Field(0.1, ge=0, le=1, description="Share of rejected cases above which a check fails.")
+    nodmaisi_models_dir: Path | None = Field(
+        None, validation_alias="NODMAISI_MODELS_DIR", description="Weights of the NodMAISI renderer."
+    )
+    fid_weights: Path | None = Field(
+        None,
+        description="TorchScript file of the extractor that FID is measured with; a descriptor without weights if unset.",
+    )
+    hf_token: SecretStr | None = Field(None, validation_alias="HF_TOKEN", description="Token for gated weights.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_blank(cls, value: Any) -> Any:
+        if isinstance(value, str) and "${" in value:
+            raise ValueError(f"holds an unresolved variable: {value!r}")
+        return value
+
+    @property
+    def data(self) -> Path:
+        return self.data_dir.expanduser().absolute()
+
+    @property
+    def output(self) -> Path:
+        return (self.output_dir or self.data_dir).expanduser().absolute()
+
+    @property
+    def anatomy(self) -> Literal["real", "procedural"]:
+        """Whether the data root holds real people or the generated phantom."""
+        return "procedural" if (self.data / PROCEDURAL_MARK).exists() else "real"
+
+    @property
+    def released(self) -> bool:
+        """Whether the data root says that it is the published release."""
+        return (self.data / RELEASE_MARK).exists()
+
+    @property
+    def override_list(self) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.overrides.split(";") if part.strip())
+
+    @property
+    def renderer_names(self) -> tuple[str, ...]:
+        return tuple(name.strip() for name in self.renderers.split(",") if name.strip())
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, dotenv_settings
+
+
+def env_file() -> Path | None:
+    """The ``.env`` in force: of the working folder, else of the checkout."""
+    return next((p for p in (Path(".env").absolute(), find_root() / ".env") if p.is_file()), None)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings of this process, overrides first.
+
+    Raises:
+        ConfigError: a value is not allowed; names the variable, the value and what is expected.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    try:
+        return Settings(_env_file=env_file(), **given)
+    except ValidationError as error:
+        lines = [f"{variable_of(e['loc'])}={e.get('input')!r}: {e['msg']}" for e in error.errors()]
+        raise ConfigError("settings: " + "; ".join(lines)) from None
+
+
+def variable_of(loc: tuple[Any, ...]) -> str:
+    name = str(loc[0]) if loc else "?"
+    return name if name.isupper() else PREFIX + name.upper()
+
+
+def provenance(settings: Settings) -> list[tuple[str, str, str]]:
+    """(variable, value, where it came from) of every setting; secrets are masked."""
+    dotenv: dict[str, str] = {}
+    if file := env_file():
+        from dotenv import dotenv_values
+
+        dotenv = {k.upper(): v for k, v in dotenv_values(file).items() if v}
+    rows = []
+    for name, field in Settings.model_fields.items():
+        variable = str(field.validation_alias or PREFIX + name.upper())
+        if os.environ.get(variable):
+            source = "environment"
+        elif variable in dotenv:
+            source = str(file)
+        elif name in settings.model_fields_set:
+            source = "option"
+        else:
+            source = "default"
+        value = getattr(settings, name)
+        rows.append((variable, "" if value is None else str(value), source))
+    return rows
+
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def read_yaml(path: Path, environment: Mapping[str, str] | None = None) -> Any:
+    """A YAML file with ``${VAR}`` in its values replaced.
+
+    Raises:
+        ConfigError: the file is missing or no YAML, or a variable is unset or empty; the message
+            names the file and the key.
+    """
+    env = os.environ if environment is None else environment
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: expected a YAML file, found none") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected YAML, got {error}") from None
+
+    def fill(value: Any, key: str) -> Any:
+        if isinstance(value, dict):
+            return {k: fill(v, f"{key}.{k}" if key else str(k)) for k, v in value.items()}
+        if isinstance(value, list):
+            return [fill(v, f"{key}[{i}]") for i, v in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+        for name in _VARIABLE.findall(value):
+            if not env.get(name):
+                raise ConfigError(f"{path}: key {key}: variable {name} is unset or empty")
+        return _VARIABLE.sub(lambda m: env[m.group(1)], value)
+
+    return fill(tree, "")
+
+
+def require_data_root(settings: Settings) -> None:
+    """Stop before any work where the inputs or the outputs cannot be used.
+
+    Raises:
+        ConfigError: the data root is missing, or the output folder cannot be written.
+    """
+    if not (settings.data / "profiles").is_dir():
+        raise ConfigError(
+            f"{PREFIX}DATA_DIR={settings.data}: expected a data root with a folder 'profiles', found none. "
+            "Make one with `its demo-data --out DIR`, or point the variable at your own."
+        )
+    try:
+        settings.output.mkdir(parents=True, exist_ok=True)
+        probe = settings.output / f".probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"{PREFIX}OUTPUT_DIR={settings.output}: expected a writable folder, got {error}") from None

@@ -1,0 +1,88 @@
+"""What a case is, what it made, and why one was rejected. Runs nothing and reads no journal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from itrialspace_assets.base.errors import Reason, TableError
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.records.store import write_table
+
+
+@dataclass(frozen=True)
+class Case:
+    """A unit of work. Cases of one ``group`` share inputs and run one after another in a worker."""
+
+    uid: str
+    input_hash: str
+    group: str
+    payload: dict[str, Any]  # JSON-able
+    cost: float = 1.0  # relative to other cases of its stage; shards are balanced by it
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a case made: rows by table, and files below the output folder with their SHA-256."""
+
+    rows: dict[str, list[dict[str, Any]]]
+    files: dict[str, str] = field(default_factory=dict)
+    rejected: list["Rejection"] = field(default_factory=list)  # parts of a case that otherwise went well
+    measured: dict[str, float] = field(default_factory=dict)  # what it took; kept in the journal, never in a table
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A case (or one nodule of it, ``nodule_idx`` >= 0) that was rejected, and why."""
+
+    uid: str
+    reason: Reason
+    detail: str
+    nodule_idx: int = -1
+
+
+@dataclass(frozen=True)
+class Collected:
+    """All cases of a partition after its shards ran."""
+
+    rows: dict[str, list[dict[str, Any]]]
+    rejected: list[Rejection]
+    missing: list[str]
+    files: dict[str, str]
+    #: Greatest of each measure, and the mean seconds of a case.
+    measured: dict[str, float] = field(default_factory=dict, compare=False)
+
+
+#: Rejections that another try may mend: they end a run, not a case.
+RETRYABLE = (Reason.UNEXPECTED, Reason.WORKER_KILLED, Reason.OUT_OF_MEMORY)
+
+
+def retryable(made: Collected) -> int:
+    """How many cases were rejected for a cause that may pass; their partition is not up to date."""
+    return sum(r.reason in RETRYABLE for r in made.rejected)
+
+
+def require_all(made: Collected, where: str) -> None:
+    """Refuse to write a partition while cases are neither done nor rejected.
+
+    Raises:
+        TableError: some are missing, for example because a shard was stopped.
+    """
+    if made.missing:
+        raise TableError(
+            f"{where}: {len(made.missing)} cases were not finished (first: {made.missing[0]}); run it again"
+        )
+
+
+def write_rejected(settings: Settings, stage: str, partition: str, rejected: Sequence[Rejection]) -> None:
+    """Write this partition's part of ``rejected_cases`` (also when empty: absence means not run)."""
+    write_table(
+        settings.output,
+        "rejected_cases",
+        [
+            {"stage": stage, "partition": partition, "case_uid": r.uid, "nodule_idx": r.nodule_idx,
+             "reason": r.reason.value, "detail": r.detail}
+            for r in rejected
+        ],
+        stage=stage,
+        partition=partition,
+    )  # fmt: skip

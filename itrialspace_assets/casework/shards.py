@@ -1,0 +1,47 @@
+"""Assigns the cases that are left to shards, and runs one shard. What a cluster does with a shard is not known here."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from itrialspace_assets.base.fingerprints import replace_file
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.cases import Case
+from itrialspace_assets.casework.journal import pending
+from itrialspace_assets.casework.workers import Work, run
+
+
+def assign_shards(settings: Settings, cases: Sequence[Case], folder: Path, run_id: str) -> list[str]:
+    """Write the pending cases to one file a shard, whole groups together; the shards' keys.
+
+    Costliest group first to the shard with the least to do, so that shards end at about the same
+    time. With nothing to do there is no shard.
+    """
+    groups: dict[str, list[Case]] = {}
+    for case in pending(settings, cases, folder):
+        groups.setdefault(case.group, []).append(case)
+    shards: list[list[Case]] = [[] for _ in range(min(settings.shards, len(groups)))]
+    costs = {name: sum(case.cost for case in members) for name, members in groups.items()}
+    load = [0.0] * len(shards)
+    for group in sorted(groups, key=lambda g: (-costs[g], g)):
+        least = load.index(min(load))
+        shards[least].extend(groups[group])
+        load[least] += costs[group]
+    for number, members in enumerate(shards):
+        data = json.dumps([asdict(case) for case in members], allow_nan=False).encode()
+        replace_file(folder / f"{run_id}-s{number}.shard.json", data)
+    return [f"s{number}" for number in range(len(shards))]
+
+
+def run_shard(work: Work, settings: Settings, folder: Path, run_id: str, shard: str) -> None:
+    """Run the cases that ``assign_shards`` gave to a shard."""
+    cases = [Case(**entry) for entry in json.loads((folder / f"{run_id}-{shard}.shard.json").read_text())]
+    run(
+        work, pending(settings, cases, folder), settings, folder / f"{run_id}-{shard}.jsonl"
+    )  # a retried shard: the rest
+
+
+def assigned(folder: Path, run_id: str) -> int:
+    """How many cases this run had left to do."""
+    return sum(len(json.loads(path.read_text())) for path in folder.glob(f"{run_id}-s*.shard.json"))

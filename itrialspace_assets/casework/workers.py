@@ -1,0 +1,206 @@
+"""Runs one function over many cases in worker processes and commits each as it ends.
+
+Results do not depend on the number of workers, on order, or on interruptions. What the function
+does is not known here.
+"""
+
+import errno
+import json
+import multiprocessing
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+from itrialspace_assets.base.errors import CaseRejected, ConfigError, PlatformError, Reason
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework import journal
+from itrialspace_assets.casework.cases import Case, Collected, Output, require_all
+
+Work = Callable[[Any, Settings], Output]
+
+_CHUNK = 8  # cases of one group per task: small enough to spread, large enough to share a host
+#: A full, failing or closed disk is nobody's case: the run stops. What cannot be read is told by the readers.
+_DISK = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def run(
+    work: Work, cases: Sequence[Case], settings: Settings, file: Path, progress: Callable[[int], None] | None = None
+) -> None:
+    """Run ``work`` over ``cases`` and commit each in the journal ``file`` as it ends; ``progress`` is told how many.
+
+    A ``CaseRejected`` rejects its case. Any other exception, or a killed worker, is tried once
+    more and then rejected too. Only configuration errors and defects of this module escape.
+    """
+    if not cases:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as out:
+
+        def commit(entries: Iterable[dict[str, Any]]) -> None:
+            lines = [json.dumps(entry, allow_nan=False, separators=(",", ":")) + "\n" for entry in entries]
+            out.writelines(lines)
+            out.flush()
+            if progress:
+                progress(len(lines))
+
+        if settings.workers == 1:
+            for chunk in _chunks(cases):
+                for case in chunk:
+                    commit([_run_one(work, case, settings)])
+            return
+        left = deque(_chunks(cases))
+        rounds_without_work = 0
+        while left:
+            before = len(left)
+            for case in _run_pool(work, left, settings, commit):  # a worker died on one of these: one at a time
+                if _run_pool(work, deque([[case]]), settings, commit):
+                    commit([journal.entry_of(case, CaseRejected(Reason.WORKER_KILLED, "the worker died twice on this case"), 0.0)])  # fmt: skip
+            rounds_without_work = rounds_without_work + 1 if len(left) == before else 0
+            if rounds_without_work == 3:
+                raise PlatformError("worker processes end before they take a case; see the messages above, or set ITRIALSPACE_WORKERS=1 to see why")  # fmt: skip
+
+
+def process(
+    work: Work, cases: Sequence[Case], settings: Settings, stage: str, partition: str, run_id: str
+) -> tuple[Collected, int]:
+    """Bring every case of a partition up to date in this process: what it holds, how many cases ran.
+
+    Raises:
+        TableError: a case is neither done nor rejected.
+    """
+    folder = journal.journal_dir(settings, stage, partition)
+    todo = journal.pending(settings, cases, folder)
+    run(work, todo, settings, folder / f"{run_id}-0.jsonl")
+    made = journal.collect(settings, cases, folder)
+    require_all(made, f"{stage} {partition}")
+    return made, len(todo)
+
+
+def _chunks(cases: Sequence[Case]) -> Iterator[list[Case]]:
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(case.group, []).append(case)
+    for members in groups.values():
+        for start in range(0, len(members), _CHUNK):
+            yield members[start : start + _CHUNK]
+
+
+def _run_chunk(work: Work, cases: list[Case], settings: Settings) -> list[dict[str, Any]]:
+    return [_run_one(work, case, settings) for case in cases]
+
+
+def _run_one(work: Work, case: Case, settings: Settings) -> dict[str, Any]:
+    started = time.perf_counter()
+    result: Output | CaseRejected
+    for attempt in (1, 2):
+        try:
+            result = work(case.payload, settings)
+            parts = [replace(r, detail=_portable(r.detail, settings)) for r in result.rejected]
+            result = replace(result, rejected=parts)
+            break
+        except CaseRejected as error:
+            result = CaseRejected(error.reason, _portable(error.detail, settings))
+            break
+        except ConfigError:  # no case's fault: every other one would meet it too
+            raise
+        except Exception as error:  # a defect or a transient fault; counted, never hidden
+            if isinstance(error, OSError) and error.errno in _DISK:
+                raise PlatformError(
+                    f"{case.uid}: the disk failed: {error.strerror}; free space (or make it writable) and run again"
+                ) from None
+            detail = _portable(f"{type(error).__name__}: {error}", settings)
+            result = CaseRejected(Reason.UNEXPECTED, detail)
+            if attempt == 1:
+                continue
+    return journal.entry_of(case, result, time.perf_counter() - started)
+
+
+def _portable(detail: str, settings: Settings) -> str:
+    """Detail without this machine's folders: outputs hold no absolute path."""
+    for folder in (settings.output, settings.data):
+        detail = detail.replace(f"{folder}{os.sep}", "")
+    return detail
+
+
+def _run_pool(
+    work: Work,
+    chunks: deque[list[Case]],
+    settings: Settings,
+    commit: Callable[[Iterable[dict[str, Any]]], None],
+) -> list[Case]:
+    """Run chunks in the pool until none is left or a worker dies; the cases that were under way then.
+
+    Few chunks are handed out at a time, so that few are in doubt when a worker dies; the others stay in ``chunks``.
+    """
+    pool = _pool(settings.workers)
+    waiting: dict[Future[list[dict[str, Any]]], list[Case]] = {}
+    lost: list[Case] = []
+    try:
+        while (chunks or waiting) and not lost:
+            while chunks and len(waiting) < 2 * settings.workers:
+                waiting[pool.submit(_run_chunk, work, chunks[0], settings)] = chunks[0]
+                chunks.popleft()
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                chunk = waiting.pop(future)
+                try:
+                    commit(future.result())
+                except BrokenProcessPool:
+                    lost += chunk
+    except BrokenProcessPool:
+        pass  # died while a chunk was handed out: it is still in ``chunks``
+    except BaseException:
+        for future in waiting:
+            future.cancel()
+        raise
+    broken = bool(lost) or bool(waiting)
+    for future, chunk in waiting.items():
+        if future.exception() is None:
+            commit(future.result())
+        else:
+            lost += chunk
+    if broken or chunks:
+        _drop_pool(settings.workers)
+    return lost
+
+
+_POOLS: dict[int, ProcessPoolExecutor] = {}
+_POOLS_LOCK = threading.Lock()
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """The process pool of this process; kept, because starting one costs about a second."""
+    with _POOLS_LOCK:
+        if workers not in _POOLS:
+            # forkserver: threads of this process (polars, Dagster) make a plain fork unsafe
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["itrialspace_assets.imaging.geometry", "polars", "scipy.ndimage"])
+            _POOLS[workers] = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
+        return _POOLS[workers]
+
+
+def _drop_pool(workers: int) -> None:
+    with _POOLS_LOCK:
+        if pool := _POOLS.pop(workers, None):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _die_with_parent() -> None:
+    """End this worker when its parent is killed; otherwise it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,1 @@
+"""Volumes, lesions, anatomy, DICOM and pictures. Knows no table and no stage."""

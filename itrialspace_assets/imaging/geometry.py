@@ -1,0 +1,279 @@
+"""Volumes in one orientation: the only place where axes are flipped and NIfTI is read or written.
+
+A ``Volume`` is an array with an affine in canonical RAS+: axis 0 runs left to right, axis 1
+posterior to anterior, axis 2 inferior to superior. Arrays that are read lie in memory as they lie on
+disk (Fortran order): transposing a chest costs ten times what unpacking it does. Files are gzip members
+of a few slices each, so that a file can be written anew where it changed and be copied where it did not.
+Nothing here knows labels, cases or stages.
+"""
+
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from isal import igzip, isal_zlib
+from nibabel.filebasedimages import ImageFileError
+from nibabel.orientations import OrientationError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
+
+Box = tuple[slice, slice, slice]
+Array = npt.NDArray[Any]
+
+#: A direction cosine off its axis by more than this is an oblique image (about 0.6 degrees).
+OBLIQUE_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An array (X, Y, Z) and its 4×4 voxel-to-world affine (mm), both RAS+, axes not oblique."""
+
+    array: Array
+    affine: npt.NDArray[np.float64]
+
+    @cached_property
+    def spacing(self) -> npt.NDArray[np.float64]:
+        """Voxel size (mm) along the three axes."""
+        return np.asarray(np.diag(self.affine)[:3], dtype=np.float64)
+
+    @cached_property
+    def voxel_mm3(self) -> float:
+        return float(np.prod(self.spacing))
+
+    def to_world(self, ijk: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """World coordinates (mm, RAS) of voxel indices, shape (..., 3)."""
+        return np.asarray(ijk, dtype=np.float64) * self.spacing + self.affine[:3, 3]
+
+    def to_voxel(self, xyz: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Fractional voxel indices of world coordinates (mm, RAS), shape (..., 3)."""
+        return (np.asarray(xyz, dtype=np.float64) - self.affine[:3, 3]) / self.spacing
+
+    def crop(self, box: Box) -> "Volume":
+        """The part in ``box`` (three slices with explicit bounds), its affine moved along."""
+        affine = self.affine.copy()
+        affine[:3, 3] = self.to_world([s.start for s in box])
+        return Volume(self.array[box], affine)
+
+    def same_grid(self, other: "Volume") -> bool:
+        """True if both have the same shape and, within a hundredth of a voxel, the same affine."""
+        tolerance = 0.01 * float(self.spacing.min())
+        return self.array.shape == other.array.shape and bool(np.allclose(self.affine, other.affine, atol=tolerance))
+
+
+def place_of(part: Volume, whole: Volume) -> Box:
+    """Where ``part``, a crop on the grid of ``whole``, lies in it."""
+    low = np.rint(whole.to_voxel(part.affine[:3, 3])).astype(int)
+    x, y, z = (slice(int(a), int(a) + n) for a, n in zip(low, part.array.shape, strict=True))
+    return x, y, z
+
+
+def box_around(centre: npt.ArrayLike, half: npt.ArrayLike, shape: tuple[int, ...]) -> Box:
+    """Box of ``half`` voxels on each side of ``centre``, cut at the volume's edge."""
+    middle = np.asarray(centre, dtype=int)
+    reach = np.broadcast_to(np.asarray(half, dtype=int), (3,))
+    low = np.clip(middle - reach, 0, np.asarray(shape) - 1)
+    high = np.clip(middle + reach + 1, 1, np.asarray(shape))
+    return slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1])), slice(int(low[2]), int(high[2]))
+
+
+def bounding_box(mask: Array, pad: int = 0) -> Box:
+    """Smallest box holding every true voxel of a mask (X, Y, Z), padded and cut at the edge.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
+    bounds: list[slice] = []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if not len(hit):
+            raise ValueError("expected a mask with at least one true voxel, got none")
+        bounds.append(slice(max(0, int(hit[0]) - pad), min(mask.shape[axis], int(hit[-1]) + 1 + pad)))
+    return bounds[0], bounds[1], bounds[2]
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a NIfTI file into canonical RAS+; dtype as stored, scaling applied if the file has any.
+
+    Raises:
+        CaseRejected: the file is missing, unreadable or truncated, not three-dimensional, or
+            oblique; the message names the file.
+    """
+    try:
+        raw = path.read_bytes()
+        if path.name.endswith(".gz"):
+            raw = igzip.decompress(raw)
+        image = _in_place(raw, nib.Nifti1Image.from_bytes(raw))
+        canonical = nib.as_closest_canonical(image)
+        array = np.asanyarray(canonical.dataobj)
+    except FileNotFoundError:
+        raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected a NIfTI file, found none") from None
+    except (OSError, EOFError, ValueError, zlib.error, isal_zlib.error, ImageFileError, WrapStructError, HeaderDataError, OrientationError) as error:  # type: ignore[misc]  # fmt: skip
+        got = getattr(error, "strerror", None) or error  # without the path once more
+        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected a whole NIfTI file, got {got}") from None
+    return _straight(array, np.asarray(canonical.affine, dtype=np.float64), str(path))
+
+
+def _in_place(raw: bytes, image: Any) -> Any:
+    """The image over the very bytes that were read, where no value has to be scaled: half the memory.
+
+    Raises:
+        ValueError: there are fewer bytes than the header promises.
+    """
+    proxy = image.dataobj
+    if (proxy.slope, proxy.inter) != (1.0, 0.0):
+        return image
+    wanted = proxy.offset + int(np.prod(proxy.shape)) * proxy.dtype.itemsize
+    if len(raw) < wanted:
+        raise ValueError(f"{len(raw)} of {wanted} bytes")
+    array: Array = np.ndarray(proxy.shape, proxy.dtype, raw, proxy.offset, order="F")
+    return nib.Nifti1Image(array, image.affine, image.header)
+
+
+def canonical_volume(array: Array, affine: npt.NDArray[np.float64], where: str) -> Volume:
+    """Any array with its voxel-to-world affine (mm, RAS) as a canonical volume; axes are permuted and flipped.
+
+    Raises:
+        CaseRejected: not three-dimensional, an unusable affine, or oblique; the message begins with ``where``.
+    """
+    try:
+        image = nib.as_closest_canonical(nib.Nifti1Image(array, affine))
+    except OrientationError as error:
+        raise CaseRejected(
+            Reason.UNREADABLE_VOLUME, f"{where}: expected an affine with three axes, got {error}"
+        ) from None
+    return _straight(np.asanyarray(image.dataobj), np.asarray(image.affine, dtype=np.float64), where)
+
+
+def _straight(array: Array, affine: npt.NDArray[np.float64], where: str) -> Volume:
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim != 3:
+        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{where}: expected 3 dimensions, got shape {array.shape}")
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.all(np.isfinite(affine)) or np.any(spacing <= 0):
+        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{where}: expected a finite affine, got spacing {spacing}")
+    off_axis = np.abs(affine[:3, :3] / spacing - np.eye(3)).max()
+    if off_axis > OBLIQUE_TOLERANCE:
+        raise CaseRejected(
+            Reason.OBLIQUE_VOLUME,
+            f"{where}: expected axes along the patient's, got a direction off by {off_axis:.3f}",
+        )
+    straight = np.diag([*spacing, 1.0])
+    straight[:3, 3] = affine[:3, 3]
+    return Volume(np.asfortranarray(array), straight)
+
+
+def read_labels(path: Path) -> Volume:
+    """Read a label map as uint8.
+
+    Raises:
+        CaseRejected: as ``read_volume``, or a value is not a whole number from 0 to 255.
+    """
+    volume = read_volume(path)
+    array = volume.array
+    if array.dtype != np.uint8:
+        labels = array.astype(np.uint8)
+        if not np.array_equal(labels, array):
+            raise CaseRejected(
+                Reason.NOT_A_LABEL_MAP,
+                f"{path}: expected whole numbers 0-255, got {array.dtype} from {array.min()} to {array.max()}",
+            )
+        volume = Volume(labels, volume.affine)
+    return volume
+
+
+#: Uncompressed bytes of a gzip member: small enough that a nodule touches one or two.
+_MEMBER_BYTES = 1 << 21
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A volume's NIfTI file in parts: the header's member, then one for every ``depth`` slices along z."""
+
+    header: bytes
+    slabs: tuple[bytes, ...]
+    depth: int
+
+    @property
+    def data(self) -> bytes:
+        """The file. Equal volumes give equal bytes, however they were packed."""
+        return b"".join((self.header, *self.slabs))
+
+
+def pack_volume(volume: Volume, note: str = "") -> Packed:
+    """A volume as the parts of its file; ``note`` (at most 79 characters) goes into the description field."""
+    depth = max(1, _MEMBER_BYTES // max(1, volume.array[..., 0].nbytes))
+    starts = range(0, volume.array.shape[2], depth)
+    return Packed(_header(volume, note), tuple(_member(volume.array[..., k : k + depth]) for k in starts), depth)
+
+
+def repack(packed: Packed, volume: Volume, note: str, slabs: dict[int, Array]) -> Packed:
+    """The file of ``volume`` with some slabs' voxels replaced; nothing else is compressed again.
+
+    Args:
+        packed: ``pack_volume(volume)``.
+        volume: gives grid and type.
+        note: description of the new file.
+        slabs: voxels (X, Y, depth) by number of the slab.
+    """
+    parts = list(packed.slabs)
+    for number, voxels in slabs.items():
+        parts[number] = _member(voxels)
+    return Packed(_header(volume, note), tuple(parts), packed.depth)
+
+
+def paste(packed: Packed, volume: Volume, part: Array, box: Box) -> dict[int, Array]:
+    """The slabs of a volume that ``part`` over ``box`` touches, with it laid over, as ``repack`` wants them."""
+    x, y, z = box
+    slabs: dict[int, Array] = {}
+    for number in range(z.start // packed.depth, (z.stop - 1) // packed.depth + 1):
+        first = number * packed.depth
+        slab = volume.array[..., first : first + packed.depth].copy(order="F")
+        low, high = max(z.start, first), min(z.stop, first + slab.shape[2])
+        slab[x, y, low - first : high - first] = part[..., low - z.start : high - z.start]
+        slabs[number] = slab
+    return slabs
+
+
+def _member(voxels: Array) -> bytes:
+    return bytes(igzip.compress(voxels.tobytes(order="F"), compresslevel=1, mtime=0))
+
+
+def _header(volume: Volume, note: str) -> bytes:
+    image: Any = nib.Nifti1Image(volume.array, volume.affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(volume.affine, code=1)
+    image.set_qform(volume.affine, code=1)
+    header = image.header
+    header["descrip"] = note.encode()[:79]
+    header["vox_offset"], header["scl_slope"], header["scl_inter"] = 352, 1, 0
+    return bytes(igzip.compress(header.binaryblock + bytes(4), compresslevel=1, mtime=0))
+
+
+def write_packed(path: Path, packed: Packed) -> str:
+    """Write a packed file by rename; the SHA-256 of its bytes."""
+    data = packed.data
+    replace_file(path, data)
+    return sha256_bytes(data)
+
+
+def write_volume(path: Path, volume: Volume, note: str = "", orientation: str = "RAS") -> str:
+    """Write a NIfTI file (gzip level 1, no time stamp) by rename; the SHA-256 of its bytes.
+
+    Equal inputs give equal bytes. ``note`` (at most 79 characters) goes into the description
+    field. ``orientation`` is the storage order on disk, for example ``LAS``.
+    """
+    if orientation != "RAS":
+        image = nib.Nifti1Image(volume.array, volume.affine)
+        wanted = nib.orientations.axcodes2ornt(tuple(orientation))
+        image = image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(volume.affine), wanted))
+        volume = Volume(np.asanyarray(image.dataobj), np.asarray(image.affine, dtype=np.float64))
+    return write_packed(path, pack_volume(volume, note))

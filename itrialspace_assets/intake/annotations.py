@@ -1,0 +1,576 @@
+"""Annotation tables as their publishers ship them become profiles; each source is an entry of data.
+
+``annotations.yaml`` says which column holds what; this module reads any table by such an entry. What
+is odd in a table is reported by row; a row that is no nodule is left out with its reason, never lost.
+Anatomical columns are measured where masks are at hand (``masks.py``), else null with the reason.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import polars as pl
+from pydantic import Field, ValidationError, model_validator
+
+from itrialspace_assets.base.errors import ConfigError, TableError
+from itrialspace_assets.base.settings import read_yaml
+from itrialspace_assets.base.validation import StrictModel, explain
+from itrialspace_assets.profiles.load import read_text_table
+from itrialspace_assets.profiles.registry import Dataset
+from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
+from itrialspace_assets.records.schema import Violation
+from itrialspace_assets.records.tables import PROFILE_COLUMNS
+
+#: Names under which the registered profile tables, and a user's own, hold the patient.
+_PATIENT = ("patient", "PatientID", "patient_id", "patient-id")
+
+
+class Centre(StrictModel):
+    """Where a row says that the nodule is."""
+
+    x: str | None = None
+    y: str | None = None
+    pair: str | None = Field(None, description="One column that holds 'x, y' instead of two.")
+    z: str
+    frame: Literal["LPS", "RAS"]
+    unit: Literal["mm", "pixel"] = "mm"
+    z_unit: Literal["mm", "slice"] = "mm"
+    base: Literal[0, 1] = Field(0, description="Number of the first pixel or slice.")
+    slices_from: Literal["superior", "inferior"] = Field("inferior", description="Where slice numbers begin.")
+    spacing_xy: str | None = Field(None, description="Column with the pixel size in mm.")
+    spacing_z: str | None = Field(None, description="Column with the distance between slices in mm.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.pair is None) == (self.x is None or self.y is None):
+            raise ValueError("give x and y, or pair")
+        return self
+
+
+class Words(StrictModel):
+    """A label in words, and the registry's column that it goes to."""
+
+    column: str
+    target: str
+    words: dict[str, int | None]
+
+
+class Scans(StrictModel):
+    """The table of all scans: those without a nodule stay in every denominator."""
+
+    scan: str
+    patient: str | None = None
+    series: str | None = None
+    header: bool = True
+    differ: tuple[str, str] | None = Field(
+        None, description="Two columns that readers take for the same; reported where they differ."
+    )
+
+
+class People(StrictModel):
+    """Columns of the table of scans or patients that go to each nodule: registry column -> its column."""
+
+    key: str
+    columns: dict[str, str]
+
+
+class Source(StrictModel):
+    """One kind of annotation table."""
+
+    about: str
+    dataset: str
+    entry: dict[str, Any] | None = Field(None, description="Registry entry of a dataset that is not registered.")
+    format: Literal["csv", "xlsx"] = "csv"
+    scan: str
+    ct: str = Field(
+        "{scan}", pattern=r"^[^{}/]*\{scan(:[^{}]*)?\}[^{}/]*$", description="Name of the CT; {scan} is filled in."
+    )
+    finding: str | None = Field(
+        None, description="Column with the finding's number in its scan; else numbered by position."
+    )
+    whole_id: bool = Field(False, description="The finding's id is unique without the scan's.")
+    centre: Centre
+    box: tuple[str, str, str] | None = None
+    diameter: str | None = None
+    volume: str | None = None
+    diam_definition: str = "unknown"
+    stand_in_volume: float | None = Field(None, description="A volume (mm³) that stands for 'not measured'.")
+    merge: tuple[str, ...] = Field(
+        (), description="Columns of the rows that are one nodule: numbers by median, centres by mean."
+    )
+    most_readings: int | None = Field(None, description="More rows than this in one nodule are reported.")
+    keep: dict[str, str] = Field(default_factory=dict, description="Column values of rows that are nodules.")
+    label: Words | None = None
+    native: dict[str, str] = Field(default_factory=dict, description="Registry column -> column of the table.")
+    absent: tuple[str, ...] = Field((), description="Registry columns that this table cannot fill; written empty.")
+    zero_is_missing: tuple[str, ...] = ()
+    scans: Scans | None = None
+    people: People | None = None
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """What a table holds: nodules (one row each), all its scans, rows left out, and what was odd.
+
+    ``nodules``: ``scan``, ``ct_id``, ``id``, ``source_row``, ``x``, ``y``, ``z`` (mm RAS; null without an origin),
+    ``px``, ``py``, ``pz`` (as written, from 0), ``rx``, ``ry``, ``rz`` (mm RAS up to the scan's origin), ``w``, ``h``,
+    ``d``, ``diameter``, ``volume`` (mm, mm³), ``reason`` (why values are null) and the native columns.
+    """
+
+    nodules: pl.DataFrame
+    scans: pl.DataFrame
+    left_out: pl.DataFrame
+    notes: list[Violation]
+
+
+@dataclass
+class _Reading:
+    notes: list[Violation] = field(default_factory=list)
+    left_out: list[pl.DataFrame] = field(default_factory=list)
+
+    def note(
+        self,
+        rule: str,
+        column: str,
+        bad: pl.Series,
+        rows: pl.Series,
+        values: pl.Series | None = None,
+        severity: str = "info",
+    ) -> None:
+        at = bad.fill_null(False).arg_true()
+        if len(at):
+            first = at.head(3)
+            sample = tuple(values[first.to_list()].to_list()) if values is not None else ()
+            self.notes.append(Violation(rule, column, len(at), sample, severity, tuple(rows[first.to_list()])))  # type: ignore[arg-type]
+
+    def drop(self, table: pl.DataFrame, keep: pl.Series, reason: str) -> pl.DataFrame:
+        gone = table.filter(~keep)
+        if gone.height:
+            self.left_out.append(gone.select("_row", reason=pl.lit(reason)))
+            self.notes.append(
+                Violation(f"left out: {reason}", "row", gone.height, (), "info", tuple(gone["_row"].head(3)))
+            )
+        return table.filter(keep)
+
+
+@lru_cache(maxsize=1)
+def shipped_sources() -> dict[str, Source]:
+    """Sources of the published datasets, by name."""
+    return {
+        name: _source(name, entry, "annotations.yaml")
+        for name, entry in read_yaml(Path(__file__).with_name("annotations.yaml")).items()
+    }
+
+
+def find_source(name: str) -> Source:
+    """A shipped source by name, or the one of a YAML file.
+
+    Raises:
+        ConfigError: neither, or a wrong key; names it.
+    """
+    if name in shipped_sources():
+        return shipped_sources()[name]
+    if Path(name).suffix in (".yaml", ".yml"):
+        tree = read_yaml(Path(name))
+        if not isinstance(tree, dict) or len(tree) != 1 or not isinstance(next(iter(tree.values())), dict):
+            raise ConfigError(f"{name}: expected one entry: a name, and below it the keys of a source")
+        ((key, entry),) = tree.items()
+        return _source(str(key), entry, name)
+    raise ConfigError(f"source {name!r}: expected a YAML file or one of {', '.join(shipped_sources())}")
+
+
+def _source(name: str, entry: dict[str, Any], where: str) -> Source:
+    try:
+        return Source(**entry)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {name}: {explain(error, Source)}") from None
+
+
+def read_annotations(source: Source, table: Path, scans: Path | None = None) -> Annotated:
+    """Read a table by its source.
+
+    Raises:
+        TableError: a file is missing, no table, lacks a column, or holds text where a number is needed; names rows.
+        ConfigError: the source wants a table of scans and none is given.
+    """
+    reading = _Reading()
+    raw = _read(table, source.format).with_row_index("_row").with_columns(pl.col("_row").cast(pl.Int64))
+    _require(raw, table.name, source)
+    raw = reading.drop(
+        raw, raw[source.scan].is_not_null() & _numeric(raw, source), "no nodule: a footer, a remark or an empty row"
+    )
+    every = _clean(raw, [source.scan])
+    for column, value in source.keep.items():
+        raw = reading.drop(
+            raw,
+            (raw[column].str.replace(r"\.0+$", "") == value).fill_null(False),
+            f"not a nodule by the table's own column {column}",
+        )
+    raw = _clean(raw, [source.scan, source.finding])
+    for column in source.zero_is_missing:
+        zero = raw[column].cast(pl.Float64, strict=False) == 0
+        reading.note("0 stands for a missing rating", column, zero, raw["_row"])
+        raw = raw.with_columns(pl.when(zero).then(None).otherwise(pl.col(column)).alias(column))
+    frame = _geometry(raw, source, table.name)
+    frame = _merged(frame, source, reading)
+    listed = _scan_table(every, source, scans, reading)
+    frame = _identified(frame, source, table.name)
+    frame = _sizes(frame, source, reading)
+    frame = _natives(frame, source, scans, reading)
+    left_out = (
+        pl.concat(reading.left_out)
+        if reading.left_out
+        else pl.DataFrame(schema={"_row": pl.Int64, "reason": pl.String})
+    )
+    return Annotated(frame, listed, left_out.rename({"_row": "source_row"}).sort("source_row"), reading.notes)
+
+
+def _clean(raw: pl.DataFrame, columns: list[str | None]) -> pl.DataFrame:
+    """Ids without the ``.0`` that a spreadsheet gave them."""
+    return raw.with_columns(pl.col(c).str.replace(r"\.0+$", "") for c in columns if c)
+
+
+def _read(path: Path, kind: str) -> pl.DataFrame:
+    if kind == "csv":
+        return read_text_table(path, "annotations")
+    import python_calamine
+
+    try:
+        rows = python_calamine.load_workbook(str(path)).get_sheet_by_index(0).to_python()
+    except (OSError, python_calamine.CalamineError) as error:
+        raise TableError(f"{path.name}: expected an Excel workbook, got {error}") from None
+    if not rows:
+        raise TableError(f"{path.name}: expected a table with a header, got an empty sheet")
+    head = [str(c).strip() for c in rows[0]]
+    body = [[None if str(v).strip() == "" else str(v).strip() for v in row] for row in rows[1:]]
+    return pl.DataFrame(body, schema=dict.fromkeys(head, pl.String()), orient="row")
+
+
+def _columns(source: Source) -> list[str]:
+    c = source.centre
+    named = [source.scan, source.finding, c.x, c.y, c.pair, c.z, c.spacing_xy, c.spacing_z, source.diameter, source.volume,
+             *(source.box or ()), *source.merge, *source.keep, *source.native.values(), *source.zero_is_missing, source.label.column if source.label else None]  # fmt: skip
+    return list(dict.fromkeys(n for n in named if n))
+
+
+def _require(raw: pl.DataFrame, file: str, source: Source) -> None:
+    if missing := [c for c in _columns(source) if c not in raw.columns]:
+        raise TableError(
+            f"{file}: missing columns {', '.join(map(repr, missing))}; it has {', '.join(c for c in raw.columns if c != '_row')}"
+        )
+
+
+def _numeric(raw: pl.DataFrame, source: Source) -> pl.Series:
+    """Rows whose place is written as numbers, or (an error later) at least in part."""
+    place = [c for c in (source.centre.x, source.centre.pair, source.centre.z) if c]
+    return raw.select(pl.any_horizontal(pl.col(c).is_not_null() for c in place)).to_series()
+
+
+def _number(raw: pl.DataFrame, column: str, file: str, *, null: bool = False) -> pl.Series:
+    parsed = raw[column].cast(pl.Float64, strict=False)
+    bad = parsed.is_null() & (raw[column].is_not_null() if null else True) | parsed.is_nan()
+    if bad.any():
+        rows = raw.filter(bad)["_row"]
+        raise TableError(f"{file}: {column}: expected a number, got {raw.filter(bad)[column].head(3).to_list()} in rows {', '.join(map(str, rows.head(3)))} ({len(rows)} in all)")  # fmt: skip
+    return parsed
+
+
+def _geometry(raw: pl.DataFrame, source: Source, file: str) -> pl.DataFrame:
+    c = source.centre
+    if c.pair:
+        parts = raw[c.pair].str.extract_groups(r"^\s*([-\d.]+)\s*[,; ]\s*([-\d.]+)\s*$")
+        raw = raw.with_columns(_x=parts.struct.field("1"), _y=parts.struct.field("2"))
+        bad = raw["_x"].is_null() | raw["_y"].is_null()
+        if bad.any():
+            rows = raw.filter(bad)
+            raise TableError(
+                f"{file}: {c.pair}: expected text like '135, 303', got {rows[c.pair].head(3).to_list()} in rows {rows['_row'].head(3).to_list()}"
+            )
+    else:
+        raw = raw.with_columns(_x=pl.col(str(c.x)), _y=pl.col(str(c.y)))
+    px, py = (_number(raw, n, file) - (c.base if c.unit == "pixel" else 0) for n in ("_x", "_y"))
+    pz = _number(raw, c.z, file) - (c.base if c.z_unit == "slice" else 0)
+    sxy = _number(raw, c.spacing_xy, file) if c.spacing_xy else None
+    sign = -1.0 if c.frame == "LPS" else 1.0  # from the table's x and y to RAS
+    none = pl.Series([None] * raw.height, dtype=pl.Float64)
+    if c.unit == "mm":
+        rx, ry = px * sign, py * sign
+    else:  # relative to the scan's first pixel; without its spacing not even that
+        rx, ry = (px * sxy * sign, py * sxy * sign) if sxy is not None else (none, none)
+    rz = pz if c.z_unit == "mm" else none
+    absolute = c.unit == "mm" and c.z_unit == "mm"
+    reason = None if absolute else "positions are in pixels or slices; the image's origin is not in the table"
+    return raw.with_columns(
+        px=px, py=py, pz=pz, rx=rx, ry=ry, rz=rz, x=rx if absolute else none, y=ry if absolute else none, z=rz if absolute else none,
+        w=_number(raw, source.box[0], file) if source.box else none, h=_number(raw, source.box[1], file) if source.box else none,
+        d=_number(raw, source.box[2], file) if source.box else none,
+        diameter=_number(raw, source.diameter, file, null=True) if source.diameter else none,
+        volume=_number(raw, source.volume, file, null=True) if source.volume else none,
+        reason=pl.lit(reason, pl.String),
+    )  # fmt: skip
+
+
+def _merged(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFrame:
+    """Readings of one nodule as one row: centres by mean, sizes and ratings by median, labels by mean."""
+    if not source.merge:
+        return frame
+    measured = ["px", "py", "pz", "rx", "ry", "rz", "x", "y", "z", "w", "h", "d"]
+    ratings = [
+        c
+        for c in source.native.values()
+        if c not in source.merge and frame[c].cast(pl.Float64, strict=False).null_count() == frame[c].null_count()
+    ]
+    label = [c for c in ratings if source.entry and (source.entry.get("label") or {}).get("column") == c]
+    merged = frame.group_by(source.merge, maintain_order=True).agg(
+        pl.col("_row").min(), pl.len().alias("readings"),
+        *(pl.col(c).mean() for c in measured), pl.col("diameter", "volume").median(), pl.col("reason").first(),
+        *(pl.col(c).cast(pl.Float64).median().cast(pl.String) for c in ratings if c not in label),
+        *(pl.col(c).cast(pl.Float64).mean().round(6).cast(pl.String) for c in label),
+        *(pl.col(c).first() for c in dict.fromkeys([source.scan, *source.native.values()]) if c not in source.merge and c not in ratings),
+    )  # fmt: skip
+    if source.most_readings:
+        reading.note(
+            f"more than {source.most_readings} readings of one nodule",
+            "readings",
+            merged["readings"] > source.most_readings,
+            merged["_row"],
+            merged["readings"],
+        )
+    return merged
+
+
+def _scan_table(frame: pl.DataFrame, source: Source, path: Path | None, reading: _Reading) -> pl.DataFrame:
+    """Every scan with its patient and series: those of the scan table, and any that only the nodules name."""
+    patient = next((source.native[c] for c in _PATIENT if c in source.native), None)
+    own = frame.select(
+        scan=pl.col(source.scan),
+        patient=pl.col(patient) if patient else pl.lit(None, pl.String),
+        series=pl.col(source.scan),
+    ).unique("scan", maintain_order=True)
+    if source.scans is None:
+        return _with_ct(own, source)
+    if path is None:
+        raise ConfigError(
+            f"{source.about}: expected its table of scans too (--scans FILE): scans without a nodule must stay in every denominator"
+        )
+    raw = _second(source, path)
+    wanted = [
+        c for c in (source.scans.scan, source.scans.patient, source.scans.series, *(source.scans.differ or ())) if c
+    ]
+    if missing := [c for c in wanted if c not in raw.columns]:
+        raise TableError(f"{path.name}: missing columns {', '.join(missing)}; it has {', '.join(raw.columns)}")
+    rows = pl.Series(range(raw.height), dtype=pl.Int64)
+    if source.scans.differ:
+        a, b = (raw[c].cast(pl.Float64, strict=False) for c in source.scans.differ)
+        reading.note(
+            f"{source.scans.differ[0]} is not {source.scans.differ[1]}; the spacing is used",
+            path.name,
+            a != b,
+            rows,
+            raw[source.scans.differ[0]],
+        )
+    listed = raw.select(
+        scan=pl.col(source.scans.scan), patient=pl.col(source.scans.patient) if source.scans.patient else pl.lit(None, pl.String),
+        series=pl.col(source.scans.series) if source.scans.series else pl.lit(None, pl.String),
+    )  # fmt: skip
+    if (twice := listed["scan"].is_duplicated()).any():
+        raise TableError(
+            f"{path.name}: {source.scans.scan}: expected unique scans, repeated in rows {', '.join(map(str, twice.arg_true().head(3)))}"
+        )
+    bare = ~listed["scan"].is_in(own["scan"].to_list())
+    reading.note("a scan without a nodule; it stays in the scan list", path.name, bare, rows, listed["scan"])
+    unlisted = ~own["scan"].is_in(listed["scan"].to_list())
+    reading.note(
+        "a scan that the table of scans does not name",
+        source.scan,
+        unlisted,
+        pl.Series(range(own.height)),
+        own["scan"],
+        "warning",
+    )
+    return _with_ct(pl.concat([listed, own.filter(unlisted)]), source)
+
+
+def _second(source: Source, path: Path) -> pl.DataFrame:
+    if source.scans and not source.scans.header:
+        try:
+            raw = pl.read_csv(path, has_header=False, infer_schema=False)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise TableError(f"{path.name}: expected a list of scans, got {error}") from None
+        return raw.rename({c: f"column_{i}" for i, c in enumerate(raw.columns, 1)})
+    return read_text_table(path, "scans")
+
+
+def _with_ct(scans: pl.DataFrame, source: Source) -> pl.DataFrame:
+    names = [source.ct.format(scan=s).removesuffix(".gz").removesuffix(".nii") for s in scans["scan"]]
+    return scans.with_columns(ct_id=pl.Series(names, dtype=pl.String))
+
+
+def _identified(frame: pl.DataFrame, source: Source, file: str) -> pl.DataFrame:
+    frame = _with_ct(frame.with_columns(scan=pl.col(source.scan)), source)
+    if source.finding is None:  # by position, so that the order of rows does not matter
+        number = pl.struct("pz", "py", "px").rank("ordinal").over("scan").cast(pl.String)
+    else:
+        number = pl.col(source.finding)
+    identity = number if source.whole_id else pl.concat_str(pl.col("ct_id"), pl.lit("_"), number)
+    frame = frame.with_columns(id=identity)
+    if (twice := frame["id"].is_duplicated() | frame["id"].is_null()).any():
+        rows = frame.filter(twice)
+        raise TableError(
+            f"{file}: expected one row a nodule, got {rows['id'].head(3).to_list()} more than once, in rows {', '.join(map(str, rows['_row'].head(6)))}"
+        )
+    return frame
+
+
+def _sizes(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFrame:
+    if source.stand_in_volume is not None:
+        stand_in = (frame["volume"] - source.stand_in_volume).abs() < 1e-3
+        reading.note(
+            f"volume {source.stand_in_volume:.2f} mm³ stands for 'not segmented'; its diameter is a stand-in too",
+            source.volume or "",
+            stand_in,
+            frame["_row"],
+        )
+        frame = frame.with_columns(volume_is_stand_in=stand_in)
+    for column in ("diameter", "volume", "w", "h", "d"):
+        if (bad := (frame[column] <= 0).fill_null(False)).any():
+            raise TableError(
+                f"{column}: expected sizes > 0, got {frame.filter(bad)[column].head(3).to_list()} in rows {', '.join(map(str, frame.filter(bad)['_row'].head(3)))}"
+            )
+    sphere = (6 * pl.col("volume") / np.pi) ** (1 / 3)
+    edges = pl.mean_horizontal("w", "h", "d") if source.box else pl.lit(None, pl.Float64)
+    frame = frame.with_columns(diameter=pl.coalesce("diameter", sphere, edges))
+    bare = frame["diameter"].is_null()
+    reading.note("no diameter in the table", "diameter", bare, frame["_row"])
+    why = pl.concat_str(
+        pl.col("reason"),
+        pl.when(pl.col("diameter").is_null()).then(pl.lit("the table holds no diameter")),
+        separator="; ",
+        ignore_nulls=True,
+    )
+    return frame.with_columns(reason=pl.when(why == "").then(None).otherwise(why))
+
+
+def _natives(frame: pl.DataFrame, source: Source, scans: Path | None, reading: _Reading) -> pl.DataFrame:
+    """Columns under the names that the registry gives them."""
+    columns: dict[str, pl.Expr | pl.Series] = {target: pl.col(column) for target, column in source.native.items()}
+    if source.label:
+        text = frame[source.label.column].str.strip_chars().str.to_lowercase()
+        known = text.is_in(list(source.label.words))
+        reading.note(
+            f"expected one of {', '.join(source.label.words)}",
+            source.label.column,
+            ~known,
+            frame["_row"],
+            frame[source.label.column],
+            "warning",
+        )
+        label = text.replace_strict(source.label.words, default=None, return_dtype=pl.Int64)
+        reading.note(
+            "a diagnosis that is neither malignant nor benign; left unlabelled",
+            source.label.column,
+            label.is_null() & known,
+            frame["_row"],
+            frame[source.label.column],
+        )
+        columns[source.label.target] = label.cast(pl.String)
+    out = frame.with_columns(**{f"native:{k}": v for k, v in columns.items()})
+    if source.people and scans is not None:
+        people = _second(source, scans)
+        if missing := [c for c in (source.people.key, *source.people.columns.values()) if c not in people.columns]:
+            raise TableError(f"{scans.name}: missing columns {', '.join(missing)}; it has {', '.join(people.columns)}")
+        rows = pl.Series(range(people.height), dtype=pl.Int64)
+        for column in source.people.columns.values():
+            reading.note("missing in the table of patients", column, people[column].is_null(), rows)
+        people = people.select(
+            _on=pl.col(source.people.key), **{f"native:{t}": pl.col(c) for t, c in source.people.columns.items()}
+        )
+        out = out.join(people, left_on="scan", right_on="_on", how="left", maintain_order="left")
+    out = out.with_columns(pl.lit(None, pl.String).alias(f"native:{a}") for a in source.absent)
+    keep = [
+        "scan",
+        "ct_id",
+        "id",
+        "px",
+        "py",
+        "pz",
+        "rx",
+        "ry",
+        "rz",
+        "x",
+        "y",
+        "z",
+        "w",
+        "h",
+        "d",
+        "diameter",
+        "volume",
+        "reason",
+    ]
+    extra = [c for c in ("readings", "volume_is_stand_in") if c in out.columns]
+    return out.select(
+        pl.col("_row").alias("source_row"), *keep, *extra, *(c for c in out.columns if c.startswith("native:"))
+    )
+
+
+def bare_profiles(annotated: Annotated, source: Source, dataset: Dataset) -> pl.DataFrame:
+    """Profiles from a table alone: the 53 columns, anatomical ones null or unknown with the reason.
+
+    Distances between nodules of a scan are there where the table gives positions in mm, up to the origin.
+    """
+    n = annotated.nodules
+    siblings = add_siblings(n.select(
+        "scan", "id", x=pl.col("rx"), y=pl.col("ry"), z=pl.col("rz"), lung_side=pl.lit("unknown"), lobe_name=pl.lit("unknown")
+    ))  # fmt: skip
+    missing = pl.concat_str(
+        pl.col("reason"),
+        pl.lit("no organ map: lobe, side, zone, percentages and distances are unknown"),
+        separator="; ",
+        ignore_nulls=True,
+    )
+    known: dict[str, Any] = {
+        "ct_path": pl.concat_str(pl.lit(f"{dataset.name}/"), pl.col("ct_id"), pl.lit(".nii.gz")),
+        "coordX": pl.col("x").round(4), "coordY": pl.col("y").round(4), "coordZ": pl.col("z").round(4),
+        "w": pl.col("w").round(4), "h": pl.col("h").round(4), "d": pl.col("d").round(4),
+        "nodule_mean_diam_mm": pl.col("diameter").round(4), "reinsertion_nodule_diam_mm": pl.col("diameter").round(4),
+        "nodule_vol_mm3": pl.col("volume").round(4),
+    }  # fmt: skip
+    words = {
+        "lung_side",
+        "lobe_name",
+        "lung_zone",
+        "central_peripheral",
+        "reinsertion_lobe",
+        "reinsertion_lung_side",
+        "reinsertion_lung_zone",
+    }
+    columns = []
+    for column in PROFILE_COLUMNS:
+        if column.name in known:
+            columns.append(known[column.name].alias(column.name))
+        elif column.name in SIBLING_COLUMNS:
+            columns.append(pl.lit(siblings[column.name]).alias(column.name))
+        else:
+            columns.append(pl.lit("unknown" if column.name in words else None).alias(column.name))
+    native = [pl.col(c).alias(c.removeprefix("native:")) for c in n.columns if c.startswith("native:")]
+    own_id = [pl.col("id").alias(dataset.annotation)] if dataset.annotation else []
+    native = [e for e in native if not (dataset.annotation and e.meta.output_name() == dataset.annotation)]
+    unit = f"px_py_pz_{source.centre.unit}"
+    raw_place = [] if source.centre.unit == "mm" else [pl.concat_str(["px", "py", "pz"], separator=" ").alias(unit)]
+    more = [c for c in ("readings", "volume_is_stand_in") if c in n.columns]
+    return n.select(
+        *columns,
+        *native,
+        *own_id,
+        *raw_place,
+        *more,
+        diam_definition=pl.lit(source.diam_definition),
+        missing_because=missing,
+    )
+
+
+def scan_list(annotated: Annotated) -> pl.DataFrame:
+    """The dataset's scan list: ``ct_id``, ``patient``, ``series``."""
+    return annotated.scans.select("ct_id", "patient", "series").sort("ct_id")

@@ -1,0 +1,454 @@
+"""Brings a user's own scans into a data root in the published layout: CT, organ map, nodules, profiles.
+
+A scan is one case of ``casework``. What is read: ``dicom.py`` and ``geometry.py``; how a nodule is
+measured: ``measure.py``. A nodule that is only a point and a diameter becomes a sphere, marked
+``procedural`` in its profile. Nothing outside the data root is written.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import yaml
+from scipy import ndimage
+
+from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
+from itrialspace_assets.base.fingerprints import FileHashes, digest, replace_file
+from itrialspace_assets.base.settings import Settings, read_yaml
+from itrialspace_assets.casework import journal, workers
+from itrialspace_assets.casework.cases import Case, Output, Rejection, require_all
+from itrialspace_assets.imaging.anatomy import BODY, LABEL_NAMES, NODULE, lung_mask
+from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
+from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.profiles.dicom import read_ct_series, read_lidc_xml, read_rtstruct, read_seg
+from itrialspace_assets.profiles.load import SAFE_ID, read_text_table
+from itrialspace_assets.profiles.masks import sphere
+from itrialspace_assets.profiles.measure import measure_scan, nodules_in
+from itrialspace_assets.profiles.registry import OWN_DATASETS, Dataset, check_name
+from itrialspace_assets.records.tables import PROFILE_COLUMNS
+
+VERSION = "1"
+#: The body is the largest piece of the CT above this (HU), its holes filled slice by slice.
+BODY_HU = -300
+_LIST = ("x", "y", "z", "diameter_mm")
+#: Names of regions that are taken for nodules where a file holds others too.
+DEFAULT_ROI = r"nodule|gtv|tumou?r|lesion|neoplasm"
+
+
+@dataclass(frozen=True)
+class OwnScan:
+    """One scan as its user has it. ``nodules`` empty: a scan without a nodule (a host, a negative)."""
+
+    ct: str
+    organs: str = ""
+    nodules: str = ""
+    ct_id: str = ""
+    patient: str = ""
+    age: str = ""
+    sex: str = ""
+
+
+@lru_cache(maxsize=1)
+def label_maps() -> dict[str, dict[str, Any]]:
+    """How organ maps of other programs are named, and how to make one."""
+    found: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_name("labels.yaml"))
+    return found
+
+
+def read_list(path: Path) -> list[OwnScan]:
+    """Scans of a CSV with the columns of ``OwnScan``; paths are relative to the CSV.
+
+    Raises:
+        ConfigError: no ``ct`` column, an unknown one, or a row without a CT.
+    """
+    table = read_text_table(path, "scans")
+    known = list(OwnScan.__dataclass_fields__)
+    if "ct" not in table.columns or set(table.columns) - set(known):
+        raise ConfigError(
+            f"{path}: expected the columns ct and any of {', '.join(known[1:])}, got {', '.join(table.columns)}"
+        )
+    if (bare := table["ct"].is_null()).any():
+        raise ConfigError(
+            f"{path}: ct: expected a path in every row, rows {', '.join(map(str, bare.arg_true().head(3)))} have none"
+        )
+    rows = []
+    for row in table.fill_null("").iter_rows(named=True):
+        paths = {k: str((path.parent / row[k]).absolute()) if row.get(k) else "" for k in ("ct", "organs", "nodules")}
+        rows.append(OwnScan(**(row | paths)))
+    return rows
+
+
+def import_scans(
+    scans: Sequence[OwnScan], settings: Settings, dataset: str, labels: str, frame: str | None, roi: str = DEFAULT_ROI,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[int, int, list[Rejection]]:  # fmt: skip
+    """Write scans into the data root; those already there under equal inputs are kept.
+
+    Args:
+        scans: what to bring in.
+        settings: data root and number of workers.
+        dataset: name of the user's dataset; registered in ``datasets.yaml`` of the root.
+        labels: a key of ``labels.yaml``: whose label map the organ maps follow.
+        frame: ``RAS`` or ``LPS``: axes of nodule lists.
+        roi: regular expression for names of nodule regions.
+        progress: told how many scans were just done.
+
+    Returns:
+        Scans and nodules in the dataset now, and what was put aside with reasons.
+
+    Raises:
+        ConfigError: unknown labels or a file that is not there, before any work; a missing organ map says
+            how to make one and where to put it, after the CTs were written.
+    """
+    check_name(dataset, own=True)
+    if labels not in label_maps():
+        raise ConfigError(f"--labels {labels!r}: expected one of {', '.join(label_maps())}")
+    for scan in scans:
+        for name in ("ct", "organs", "nodules"):
+            if (value := getattr(scan, name)) and not Path(value).exists():
+                raise ConfigError(f"{name} {value}: expected a file or folder, found none")
+        if scan.nodules.endswith(".csv") and frame not in ("RAS", "LPS"):
+            raise ConfigError(
+                f"{scan.nodules}: a list of nodules needs --frame RAS or --frame LPS: the axes of its coordinates"
+            )
+    named = [(scan.ct_id or _stem(Path(scan.ct)), scan) for scan in scans]
+    if len({ct_id for ct_id, _ in named}) != len(named):
+        raise ConfigError("ct_id: expected unique ids; give ct_id in the list where files share a name")
+    with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
+        cases = [_case(ct_id, scan, settings, dataset, labels, frame, roi, hashes) for ct_id, scan in named]
+    folder = journal.journal_dir(settings, "import", dataset)
+    workers.run(import_case, journal.pending(settings, cases, folder), settings, folder / "journal.jsonl", progress)
+    made = journal.collect(settings, cases, folder)
+    require_all(made, f"import {dataset}")
+    rows = made.rows.get("profiles", [])
+    _write_tables(settings, dataset, rows, made.rows.get("scans", []))
+    without = [r for r in made.rows.get("scans", []) if not r["organ"]]
+    if without:
+        entry = label_maps()[labels]
+        first = without[0]["ct_id"]
+        ct, organ = (settings.data / f"raw_ct/{dataset}/{first}.nii.gz"), _organ_drop(settings, dataset, first)
+        raise ConfigError(
+            f"{len(without)} scans have no organ map (first: {first}). Their CTs are written; make a map of each, for example\n"
+            f"  {entry['run'].format(ct=ct, organ=organ)}\nput it at {organ} and run the same command again."
+            + "".join(f"\nput aside: {r.uid}: {r.detail}" for r in made.rejected)
+        )
+    return len({r["ct_id"] for r in made.rows.get("scans", [])}), len(rows), made.rejected
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def _organ_drop(settings: Settings, dataset: str, ct_id: str) -> Path:
+    """Where a user puts an organ map made after the CT was imported."""
+    return settings.data / "masks" / dataset / "organ_seg" / f"{ct_id}_seg.nii.gz"
+
+
+def _case(
+    ct_id: str,
+    scan: OwnScan,
+    settings: Settings,
+    dataset: str,
+    labels: str,
+    frame: str | None,
+    roi: str,
+    hashes: FileHashes,
+) -> Case:
+    if not re.fullmatch(SAFE_ID, ct_id):
+        raise ConfigError(f"ct_id {ct_id!r}: expected a name without a path")
+    later = _organ_drop(settings, dataset, ct_id)
+    organs = scan.organs or (str(later) if later.exists() else "")
+    payload = asdict(scan) | {
+        "organs": organs,
+        "ct_id": ct_id,
+        "dataset": dataset,
+        "labels": labels,
+        "frame": frame,
+        "roi": roi,
+    }
+    shas = []
+    for path in (Path(p) for p in (scan.ct, organs, scan.nodules) if p):
+        shas += [hashes.get(f) for f in (sorted(path.iterdir()) if path.is_dir() else [path]) if f.is_file()]
+    return Case(ct_id, digest([VERSION, payload, shas]), ct_id, payload)
+
+
+def import_case(payload: dict[str, Any], settings: Settings) -> Output:
+    """Write one scan's files and give its rows of ``scans`` and ``profiles``.
+
+    Raises:
+        CaseRejected: a file that cannot be read or does not fit the CT's grid, or no lobe in the organ map.
+    """
+    root, dataset, ct_id = settings.data, payload["dataset"], payload["ct_id"]
+    source = Path(payload["ct"])
+    identity = {"series": "", "patient": "", "age": "", "sex": ""}
+    if source.is_dir():
+        ct, identity = read_ct_series(source)
+    else:
+        ct = read_volume(source)
+        ct = Volume(np.clip(np.rint(ct.array), -32768, 32767).astype(np.int16), ct.affine)
+    files: dict[str, str] = {}
+
+    def save(name: str, volume: Volume) -> None:
+        if not (root / name).resolve().is_relative_to(root.resolve()):
+            raise CaseRejected(Reason.BAD_POSITION, f"{name}: expected a file inside the data root")
+        files[name] = write_volume(root / name, volume, f"imported into {dataset}")
+
+    save(f"raw_ct/{dataset}/{ct_id}.nii.gz", ct)
+    person = {k: payload[k] or identity[k] or None for k in ("patient", "age", "sex")}
+    scan = {
+        "ct_id": ct_id,
+        "patient": person["patient"],
+        "series": identity["series"] or None,
+        "organ": bool(payload["organs"]),
+    }
+    if not payload["organs"]:
+        return Output({"scans": [scan]}, files)
+    organs = organ_map(Path(payload["organs"]), payload["labels"], ct)
+    found, mask_source = _nodules(payload, ct)
+    combined = organs.array.copy()
+    for _, lesion, _, _ in found:
+        combined[lesion.box][lesion.mask] = NODULE
+    labels = Volume(combined, ct.affine)
+    save(f"masks/{dataset}/refined_seg/{ct_id}_seg.nii.gz", labels)
+    found = _numbered(found)
+    ids = [f"{ct_id}_{name}" for name, _, _, _ in found]
+    rows = []
+    for (name, lesion, label, procedural), annotation, measured in zip(
+        found, ids, measure_scan(labels, [f[1] for f in found], ids) if found else [], strict=True
+    ):
+        own = np.zeros(ct.array.shape, np.uint8)
+        own[lesion.box][lesion.mask] = 1
+        save(f"masks/{dataset}/nodule_seg/{annotation}.nii.gz", Volume(own, ct.affine))
+        row = {"ct_path": f"{dataset}/{ct_id}.nii.gz"} | {
+            c.name: measured[c.name] for c in PROFILE_COLUMNS if c.name != "ct_path"
+        }
+        rows.append(row | person | {
+            "annotation": annotation, "label": label, "lobe_share": measured["lobe_share"], "nodule_name": name,
+            "mask_source": "procedural" if procedural else mask_source, "diam_definition": "volume_equivalent_sphere",
+        })  # fmt: skip
+    return Output({"scans": [scan], "profiles": rows}, files)
+
+
+def _numbered(found: list[tuple[str, Lesion, Any, bool]]) -> list[tuple[str, Lesion, Any, bool]]:
+    """The nodules of a scan under names that differ: a second GTV_1 becomes GTV_1_2."""
+    taken: set[str] = set()
+    out = []
+    for name, lesion, label, procedural in found:
+        free, number = name, 1
+        while free in taken:
+            number += 1
+            free = f"{name}_{number}"
+        taken.add(free)
+        out.append((free, lesion, label, procedural))
+    return out
+
+
+def organ_map(path: Path, labels: str, ct: Volume) -> Volume:
+    """An organ map of another program under this platform's labels, with the body outline of the CT as 200.
+
+    Args:
+        path: a label map, or a folder with one mask a structure (TotalSegmentator's other output).
+        labels: whose ids or file names they are.
+        ct: the CT in HU; the map must have its grid.
+
+    Raises:
+        CaseRejected: another grid, no label map, or no lobe.
+    """
+    names = label_maps()[labels]["names"]
+    ours = {name: label for label, name in LABEL_NAMES.items()}
+    out = np.zeros(ct.array.shape, np.uint8)
+    if path.is_dir():
+        if names == "same":
+            raise CaseRejected(Reason.NOT_A_LABEL_MAP, f"{path}: expected one label map, got a folder")
+        for structure, name in names.items():
+            if (file := path / f"{structure}.nii.gz").exists():
+                mask = read_volume(file)
+                _same_grid(mask, ct, file)
+                out[mask.array > 0] = ours[name]
+    else:
+        given = read_labels(path)
+        _same_grid(given, ct, path)
+        table = np.arange(256, dtype=np.uint8)
+        if names != "same":
+            table = np.zeros(256, np.uint8)
+            table[1 : len(names) + 1] = [ours[name] for name in names.values()]
+        out = table[given.array]
+    out[out == NODULE] = 0
+    if not lung_mask(out).any():
+        raise CaseRejected(Reason.NO_LOBE, f"{path}: expected lung lobes under the labels of {labels}, got none")
+    out[(out == 0) & body_outline(ct)] = BODY
+    return Volume(out, ct.affine)
+
+
+def _same_grid(volume: Volume, ct: Volume, path: Path) -> None:
+    if not ct.same_grid(volume):
+        raise CaseRejected(
+            Reason.GRID_MISMATCH, f"{path}: expected the grid of its CT {ct.array.shape}, got {volume.array.shape}"
+        )
+
+
+def body_outline(ct: Volume) -> npt.NDArray[np.bool_]:
+    """The largest piece of a CT above -300 HU, holes filled in each axial slice."""
+    tissue = ct.array > BODY_HU
+    if not tissue.any():
+        return tissue
+    body = np.asarray(cc3d.largest_k(tissue, k=1, connectivity=6), dtype=bool)
+    filled = [ndimage.binary_fill_holes(body[..., k]) for k in range(body.shape[2])]
+    return np.stack(filled, axis=2)
+
+
+def _nodules(payload: dict[str, Any], ct: Volume) -> tuple[list[tuple[str, Lesion, Any, bool]], str]:
+    """(name, voxels, label, procedural) of each nodule, and how the masks were made."""
+    if not payload["nodules"]:
+        return [], "unknown"
+    path = Path(payload["nodules"])
+    if path.suffix == ".csv":
+        return _listed(path, payload["frame"], ct), "procedural"
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.name.endswith((".nii.gz", ".nii")))
+        if not files:
+            raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected nodule masks (*.nii.gz), found none")
+        return [(_stem(f), lesion, None, False) for f in files for lesion in _components(f, ct, one=True)], "unknown"
+    if path.name.endswith((".nii.gz", ".nii")):
+        return [
+            (f"N{i}", lesion, None, False) for i, lesion in enumerate(_components(path, ct, one=False), 1)
+        ], "unknown"
+    if path.suffix == ".xml":
+        return [(name, lesion, None, False) for name, lesion in read_lidc_xml(path, ct).items()], "consensus"
+    import pydicom
+
+    try:
+        modality = str(pydicom.dcmread(path, stop_before_pixels=True).get("Modality"))
+    except (pydicom.errors.InvalidDicomError, OSError) as error:
+        raise CaseRejected(
+            Reason.UNREADABLE_VOLUME, f"{path}: expected NIfTI, CSV, XML or DICOM, got {error}"
+        ) from None
+    if modality == "SEG":
+        regions = read_seg(path, ct)
+    elif modality == "RTSTRUCT":
+        regions = read_rtstruct(path, ct, payload["roi"])
+    else:
+        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected modality SEG or RTSTRUCT, got {modality}")
+    return [
+        ("".join(c if c.isalnum() else "_" for c in name), lesion, None, False) for name, lesion in regions.items()
+    ], "manual"
+
+
+def _components(path: Path, ct: Volume, *, one: bool) -> list[Lesion]:
+    mask = read_volume(path)
+    _same_grid(mask, ct, path)
+    binary = Volume((mask.array > 0).astype(np.uint8), mask.affine)
+    found = nodules_in(binary, label=1)
+    if not found:
+        raise CaseRejected(Reason.EMPTY_LESION, f"{path}: expected at least one nodule of 3 voxels, got none")
+    if one and len(found) > 1:
+        from itrialspace_assets.imaging.volumes import cut_lesion
+
+        return [cut_lesion(binary.array > 0)]
+    return found
+
+
+def _listed(path: Path, frame: str, ct: Volume) -> list[tuple[str, Lesion, Any, bool]]:
+    with path.open(newline="", encoding="utf-8-sig") as source:
+        rows = list(csv.DictReader(source))
+    if not rows or (missing := [c for c in _LIST if c not in rows[0]]):
+        raise CaseRejected(
+            Reason.UNREADABLE_VOLUME,
+            f"{path}: expected rows with the columns {', '.join(_LIST)} and, if known, id and label, got {', '.join(rows[0]) if rows else 'none'}; missing {', '.join(missing) if rows else 'all'}",
+        )
+    found = []
+    for number, row in enumerate(rows):
+        try:
+            x, y, z, diameter = (float(row[c]) for c in _LIST)
+        except ValueError:
+            raise CaseRejected(
+                Reason.BAD_POSITION,
+                f"{path}: row {number}: expected numbers for {', '.join(_LIST)}, got {[row[c] for c in _LIST]}",
+            ) from None
+        at = ct.to_voxel([-x, -y, z] if frame == "LPS" else [x, y, z])
+        if not (
+            np.all(np.isfinite(at)) and np.all((at >= 0) & (at <= np.array(ct.array.shape) - 1)) and 0 < diameter < 200
+        ):
+            raise CaseRejected(
+                Reason.BAD_POSITION,
+                f"{path}: row {number}: expected a place inside the CT and a diameter of 0-200 mm, got {[row[c] for c in _LIST]} ({frame})",
+            )
+        name = (row.get("id") or f"N{number + 1}").strip()
+        if not re.fullmatch(SAFE_ID, name):
+            raise CaseRejected(
+                Reason.UNREADABLE_VOLUME, f"{path}: row {number}: expected an id without a path, got {name!r}"
+            )
+        found.append((name, sphere(ct, at, diameter), _label(row.get("label"), f"{path}: row {number}"), True))
+    return found
+
+
+def _label(text: str | None, where: str) -> int | None:
+    """1 malignant, 0 benign, None where nothing is written."""
+    word = (text or "").strip().lower()
+    known = {"": None, "nan": None, "malignant": 1, "cancer": 1, "benign": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0}
+    if word not in known:
+        raise CaseRejected(
+            Reason.UNREADABLE_VOLUME, f"{where}: label: expected 1, 0, malignant, benign or nothing, got {text!r}"
+        )
+    return known[word]
+
+
+def own_entry() -> dict[str, Any]:
+    """Registry entry of an imported dataset; its user may edit it in ``datasets.yaml`` of the root."""
+    return {
+        "patient": "patient", "annotation": "annotation", "label": {"column": "label", "rule": "integer"}, "label_source": "none",
+        "population": "diagnostic", "demographics": {"age": "age", "sex": "sex"}, "mask_source": "unknown", "extras": ["nodule_name"],
+        "annotation_completeness": "partial", "licence": "not stated", "redistributable": False,
+    }  # fmt: skip
+
+
+def _write_tables(settings: Settings, dataset: str, rows: list[dict[str, Any]], scans: list[dict[str, Any]]) -> None:
+    """Profile CSV, scan list and registry of the root, with what earlier imports brought."""
+    entry = Dataset(name=dataset, **own_entry())
+    done = [s["ct_id"] for s in scans]
+    text = pl.String()
+    columns = [c.name for c in PROFILE_COLUMNS] + [
+        "patient",
+        "annotation",
+        "label",
+        "age",
+        "sex",
+        "nodule_name",
+        "lobe_share",
+        "mask_source",
+        "diam_definition",
+    ]
+    fresh = pl.DataFrame(
+        [{c: None if r.get(c) is None else str(r[c]) for c in columns} for r in rows],
+        schema=dict.fromkeys(columns, text),
+    )
+    profile, listed = entry.profile_csv(settings.data), entry.scan_list_csv(settings.data)
+    if profile.exists():
+        old = pl.read_csv(profile, infer_schema=False)
+        fresh = pl.concat(
+            [old.filter(~pl.col("ct_path").is_in([f"{dataset}/{c}.nii.gz" for c in done])), fresh], how="diagonal"
+        )
+    names = pl.DataFrame(
+        [{k: s[k] for k in ("ct_id", "patient", "series")} for s in scans],
+        schema=dict.fromkeys(("ct_id", "patient", "series"), text),
+    )
+    if listed.exists():
+        names = pl.concat(
+            [pl.read_csv(listed, infer_schema=False).filter(~pl.col("ct_id").is_in(done)), names], how="diagonal"
+        )
+    replace_file(profile, fresh.sort("annotation").write_csv().encode())
+    replace_file(listed, names.sort("ct_id").write_csv().encode())
+    registry = settings.data / OWN_DATASETS
+    known = read_yaml(registry) if registry.exists() else {"datasets": {}}
+    if dataset not in known["datasets"]:
+        known["datasets"][dataset] = own_entry()
+        head = "# Datasets of this root, written by `its import`; edit licence, population and labels as they are.\n"
+        replace_file(registry, (head + yaml.safe_dump(known, sort_keys=False)).encode())

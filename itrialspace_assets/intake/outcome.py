@@ -1,0 +1,208 @@
+"""Writes what was measured or read from annotations as files of a data root.
+
+The profile CSV, the list of all scans, the rows left out, and, for a dataset that is not registered,
+its entry for the registry. What is written is loaded again as the platform would, so that a table it
+would refuse never leaves here unnoticed.
+"""
+
+from collections.abc import Container, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+from pydantic import ValidationError
+
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.fingerprints import replace_file
+from itrialspace_assets.base.validation import explain
+from itrialspace_assets.casework.cases import Rejection
+from itrialspace_assets.intake.annotations import Annotated, Source, bare_profiles, scan_list
+from itrialspace_assets.profiles.load import load_profiles, native_columns
+from itrialspace_assets.profiles.masks import Known, ScanFiles, scans_in
+from itrialspace_assets.profiles.registry import Dataset, check_name
+from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
+from itrialspace_assets.records.tables import PROFILE_COLUMNS
+
+_MEASURED = [c.name for c in PROFILE_COLUMNS if c.name != "ct_path"]
+
+
+def new_entry(name: str, entry: dict[str, Any] | None, columns: Container[str] = ()) -> Dataset:
+    """A dataset that is not registered: by its source's entry, or by what masks alone can say.
+
+    Args:
+        name: of the dataset.
+        entry: registry fields that its source states.
+        columns: native columns that its source gives; people are told apart by ``patient`` among them.
+
+    Raises:
+        ConfigError: the name or the entry is wrong.
+    """
+    check_name(name)
+    alone = {
+        "patient": "patient" if "patient" in columns else None, "annotation": "annotation", "label": None, "label_source": "none", "population": "diagnostic",
+        "annotation_completeness": "partial", "licence": "not stated",
+    }  # fmt: skip
+    try:
+        return Dataset(name=name, **(entry or alone))
+    except ValidationError as error:
+        raise ConfigError(f"dataset {name!r}: {explain(error, Dataset)}") from None
+
+
+def measured_profiles(rows: pl.DataFrame, entry: Dataset) -> pl.DataFrame:
+    """Profiles of measured nodules under the registry's column names; native columns are empty."""
+    if rows.is_empty():
+        return pl.DataFrame()
+    own = [c for c in native_columns(entry) if c != entry.annotation]
+    native = [pl.lit(None, pl.String).alias(c) for c in own]
+    ids = [pl.col("id").alias(entry.annotation)] if entry.annotation else []
+    path = pl.concat_str(pl.lit(f"{entry.name}/"), pl.col("ct_id"), pl.lit(".nii.gz")).alias("ct_path")
+    return rows.select(
+        path, *_MEASURED, *ids, *native, "lobe_share", diam_definition=pl.lit("volume_equivalent_sphere")
+    )
+
+
+def annotated_scans(annotated: Annotated, source: Source, masks: Path) -> list[ScanFiles]:
+    """The scans of a table that have a label map in a folder, with what the table knows of their nodules."""
+    have = {s.ct_id: s for s in scans_in(masks)}
+    c = source.centre
+    pixel = None if c.unit == "mm" else (c.frame, c.z_unit, c.slices_from)
+    found = []
+    for (ct_id,), rows in annotated.nodules.group_by(["ct_id"], maintain_order=True):
+        if str(ct_id) not in have:
+            continue
+        place = ("x", "y", "z") if pixel is None else ("px", "py", "pz")
+        known = tuple(
+            Known(r["id"], None, tuple(r[p] for p in place), pixel, r["diameter"]) for r in rows.iter_rows(named=True)
+        )
+        found.append(ScanFiles(str(ct_id), have[str(ct_id)].organ, None, known))
+    return found
+
+
+def annotated_profiles(
+    annotated: Annotated, source: Source, entry: Dataset, measured: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Profiles of a table; where its nodules were measured too, with their anatomy.
+
+    The table's own diameter, volume and box stay; a measured one fills in where it has none.
+    """
+    profiles = bare_profiles(annotated, source, entry).with_columns(
+        _id=annotated.nodules["id"], diam_table=annotated.nodules["diameter"]
+    )
+    if measured is None or measured.is_empty():
+        return profiles.drop("_id", "diam_table")
+    kept = ["nodule_mean_diam_mm", "nodule_vol_mm3", "reinsertion_nodule_diam_mm", "w", "h", "d"]
+    wide = profiles.join(
+        measured.select(pl.col("id").alias("_id"), "from", "lobe_share", *_MEASURED),
+        on="_id",
+        how="left",
+        suffix="_m",
+        maintain_order="left",
+    )
+    done = pl.col("from").is_not_null()
+    voxels = done & (pl.col("from") != "procedural")
+    columns = []
+    for name in _MEASURED:
+        new = (
+            pl.coalesce(pl.col(name), pl.when(voxels).then(pl.col(f"{name}_m")))
+            if name in kept
+            else pl.when(done).then(pl.col(f"{name}_m")).otherwise(pl.col(name))
+        )
+        columns.append(new.alias(name))
+    wide = wide.with_columns(*columns)
+    bare = pl.col("nodule_mean_diam_mm").is_null()
+    reason = (
+        pl.when(~done)
+        .then(pl.col("missing_because"))
+        .when(bare)
+        .then(pl.lit("no diameter in the table and no voxels in the map"))
+    )
+    own_size = pl.col("diam_table").is_not_null()
+    wide = wide.with_columns(
+        missing_because=reason, mask_source=pl.when(pl.col("from") == "procedural").then(pl.lit("procedural")),
+        diam_definition=pl.when(own_size | ~voxels).then(pl.col("diam_definition")).otherwise(pl.lit("volume_equivalent_sphere")),
+    )  # fmt: skip
+    wide = _with_siblings(wide, annotated.nodules)
+    return wide.drop("_id", "from", "diam_table", *(f"{n}_m" for n in _MEASURED))
+
+
+def _with_siblings(wide: pl.DataFrame, nodules: pl.DataFrame) -> pl.DataFrame:
+    """Sibling columns over all nodules of a scan, measured or not: by world positions where every nodule of the
+    scan has one, else by the table's own positions."""
+    whole = pl.col("coordX").is_not_null().all().over("scan")
+    places = wide.select("coordX", "coordY", "coordZ", "lung_side", "lobe_name").with_columns(
+        nodules.select("scan", "id", "rx", "ry", "rz")
+    )
+    x, y, z = (pl.when(whole).then(pl.col(f"coord{a.upper()}")).otherwise(pl.col(f"r{a}")).alias(a) for a in "xyz")
+    return wide.with_columns(
+        add_siblings(places.select("scan", "id", x, y, z, "lung_side", "lobe_name")).select(SIBLING_COLUMNS)
+    )
+
+
+def write_outcome(
+    out: Path, entry: Dataset, profiles: pl.DataFrame, scans: Sequence[str], aside: Sequence[Rejection]
+) -> list[str]:
+    """Write a measured dataset: profile CSV at ``out``, scan list and entry beside; lines to show.
+
+    Raises:
+        ConfigError: no nodule was measured.
+        TableError: the platform would refuse the table.
+    """
+    if profiles.is_empty():
+        raise ConfigError(
+            f"{out}: no nodule was measured; {len(aside)} put aside, first: {aside[0].detail if aside else 'none'}"
+        )
+    bad = {r.uid for r in aside if r.nodule_idx < 0}
+    listed = pl.DataFrame({"ct_id": sorted(set(scans) - bad)}).with_columns(
+        patient=pl.lit(None, pl.String), series=pl.lit(None, pl.String)
+    )
+    replace_file(out, profiles.write_csv().encode())
+    replace_file(
+        entry.scan_list_csv(out.parent.parent)
+        if out.parent.name == "profiles"
+        else out.with_name(f"{entry.name}_scans.csv"),
+        listed.write_csv().encode(),
+    )
+    return _checked(out, entry, aside) + _entry_file(out.parent, entry)
+
+
+def write_annotated(
+    out: Path, entry: Dataset, annotated: Annotated, profiles: pl.DataFrame, aside: Sequence[Rejection], source: Source
+) -> list[str]:
+    """Write a dataset read from annotations into folder ``out``; lines to show.
+
+    Raises:
+        TableError: the platform would refuse the table.
+    """
+    path = out / f"{entry.name}_nodule_profiles.csv"
+    replace_file(path, profiles.write_csv().encode())
+    replace_file(out / f"{entry.name}_scans.csv", scan_list(annotated).write_csv().encode())
+    lines = [f"{n.severity}: {n}" for n in annotated.notes]
+    if annotated.left_out.height:
+        replace_file(out / f"{entry.name}_left_out.csv", annotated.left_out.write_csv().encode())
+        lines.append(f"{annotated.left_out.height} rows are no nodules: {entry.name}_left_out.csv says why")
+    return lines + _checked(path, entry, aside) + _entry_file(out, entry, source.entry)
+
+
+def _checked(path: Path, entry: Dataset, aside: Sequence[Rejection]) -> list[str]:
+    loaded = load_profiles(path, entry, "real")
+    lines = [f"{f.severity}: {f}" for f in loaded.findings if f.severity != "info"]
+    lines += [f"put aside: {r.detail}" for r in aside[:20]]
+    if len(aside) > 20:
+        lines.append(f"put aside: {len(aside) - 20} more")
+    return [
+        *lines,
+        f"{loaded.profiles.height} nodules in {loaded.scans.height} scans of {loaded.scans['person_uid'].n_unique()} people",
+    ]
+
+
+def _entry_file(folder: Path, entry: Dataset, given: dict[str, Any] | None = None) -> list[str]:
+    """For a dataset that the platform does not ship: its registry entry, ready to use."""
+    if entry.release_rows is not None:
+        return []
+    body = given or entry.model_dump(mode="json", exclude={"name"}, exclude_defaults=True) | {"label": None}
+    path = folder / f"{entry.name}.datasets.yaml"
+    replace_file(path, yaml.safe_dump({"datasets": {entry.name: body}}, sort_keys=False).encode())
+    return [
+        f"{entry.name} is not registered: set ITRIALSPACE_DATASETS_CONFIG={path}, or add its entry to your own file"
+    ]

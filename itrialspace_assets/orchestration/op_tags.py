@@ -1,0 +1,16 @@
+"""What a shard needs of a cluster: the one place where GPU and memory are asked for."""
+
+from typing import Any
+
+from itrialspace_assets.casework.steps import Step
+
+#: A NodMAISI case peaks at about 20 GB on the GPU (spec 02, B9); a shard runs one case at a time.
+GPU_REQUEST = {"limits": {"nvidia.com/gpu": "1", "memory": "64Gi"}, "requests": {"cpu": "8", "memory": "32Gi"}}
+
+
+def shard_tags(step: Step) -> dict[str, Any]:
+    """Tags of a shard's step; the Kubernetes executor reads its resources from them."""
+    tags: dict[str, Any] = {"itrialspace/stage": step.stage, "itrialspace/location": step.location}
+    if step.location == "gpu":
+        tags["dagster-k8s/config"] = {"container_config": {"resources": GPU_REQUEST}}
+    return tags

@@ -1,0 +1,210 @@
+"""What a table, a column and a rule are, and the fast validator that holds a frame against them.
+
+Which tables there are is said in ``tables``; reading and writing files is ``store``'s job.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import polars as pl
+
+from itrialspace_assets.base.fingerprints import digest
+
+_POLARS: dict[str, pl.DataType] = {
+    "text": pl.String(),
+    "integer": pl.Int64(),
+    "number": pl.Float64(),
+    "flag": pl.Boolean(),
+    "integers": pl.List(pl.Int64()),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's contract. ``low`` and ``high`` are inclusive."""
+
+    name: str
+    type: str
+    description: str
+    unit: str = ""
+    nullable: bool = False
+    allowed: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule over several columns of a row. An ``error`` is never written; a ``warning`` is reported.
+
+    ``holds`` gives true, false, or null where a value that it needs is missing (null holds).
+    """
+
+    name: str
+    says: str
+    holds: pl.Expr = field(repr=False, compare=False)
+    severity: Literal["error", "warning"] = "warning"
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A broken rule: which, where, how often, and the first rows that break it.
+
+    ``at`` holds the first row numbers, from 0; ``sample`` the values there.
+    """
+
+    rule: str
+    column: str
+    rows: int
+    sample: tuple[Any, ...] = ()
+    severity: Literal["error", "warning", "info"] = "error"
+    at: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        shown = f", first: {', '.join(map(str, self.sample))}" if self.sample else ""
+        where = f" at {', '.join(map(str, self.at))}" if self.at else ""
+        return f"{self.column}: {self.rule} ({self.rows} rows{where}{shown})"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's contract: ``partition`` names the columns that are also folders, in order."""
+
+    name: str
+    description: str
+    partition: tuple[str, ...]
+    key: tuple[str, ...]
+    columns: tuple[Column, ...] = field(repr=False)
+    rules: tuple[Rule, ...] = field(default=(), repr=False)
+    #: (columns, table, its columns): every value must be found there; checked in the catalogue.
+    references: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = ()
+
+    @cached_property
+    def schema(self) -> pl.Schema:
+        return pl.Schema({c.name: _POLARS[c.type] for c in self.columns})
+
+    @cached_property
+    def contract(self) -> str:
+        """Short hash of everything above but descriptions; a file of another contract is refused."""
+        return digest(
+            [self.name, self.partition, self.key]
+            + [[c.name, c.type, c.nullable, c.allowed, c.low, c.high] for c in self.columns]
+            + [r.name for r in self.rules if r.severity == "error"],
+            16,
+        )
+
+    def empty(self) -> pl.DataFrame:
+        return pl.DataFrame(schema=self.schema)
+
+    def frame(self, rows: list[dict[str, Any]]) -> pl.DataFrame:
+        """Rows as a frame of this schema, sorted by key; missing keys become null.
+
+        Raises:
+            ValueError: a row has a key that is no column, or a value of another type.
+        """
+        names = set(self.schema)
+        for row in rows:
+            if unknown := row.keys() - names:
+                raise ValueError(f"{self.name}: no such columns: {sorted(unknown)}")
+        try:
+            frame = pl.DataFrame(rows, schema=self.schema, strict=True)
+        except (TypeError, pl.exceptions.PolarsError) as error:
+            raise ValueError(f"{self.name}: {error}") from None
+        return frame.sort(self.key)
+
+
+def text(name: str, description: str, *, null: bool = False, allowed: tuple[str, ...] = ()) -> Column:
+    return Column(name, "text", description, nullable=null, allowed=allowed)
+
+
+def integer(
+    name: str, description: str, *, null: bool = False, low: float | None = None, high: float | None = None
+) -> Column:
+    return Column(name, "integer", description, nullable=null, low=low, high=high)
+
+
+def number(
+    name: str,
+    description: str,
+    unit: str = "",
+    *,
+    null: bool = False,
+    low: float | None = None,
+    high: float | None = None,
+) -> Column:
+    return Column(name, "number", description, unit, null, (), low, high)
+
+
+def flag(name: str, description: str, *, null: bool = False) -> Column:
+    return Column(name, "flag", description, nullable=null)
+
+
+def integers(name: str, description: str) -> Column:
+    return Column(name, "integers", description)
+
+
+def millimetres(name: str, description: str, *, null: bool = True) -> Column:
+    return number(name, description, "mm", null=null, low=0)
+
+
+def percent(name: str, description: str, *, null: bool = True, bounded: bool = True) -> Column:
+    return number(name, description, "%", null=null, low=0 if bounded else None, high=100 if bounded else None)
+
+
+def violations(table: Table, frame: pl.DataFrame, **partition: str) -> list[Violation]:
+    """Every rule of the registry that ``frame`` breaks, errors and warnings; without errors it is accepted.
+
+    Vectorised, a few milliseconds for 10,000 rows. ``partition`` gives the value that each
+    partition column must hold.
+    """
+    found: list[Violation] = []
+    for name, dtype in table.schema.items():
+        if name not in frame.columns:
+            found.append(Violation("missing column", name, frame.height))
+        elif frame.schema[name] != dtype:
+            found.append(Violation(f"expected type {dtype}, got {frame.schema[name]}", name, frame.height))
+    found += [Violation("no such column", name, frame.height) for name in frame.columns if name not in table.schema]
+    if found:
+        return found
+    tests = [*_column_tests(table, partition), *((r.name, "", ~r.holds, r.severity) for r in table.rules)]
+    tests.append(("expected a unique key", "/".join(table.key), pl.struct(table.key).is_duplicated(), "error"))
+    bad = frame.select(test.fill_null(False).alias(str(i)) for i, (_, _, test, _) in enumerate(tests))
+    counts = bad.sum().row(0) if frame.height else (0,) * len(tests)
+    for i, count in enumerate(counts):
+        if count:
+            rule, column, _, severity = tests[i]
+            at = bad[str(i)].arg_true().head(3)
+            shown = frame[at.to_list()]
+            sample = shown[column].to_list() if column in frame.columns else shown.select(table.key).rows()
+            found.append(Violation(rule, column or "row", count, tuple(sample), severity, tuple(at)))
+    return found
+
+
+def errors(found: list[Violation]) -> list[Violation]:
+    """Those that keep a table from being written."""
+    return [v for v in found if v.severity == "error"]
+
+
+_Test = tuple[str, str, pl.Expr, Literal["error", "warning"]]
+
+
+def _column_tests(table: Table, partition: Mapping[str, str]) -> list[_Test]:
+    tests: list[_Test] = []
+    for column in table.columns:
+        name, value = column.name, pl.col(column.name)
+        if not column.nullable:
+            tests.append(("null not allowed", name, value.is_null(), "error"))
+        if column.allowed:
+            rule = f"expected one of {', '.join(column.allowed)}"
+            tests.append((rule, name, ~value.is_in(list(column.allowed)), "error"))
+        if column.type == "number":
+            tests.append(("expected a finite number", name, ~value.is_finite(), "error"))
+        if column.low is not None:
+            tests.append((f"expected >= {column.low:g}", name, value < column.low, "error"))
+        if column.high is not None:
+            tests.append((f"expected <= {column.high:g}", name, value > column.high, "error"))
+        if name in partition:
+            tests.append((f"expected {partition[name]}", name, value != partition[name], "error"))
+    return tests

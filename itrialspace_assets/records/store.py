@@ -1,0 +1,120 @@
+"""Where outputs lie, and the only way in and out of Parquet: accepted or not written.
+
+Paths are below the output folder; file names and bytes depend on content only. Nothing here knows
+what a stage does.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from itrialspace_assets.base.errors import TableError
+from itrialspace_assets.base.fingerprints import FileHashes, replace_file
+from itrialspace_assets.records.schema import errors, violations
+from itrialspace_assets.records.tables import TABLES
+
+Row = TypeVar("Row")
+_CONTRACT = b"itrialspace.contract"
+
+
+def table_path(root: Path, name: str, **partition: str) -> Path:
+    """File of one partition of a table.
+
+    Raises:
+        KeyError: a partition dimension of the table is not given.
+    """
+    table = TABLES[name]
+    folders = [_folder(partition[dimension]) for dimension in table.partition]
+    return root.joinpath("tables", name, *folders, "part.parquet")
+
+
+def _folder(value: str) -> str:
+    return value.replace("/", "~")
+
+
+def write_table(root: Path, name: str, rows: pl.DataFrame | list[dict[str, Any]], **partition: str) -> Path:
+    """Validate against the registry, then write by rename; equal rows give equal bytes.
+
+    Raises:
+        TableError: a rule is broken; the old file, if any, is untouched.
+    """
+    table = TABLES[name]
+    path = table_path(root, name, **partition)
+    where = "/".join((name, *(partition[d] for d in table.partition)))
+    try:
+        frame = table.frame(rows) if isinstance(rows, list) else rows.select(list(table.schema)).sort(table.key)
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        raise TableError(f"{where}: {error}") from None
+    found = errors(violations(table, frame, **partition))
+    if found:
+        raise TableError(f"{where}: not written, {len(found)} rules broken: " + "; ".join(map(str, found[:5])))
+    arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    arrow = arrow.replace_schema_metadata({_CONTRACT: table.contract.encode()})
+    sink = pa.BufferOutputStream()
+    pq.write_table(arrow, sink, compression="zstd")
+    replace_file(path, sink.getvalue().to_pybytes())
+    return path
+
+
+def read_file(name: str, path: Path) -> pl.DataFrame:
+    """One partition file.
+
+    Raises:
+        TableError: the file is missing, unreadable, or was accepted under another contract.
+    """
+    try:
+        arrow = pq.read_table(path, partitioning=None)
+    except FileNotFoundError:
+        raise TableError(f"{name}: expected {path.parent.name}/{path.name}, found none; run the stage before") from None
+    except Exception as error:  # pyarrow raises many kinds for a damaged file
+        raise TableError(f"{name}: {path.name} in {path.parent.name} is damaged: {error}") from None
+    contract = (arrow.schema.metadata or {}).get(_CONTRACT, b"").decode()
+    if contract != TABLES[name].contract:
+        raise TableError(
+            f"{name}/{path.parent.name}: written under contract {contract or 'none'}, expected {TABLES[name].contract}; run its stage again"
+        )
+    frame = pl.from_arrow(arrow)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def read_table(root: Path, name: str, **partition: str) -> pl.DataFrame:
+    """One partition of a table; see ``read_file``."""
+    return read_file(name, table_path(root, name, **partition))
+
+
+def table_files(root: Path, name: str, **partition: str) -> list[Path]:
+    """Files of all partitions of a table that agree with ``partition``, in path order."""
+    pattern = [_folder(partition[d]) if d in partition else "*" for d in TABLES[name].partition]
+    return sorted((root / "tables" / name).glob("/".join((*pattern, "part.parquet"))))
+
+
+def read_all(root: Path, name: str, **partition: str) -> pl.DataFrame:
+    """All partitions of a table that agree with ``partition``, sorted by key; empty if none."""
+    frames = [read_file(name, path) for path in table_files(root, name, **partition)]
+    if not frames:
+        return TABLES[name].empty()
+    return pl.concat(frames).sort(TABLES[name].key)
+
+
+def look_up(rows: Mapping[str, Row], key: str, table: str) -> Row:
+    """The row of a key.
+
+    Raises:
+        TableError: there is none: a stage before was run again since.
+    """
+    if key not in rows:
+        raise TableError(f"{table}: expected a row for {key}, found none; run the stages before again")
+    return rows[key]
+
+
+def file_digests(root: Path, files: Iterable[Path]) -> dict[str, str]:
+    """Hash of each file (cached), by its path below ``root`` or else as given; "" where it is missing."""
+    with FileHashes(root / "work" / "fingerprints.sqlite") as hashes:
+        return {
+            str(path.relative_to(root) if path.is_relative_to(root) else path): hashes.get(path) or "" for path in files
+        }

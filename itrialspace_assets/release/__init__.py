@@ -1,0 +1,1 @@
+"""The published layout: writes it from the tables, and verifies one that was downloaded."""

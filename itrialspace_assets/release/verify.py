@@ -1,0 +1,445 @@
+"""Verifies a downloaded release in the published layout and says what it holds, file by file.
+
+Nothing is recomputed: tables, audits and splits are read, volumes and pictures are looked up (and, with
+``hashes``, read whole where the release states a hash). What is missing, damaged or contradicts its own
+counts is listed by path. Paths are kept relative to the release.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import polars as pl
+from isal import igzip
+
+from itrialspace_assets.analysis.splits import read_list
+from itrialspace_assets.base.errors import ConfigError, TableError
+from itrialspace_assets.base.fingerprints import FileHashes, hash_file
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.profiles.load import load_profiles
+from itrialspace_assets.profiles.registry import datasets
+from itrialspace_assets.records.layout import MANIFEST_COLUMNS, MODES, list_sha256
+from itrialspace_assets.records.store import write_table
+from itrialspace_assets.records.tables import TABLES
+from itrialspace_assets.release.write import SUMS
+
+#: What a release may hold, in the order of the data; each is a source asset ``released/<kind>``.
+KINDS = ("profiles", "manifests", "inserted_masks", "generated_cts", "slices", "splits", "inputs")
+#: Volumes and split sizes of the published release (spec 03, section 1), expected with ``published``.
+PUBLISHED = {"profiles": 13_140, "generated_cts": 44_174}
+_SKIP = ("audit", "metadata", "log", "README", "_run_config", "arms.csv", "balance.csv")
+_EVAL_COLUMNS = ("case_id", "dataset_name", "png_path", "ground_truth_presence")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One artefact of a release: where it is, what it counts, and whether it is as it should be."""
+
+    kind: str
+    mode: str | None
+    dataset: str | None
+    path: str
+    rows: int | None
+    status: str
+    detail: str | None = None
+    sha256: str | None = None
+
+
+def mode_of(folder: str) -> str | None:
+    """Mode key of a published folder name (``mode2_size_detection_curve``); None for another name."""
+    number = folder.removeprefix("mode").split("_", 1)[0]
+    return MODES[int(number) - 1] if folder.startswith("mode") and number.isdigit() and 1 <= int(number) <= 13 else None
+
+
+def verify_release(
+    settings: Settings, root: Path, *, published: bool = False, hashes: bool = False, progress: Callable[[str], None] | None = None
+) -> list[Item]:  # fmt: skip
+    """Everything that a release holds, with what is wrong.
+
+    Args:
+        settings: whose registry of datasets names the profile tables.
+        root: folder in the published layout.
+        published: it is the published release: its row and volume counts are expected.
+        hashes: compare every file with the hash that the release states for it (``SHA256SUMS``).
+        progress: told the kind that is looked at.
+
+    Raises:
+        ConfigError: no folder, or none of the published layout's parts in it.
+    """
+    if not root.is_dir():
+        raise ConfigError(f"{root}: expected a folder in the published layout, found none")
+    looks: dict[str, Callable[[], Iterator[Item]]] = {
+        "profiles": lambda: _profiles(settings, root, published), "manifests": lambda: _manifests(root), "inserted_masks": lambda: _masks(root),
+        "generated_cts": lambda: _cts(root), "slices": lambda: _slices(root), "splits": lambda: _splits(root),
+    }  # fmt: skip
+    found: list[Item] = []
+    for kind, look in looks.items():
+        if progress:
+            progress(kind)
+        found += sorted(look(), key=lambda i: i.path)
+    if not found:
+        raise ConfigError(
+            f"{root}: expected at least one of profiles/, manifests/, inserted_masks/, generated_cts/, vlm_dataset/, found none"
+        )
+    if published:
+        for kind, wanted in PUBLISHED.items():
+            got = sum(i.rows or 0 for i in found if i.kind == kind and i.status == "ok")
+            if any(i.kind == kind for i in found) and got != wanted:
+                found.append(
+                    Item(
+                        kind,
+                        None,
+                        None,
+                        f"{kind}/",
+                        got,
+                        "contradicts",
+                        f"expected {wanted} in the published release, got {got}",
+                    )
+                )
+    return _hashed(settings, root, found) if hashes else found
+
+
+def record_release(settings: Settings, found: list[Item]) -> dict[str, pl.DataFrame]:
+    """Write the table ``released``, one partition a kind; its frames by kind.
+
+    Raises:
+        TableError: an item breaks the table's rules.
+    """
+    frames = {}
+    for kind in KINDS:
+        rows = [
+            {"kind": i.kind, "mode": i.mode, "dataset": i.dataset, "path": i.path, "rows": i.rows, "status": i.status, "detail": i.detail, "sha256": i.sha256}
+            for i in found if i.kind == kind
+        ]  # fmt: skip
+        frames[kind] = TABLES["released"].frame(rows)
+        write_table(settings.output, "released", frames[kind], kind=kind)
+    return frames
+
+
+def _profiles(settings: Settings, root: Path, published: bool) -> Iterator[Item]:
+    for name, entry in datasets(settings).items():
+        path = entry.profile_csv(root)
+        if not path.exists():
+            continue
+        where = str(path.relative_to(root))
+        try:
+            rows = load_profiles(path, entry, "real", released=published).profiles.height
+            yield Item("profiles", None, name, where, rows, "ok", None, hash_file(path))
+        except TableError as error:
+            yield Item("profiles", None, name, where, None, "damaged", str(error))
+
+
+def _manifest_files(root: Path) -> list[Path]:
+    return [p for p in sorted((root / "manifests").rglob("*.csv")) if not any(word in p.name for word in _SKIP)]
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    """Rows of a table as text; a table that is none has no rows, which every caller finds fault with."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as source:
+            return [{str(k): str(v or "") for k, v in row.items()} for row in csv.DictReader(source)]
+    except (UnicodeDecodeError, csv.Error):
+        return []
+
+
+def _mode_below(root: Path, path: Path) -> str | None:
+    return next((m for part in path.relative_to(root).parts if (m := mode_of(part))), None)
+
+
+def _manifests(root: Path) -> Iterator[Item]:
+    for path in _manifest_files(root):
+        where, mode = str(path.relative_to(root)), _mode_below(root, path)
+        rows = _read_csv(path)
+        missing = [c for c in MANIFEST_COLUMNS if not rows or c not in rows[0]]
+        keys = [(r.get("case_id"), r.get("nodule_idx")) for r in rows]
+        if missing:
+            yield Item(
+                "manifests",
+                mode,
+                None,
+                where,
+                len(rows),
+                "damaged",
+                f"expected 44 columns, missing {', '.join(missing[:5])} ({len(missing)})",
+            )
+        elif len(set(keys)) != len(keys):
+            yield Item(
+                "manifests", mode, None, where, len(rows), "contradicts", "case_id and nodule_idx are not unique"
+            )
+        elif mode is None:
+            yield Item(
+                "manifests", None, None, where, len(rows), "unexpected", "expected a folder mode<N>_<name> above it"
+            )
+        else:
+            yield Item(
+                "manifests",
+                mode,
+                rows[0]["host_dataset"] if len({r["host_dataset"] for r in rows}) == 1 else None,
+                where,
+                len(rows),
+                "ok",
+                None,
+                hash_file(path),
+            )
+
+
+def _cases_of(root: Path) -> dict[str, dict[str, str]]:
+    """For each manifest's place (below ``manifests/``, without ``.csv``) its case ids and their host dataset."""
+    found = {}
+    for path in _manifest_files(root):
+        place = str(path.relative_to(root / "manifests").with_suffix(""))
+        ids = [(r.get("case_id", "").removesuffix(".0"), r.get("host_dataset", "")) for r in _read_csv(path)]
+        found[place] = {case_id: dataset for case_id, dataset in ids if case_id.isdigit()}
+    return found
+
+
+def _masks(root: Path) -> Iterator[Item]:
+    top = root / "inserted_masks"
+    for audit in sorted(top.rglob("audit.json")):
+        place, mode = audit.parent.relative_to(top), _mode_below(root, audit)
+        where = str(audit.relative_to(root))
+        try:
+            content = json.loads(audit.read_text(encoding="utf-8"))
+            records: list[dict[str, Any]] = content["records"]
+            done = [r for r in records if r["status"] == "success"]
+            counts = (content["n_total"], content["n_success"], content["n_failed"])
+        except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+            yield Item(
+                "inserted_masks",
+                mode,
+                None,
+                where,
+                None,
+                "damaged",
+                f"expected an audit with records and counts, got {type(error).__name__}: {error}",
+            )
+            continue
+        if counts != (len(records), len(done), len(records) - len(done)):
+            yield Item(
+                "inserted_masks",
+                mode,
+                None,
+                where,
+                len(records),
+                "contradicts",
+                f"states {counts[0]} records, {counts[1]} done, {counts[2]} failed; holds {len(records)}, {len(done)}, {len(records) - len(done)}",
+            )
+        for name in sorted({str(r.get("output_combined_path") or "") for r in done}):
+            file = _within(root, name, audit.parent)
+            yield _volume_item("inserted_masks", mode, root, file, name or f"inserted_masks/{place}/?")
+
+
+def _within(root: Path, stated: str, beside: Path) -> Path:
+    """A stated path (absolute paths of the maker's machine included) as a file of this release."""
+    return root / stated if _inside(root, stated) and (root / stated).exists() else beside / Path(stated).name
+
+
+def _volume_item(kind: str, mode: str | None, root: Path, file: Path, name: str) -> Item:
+    where = str(file.relative_to(root)) if file.is_relative_to(root) else name
+    dataset = next((p.removeprefix("src-") for p in where.split("--") if p.startswith("src-")), None)
+    if not file.exists():
+        return Item(kind, mode, dataset, where, None, "missing", "named by its audit or manifest, not there")
+    try:
+        image: Any = nib.load(file)
+        shape = image.shape
+        if len(shape) != 3:
+            raise ValueError(f"expected 3 dimensions, got {shape}")
+        _whole(file)
+    except Exception as error:  # nibabel raises many kinds for a damaged header
+        return Item(
+            kind, mode, dataset, where, None, "damaged", f"expected a NIfTI volume, got {type(error).__name__}: {error}"
+        )
+    return Item(kind, mode, dataset, where, 1, "ok")
+
+
+def _whole(file: Path) -> None:
+    """Refuse a truncated volume. A gzip file of one member ends with the size of what it holds; one of several is read."""
+    image: Any = nib.load(file)
+    wanted = int(np.prod(image.shape)) * image.header.get_data_dtype().itemsize + int(image.dataobj.offset)
+    with file.open("rb") as source:
+        source.seek(-4 if file.suffix == ".gz" else 0, 2)
+        got = int.from_bytes(source.read(4), "little") if file.suffix == ".gz" else source.tell()
+    if got != wanted % 2**32 and file.suffix == ".gz":
+        got = len(igzip.decompress(file.read_bytes()))
+    if got != wanted % 2**32:
+        raise ValueError(f"expected {wanted} bytes, got {got}: truncated")
+
+
+def _cts(root: Path) -> Iterator[Item]:
+    cases = _cases_of(root)
+    for top in sorted(root.glob("generated_cts*")):
+        modes = {p.relative_to(top).parts[0] for p in top.rglob("synthetic_ct.nii.gz")}
+        for place, ids in cases.items():
+            folder, mode = top / place, mode_of(place.split("/")[0])
+            if not folder.is_dir():
+                if place.split("/")[0] in modes:  # a mode that was not downloaded at all is no fault
+                    yield Item(
+                        "generated_cts",
+                        mode,
+                        None,
+                        str(folder.relative_to(root)),
+                        None,
+                        "missing",
+                        f"{len(ids)} planned cases, no folder",
+                    )
+                continue
+            yield from _cts_of(root, folder, mode, ids)
+        known = {top / place for place in cases}
+        for ct in top.rglob("synthetic_ct.nii.gz"):
+            if ct.parent.parent not in known:
+                yield Item(
+                    "generated_cts",
+                    _mode_below(root, ct),
+                    None,
+                    str(ct.relative_to(root)),
+                    None,
+                    "unexpected",
+                    "no manifest for its folder",
+                )
+
+
+def _cts_of(root: Path, folder: Path, mode: str | None, ids: dict[str, str]) -> Iterator[Item]:
+    by_id: dict[str, Path] = {}
+    for case in sorted(p for p in folder.iterdir() if p.is_dir()):
+        number = next((p[1:] for p in case.name.split("--") if p.startswith("C") and p[1:].isdigit()), None)
+        if number is None or str(int(number)) not in ids:
+            yield Item(
+                "generated_cts", mode, None, str(case.relative_to(root)), None, "unexpected", "no case of its manifest"
+            )
+        else:
+            by_id[str(int(number))] = case
+    for case_id, dataset in ids.items():
+        if case_id in by_id:
+            yield _volume_item("generated_cts", mode, root, by_id[case_id] / "synthetic_ct.nii.gz", "")
+        else:
+            where = f"{folder.relative_to(root)}/C{int(case_id):04d}"
+            yield Item(
+                "generated_cts", mode, dataset or None, where, None, "missing", "planned in its manifest, not there"
+            )
+
+
+def _slices(root: Path) -> Iterator[Item]:
+    for path in sorted((root / "vlm_dataset").glob("*/*/eval_dataset*.csv")):
+        where = str(path.relative_to(root))
+        rows = _read_csv(path)
+        if missing := [c for c in _EVAL_COLUMNS if not rows or c not in rows[0]]:
+            yield Item(
+                "slices",
+                None,
+                None,
+                where,
+                len(rows),
+                "damaged",
+                f"expected the columns of an evaluation set, missing {', '.join(missing)}",
+            )
+            continue
+        groups: dict[tuple[str | None, str | None], list[dict[str, str]]] = {}
+        for row in rows:
+            mode = mode_of(row.get("mode", ""))
+            groups.setdefault((mode, None if mode else row["dataset_name"]), []).append(row)
+        for (mode, dataset), members in groups.items():
+            stated = [r[c] for r in members for c in r if c.startswith("png") and c.endswith("_path") and r[c]]
+            lost = [s for s in stated if not _picture(root, path.parent, s).exists()]
+            status, detail = (
+                ("missing", f"{len(lost)} of {len(stated)} pictures, first {lost[0]}") if lost else ("ok", None)
+            )
+            yield Item(
+                "slices", mode, dataset, f"{where}#{mode or dataset}", len(members), status, detail, hash_file(path)
+            )
+
+
+def _picture(root: Path, beside: Path, stated: str) -> Path:
+    if _inside(root, stated) and (root / stated).exists():
+        return root / stated
+    return beside / "slices" / stated.rsplit("/slices/", 1)[-1]
+
+
+def _splits(root: Path) -> Iterator[Item]:
+    index = root / "vlm_dataset" / "splits" / "splits.json"
+    if not index.exists():
+        return
+    try:
+        entries = [
+            (s, name, e)
+            for s, sets in json.loads(index.read_text(encoding="utf-8")).items()
+            for name, e in sets.items()
+        ]
+        wanted = [(s, name, str(e["file"]), int(e["n"]), str(e["sha256"])) for s, name, e in entries]
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        yield Item(
+            "splits",
+            None,
+            None,
+            str(index.relative_to(root)),
+            None,
+            "damaged",
+            f"expected splits with file, n and sha256, got {type(error).__name__}: {error}",
+        )
+        return
+    for split, name, file, n, sha in wanted:
+        path = index.parent / Path(file).name
+        where = str(path.relative_to(root))
+        if not path.exists():
+            yield Item("splits", None, None, where, n, "missing", f"list of {split}/{name}")
+            continue
+        try:
+            uids = read_list(path)
+        except UnicodeDecodeError:
+            yield Item("splits", None, None, where, None, "damaged", "expected a list of ids in UTF-8")
+            continue
+        if list_sha256(uids) != sha or len(set(uids)) != n:
+            yield Item(
+                "splits",
+                None,
+                None,
+                where,
+                len(uids),
+                "contradicts",
+                f"{split}/{name}: expected {n} ids with SHA-256 {sha[:12]}…, got {len(set(uids))} with {list_sha256(uids)[:12]}…",
+            )
+        else:
+            yield Item("splits", None, None, where, n, "ok", None, sha)
+
+
+def _hashed(settings: Settings, root: Path, found: list[Item]) -> list[Item]:
+    """Compare every file with the hash that the release states for it (``SHA256SUMS``, as sha256sum writes it)."""
+    sums = root / SUMS
+    if not sums.exists():
+        raise ConfigError(f"{sums}: expected the hashes of the release's files, found none; leave out --hashes")
+    out = {i.path: i for i in found}
+    with FileHashes(settings.output / "work" / "fingerprints.sqlite") as cache:
+        for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
+            sha, _, name = line.partition(" ")
+            name = name.lstrip(" *")  # text and binary mode of sha256sum
+            if not name or not _inside(root, name):
+                raise ConfigError(f"{sums}: expected lines of a hash and a path inside the release, got {line!r}")
+            got = cache.get(root / name) if not (root / name).is_dir() else ""
+            if got == sha:
+                continue
+            status = "missing" if got is None else "damaged"
+            detail = f"stated in {SUMS}, not there" if got is None else f"expected SHA-256 {sha[:12]}…, got {got[:12]}…"
+            covering = [i for p, i in out.items() if p == name or p.startswith(f"{name}#")]
+            for item in covering or [_item_of(root, name)]:
+                out[item.path] = replace(item, status=status, detail=detail, sha256=got)
+    return list(out.values())
+
+
+def _item_of(root: Path, name: str) -> Item:
+    """The item of a file that no look named: a picture of a slice, a volume beside a CT, an input mask."""
+    parts = name.split("/")
+    kind = (
+        "slices" if parts[0] == "vlm_dataset" else "generated_cts" if parts[0].startswith("generated_cts") else parts[0]
+    )
+    mode = _mode_below(root, root / name)
+    after = parts[parts.index("slices") + 1] if kind == "slices" and "slices" in parts[:-1] else None
+    return Item(kind if kind in KINDS else "inputs", mode, None if mode else after, name, None, "damaged")
+
+
+def _inside(root: Path, stated: str) -> bool:
+    """Whether a stated path stays within the release."""
+    return not Path(stated).is_absolute() and (root / stated).resolve().is_relative_to(root.resolve())

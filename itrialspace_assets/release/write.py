@@ -1,0 +1,245 @@
+"""Projects the store into the published layout: folders by mode and manifest, the published names.
+
+Hard links where the file system allows, else copies. A lesson of the original: paths are relative
+to the root, names hold no ``<`` or ``>``, and equal stems never share a folder.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+import polars as pl
+
+from itrialspace_assets.base.fingerprints import link_file, replace_file, sha256_bytes
+from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.hosts.store import load_host_map
+from itrialspace_assets.imaging.geometry import write_volume
+from itrialspace_assets.imaging.volumes import stamp, unpack_bits
+from itrialspace_assets.insertion.audit import audit, audit_record
+from itrialspace_assets.insertion.manifests import read_manifest
+from itrialspace_assets.records.layout import case_key, list_sha256, published_mode
+from itrialspace_assets.records.store import file_digests, read_all, table_files
+from itrialspace_assets.records.tables import CONDITIONS
+from itrialspace_assets.slices.build import REAL
+from itrialspace_assets.synthesis.images import open_ct
+from itrialspace_assets.synthesis.renderers import enabled
+from itrialspace_assets.trials.published import manifest_files
+
+VERSION = "4"
+#: (mode, arm) -> folder below the mode, and file stem.
+Stems = dict[tuple[str, str], tuple[str, str]]
+#: Hash of every file, in the format of sha256sum; ``its import-release --hashes`` checks it.
+SUMS = "SHA256SUMS"
+_READS = (
+    "trials",
+    "arms",
+    "cases",
+    "case_nodules",
+    "insertions",
+    "cts",
+    "slices",
+    "splits",
+    "nodules",
+    "rejected_cases",
+)
+
+
+def inputs(settings: Settings, partition: Partition) -> Inputs:
+    return file_digests(settings.output, [f for name in _READS for f in table_files(settings.output, name)])
+
+
+STEP = Step(("release_files",), "release", (), VERSION, inputs)
+
+
+def build(settings: Settings, partition: Partition) -> Result:
+    """Write manifests, masks with ``audit.json``, CTs, the slice sets and their splits."""
+    require_data_root(settings)
+    before = input_hash(STEP, settings, partition)
+    files: dict[str, str] = {}
+    arms = read_all(settings.output, "arms").select("mode", "arm", "folder", "published")
+    stems: Stems = {(mode, arm): (folder, stem) for mode, arm, folder, stem in arms.iter_rows()}
+    for mode in arms["mode"].unique().sort():
+        files |= _manifests_and_masks(settings, mode, stems)
+    for renderer in (r.name for r in enabled(settings)):
+        files |= _cts(settings, renderer, stems)
+        files |= _slice_set(settings, renderer, "synthetic" if renderer == "nodmaisi" else f"synthetic_{renderer}")
+    files |= _slice_set(settings, REAL, REAL)
+    sums = "".join(f"{sha}  {name}\n" for name, sha in sorted(files.items()))
+    files |= _text(settings, SUMS, sums)
+    result = Result({}, computed=len(files), files=files, preview=f"{len(files)} files in the published layout")
+    record(settings, STEP, partition, before, result, [])
+    return result
+
+
+def _link(settings: Settings, source: str, target: str, sha: str) -> dict[str, str]:
+    link_file(settings.output / source, settings.output / target)
+    return {target: sha}
+
+
+def _text(settings: Settings, target: str, text: str) -> dict[str, str]:
+    replace_file(settings.output / target, text.encode())
+    return {target: sha256_bytes(text.encode())}
+
+
+def _csv(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({c: "" if r.get(c) is None else r.get(c) for c in columns} for r in rows)
+    return out.getvalue()
+
+
+def _manifests_and_masks(settings: Settings, mode: str, stems: Stems) -> dict[str, str]:
+    """The manifests that planning wrote, and the masks with their audits, row by row of the manifest."""
+    root, top = settings.output, published_mode(mode)
+    files = file_digests(root, manifest_files(settings, mode))
+    got = {(r["case_uid"], r["nodule_idx"]): r for r in read_all(root, "insertions", mode=mode).filter("present").iter_rows(named=True)}  # fmt: skip
+    donors = dict(read_all(root, "donors").select("nodule_uid", "voxels").iter_rows())
+    why: dict[tuple[str, int], str] = {}
+    for row in read_all(root, "rejected_cases", stage="insert").iter_rows(named=True):
+        why[row["case_uid"], row["nodule_idx"]] = f"{row['reason']}: {row['detail']}"
+    for folder, stem in sorted({place for (of, _), place in stems.items() if of == mode}):
+        rows = [r for r in read_manifest(root / "manifests" / top / f"{folder}{stem}.csv") if r["present"]]
+        records = []
+        for uid, group in groupby(rows, key=lambda r: str(r["case_uid"])):
+            records += _case_records(settings, uid, list(group), f"inserted_masks/{top}/{folder}{stem}", got, donors, why, files)  # fmt: skip
+        text = json.dumps(audit(f"{top}_{stem}", f"manifests/{top}/{folder}{stem}.csv", records), indent=1, allow_nan=False)  # fmt: skip
+        files |= _text(settings, f"inserted_masks/{top}/{folder}{stem}/audit.json", text)
+    return files
+
+
+def _case_records(
+    settings: Settings, uid: str, group: list[dict[str, Any]], folder: str, got: dict[tuple[str, int], dict[str, Any]],
+    donors: dict[str, int], why: dict[tuple[str, int], str], files: dict[str, str],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The audit records of a case; its mask is put into the published layout on the way."""
+    first = group[0]
+    key = case_key(first["trial_name"], first["case_id"], str(first["host_patient_id"]), first["host_dataset"], [str(r["donor_annotation_id"] or r["donor_nodule_uid"]) for r in group])  # fmt: skip
+    target = f"{folder}/{key}_mask.nii.gz"
+    done = [got[uid, int(r["nodule_idx"])] for r in group if (uid, int(r["nodule_idx"])) in got]
+    if done:
+        files |= _mask(settings, done, target)
+    return [
+        audit_record(
+            r | {"donor_voxels": donors.get(r["donor_nodule_uid"])},
+            got.get((uid, int(r["nodule_idx"]))),
+            why.get((uid, int(r["nodule_idx"])), why.get((uid, -1), "not run")),
+            target,
+        )
+        for r in group
+    ]
+
+
+def _mask(settings: Settings, rows: list[dict[str, Any]], target: str) -> dict[str, str]:
+    if rows[0]["mask_path"] is not None:
+        return _link(settings, rows[0]["mask_path"], target, rows[0]["mask_sha256"])
+    host = load_host_map(settings.output, rows[0]["host_map_sha256"])
+    return {
+        target: write_volume(
+            settings.output / target,
+            stamp(host, [unpack_bits(r["lesion"]) for r in rows]),
+            f"inserted nodules ({rows[0]['anatomy']} anatomy)",
+        )
+    }
+
+
+def _key(stem: str, case: dict[str, Any], donors: list[str]) -> str:
+    person, ids = case["host_person_uid"].split("/", 1)[-1], [d.split("/", 1)[-1] for d in donors]
+    return case_key(stem, case["number"], person, case["host_dataset"], ids)
+
+
+def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
+    files: dict[str, str] = {}
+    top = "generated_cts" if renderer == "nodmaisi" else f"generated_cts_{renderer}"
+    root = settings.output
+    plans = read_all(root, "case_nodules").group_by("case_uid", maintain_order=True).agg("donor_nodule_uid")
+    donors = dict(plans.iter_rows())
+    cases = {r["case_uid"]: r for r in read_all(root, "cases").iter_rows(named=True)}
+    masks = {r["case_uid"]: r for r in read_all(root, "insertions").iter_rows(named=True)}
+    for row in (
+        read_all(root, "cts", source=renderer).sort("twin_uid", "case_uid", "is_lesion_free").iter_rows(named=True)
+    ):
+        if row["case_uid"] not in cases or row["case_uid"] not in masks:
+            continue  # of a manifest that is no more
+        case = cases[row["case_uid"]]
+        folder, stem = stems[row["mode"], case["arm"]]
+        place = f"{top}/{published_mode(row['mode'])}/{folder}{stem}/{_key(stem, case, donors[row['case_uid']])}"
+        if row["is_lesion_free"]:
+            files |= _link(settings, row["path"], f"{place}/lesion_free_ct.nii.gz", row["sha256"])
+            continue
+        if row["kept"] == "nifti":
+            files |= _link(settings, row["path"], f"{place}/synthetic_ct.nii.gz", row["sha256"])
+        elif row["kept"] == "patch":
+            files[f"{place}/synthetic_ct.nii.gz"] = write_volume(
+                root / f"{place}/synthetic_ct.nii.gz",
+                open_ct(settings, row),
+                f"rendered by {renderer}; {row['anatomy']} anatomy",
+            )
+        mask = masks[row["case_uid"]]
+        if mask["mask_path"] is not None:
+            files |= _link(settings, mask["mask_path"], f"{place}/input_mask.nii.gz", mask["mask_sha256"])
+        audit = {"case_id": place.rsplit("/", 1)[1], "status": "success", "reason": "", "generator": renderer, "anatomy": row["anatomy"], "trained_on": row["trained_on"],
+                 "weights_sha256": row["weights_sha256"], "acquisition": row["acquisition"], "image_uid": row["image_uid"], "kept": row["kept"],
+                 "sanity_checks": {"ct_min_hu": row["low_hu"], "ct_max_hu": row["high_hu"], "lesion_hu": row["lesion_hu"], "background_hu": row["background_hu"]}}  # fmt: skip
+        files |= _text(
+            settings,
+            f"{place}/nodmaisi_audit.json" if renderer == "nodmaisi" else f"{place}/render_audit.json",
+            json.dumps(audit, indent=1, allow_nan=False),
+        )
+    return files
+
+
+_SET_COLUMNS = ["case_id", "mode", "trial_name", "dataset_name", "donor_dataset", "png_path", "png_bbox_path", "png_contour_path", "png_bbox_contour_path", "slice_z", "slice_method",
+                "preprocess_profile", "ground_truth_presence", "ground_truth_lobe", "ground_truth_size_bucket", "effective_diam_mm", "insertion_lobe", "label", "image_source", "anatomy", "slice_uid"]  # fmt: skip
+
+
+def _slice_set(settings: Settings, source: str, name: str) -> dict[str, str]:
+    files: dict[str, str] = {}
+    slices = read_all(settings.output, "slices", source=source)
+    if slices.is_empty():
+        return files
+    base = f"vlm_dataset/{name}/lung_axial"
+    table: dict[str, dict[str, Any]] = {}
+    for row in slices.sort("published_id", "condition").iter_rows(named=True):
+        group, stem = row["published_id"].rsplit("/", 1)
+        sub = "" if row["condition"] == "plain" else f"{row['condition']}/"
+        target = f"{base}/slices/{group}/{sub}{stem}.png"
+        files |= _link(settings, row["path"], target, row["sha256"])
+        entry = table.setdefault(row["published_id"], {
+            "case_id": stem.split("__C")[-1].split("_")[0] if "__C" in stem else stem, "mode": group, "trial_name": stem.split("__C")[0], "dataset_name": row["dataset"],
+            "donor_dataset": (row["donor_person_uid"] or "").split("/", 1)[0], "slice_z": row["slice_z"], "slice_method": "largest_plane", "preprocess_profile": row["profile"],
+            "ground_truth_presence": row["presence"], "ground_truth_lobe": row["lobe"] or "N/A", "ground_truth_size_bucket": row["size_class"] or "N/A",
+            "effective_diam_mm": row["diameter_mm"], "insertion_lobe": row["planned_lobe"], "label": row["label"], "image_source": row["source"], "anatomy": row["anatomy"], "slice_uid": row["slice_uid"],
+        })  # fmt: skip
+        entry["png_path" if row["condition"] == "plain" else f"png_{row['condition']}_path"] = target
+    for kind, file in (("present", "eval_dataset.csv"), ("absent", "eval_dataset_negatives.csv")):
+        files |= _text(
+            settings,
+            f"{base}/{file}",
+            _csv((r for _, r in sorted(table.items()) if r["ground_truth_presence"] == kind), _SET_COLUMNS),
+        )
+    return files | _split_files(settings, source, name, slices)
+
+
+def _split_files(settings: Settings, source: str, name: str, slices: pl.DataFrame) -> dict[str, str]:
+    frozen = read_all(settings.output, "splits").filter(pl.col("source") == source)
+    wanted = slices.filter(pl.col("condition") == CONDITIONS[0]).join(
+        frozen.select("slice_uid").unique(), on="slice_uid", how="semi"
+    )
+    uids = sorted(set(wanted["published_id"].to_list()))
+    file = f"{settings.split}.{name}.txt"
+    index = settings.output / "vlm_dataset" / "splits" / "splits.json"
+    entries = json.loads(index.read_text()) if index.exists() else {}
+    entries.setdefault(settings.split, {})[name] = {
+        "n": len(uids),
+        "sha256": list_sha256(uids),
+        "set": name,
+        "file": file,
+        "description": f"slices of split {settings.split}, source {source}",
+    }
+    files = _text(settings, f"vlm_dataset/splits/{file}", "".join(f"{u}\n" for u in uids))
+    return files | _text(settings, "vlm_dataset/splits/splits.json", json.dumps(entries, indent=2, sort_keys=True))

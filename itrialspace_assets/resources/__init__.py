@@ -1,0 +1,1 @@
+"""Dagster resources: what assets are given at run time."""

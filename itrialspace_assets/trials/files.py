@@ -1,0 +1,122 @@
+"""Finds and reads trial files: names, limits, the user's folder, JSON Schema. What a file may say is in ``model``."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.settings import Settings, read_yaml
+from itrialspace_assets.base.validation import explain
+from itrialspace_assets.records.layout import MODES
+from itrialspace_assets.trials.model import Trial
+from itrialspace_assets.trials.resolve import resolve
+
+_FOLDER = Path(__file__).parent / "modes"
+
+
+_LARGEST = 200_000  # bytes of a trial file
+
+
+def trial_files(settings: Settings) -> dict[str, Path]:
+    """Trial file by mode key: the thirteen, then those shipped beside them, then the user's ``x_<name>.yaml``.
+
+    Raises:
+        ConfigError: the user's folder is not there, or one of its files has the name of a shipped one.
+    """
+    found = {path.stem: path for path in sorted(_FOLDER.glob("m*.yaml"))}
+    found |= {path.stem: path for path in sorted(_FOLDER.glob("x_*.yaml"))}
+    if settings.trials_dir:
+        if not settings.trials_dir.is_dir():
+            raise ConfigError(
+                f"ITRIALSPACE_TRIALS_DIR={settings.trials_dir}: expected a folder of trial files, found none"
+            )
+        own = {path.stem: path for path in sorted(settings.trials_dir.glob("x_*.yaml"))}
+        if twice := sorted(set(own) & set(found)):
+            raise ConfigError(f"{own[twice[0]]}: the name {twice[0]} is that of a shipped trial; choose another")
+        found |= own
+    return found
+
+
+def mode_keys(settings: Settings) -> tuple[str, ...]:
+    """The thirteen frozen keys, then the others in the order of ``trial_files``."""
+    return (*MODES, *(key for key in trial_files(settings) if key.startswith("x_")))
+
+
+def load_trial(settings: Settings, mode: str) -> Trial:
+    """The trial of a mode.
+
+    Raises:
+        ConfigError: no such mode, or a wrong file; names the key.
+    """
+    files = trial_files(settings)
+    if mode not in files:
+        near = difflib.get_close_matches(mode, list(files), 1, 0.4)
+        hint = f"; did you mean {near[0]!r}" if near else ""
+        raise ConfigError(f"mode {mode!r} is not a mode: expected one of {', '.join(files)}{hint}")
+    trial = read_trial(files[mode])
+    names: dict[str, str] = {}
+    for key, path in files.items():
+        name = trial.trial if key == mode else _name_in(path)
+        if name == trial.trial and key != mode:
+            raise ConfigError(
+                f"{files[mode].name}: trial: the name {name!r} is also that of {path.name}; names tell cases apart"
+            )
+        names[name] = key
+    return trial
+
+
+def _name_in(path: Path) -> str:
+    """The trial's name in a file, without judging the rest of it."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("trial:"):
+            return line.partition(":")[2].strip().strip("'\"")
+    return ""
+
+
+def read_trial(path: Path) -> Trial:
+    """Read and check one trial file; both sizes must resolve.
+
+    Raises:
+        ConfigError: a key or value is wrong; names the file and the path of the key.
+    """
+    if path.exists() and path.stat().st_size > _LARGEST:
+        raise ConfigError(f"{path.name}: expected a trial file below {_LARGEST} bytes, got {path.stat().st_size}")
+    _refuse_aliases(path)
+    tree = read_yaml(path)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path.name}: expected the keys of a trial, got {type(tree).__name__}")
+    try:
+        trial = Trial.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{path.name}: {explain(error, Trial)}") from None
+    if trial.mode != path.stem:
+        raise ConfigError(f"{path.name}: mode: expected {path.stem!r} like the file's name, got {trial.mode!r}")
+    for size in trial.sizes:
+        try:
+            resolve(trial, size, (), ("A", "B"))
+        except ConfigError as error:
+            raise ConfigError(f"{path.name}: {str(error).removeprefix(f'{trial.trial}: ')}") from None
+    return trial
+
+
+def _refuse_aliases(path: Path) -> None:
+    """A trial file needs no YAML anchors or tags; with them a small file can stand for a huge one, or for code."""
+    try:
+        for token in yaml.scan(path.read_text(encoding="utf-8")):
+            if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
+                what = {"AliasToken": "alias", "AnchorToken": "anchor", "TagToken": "tag"}[type(token).__name__]
+                raise ConfigError(
+                    f"{path.name}: line {token.start_mark.line + 1}: a YAML {what} is not allowed in a trial file"
+                )
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: expected a trial file, found none") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}: expected YAML, got {error}") from None
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a trial file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Trial.model_json_schema()}

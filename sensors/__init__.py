@@ -1,1 +1,0 @@
-"""Schedules, and the sensors that follow later."""

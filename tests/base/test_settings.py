@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.settings import load_settings, provenance, read_yaml, require_data_root
+
+
+def test_environment_beats_env_file_and_empty_is_unset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("ITRIALSPACE_SEED=7\nITRIALSPACE_WORKERS=3\nHF_TOKEN=secret-token\n")
+    monkeypatch.setenv("ITRIALSPACE_SEED", "11")
+    monkeypatch.setenv("ITRIALSPACE_WORKERS", "")
+    settings = load_settings()
+    assert (settings.seed, settings.workers) == (11, 3)
+    rows = {name: (value, source) for name, value, source in provenance(settings)}
+    assert rows["ITRIALSPACE_SEED"] == ("11", "environment")
+    assert rows["ITRIALSPACE_WORKERS"][1].endswith(".env")
+    assert "secret-token" not in str(rows)
+    assert rows["ITRIALSPACE_SIZE"] == ("demo", "default")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SEED", "many"), ("MASKS", "png"), ("MAX_REJECTED", "1.4"), ("WORKERS", "0"), ("DATA_DIR", "${HOME_X}/a")],
+)
+def test_a_wrong_value_names_the_variable(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"ITRIALSPACE_{name}", value)
+    with pytest.raises(ConfigError, match=f"ITRIALSPACE_{name}"):
+        load_settings()
+
+
+def test_yaml_variables(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: {b: ['x ${ROOT}/y']}\n")
+    assert read_yaml(path, {"ROOT": "/r"}) == {"a": {"b": ["x /r/y"]}}
+    with pytest.raises(ConfigError, match=r"a\.yaml: key a\.b\[0\]: variable ROOT"):
+        read_yaml(path, {"ROOT": ""})
+    path.write_text("a: [1\n")
+    with pytest.raises(ConfigError, match=r"a\.yaml"):
+        read_yaml(path)
+    with pytest.raises(ConfigError, match="found none"):
+        read_yaml(tmp_path / "none.yaml")
+
+
+def test_a_missing_data_root_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="demo-data"):
+        require_data_root(load_settings(data_dir=tmp_path / "nothing"))
+
+
+def test_an_output_that_cannot_be_a_folder_is_refused(data_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="writable folder"):
+        require_data_root(load_settings(data_dir=data_root, output_dir=tmp_path / "file" / "out"))

@@ -1,0 +1,117 @@
+"""Writes small DICOM and XML files of a known volume, for tests that read them back."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
+
+from itrialspace_assets.imaging.geometry import Volume
+
+SERIES, STUDY, FRAME = (generate_uid(entropy_srcs=[x]) for x in ("series", "study", "frame"))
+
+
+def _base(path: Path, kind: str, uid: str) -> FileDataset:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = (
+        kind,
+        uid,
+        ExplicitVRLittleEndian,
+    )
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID, data.StudyInstanceUID, data.FrameOfReferenceUID = kind, uid, STUDY, FRAME
+    data.PatientID, data.PatientName, data.PatientAge, data.PatientSex = "P7", "test^procedural", "061Y", "F"
+    data.StudyDate = data.ContentDate = "20000101"
+    data.StudyTime = data.ContentTime = "000000"
+    data.PatientBirthDate, data.AccessionNumber, data.StudyID, data.ReferringPhysicianName = "", "", "1", ""
+    return data
+
+
+def write_series(folder: Path, ct: Volume, skip: tuple[int, ...] = ()) -> list[FileDataset]:
+    """A CT volume (HU, RAS+) as axial slices, columns to the patient's left and rows to the back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    nx, ny, nz = ct.array.shape
+    out = []
+    for k in range(nz):
+        uid = generate_uid(entropy_srcs=["slice", str(k)])
+        data = _base(folder / f"{k:03d}.dcm", CTImageStorage, uid)
+        data.Modality, data.SeriesInstanceUID, data.SeriesNumber, data.InstanceNumber = "CT", SERIES, 1, nz - k
+        world = ct.to_world([nx - 1, ny - 1, k])  # first pixel: right and front of the patient
+        data.ImagePositionPatient = [float(-world[0]), float(-world[1]), float(world[2])]
+        data.ImageOrientationPatient = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+        data.PixelSpacing, data.SliceThickness = [float(ct.spacing[1]), float(ct.spacing[0])], float(ct.spacing[2])
+        data.Rows, data.Columns, data.SamplesPerPixel, data.PhotometricInterpretation = ny, nx, 1, "MONOCHROME2"
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
+        data.RescaleSlope, data.RescaleIntercept = 1, -1024
+        pixels = (ct.array[::-1, ::-1, k].T.astype(np.int32) + 1024).astype(np.int16)
+        data.PixelData = np.ascontiguousarray(pixels).tobytes()
+        if k not in skip:
+            data.save_as(folder / f"{k:03d}.dcm", enforce_file_format=True)
+        out.append(data)
+    return out
+
+
+def write_seg(path: Path, series: list[FileDataset], masks: dict[str, np.ndarray]) -> None:
+    """Masks (RAS+) as a binary DICOM-SEG over a series."""
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    algorithm = hd.AlgorithmIdentificationSequence("test", codes.DCM.ArtificialIntelligence, "1")
+    described = [
+        hd.seg.SegmentDescription(i, name, codes.SCT.Lesion, codes.SCT.Nodule, hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC, algorithm)
+        for i, name in enumerate(masks, 1)
+    ]  # fmt: skip
+    planes = np.stack(
+        [
+            np.stack([m[::-1, ::-1, k].T for m in masks.values()], axis=-1)
+            for k in range(next(iter(masks.values())).shape[2])
+        ]
+    )
+    hd.seg.Segmentation(
+        series, planes.astype(np.uint8), hd.seg.SegmentationTypeValues.BINARY, described, generate_uid(), 2, generate_uid(), 1, "test", "test", "1", "1",
+    ).save_as(path)  # fmt: skip
+
+
+def write_rtstruct(path: Path, ct: Volume, regions: dict[str, dict[int, list[np.ndarray]]]) -> None:
+    """Closed contours (voxel x and y of plane z, RAS+) as an RTSTRUCT."""
+    data = _base(path, RTStructureSetStorage, generate_uid())
+    data.Modality, data.SeriesInstanceUID = "RTSTRUCT", generate_uid()
+    data.StructureSetROISequence, data.ROIContourSequence = pydicom.Sequence(), pydicom.Sequence()
+    for number, (name, planes) in enumerate(regions.items(), 1):
+        roi = Dataset()
+        roi.ROINumber, roi.ROIName, roi.ReferencedFrameOfReferenceUID, roi.ROIGenerationAlgorithm = (
+            number,
+            name,
+            FRAME,
+            "MANUAL",
+        )
+        data.StructureSetROISequence.append(roi)
+        drawn = Dataset()
+        drawn.ReferencedROINumber, drawn.ContourSequence = number, pydicom.Sequence()
+        for k, contours in planes.items():
+            for contour in contours:
+                item = Dataset()
+                world = ct.to_world(np.column_stack([contour, np.full(len(contour), k)])) * [-1, -1, 1]
+                item.ContourGeometricType, item.NumberOfContourPoints = "CLOSED_PLANAR", len(contour)
+                item.ContourData = [round(float(v), 4) for v in world.ravel()]
+                drawn.ContourSequence.append(item)
+        data.ROIContourSequence.append(drawn)
+    data.save_as(path, enforce_file_format=True)
+
+
+def lidc_xml(ct: Volume, readers: list[dict[int, list[tuple[int, int]]]]) -> str:
+    """A LIDC reading file: for each reader a nodule, its edge pixels (canonical x, y) by plane."""
+    nx, ny, _ = ct.array.shape
+    sessions = []
+    for number, planes in enumerate(readers):
+        rois = "".join(
+            f"<roi><imageZposition>{ct.to_world([0, 0, k])[2]}</imageZposition><inclusion>TRUE</inclusion>"
+            + "".join(f"<edgeMap><xCoord>{nx - 1 - x}</xCoord><yCoord>{ny - 1 - y}</yCoord></edgeMap>" for x, y in edge)
+            + "</roi>"
+            for k, edge in planes.items()
+        )
+        sessions.append(
+            f"<readingSession><unblindedReadNodule><noduleID>R{number}</noduleID>{rois}</unblindedReadNodule></readingSession>"
+        )
+    return f'<?xml version="1.0"?><LidcReadMessage xmlns="http://www.nih.gov">{"".join(sessions)}</LidcReadMessage>'
