@@ -13,8 +13,6 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "itrialspace_assets"
-#: Packages beside ``itrialspace_assets`` in the tree; installed below it they are found like any other.
-BESIDE = ("resources", "sensors")
 #: Files at the root -> pages of the site.
 ROOT_PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "SECURITY.md": "security.md"}
 
@@ -32,8 +30,7 @@ def modules() -> dict[str, Path]:
             found[f"{PACKAGE.name}.{path.stem}"] = path
         elif (path / "__init__.py").is_file():
             found[f"{PACKAGE.name}.{path.name}"] = path / "__init__.py"
-    own = [n for n in BESIDE if f"{PACKAGE.name}.{n}" not in found and (ROOT / n / "__init__.py").is_file()]
-    return found | {name: ROOT / name / "__init__.py" for name in own}
+    return found
 
 
 def _decisions() -> list[dict[str, str]]:
