@@ -46,7 +46,9 @@ def on_config(config: Any) -> Any:
     reference = [{"Modules": "reference/index.md"}, *({n.split(".")[-1]: f"reference/{n}.md"} for n in modules())]
     filled = {"DECISIONS": ["decisions/index.md", *_decisions()], "REFERENCE": reference}
     config.nav = [
-        {title: filled.get(at, at) if isinstance(at, str) else at} for entry in config.nav for title, at in entry.items()
+        {title: filled.get(at, at) if isinstance(at, str) else at}
+        for entry in config.nav
+        for title, at in entry.items()
     ]
     return config
 
