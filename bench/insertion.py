@@ -3,7 +3,8 @@
 200 cases over four hosts of 512 x 512 x 256: generated ones, and the real maps where they are at hand. Each
 nodule is wanted where one of its size can lie in another host, as in a crossed trial. One process. The yardstick does
 nothing but read every host once and write every finished mask, with the same
-reader and writer; beside it, what whole-volume transforms cost for one nodule (spec 02, part E).
+reader and writer; beside it, what whole-volume transforms cost for one nodule
+(docs/facts/insertion.md#cost-of-whole-volume-transforms).
 
     python -m bench.insertion [--real FOLDER] [--cases 200]
 """

@@ -1,7 +1,8 @@
 """Planning all 13 modes at paper size from 13,140 profiles, and how planning grows with the number of cases.
 
 Baseline: the serial planner that the published system uses, reduced to its loop: for each case filter the
-pool by label and by half to twice the wanted size, draw a donor and a host, build a row (spec 01, 4.5).
+pool by label and by half to twice the wanted size, draw a donor and a host, build a row
+(docs/facts/trials.md#published-draws).
 It checks neither room, persons nor reuse. Ours plans, checks and writes tables, CSV, JSON and pictures.
 """
 

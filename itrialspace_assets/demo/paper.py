@@ -22,7 +22,8 @@ from itrialspace_assets.records.store import read_table, write_table
 from itrialspace_assets.records.tables import PROFILE_COLUMNS, TABLES
 
 #: Median diameter (mm) and spread of its logarithm, and share of malignant nodules, of each dataset. LUNGx,
-#: LUNA25 and NSCLCR as published (spec 01, 1.6, and the LUNA25 challenge: 555 of 6,163); the rest plausible.
+#: LUNA25 and NSCLCR as published (docs/facts/datasets.md#label-shares, and the LUNA25 challenge: 555 of 6,163); the
+#: rest plausible.
 _KIND = {
     "DLCS24": (7.0, 0.55, 0.12),
     "LUNA25": (7.0, 0.5, 555 / 6163),
@@ -34,7 +35,7 @@ _KIND = {
 }
 #: Nodules of a scan, on average; scans of a person, at most.
 _PER_SCAN = {"DLCS24": 1.54, "LUNA25": 1.51, "LUNA16": 1.97, "LUNGx": 1.2, "LNDbv4": 3.6, "NSCLCR": 1.0, "IMDCT": 1.0}
-_LOBE_SHARES = (0.28, 0.16, 0.30, 0.08, 0.18)  # in the order of LOBES (spec 01, section 5)
+_LOBE_SHARES = (0.28, 0.16, 0.30, 0.08, 0.18)  # in the order of LOBES (docs/facts/trials.md#sites)
 #: Median radius (mm) of the largest sphere in each lobe, in the order of LOBES.
 _ROOM = (36.0, 38.0, 36.0, 25.0, 38.0)
 

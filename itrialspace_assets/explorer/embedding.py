@@ -9,7 +9,8 @@ from itrialspace_assets.imaging.anatomy import LOBES
 from itrialspace_assets.records.store import file_digests, read_table, table_files, write_table
 
 VERSION = "1"
-#: The nine numbers of the published feature set reinsertion_core (spec 04); lobes are added as 0/1.
+#: The nine numbers of the published feature set reinsertion_core (docs/facts/explorer.md#nine-number-feature-set);
+#: lobes are added as 0/1.
 FEATURES = (
     *(f"reinsertion_lobe_{a}_pct" for a in ("cc", "ml", "ap")),
     *(f"reinsertion_lung_{a}_pct" for a in ("cc", "ml", "ap")),

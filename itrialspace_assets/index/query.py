@@ -22,7 +22,8 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, SIZE_BUCKETS, lobe_label
 from itrialspace_assets.records.store import read_table
 
-#: Weights of the features of similarity (published, spec 01 §3.6): short name -> (column, weight).
+#: Weights of the features of similarity (published, docs/facts/index-queries.md#similar-nodules): short name ->
+#: (column, weight).
 FEATURES: Mapping[str, tuple[str, float]] = {
     "lobe_cc": ("reinsertion_lobe_cc_pct", 1.0),
     "lobe_ml": ("reinsertion_lobe_ml_pct", 0.8),
@@ -40,7 +41,7 @@ MISMATCHES: Mapping[str, tuple[str, float]] = {
     "side": ("reinsertion_lung_side", 2.0),
     "zone": ("reinsertion_lung_zone", 1.5),
 }
-#: Weights of a donor's score for a place (published, spec 01 §3.5); lower is better.
+#: Weights of a donor's score for a place (published, docs/facts/index-queries.md#donor-score); lower is better.
 DONOR_WEIGHTS: Mapping[str, float] = {"lobe": 5.0, "cc": 1.0, "pleural": 0.8, "diameter": 0.6}
 
 _SHOWN = [

@@ -1,4 +1,5 @@
-"""Names and ``audit.json`` of inserted masks in the published layout (spec 02, A9). Writes no file."""
+"""Names and ``audit.json`` of inserted masks in the published layout (docs/facts/insertion.md#names-and-audit). Writes
+no file."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,6 +1,7 @@
 """Placement and preparation by the rules of the original system, quirks included, for comparison with its masks.
 
-Facts of spec 02, A4 to A6: the centre alone keeps a margin, distances to snap are in voxels, the zoom is
+Facts of docs/facts/insertion.md#published-placement: the centre alone keeps a margin, distances to snap are in voxels,
+the zoom is
 aligned at the corners, companions are pasted over one another. What the strict rules mend is named there.
 Works on crops and gives what whole-volume code would.
 """
@@ -19,7 +20,7 @@ from itrialspace_assets.imaging.geometry import Volume, bounding_box, box_around
 from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.profiles.measure import pleural_distance
 
-#: Published configuration (spec 02, A2).
+#: Published configuration (docs/facts/insertion.md#published-configuration).
 MAX_SNAP_VOXELS = 25
 MIN_PLEURAL_MM = 2.0
 SHIFT_VOXELS = 15
@@ -56,7 +57,7 @@ class Place:
 
 
 def target_of(host: Volume, lobe_label: int) -> Target:
-    """A4, step 1: the lobe, else the lobes of its side, else both lungs; specks count, as in the original.
+    """The lobe, else the lobes of its side, else both lungs; specks count, as in the original.
 
     Raises:
         CaseRejected: the host holds no lung.
@@ -74,7 +75,7 @@ def target_of(host: Volume, lobe_label: int) -> Target:
 
 
 def place_compat(host: Volume, target: Target, cc: float, ml: float, ap: float) -> Place:
-    """A4, steps 2 to 4.
+    """The place that the published rules take in a mask (docs/facts/insertion.md#published-placement).
 
     Raises:
         CaseRejected: a percentage is no number (the original misplaces such a nodule silently), or
@@ -146,7 +147,7 @@ def _away_from_pleura(host: Volume, target: Target, at: npt.NDArray[np.int64]) -
 def prepare_compat(
     donor: Bools, spacing: npt.NDArray[np.float64], host: Volume, ijk: tuple[int, int, int], scale: float
 ) -> Lesion:
-    """A5: largest piece, corner-aligned zoom, paste about the centre of mass, small pieces and holes tidied.
+    """The published resampling: largest piece, corner-aligned zoom, paste about the centre of mass, small pieces and holes tidied.
 
     Raises:
         CaseRejected: nothing is left of the donor (the original calls that a success).

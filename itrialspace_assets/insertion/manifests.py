@@ -1,6 +1,7 @@
 """Inserts published manifests, ours or the original's, straight from their files: no graph, no index.
 
-A manifest names a label map, a donor mask and a place for every row (spec 02, A1). Hosts and donors are
+A manifest names a label map, a donor mask and a place for every row (docs/facts/insertion.md#manifest-columns). Hosts
+and donors are
 prepared once each, cases run as in the graph, and the result lies in the published layout with its
 ``audit.json``. The CT is never needed. A rerun goes on where the last one stopped.
 """

@@ -14,7 +14,8 @@ from itrialspace_assets.imaging.anatomy import NODULE, side_of_lobe
 from itrialspace_assets.imaging.geometry import read_labels
 from itrialspace_assets.imaging.volumes import shared_voxels, stamp, unpack_bits
 
-#: Realised size within this of the planned one: the larger of 2 % and half a voxel (spec 02, part F).
+#: Realised size within this of the planned one: the larger of 2 % and half a voxel
+#: (docs/facts/insertion.md#tolerances).
 DIAMETER_SHARE = 0.02
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from itrialspace_assets.casework.steps import Step
 
-#: A NodMAISI case peaks at about 20 GB on the GPU (spec 02, B9); a shard runs one case at a time.
+#: A NodMAISI case peaks at about 20 GB on the GPU (docs/facts/synthesis.md#memory-and-time); a shard runs one case at a
+#: time.
 GPU_REQUEST = {"limits": {"nvidia.com/gpu": "1", "memory": "64Gi"}, "requests": {"cpu": "8", "memory": "32Gi"}}
 
 

@@ -30,7 +30,8 @@ from itrialspace_assets.release.write import SUMS
 
 #: What a release may hold, in the order of the data; each is a source asset ``released/<kind>``.
 KINDS = ("profiles", "manifests", "inserted_masks", "generated_cts", "slices", "splits", "inputs")
-#: Volumes and split sizes of the published release (spec 03, section 1), expected with ``published``.
+#: Volumes and split sizes of the published release (docs/facts/published-release.md#volumes-and-profiles), expected
+#: with ``published``.
 PUBLISHED = {"profiles": 13_140, "generated_cts": 44_174}
 _SKIP = ("audit", "metadata", "log", "README", "_run_config", "arms.csv", "balance.csv")
 _EVAL_COLUMNS = ("case_id", "dataset_name", "png_path", "ground_truth_presence")

@@ -21,9 +21,9 @@ from itrialspace_assets.slices.guidance import draw
 from itrialspace_assets.slices.windows import DEFAULT, PROFILES
 from itrialspace_assets.synthesis.images import open_plane
 
-#: A negative level keeps this far (mm) from every annotated nodule's extent (spec 03, 9.3).
+#: A negative level keeps this far (mm) from every annotated nodule's extent (docs/facts/evaluation.md#negative-levels).
 CLEAR_MM = 15.0
-#: Least share of the body's area that is lung on a negative level (spec 03, 9.3).
+#: Least share of the body's area that is lung on a negative level (docs/facts/evaluation.md#negative-levels).
 LUNG_SHARE = 0.05
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from itrialspace_assets.imaging.anatomy import AIRWAY, BODY, BONES, LUNG, PULMONARY_VEIN, TRACHEA
 
 PROKOP = "Prokop & Galanski, Spiral and Multislice Computed Tomography of the Body, Thieme 2003"
-MAISI = "band of medians published with MAISI (spec 02, B8.1)"
+MAISI = "band of medians published with MAISI (docs/facts/synthesis.md#hu-bands)"
 OURS = "ours: between its neighbours in this table; no publication"
 
 

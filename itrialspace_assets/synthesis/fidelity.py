@@ -1,6 +1,7 @@
 """How alike two sets of CTs are: features of their slices, the Fréchet distance of two sets, the overlap of histograms.
 
-The protocol is the published 2.5-D one (spec 02, B8.4), but that a set's images are drawn over its datasets instead of
+The protocol is the published 2.5-D one (docs/facts/synthesis.md#fid-protocol), but that a set's images are drawn over
+its datasets instead of
 being the first by name. With an extractor whose weights lie on disk the distance is called FID; without, features are
 a stated descriptor of a few slices, and the distance is called so, never FID. Knows volumes and arrays; no table and no
 case.
@@ -28,7 +29,8 @@ Floats = npt.NDArray[np.float64]
 PLANES = {"XY": 2, "YZ": 0, "ZX": 1}
 #: Channel means that are subtracted after the order of the channels was reversed.
 CHANNEL_MEANS = (0.406, 0.456, 0.485)
-#: Host and synthetic histograms should overlap by this much (spec 02, B8.3; the definition is ours).
+#: Host and synthetic histograms should overlap by this much (docs/facts/synthesis.md#histogram-overlap; the definition
+#: is ours).
 LEAST_OVERLAP = 0.80
 #: Bins of 10 HU over the published range.
 _HISTOGRAM = np.arange(LOW_HU, HIGH_HU + 1, 10.0)

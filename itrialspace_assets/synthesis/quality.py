@@ -1,6 +1,7 @@
 """Gates that a rendered CT must pass before it is counted: a case whose image fails is put aside.
 
-Works on HU and labels; knows no renderer. Reference bands are those published with MAISI (spec 02, B8.1).
+Works on HU and labels; knows no renderer. Reference bands are those published with MAISI
+(docs/facts/synthesis.md#hu-bands).
 """
 
 import numpy as np
@@ -24,7 +25,8 @@ BANDS: dict[str, tuple[tuple[int, ...], float, float]] = {
     "bone": (BONES, 71.40, 1000.0),
     "brain": ((22,), -951.00, 369.51),
 }
-#: Below this many voxels a structure is a speck of the segmentation (specks of 4 to 30 voxels: spec 02, part C).
+#: Below this many voxels a structure is a speck of the segmentation (specks of 4 to 30 voxels:
+#: docs/facts/synthesis.md#specks).
 LEAST_VOXELS = 100
 #: A lesion must differ from what its twin has there by this much (HU); ours: twice the noise of a standard scan.
 LEAST_CONTRAST_HU = 50.0

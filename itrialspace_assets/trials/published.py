@@ -1,6 +1,7 @@
 """The manifest in the published layout: one CSV and one JSON an arm, beside them what they were planned from.
 
-``manifests/mode<N>_<name>/[<folder>/]<stem>.csv``: 44 columns and those of the mode (spec 01, 4.9), paths
+``manifests/mode<N>_<name>/[<folder>/]<stem>.csv``: 44 columns and those of the mode
+(docs/facts/trials.md#manifest-columns), paths
 relative to the data root, nulls empty. Columns are joined, never looped over.
 """
 

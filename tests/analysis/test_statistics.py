@@ -17,7 +17,7 @@ from itrialspace_assets.records.layout import list_sha256
 def test_the_published_hash_of_a_list() -> None:
     assert (
         list_sha256(["b", "a", "a"]) == "911169ddaaf146aff539f58c26c489af3b892dff0fe283c1c264c65ae5aa59a2"
-    )  # spec 03, section 5
+    )  # docs/facts/evaluation.md#frozen-lists
 
 
 @pytest.mark.real

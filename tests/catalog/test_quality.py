@@ -22,7 +22,7 @@ def dlcs(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
 
 
 def test_both_find_the_known_defects_with_the_same_counts(dlcs: pl.DataFrame) -> None:
-    """Shares 0.93 and 0.507 of 2,487 rows: spec 01, 1.6."""
+    """Shares 0.93 and 0.507 of 2,487 rows: docs/facts/datasets.md#known-defects."""
     (verdict,) = validate_frames({"profiles": dlcs})
     found = {str(o.expectation): o for o in verdict.failed("warning")}
     fast = {v.rule: v.rows for v in violations(TABLES["profiles"], dlcs)}

@@ -104,7 +104,7 @@ def test_all_thirteen_modes_come_back_as_planned(inserted: Settings) -> None:
 
 @pytest.mark.slow
 def test_what_must_hold_of_every_mask(inserted: Settings) -> None:
-    """Spec 02, F3, F5 and F6, over every mask of the thirteen modes."""
+    """docs/facts/insertion.md#tolerances, over every mask of the thirteen modes."""
     rows, tables = read_all(inserted.output, "insertions"), read_all(inserted.output, "hosts")
     assert not {rule: f["case_uid"].to_list() for rule, f in broken_insertions(rows, tables).items() if f.height}
     assert not colliding(rows)

@@ -98,7 +98,8 @@ def test_companions_are_of_the_same_scan_nearest_first() -> None:
 
 @given(st.integers(0, 59), st.integers(1, 20), st.floats(0, 5), st.booleans())
 def test_similar_equals_a_brute_force_search(at: int, k: int, weight: float, same_person: bool) -> None:
-    """Independent: plain Python distances over all rows (spec 01, 3.6, without its doubled penalties)."""
+    """Independent: plain Python distances over all rows (docs/facts/index-queries.md#similar-nodules, without its
+    doubled penalties)."""
     index = made()
     weights = {name: w for name, (_, w) in (*FEATURES.items(), *MISMATCHES.items())} | {"diameter": weight}
     rows = index.nodules.rows(named=True)
@@ -133,7 +134,7 @@ def test_a_mismatch_costs_its_penalty_and_a_missing_value_counts_as_the_mean() -
 
 
 def test_donors_for_a_place_follow_the_published_score() -> None:
-    """Independent: spec 01, 3.5, in plain Python."""
+    """Independent: docs/facts/index-queries.md#donor-score, in plain Python."""
     index = made()
     place = Place("LUL", cc_pct=40, pleural_mm=12, diameter_mm=10, label=1, person="P3")
     pool = [r for r in index.nodules.iter_rows(named=True) if r["label"] == 1 and r["person_uid"] != "P3"]

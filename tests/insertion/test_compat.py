@@ -1,4 +1,5 @@
-"""Compat placement against a plain whole-volume reading of spec 02, A4 and A5, on phantoms and real maps."""
+"""Compat placement against a plain whole-volume reading of docs/facts/insertion.md#published-placement, on phantoms and
+real maps."""
 
 from pathlib import Path
 
@@ -17,7 +18,7 @@ SIDES = {28: (28, 29), 29: (28, 29), 30: (30, 31, 32), 31: (30, 31, 32), 32: (30
 
 
 def plainly(host: Volume, depth: np.ndarray, label: int, cc: float, ml: float, ap: float) -> tuple:
-    """A4 as it is written: whole volumes, no crops. (ijk, snapped, distance to non-lung) or None."""
+    """The published placement as it is written: whole volumes, no crops. (ijk, snapped, distance to non-lung) or None."""
     labels = host.array
     for allowed in ((label,), SIDES[label], (28, 29, 30, 31, 32)):
         target = np.isin(labels, allowed)
@@ -90,7 +91,7 @@ def test_numbers_that_are_none_are_refused_rather_than_misplaced() -> None:
 
 
 def test_the_corner_aligned_zoom_misses_the_size_as_the_published_table_says() -> None:
-    """Spec 02, A5: achieved over requested diameter of balls on the published grid."""
+    """docs/facts/insertion.md#published-placement: achieved over requested diameter of balls on the published grid."""
     spacing = np.array([0.703, 0.703, 1.25])
     host = Volume(np.zeros((90, 90, 60), np.uint8), np.diag([*spacing, 1.0]))
     for diameter, zoom, ratio in ((8, 0.75, 0.96), (12, 0.5, 0.98), (20, 0.9, 0.97), (12, 1.5, 1.00), (20, 1.25, 1.02)):

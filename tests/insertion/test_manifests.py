@@ -264,7 +264,7 @@ def test_what_planning_writes_beside_a_manifest_is_none() -> None:
 
 
 def test_names_of_the_published_layout() -> None:
-    """Spec 02, A9."""
+    """docs/facts/insertion.md#names-and-audit."""
     assert case_key("t<5mm", 7, "P", "D", ["N1"]) == "iTS--t_5mm--C0007--host-P--src-D--nod-N1"
     assert case_key("t", "12345", "P", "D", ["N1", "N2", "N3"]).endswith("--nod-Nnod3")
     long = "1.3.6.1.4.1.14519.5.2.1.6279"

@@ -245,7 +245,7 @@ def test_registering_and_refusing_datasets(tmp_path: Path) -> None:
 
 
 def test_published_counts_sum_to_the_release() -> None:
-    """13,140 and its parts: spec 01, table 1.1."""
+    """13,140 and its parts: docs/facts/published-release.md#volumes-and-profiles."""
     counts = {name: entry.release_rows for name, entry in datasets(load_settings()).items()}
     assert counts == {
         "DLCS24": 2487,

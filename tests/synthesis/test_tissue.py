@@ -16,7 +16,7 @@ from itrialspace_assets.trials.model import Cohort
 
 from ..insertion.shapes import ball
 
-#: Medians of a structure must lie here: statistics published with MAISI (spec 02, B8.1), HU.
+#: Medians of a structure must lie here: statistics published with MAISI (docs/facts/synthesis.md#hu-bands), HU.
 LIMITS = {
     "liver": ((1,), -21.6, 162.0),
     "spleen": ((3,), -43.13, 184.08),

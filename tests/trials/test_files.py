@@ -169,7 +169,7 @@ def test_a_users_site(tmp_path: Path) -> None:
 
 
 def test_every_site_states_its_publication_and_what_each_value_is_worth() -> None:
-    """Facts: NLST recorded no nodule under 4 mm (spec 01, section 5)."""
+    """Facts: NLST recorded no nodule under 4 mm (docs/facts/trials.md#sites)."""
     known = sites(load_settings())
     assert {"NLST", "NELSON", "UKLS", "DANTE", "MILD"} <= set(known)
     for name, site in known.items():

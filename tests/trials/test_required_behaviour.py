@@ -1,4 +1,4 @@
-"""The 26 rows of spec 01, section 8: what the published system does wrong, and what ours must do.
+"""The 26 rows of docs/facts/required-behaviour.md: what the published system does wrong, and what ours must do.
 
 Each test is named after its row. Planned on a root of the published size with the published defects.
 """
@@ -31,7 +31,7 @@ def test_every_mode_at_paper_size_keeps_every_rule_and_meets_its_quotas(paper: P
     assert broken_rules(resolved, made.arms, made.cases, made.nodules, paper.index) == []
     assert far_from_asked(made.balance) == []
     assert made.cases["case_uid"].is_unique().all()
-    expected = {  # spec 01, 4.4: cases at paper size
+    expected = {  # docs/facts/trials.md#sizes: cases at paper size
         "m01": 1000,
         "m02": 600,
         "m03": 500,
@@ -247,7 +247,7 @@ def test_row_12_malignancy_by_size_follows_the_site(paper: Paper) -> None:
         "15-20mm": 0.178,
         "20-30mm": 0.222,
         ">30mm": 0.362,
-    }  # spec 01, section 5
+    }  # docs/facts/trials.md#sites
     for bucket, risk in risks.items():
         own = made.nodules.filter(pl.col("size_bucket") == bucket)
         assert abs((own["label"] == 1).sum() - risk * own.height) <= 1

@@ -1,6 +1,7 @@
 """MONAI's MAISI networks as NodMAISI uses them, and their weights.
 
-Hyper-parameters are those of the published model (spec 02, B5); another architecture comes as a JSON file beside the
+Hyper-parameters are those of the published model (docs/facts/synthesis.md#networks); another architecture comes as a
+JSON file beside the
 weights. Every key of a checkpoint must fit: nothing is filled with random values.
 """
 

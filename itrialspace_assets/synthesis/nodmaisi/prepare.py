@@ -15,9 +15,11 @@ from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.geometry import Box, Volume
 
-#: Bounds of the network's input (spec 02, B3): voxel size in plane and along z (mm), least field of view (mm).
+#: Bounds of the network's input (docs/facts/synthesis.md#grid): voxel size in plane and along z (mm), least field of
+#: view (mm).
 PIXEL_MM, SLICE_MM, LEAST_FIELD_MM = (0.5, 3.0), (0.5, 5.0), 256.0
-#: Change of a lesion's volume by sampling anew above which the case is put aside (spec 02, F9).
+#: Change of a lesion's volume by sampling anew above which the case is put aside (docs/facts/synthesis.md#volume-
+#: change).
 MOST_VOLUME_CHANGE = 0.05
 #: Bits of a label: planes of the ControlNet's condition.
 BITS = 8
@@ -112,7 +114,8 @@ def restore(ct: npt.NDArray[np.float32], prepared: Prepared, host: Volume) -> np
 
 
 def bit_planes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The ControlNet's condition (8, X, Y, Z): plane b is bit b of the label, the least first (spec 02, B4)."""
+    """The ControlNet's condition (8, X, Y, Z): plane b is bit b of the label, the least first
+    (docs/facts/synthesis.md#conditioning)."""
     return np.stack([(labels >> bit) & 1 for bit in range(BITS)])
 
 

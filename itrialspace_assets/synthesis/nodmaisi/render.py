@@ -28,9 +28,11 @@ NAME = "nodmaisi"
 VERSION = "1"
 #: Data that MAISI and NodMAISI's ControlNet were trained on are only partly published.
 TRAINED_ON = "unknown (MAISI's own sets; ControlNet on DLCS24 and others)"
-#: Logged for 512 x 512 x 256 voxels and 30 steps on a card of 48 GB (spec 02, B9): denoising 12.3 s, decoding 15.2 s.
+#: Logged for 512 x 512 x 256 voxels and 30 steps on a card of 48 GB (docs/facts/synthesis.md#memory-and-time):
+#: denoising 12.3 s, decoding 15.2 s.
 SECONDS_PER_VOXEL = (12.3 + 15.2) / (512 * 512 * 256)
-#: Documented peak of GPU memory (GiB) for each case, of decoding in the largest window (spec 02, B9).
+#: Documented peak of GPU memory (GiB) for each case, of decoding in the largest window (docs/facts/synthesis.md#memory-
+#: and-time).
 GPU_GIB = 20.0
 
 

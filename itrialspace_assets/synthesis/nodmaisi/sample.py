@@ -20,9 +20,10 @@ from itrialspace_assets.synthesis.quality import AIR_HU, HIGH_HU, LOW_HU
 if TYPE_CHECKING:
     import torch
 
-#: Class label of CT, and the unit of the spacing input: hundredths of a mm (spec 02, B4).
+#: Class label of CT, and the unit of the spacing input: hundredths of a mm (docs/facts/synthesis.md#conditioning).
 CT_CLASS, SPACING_UNIT = 1, 100.0
-#: Steps of training, and latent voxels of the image that they were not transformed for (spec 02, B5.4).
+#: Steps of training, and latent voxels of the image that they were not transformed for
+#: (docs/facts/synthesis.md#sampling-steps).
 TRAIN_STEPS, BASE_VOXELS = 1000, 32**3
 OVERLAP = 0.25
 
@@ -39,7 +40,7 @@ def schedule(steps: int, latent_voxels: int, compat: bool) -> list[tuple[float, 
     """(time, step) of each evaluation, time from 1000 down to 0, steps as shares of 1.
 
     ``compat`` takes the steps as the original does, to the next time cut to a whole number, so that they sum to more
-    than 1 (spec 02, B5.4 and D24); without it they sum to 1. Times are MONAI's, in half precision.
+    than 1 (docs/facts/synthesis.md#sampling-steps); without it they sum to 1. Times are MONAI's, in half precision.
     """
     from monai.networks.schedulers.rectified_flow import RFlowScheduler
 
@@ -156,7 +157,8 @@ def _decode(networks: Networks, latent: "torch.Tensor") -> tuple[npt.NDArray[np.
 
 
 def _decode_in(networks: Networks, latent: "torch.Tensor", window: tuple[int, int, int]) -> npt.NDArray[np.float32]:
-    """At once if the latent has no more voxels than the window (spec 02, B5.6), else window by window.
+    """At once if the latent has no more voxels than the window (docs/facts/synthesis.md#decoding), else window by
+    window.
 
     A window is never longer than the latent: what the inferer would pad it with enters the norms of the decoder.
     """

@@ -11,7 +11,7 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import FileHashes, digest, hash_file, replace_file
 from itrialspace_assets.base.settings import Settings
 
-#: File of each network (spec 02, B2) and what it is called in the public MAISI set (B5.5).
+#: File of each network (docs/facts/synthesis.md#weights) and what it is called in the public MAISI set.
 FILES = {
     "autoencoder": ("autoencoder.pt", "autoencoder_v1.pt"),
     "diffusion_unet": ("diffusion_unet.pt", "diff_unet_3d_rflow-ct.pt"),

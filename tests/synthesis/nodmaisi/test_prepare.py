@@ -26,7 +26,8 @@ def volume(shape: tuple[int, ...], spacing: tuple[float, float, float] = (1.0, 1
 
 
 def test_the_condition_is_the_bits_of_the_label() -> None:
-    """Spec 02, B4: channel b is bit b, the least first. By hand: 23 = 10111b, 132 = 10000100b, 200 = 11001000b."""
+    """docs/facts/synthesis.md#conditioning: channel b is bit b, the least first. By hand: 23 = 10111b, 132 = 10000100b,
+    200 = 11001000b."""
     labels = np.zeros((2, 2, 1), np.uint8)
     labels[0, 1, 0], labels[1, 0, 0], labels[1, 1, 0] = 23, 132, 200
     planes = bit_planes(labels)
@@ -62,7 +63,7 @@ def test_slices_are_continued_and_air_is_put_around() -> None:
 
 
 def test_a_small_field_of_view_is_widened_with_air() -> None:
-    """256 mm at least (spec 02, B3): 300 voxels of 0.5 mm take the size of 512."""
+    """256 mm at least (docs/facts/synthesis.md#grid): 300 voxels of 0.5 mm take the size of 512."""
     host = Volume(np.ones((300, 300, 100), np.uint8), np.diag([0.5, 0.5, 1.0, 1.0]))
     assert prepare(host, Legal()).labels.shape == (512, 512, 128)
     assert prepare(Volume(host.array, np.diag([1.0, 1.0, 1.0, 1.0])), Legal()).labels.shape == (384, 384, 128)

@@ -43,7 +43,7 @@ def chest() -> Prepared:
 def test_the_steps_are_those_of_the_published_table(
     voxels: int, first: list[float], last: list[float], step: float, total: float | None
 ) -> None:
-    """Table of spec 02, B5.4; the sum of the original's steps is from its text."""
+    """Table of docs/facts/synthesis.md#sampling-steps; the sum of the original's steps is from its text."""
     made = schedule(30, voxels, compat=True)
     times = [t for t, _ in made]
     assert times[:4] == first
@@ -74,7 +74,8 @@ def test_the_image_depends_on_the_map_and_the_steps(networks: Networks, chest: P
 
 
 def test_the_networks_are_told_spacing_class_and_time_as_published(networks: Networks, chest: Prepared) -> None:
-    """Spec 02, B4: spacing in mm times 100, class 1 for CT; the UNet is given the ControlNet's residuals at each
+    """docs/facts/synthesis.md#conditioning: spacing in mm times 100, class 1 for CT; the UNet is given the ControlNet's
+    residuals at each
     time."""
     told: dict[str, list[Any]] = {"unet": [], "controlnet": []}
     hooks = [
@@ -190,7 +191,7 @@ def test_a_latent_is_decoded_at_once_if_its_voxels_fit_and_never_padded(
     window: tuple[int, int, int],
     tried: int,
 ) -> None:
-    """Spec 02, B5.6: a single pass if the latent has no more voxels than the window."""
+    """docs/facts/synthesis.md#decoding: a single pass if the latent has no more voxels than the window."""
     seen = short_of_memory(networks, monkeypatch, 10**9)
     with torch.inference_mode():
         module._decode_in(networks, torch.zeros(1, 4, *size), window)

@@ -16,7 +16,8 @@ from .tiny import SCALE, TINY, settings_for, tiny_weights
 
 
 def test_the_published_networks_have_the_size_of_the_published_files(capsys: pytest.CaptureFixture[str]) -> None:
-    """Spec 02, B5.5: 84 MB and 275 to 288 MB of single precision; 180 of the ControlNet's 231 tensors are of the UNet's
+    """docs/facts/synthesis.md#weights: 84 MB and 275 to 288 MB of single precision; 180 of the ControlNet's 231 tensors
+    are of the UNet's
     shape."""
     count = parameters(Architecture())
     print(count)
