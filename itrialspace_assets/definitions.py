@@ -4,8 +4,8 @@
 location makes, so that named mappings and partitioned checks load everywhere.
 """
 
-import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -18,22 +18,22 @@ from itrialspace_assets.catalog import assets as catalog_assets
 from itrialspace_assets.catalog import checks as catalog_checks
 from itrialspace_assets.explorer import assets as explorer_assets
 from itrialspace_assets.explorer import checks as explorer_checks
-from itrialspace_assets.graph import nodes
+from itrialspace_assets.graph import build_graph
 from itrialspace_assets.hosts import assets as hosts_assets
 from itrialspace_assets.hosts import checks as hosts_checks
 from itrialspace_assets.index import assets as index_assets
 from itrialspace_assets.index import checks as index_checks
 from itrialspace_assets.insertion import assets as insertion_assets
 from itrialspace_assets.insertion import checks as insertion_checks
-from itrialspace_assets.orchestration.nodes import RAW, RELEASED, STAGES, Node
-from itrialspace_assets.orchestration.observe import raw_sources, released_sources
-from itrialspace_assets.orchestration.partitions import Partitions
+from itrialspace_assets.orchestration.nodes import RELEASED, STAGES, Graph, Key, Node
+from itrialspace_assets.orchestration.observe import observed_sources, released_sources
+from itrialspace_assets.orchestration.partitions import Partitions, make_partitions
 from itrialspace_assets.profiles import assets as profiles_assets
 from itrialspace_assets.profiles import checks as profiles_checks
-from itrialspace_assets.profiles.raw import version_of
-from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.readers import assets as readers_assets
 from itrialspace_assets.readers import checks as readers_checks
+from itrialspace_assets.records.layout import REAL
+from itrialspace_assets.release import assets as release_assets
 from itrialspace_assets.resources.workspace import Workspace
 from itrialspace_assets.sensors.schedules import schedules
 from itrialspace_assets.slices import assets as slices_assets
@@ -42,12 +42,6 @@ from itrialspace_assets.synthesis import assets as synthesis_assets
 from itrialspace_assets.synthesis import checks as synthesis_checks
 from itrialspace_assets.trials import assets as trials_assets
 from itrialspace_assets.trials import checks as trials_checks
-from itrialspace_assets.trials.files import mode_keys
-
-# Partitioned checks, backfill policies and named mappings are marked beta or preview; Dagster's exact
-# version is pinned, and the graph snapshot test notices a change.
-for _kind in (dg.BetaWarning, dg.PreviewWarning, dg.SupersessionWarning):
-    warnings.filterwarnings("ignore", category=_kind)
 
 _ASSETS = (
     profiles_assets,
@@ -61,6 +55,7 @@ _ASSETS = (
     readers_assets,
     analysis_assets,
     catalog_assets,
+    release_assets,
 )
 _CHECKS = (
     profiles_checks,
@@ -75,29 +70,58 @@ _CHECKS = (
     analysis_checks,
     catalog_checks,
 )
-#: Job name -> stages; each job's assets share one partition shape, as Dagster asks.
-JOBS: dict[str, tuple[str, ...]] = {
-    "profiles": ("profiles", "hosts"),
-    "plan": ("plan",),
-    "insert": ("insert",),
-    "synthesise": ("synthesise",),
-    "slice": ("slice",),
-    "read": ("read",),
-}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job: the assets of some stages that share one partition shape, as Dagster asks."""
+
+    name: str
+    what: str
+    stages: tuple[str, ...]
+    dims: tuple[str, ...]
+    real: bool | None = None  # only the real image source, or only rendered ones; None: both
+
+
+_PAIR = ("mode", "dataset")
+JOBS = (
+    Job("profiles", "Profiles and host store of a dataset.", ("profiles", "hosts"), ("dataset",)),
+    Job("plan", "Manifest and feasibility of a mode.", ("plan",), ("mode",)),
+    Job("insert", "Inserted masks of a mode and host dataset.", ("insert",), _PAIR),
+    Job("synthesise", "CTs of a mode and host dataset, of every enabled renderer.", ("synthesise",), _PAIR),
+    Job("slice", "Evaluation slices of a mode and host dataset.", ("slice",), _PAIR, False),
+    Job("read", "Answers of every reader on a mode and host dataset.", ("read",), _PAIR, False),
+    Job(
+        "pair",
+        "A mode and host dataset from insertion to answers.",
+        ("insert", "synthesise", "slice", "read"),
+        _PAIR,
+        False,
+    ),
+    Job("real_arm", "Slices and answers on a dataset's real CTs.", ("slice", "read"), ("dataset",), True),
+    Job("mode_reports", "The report of a mode.", ("report",), ("mode",)),
+    Job("real_reports", "The report of a dataset's real slices.", ("report",), ("dataset",)),
+    Job("index", "The nodule index, drawn donors and the nodule map.", ("index",), ()),
+    Job("fidelity", "How far rendered CTs lie from real ones; reads many CTs.", ("fidelity",), ()),
+    Job("splits", "Freeze the slice lists that are complete; never rewrite one.", ("splits",), ()),
+    Job("catalog", "Study report, catalog and published layout.", ("report", "catalog", "release"), ()),
+)
 
 
 def build_definitions(
     stages: Iterable[str] | None = None,
     location: str | None = None,
     executor: dg.ExecutorDefinition = dg.in_process_executor,
+    settings: Settings | None = None,
     **overrides: Any,
 ) -> dg.Definitions:
     """Definitions of some stages (all by default) for one code location (both by default).
 
     Args:
-        stages: names out of ``graph.STAGES``; the others become stubs.
+        stages: names out of ``STAGES``; the others become stubs.
         location: ``cpu`` or ``gpu``: assets of the other become stubs.
         executor: how steps run; in process by default, because cases already run in worker processes.
+        settings: as they were loaded; from the environment if unset.
         overrides: settings that take precedence over the environment.
 
     Raises:
@@ -108,10 +132,10 @@ def build_definitions(
         raise ConfigError(f"stages: expected names out of {', '.join(STAGES)}, got {', '.join(unknown)}")
     if location not in (None, "cpu", "gpu"):
         raise ConfigError(f"location: expected cpu or gpu, got {location!r}")
-    settings = load_settings(**overrides)
-    graph = nodes(settings)
-    partitions = make_partitions(settings)
-    here = {n.step.key for n in graph if n.step.stage in wanted and location in (None, n.step.location)}
+    settings = settings or load_settings(**overrides)
+    graph = build_graph(settings)
+    partitions = make_partitions(graph)
+    here = {n.step.key for n in graph.nodes if n.step.stage in wanted and location in (None, n.step.location)}
     made = [a for module in _ASSETS for a in module.assets(settings, graph, partitions) if tuple(a.key.path) in here]
     checks = [
         c
@@ -119,25 +143,18 @@ def build_definitions(
         for c in module.checks(graph, partitions)
         if all(tuple(k.asset_key.path) in here for k in c.check_keys)
     ]
-    from_elsewhere = [_stub(n, partitions) for n in graph if n.step.key not in here]
-    observed = [*raw_sources(partitions, version_of), *released_sources(partitions)]
-    elsewhere = [(k, ("dataset",)) for k in RAW] + [(k, dims) for k, (_, dims) in RELEASED.items()]
-    sources = (
-        observed
-        if location != "gpu"
-        else [dg.AssetSpec(list(k), partitions_def=partitions.of(d), group_name=k[0]) for k, d in elsewhere]
-    )
+    from_elsewhere = [_stub(n, partitions) for n in graph.nodes if n.step.key not in here]
+    if location == "gpu":
+        sources: list[Any] = _source_stubs(graph, partitions)
+    else:
+        sources = [*observed_sources(graph, partitions), *released_sources(partitions)]
     jobs = _jobs(graph, here)
-    paths: dict[str, Any] = {k: str(v) for k, v in overrides.items() if k in ("data_dir", "output_dir", "size")}
-    workspace = Workspace(
-        **paths, **{k: overrides.get(k) for k in ("workers", "seed", "overrides", "relax", "per_gpu")}
-    )
     return dg.Definitions(
         assets=[*made, *from_elsewhere, *sources],
         asset_checks=checks,
         jobs=list(jobs.values()),
         schedules=schedules(jobs),
-        resources={"workspace": workspace},
+        resources={"workspace": Workspace.of(settings)},
         executor=executor,
     )
 
@@ -151,29 +168,24 @@ def _stub(node: Node, partitions: Partitions) -> dg.AssetSpec:
     )
 
 
-def _jobs(graph: list[Node], here: set[tuple[str, ...]]) -> "dict[str, dg.UnresolvedAssetJobDefinition]":
-    """Jobs by partition shape over the assets that this location makes."""
-    chosen = {
-        name: [n for n in graph if n.step.stage in stages and n.step.key[0] != "real"] for name, stages in JOBS.items()
-    }
-    chosen["real_arm"] = [n for n in graph if n.step.key[0] == "real"]
-    chosen["reports"] = [n for n in graph if n.step.key == ("mode_report",)]
-    chosen["real_reports"] = [n for n in graph if n.step.key == ("real_report",)]
-    chosen["catalogue"] = [
-        n
-        for n in graph
-        if n.step.stage in ("index", "fidelity", "splits", "catalog", "release") or n.step.key == ("study_report",)
-    ]
+def _source_stubs(graph: Graph, partitions: Partitions) -> list[dg.AssetSpec]:
+    named = [(s.key, s.dims) for s in graph.sources] + [(k, dims) for k, (_, dims) in RELEASED.items()]
+    return [dg.AssetSpec(list(k), partitions_def=partitions.of(dims), group_name=k[0]) for k, dims in named]
+
+
+def _jobs(graph: Graph, here: set[Key]) -> "dict[str, dg.UnresolvedAssetJobDefinition]":
+    """Every job of which this location makes an asset."""
     jobs = {}
-    for name, members in chosen.items():
-        keys = [dg.AssetKey(list(n.step.key)) for n in members if n.step.key in here]
-        if keys:
-            jobs[name] = dg.define_asset_job(f"{name}_job", selection=dg.AssetSelection.assets(*keys))
+    for job in JOBS:
+        members = [
+            n.step.key
+            for n in graph.nodes
+            if n.step.stage in job.stages
+            and n.step.dims == job.dims
+            and job.real in (None, n.step.key[0] == REAL)
+            and n.step.key in here
+        ]
+        if members:
+            selection = dg.AssetSelection.assets(*(dg.AssetKey(list(key)) for key in members))
+            jobs[job.name] = dg.define_asset_job(f"{job.name}_job", selection=selection, description=job.what)
     return jobs
-
-
-def make_partitions(settings: Settings) -> Partitions:
-    """The keys known now: registered datasets, the thirteen modes and the user's trial files."""
-    dataset = dg.StaticPartitionsDefinition(list(datasets(settings)))
-    mode = dg.StaticPartitionsDefinition(list(mode_keys(settings)))
-    return Partitions(dataset, mode, dg.MultiPartitionsDefinition({"mode": mode, "dataset": dataset}))

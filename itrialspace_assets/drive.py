@@ -1,15 +1,16 @@
-"""Drives the asset graph in this process: asks what is up to date, runs the rest through Dagster.
+"""Runs the asset graph in this process: asks what is up to date and makes the rest through Dagster.
 
-The same assets as in the UI, recorded in the same instance. A partition that is up to date starts
-no run.
+The same assets as in the web page, recorded in the same instance. A partition that is up to date starts no run.
 """
 
 import os
+import socket
+import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,47 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from itrialspace_assets.analysis.splits import REAL, missing_pairs
+from itrialspace_assets.analysis.splits import missing_pairs
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.casework.steps import Partition, is_current, last_record, partition_name
+from itrialspace_assets.casework.steps import Partition, last_record, partition_name
 from itrialspace_assets.definitions import build_definitions
-from itrialspace_assets.graph import nodes
+from itrialspace_assets.graph import build_graph
+from itrialspace_assets.orchestration.lineage import up_to_date
 from itrialspace_assets.orchestration.nodes import STAGES, Node
+from itrialspace_assets.orchestration.observe import report_sources
 from itrialspace_assets.profiles.registry import datasets as registered
-from itrialspace_assets.records.layout import MODES
+from itrialspace_assets.records.layout import MODES, REAL
+from itrialspace_assets.sensors.schedules import CHAIN
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.files import load_trial, mode_keys, trial_files
 
-#: Tag of a run that this module drives; its value is the driving process.
-DRIVER = "itrialspace/driver_pid"
-CONSOLE = Console(stderr=False)
+#: Tag of a run that this module drives; its value is the host and the process that drives it.
+DRIVER = "itrialspace/driver"
+CONSOLE = Console()
+_WIDTH = 100  # of a table where there is no terminal
+#: Stages that work case by case: what one took tells what a larger run will take.
+BY_CASE = ("hosts", "insert", "synthesise", "slice", "read")
+#: Configuration of an instance that this program makes. Steps of one pool run one at a time: each already uses all
+#: worker processes. Runs that die without a word are found by run monitoring.
+INSTANCE = f"""telemetry:
+  enabled: false
+nux:
+  enabled: false
+concurrency:
+  pools:
+    granularity: op
+    default_limit: 1
+  runs:
+    max_concurrent_runs: 2
+    tag_concurrency_limits:
+      - key: {CHAIN}
+        limit: 1
+run_monitoring:
+  enabled: true
+  start_timeout_seconds: 300
+  free_slots_after_run_end_seconds: 60
+"""
 
 
 @dataclass(frozen=True)
@@ -57,13 +84,22 @@ class Tally:
 
 @dataclass
 class Log:
+    """What happened in this call."""
+
     stages: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     failures: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
 def choose(settings: Settings, modes: str | None, datasets: str | None, only: str | None, to: str | None) -> Choice:
-    """Read the user's words.
+    """Read what the user asked for.
+
+    Args:
+        settings: where trial files and datasets are.
+        modes: numbers, ranges or keys, separated by commas; the default modes if unset.
+        datasets: keys, separated by commas; those with a profile table if unset.
+        only: one stage.
+        to: last of the stages.
 
     Raises:
         ConfigError: an unknown mode, dataset or stage; lists what is allowed.
@@ -116,12 +152,12 @@ def _modes(settings: Settings, text: str) -> tuple[str, ...]:
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The instance that the UI shows too; made below the outputs unless DAGSTER_HOME says where."""
+    """The instance that the web page shows too; made below the outputs unless DAGSTER_HOME says where."""
     home = Path(os.environ.get("DAGSTER_HOME") or settings.output / "dagster").absolute()
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():
-        config.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
+        config.write_text(INSTANCE)
     os.environ["DAGSTER_HOME"] = str(home)
     _relax_sqlite()
     return dg.DagsterInstance.from_config(str(home))
@@ -133,17 +169,37 @@ def _relax_sqlite() -> None:
 
     @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
     def relax(connection: Any, record: Any) -> None:
-        connection.execute("PRAGMA synchronous=OFF")
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+
+def driver_tag() -> str:
+    """Host and process that drive a run."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _is_dead(driver: str) -> bool:
+    """True if a driver was a process of this host and is none any more; another host's cannot be asked."""
+    host, _, pid = driver.rpartition(":")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # somebody else's process
+        return False
+    return False
 
 
 def close_killed_runs(instance: dg.DagsterInstance) -> None:
-    """Mark runs of drivers that were killed as failed; otherwise the UI shows them running for ever."""
+    """Mark runs of drivers that were killed as failed; otherwise the web page shows them running for ever."""
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-        pid = run.tags.get(DRIVER, "")
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            instance.report_run_failed(
-                run, f"the process {pid} that drove this run was killed; its run goes on from there"
-            )
+        driver = run.tags.get(DRIVER, "")
+        if _is_dead(driver):
+            instance.report_run_failed(run, f"the process that drove this run ({driver}) was killed; run it again")
+            if instance.event_log_storage.supports_global_concurrency_limits:
+                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 class Driver:
@@ -151,17 +207,20 @@ class Driver:
 
     def __init__(self, settings: Settings, choice: Choice) -> None:
         self.settings, self.choice, self.log = settings, choice, Log()
-        overrides: dict[str, Any] = {"data_dir": settings.data, "output_dir": settings.output}
-        overrides |= {
-            name: getattr(settings, name) for name in ("size", "workers", "seed", "overrides", "relax", "per_gpu")
-        }
-        self.job = build_definitions(**overrides).resolve_implicit_global_asset_job_def()
+        self.graph = build_graph(settings)
+        self.job = build_definitions(settings=settings).resolve_implicit_global_asset_job_def()
         self.instance = open_instance(settings)
         close_killed_runs(self.instance)
-        self.nodes = [n for n in nodes(settings) if n.step.stage in choice.stages]
+        self.nodes = [n for n in self.graph.nodes if n.step.stage in choice.stages]
+        read = {key for n in self.nodes for key in n.reads}
+        report_sources(self.instance, self.graph, settings, read)
+
+    def of(self, *stages: str, real: bool | None = None) -> list[Node]:
+        """Chosen nodes of some stages; ``real`` keeps those of the real image source, or those of none."""
+        return [n for n in self.nodes if n.step.stage in stages and real in (None, n.step.key[0] == REAL)]
 
     def group(self, title: str, members: list[Node], partitions: Iterable[dict[str, str]]) -> None:
-        """Bring every partition of some assets of one shape up to date; stop the call at a failure."""
+        """Bring every partition of some assets of one shape up to date; end the call at a failure."""
         parts = list(partitions)
         if not members or not parts or self.log.failures:
             return
@@ -176,42 +235,48 @@ class Driver:
             disable=not CONSOLE.is_terminal,
         ) as bar:
             task = bar.add_task("", total=len(parts), now="")
-            for part in parts:
-                bar.update(task, now=partition_name(part))
-                self._one(members, part)
-                bar.advance(task)
+            for mode, of_mode in groupby(parts, lambda p: p.get("mode", "") if len(p) == 2 else ""):
+                began, ran, done = time.perf_counter(), 0, 0
+                for part in of_mode:
+                    bar.update(task, now=partition_name(part))
+                    ran += self._one(members, part)
+                    done += 1
+                    bar.advance(task)
+                if not CONSOLE.is_terminal:
+                    _say(f"{title}{f' {mode}' if mode else ''}", done, ran, time.perf_counter() - began)
 
-    def _one(self, members: list[Node], part: dict[str, str]) -> None:
+    def _one(self, members: list[Node], part: dict[str, str]) -> bool:
         stale: list[Node] = []
         keys: set[tuple[str, ...]] = set()
         for node in members:
-            if keys & set(node.reads) or not is_current(self.settings, node.step, part):
+            if keys & set(node.reads) or not up_to_date(self.graph, node, self.settings, part):
                 stale.append(node)
                 keys.add(node.step.key)
             else:
                 self._count_current(node, part)
         if stale:
             self._execute(stale, part)
+        return bool(stale)
 
     def _count_current(self, node: Node, part: Partition) -> None:
         tally, record = self.log.stages[node.step.stage], last_record(self.settings, node.step, part) or {}
         tally.current += 1
-        tally.reused += int(record.get("computed", 0)) + int(record.get("reused", 0))  # type: ignore[call-overload]
-        tally.rejected += int(record.get("rejected", 0))  # type: ignore[call-overload]
+        tally.reused += int(record.get("computed", 0)) + int(record.get("reused", 0))
+        tally.rejected += int(record.get("rejected", 0))
 
     def _execute(self, stale: list[Node], part: dict[str, str]) -> None:
         key: Any = dg.MultiPartitionKey(part) if len(part) == 2 else next(iter(part.values()), None)
-        started = time.perf_counter()
         result = self.job.execute_in_process(
             instance=self.instance,
             partition_key=key,
             asset_selection=[dg.AssetKey(list(n.step.key)) for n in stale],
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={DRIVER: str(os.getpid())},
+            tags={DRIVER: driver_tag()},
         )
         where = f"{', '.join(n.step.name for n in stale)} [{partition_name(part)}]"
         stage_of = {n.step.key: n.step.stage for n in stale}
+        by_name = {"__".join(n.step.key): n.step.stage for n in stale}
         for event in result.all_events:
             if event.is_step_materialization:
                 metadata = event.step_materialization_data.materialization.metadata
@@ -219,11 +284,12 @@ class Driver:
                 tally.ran += 1
                 for name in ("computed", "reused", "rejected"):
                     setattr(tally, name, getattr(tally, name) + int(str(metadata[name].value)))
+            elif event.is_step_success:
+                name = str(event.step_key).split(".")[0].removesuffix("__checks")
+                stage = by_name.get(name, stale[0].step.stage)  # checks of the catalog have names of their own
+                self.log.stages[stage].seconds += event.step_success_data.duration_ms / 1000
             elif event.is_step_failure:
                 self.log.failures.append(f"{where}: {_message(event.step_failure_data)}")
-        seconds = time.perf_counter() - started
-        for node in stale:  # a run's time is shared among its assets
-            self.log.stages[node.step.stage].seconds += seconds / len(stale)
         for check in result.get_asset_check_evaluations():
             if not check.passed:
                 details = "; ".join(f"{k}: {v.value}" for k, v in check.metadata.items())
@@ -233,6 +299,13 @@ class Driver:
                 )
         if not result.success and not self.log.failures:
             self.log.failures.append(f"{where}: a blocking check failed")
+
+
+def _say(what: str, done: int, ran: int, seconds: float) -> None:
+    """One line for a finished group of partitions, where there is no terminal to draw a bar on."""
+    of = f"{done} partition{'s' if done > 1 else ''}"
+    state = "up to date" if not ran else f"{ran} made" if ran < done else "made"
+    CONSOLE.print(f"{what}: {of} {state} in {seconds:.1f} s", markup=False, highlight=False, soft_wrap=True)
 
 
 def _message(data: Any) -> str:
@@ -245,51 +318,54 @@ def _message(data: Any) -> str:
 
 
 def drive(settings: Settings, choice: Choice) -> bool:
-    """Run what is not up to date and print what happened; True if something failed."""
+    """Make what is not up to date and print what happened; True if something failed."""
     began = time.perf_counter()
     driver = Driver(settings, choice)
-
-    def of(*stages: str, real: bool | None = None) -> list[Node]:
-        return [n for n in driver.nodes if n.step.stage in stages and (real is None or (n.step.key[0] == REAL) == real)]
-
     by_dataset = [{"dataset": d} for d in choice.datasets]
     by_mode = [{"mode": m} for m in choice.modes]
     pairs = [{"mode": m, "dataset": d} for m, d in product(choice.modes, choice.datasets)]
-    driver.group("profiles", of("profiles", "hosts"), by_dataset)
-    driver.group("index", of("index"), [{}])
-    driver.group("plan", of("plan"), by_mode)
-    driver.group("trials", of("insert", "synthesise", "slice", "read", real=False), pairs)
-    driver.group("real arm", of("slice", "read", real=True), by_dataset)
-    driver.group("fidelity", of("fidelity"), [{}])
-    driver.group("splits", of("splits"), [{}])
-    reports = {n.step.key: [n] for n in of("report")}
-    whole = [p for p in by_mode if not any(missing_pairs(settings, r.name, p["mode"]) for r in enabled(settings))]
-    for part in by_mode:
-        if part not in whole and "report" in choice.stages and not driver.log.failures:
-            driver.log.warnings.append(
-                f"mode_report [{part['mode']}] left out: some of its host datasets were not run; run all datasets"
-            )
-    driver.group("reports", reports.get(("mode_report",), []), whole)
-    driver.group("reports", reports.get(("real_report",), []), by_dataset)
-    driver.group("reports", reports.get(("study_report",), []), [{}])
-    driver.group("catalogue", of("catalog"), [{}])
-    driver.group("release", of("release"), [{}])
+    driver.group("profiles", driver.of("profiles", "hosts"), by_dataset)
+    driver.group("index", driver.of("index"), [{}])
+    driver.group("plan", driver.of("plan"), by_mode)
+    driver.group("cases", driver.of("insert", "synthesise", "slice", "read", real=False), pairs)
+    driver.group("real arm", driver.of("slice", "read", real=True), by_dataset)
+    driver.group("fidelity", driver.of("fidelity"), [{}])
+    driver.group("splits", driver.of("splits"), [{}])
+    reports = {n.step.key: [n] for n in driver.of("report")}
+    driver.group("reports", reports.get(("mode_report",), []), _whole(driver, by_mode))
+    driver.group("real reports", reports.get(("real_report",), []), by_dataset)
+    driver.group("study report", reports.get(("study_report",), []), [{}])
+    driver.group("catalog", driver.of("catalog"), [{}])
+    driver.group("release", driver.of("release"), [{}])
     driver.instance.dispose()
     _print(settings, driver.log, time.perf_counter() - began)
     return bool(driver.log.failures)
 
 
+def _whole(driver: Driver, by_mode: list[dict[str, str]]) -> Iterator[dict[str, str]]:
+    """Modes all of whose host datasets were run; the others are said to be left out."""
+    sources = [r.name for r in enabled(driver.settings)]
+    for part in by_mode:
+        if not any(missing_pairs(driver.settings, source, part["mode"]) for source in sources):
+            yield part
+        elif "report" in driver.choice.stages and not driver.log.failures:
+            driver.log.warnings.append(
+                f"mode_report [{part['mode']}] left out: some of its host datasets were not run; run all datasets"
+            )
+
+
 def _print(settings: Settings, log: Log, seconds: float) -> None:
     from rich.table import Table
 
-    table = Table("stage", "partitions run", "up to date", "computed", "reused", "rejected", "seconds", title="Stages")
+    columns = ("made", "up to date", "computed", "reused", "rejected", "seconds", "s a case")
+    table = Table("stage", *columns)
     for stage in STAGES:
         if stage in log.stages:
             t = log.stages[stage]
-            table.add_row(
-                stage, *(str(v) for v in (t.ran, t.current, t.computed, t.reused, t.rejected)), f"{t.seconds:.1f}"
-            )
-    CONSOLE.print(table)
+            each = f"{t.seconds / t.computed:.2f}" if t.computed and stage in BY_CASE else ""
+            counts = (str(v) for v in (t.ran, t.current, t.computed, t.reused, t.rejected))
+            table.add_row(stage, *counts, f"{t.seconds:.1f}", each)
+    CONSOLE.print(table, width=None if CONSOLE.is_terminal else _WIDTH)
     for warning in log.warnings:
         CONSOLE.print(f"Note: {warning}", markup=False, soft_wrap=True)
     if log.failures:

@@ -1,4 +1,4 @@
-"""The edges of the asset graph, as data: what each step reads. Read by Dagster, the command line and
+"""The asset graph, as data: every node with what it reads, and every source. Read by Dagster, the command line and
 the picture in the README; imports no Dagster.
 """
 
@@ -15,22 +15,100 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.catalog import rebuild
 from itrialspace_assets.explorer import embedding
 from itrialspace_assets.hosts import procedural
-from itrialspace_assets.orchestration.nodes import RAW, Key, Node
+from itrialspace_assets.orchestration.nodes import Graph, Key, Node, Source
+from itrialspace_assets.profiles.raw import version_of
+from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.readers.registry import readers
+from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.release import write as release
-from itrialspace_assets.slices.build import REAL
 from itrialspace_assets.synthesis import compare
 from itrialspace_assets.synthesis.renderers import enabled
+from itrialspace_assets.trials.files import mode_keys
+
+RAW_PROFILES, RAW_MASKS, RAW_CTS, RAW_TRIALS = (("raw", kind) for kind in ("profiles", "masks", "cts", "trials"))
+PROFILES, HOSTS, INDEX, DRAWN = profiles.STEP.key, hosts.STEP.key, index.STEP.key, procedural.STEP.key
+PLAN, INSERT, FIDELITY, SPLITS = trials.STEP.key, insertion.STEP.key, compare.STEP.key, splits.STEP.key
+MODE_REPORT, REAL_REPORT, STUDY_REPORT = report.MODE_STEP.key, report.REAL_STEP.key, report.STUDY_STEP.key
 
 
-def nodes(settings: Settings) -> list[Node]:
-    """Every step of the enabled renderers and readers, upstream before downstream."""
-    profile, host, plan, insert = ("profiles",), ("hosts",), ("cohort_manifests",), ("inserted_masks",)
-    drawn = procedural.STEP.key
-    found = [
+def sources(settings: Settings) -> tuple[Source, ...]:
+    """What the graph rests on: the data root, the trial files, the weights of renderers that have any."""
+    raw = (
+        Source(
+            RAW_PROFILES,
+            "Profile table of a dataset as published.",
+            ("dataset",),
+            lambda s, p: version_of(s, "profiles", p["dataset"]),
+        ),
+        Source(
+            RAW_MASKS,
+            "Organ maps and nodule masks of a dataset.",
+            ("dataset",),
+            lambda s, p: version_of(s, "masks", p["dataset"]),
+        ),
+        Source(RAW_CTS, "CTs of a dataset.", ("dataset",), lambda s, p: version_of(s, "cts", p["dataset"])),
+        Source(
+            RAW_TRIALS,
+            "Trial file of a mode, with the run's size, overrides, relaxation and seed.",
+            ("mode",),
+            trials.declared_version,
+        ),
+    )
+    weights = tuple(
+        Source(
+            ("weights", r.name),
+            f"Weights of renderer '{r.name}'.",
+            (),
+            lambda s, p, name=r.name: synthesis.weights_version(s, name),  # type: ignore[misc]
+        )
+        for r in enabled(settings)
+        if r.has_weights
+    )
+    return raw + weights
+
+
+def build_graph(settings: Settings) -> Graph:
+    """Every node of the enabled renderers and readers, the sources, and the partition keys known now."""
+    keys = {"dataset": tuple(datasets(settings)), "mode": mode_keys(settings)}
+    nodes = (*_cohort(), *_images(settings), *_answers(settings), *_conclusions(settings))
+    tables = tuple(n.step.key for n in nodes if n.tables)
+    whole = (
+        Node(
+            rebuild.STEP,
+            (*tables, STUDY_REPORT),
+            tables,
+            (),
+            "duckdb",
+            "itrialspace.duckdb: every table, with views.",
+        ),
+        Node(
+            release.STEP,
+            (PLAN, INSERT, INDEX, SPLITS, STUDY_REPORT, *_keys(settings, "synthetic_cts"), *_slices(settings)),
+            (PLAN, INSERT, *_keys(settings, "synthetic_cts"), *_slices(settings)),
+            (),
+            "files",
+            "The published layout: manifests, masks, CTs, slice sets, splits.",
+        ),
+    )
+    return Graph((*nodes, *whole), sources(settings), keys)
+
+
+def _keys(settings: Settings, name: str) -> tuple[Key, ...]:
+    """One key a renderer."""
+    return tuple((r.name, name) for r in enabled(settings))
+
+
+def _slices(settings: Settings) -> tuple[Key, ...]:
+    return ((REAL, "eval_slices"), *_keys(settings, "eval_slices"))
+
+
+def _cohort() -> list[Node]:
+    """From published tables to inserted masks."""
+    pool = (INDEX, HOSTS, DRAWN, RAW_TRIALS)
+    return [
         Node(
             profiles.STEP,
-            (("raw", "profiles"),),
+            (RAW_PROFILES,),
             (),
             profiles.TABLES,
             "table",
@@ -38,7 +116,7 @@ def nodes(settings: Settings) -> list[Node]:
         ),
         Node(
             hosts.STEP,
-            (profile, ("raw", "masks")),
+            (PROFILES, RAW_MASKS),
             (),
             hosts.TABLES,
             "volume",
@@ -46,8 +124,8 @@ def nodes(settings: Settings) -> list[Node]:
         ),
         Node(
             index.STEP,
-            (profile,),
-            (profile,),
+            (PROFILES, RAW_MASKS, RAW_CTS),
+            (PROFILES, RAW_MASKS, RAW_CTS),
             ("nodules", "scans", "patients"),
             "table",
             "The harmonised nodule index over all datasets.",
@@ -60,46 +138,50 @@ def nodes(settings: Settings) -> list[Node]:
             "table",
             "Drawn nodules of every size, marked procedural, for trials that ask for them.",
         ),
-        Node(embedding.STEP, (("nodule_index",),), (), ("nodule_map",), "table", "Two-dimensional map of the index."),
+        Node(embedding.STEP, (INDEX,), (), ("nodule_map",), "table", "Two-dimensional map of the index."),
         Node(
             trials.STEP,
-            (("nodule_index",), host, drawn),
-            (host,),
+            pool,
+            (HOSTS,),
             trials.TABLES,
             "table",
             "The manifest of a mode: which donor goes into which host, and why.",
         ),
         Node(
             trials.FEASIBILITY,
-            (("nodule_index",), host, drawn),
-            (host,),
+            pool,
+            (HOSTS,),
             ("feasibility",),
             "table",
             "What a mode's arms can draw from, which constraint binds, and what relaxing it costs.",
         ),
         Node(
             insertion.STEP,
-            (plan, host, drawn),
-            (host,),
+            (PLAN, HOSTS, DRAWN),
+            (HOSTS,),
             ("insertions",),
             "volume",
             "Donor nodules stamped into host anatomy as label 23.",
         ),
     ]
-    sources = [(REAL, ("dataset",)), *((r.name, ("mode", "dataset")) for r in enabled(settings))]
-    for renderer in enabled(settings):
-        found.append(
-            Node(
-                synthesis.make_step(renderer),
-                (insert,),
-                (),
-                ("cts",),
-                "ct",
-                f"CTs that '{renderer.name}' renders from inserted masks, with their lesion-free twins.",
-            )
+
+
+def _images(settings: Settings) -> list[Node]:
+    """CTs of every renderer, and slices of every image source."""
+    found = [
+        Node(
+            synthesis.make_step(renderer),
+            (INSERT, PLAN, HOSTS, *([("weights", renderer.name)] if renderer.has_weights else [])),
+            (),
+            ("cts",),
+            "ct",
+            f"CTs that '{renderer.name}' renders from inserted masks, with their lesion-free twins.",
         )
-    for source, _ in sources:
-        reads: tuple[Key, ...] = (host, profile, ("raw", "cts")) if source == REAL else ((source, "synthetic_cts"),)
+        for renderer in enabled(settings)
+    ]
+    for source in (REAL, *(r.name for r in enabled(settings))):
+        real = (HOSTS, PROFILES, RAW_CTS)
+        reads = real if source == REAL else ((source, "synthetic_cts"), INSERT, PLAN)
         found.append(
             Node(
                 slicing.make_step(source),
@@ -110,37 +192,51 @@ def nodes(settings: Settings) -> list[Node]:
                 f"Evaluation slices of source '{source}' under four kinds of guidance.",
             )
         )
-    for source, _ in sources:
-        for reader in readers(settings).values():
-            found.append(
-                Node(
-                    reading.make_step(source, reader),
-                    ((source, "eval_slices"),),
-                    (),
-                    ("predictions", "detections"),
-                    "reader",
-                    f"Answers and marks of reader '{reader.name}' on source '{source}'.",
-                )
-            )
-    all_slices = tuple((source, "eval_slices") for source, _ in sources)
-    real_answers = tuple((REAL, "predictions", name) for name in readers(settings))
-    rendered_answers = tuple(
-        (source, "predictions", name) for source, _ in sources if source != REAL for name in readers(settings)
-    )
-    frozen = ("evaluation_splits",)
-    found += [
+    return found
+
+
+def _answers(settings: Settings) -> list[Node]:
+    """Predictions of every reader on every image source."""
+    return [
+        Node(
+            reading.make_step(source, reader),
+            ((source, "eval_slices"), *((PROFILES, RAW_CTS) if source == REAL else ((source, "synthetic_cts"),))),
+            (),
+            ("predictions", "detections"),
+            "reader",
+            f"Answers and marks of reader '{reader.name}' on source '{source}'.",
+        )
+        for source in (REAL, *(r.name for r in enabled(settings)))
+        for reader in readers(settings).values()
+    ]
+
+
+def _conclusions(settings: Settings) -> list[Node]:
+    """Fidelity, frozen lists and reports."""
+    cts, slices = _keys(settings, "synthetic_cts"), _slices(settings)
+    answers = tuple((source, "predictions", name) for source, _ in slices for name in readers(settings))
+    real = tuple(key for key in answers if key[0] == REAL)
+    rendered = tuple(key for key in answers if key[0] != REAL)
+    return [
         Node(
             compare.STEP,
-            (host, ("raw", "cts"), *((r.name, "synthetic_cts") for r in enabled(settings))),
-            (),
+            (HOSTS, RAW_CTS, *cts),
+            (HOSTS, RAW_CTS, *cts),
             ("fidelity", "host_overlaps"),
             "table",
             "How far rendered CTs lie from real ones, beside how far real datasets lie from each other.",
         ),
-        Node(splits.STEP, all_slices, all_slices, ("splits",), "table", "Frozen lists of slices and their hashes."),
+        Node(
+            splits.STEP,
+            (PLAN, *slices),
+            (PLAN, *slices),
+            ("splits",),
+            "table",
+            "Frozen lists of slices and their hashes.",
+        ),
         Node(
             report.MODE_STEP,
-            (frozen, *rendered_answers),
+            (RAW_TRIALS, PLAN, INSERT, *cts, *slices[1:], *rendered, SPLITS),
             (),
             ("metrics",),
             "report",
@@ -148,7 +244,7 @@ def nodes(settings: Settings) -> list[Node]:
         ),
         Node(
             report.REAL_STEP,
-            (frozen, *real_answers),
+            (slices[0], *real, SPLITS),
             (),
             ("metrics",),
             "report",
@@ -156,40 +252,36 @@ def nodes(settings: Settings) -> list[Node]:
         ),
         Node(
             report.STUDY_STEP,
-            (("mode_report",), ("real_report",), compare.STEP.key),
-            (("mode_report",), ("real_report",)),
+            (MODE_REPORT, REAL_REPORT, FIDELITY),
+            (MODE_REPORT, REAL_REPORT),
             (),
             "report",
             "One page over all modes and datasets.",
         ),
-        Node(
-            rebuild.STEP,
-            (("study_report",), ("nodule_map",)),
-            (),
-            (),
-            "duckdb",
-            "itrialspace.duckdb: every table, with views.",
-        ),
-        Node(
-            release.STEP,
-            (("study_report",),),
-            (),
-            (),
-            "files",
-            "The published layout: manifests, masks, CTs, slice sets, splits.",
-        ),
     ]
-    return found
 
 
 def mermaid(settings: Settings) -> str:
-    """The graph as a Mermaid flow chart: one box an asset, dashed boxes what the data root holds."""
-    graph = nodes(settings)
-    name = {n.step.key: "__".join(n.step.key) for n in graph} | {key: "__".join(key) for key in RAW}
+    """The graph as a Mermaid flow chart: one box an asset, dashed boxes what is observed and never made."""
+    graph = build_graph(settings)
+    name = {key: "__".join(key) for key in (*(s.key for s in graph.sources), *(n.step.key for n in graph.nodes))}
     lines = ["flowchart LR"]
-    lines += [f'  {name[key]}["{"/".join(key)}"]:::raw' for key in RAW]
-    for node in graph:
+    lines += [f'  {name[s.key]}["{s.name}"]:::raw' for s in graph.sources]
+    for node in graph.nodes:
         dims = f"<br><small>{' | '.join(node.step.dims)}</small>" if node.step.dims else ""
         lines.append(f'  {name[node.step.key]}["{node.step.name}{dims}"]')
-    lines += [f"  {name[read]} --> {name[node.step.key]}" for node in graph for read in node.reads]
+    lines += [f"  {name[read]} --> {name[node.step.key]}" for node in graph.nodes for read in _shown(graph, node)]
     return "\n".join([*lines, "  classDef raw stroke-dasharray: 4 3"])
+
+
+def _shown(graph: Graph, node: Node) -> list[Key]:
+    """Edges of the picture: without those that a longer way already shows."""
+
+    def above(key: Key) -> set[Key]:
+        made = {n.step.key: n.reads for n in graph.nodes}
+        found: set[Key] = set()
+        for read in made.get(key, ()):
+            found |= {read} | above(read)
+        return found
+
+    return [read for read in node.reads if not any(read in above(other) for other in node.reads if other != read)]

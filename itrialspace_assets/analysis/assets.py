@@ -9,22 +9,24 @@ from itrialspace_assets.analysis import report, splits
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.steps import Partition, Result
 from itrialspace_assets.orchestration.factory import plain_asset
-from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.nodes import Graph
 from itrialspace_assets.orchestration.partitions import Partitions
 
 Build = Callable[[Settings, Partition], Result]
 
 
-def assets(settings: Settings, nodes: list[Node], partitions: Partitions) -> list[dg.AssetsDefinition]:
+def assets(settings: Settings, graph: Graph, partitions: Partitions) -> list[dg.AssetsDefinition]:
     """The assets of this stage."""
-    made = {n.step.key: n for n in nodes}
     built = {
         splits.STEP: splits.build,
         report.MODE_STEP: report.build_mode,
         report.REAL_STEP: report.build_real,
         report.STUDY_STEP: report.build_study,
     }
-    return [plain_asset(made[step.key], nodes, partitions, partial(_call, build)) for step, build in built.items()]
+    return [
+        plain_asset(settings, graph, graph.node(step.key), partitions, partial(_call, build))
+        for step, build in built.items()
+    ]
 
 
 def _call(build: Build, settings: Settings, partition: dict[str, str], run_id: str) -> Result:

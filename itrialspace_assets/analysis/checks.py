@@ -6,7 +6,7 @@ from itrialspace_assets.analysis.splits import STEP as SPLITS
 from itrialspace_assets.analysis.splits import broken_lists
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.orchestration.check_factory import REGISTRY, Check, CheckOutcome, checks_of, listing
-from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.orchestration.partitions import Partitions
 
 
@@ -19,7 +19,7 @@ def frozen(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOu
 FROZEN = Check("frozen", "Every frozen list equals the slices there are.", frozen)
 
 
-def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
+def checks(graph: Graph, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
     """Registry rules, and that frozen lists still name the slices there are."""
     rules = {SPLITS.key: [REGISTRY, FROZEN], ("mode_report",): [REGISTRY], ("real_report",): [REGISTRY]}
-    return [checks_of(n, partitions, rules[n.step.key]) for n in nodes if n.step.key in rules]
+    return [checks_of(n, partitions, rules[n.step.key]) for n in graph.nodes if n.step.key in rules]

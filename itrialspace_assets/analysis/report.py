@@ -9,60 +9,26 @@ import polars as pl
 
 from itrialspace_assets.analysis.figures import level_figure, mark_of
 from itrialspace_assets.analysis.metrics import score_cells
-from itrialspace_assets.analysis.splits import REAL, list_path, missing_pairs, read_list
+from itrialspace_assets.analysis.splits import list_path, missing_pairs, options, read_list
 from itrialspace_assets.analysis.study import Study, changed_since_lock, load_study
 from itrialspace_assets.base.errors import TableError
-from itrialspace_assets.base.fingerprints import digest, replace_file, sha256_bytes
+from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings, require_data_root
-from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.casework.steps import Partition, Result, Step
 from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS
 from itrialspace_assets.imaging.pictures import markdown
 from itrialspace_assets.readers.registry import readers
-from itrialspace_assets.records.store import file_digests, read_all, read_table, table_files, write_table
+from itrialspace_assets.records.layout import REAL
+from itrialspace_assets.records.store import read_all, read_table, write_table
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.files import load_trial
 
 VERSION = "1"
 
 
-def _inputs(settings: Settings, sources: Sequence[str], mode: str, **more: str) -> Inputs:
-    files = [
-        f
-        for s in sources
-        for t in ("slices", "predictions")
-        for f in table_files(settings.output, t, source=s, mode=mode, **more)
-    ]
-    lists = [list_path(settings, s, f"{REAL}-{more['dataset']}" if s == REAL else mode) for s in sources]
-    if mode != REAL:
-        files += [
-            f
-            for t in ("trials", "cases", "arms", "insertions", "cts")
-            for f in table_files(settings.output, t, mode=mode)
-        ]
-    return file_digests(settings.output, [*files, *lists]) | {
-        "study": load_study(settings).sha256,
-        "split": settings.split,
-        "readers": digest({name: r.revision for name, r in readers(settings).items()}),
-        "trial": digest(load_trial(settings, mode).model_dump(mode="json")) if mode != REAL else "",
-    }
-
-
-def mode_inputs(settings: Settings, partition: Partition) -> Inputs:
-    return _inputs(settings, [r.name for r in enabled(settings)], partition["mode"])
-
-
-def real_inputs(settings: Settings, partition: Partition) -> Inputs:
-    return _inputs(settings, [REAL], REAL, dataset=partition["dataset"])
-
-
-def study_inputs(settings: Settings, partition: Partition) -> Inputs:
-    files = [f for table in ("metrics", "fidelity") for f in table_files(settings.output, table)]
-    return file_digests(settings.output, files) | {"study": load_study(settings).sha256}
-
-
-MODE_STEP = Step(("mode_report",), "report", ("mode",), VERSION, mode_inputs)
-REAL_STEP = Step(("real_report",), "report", ("dataset",), VERSION, real_inputs)
-STUDY_STEP = Step(("study_report",), "report", (), "2", study_inputs)
+MODE_STEP = Step(("mode_report",), "report", ("mode",), VERSION, options)
+REAL_STEP = Step(("real_report",), "report", ("dataset",), VERSION, options)
+STUDY_STEP = Step(("study_report",), "report", (), "2", options)
 
 
 def observe(settings: Settings, source: str, mode: str, name: str, reader: str) -> pl.DataFrame:
@@ -127,7 +93,6 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
     """Metrics, figure and page of a mode over all sources and readers."""
     require_data_root(settings)
     mode = partition["mode"]
-    before = input_hash(MODE_STEP, settings, partition)
     trial, study = load_trial(settings, mode), load_study(settings)
     rows, figures = [], []
     factors = ["size_bucket", "lobe", "dataset"] + (
@@ -155,16 +120,13 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
     )
     sections.insert(0, ("Asked and planned", arms.columns, arms.rows(), ""))
     sources = "; ".join(mark_of(settings.anatomy, r.name) for r in enabled(settings))
-    return _finish(
-        settings, MODE_STEP, partition, before, mode, rows, figures, page, trial.question, sources, sections, study
-    )
+    return _finish(settings, mode, rows, figures, page, trial.question, sources, sections, study)
 
 
 def build_real(settings: Settings, partition: Partition) -> Result:
     """Metrics, figure and page of the real slices of a dataset."""
     require_data_root(settings)
     name = partition["dataset"]
-    before = input_hash(REAL_STEP, settings, partition)
     study = load_study(settings)
     rows, figures = [], []
     for reader in readers(settings):
@@ -179,9 +141,6 @@ def build_real(settings: Settings, partition: Partition) -> Result:
     question = f"How do the readers do on the CTs of {name} themselves?"
     return _finish(
         settings,
-        REAL_STEP,
-        partition,
-        before,
         f"{REAL}-{name}",
         rows,
         figures,
@@ -196,7 +155,6 @@ def build_real(settings: Settings, partition: Partition) -> Result:
 def build_study(settings: Settings, partition: Partition) -> Result:
     """One page over all modes and datasets; transfer only where it can be estimated at all."""
     require_data_root(settings)
-    before = input_hash(STUDY_STEP, settings, partition)
     study = load_study(settings)
     metrics = read_all(settings.output, "metrics").filter(pl.col("stratum") == "all")
     primary = metrics.filter(
@@ -230,14 +188,12 @@ def build_study(settings: Settings, partition: Partition) -> Result:
         study,
     )
     replace_file(page, html.encode())
-    result = Result(
+    return Result(
         {},
         computed=1,
         preview=markdown(shown),
         files={str(page.relative_to(settings.output)): sha256_bytes(html.encode())},
     )
-    record(settings, STUDY_STEP, partition, before, result, [])
-    return result
 
 
 def _fidelity(settings: Settings) -> tuple[pl.DataFrame, str]:
@@ -360,9 +316,6 @@ def _render(
 
 def _finish(
     settings: Settings,
-    step: Step,
-    partition: Partition,
-    before: str,
     analysis: str,
     rows: list[dict[str, Any]],
     figures: list[tuple[str, bytes]],
@@ -388,12 +341,11 @@ def _finish(
         if headline
         else pl.DataFrame()
     )
-    result = Result(
+    return Result(
         {"metrics": len(rows)},
         computed=len(rows),
         picture=figures[0][1] if figures else None,
         preview=markdown(shown) if headline else "",
         files=files,
+        written=(table,),
     )
-    record(settings, step, partition, before, result, [table])
-    return result

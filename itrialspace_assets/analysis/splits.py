@@ -6,20 +6,17 @@ from pathlib import Path
 
 import polars as pl
 
-import itrialspace_assets.insertion.build as insertion
-import itrialspace_assets.slices.build as slicing
-import itrialspace_assets.synthesis.build as synthesis
 from itrialspace_assets.analysis.study import load_study, lock_study
-from itrialspace_assets.base.fingerprints import digest, replace_file
+from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.settings import Settings, require_data_root
-from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, is_current, record
+from itrialspace_assets.casework.steps import Options, Partition, Result, Step, data_version, descends_from, label
 from itrialspace_assets.imaging.pictures import markdown
-from itrialspace_assets.records.layout import list_sha256
+from itrialspace_assets.records.layout import REAL, list_sha256
 from itrialspace_assets.records.store import file_digests, read_all, read_table, table_files, table_path, write_table
-from itrialspace_assets.synthesis.renderers import RENDERERS, enabled
+from itrialspace_assets.records.tables import TABLES
+from itrialspace_assets.synthesis.renderers import enabled
 
 VERSION = "1"
-REAL = "real"
 
 
 def list_path(settings: Settings, source: str, name: str) -> Path:
@@ -34,12 +31,13 @@ def read_list(path: Path) -> list[str]:
 
 
 def missing_pairs(settings: Settings, source: str, mode: str) -> list[str]:
-    """Datasets whose slices of a mode are missing or older than the manifest; empty if all are there."""
+    """Datasets whose slices of a mode are missing or not made from the present manifest; empty if all are there."""
     if not table_path(settings.output, "cases", mode=mode).exists():
         return ["manifest"]
-    chain = (insertion.STEP, synthesis.make_step(RENDERERS[source]), slicing.make_step(source))
     hosts = read_table(settings.output, "cases", mode=mode)["host_dataset"].unique().sort().to_list()
-    return [d for d in hosts if not all(is_current(settings, step, {"mode": mode, "dataset": d}) for step in chain)]
+    slices, manifest = f"{source}/eval_slices", label("cohort_manifests", {"mode": mode})
+    pairs = {d: label(slices, {"mode": mode, "dataset": d}) for d in hosts}
+    return [d for d, of in pairs.items() if not descends_from(settings, of, manifest, mode)]
 
 
 def _candidates(settings: Settings) -> list[tuple[str, str, pl.DataFrame]]:
@@ -52,24 +50,18 @@ def _candidates(settings: Settings) -> list[tuple[str, str, pl.DataFrame]]:
                 found.append((source, mode, read_all(settings.output, "slices", source=source, mode=mode)))
     for path in table_files(settings.output, "slices", source=REAL, mode=REAL):
         name = path.parent.name
-        if is_current(settings, slicing.make_step(REAL), {"dataset": name}):
+        if data_version(settings, label(f"{REAL}/eval_slices", {"dataset": name})):
             slices = read_table(settings.output, "slices", source=REAL, mode=REAL, dataset=name)
             found.append((REAL, f"{REAL}-{name}", slices))
     return found
 
 
-def inputs(settings: Settings, partition: Partition) -> Inputs:
-    slices = file_digests(settings.output, table_files(settings.output, "slices"))
-    lists = file_digests(settings.output, sorted((settings.output / "splits" / settings.split).rglob("*.txt")))
-    return {
-        "slices": digest(slices),
-        "lists": digest(lists),
-        "split": settings.split,
-        "study": load_study(settings).sha256,
-    }
+def options(settings: Settings) -> Options:
+    """What decides which lists are frozen and scored; reports depend on the same."""
+    return {"split": settings.split, "study": load_study(settings).sha256}
 
 
-STEP = Step(("evaluation_splits",), "splits", (), VERSION, inputs)
+STEP = Step(("evaluation_splits",), "splits", (), VERSION, options)
 
 
 def build(settings: Settings, partition: Partition) -> Result:
@@ -83,7 +75,8 @@ def build(settings: Settings, partition: Partition) -> Result:
             uids = sorted(set(slices["slice_uid"].to_list()))
             replace_file(path, "".join(f"{u}\n" for u in uids).encode())
             frozen += 1
-    for path in sorted((settings.output / "splits" / settings.split).rglob("*.txt")):
+    lists = sorted((settings.output / "splits" / settings.split).rglob("*.txt"))
+    for path in lists:
         uids = read_list(path)
         sha = list_sha256(uids)
         mode = REAL if path.stem.startswith(f"{REAL}-") else path.stem
@@ -91,27 +84,21 @@ def build(settings: Settings, partition: Partition) -> Result:
             {"split": settings.split, "source": path.parent.name, "mode": mode, "slice_uid": u, "list_sha256": sha}
             for u in uids
         ]
-    before = input_hash(STEP, settings, partition)  # after freezing: the lists are inputs from now on
     written = write_table(settings.output, "splits", rows)
-    summary = pl.DataFrame(
-        rows,
-        schema={
-            "split": pl.String,
-            "source": pl.String,
-            "mode": pl.String,
-            "slice_uid": pl.String,
-            "list_sha256": pl.String,
-        },
-    )
+    summary = TABLES["splits"].frame(rows)
     table = (
         summary.group_by("source", "mode", "list_sha256")
         .agg(pl.len().alias("slices"))
         .sort("source", "mode", "list_sha256")
     )
-    lists = len(table)
-    result = Result({"splits": len(rows)}, frozen, lists - frozen, preview=markdown(table))
-    record(settings, STEP, partition, before, result, [written])
-    return result
+    return Result(
+        {"splits": len(rows)},
+        frozen,
+        len(lists) - frozen,
+        preview=markdown(table),
+        written=(written,),
+        files=file_digests(settings.output, lists),
+    )
 
 
 def broken_lists(settings: Settings) -> list[str]:

@@ -141,11 +141,42 @@ def load_settings(**overrides: Any) -> Settings:
         ConfigError: a value is not allowed; names the variable, the value and what is expected.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
+    return _checked(_env_file=env_file(), **given)
+
+
+def _checked(**given: Any) -> Settings:
     try:
-        return Settings(_env_file=env_file(), **given)
+        return Settings(**given)
     except ValidationError as error:
         lines = [f"{variable_of(e['loc'])}={e.get('input')!r}: {e['msg']}" for e in error.errors()]
         raise ConfigError("settings: " + "; ".join(lines)) from None
+
+
+_SECRETS = {"hf_token"}
+
+
+def freeze(settings: Settings) -> dict[str, Any]:
+    """Every setting as JSON, to travel to another process; secrets stay in the environment of each."""
+    dump = settings.model_dump(mode="json", exclude=_SECRETS)
+    return dump | {"data_dir": str(settings.data), "output_dir": str(settings.output)}
+
+
+def thaw(dump: Mapping[str, Any], **overrides: Any) -> Settings:
+    """The settings that ``freeze`` gave, whatever this process's environment says; overrides are laid over.
+
+    Raises:
+        ConfigError: an override is not allowed.
+    """
+    return _checked(_env_file=None, **(dict(dump) | overrides))
+
+
+def environment(settings: Settings) -> dict[str, str | None]:
+    """Settings as environment variables of a child process; None: to be unset."""
+    fields = Settings.model_fields
+    return {
+        variable_of((fields[name].validation_alias or name,)): None if value is None else str(value)
+        for name, value in freeze(settings).items()
+    }
 
 
 def variable_of(loc: tuple[Any, ...]) -> str:

@@ -1,23 +1,30 @@
-"""What an asset partition was last built from: the contract between domain code and Dagster.
+"""What a partition was built from: the ledger behind Dagster's and the command line's view of freshness.
 
-A ``Step`` is one asset: its key, its stage, its partition dimensions, the tables it writes and the
-inputs that decide whether a partition is up to date. Nothing here runs anything.
+A ``Step`` is one asset seen from the domain. ``record`` remembers what a build read and what it wrote; the hash of
+what it wrote is also Dagster's data version. Nothing here runs anything or knows which assets there are.
 """
 
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.base.fingerprints import FileHashes, digest, replace_file
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.records.store import file_digests
 from itrialspace_assets.records.tables import TABLES
 
 Partition = Mapping[str, str]
-#: Named hashes that decide whether a partition is up to date.
-Inputs = dict[str, str]
+#: Values of settings that decide what a step makes, by name.
+Options = Mapping[str, str]
+#: What a build read: label of an upstream partition (``hosts|LUNA16``) -> its version; empty where it is missing.
+Reads = dict[str, str]
+
+
+def no_options(settings: Settings) -> Options:
+    """For a step whose result depends on no setting."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -28,12 +35,17 @@ class Step:
     stage: str
     dims: tuple[str, ...]
     version: str
-    inputs: Callable[[Settings, Partition], Inputs]
+    options: Callable[[Settings], Options] = no_options
     location: str = "cpu"
 
     @property
     def name(self) -> str:
         return "/".join(self.key)
+
+    def code_version(self, settings: Settings) -> str:
+        """Version of the code and of the settings that decide the result; Dagster's code version."""
+        options = self.options(settings)
+        return f"{self.version}-{digest(dict(options), 12)}" if options else self.version
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,8 @@ class Result:
     note: str = ""
     picture: bytes | None = None
     preview: str = ""
-    files: dict[str, str] = field(default_factory=dict)
+    written: tuple[Path, ...] = ()  # files of tables
+    files: dict[str, str] = field(default_factory=dict)  # other files below the output folder -> SHA-256
     facts: dict[str, float | str] = field(default_factory=dict)  # measured or estimated; metadata alone
     retryable: int = 0  # rejected for a cause that may pass: the partition is not up to date
 
@@ -57,54 +70,93 @@ def partition_name(partition: Partition) -> str:
     return "/".join(partition[d] for d in ("mode", "dataset") if d in partition) or "all"
 
 
-def input_hash(step: Step, settings: Settings, partition: Partition) -> str:
-    """Hash of the step's version and of everything it reads for this partition."""
-    return digest([step.name, step.version, dict(partition), step.inputs(settings, partition)])
+def label(name: str, partition: Partition) -> str:
+    """Name of a partition of an asset or source, for example ``hosts|LUNA16``."""
+    return f"{name}|{partition_name(partition)}"
 
 
-def _record_path(settings: Settings, step: Step, partition: Partition) -> Path:
-    name = partition_name(partition).replace("/", "~")
-    return settings.output / "work" / "accepted" / step.name.replace("/", "~") / f"{name}.json"
+def _record_path(settings: Settings, of: str) -> Path:
+    name, _, partition = of.partition("|")
+    return settings.output / "work" / "accepted" / name.replace("/", "~") / f"{partition.replace('/', '~')}.json"
 
 
 def _contracts(tables: Iterable[str]) -> dict[str, str]:
-    """Contract in force of the tables that a step wrote (every case stage also writes what it put aside)."""
+    """Contract in force of the tables that a step wrote (every case stage also writes what it rejected)."""
     return {name: TABLES[name].contract for name in (*tables, "rejected_cases") if name in TABLES}
 
 
-def record(
-    settings: Settings, step: Step, partition: Partition, inputs: str, result: Result, files: list[Path]
-) -> None:
-    """Remember that a partition was built from ``inputs`` and what it wrote."""
-    content = asdict(result) | {
-        "picture": None,
-        "preview": None,
-        "facts": None,
-        "input_hash": "" if result.retryable else inputs,
-    }
+def record(settings: Settings, step: Step, partition: Partition, reads: Reads, result: Result) -> str:
+    """Remember what a partition was built from and what it wrote.
+
+    Args:
+        settings: as the partition was built with.
+        step: the asset.
+        partition: which partition of it.
+        reads: versions of what it read, taken before it was built.
+        result: what building it gave.
+
+    Returns:
+        Hash of what was written: equal files give equal hashes, whatever run wrote them.
+    """
+    content = asdict(result)
+    for name in ("picture", "preview", "facts", "written"):  # to look at, or listed below
+        del content[name]
     content["contracts"] = _contracts(result.tables)
-    content["files"] = result.files | file_digests(settings.output, files)
-    replace_file(_record_path(settings, step, partition), json.dumps(content, indent=1, sort_keys=True).encode())
+    content["files"] = result.files | file_digests(settings.output, result.written)
+    content["data_version"] = digest([content["files"], content["contracts"]], 32)
+    content["code_version"] = step.code_version(settings)
+    content["reads"] = reads
+    path = _record_path(settings, label(step.name, partition))
+    replace_file(path, json.dumps(content, indent=1, sort_keys=True).encode())
+    return str(content["data_version"])
 
 
-def last_record(settings: Settings, step: Step, partition: Partition) -> dict[str, object] | None:
+def last_record(settings: Settings, step: Step, partition: Partition) -> dict[str, Any] | None:
     """What ``record`` remembered, or None."""
+    return _read(settings, label(step.name, partition))
+
+
+def _read(settings: Settings, of: str) -> dict[str, Any] | None:
     try:
-        content: dict[str, object] = json.loads(_record_path(settings, step, partition).read_text())
+        content: dict[str, Any] = json.loads(_record_path(settings, of).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    return content
+    return content if "reads" in content else None  # a record of an earlier version
 
 
-def is_current(settings: Settings, step: Step, partition: Partition) -> bool:
-    """True if the partition was built from its present inputs and its files are intact."""
+def data_version(settings: Settings, of: str) -> str:
+    """Version of a partition (by its label) as it was last built; empty if it never was."""
+    content = _read(settings, of)
+    return str(content["data_version"]) if content else ""
+
+
+def is_current(settings: Settings, step: Step, partition: Partition, reads: Reads) -> bool:
+    """True if a partition was built by this code and these settings from what is there now, and is intact."""
     content = last_record(settings, step, partition)
-    if content is None or content.get("contracts") != _contracts(content["tables"]):  # type: ignore[arg-type]
-        return False  # never built, or accepted under another contract: readers would refuse it
-    try:
-        if content["input_hash"] != input_hash(step, settings, partition):
-            return False
-    except TableError:  # what it reads is gone or does not fit together: the build says so
+    if content is None or content["retryable"]:
+        return False
+    if content["contracts"] != _contracts(content["tables"]):
+        return False  # accepted under another contract: readers would refuse it
+    if content["code_version"] != step.code_version(settings) or content["reads"] != reads:
         return False
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
-        return hashes.intact(settings.output, content["files"])  # type: ignore[arg-type]
+        return hashes.intact(settings.output, content["files"])
+
+
+def descends_from(settings: Settings, of: str, origin: str, mode: str) -> bool:
+    """True if a partition was made, step by step, from the present version of another of the same mode.
+
+    Args:
+        settings: where the records lie.
+        of: label of the partition, for example ``tissue/eval_slices|m02_size_detection_curve/LUNA16``.
+        origin: label of what it should come from, for example ``cohort_manifests|m02_size_detection_curve``.
+        mode: only partitions of this mode are followed.
+    """
+    content = _read(settings, of)
+    if content is None:
+        return False
+    of_mode = {k: v for k, v in content["reads"].items() if k.partition("|")[2].split("/")[0] == mode}
+    followed = {k: v for k, v in of_mode.items() if _read(settings, k) is not None or k == origin}
+    if not followed or any(data_version(settings, k) != v for k, v in followed.items()):
+        return False
+    return all(k == origin or descends_from(settings, k, origin, mode) for k in followed)

@@ -7,7 +7,7 @@ import dagster as dg
 from itrialspace_assets.catalog.quality import ExpectationOutcome, validate_tables
 from itrialspace_assets.catalog.references import orphans
 from itrialspace_assets.orchestration.check_factory import listing
-from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.nodes import Graph
 from itrialspace_assets.orchestration.partitions import Partitions
 from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.resources.workspace import Workspace
@@ -17,7 +17,7 @@ def _lines(outcomes: list[ExpectationOutcome]) -> dg.MarkdownMetadataValue:
     return listing([f"{o.expectation}: {o.unexpected} rows, first {'; '.join(o.sample) or 'none'}" for o in outcomes])
 
 
-def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
+def checks(graph: Graph, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
     """One check a table, evaluated together, and one over all references."""
     catalogue = "results_catalog"
 

@@ -14,9 +14,9 @@ import polars as pl
 from itrialspace_assets.base.errors import CatalogBusy, ConfigError, TableError
 from itrialspace_assets.base.fingerprints import digest, hash_file, replace_file
 from itrialspace_assets.base.settings import Settings, require_data_root
-from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.casework.steps import Options, Partition, Result, Step
 from itrialspace_assets.imaging.pictures import markdown
-from itrialspace_assets.records.store import file_digests, read_file, table_files
+from itrialspace_assets.records.store import read_file, table_files
 from itrialspace_assets.records.tables import TABLES
 
 VERSION = "2"
@@ -43,15 +43,11 @@ def questions() -> dict[str, str]:
     return _sql("questions")
 
 
-def inputs(settings: Settings, partition: Partition) -> Inputs:
-    files = [f for name in TABLES for f in table_files(settings.output, name)]
-    return file_digests(settings.output, files) | {
-        "views": digest(views()),
-        "contracts": digest({n: t.contract for n, t in TABLES.items()}),
-    }
+def options(settings: Settings) -> Options:
+    return {"views": digest(views()), "contracts": digest({n: t.contract for n, t in TABLES.items()})}
 
 
-STEP = Step(("results_catalog",), "catalog", (), VERSION, inputs)
+STEP = Step(("results_catalog",), "catalog", (), VERSION, options)
 
 
 @contextmanager
@@ -88,7 +84,6 @@ def build(settings: Settings, partition: Partition) -> Result:
     """
     require_data_root(settings)
     with rebuilding(settings):
-        before = input_hash(STEP, settings, partition)
         fresh = settings.output / f".{NAME}.{os.getpid()}"
         fresh.unlink(missing_ok=True)
         counts: dict[str, int] = {}
@@ -123,14 +118,12 @@ def build(settings: Settings, partition: Partition) -> Result:
             fresh.unlink(missing_ok=True)
             fresh.with_name(fresh.name + ".wal").unlink(missing_ok=True)
         table_md = markdown(pl.DataFrame({"table": list(counts), "rows": list(counts.values())}))
-        result = Result(
+        return Result(
             counts,
             computed=sum(counts.values()),
             preview=table_md,
             files={name: hash_file(settings.output / name) for name in (NAME, DICTIONARY)},
         )
-        record(settings, STEP, partition, before, result, [])
-        return result
 
 
 def _quoted(text: str) -> str:

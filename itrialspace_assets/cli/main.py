@@ -34,10 +34,16 @@ app.add_typer(weights_app, name="weights")
 
 
 def _export(settings: Any) -> None:
-    """Let child processes (UI, shards) see the same roots."""
+    """Let child processes (web page, shards) have the same settings."""
     import os
 
-    os.environ["ITRIALSPACE_DATA_DIR"], os.environ["ITRIALSPACE_OUTPUT_DIR"] = str(settings.data), str(settings.output)
+    from itrialspace_assets.base.settings import environment
+
+    for variable, value in environment(settings).items():
+        if value is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = value
 
 
 def _version(value: bool) -> None:

@@ -24,8 +24,12 @@ def load(folder: Path | None = None, **overrides: Any) -> Any:
 
 def run_app(app: typer.Typer) -> None:
     """Run a command line: an error of the platform is one message, without a traceback; 2 for a wrong configuration."""
+    import warnings
+
     from itrialspace_assets.base.errors import ConfigError, PlatformError
 
+    # Dagster marks partitioned checks, backfill policies and observed sources as beta; its version is pinned exactly.
+    warnings.filterwarnings("ignore", message=".*(beta|preview|superseded).*")
     try:
         app()
     except PlatformError as error:

@@ -3,10 +3,10 @@
 import dagster as dg
 
 from itrialspace_assets.orchestration.check_factory import REGISTRY, checks_of
-from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.nodes import Graph
 from itrialspace_assets.orchestration.partitions import Partitions
 
 
-def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
+def checks(graph: Graph, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
     """Registry rules."""
-    return [checks_of(n, partitions, [REGISTRY]) for n in nodes if n.step.key == ("nodule_map",)]
+    return [checks_of(n, partitions, [REGISTRY]) for n in graph.nodes if n.step.key == ("nodule_map",)]

@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 
 from itrialspace_assets.base.settings import Settings, require_data_root
-from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.casework.steps import Partition, Result, Step
 from itrialspace_assets.imaging.anatomy import LOBES
-from itrialspace_assets.records.store import file_digests, read_table, table_files, write_table
+from itrialspace_assets.records.store import read_table, write_table
 
 VERSION = "1"
 #: The nine numbers of the published feature set reinsertion_core (docs/facts/explorer.md#nine-number-feature-set);
@@ -20,11 +20,7 @@ FEATURES = (
 )
 
 
-def inputs(settings: Settings, partition: Partition) -> Inputs:
-    return file_digests(settings.output, table_files(settings.output, "nodules"))
-
-
-STEP = Step(("nodule_map",), "index", (), VERSION, inputs)
+STEP = Step(("nodule_map",), "index", (), VERSION)
 
 
 def project(nodules: pl.DataFrame) -> pl.DataFrame:
@@ -45,9 +41,6 @@ def project(nodules: pl.DataFrame) -> pl.DataFrame:
 def build(settings: Settings, partition: Partition) -> Result:
     """Write the map of the present index."""
     require_data_root(settings)
-    before = input_hash(STEP, settings, partition)
     frame = project(read_table(settings.output, "nodules"))
     path = write_table(settings.output, "nodule_map", frame)
-    result = Result({"nodule_map": frame.height}, computed=frame.height)
-    record(settings, STEP, partition, before, result, [path])
-    return result
+    return Result({"nodule_map": frame.height}, computed=frame.height, written=(path,))

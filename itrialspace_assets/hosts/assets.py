@@ -5,11 +5,10 @@ import dagster as dg
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts import build, procedural
 from itrialspace_assets.orchestration.factory import plain_asset
-from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.nodes import Graph
 from itrialspace_assets.orchestration.partitions import Partitions
 
 
-def assets(settings: Settings, nodes: list[Node], partitions: Partitions) -> list[dg.AssetsDefinition]:
+def assets(settings: Settings, graph: Graph, partitions: Partitions) -> list[dg.AssetsDefinition]:
     """The assets of this stage."""
-    made = {n.step.key: n for n in nodes}
-    return [plain_asset(made[m.STEP.key], nodes, partitions, m.build) for m in (build, procedural)]
+    return [plain_asset(settings, graph, graph.node(m.STEP.key), partitions, m.build) for m in (build, procedural)]

@@ -6,10 +6,10 @@ from itrialspace_assets.base.fingerprints import FileHashes, digest
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import workers
 from itrialspace_assets.casework.cases import Case, retryable, write_rejected
-from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.casework.steps import Partition, Result, Step
 from itrialspace_assets.hosts.store import prepare_scan
 from itrialspace_assets.profiles.registry import dataset
-from itrialspace_assets.records.store import read_table, table_path, write_table
+from itrialspace_assets.records.store import read_table, write_table
 
 VERSION = "5"
 TABLES = ("hosts", "host_lobes", "donors")
@@ -47,28 +47,20 @@ def scan_cases(settings: Settings, name: str) -> list[Case]:
     ]
 
 
-def inputs(settings: Settings, partition: Partition) -> Inputs:
-    name = partition["dataset"]
-    if not table_path(settings.output, "profiles", dataset=name).exists():
-        return {"profiles": "missing"}
-    return {"cases": digest([[c.uid, c.input_hash] for c in scan_cases(settings, name)])}
-
-
-STEP = Step(("hosts",), "hosts", ("dataset",), VERSION, inputs)
+STEP = Step(("hosts",), "hosts", ("dataset",), VERSION)
 
 
 def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     """Prepare every scan of a dataset; scans that cannot be hosts are put aside with a reason."""
     require_data_root(settings)
     name = partition["dataset"]
-    before = input_hash(STEP, settings, partition)
     cases = scan_cases(settings, name)
     made, computed = workers.process(prepare_scan, cases, settings, "hosts", name, run_id)
     paths = [write_table(settings.output, t, made.rows.get(t, []), dataset=name) for t in TABLES]
     write_rejected(settings, "hosts", name, made.rejected)
     counts = {t: len(made.rows.get(t, [])) for t in TABLES}
     note = "" if counts["hosts"] else "no scan of this dataset can be a host"
-    result = Result(
+    return Result(
         counts,
         computed,
         len(cases) - computed,
@@ -77,9 +69,8 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
         preview=_preview(settings, name),
         files=made.files,
         retryable=retryable(made),
+        written=tuple(paths),
     )
-    record(settings, STEP, partition, before, result, paths)
-    return result
 
 
 def _preview(settings: Settings, name: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.casework.steps import Options, Partition, Result, Step
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
 from itrialspace_assets.hosts.store import donor_columns
 from itrialspace_assets.imaging import pictures
@@ -52,23 +52,20 @@ def rows(seed: int) -> list[dict[str, Any]]:
     return out
 
 
-def inputs(settings: Settings, partition: Partition) -> Inputs:
+def options(settings: Settings) -> Options:
     return {"seed": str(settings.seed)}
 
 
 #: Runs with the index: it belongs to no dataset.
-STEP = Step(("procedural_donors",), "index", (), VERSION, inputs)
+STEP = Step(("procedural_donors",), "index", (), VERSION, options)
 
 
 def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     """Draw the procedural donors and write them beside the others."""
-    before = input_hash(STEP, settings, partition)
     made = rows(settings.seed)
     path = write_table(settings.output, "donors", made, dataset=PROCEDURAL)
     shown = pl.DataFrame(made).unique("lesion_sha256", maintain_order=True)
     preview = pictures.markdown(
         shown.select("nodule_uid", "diameter_mm", "sphericity", "solidity", "elongation").head(12)
     )
-    result = Result({"donors": len(made)}, len(made), note="drawn, of nobody", preview=preview)
-    record(settings, STEP, partition, before, result, [path])
-    return result
+    return Result({"donors": len(made)}, len(made), note="drawn, of nobody", preview=preview, written=(path,))

@@ -8,23 +8,14 @@ import polars as pl
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, require_data_root
-from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.casework.steps import Options, Partition, Result, Step
 from itrialspace_assets.imaging.anatomy import LOBES, size_buckets
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.records.store import file_digests, read_all, table_files, write_table
+from itrialspace_assets.records.store import read_all, write_table
 from itrialspace_assets.records.tables import PROFILE_COLUMNS, TABLES
 
 VERSION = "2"
 _READS = ("profiles", "scan_lists")
-
-
-def inputs(settings: Settings, partition: Partition) -> Inputs:
-    tables = file_digests(settings.output, [f for t in _READS for f in table_files(settings.output, t)])
-    registry = digest({n: e.model_dump(mode="json") for n, e in datasets(settings).items()})
-    return tables | {
-        "registry": registry,
-        "on_disk": digest([sorted(_listing(folder)) for folder in _folders(settings)]),
-    }
 
 
 def _folders(settings: Settings) -> list[Path]:
@@ -38,7 +29,11 @@ def _folders(settings: Settings) -> list[Path]:
     return found
 
 
-STEP = Step(("nodule_index",), "index", (), VERSION, inputs)
+def options(settings: Settings) -> Options:
+    return {"registry": digest({n: e.model_dump(mode="json") for n, e in datasets(settings).items()})}
+
+
+STEP = Step(("nodule_index",), "index", (), VERSION, options)
 
 
 def build(settings: Settings, partition: Partition) -> Result:
@@ -48,7 +43,6 @@ def build(settings: Settings, partition: Partition) -> Result:
         TableError: no dataset has profiles yet.
     """
     require_data_root(settings)
-    before = input_hash(STEP, settings, partition)
     profiles = read_all(settings.output, "profiles").sort("nodule_uid")
     if profiles.is_empty():
         raise TableError("nodules: expected at least one dataset with profiles, found none; run the stage profiles")
@@ -78,9 +72,7 @@ def build(settings: Settings, partition: Partition) -> Result:
         write_table(settings.output, n, f) for n, f in (("nodules", nodules), ("scans", scans), ("patients", patients))
     ]
     counts = {"nodules": nodules.height, "scans": scans.height, "patients": patients.height}
-    result = Result(counts, computed=nodules.height, preview=_preview(nodules))
-    record(settings, STEP, partition, before, result, paths)
-    return result
+    return Result(counts, computed=nodules.height, preview=_preview(nodules), written=tuple(paths))
 
 
 def _buckets(diameters: pl.Series) -> pl.Series:

@@ -9,11 +9,11 @@ from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import workers
 from itrialspace_assets.casework.cases import Case, retryable, write_rejected
-from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
+from itrialspace_assets.casework.steps import Options, Partition, Result, Step, partition_name
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.insertion.sheet import contact_sheet
-from itrialspace_assets.records.store import read_all, read_table, table_path, write_table
+from itrialspace_assets.records.store import read_all, read_table, write_table
 
 VERSION = "3"
 
@@ -115,27 +115,24 @@ def case_of(
     return Case(about["case_uid"], sha, host["map_sha256"], payload)
 
 
-def inputs(settings: Settings, partition: Partition) -> Inputs:
-    if not table_path(settings.output, "cases", mode=partition["mode"]).exists():
-        return {"manifest": "missing"}
-    return {"cases": digest([[c.uid, c.input_hash] for c in insertion_cases(settings, partition)])}
+def options(settings: Settings) -> Options:
+    return {"masks": settings.masks, "placement": settings.placement}
 
 
-STEP = Step(("inserted_masks",), "insert", ("mode", "dataset"), VERSION, inputs)
+STEP = Step(("inserted_masks",), "insert", ("mode", "dataset"), VERSION, options)
 
 
 def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     """Insert every case of a pair; a case that cannot be done is put aside with its reason."""
     require_data_root(settings)
     name = partition_name(partition)
-    before = input_hash(STEP, settings, partition)
     cases = insertion_cases(settings, partition)
     made, computed = workers.process(insert_case, cases, settings, "insert", name, run_id)
     rows = made.rows.get("insertions", [])
     path = write_table(settings.output, "insertions", rows, **partition)
     write_rejected(settings, "insert", name, made.rejected)
     note = "" if cases else "no case of this mode has a host of this dataset"
-    result = Result(
+    return Result(
         {"insertions": len(rows)},
         computed,
         len(cases) - computed,
@@ -145,9 +142,8 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
         _preview(rows),
         files=made.files,
         retryable=retryable(made),
+        written=(path,),
     )
-    record(settings, STEP, partition, before, result, [path])
-    return result
 
 
 def _preview(rows: list[dict[str, Any]]) -> str:

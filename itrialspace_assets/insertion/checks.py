@@ -5,7 +5,7 @@ import dagster as dg
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.insertion.verify import broken_insertions, changed_elsewhere, colliding
 from itrialspace_assets.orchestration.check_factory import REGISTRY, REJECTED, Check, CheckOutcome, checks_of, listing
-from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.orchestration.partitions import Partitions
 from itrialspace_assets.records.store import read_table
 
@@ -48,10 +48,10 @@ UNCHANGED = Check(
 APART = Check("collisions", "Placed nodules of a case share no voxel.", apart)
 
 
-def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
+def checks(graph: Graph, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
     """Registry rules, the share put aside, and that nodules came out where and as large as planned."""
     return [
         checks_of(n, partitions, [REGISTRY, REJECTED, AS_PLANNED, UNCHANGED, APART])
-        for n in nodes
+        for n in graph.nodes
         if n.step.stage == "insert"
     ]

@@ -1,31 +1,54 @@
 """Turns a ``Node`` of the graph into a Dagster asset: the one place that knows how.
 
 A stage's ``assets.py`` says which function builds it; everything that all assets share (keys,
-edges, groups, kinds, owners, schema, failure) is here.
+edges, groups, kinds, owners, schema, record of what was read, failure) is here.
 """
 
+import inspect
 import time
 from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from itrialspace_assets.base.errors import PlatformError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.casework.steps import Result, Step
+from itrialspace_assets.casework.steps import Result, Step, record
+from itrialspace_assets.orchestration.lineage import reads_of
 from itrialspace_assets.orchestration.metadata import column_schema, materialized
-from itrialspace_assets.orchestration.nodes import RAW, Node
+from itrialspace_assets.orchestration.nodes import Graph, Node
+from itrialspace_assets.orchestration.observe import tags_of_reads
 from itrialspace_assets.orchestration.partitions import Partitions, dep, mapping
 from itrialspace_assets.resources.workspace import Workspace, failure
 
 OWNERS = ["team:itrialspace"]
 RETRY = dg.RetryPolicy(max_retries=1)
-Dims = dict[tuple[str, ...], tuple[str, ...]]
+#: Kinds that Dagster's web page has a picture for.
+KINDS = {
+    "table": {"polars", "parquet"},
+    "volume": {"numpy", "parquet"},
+    "ct": {"numpy", "parquet"},
+    "image": {"scipy", "parquet"},
+    "reader": {"python", "parquet"},
+    "report": {"matplotlib", "parquet"},
+    "duckdb": {"duckdb", "greatexpectations"},
+    "files": {"python"},
+}
+Build = Callable[[Settings, dict[str, str], str], Result]
 
 
-def dims_of(nodes: list[Node]) -> Dims:
-    """Partition dimensions of every key that the graph names."""
-    return dict.fromkeys(RAW, ("dataset",)) | {n.step.key: n.step.dims for n in nodes}
+class TrialRun(dg.Config):
+    """What one run may choose about a trial; what is left empty is as the settings say."""
+
+    size: str = Field("", description="demo or paper; empty: the setting ITRIALSPACE_SIZE")
+    set: list[str] = Field([], description="cohort.<field>=<value>, for example cohort.n_cases=1000")
+    relax: bool = Field(False, description="give up constraints of a trial that is infeasible, and record them")
+
+    def chosen(self) -> dict[str, Any]:
+        """The settings that this run overrides."""
+        given = {"size": self.size, "overrides": ";".join(self.set), "relax": self.relax}
+        return {name: value for name, value in given.items() if value}
 
 
 def run_name(context: Any) -> str:
@@ -45,12 +68,12 @@ def partition_in(context: Any, step: Step) -> dict[str, str]:
     return {d: key.keys_by_dimension[d] for d in step.dims}
 
 
-def _common(node: Node, partitions: Partitions) -> dict[str, Any]:
+def _common(settings: Settings, node: Node, partitions: Partitions) -> dict[str, Any]:
     return {
         "group_name": node.step.stage,
-        "kinds": {"python", node.kind},
+        "kinds": KINDS[node.kind],
         "owners": OWNERS,
-        "code_version": node.step.version,
+        "code_version": node.step.code_version(settings),
         "partitions_def": partitions.of(node.step.dims),
         "description": node.what,
         "metadata": column_schema(node.tables),
@@ -59,88 +82,103 @@ def _common(node: Node, partitions: Partitions) -> dict[str, Any]:
     }
 
 
-def _uri(settings: Settings, node: Node) -> str:
-    return f"tables/{node.tables[0]}" if node.tables else settings.output.name
+def _build(
+    graph: Graph, node: Node, context: Any, workspace: Workspace, build: Build, chosen: dict[str, Any] | None = None
+) -> "dg.MaterializeResult[Any]":
+    """Build a partition, remember what it read and wrote, and say so to Dagster."""
+    started = time.perf_counter()
+    try:
+        settings = workspace.settings(**chosen or {})
+        partition = partition_in(context, node.step)
+        reads = reads_of(graph, node, settings, partition)
+        result = build(settings, partition, run_name(context))
+        version = record(settings, node.step, partition, reads, result)
+    except PlatformError as error:
+        raise failure(error) from error
+    tags = tags_of_reads(context.instance, graph, node, reads) | code_tag(node, settings, result)
+    return materialized(result, version, settings, partition, time.perf_counter() - started, tags)
+
+
+def code_tag(node: Node, settings: Settings, result: Result) -> dict[str, str]:
+    """Code version as it was run: other than the definition's if the run chose settings, or if a cause of rejection
+    may pass, so that Dagster shows the partition as out of date."""
+    version = node.step.code_version(settings)
+    return {"dagster/code_version": f"{version}, to be tried again" if result.retryable else version}
 
 
 def plain_asset(
-    node: Node,
-    nodes: list[Node],
-    partitions: Partitions,
-    build: Callable[[Settings, dict[str, str], str], Result],
-    *,
-    sized: bool = False,
+    settings: Settings, graph: Graph, node: Node, partitions: Partitions, build: Build, *, sized: bool = False
 ) -> dg.AssetsDefinition:
-    """An asset built by one call. ``sized`` lets run configuration choose size, overrides and relaxation of a trial."""
-    dims, step = dims_of(nodes), node.step
+    """An asset built by one call.
 
-    def compute(context: dg.AssetExecutionContext, workspace: Workspace) -> Any:
-        chosen = context.op_execution_context.op_config if sized else {}
-        given = {
-            "size": chosen.get("size"),
-            "overrides": ";".join(chosen.get("set") or ()),
-            "relax": chosen.get("relax") or None,
-        }
-        started = time.perf_counter()
-        try:
-            settings = workspace.settings(**{k: v for k, v in given.items() if v})
-            result = build(settings, partition_in(context, step), run_name(context))
-        except PlatformError as error:
-            raise failure(error) from error
-        return materialized(result, _uri(settings, node), time.perf_counter() - started, settings.anatomy)
+    Args:
+        settings: of the code location.
+        graph: everything that the node may read.
+        node: the asset.
+        partitions: partition definitions.
+        build: (settings, partition, run) -> result.
+        sized: run configuration may choose size, overrides and relaxation of a trial.
+    """
+    step = node.step
+
+    def of_trial(context: dg.AssetExecutionContext, config: TrialRun, workspace: Workspace) -> Any:
+        return _build(graph, node, context, workspace, build, config.chosen())
+
+    def plain(context: dg.AssetExecutionContext, workspace: Workspace) -> Any:
+        return _build(graph, node, context, workspace, build)
 
     decorate = dg.asset(
         key=list(step.key),
-        deps=[dep(k, dims[k], step.dims, every=k in node.every) for k in node.reads],
-        config_schema={
-            "size": dg.Field(str, default_value="", description="demo or paper; empty: the setting ITRIALSPACE_SIZE"),
-            "set": dg.Field(
-                [str], default_value=[], description="cohort.<field>=<value>, for example cohort.n_cases=1000"
-            ),
-            "relax": dg.Field(
-                bool, default_value=False, description="give up constraints of a trial that cannot be had"
-            ),
-        }
-        if sized
-        else None,
+        deps=[dep(k, graph.dims(k), step.dims, every=k in node.every) for k in node.reads],
         op_tags={"itrialspace/stage": step.stage},
-        **_common(node, partitions),
+        **_common(settings, node, partitions),
     )
-    return decorate(compute)
+    return decorate(of_trial if sized else plain)
 
 
 def sharded_asset(
+    settings: Settings,
+    graph: Graph,
     node: Node,
-    nodes: list[Node],
     partitions: Partitions,
     plan: Callable[[Settings, dict[str, str], str], list[str]],
     work: Callable[[Settings, dict[str, str], str, str], None],
-    collect: Callable[[Settings, dict[str, str], str], Result],
+    collect: Build,
     op_tags: dict[str, Any] | None = None,
-    foresee: Callable[[Settings, dict[str, str], str], dict[str, float | str]] | None = None,
+    estimate: Callable[[Settings, dict[str, str], str], dict[str, float | str]] | None = None,
 ) -> dg.AssetsDefinition:
-    """A graph-backed asset: plan deals shards, one step works on each, collect gathers.
+    """A graph-backed asset: plan assigns shards, one step works on each, collect gathers.
 
     No value passes between the steps; a shard's key names the file that ``plan`` wrote. A cluster's
-    executor runs each shard in its own container, pod or job. What ``foresee`` tells is observed on the asset before
-    the first shard starts.
+    executor runs each shard in its own container, pod or job.
+
+    Args:
+        settings: of the code location.
+        graph: everything that the node may read.
+        node: the asset.
+        partitions: partition definitions.
+        plan: (settings, partition, run) -> keys of the shards that have cases left.
+        work: (settings, partition, run, shard) -> nothing; commits each case.
+        collect: (settings, partition, run) -> result.
+        op_tags: what a shard needs of a cluster.
+        estimate: (settings, partition, run) -> what the cases that are left will take; observed on the asset before
+            the first shard starts.
     """
-    dims, step = dims_of(nodes), node.step
+    step = node.step
     name = "__".join(step.key)
 
-    def guarded(call: Callable[..., Any], context: Any, workspace: Workspace, *more: str) -> tuple[Any, Settings]:
+    def guarded(call: Callable[..., Any], context: Any, workspace: Workspace, *more: str) -> Any:
         try:
-            settings = workspace.settings()
-            return call(settings, partition_in(context, step), run_name(context), *more), settings
+            return call(workspace.settings(), partition_in(context, step), run_name(context), *more)
         except PlatformError as error:
             raise failure(error) from error
 
-    (upstream,) = node.reads
+    upstream = {f"reads_{i}": key for i, key in enumerate(node.reads)}
 
-    @dg.op(name=f"{name}__plan", ins={"after": dg.In(dg.Nothing)}, out=dg.DynamicOut(dg.Nothing))
+    @dg.op(name=f"{name}__plan", ins={i: dg.In(dg.Nothing) for i in upstream}, out=dg.DynamicOut(dg.Nothing))
     def plan_op(context: dg.OpExecutionContext, workspace: Workspace) -> Any:
-        shards = guarded(plan, context, workspace)[0]
-        facts = guarded(foresee, context, workspace)[0] if foresee and shards else {}
+        shards = guarded(plan, context, workspace)
+        facts = guarded(estimate, context, workspace) if estimate and shards else {}
         if facts:
             partition = context.partition_key if context.has_partition_key else None
             context.log_event(dg.AssetObservation(dg.AssetKey(list(step.key)), metadata=facts, partition=partition))
@@ -160,14 +198,20 @@ def sharded_asset(
 
     @dg.op(name=f"{name}__collect", ins={"done": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
     def collect_op(context: dg.OpExecutionContext, workspace: Workspace) -> Any:
-        started = time.perf_counter()
-        result, settings = guarded(collect, context, workspace)
-        return materialized(result, _uri(settings, node), time.perf_counter() - started, settings.anatomy)
+        return _build(graph, node, context, workspace, collect)
 
-    def compose(after: Any) -> Any:
-        return collect_op(plan_op(after).map(shard_op).collect())
+    def compose(**reads: Any) -> Any:
+        return collect_op(plan_op(**reads).map(shard_op).collect())
 
     compose.__name__ = name
-    edge = mapping(dims[upstream], step.dims, every=upstream in node.every)
-    ins = {"after": dg.AssetIn(dg.AssetKey(list(upstream)), dagster_type=dg.Nothing, partition_mapping=edge)}
-    return dg.graph_asset(key=list(step.key), ins=ins, **_common(node, partitions))(compose)  # type: ignore[no-any-return]
+    named = [inspect.Parameter(i, inspect.Parameter.POSITIONAL_OR_KEYWORD) for i in upstream]
+    compose.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
+    ins = {
+        i: dg.AssetIn(
+            dg.AssetKey(list(key)),
+            dagster_type=dg.Nothing,
+            partition_mapping=mapping(graph.dims(key), step.dims, every=key in node.every),
+        )
+        for i, key in upstream.items()
+    }
+    return dg.graph_asset(key=list(step.key), ins=ins, **_common(settings, node, partitions))(compose)  # type: ignore[no-any-return]

@@ -1,27 +1,35 @@
-"""A stage's ``Result`` as Dagster metadata: counts, schema, seconds, memory, a picture, a table."""
+"""A stage's ``Result`` as a Dagster materialization: data version, counts, schema, seconds, memory, a picture."""
 
 import base64
+import html
 import resource
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from itrialspace_assets.casework.steps import Result
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.steps import Partition, Result
 from itrialspace_assets.records.tables import TABLES
 
 _PICTURE_LIMIT = 400_000  # bytes; the event log is no place for more
+#: Bytes of one unit of ``ru_maxrss``: kilobytes on Linux, bytes on macOS (getrusage(2) of either system).
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 def column_schema(tables: Sequence[str]) -> dict[str, Any]:
-    """Definition metadata: the schema of the first table and the names of all."""
+    """Definition metadata: the schema of the first table and the names of all.
+
+    Descriptions are shown as HTML by the web page, so that ``<ct id>`` must be escaped to be seen.
+    """
     if not tables:
         return {}
     columns = [
         dg.TableColumn(
             c.name,
             c.type,
-            f"{c.description}{f' [{c.unit}]' if c.unit else ''}",
+            html.escape(f"{c.description}{f' [{c.unit}]' if c.unit else ''}", quote=False),
             dg.TableColumnConstraints(nullable=c.nullable),
         )
         for c in TABLES[tables[0]].columns
@@ -29,25 +37,43 @@ def column_schema(tables: Sequence[str]) -> dict[str, Any]:
     return {"dagster/column_schema": dg.TableSchema(columns=columns), "tables": ", ".join(tables)}
 
 
-def materialized(result: Result, uri: str, seconds: float, anatomy: str) -> "dg.MaterializeResult[Any]":
-    """The materialisation of a partition."""
+def materialized(
+    result: Result,
+    version: str,
+    settings: Settings,
+    partition: Partition,
+    seconds: float,
+    tags: Mapping[str, str],
+) -> "dg.MaterializeResult[Any]":
+    """The materialization of a partition.
+
+    Args:
+        result: what building it gave.
+        version: hash of what was written; Dagster's data version.
+        settings: as it was built with.
+        partition: which partition of the asset; empty for one without partitions.
+        seconds: how long building took.
+        tags: tags of the event, among them which versions of sources were read.
+    """
+    rows = next(iter(result.tables.values()), 0)
+    place = result.written[0].parent if result.written else settings.output
     metadata: dict[str, Any] = {
-        "dagster/row_count": next(iter(result.tables.values()), 0),
-        "uri": uri,
+        "dagster/partition_row_count" if partition else "dagster/row_count": rows,
+        "uri": place.as_uri(),
         "computed": result.computed,
         "reused": result.reused,
         "rejected": result.rejected,
         "seconds": round(seconds, 3),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "anatomy": anatomy,
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / 2**20),
+        "anatomy": settings.anatomy,
     }
     metadata |= result.facts
-    metadata |= {f"rows/{name}": rows for name, rows in result.tables.items()}
+    metadata |= {f"rows/{name}": count for name, count in result.tables.items()}
     if result.note:
         metadata["note"] = result.note
     if result.preview:
         metadata["preview"] = dg.MetadataValue.md(result.preview)
     if result.picture and len(result.picture) < _PICTURE_LIMIT:
         data = base64.b64encode(result.picture).decode()
-        metadata["picture"] = dg.MetadataValue.md(f"![{anatomy} anatomy](data:image/png;base64,{data})")
-    return dg.MaterializeResult(metadata=metadata)
+        metadata["picture"] = dg.MetadataValue.md(f"![{settings.anatomy} anatomy](data:image/png;base64,{data})")
+    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version), tags=dict(tags))

@@ -1,27 +1,16 @@
-"""What the graph is made of: keys, what the data root and a release hold, stages, and a node of the graph.
+"""What the graph is made of: keys, stages, sources, nodes. Which there are is said in ``graph``. Imports no Dagster."""
 
-Which nodes there are is said in ``graph``. Imports no Dagster.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from itrialspace_assets.casework.steps import Step
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.steps import Partition, Step
 
 Key = tuple[str, ...]
-
-
-#: Inputs that the data root holds: observed, never made.
-RAW: Mapping[Key, str] = {
-    ("raw", "profiles"): "profile table of a dataset as published",
-    ("raw", "masks"): "organ maps and nodule masks of a dataset",
-    ("raw", "cts"): "CTs of a dataset",
-}
-
-
-#: Parts of a downloaded release (``its import-release``): verified and registered, never made. Key -> (what,
-#: dimensions).
-RELEASED: Mapping[Key, tuple[str, tuple[str, ...]]] = {
+Dims = tuple[str, ...]
+#: Parts of a downloaded release (``its import-release``): verified and registered, never made.
+#: Key -> (what, dimensions).
+RELEASED: Mapping[Key, tuple[str, Dims]] = {
     ("released", "profiles"): ("profile tables of a release", ("dataset",)),
     ("released", "manifests"): ("manifests of a release", ("mode",)),
     ("released", "inserted_masks"): ("inserted masks of a release", ("mode",)),
@@ -30,8 +19,6 @@ RELEASED: Mapping[Key, tuple[str, tuple[str, ...]]] = {
     ("released", "real_slices"): ("real evaluation slices of a release", ("dataset",)),
     ("released", "splits"): ("frozen splits of a release", ()),
 }
-
-
 #: Stages in the order of the data, as the command line names them.
 STAGES = (
     "profiles",
@@ -51,6 +38,20 @@ STAGES = (
 
 
 @dataclass(frozen=True)
+class Source:
+    """An input that the graph observes and never makes. ``version`` tells what it holds now; it reads no volume."""
+
+    key: Key
+    what: str
+    dims: Dims
+    version: Callable[[Settings, Partition], str] = field(compare=False)
+
+    @property
+    def name(self) -> str:
+        return "/".join(self.key)
+
+
+@dataclass(frozen=True)
 class Node:
     """A step with the keys that it reads; in ``every`` those read whole, whatever the partition."""
 
@@ -60,3 +61,20 @@ class Node:
     tables: tuple[str, ...] = ()
     kind: str = "table"
     what: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Every node of the enabled renderers and readers, upstream before downstream, and what they rest on."""
+
+    nodes: tuple[Node, ...]
+    sources: tuple[Source, ...]
+    keys: Mapping[str, tuple[str, ...]]  # partition keys of each dimension
+
+    def node(self, key: Key) -> Node:
+        return next(n for n in self.nodes if n.step.key == key)
+
+    def dims(self, key: Key) -> Dims:
+        """Partition dimensions of an asset or a source."""
+        found = next((s.dims for s in self.sources if s.key == key), None)
+        return self.node(key).step.dims if found is None else found

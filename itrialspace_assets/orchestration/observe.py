@@ -1,38 +1,86 @@
-"""Observable sources: what the data root and a downloaded release hold, as data versions.
+"""Sources: what the data root, the trial files, weights and a downloaded release hold, as Dagster data versions.
 
-A release is seen as ``its import-release`` verified it.
+A source is observed, never made. A release is seen as ``its import-release`` verified it.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import dagster as dg
 import polars as pl
 
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.orchestration.nodes import RAW, RELEASED
+from itrialspace_assets.casework.steps import Partition, Reads, label
+from itrialspace_assets.orchestration.lineage import upstream_partitions
+from itrialspace_assets.orchestration.nodes import RELEASED, Graph, Key, Node, Source
 from itrialspace_assets.orchestration.partitions import Partitions
 from itrialspace_assets.records.store import read_all
 from itrialspace_assets.resources.workspace import Workspace
 
-#: Version of one kind of raw data of a dataset: (settings, kind, dataset) -> version.
-VersionOf = Callable[[Settings, str, str], str]
+VERSION_TAG = "dagster/data_version"
 
 
-def raw_sources(partitions: Partitions, version_of: VersionOf) -> "list[dg.SourceAsset]":
-    """One observable source a kind of raw data, partitioned by dataset."""
-    return [_source(key, what, partitions, version_of) for key, what in RAW.items()]
+def observed_sources(graph: Graph, partitions: Partitions) -> "list[dg.SourceAsset]":
+    """One observable source for each that the graph rests on."""
+    return [_observed(source, graph, partitions) for source in graph.sources]
 
 
-def _source(key: tuple[str, ...], what: str, partitions: Partitions, version_of: VersionOf) -> "dg.SourceAsset":
-    @dg.observable_source_asset(key=list(key), description=what, group_name="raw", partitions_def=partitions.dataset)
-    def observe(workspace: Workspace) -> dg.DataVersionsByPartition:
+def _observed(source: Source, graph: Graph, partitions: Partitions) -> "dg.SourceAsset":
+    @dg.observable_source_asset(
+        key=list(source.key),
+        description=source.what,
+        group_name=source.key[0],
+        partitions_def=partitions.of(source.dims),
+    )
+    def observe(workspace: Workspace) -> dg.DataVersionsByPartition | dg.DataVersion:
         settings = workspace.settings()
-        return dg.DataVersionsByPartition(
-            {name: version_of(settings, key[1], name) for name in partitions.dataset.get_partition_keys()}
-        )
+        if not source.dims:
+            return dg.DataVersion(source.version(settings, {}) or "missing")
+        (dim,) = source.dims
+        found = {name: source.version(settings, {dim: name}) or "missing" for name in graph.keys[dim]}
+        return dg.DataVersionsByPartition(found)
 
     return observe
+
+
+def report_sources(instance: dg.DagsterInstance, graph: Graph, settings: Settings, keys: Iterable[Key]) -> None:
+    """Tell Dagster what sources hold now, where that is not what it last saw."""
+    for source in (s for s in graph.sources if s.key in set(keys)):
+        for part in upstream_partitions(source.dims, {}, graph.keys):
+            _report(instance, source, part, source.version(settings, part))
+
+
+def _report(instance: dg.DagsterInstance, source: Source, partition: Partition, version: str) -> int:
+    """Storage id of the observation that holds this version: the last one, or one made now."""
+    key, part = dg.AssetKey(list(source.key)), next(iter(partition.values()), None)
+    wanted = version or "missing"
+    last = instance.get_latest_data_version_record(key, True, part)
+    seen = last.event_log_entry.asset_observation if last else None
+    if last is None or seen is None or seen.tags.get(VERSION_TAG) != wanted:
+        instance.report_runless_asset_event(dg.AssetObservation(key, partition=part, tags={VERSION_TAG: wanted}))
+        last = instance.get_latest_data_version_record(key, True, part)
+    assert last is not None
+    return int(last.storage_id)
+
+
+def tags_of_reads(instance: dg.DagsterInstance, graph: Graph, node: Node, reads: Reads) -> dict[str, str]:
+    """Tags that say which version of each source a build truly read.
+
+    Dagster takes the last observation before the step for it, which may be older than what was read, or of other
+    settings than the run chose. A source without partitions, or read by one partition, is named exactly.
+    """
+    tags = {}
+    for source in (s for s in graph.sources if s.key in node.reads):
+        own = {k: v for k, v in reads.items() if k.startswith(f"{source.name}|")}
+        ids = []
+        for part in upstream_partitions(source.dims, {}, graph.keys):
+            if (of := label(source.name, part)) in own:
+                ids.append(_report(instance, source, part, own[of]))
+        if len(own) == 1:
+            (version,) = own.values()
+            tags[f"dagster/input_data_version/{source.name}"] = version or "missing"
+            tags[f"dagster/input_event_pointer/{source.name}"] = str(ids[0])
+    return tags
 
 
 def released_parts(settings: Settings, key: tuple[str, ...]) -> dict[str, pl.DataFrame]:
@@ -72,7 +120,7 @@ def _released(key: tuple[str, ...], what: str, dims: tuple[str, ...], partitions
 
 
 def register_release(settings: Settings, instance: dg.DagsterInstance) -> int:
-    """Record a materialisation of every part (and partition) of the release that is wholly as it should be."""
+    """Record a materialization of every part (and partition) of the release that is wholly as it should be."""
     recorded = 0
     for key, (what, _) in RELEASED.items():
         for partition, rows in released_parts(settings, key).items():
@@ -88,7 +136,7 @@ def register_release(settings: Settings, instance: dg.DagsterInstance) -> int:
                     dg.AssetKey(list(key)),
                     partition=partition or None,
                     metadata=metadata,
-                    tags={"dagster/data_version": version_of_part(rows)},
+                    tags={VERSION_TAG: version_of_part(rows)},
                 )
             )
             recorded += 1

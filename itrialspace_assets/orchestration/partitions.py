@@ -1,14 +1,14 @@
-"""Partition keys of the graph and the mapping of every edge between different ones.
+"""Partition definitions of the graph and the mapping of every edge between different ones.
 
 Dagster falls back to an identity mapping that matches nothing, without an error; so an edge is only
-ever made with ``dep``, which names its mapping.
+ever made with ``dep`` or ``mapping``, which name it.
 """
 
 from dataclasses import dataclass
 
 import dagster as dg
 
-Dims = tuple[str, ...]
+from itrialspace_assets.orchestration.nodes import Dims, Graph, Key
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,13 @@ class Partitions:
             ("mode", "dataset"): self.pair,
         }
         return by_dims.get(dims)
+
+
+def make_partitions(graph: Graph) -> Partitions:
+    """Definitions over the partition keys of a graph."""
+    dataset = dg.StaticPartitionsDefinition(list(graph.keys["dataset"]))
+    mode = dg.StaticPartitionsDefinition(list(graph.keys["mode"]))
+    return Partitions(dataset, mode, dg.MultiPartitionsDefinition({"mode": mode, "dataset": dataset}))
 
 
 def mapping(upstream: Dims, downstream: Dims, *, every: bool = False) -> "dg.PartitionMapping | None":
@@ -52,6 +59,6 @@ def mapping(upstream: Dims, downstream: Dims, *, every: bool = False) -> "dg.Par
     raise ValueError(f"no natural mapping from {upstream} to {downstream}; say every=True if all are read")
 
 
-def dep(key: tuple[str, ...], upstream: Dims, downstream: Dims, *, every: bool = False) -> dg.AssetDep:
+def dep(key: Key, upstream: Dims, downstream: Dims, *, every: bool = False) -> dg.AssetDep:
     """An edge with its mapping named."""
     return dg.AssetDep(dg.AssetKey(list(key)), partition_mapping=mapping(upstream, downstream, every=every))

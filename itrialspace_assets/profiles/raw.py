@@ -7,10 +7,21 @@ from itrialspace_assets.records.store import file_digests
 
 
 def version_of(settings: Settings, kind: str, name: str) -> str:
-    """Version of one kind of raw data of a dataset: content hash of tables, listing of volumes."""
+    """Version of one kind of raw data of a dataset; empty where there is none.
+
+    Args:
+        settings: where the data root lies.
+        kind: ``profiles`` (by content, with the dataset's entry in the registry), ``masks`` or ``cts`` (by name, size
+            and modification time).
+        name: the dataset.
+    """
     if kind == "profiles":
-        (sha,) = file_digests(settings.output, [dataset(settings, name).profile_csv(settings.data)]).values()
-        return sha or "missing"
+        entry = dataset(settings, name)
+        tables = [entry.profile_csv(settings.data), entry.scan_list_csv(settings.data)]
+        csv, scans = file_digests(settings.output, tables).values()
+        if not csv:
+            return ""
+        return digest([csv, scans, entry.model_dump(mode="json"), settings.anatomy, settings.released], 32)
     base = settings.data / ("raw_ct" if kind == "cts" else "masks") / name
     found = (
         sorted(
@@ -19,4 +30,7 @@ def version_of(settings: Settings, kind: str, name: str) -> str:
         if base.is_dir()
         else []
     )
-    return digest(found, 32)
+    if not found:
+        return ""
+    names = dataset(settings, name).files.model_dump(mode="json") if kind == "masks" else {}
+    return digest([found, names], 32)

@@ -6,19 +6,20 @@ import dagster as dg
 
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.orchestration.factory import sharded_asset
-from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.nodes import Graph
 from itrialspace_assets.orchestration.op_tags import shard_tags
 from itrialspace_assets.orchestration.partitions import Partitions
 from itrialspace_assets.readers import build
 
 
-def assets(settings: Settings, nodes: list[Node], partitions: Partitions) -> list[dg.AssetsDefinition]:
+def assets(settings: Settings, graph: Graph, partitions: Partitions) -> list[dg.AssetsDefinition]:
     """One asset a source and reader."""
-    own = [n for n in nodes if n.step.stage == "read"]
+    own = [n for n in graph.nodes if n.step.stage == "read"]
     return [
         sharded_asset(
+            settings,
+            graph,
             n,
-            nodes,
             partitions,
             plan=partial(_call, build.plan, n.step.key[0], n.step.key[2]),
             work=partial(_call, build.work, n.step.key[0], n.step.key[2]),

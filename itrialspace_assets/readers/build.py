@@ -9,12 +9,12 @@ from itrialspace_assets.base.fingerprints import FileHashes, digest
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import journal, shards
 from itrialspace_assets.casework.cases import Case, require_all, retryable, write_rejected
-from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
+from itrialspace_assets.casework.steps import Partition, Result, Step, partition_name
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.profiles.cts import ct_hash
 from itrialspace_assets.readers.read import read_case, whole_scans
 from itrialspace_assets.readers.registry import Reader, readers
-from itrialspace_assets.records.store import look_up, read_table, table_path, write_table
+from itrialspace_assets.records.store import look_up, read_table, write_table
 from itrialspace_assets.slices.build import REAL
 from itrialspace_assets.synthesis.renderers import enabled
 
@@ -70,15 +70,9 @@ def read_cases(settings: Settings, source: str, reader: Reader, partition: Parti
 
 
 def make_step(source: str, reader: Reader) -> Step:
-    """The step of one reader on one source."""
-
-    def inputs(settings: Settings, partition: Partition) -> Inputs:
-        if not table_path(settings.output, "slices", **_place(source, partition)).exists():
-            return {"slices": "missing"}
-        return {"cases": digest([[c.uid, c.input_hash] for c in read_cases(settings, source, reader, partition)])}
-
+    """The step of one reader on one source; its revision covers code, options and weights."""
     dims = ("dataset",) if source == REAL else ("mode", "dataset")
-    return Step((source, "predictions", reader.name), "read", dims, reader.revision, inputs, reader.location)
+    return Step((source, "predictions", reader.name), "read", dims, reader.revision, location=reader.location)
 
 
 def steps(settings: Settings) -> list[Step]:
@@ -106,7 +100,6 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
     """Gather the shards, write ``predictions``, ``detections`` and what was put aside."""
     how = readers(settings)[reader]
     step, name, place = make_step(source, how), partition_name(partition), _place(source, partition)
-    before = input_hash(step, settings, partition)
     cases = read_cases(settings, source, how, partition)
     folder = _journals(settings, source, reader, partition)
     made = journal.collect(settings, cases, folder)
@@ -126,7 +119,7 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
     note = "" if cases else "no slice in this partition"
     if how.read_volume is not None and not all(whole_scans(c.payload["images"]) for c in cases):
         note = "no marks on whole scans: only slices of them were kept (ITRIALSPACE_CTS=slices)"
-    result = Result(
+    return Result(
         counts,
         computed,
         len(cases) - computed,
@@ -135,9 +128,8 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
         preview=_preview(predictions),
         files=made.files,
         retryable=retryable(made),
+        written=tuple(paths),
     )
-    record(settings, step, partition, before, result, paths)
-    return result
 
 
 def _preview(rows: list[dict[str, Any]]) -> str:

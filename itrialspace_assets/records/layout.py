@@ -113,6 +113,8 @@ def published_mode(mode: str) -> str:
     return f"mode{int(mode[1:3])}_{mode[4:]}" if mode[:1] == "m" and mode[1:3].isdigit() else mode
 
 
+#: Image source of real CTs, beside the names of renderers.
+REAL = "real"
 MODES: tuple[str, ...] = (
     "m01_controlled_prevalence",
     "m02_size_detection_curve",

@@ -15,14 +15,14 @@ import polars as pl
 
 from itrialspace_assets.base.fingerprints import link_file, replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings, require_data_root
-from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.casework.steps import Partition, Result, Step
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging.geometry import write_volume
 from itrialspace_assets.imaging.volumes import stamp, unpack_bits
 from itrialspace_assets.insertion.audit import audit, audit_record
 from itrialspace_assets.insertion.manifests import read_manifest
 from itrialspace_assets.records.layout import case_key, list_sha256, published_mode
-from itrialspace_assets.records.store import file_digests, read_all, table_files
+from itrialspace_assets.records.store import file_digests, read_all
 from itrialspace_assets.records.tables import CONDITIONS
 from itrialspace_assets.slices.build import REAL
 from itrialspace_assets.synthesis.images import open_ct
@@ -48,17 +48,12 @@ _READS = (
 )
 
 
-def inputs(settings: Settings, partition: Partition) -> Inputs:
-    return file_digests(settings.output, [f for name in _READS for f in table_files(settings.output, name)])
-
-
-STEP = Step(("release_files",), "release", (), VERSION, inputs)
+STEP = Step(("release_files",), "release", (), VERSION)
 
 
 def build(settings: Settings, partition: Partition) -> Result:
     """Write manifests, masks with ``audit.json``, CTs, the slice sets and their splits."""
     require_data_root(settings)
-    before = input_hash(STEP, settings, partition)
     files: dict[str, str] = {}
     arms = read_all(settings.output, "arms").select("mode", "arm", "folder", "published")
     stems: Stems = {(mode, arm): (folder, stem) for mode, arm, folder, stem in arms.iter_rows()}
@@ -70,9 +65,7 @@ def build(settings: Settings, partition: Partition) -> Result:
     files |= _slice_set(settings, REAL, REAL)
     sums = "".join(f"{sha}  {name}\n" for name, sha in sorted(files.items()))
     files |= _text(settings, SUMS, sums)
-    result = Result({}, computed=len(files), files=files, preview=f"{len(files)} files in the published layout")
-    record(settings, STEP, partition, before, result, [])
-    return result
+    return Result({}, computed=len(files), files=files, preview=f"{len(files)} files in the published layout")
 
 
 def _link(settings: Settings, source: str, target: str, sha: str) -> dict[str, str]:

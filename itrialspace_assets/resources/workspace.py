@@ -1,37 +1,26 @@
 """The settings as a Dagster resource, and a platform error as a step failure."""
 
+import json
 from typing import Any
 
 import dagster as dg
 
 from itrialspace_assets.base.errors import PlatformError
-from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.base.settings import Settings, freeze, thaw
 
 
 class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Settings of the code location's process; a value given here wins over the environment."""
+    """Settings as one frozen dump, taken where the definitions were loaded. Secrets stay in the environment."""
 
-    data_dir: str | None = None
-    output_dir: str | None = None
-    size: str | None = None
-    workers: int | None = None
-    seed: int | None = None
-    per_gpu: int | None = None
-    overrides: str | None = None
-    relax: bool | None = None
+    dump: str  # JSON
+
+    @staticmethod
+    def of(settings: Settings) -> "Workspace":
+        return Workspace(dump=json.dumps(freeze(settings), sort_keys=True))
 
     def settings(self, **overrides: Any) -> Settings:
-        given = {
-            "data_dir": self.data_dir,
-            "output_dir": self.output_dir,
-            "size": self.size,
-            "workers": self.workers,
-            "seed": self.seed,
-            "per_gpu": self.per_gpu,
-            "overrides": self.overrides,
-            "relax": self.relax,
-        }
-        return load_settings(**(given | {k: v for k, v in overrides.items() if v is not None}))
+        """The settings, with what one run chose laid over."""
+        return thaw(json.loads(self.dump), **overrides)
 
 
 def failure(error: PlatformError) -> dg.Failure:

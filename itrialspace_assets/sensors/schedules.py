@@ -1,21 +1,49 @@
-"""The weekly report chain, off until somebody turns it on."""
+"""The weekly report chain: one schedule a job, all off until somebody turns them on."""
+
+from collections.abc import Callable, Mapping
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 #: Monday 05:00; reports cost seconds, so any quiet hour will do.
 WEEKLY = "0 5 * * 1"
+#: Runs with this tag wait for each other (``tag_concurrency_limits`` in dagster.yaml), highest priority first.
+CHAIN = "itrialspace/chain"
+#: The jobs of the chain in order; those with an asset run once for each partition of it that was made before.
+STEPS: tuple[tuple[str, str | None], ...] = (
+    ("splits", None),
+    ("mode_reports", "mode_report"),
+    ("real_reports", "real_report"),
+    ("catalog", None),
+)
 
 
-def schedules(jobs: "dict[str, dg.UnresolvedAssetJobDefinition]") -> list[dg.ScheduleDefinition]:
-    """One schedule, stopped by default, over the unpartitioned end of the chain."""
-    if "catalogue" not in jobs:
-        return []
+def schedules(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> list[dg.ScheduleDefinition]:
+    """A weekly schedule for each job of the chain that this location has."""
     return [
         dg.ScheduleDefinition(
-            name="weekly_reports",
-            job=jobs["catalogue"],
+            name=f"weekly_{name}",
+            job=jobs[name],
             cron_schedule=WEEKLY,
+            execution_fn=_requests(name, asset, len(STEPS) - place),
             default_status=dg.DefaultScheduleStatus.STOPPED,
-            description="Splits, study report, catalogue and published layout.",
+            description=(
+                f"Every Monday, step {place + 1} of {len(STEPS)} of the report chain: {jobs[name].description} "
+                "Runs of the chain go one after the other, in this order. Turn all on for the whole chain."
+            ),
         )
+        for place, (name, asset) in enumerate(STEPS)
+        if name in jobs
     ]
+
+
+def _requests(
+    name: str, asset: str | None, priority: int
+) -> Callable[[dg.ScheduleEvaluationContext], list[dg.RunRequest]]:
+    def requests(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+        tick = context.scheduled_execution_time.strftime("%Y-%m-%d")
+        made = sorted(context.instance.get_materialized_partitions(dg.AssetKey(asset))) if asset else [None]
+        tags = {CHAIN: "weekly", "dagster/priority": str(priority)}
+        return [dg.RunRequest(f"{tick}/{name}/{part or 'all'}", partition_key=part, tags=tags) for part in made]
+
+    return requests

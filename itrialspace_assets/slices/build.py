@@ -9,17 +9,16 @@ from itrialspace_assets.base.seeds import case_seed
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import workers
 from itrialspace_assets.casework.cases import Case, retryable, write_rejected
-from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
+from itrialspace_assets.casework.steps import Options, Partition, Result, Step, partition_name
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.profiles.cts import ct_hash
 from itrialspace_assets.profiles.registry import dataset as registered
-from itrialspace_assets.records.layout import published_mode
-from itrialspace_assets.records.store import look_up, read_table, table_path, write_table
+from itrialspace_assets.records.layout import REAL, published_mode
+from itrialspace_assets.records.store import look_up, read_table, write_table
 from itrialspace_assets.slices.cut import cut_case, cut_real
 from itrialspace_assets.synthesis.renderers import enabled
 
 VERSION = "3"
-REAL = "real"
 
 
 def slice_cases(settings: Settings, source: str, partition: Partition) -> list[Case]:
@@ -121,14 +120,11 @@ def _real_cases(settings: Settings, name: str) -> list[Case]:
 def make_step(source: str, location: str = "cpu") -> Step:
     """The step that cuts the slices of one source."""
 
-    def inputs(settings: Settings, partition: Partition) -> Inputs:
-        needed = ("donors", "hosts", "profiles") if source == REAL else ("cts",)
-        if not all(table_path(settings.output, t, source=source, **partition).exists() for t in needed):
-            return {needed[0]: "missing"}
-        return {"cases": digest([[c.uid, c.input_hash] for c in slice_cases(settings, source, partition)])}
+    def options(settings: Settings) -> Options:
+        return {"seed": str(settings.seed)} if source == REAL else {}
 
     dims = ("dataset",) if source == REAL else ("mode", "dataset")
-    return Step((source, "eval_slices"), "slice", dims, VERSION, inputs, location)
+    return Step((source, "eval_slices"), "slice", dims, VERSION, options, location)
 
 
 def steps(settings: Settings) -> list[Step]:
@@ -139,7 +135,6 @@ def build(settings: Settings, source: str, partition: Partition, run_id: str) ->
     """Cut every slice of a partition; a case that cannot be cut is put aside with its reason."""
     require_data_root(settings)
     step, name = make_step(source), partition_name(partition)
-    before = input_hash(step, settings, partition)
     cases = slice_cases(settings, source, partition)
     work = cut_real if source == REAL else cut_case
     made, computed = workers.process(work, cases, settings, step.name, name, run_id)
@@ -151,7 +146,7 @@ def build(settings: Settings, source: str, partition: Partition, run_id: str) ->
     picture = next((r for r in rows if r["condition"] == "bbox_contour"), None)
     shown = (settings.output / picture["path"]).read_bytes() if picture else None
     note = "" if cases else "nothing to cut in this partition"
-    result = Result(
+    return Result(
         {"slices": len(rows)},
         computed,
         len(cases) - computed,
@@ -161,9 +156,8 @@ def build(settings: Settings, source: str, partition: Partition, run_id: str) ->
         _preview(rows),
         files=made.files,
         retryable=retryable(made),
+        written=(path,),
     )
-    record(settings, step, partition, before, result, [path])
-    return result
 
 
 def _preview(rows: list[dict[str, Any]]) -> str:

@@ -6,25 +6,26 @@ import dagster as dg
 
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.orchestration.factory import plain_asset, sharded_asset
-from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.nodes import Graph
 from itrialspace_assets.orchestration.op_tags import shard_tags
 from itrialspace_assets.orchestration.partitions import Partitions
 from itrialspace_assets.synthesis import build, compare
 
 
-def assets(settings: Settings, nodes: list[Node], partitions: Partitions) -> list[dg.AssetsDefinition]:
+def assets(settings: Settings, graph: Graph, partitions: Partitions) -> list[dg.AssetsDefinition]:
     """One asset a renderer, and their comparison with real CTs."""
-    own = [n for n in nodes if n.step.stage == "synthesise"]
-    compared = [n for n in nodes if n.step.stage == "fidelity"]
-    return [plain_asset(n, nodes, partitions, compare.build) for n in compared] + [
+    own = [n for n in graph.nodes if n.step.stage == "synthesise"]
+    compared = [n for n in graph.nodes if n.step.stage == "fidelity"]
+    return [plain_asset(settings, graph, n, partitions, compare.build) for n in compared] + [
         sharded_asset(
+            settings,
+            graph,
             n,
-            nodes,
             partitions,
             plan=partial(_call, build.plan, n.step.key[0]),
             work=partial(_call, build.work, n.step.key[0]),
             collect=partial(_call, build.collect, n.step.key[0]),
-            foresee=partial(_call, build.foresee, n.step.key[0]),
+            estimate=partial(_call, build.foresee, n.step.key[0]),
             op_tags=shard_tags(n.step),
         )
         for n in own

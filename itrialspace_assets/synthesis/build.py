@@ -12,9 +12,9 @@ from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import journal, shards
 from itrialspace_assets.casework.cases import Case, require_all, retryable, write_rejected
-from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, partition_name, record
+from itrialspace_assets.casework.steps import Options, Partition, Result, Step, partition_name
 from itrialspace_assets.imaging import pictures
-from itrialspace_assets.records.store import look_up, read_table, table_path, write_table
+from itrialspace_assets.records.store import look_up, read_table, write_table
 from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
 from itrialspace_assets.synthesis.forecast import GIB, forecast, host_grids, require_disk
 from itrialspace_assets.synthesis.images import render_seed
@@ -76,14 +76,19 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
 def make_step(renderer: Renderer) -> Step:
     """The step of one renderer."""
 
-    def inputs(settings: Settings, partition: Partition) -> Inputs:
-        if not table_path(settings.output, "insertions", **partition).exists():
-            return {"insertions": "missing"}
-        return {"cases": digest([[c.uid, c.input_hash] for c in render_cases(settings, renderer, partition)])}
+    def options(settings: Settings) -> Options:
+        return {"cts": settings.cts, "seed": str(settings.seed)}
 
-    return Step(
-        (renderer.name, "synthetic_cts"), "synthesise", ("mode", "dataset"), renderer.version, inputs, renderer.location
-    )
+    key = (renderer.name, "synthetic_cts")
+    return Step(key, "synthesise", ("mode", "dataset"), renderer.version, options, renderer.location)
+
+
+def weights_version(settings: Settings, name: str) -> str:
+    """Hash of a renderer's weights and of how they are used; empty where they are missing."""
+    try:
+        return RENDERERS[name].weights(settings) or ""
+    except ConfigError:
+        return ""
 
 
 def steps(settings: Settings) -> list[Step]:
@@ -170,8 +175,6 @@ def work(settings: Settings, source: str, partition: Partition, run_id: str, sha
 def collect(settings: Settings, source: str, partition: Partition, run_id: str) -> Result:
     """Gather the shards, write ``cts`` and what was put aside."""
     renderer = RENDERERS[source]
-    step = make_step(renderer)
-    before = input_hash(step, settings, partition)
     cases = render_cases(settings, renderer, partition)
     folder = _journals(settings, source, partition)
     made = journal.collect(settings, cases, folder)
@@ -181,7 +184,7 @@ def collect(settings: Settings, source: str, partition: Partition, run_id: str) 
     write_rejected(settings, f"{source}/synthetic_cts", partition_name(partition), made.rejected)
     computed = shards.assigned(folder, run_id)
     note = "" if cases else "no inserted case in this pair"
-    result = Result(
+    return Result(
         {"cts": len(rows)},
         computed,
         len(cases) - computed,
@@ -192,9 +195,8 @@ def collect(settings: Settings, source: str, partition: Partition, run_id: str) 
         files=made.files,
         facts=dict(made.measured),
         retryable=retryable(made),
+        written=(path,),
     )
-    record(settings, step, partition, before, result, [path])
-    return result
 
 
 def _picture(settings: Settings, partition: Partition, rows: list[dict[str, Any]]) -> bytes | None:

@@ -6,7 +6,7 @@ import polars as pl
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.steps import partition_name
 from itrialspace_assets.orchestration.check_factory import REGISTRY, REJECTED, Check, CheckOutcome, checks_of, listing
-from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.orchestration.partitions import Partitions
 from itrialspace_assets.records.store import read_all, read_table
 from itrialspace_assets.synthesis.compare import low_overlaps
@@ -54,10 +54,10 @@ COMPLETE = Check("complete", "Every inserted case was rendered or put aside with
 GATES = Check("gates", "HU of every image lies within -1000 to 1000.", gates)
 
 
-def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
+def checks(graph: Graph, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
     """Registry rules, the share put aside, completeness, the gates of an image, and likeness to real hosts."""
-    rendered = [n for n in nodes if n.step.stage == "synthesise"]
-    compared = [n for n in nodes if n.step.stage == "fidelity"]
+    rendered = [n for n in graph.nodes if n.step.stage == "synthesise"]
+    compared = [n for n in graph.nodes if n.step.stage == "fidelity"]
     return [checks_of(n, partitions, [REGISTRY, REJECTED, COMPLETE, GATES]) for n in rendered] + [
         checks_of(n, partitions, [REGISTRY, REJECTED, HISTOGRAMS]) for n in compared
     ]

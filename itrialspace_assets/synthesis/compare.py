@@ -14,11 +14,11 @@ import polars as pl
 from PIL import Image, ImageDraw, ImageFont
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
-from itrialspace_assets.base.fingerprints import FileHashes, digest, replace_file, sha256_bytes
+from itrialspace_assets.base.fingerprints import FileHashes, digest, hash_file, replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import workers
 from itrialspace_assets.casework.cases import Case, Collected, Output, retryable, write_rejected
-from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.casework.steps import Options, Partition, Result, Step
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.imaging.anatomy import lung_mask
@@ -46,14 +46,12 @@ NOTE = "not estimable by construction: anatomy is procedural, and its CTs come f
 _REGIONS = ("whole", "lung")
 
 
-def inputs(settings: Settings, partition: Partition) -> Inputs:
-    if settings.anatomy == "procedural":
-        return {"anatomy": settings.anatomy}
-    cases, sets = compare_cases(settings)
-    return {"cases": digest([[c.uid, c.input_hash] for c in cases]), "sets": digest(sets)}
+def options(settings: Settings) -> Options:
+    weights = settings.fid_weights
+    return {"weights": hash_file(weights) if weights and weights.is_file() else "", "anatomy": settings.anatomy}
 
 
-STEP = Step(("fidelity",), "fidelity", (), VERSION, inputs)
+STEP = Step(("fidelity",), "fidelity", (), VERSION, options)
 
 
 def real_scans(settings: Settings) -> pl.DataFrame:
@@ -226,7 +224,6 @@ def _plane(settings: Settings, row: dict[str, Any], number: int) -> np.ndarray[A
 def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     """Write both tables; on procedural anatomy one row that says why there is nothing to estimate."""
     require_data_root(settings)
-    before = input_hash(STEP, settings, partition)
     how = extractor(settings.fid_weights)
     rows: list[dict[str, Any]]
     if settings.anatomy == "procedural":
@@ -255,7 +252,7 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
         rows, overlaps = distances(settings, how, sets, features), made.rows.get("host_overlaps", [])
     paths = [write_table(settings.output, "fidelity", rows), write_table(settings.output, "host_overlaps", overlaps)]
     write_rejected(settings, "fidelity", "all", made.rejected)
-    result = Result(
+    return Result(
         {"fidelity": len(rows), "host_overlaps": len(overlaps)},
         computed,
         len(made.files) + len(overlaps) - computed,
@@ -265,9 +262,8 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
         _preview(rows),
         files=made.files,
         retryable=retryable(made),
+        written=tuple(paths),
     )
-    record(settings, STEP, partition, before, result, paths)
-    return result
 
 
 def _preview(rows: list[dict[str, Any]]) -> str:

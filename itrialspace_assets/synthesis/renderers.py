@@ -37,6 +37,7 @@ class Renderer:
         estimate: seconds that an image of a grid (voxels, mm) takes, where measuring a few slices would not tell; None:
             measure.
         gpu_gib: GPU memory that a case takes.
+        has_weights: whether its images depend on files of weights.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Renderer:
     workers: Callable[[Settings], int]
     estimate: Callable[[Settings, tuple[int, int, int], npt.NDArray[np.float64]], float] | None = None
     gpu_gib: float = 0.0
+    has_weights: bool = False
 
 
 def _tissue(settings: Settings, request: RenderRequest, bits: list[str]) -> Rendered:
@@ -102,6 +104,7 @@ RENDERERS: dict[str, Renderer] = {
         nodmaisi.workers,
         nodmaisi.estimate,
         nodmaisi.GPU_GIB,
+        True,
     ),
 }
 

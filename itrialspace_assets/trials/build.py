@@ -12,7 +12,7 @@ import polars as pl
 from itrialspace_assets.base.errors import TrialError
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, require_data_root
-from itrialspace_assets.casework.steps import Inputs, Partition, Result, Step, input_hash, record
+from itrialspace_assets.casework.steps import Partition, Result, Step
 from itrialspace_assets.hosts.room import read_room
 from itrialspace_assets.hosts.store import room_path
 from itrialspace_assets.imaging.pictures import markdown
@@ -89,19 +89,23 @@ def _stock(output: Path, digests: str) -> tuple[Stock, pl.DataFrame]:
     return make_stock(nodules, *(read_all(output, name) for name in ("donors", "hosts", "host_lobes"))), nodules
 
 
-def inputs(settings: Settings, partition: Partition) -> Inputs:
+def declared_version(settings: Settings, partition: Partition) -> str:
+    """What is declared of a mode, apart from the data: trial file, size, overrides, relaxation, sites, seed."""
     resolved = resolved_trial(settings, partition["mode"])
-    files = [f for name in _READS for f in table_files(settings.output, name)]
-    return file_digests(settings.output, files) | {
-        "trial": digest(resolved_content(resolved)),
-        "sites": digest({n: s.model_dump(mode="json") for n, s in sites(settings).items()}),
-        "seed": str(seed_of(settings, resolved)),
-        "relax": str(settings.relax),
-    }
+    return digest(
+        [
+            resolved_content(resolved),
+            {name: site.model_dump(mode="json") for name, site in sites(settings).items()},
+            {name: entry.files.model_dump(mode="json") for name, entry in datasets(settings).items()},
+            seed_of(settings, resolved),
+            settings.relax,
+        ],
+        32,
+    )
 
 
-STEP = Step(("cohort_manifests",), "plan", ("mode",), VERSION, inputs)
-FEASIBILITY = Step(("trial_feasibility",), "plan", ("mode",), VERSION, inputs)
+STEP = Step(("cohort_manifests",), "plan", ("mode",), VERSION)
+FEASIBILITY = Step(("trial_feasibility",), "plan", ("mode",), VERSION)
 
 
 def build(settings: Settings, partition: Partition) -> Result:
@@ -113,7 +117,6 @@ def build(settings: Settings, partition: Partition) -> Result:
     """
     require_data_root(settings)
     mode, root = partition["mode"], settings.output
-    before = input_hash(STEP, settings, partition)
     resolved = resolved_trial(settings, mode)
     stock, index = stock_of(settings)
     manifest = compose(
@@ -153,16 +156,15 @@ def build(settings: Settings, partition: Partition) -> Result:
     shown = picture(manifest.balance, manifest.arms, settings.anatomy)
     files = write_manifests(settings, resolved, manifest, index, about | {"resolved": content}, shown)
     paths = [write_table(root, name, frame, mode=mode) for name, frame in frames.items()]
-    result = Result(
+    return Result(
         {name: len(frames[name]) for name in TABLES},
         computed=manifest.cases.height,
         note="; ".join(manifest.arms["note"].drop_nulls().to_list()),
         picture=shown,
         preview=_preview(manifest.arms),
         files=files,
+        written=tuple(paths),
     )
-    record(settings, STEP, partition, before, result, paths)
-    return result
 
 
 def _fitted(output: Path, manifest: Manifest) -> pl.DataFrame:
@@ -194,7 +196,6 @@ def build_feasibility(settings: Settings, partition: Partition) -> Result:
     """Count what a mode's arms can draw from and write ``feasibility``; a trial that cannot be had is a finding
     here."""
     require_data_root(settings)
-    before = input_hash(FEASIBILITY, settings, partition)
     stock, _ = stock_of(settings)
     resolved = resolved_trial(settings, partition["mode"])
     frame = feasibility(resolved, stock, sites(settings), seed_of(settings, resolved))
@@ -202,11 +203,10 @@ def build_feasibility(settings: Settings, partition: Partition) -> Result:
     cases = frame.filter(pl.col("of") == "cases")
     short = cases.filter(pl.col("binding")).height
     note = f"{short} of {cases.height} arms cannot be had as asked" if short else ""
-    result = Result(
+    return Result(
         {"feasibility": frame.height},
         computed=cases.height,
         note=note,
         preview=markdown(frame.drop("mode", "trial").head(60)),
+        written=(path,),
     )
-    record(settings, FEASIBILITY, partition, before, result, [path])
-    return result

@@ -5,7 +5,7 @@ import polars as pl
 
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.orchestration.check_factory import REGISTRY, Check, CheckOutcome, checks_of, listing
-from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.orchestration.partitions import Partitions
 from itrialspace_assets.records.store import read_table
 from itrialspace_assets.trials import build
@@ -59,7 +59,7 @@ BALANCE = Check(
 FEASIBLE = Check("feasible", "Every arm can be had as asked.", can_be_had, warns=True)
 
 
-def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
+def checks(graph: Graph, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
     """Registry rules, the rules of a manifest, its balance; and whether a trial can be had."""
     rules = {build.STEP.key: [REGISTRY, MANIFEST, BALANCE], build.FEASIBILITY.key: [REGISTRY, FEASIBLE]}
-    return [checks_of(n, partitions, rules[n.step.key]) for n in nodes if n.step.key in rules]
+    return [checks_of(n, partitions, rules[n.step.key]) for n in graph.nodes if n.step.key in rules]

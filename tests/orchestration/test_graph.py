@@ -10,8 +10,8 @@ import pytest
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.definitions import build_definitions
-from itrialspace_assets.graph import mermaid, nodes
-from itrialspace_assets.orchestration.nodes import RAW, RELEASED, STAGES
+from itrialspace_assets.graph import build_graph, mermaid
+from itrialspace_assets.orchestration.nodes import RELEASED, STAGES
 from itrialspace_assets.orchestration.partitions import mapping
 from itrialspace_assets.trials.files import mode_keys
 
@@ -80,13 +80,14 @@ def test_each_location_loads_and_holds_stubs_for_the_other(
     definitions = build_definitions(location=location, readers_config=config)
     dg.Definitions.validate_loadable(definitions)
     found = describe(definitions)["assets"]
-    assert len(found) == len(nodes(load_settings(readers_config=config))) + len(RAW) + len(RELEASED)
+    graph = build_graph(load_settings(readers_config=config))
+    assert len(found) == len(graph.nodes) + len(graph.sources) + len(RELEASED)
     assert found["tissue/predictions/blob_gpu"]["executable"] == (location != "cpu")
     assert found["tissue/predictions/blob"]["executable"] == (location != "gpu")
     gpu = found["tissue/predictions/blob_gpu"]
     assert (gpu["partitions"], list(gpu["deps"])) == (
         ["dataset", "mode"],
-        [] if location == "cpu" else ["tissue/eval_slices"],
+        [] if location == "cpu" else ["tissue/eval_slices", "tissue/synthetic_cts"],
     )
     assert bool(gpu["checks"]) == (location != "cpu")
 
@@ -107,7 +108,7 @@ def test_a_part_of_the_stages_loads_alone() -> None:
         build_definitions(stages=("render",))
     with pytest.raises(ConfigError, match="moon"):
         build_definitions(location="moon")
-    assert set(STAGES) == {n.step.stage for n in nodes(load_settings())}
+    assert set(STAGES) == {n.step.stage for n in build_graph(load_settings()).nodes}
 
 
 def test_user_modes_and_datasets_are_appended(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""Which partitions a partition reads, their versions, and whether it is up to date. Imports no Dagster.
+
+Dagster asks the same through the mappings of ``partitions``; a test holds the two together.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.steps import Partition, Reads, data_version, is_current, label
+from itrialspace_assets.orchestration.nodes import Dims, Graph, Node
+
+
+def upstream_partitions(
+    upstream: Dims, partition: Partition, keys: Mapping[str, tuple[str, ...]], *, every: bool = False
+) -> list[dict[str, str]]:
+    """Partitions of an upstream asset that a partition reads.
+
+    Args:
+        upstream: dimensions of what is read.
+        partition: the partition that reads.
+        keys: partition keys of each dimension.
+        every: it reads all of them, whatever its own.
+    """
+    choices = [(partition[d],) if d in partition and not every else keys[d] for d in upstream]
+    return [dict(zip(upstream, chosen, strict=True)) for chosen in product(*choices)]
+
+
+def reads_of(graph: Graph, node: Node, settings: Settings, partition: Partition) -> Reads:
+    """Version of each partition that a node reads for a partition of its own."""
+    sources = {s.key: s for s in graph.sources}
+    found: Reads = {}
+    for key in node.reads:
+        name = "/".join(key)
+        for part in upstream_partitions(graph.dims(key), partition, graph.keys, every=key in node.every):
+            of = label(name, part)
+            found[of] = sources[key].version(settings, part) if key in sources else data_version(settings, of)
+    return found
+
+
+def up_to_date(graph: Graph, node: Node, settings: Settings, partition: Partition) -> bool:
+    """True if a partition was built by this code and these settings from what is there now, and is intact."""
+    return is_current(settings, node.step, partition, reads_of(graph, node, settings, partition))
