@@ -365,7 +365,7 @@ def _print(settings: Settings, log: Log, seconds: float) -> None:
             each = f"{t.seconds / t.computed:.2f}" if t.computed and stage in BY_CASE else ""
             counts = (str(v) for v in (t.ran, t.current, t.computed, t.reused, t.rejected))
             table.add_row(stage, *counts, f"{t.seconds:.1f}", each)
-    CONSOLE.print(table, width=None if CONSOLE.is_terminal else _WIDTH)
+    (CONSOLE if CONSOLE.is_terminal else Console(width=_WIDTH)).print(table)
     for warning in log.warnings:
         CONSOLE.print(f"Note: {warning}", markup=False, soft_wrap=True)
     if log.failures:

@@ -83,8 +83,8 @@ def build_graph(settings: Settings) -> Graph:
         ),
         Node(
             release.STEP,
-            (PLAN, INSERT, INDEX, SPLITS, STUDY_REPORT, *_keys(settings, "synthetic_cts"), *_slices(settings)),
-            (PLAN, INSERT, *_keys(settings, "synthetic_cts"), *_slices(settings)),
+            (HOSTS, DRAWN, PLAN, INSERT, *_keys(settings, "synthetic_cts"), *_slices(settings), SPLITS, STUDY_REPORT),
+            (HOSTS, PLAN, INSERT, *_keys(settings, "synthetic_cts"), *_slices(settings)),
             (),
             "files",
             "The published layout: manifests, masks, CTs, slice sets, splits.",
@@ -171,7 +171,7 @@ def _images(settings: Settings) -> list[Node]:
     found = [
         Node(
             synthesis.make_step(renderer),
-            (INSERT, PLAN, HOSTS, *([("weights", renderer.name)] if renderer.has_weights else [])),
+            (INSERT, PLAN, HOSTS, PROFILES, RAW_CTS, *([("weights", renderer.name)] if renderer.has_weights else [])),
             (),
             ("cts",),
             "ct",
@@ -220,8 +220,8 @@ def _conclusions(settings: Settings) -> list[Node]:
     return [
         Node(
             compare.STEP,
-            (HOSTS, RAW_CTS, *cts),
-            (HOSTS, RAW_CTS, *cts),
+            (PROFILES, HOSTS, PLAN, RAW_CTS, *cts),
+            (PROFILES, HOSTS, PLAN, RAW_CTS, *cts),
             ("fidelity", "host_overlaps"),
             "table",
             "How far rendered CTs lie from real ones, beside how far real datasets lie from each other.",
@@ -252,7 +252,7 @@ def _conclusions(settings: Settings) -> list[Node]:
         ),
         Node(
             report.STUDY_STEP,
-            (MODE_REPORT, REAL_REPORT, FIDELITY),
+            (SPLITS, MODE_REPORT, REAL_REPORT, FIDELITY),
             (MODE_REPORT, REAL_REPORT),
             (),
             "report",

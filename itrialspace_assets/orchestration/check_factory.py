@@ -73,6 +73,8 @@ def _where(node: Node, partition: dict[str, str]) -> dict[str, str]:
         where["reader"] = key[2]
     if key[0] == "real" and node.step.stage in ("slice", "read"):
         where["mode"] = "real"
+    if "donors" in node.tables and not node.step.dims:  # drawn donors belong to no dataset of people
+        where["dataset"] = "PROCEDURAL"
     if node.step.stage == "report":
         where["analysis"] = partition.get("mode") or f"real-{partition['dataset']}"
     return where
