@@ -103,5 +103,5 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
 
 def _preview(settings: Settings, name: str) -> str:
     lobes = read_table(settings.output, "host_lobes", dataset=name)
-    radius = pl.col("fit_radius_mm").median().round(1).alias("median largest sphere radius mm")
+    radius = pl.col("fit_radius_mm").median().round(1).cast(pl.String).alias("median largest sphere radius mm")
     return markdown(lobes.group_by("lobe").agg(pl.len().alias("hosts"), radius).sort("lobe"))
