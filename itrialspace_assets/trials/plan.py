@@ -421,8 +421,8 @@ def _enrol(preferences: Preferences, capacity: Ints, hosts: pl.DataFrame, rounds
 def _without_candidates(candidates: _Candidates, aims: Aims) -> PlannedCases:
     """A plan of which not even the first case is feasible."""
     n = len(aims.label)
-    nobody, zero = Assignment(np.full(n, -1, np.int64), np.zeros(n, np.int64)), np.zeros(n, np.int64)
-    plan = _planned(candidates, aims, _Assigned(nobody, nobody, zero, zero), np.ones(n), np.zeros(n))
+    nothing, zero = Assignment(np.full(n, -1, np.int64), np.zeros(n, np.int64)), np.zeros(n, np.int64)
+    plan = _planned(candidates, aims, _Assigned(nothing, nothing, zero, zero), np.ones(n), np.zeros(n))
     return replace(plan, failed_of="donors" if candidates.hosts.height else "hosts")
 
 

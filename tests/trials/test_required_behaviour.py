@@ -494,7 +494,7 @@ def test_a_site_tells_which_marginals_it_is_calibrated_to(paper: Paper) -> None:
     )
 
 
-def test_arms_that_are_to_be_independent_share_nobody() -> None:
+def test_arms_that_are_to_be_independent_share_no_person() -> None:
     arms = [{"name": x, "published": x, "varies": "x", "level": x} for x in ("a", "b")]
     made = small_plan(4, trial=small_trial(arms=arms, trial={"independent_arms": True}))
     people = made.nodules.join(made.cases.select("case_uid", "arm", "host_person_uid"), on="case_uid")
