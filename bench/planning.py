@@ -3,7 +3,7 @@
 Baseline: the serial planner that the published system uses, reduced to its loop: for each case filter the
 pool by label and by half to twice the wanted size, draw a donor and a host, build a row
 (docs/facts/trials.md#published-draws).
-It checks neither room, persons nor reuse. Ours plans, checks and writes tables, CSV, JSON and pictures.
+It checks neither clearance, persons nor reuse. Ours plans, checks and writes tables, CSV, JSON and pictures.
 """
 
 import resource
@@ -78,13 +78,13 @@ def main() -> None:
         f"serial baseline {each * 1e3:.2f} ms a row, unchecked and unwritten; ours {ours * 1e3:.3f} ms a row, "
         f"checked and written; ratio {each / ours:.0f}"
     )
-    stock, _ = build.stock_of(settings)
+    pool, _ = build.pool_of(settings)
     trial = load_trial(settings, MODES[0])
     for n in (12_500, 25_000, 50_000, 100_000):
         wanted = (f"cohort.n_cases={n}", "cohort.donors.max_uses=null", "cohort.hosts.max_uses=null")
         resolved = resolve(trial, "paper", wanted, list(datasets(settings)))
         started = time.perf_counter()
-        compose(resolved, stock, sites(settings), 42, "procedural")
+        compose(resolved, pool, sites(settings), 42, "procedural")
         print(f"cohort of {n:7d} cases: {time.perf_counter() - started:5.2f} s")
     shutil.rmtree(folder)
 

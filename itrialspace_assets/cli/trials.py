@@ -175,14 +175,14 @@ def feasibility(which: Which, size: Size = None, overrides: Set = None, folder: 
 
     from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli.show import show
-    from itrialspace_assets.trials.build import resolved_trial, seed_of, stock_of
+    from itrialspace_assets.trials.build import pool_of, resolved_trial, seed_of
     from itrialspace_assets.trials.feasibility import feasibility as study
     from itrialspace_assets.trials.sites import sites
 
     settings, key = _settings(which, folder, size, overrides)
     require_data_root(settings)
     resolved = resolved_trial(settings, key)
-    frame = study(resolved, stock_of(settings)[0], sites(settings), seed_of(settings, resolved))
+    frame = study(resolved, pool_of(settings)[0], sites(settings), seed_of(settings, resolved))
     for (arm,), rows in frame.group_by(["arm"], maintain_order=True):
         show(
             rows.sort("step").select(

@@ -1,5 +1,5 @@
 """Stage 2: the host store and the donor store.
 
-Per scan once: canonical nodule-free map, lobes, boxes, fit radii; per nodule once: its voxels. So
-that planning and placement need no volume twice. May not know trials.
+Of each scan: its canonical nodule-free map, lobes, boxes, fit radii and clearance map; of each nodule: its voxels. They
+are measured once, so that planning and placement read no volume twice. May not know trials.
 """

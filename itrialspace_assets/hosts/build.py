@@ -1,57 +1,77 @@
 """Builds one partition of ``hosts``, ``host_lobes`` and ``donors``."""
 
+from typing import Any
+
 import polars as pl
 
-from itrialspace_assets.base.fingerprints import FileHashes, digest
+from itrialspace_assets.base.fingerprints import FileHashes
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import workers
-from itrialspace_assets.casework.cases import Case, retryable, write_rejected
+from itrialspace_assets.casework.cases import Case, payload_hash, retryable, write_rejected
 from itrialspace_assets.casework.steps import Partition, Result, Step
+from itrialspace_assets.hosts.case import HostCase, HostNodule
 from itrialspace_assets.hosts.store import prepare_scan
+from itrialspace_assets.imaging.pictures import markdown
 from itrialspace_assets.profiles.registry import dataset
 from itrialspace_assets.records.store import read_table, write_table
 
-VERSION = "5"
+VERSION = "6"
 TABLES = ("hosts", "host_lobes", "donors")
 
 
 def scan_cases(settings: Settings, name: str) -> list[Case]:
-    """One case per scan that a dataset names, with nodules or without; its hash covers the map, the nodule masks and
-    the profile rows."""
+    """One case for each scan that a dataset names, with nodules or without; its hash covers the organ map, the nodule
+    masks and the profile rows."""
     entry = dataset(settings, name)
     profiles = read_table(settings.output, "profiles", dataset=name)
-    of_scan = {str(scan): rows for (scan,), rows in profiles.group_by(["scan_uid"], maintain_order=True)}
-    wanted, payloads = {}, []
-    for scan in read_table(settings.output, "scan_lists", dataset=name).iter_rows(named=True):
-        rows = of_scan.get(scan["scan_uid"], profiles.clear())
-        person = rows.row(0, named=True) if rows.height else dict.fromkeys(("age", "sex", "smoking"))
-        nodules = [
-            {
-                "nodule_uid": r["nodule_uid"],
-                "annotation_id": r["annotation_id"],
-                "centre": [r["coordX"], r["coordY"], r["coordZ"]],
-                "row": r["source_row"],
-            }
-            for r in rows.iter_rows(named=True)
-        ]
-        payload = {k: scan[k] for k in ("scan_uid", "dataset", "ct_id", "person_uid", "anatomy")}
-        payloads.append(payload | {"nodules": nodules} | {k: person[k] for k in ("age", "sex", "smoking")})
-        wanted[scan["scan_uid"]] = [
-            entry.organ_map(settings.data, scan["ct_id"]),
-            *(entry.nodule_mask(settings.data, scan["ct_id"], n["annotation_id"]) for n in nodules),
-        ]
+    by_scan = {str(scan): rows for (scan,), rows in profiles.group_by(["scan_uid"], maintain_order=True)}
+    scans = read_table(settings.output, "scan_lists", dataset=name).iter_rows(named=True)
+    payloads = [_host_case(scan, by_scan.get(scan["scan_uid"], profiles.clear())) for scan in scans]
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
-        found = {scan: [hashes.get(f) for f in files] for scan, files in wanted.items()}
+        contents = [
+            [
+                hashes.get(entry.organ_map(settings.data, p.ct_id)),
+                *(hashes.get(entry.nodule_mask(settings.data, p.ct_id, n.annotation_id)) for n in p.nodules),
+            ]
+            for p in payloads
+        ]
     return [
-        Case(str(p["scan_uid"]), digest([VERSION, p, found[p["scan_uid"]]]), str(p["scan_uid"]), p) for p in payloads
+        Case(p.scan_uid, payload_hash([VERSION, found], p), p.scan_uid, p)
+        for p, found in zip(payloads, contents, strict=True)
     ]
+
+
+def _host_case(scan: dict[str, Any], profiles: pl.DataFrame) -> HostCase:
+    """The case of a row of ``scan_lists``, from the profiles of that scan; its person is that of the first nodule."""
+    person = profiles.row(0, named=True) if profiles.height else dict.fromkeys(("age", "sex", "smoking"))
+    return HostCase(
+        scan_uid=scan["scan_uid"],
+        dataset=scan["dataset"],
+        ct_id=scan["ct_id"],
+        person_uid=scan["person_uid"],
+        anatomy=scan["anatomy"],
+        age=person["age"],
+        sex=person["sex"],
+        smoking=person["smoking"],
+        nodules=tuple(_host_nodule(row) for row in profiles.iter_rows(named=True)),
+    )
+
+
+def _host_nodule(row: dict[str, Any]) -> HostNodule:
+    centre = (row["coordX"], row["coordY"], row["coordZ"])
+    return HostNodule(
+        nodule_uid=row["nodule_uid"],
+        annotation_id=row["annotation_id"],
+        centre=None if None in centre else centre,
+        row=row["source_row"],
+    )
 
 
 STEP = Step(("hosts",), "hosts", ("dataset",), VERSION)
 
 
 def build(settings: Settings, partition: Partition, run_id: str) -> Result:
-    """Prepare every scan of a dataset; scans that cannot be hosts are put aside with a reason."""
+    """Prepare every scan of a dataset; a scan that cannot be a host is rejected with a reason."""
     require_data_root(settings)
     name = partition["dataset"]
     cases = scan_cases(settings, name)
@@ -59,13 +79,12 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     paths = [write_table(settings.output, t, made.rows.get(t, []), dataset=name) for t in TABLES]
     write_rejected(settings, "hosts", name, made.rejected)
     counts = {t: len(made.rows.get(t, [])) for t in TABLES}
-    note = "" if counts["hosts"] else "no scan of this dataset can be a host"
     return Result(
         counts,
-        computed,
-        len(cases) - computed,
-        len(made.rejected),
-        note,
+        computed=computed,
+        reused=len(cases) - computed,
+        rejected=len(made.rejected),
+        note="" if counts["hosts"] else "no scan of this dataset can be a host",
         preview=_preview(settings, name),
         files=made.files,
         retryable=retryable(made),
@@ -75,12 +94,5 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
 
 def _preview(settings: Settings, name: str) -> str:
     lobes = read_table(settings.output, "host_lobes", dataset=name)
-    table = (
-        lobes.group_by("lobe")
-        .agg(
-            pl.len().alias("hosts"), pl.col("fit_radius_mm").median().round(1).alias("median largest sphere radius mm")
-        )
-        .sort("lobe")
-    )
-    with pl.Config(tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True):
-        return str(table)
+    radius = pl.col("fit_radius_mm").median().round(1).cast(pl.String).alias("median largest sphere radius mm")
+    return markdown(lobes.group_by("lobe").agg(pl.len().alias("hosts"), radius).sort("lobe"))

@@ -9,6 +9,6 @@ from itrialspace_assets.orchestration.partitions import Partitions
 
 
 def checks(graph: Graph, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
-    """Registry rules, and the share of cases put aside."""
+    """Registry rules, and the share of rejected cases."""
     stores = [checks_of(n, partitions, [REGISTRY, REJECTED]) for n in graph.nodes if n.step.stage == "hosts"]
     return [*stores, *(checks_of(n, partitions, [REGISTRY]) for n in graph.nodes if n.step == procedural.STEP)]

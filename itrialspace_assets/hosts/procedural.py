@@ -1,15 +1,18 @@
 """Builds the procedural donors: drawn nodules for sizes that no donor covers, marked as such everywhere.
 
-They carry no label and belong to nobody; a trial takes them only where it says so (``donors.procedural``).
+They have no label and no person; a trial takes them only where it says so (``donors.procedural``).
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from itrialspace_assets.base.seeds import sequence
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step
+from itrialspace_assets.hosts.rows import DonorRow
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
 from itrialspace_assets.hosts.store import donor_columns
 from itrialspace_assets.imaging import pictures
@@ -20,35 +23,43 @@ from itrialspace_assets.records.store import write_table
 VERSION = "2"
 #: Stands where a dataset's key does; no dataset may take the name.
 PROCEDURAL = "PROCEDURAL"
+#: Edge (mm) of the cubic voxels that they are drawn on; ours.
 SPACING_MM = 0.7
+#: Two or three diameters (mm) in each size bucket; ours.
 DIAMETERS_MM = (3.0, 4.0, 5.5, 7.0, 8.5, 10.5, 12.0, 13.5, 15.5, 17.0, 18.5, 21.0, 24.0, 27.0, 31.0, 35.0, 40.0)
-#: (lobulation, spiculation) of the kinds that are drawn.
+#: (lobulation, spiculation) of the kinds that are drawn; ours.
 KINDS = {"smooth": (0.02, 0.0), "lobulated": (0.15, 0.0), "spiculated": (0.06, 0.45)}
+#: Percentages of a lobe's box between which a place is drawn; ours.
+PLACES_PCT = (20, 80)
+#: First key of the seeds of these draws.
+_SEED_KEY = 7
 
 
 def rows(seed: int) -> list[dict[str, Any]]:
-    """The procedural donors of a root seed, as rows of ``donors``: every diameter in every kind and lobe.
-
-    Where one lies in its lobe is drawn between 20 and 80 per cent.
-    """
+    """The procedural donors of a root seed, as rows of ``donors``: every diameter in every kind and lobe."""
     out = []
     spacing = np.full(3, SPACING_MM)
     for d, diameter in enumerate(DIAMETERS_MM):
         for k, (kind, (lobulation, spiculation)) in enumerate(KINDS.items()):
-            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(7, d, k)))
+            rng = np.random.default_rng(sequence(seed, _SEED_KEY, d, k))
             mask = draw_shape(NoduleShape(diameter, lobulation, spiculation), spacing, rng)
-            shape = {
-                "dataset": PROCEDURAL,
-                "mask_from": "procedural",
-                **donor_columns(Lesion((0, 0, 0), mask), spacing),
-            }
+            lesion = donor_columns(Lesion((0, 0, 0), mask), spacing)
             for lobe in LOBES:
                 name = f"{PROCEDURAL}/{kind}_{diameter:g}mm_{lobe}"
-                place = {
-                    f"{a}_pct": round(float(v), 4)
-                    for a, v in zip(("cc", "ml", "ap"), rng.uniform(20, 80, 3), strict=True)
-                }
-                out.append(shape | {"nodule_uid": name, "scan_uid": name, "person_uid": name, "lobe": lobe} | place)
+                cc, ml, ap = (round(float(v), 4) for v in rng.uniform(*PLACES_PCT, 3))
+                row = DonorRow(
+                    **lesion,
+                    nodule_uid=name,
+                    dataset=PROCEDURAL,
+                    scan_uid=name,
+                    person_uid=name,
+                    mask_from="procedural",
+                    lobe=lobe,
+                    cc_pct=cc,
+                    ml_pct=ml,
+                    ap_pct=ap,
+                )
+                out.append(asdict(row))
     return out
 
 
@@ -68,4 +79,6 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     preview = pictures.markdown(
         shown.select("nodule_uid", "diameter_mm", "sphericity", "solidity", "elongation").head(12)
     )
-    return Result({"donors": len(made)}, len(made), note="drawn, of nobody", preview=preview, written=(path,))
+    return Result(
+        {"donors": len(made)}, len(made), note="drawn; without a person or a label", preview=preview, written=(path,)
+    )

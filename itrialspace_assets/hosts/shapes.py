@@ -1,6 +1,6 @@
-"""What a lesion's shape is like, and the drawing of shapes that nobody has: the procedural donors.
+"""Measures the shape of a lesion, and draws shapes: those of the procedural donors.
 
-Arrays and mm only; reads no file. A drawn shape is marked ``procedural`` by whoever uses it.
+Arrays and mm only; reads no file. Whoever uses a drawn shape marks it ``procedural``.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def describe(mask: Bools, spacing: Floats) -> dict[str, float]:
-    """Shape of a lesion (X, Y, Z), each figure as the ``donors`` table states it.
+    """Shape of a lesion (X, Y, Z) on voxels of ``spacing`` mm, shape (3,); figures as the table ``donors`` states them.
 
     ``sphericity`` compares surfaces (of the equal-volume sphere, and of the lesion's mesh), ``solidity``
     the volume with that of its convex hull, ``elongation`` the longest principal axis with the shortest;
@@ -41,7 +41,7 @@ def describe(mask: Bools, spacing: Floats) -> dict[str, float]:
 
 
 def sphericity(mask: Bools, spacing: Floats) -> float:
-    """Surface of the sphere of equal volume over the surface of the lesion's mesh."""
+    """Surface of the sphere of equal volume over that of the lesion's mesh; mask (X, Y, Z), spacing (3,) in mm."""
     from skimage import measure  # slow to import, needed once a host
 
     vertices, faces, _, _ = measure.marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5, spacing=tuple(spacing))
@@ -64,10 +64,10 @@ def radius_at(unit: Floats, shape: NoduleShape, directions: Floats, weights: Flo
     """Distance (mm) of a shape's surface from its centre in some directions.
 
     Args:
-        unit: unit vectors (..., 3).
+        unit: unit vectors (..., 3) to look along.
         shape: what it should look like.
         directions: unit vectors (7, 3): three of bumps, four of rays.
-        weights: of each, in [-1, 1].
+        weights: height of each, in [-1, 1], shape (7,).
     """
     cosines = unit @ directions.T
     bumps = cosines[..., :3] ** 3 @ weights[:3]
@@ -83,7 +83,13 @@ def draw_directions(rng: np.random.Generator) -> tuple[Floats, Floats]:
 
 
 def draw_shape(shape: NoduleShape, spacing: Floats, rng: np.random.Generator) -> Bools:
-    """A drawn lesion, cropped, one piece; its volume is that of the ball of ``diameter_mm`` to within a voxel."""
+    """A drawn lesion (X, Y, Z), cropped, in one piece; its volume is that of the ball of ``diameter_mm`` to a voxel.
+
+    Args:
+        shape: what it should look like.
+        spacing: voxel size in mm, shape (3,).
+        rng: gives its bumps and rays.
+    """
     directions, weights = draw_directions(rng)
     half = np.ceil(shape.diameter_mm * 0.9 / spacing).astype(int) + 1
     axes = [np.arange(-h, h + 1) * s for h, s in zip(half, spacing, strict=True)]

@@ -1,9 +1,10 @@
-"""One scan becomes a host (canonical, nodule-free) and its nodules become donors.
+"""The host store: one scan becomes a host (canonical, nodule-free), and its nodules become donors.
 
-Reads organ maps and nodule masks, writes ``store/hosts/<hash>.nii.gz``; plans nothing.
+Reads organ maps and nodule masks, writes ``store/hosts/<hash>.nii.gz`` with its lung depth and its clearance map beside
+it; plans nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.fingerprints import digest, sha256_bytes
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import Output, Rejection
-from itrialspace_assets.hosts.room import STEPS, airway_points, measure_room, write_room
+from itrialspace_assets.hosts.case import HostCase
+from itrialspace_assets.hosts.clearance import STEPS, airway_points, measure_clearance, write_clearance
+from itrialspace_assets.hosts.rows import DonorRow, HostLobeRow, HostRow, LesionColumns, LobeColumns, MapColumns
 from itrialspace_assets.hosts.shapes import describe
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, LUNG, NODULE, equivalent_diameter, lung_mask
 from itrialspace_assets.imaging.geometry import (
@@ -37,27 +40,37 @@ from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import INSIDE_LUNG, lobe_about, nodules_in
 from itrialspace_assets.profiles.registry import dataset as registered
 
-#: Steps of a lung depth in one mm.
+#: Steps of a lung depth in one mm: those of the clearance map.
 DEPTH_STEPS = STEPS
+#: Voxels about a nodule in which a lobe is looked for to take its place; ours.
+CLEAR_PAD = 8
 
 
 def map_path(output: Path, map_sha256: str) -> Path:
+    """File of a host's nodule-free label map."""
     return output / "store" / "hosts" / f"{map_sha256[:2]}" / f"{map_sha256}.nii.gz"
 
 
 def depth_path(output: Path, map_sha256: str) -> Path:
+    """File of a host's ``lung_depth``."""
     return map_path(output, map_sha256).with_name(f"{map_sha256}.depth.nii.gz")
 
 
-def room_path(output: Path, map_sha256: str) -> Path:
-    return map_path(output, map_sha256).with_name(f"{map_sha256}.room.npz")
+def clearance_path(output: Path, map_sha256: str) -> Path:
+    """File of a host's clearance map."""
+    return map_path(output, map_sha256).with_name(f"{map_sha256}.clearance.npz")
 
 
 def lung_depth(free: Volume, lungs: Box) -> Volume:
-    """How deep in the lung each voxel lies, over the box of the lungs: a look-up for searches, once a host.
+    """How deep in the lung each voxel lies, over the box of the lungs: measured once a host, read by every search.
 
-    uint8 in quarters of a mm to the nearest voxel centre outside the lung's outline, rounded down, at most
-    63.75 mm; what lies outside the box counts as outside the lung.
+    Args:
+        free: nodule-free label map (X, Y, Z), canonical RAS+.
+        lungs: box of its lobes, in voxels of the map.
+
+    Returns:
+        uint8 over the box, in quarters of a mm to the nearest voxel centre outside the lung's outline, rounded down,
+        at most 63.75 mm; what lies outside the box counts as outside the lung.
     """
     part = free.crop(lungs)
     inside = np.isin(part.array, INSIDE_LUNG)
@@ -66,19 +79,19 @@ def lung_depth(free: Volume, lungs: Box) -> Volume:
 
 
 def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]:
-    """The map with every voxel of label 23 given to its nearest lobe, and where that was.
+    """A map (X, Y, Z) with every voxel of label 23 given to its nearest lobe, and the mask of those voxels.
 
-    Per voxel, so that a nodule on a fissure is shared out as the fissure runs. A nodule without a
-    lobe within its box plus 8 voxels goes to the nearest other label.
+    Each voxel goes to its own nearest lobe, so that a nodule on a fissure is divided as the fissure runs. A nodule
+    without a lobe within its box plus 8 voxels goes to the nearest other label. The mask is None without a nodule.
     """
     mask = labels.array == NODULE
     if not mask.any():
         return labels, None
     out = labels.array.copy(order="K")
-    block = bounding_box(mask, pad=8)
+    block = bounding_box(mask, pad=CLEAR_PAD)
     pieces, _ = ndimage.label(mask[block], structure=np.ones((3, 3, 3)))
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
-        inner = tuple(slice(max(0, s.start - 8), s.stop + 8) for s in box)
+        inner = tuple(slice(max(0, s.start - CLEAR_PAD), s.stop + CLEAR_PAD) for s in box)
         wide = tuple(
             slice(i.start + b.start, min(i.stop, b.stop - b.start) + b.start) for i, b in zip(inner, block, strict=True)
         )
@@ -103,15 +116,33 @@ def content_hash(volume: Volume) -> str:
 
 @dataclass(frozen=True)
 class PreparedHost:
-    """A host as the store holds it: its columns of ``hosts``, its rows of ``host_lobes``, and what was found on the
-    way."""
+    """A host as the store holds it, and what was measured on the way.
 
-    columns: dict[str, Any]
-    lobes: list[dict[str, Any]]
+    Attributes:
+        map_columns: its columns of ``hosts``.
+        lobe_columns: its columns of ``host_lobes``, one for each lobe.
+        free: nodule-free label map (X, Y, Z), canonical RAS+.
+        shapes: its lobes by name.
+        native: the nodules that the map held.
+        files: what was written, path below the output folder -> SHA-256.
+    """
+
+    map_columns: MapColumns
+    lobe_columns: tuple[LobeColumns, ...]
     free: Volume
     shapes: dict[str, Lobe]
     native: list[Lesion]
     files: dict[str, str]
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """``map_columns`` by column name."""
+        return asdict(self.map_columns)
+
+    @property
+    def lobes(self) -> list[dict[str, Any]]:
+        """``lobe_columns`` by column name."""
+        return [asdict(lobe) for lobe in self.lobe_columns]
 
 
 def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str) -> PreparedHost:
@@ -119,7 +150,7 @@ def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str
 
     Args:
         settings: gives the store.
-        labels: canonical label map.
+        labels: label map (X, Y, Z), canonical RAS+.
         scan_uid: what to call it in messages.
         anatomy: real or procedural, for the file's description.
 
@@ -127,9 +158,41 @@ def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str
         CaseRejected: no lobe in it.
     """
     free, cleared = clear_nodules(labels)
+    shapes, lobes = _lobes(free)
+    if not lobes:
+        raise CaseRejected(Reason.NO_LOBE, f"{scan_uid}: expected lobe labels 28-32 in the organ map, got none")
+    map_sha256 = content_hash(free)
+    native = nodules_in(labels)
+    low = np.min([lobe.box[::2] for lobe in lobes], axis=0)
+    high = np.max([lobe.box[1::2] for lobe in lobes], axis=0)
+    lungs = slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
+    depth = lung_depth(free, lungs)
+    path, deep, clearance = (f(settings.output, map_sha256) for f in (map_path, depth_path, clearance_path))
+    files = {
+        path: write_volume(path, free, f"nodule-free host map ({anatomy})"),
+        deep: write_volume(deep, depth, f"quarter mm to the lung's outline ({anatomy})"),
+        clearance: write_clearance(clearance, measure_clearance(free, lungs, depth.array, airway_points(free))),
+    }
+    nothing = Lesion((0, 0, 0), np.zeros((0, 0, 0), bool))
+    columns = MapColumns(
+        map_sha256=map_sha256,
+        room_sha256=files[clearance],
+        shape=list(free.array.shape),
+        **_by_axis("spacing", free.spacing),
+        **_by_axis("origin", free.affine[:3, 3]),
+        lung_box=[int(v) for pair in zip(low, high, strict=True) for v in pair],
+        native_nodules=len(native),
+        cleared=pack_bits(cut_lesion(cleared) if cleared is not None else nothing),
+    )
+    written = {str(p.relative_to(settings.output)): sha for p, sha in files.items()}
+    return PreparedHost(columns, lobes, free, shapes, native, written)
+
+
+def _lobes(free: Volume) -> tuple[dict[str, Lobe], tuple[LobeColumns, ...]]:
+    """The lobes of a nodule-free map by name, and their columns of ``host_lobes``."""
     _, boxes = label_boxes(free.array)
-    lobes: list[dict[str, Any]] = []
     shapes: dict[str, Lobe] = {}
+    columns = []
     for label in LUNG:
         box = boxes[label] if label < len(boxes) else None
         if box is None:
@@ -137,97 +200,95 @@ def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str
         lobe, mask = lobe_in(free.array, label, box)
         shapes[lobe.name] = lobe
         radius = float(edt.edt(mask, anisotropy=tuple(free.spacing), black_border=True).max())
-        lobes.append(
-            {
-                "lobe": LOBE_NAMES[label],
-                "voxels": lobe.voxels,
-                "box": _bounds(lobe.box),
-                "occupied": runs(lobe.occupied),
-                "fit_radius_mm": round(radius, 4),
-            }
+        columns.append(
+            LobeColumns(
+                lobe=LOBE_NAMES[label],
+                voxels=lobe.voxels,
+                box=_bounds(lobe.box),
+                occupied=runs(lobe.occupied),
+                fit_radius_mm=round(radius, 4),
+            )
         )
-    if not lobes:
-        raise CaseRejected(Reason.NO_LOBE, f"{scan_uid}: expected lobe labels 28-32 in the organ map, got none")
-    sha = content_hash(free)
-    native = nodules_in(labels)
-    low = np.min([b["box"][::2] for b in lobes], axis=0)
-    high = np.max([b["box"][1::2] for b in lobes], axis=0)
-    lungs = slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
-    path, deep = map_path(settings.output, sha), depth_path(settings.output, sha)
-    depth, room = lung_depth(free, lungs), room_path(settings.output, sha)
-    files = {
-        path: write_volume(path, free, f"nodule-free host map ({anatomy})"),
-        deep: write_volume(deep, depth, f"quarter mm to the lung's outline ({anatomy})"),
-        room: write_room(room, measure_room(free, lungs, depth.array, airway_points(free))),
-    }
-    empty = Lesion((0, 0, 0), np.zeros((0, 0, 0), bool))
-    columns = {
-        "map_sha256": sha,
-        "room_sha256": files[room],
-        "shape": list(free.array.shape),
-        **{f"spacing_{a}": round(float(v), 6) for a, v in zip("xyz", free.spacing, strict=True)},
-        **{f"origin_{a}": round(float(v), 6) for a, v in zip("xyz", free.affine[:3, 3], strict=True)},
-        "lung_box": [int(v) for pair in zip(low, high, strict=True) for v in pair],
-        "native_nodules": len(native),
-        "cleared": pack_bits(cut_lesion(cleared) if cleared is not None else empty),
-    }
-    written = {str(p.relative_to(settings.output)): sha for p, sha in files.items()}
-    return PreparedHost(columns, lobes, free, shapes, native, written)
+    return shapes, tuple(columns)
+
+
+def _by_axis(name: str, values: npt.NDArray[np.float64]) -> dict[str, Any]:
+    return {f"{name}_{a}": round(float(v), 6) for a, v in zip("xyz", values, strict=True)}
 
 
 def donor_columns(lesion: Lesion, spacing: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """The columns of ``donors`` that a lesion's voxels and their size (mm) give."""
+    """``LesionColumns`` of a lesion by column name; ``spacing`` is the voxel size in mm, shape (3,)."""
     bits = pack_bits(lesion)
     volume = float(lesion.mask.sum() * np.prod(spacing))
     reach = float(np.linalg.norm((lesion.indices - lesion.centroid) * spacing, axis=1).max())
-    return {
-        "lesion": bits,
-        **{f"spacing_{a}": round(float(v), 6) for a, v in zip("xyz", spacing, strict=True)},
-        "voxels": int(lesion.mask.sum()),
-        "volume_mm3": round(volume, 4),
-        "diameter_mm": round(equivalent_diameter(volume), 4),
-        **describe(lesion.mask, spacing),
-        "reach_mm": round(reach, 4),
-        "lesion_sha256": digest([bits, np.round(spacing, 6).tolist()]),
-    }
+    return asdict(
+        LesionColumns(
+            lesion=bits,
+            **_by_axis("spacing", spacing),
+            voxels=int(lesion.mask.sum()),
+            volume_mm3=round(volume, 4),
+            diameter_mm=round(equivalent_diameter(volume), 4),
+            **describe(lesion.mask, spacing),
+            reach_mm=round(reach, 4),
+            lesion_sha256=digest([bits, np.round(spacing, 6).tolist()]),
+        )
+    )
 
 
-def prepare_scan(payload: dict[str, Any], settings: Settings) -> Output:
+def prepare_scan(case: HostCase, settings: Settings) -> Output:
     """Rows of ``hosts``, ``host_lobes`` and ``donors`` for one scan.
 
     Raises:
-        CaseRejected: no readable organ map, or no lobe in it. A nodule without voxels is put aside
-            alone.
+        CaseRejected: no readable organ map, or no lobe in it. A nodule without voxels is rejected alone.
     """
-    entry = registered(settings, payload["dataset"])
-    labels = read_labels(entry.organ_map(settings.data, payload["ct_id"]))
-    made = prepare_host(settings, labels, payload["scan_uid"], payload["anatomy"])
-    base = {"scan_uid": payload["scan_uid"], "dataset": payload["dataset"]}
-    host = base | made.columns | {k: payload[k] for k in ("person_uid", "age", "sex", "smoking", "anatomy")}
-    donors, aside = [], []
-    for number, nodule in enumerate(payload["nodules"]):
-        mask_file = entry.nodule_mask(settings.data, payload["ct_id"], nodule["annotation_id"])
+    entry = registered(settings, case.dataset)
+    labels = read_labels(entry.organ_map(settings.data, case.ct_id))
+    made = prepare_host(settings, labels, case.scan_uid, case.anatomy)
+    host = HostRow(
+        **made.columns,
+        scan_uid=case.scan_uid,
+        dataset=case.dataset,
+        person_uid=case.person_uid,
+        age=case.age,
+        sex=case.sex,
+        smoking=case.smoking,
+        anatomy=case.anatomy,
+    )
+    lobes = [HostLobeRow(**lobe, scan_uid=case.scan_uid, dataset=case.dataset) for lobe in made.lobes]
+    donors, rejected = [], []
+    for number, nodule in enumerate(case.nodules):
+        mask_file = entry.nodule_mask(settings.data, case.ct_id, nodule.annotation_id)
         try:
-            centre = None if None in nodule["centre"] else labels.to_voxel(nodule["centre"])
-            lesion, source = find_lesion(labels, mask_file, centre, made.native, f"row {nodule['row']}")
+            centre = None if nodule.centre is None else labels.to_voxel(nodule.centre)
+            lesion, source = find_lesion(labels, mask_file, centre, made.native, f"row {nodule.row}")
         except CaseRejected as error:
-            aside.append(Rejection(payload["scan_uid"], error.reason, error.detail, number))
+            rejected.append(Rejection(case.scan_uid, error.reason, error.detail, number))
             continue
-        own = {"nodule_uid": nodule["nodule_uid"], "person_uid": payload["person_uid"], "mask_from": source}
-        place = _position(made.free, lesion, made.shapes)
-        donors.append(base | own | donor_columns(lesion, made.free.spacing) | place)
-    rows = {"hosts": [host], "host_lobes": [base | lobe for lobe in made.lobes], "donors": donors}
-    return Output(rows, made.files, aside)
+        lobe, percent = _position(made.free, lesion, made.shapes)
+        donors.append(
+            DonorRow(
+                **donor_columns(lesion, made.free.spacing),
+                nodule_uid=nodule.nodule_uid,
+                dataset=case.dataset,
+                scan_uid=case.scan_uid,
+                person_uid=case.person_uid,
+                mask_from=source,
+                lobe=lobe,
+                **percent,
+            )
+        )
+    rows = {"hosts": [asdict(host)], "host_lobes": [asdict(r) for r in lobes], "donors": [asdict(r) for r in donors]}
+    return Output(rows, made.files, rejected)
 
 
-def _position(free: Volume, lesion: Lesion, lobes: dict[str, Lobe]) -> dict[str, Any]:
-    """Lobe of a lesion and its place in it, measured on the map: a published percentage may be wrong."""
+def _position(free: Volume, lesion: Lesion, lobes: dict[str, Lobe]) -> tuple[str, dict[str, Any]]:
+    """Lobe of a lesion and its percentages there, measured on the map: a published percentage may be wrong."""
     label, _ = lobe_about(free, lesion)
     if not label:
-        return {"lobe": "background", "cc_pct": None, "ml_pct": None, "ap_pct": None}
+        return "background", {"cc_pct": None, "ml_pct": None, "ap_pct": None}
     name = LOBE_NAMES[label]
     place = np.clip(lobes[name].percent(lesion.centroid), 0.0, 100.0)
-    return {"lobe": name} | {f"{a}_pct": round(float(v), 4) for a, v in zip(("cc", "ml", "ap"), place, strict=True)}
+    return name, {f"{a}_pct": round(float(v), 4) for a, v in zip(("cc", "ml", "ap"), place, strict=True)}
 
 
 def _bounds(box: tuple[slice, slice, slice]) -> list[int]:
@@ -263,8 +324,8 @@ def load_host_map(output: Path, map_sha256: str) -> Volume:
     Raises:
         CaseRejected: the store's file is missing or damaged.
     """
-    for held in (load_host_map, load_lung_depth, packed_host, airway_tree):
-        held.cache_clear()  # the last host goes before the next one comes
+    for cached in (load_host_map, load_lung_depth, packed_host, airway_tree):
+        cached.cache_clear()  # free the last host's memory before the next one is read
     volume = read_labels(map_path(output, map_sha256))
     volume.array.setflags(write=False)
     return volume

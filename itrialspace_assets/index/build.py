@@ -1,4 +1,7 @@
-"""Builds ``nodules``, ``scans`` and ``patients`` from all profiles."""
+"""Builds the index: ``nodules``, ``scans`` and ``patients``, from all profiles and what lies in the data root.
+
+Harmonises and marks, and drops no row; answers no question (``query`` does) and opens no volume.
+"""
 
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step
 from itrialspace_assets.imaging.anatomy import LOBES, size_buckets
+from itrialspace_assets.imaging.pictures import markdown
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.store import read_all, write_table
 from itrialspace_assets.records.tables import PROFILE_COLUMNS, TABLES
@@ -45,34 +49,31 @@ def build(settings: Settings, partition: Partition) -> Result:
     require_data_root(settings)
     profiles = read_all(settings.output, "profiles").sort("nodule_uid")
     if profiles.is_empty():
-        raise TableError("nodules: expected at least one dataset with profiles, found none; run the stage profiles")
+        raise TableError(
+            "nodules: expected at least one dataset with profiles, found none; run the stage profiles "
+            "(its run --to profiles)"
+        )
     if gone := sorted(set(profiles["dataset"]) - set(datasets(settings))):
         raise TableError(
             f"nodules: the profiles of {', '.join(gone)} are there, but no such dataset is registered; "
-            f"register it, or remove tables/profiles/{gone[0]}"
+            f"register it in datasets.yaml, or remove tables/profiles/{gone[0]}"
         )
-    nodules = _on_disk(settings, profiles).with_columns(
+    nodules = _nodules(settings, profiles)
+    scans = _scans(settings, nodules, read_all(settings.output, "scan_lists"))
+    frames = {"nodules": nodules, "scans": scans, "patients": _patients(scans)}
+    paths = [write_table(settings.output, name, frame) for name, frame in frames.items()]
+    counts = {name: frame.height for name, frame in frames.items()}
+    return Result(counts, computed=nodules.height, preview=_preview(nodules), written=tuple(paths))
+
+
+def _nodules(settings: Settings, profiles: pl.DataFrame) -> pl.DataFrame:
+    """The frame of ``nodules``; ``profiles`` sorted by ``nodule_uid``."""
+    marked = _on_disk(settings, profiles).with_columns(
         size_bucket=_buckets(profiles["reinsertion_nodule_diam_mm"]),
         position_usable=_position_usable(),
         row_sha256=_row_hashes(profiles),
     )
-    nodules = nodules.select(list(TABLES["nodules"].schema))
-    scans = _scans(settings, nodules, read_all(settings.output, "scan_lists"))
-    patients = (
-        scans.group_by("person_uid")
-        .agg(
-            datasets=pl.col("dataset").unique().sort().str.join(";"),
-            n_scans=pl.len().cast(pl.Int64),
-            n_nodules=pl.col("n_nodules").sum().cast(pl.Int64),
-        )
-        .with_columns(person_known=~pl.col("person_uid").str.ends_with("?"))
-        .select(list(TABLES["patients"].schema))
-    )
-    paths = [
-        write_table(settings.output, n, f) for n, f in (("nodules", nodules), ("scans", scans), ("patients", patients))
-    ]
-    counts = {"nodules": nodules.height, "scans": scans.height, "patients": patients.height}
-    return Result(counts, computed=nodules.height, preview=_preview(nodules), written=tuple(paths))
+    return marked.select(list(TABLES["nodules"].schema))
 
 
 def _buckets(diameters: pl.Series) -> pl.Series:
@@ -90,7 +91,7 @@ def _position_usable() -> pl.Expr:
 
 
 def _scans(settings: Settings, nodules: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
-    """Every scan of the datasets' lists; demographics from the scan's first nodule, if it has any."""
+    """The frame of ``scans``: every scan of the datasets' lists; its person as the scan's first nodule states it."""
     first = (
         nodules.sort("nodule_uid")
         .group_by("scan_uid")
@@ -109,6 +110,17 @@ def _scans(settings: Settings, nodules: pl.DataFrame, listed: pl.DataFrame) -> p
         has_organ_map=pl.col("has_organ_map").fill_null(pl.Series(organ, dtype=pl.Boolean())),
         has_ct=pl.col("has_ct").fill_null(pl.Series(ct, dtype=pl.Boolean())),
     ).select(list(TABLES["scans"].schema))
+
+
+def _patients(scans: pl.DataFrame) -> pl.DataFrame:
+    """The frame of ``patients``: the people of all scans."""
+    people = scans.group_by("person_uid").agg(
+        datasets=pl.col("dataset").unique().sort().str.join(";"),
+        n_scans=pl.len().cast(pl.Int64),
+        n_nodules=pl.col("n_nodules").sum().cast(pl.Int64),
+    )
+    known = people.with_columns(person_known=~pl.col("person_uid").str.ends_with("?"))
+    return known.select(list(TABLES["patients"].schema))
 
 
 def _row_hashes(profiles: pl.DataFrame) -> pl.Series:
@@ -154,18 +166,11 @@ def _listing(folder: Path) -> set[str]:
 
 
 def _preview(nodules: pl.DataFrame) -> str:
-    table = (
-        nodules.group_by("dataset")
-        .agg(
-            pl.len().alias("nodules"),
-            pl.col("scan_uid").n_unique().alias("scans"),
-            pl.col("person_uid").n_unique().alias("people"),
-            (pl.col("label") == 1).sum().alias("malignant"),
-            pl.col("reinsertion_nodule_diam_mm").median().round(1).alias("median mm"),
-        )
-        .sort("dataset")
+    counts = nodules.group_by("dataset").agg(
+        pl.len().alias("nodules"),
+        pl.col("scan_uid").n_unique().alias("scans"),
+        pl.col("person_uid").n_unique().alias("people"),
+        (pl.col("label") == 1).sum().alias("malignant"),
+        pl.col("reinsertion_nodule_diam_mm").median().round(1).cast(pl.String).alias("median mm"),
     )
-    with pl.Config(
-        tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_cols=-1
-    ):
-        return str(table)
+    return markdown(counts.sort("dataset"))

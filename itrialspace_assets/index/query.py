@@ -1,7 +1,7 @@
 """Questions to the nodule index: filters, similar nodules, donors for a place, counts.
 
-The one query module: the command line, Python and the explorer ask through it. Reads the table
-``nodules`` once into memory; every answer is a frame, so it can be shown, saved or joined.
+The command line, Python and the explorer all ask through this module. It reads the table ``nodules`` into memory once.
+Every answer is a frame, so it can be shown, saved or joined. Writes nothing.
 
     index = open_index(settings)
     index.where(["label=1", "nodule_mean_diam_mm=6..15", "lobe_name=right_lung_upper_lobe"])
@@ -35,7 +35,7 @@ FEATURES: Mapping[str, tuple[str, float]] = {
     "airway": ("reinsertion_airway_dist_mm", 0.7),
     "diameter": ("reinsertion_nodule_diam_mm", 1.0),
 }
-#: What a mismatch costs (published): a differing pair is exactly this far apart, nothing else given.
+#: What a mismatch costs (published, the same page): a pair that differs in it alone is exactly this far apart.
 MISMATCHES: Mapping[str, tuple[str, float]] = {
     "lobe": ("reinsertion_lobe", 3.0),
     "side": ("reinsertion_lung_side", 2.0),
@@ -59,7 +59,11 @@ _SHOWN = [
 
 @dataclass(frozen=True)
 class Place:
-    """Where a donor is wanted. ``person`` is the host's: its own nodules are left out."""
+    """Where a donor is wanted: percentage from inferior in the lobe, distance to the pleura and diameter in mm.
+
+    ``label`` is 1 (malignant) or 0 (benign). ``person`` is the host's: that person's own nodules are left out. What is
+    None is not asked for.
+    """
 
     lobe: str
     cc_pct: float | None = None
@@ -83,6 +87,7 @@ class Index:
                 end may be left out), ``column!=value``, ``column~text`` (contains, whatever the case),
                 ``column=null``.
             sort: a column; ties by ``nodule_uid``.
+            descending: greatest first.
 
         Raises:
             ConfigError: no such column, or a value that the column cannot hold.
@@ -110,7 +115,16 @@ class Index:
         return found.sort("distance_mm", "nodule_uid", nulls_last=True)
 
     def counts(self, rows: str, columns: str | None = None, filters: Sequence[str] = ()) -> pl.DataFrame:
-        """How many nodules there are by one column, or by two as a table with totals."""
+        """How many nodules there are by one column, or by two as a table with totals.
+
+        Args:
+            rows: column that makes the rows.
+            columns: column that makes the columns; size buckets in order of size.
+            filters: as in ``where``.
+
+        Raises:
+            ConfigError: no such column.
+        """
         found = self.where(filters)
         by = [self._column(rows)] + ([self._column(columns)] if columns else [])
         long = found.with_columns(pl.col(by).cast(pl.String()).fill_null("(none)")).group_by(by).len("nodules")
@@ -124,7 +138,7 @@ class Index:
         return wide.with_columns(total=pl.sum_horizontal(pl.exclude(by[0])))
 
     def stats(self, filters: Sequence[str] = ()) -> pl.DataFrame:
-        """Per dataset: nodules, people, labels, malignant share, diameters (mm)."""
+        """Per dataset: nodules, people, labels, malignant share, diameters (mm); ``filters`` as in ``where``."""
         d = pl.col("nodule_mean_diam_mm")
         labelled, malignant = pl.col("label").is_not_null().sum(), (pl.col("label") == 1).sum()
         return (
@@ -161,6 +175,7 @@ class Index:
 
         Args:
             uid: the nodule to compare with.
+            k: how many, at most.
             weights: instead of the published ones, by short name (``FEATURES``, ``MISMATCHES``).
             filters: as in ``where``; the answer comes from those rows.
             same_person: whether nodules of the same person may be in it.
@@ -192,7 +207,12 @@ class Index:
 
         score = 5·[lobe differs] + 1·|Δcc|/100 + 0.8·|Δpleural|/Pmax + 0.6·|Δdiameter|/Dmax, maxima over the
         candidates; a candidate without a value pays the most. ``scale`` is what makes it the wanted size;
-        ``scale_ok`` whether that lies within 1/1.5 to 1.5.
+        ``scale_ok`` whether that lies within 1/1.5 to 1.5 (docs/facts/trials.md#scale).
+
+        Args:
+            place: lobe, position, diameter and label that are wanted.
+            k: how many, at most.
+            filters: as in ``where``; the answer comes from those rows.
 
         Raises:
             ConfigError: no such lobe or column.
@@ -228,7 +248,7 @@ class Index:
         extra = [c for c in found.columns if c not in self.nodules.columns]
         return found.select([*extra, *_SHOWN])
 
-    # ---- what the methods above share; worked out once
+    # ---- what the methods above share; computed once
 
     def _column(self, name: str) -> str:
         if name not in self.nodules.columns:

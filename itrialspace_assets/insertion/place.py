@@ -26,7 +26,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
-from itrialspace_assets.hosts.room import AIRWAY_WEIGHT, CAP_MM, MARGIN_WEIGHT, PLEURA_WEIGHT
+from itrialspace_assets.hosts.clearance import AIRWAY_WEIGHT, CAP_MM, MARGIN_WEIGHT, PLEURA_WEIGHT
 from itrialspace_assets.hosts.store import DEPTH_STEPS, lung_depth
 from itrialspace_assets.imaging.anatomy import LUNG, lung_mask
 from itrialspace_assets.imaging.geometry import Box, Volume

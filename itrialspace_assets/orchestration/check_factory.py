@@ -128,7 +128,7 @@ def few_rejected(settings: Settings, node: Node, partition: dict[str, str]) -> C
     paths = table_files(settings.output, "rejected_cases", stage=stage, partition=partition_name(partition))
     rejected = pl.concat([TABLES["rejected_cases"].empty(), *(read_file("rejected_cases", p) for p in paths)])
     record = last_record(settings, node.step, partition) or {}
-    total = int(record.get("computed", 0)) + int(record.get("reused", 0))  # type: ignore[call-overload]
+    total = int(record.get("computed", 0)) + int(record.get("reused", 0))
     share = rejected["case_uid"].n_unique() / total if total else 0.0
     which = [
         f"{r['case_uid']} #{r['nodule_idx']}: {r['reason']}, {r['detail']}" for r in rejected.iter_rows(named=True)

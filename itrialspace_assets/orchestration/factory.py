@@ -133,7 +133,8 @@ def plain_asset(
         op_tags={"itrialspace/stage": step.stage},
         **_common(settings, node, partitions),
     )
-    return decorate(of_trial if sized else plain)
+    made: dg.AssetsDefinition = decorate(of_trial if sized else plain)
+    return made
 
 
 def sharded_asset(
@@ -214,4 +215,4 @@ def sharded_asset(
         )
         for i, key in upstream.items()
     }
-    return dg.graph_asset(key=list(step.key), ins=ins, **_common(settings, node, partitions))(compose)  # type: ignore[no-any-return]
+    return dg.graph_asset(key=list(step.key), ins=ins, **_common(settings, node, partitions))(compose)

@@ -4,6 +4,7 @@ A source is observed, never made. A release is seen as ``its import-release`` ve
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -126,7 +127,7 @@ def register_release(settings: Settings, instance: dg.DagsterInstance) -> int:
         for partition, rows in released_parts(settings, key).items():
             if rows.is_empty() or (rows["status"] != "ok").any():
                 continue
-            metadata = {
+            metadata: dict[str, Any] = {
                 "files": rows.height,
                 "rows": int(rows["rows"].sum()),
                 "what": f"{what}: verified, not recomputed",

@@ -14,8 +14,8 @@ from itrialspace_assets.imaging import pictures
 from itrialspace_assets.profiles.cts import ct_hash
 from itrialspace_assets.readers.read import read_case, whole_scans
 from itrialspace_assets.readers.registry import Reader, readers
+from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import look_up, read_table, write_table
-from itrialspace_assets.slices.build import REAL
 from itrialspace_assets.synthesis.renderers import enabled
 
 

@@ -21,10 +21,9 @@ from itrialspace_assets.imaging.geometry import write_volume
 from itrialspace_assets.imaging.volumes import stamp, unpack_bits
 from itrialspace_assets.insertion.audit import audit, audit_record
 from itrialspace_assets.insertion.manifests import read_manifest
-from itrialspace_assets.records.layout import case_key, list_sha256, published_mode
+from itrialspace_assets.records.layout import REAL, case_key, list_sha256, published_mode
 from itrialspace_assets.records.store import file_digests, read_all
 from itrialspace_assets.records.tables import CONDITIONS
-from itrialspace_assets.slices.build import REAL
 from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.published import manifest_files

@@ -1,25 +1,34 @@
-"""How far what was got is from what was asked: shares by marginal, standardised differences, a picture."""
+"""Compares what was planned with what was asked: shares by marginal, standardised differences, a picture.
+
+Reads planned frames; plans nothing and writes no file.
+"""
 
 import io
 from collections.abc import Mapping
-from typing import Any
 
 import polars as pl
 
 from itrialspace_assets.imaging.anatomy import LOBES, SIZE_BUCKETS
-from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.trials.aims import host_strata, lobe_law, size_law
 from itrialspace_assets.trials.model import Cohort
+from itrialspace_assets.trials.pool import CandidatePool, never_stating
 from itrialspace_assets.trials.resolve import PlannedArm, Resolved
+from itrialspace_assets.trials.rows import BalanceRow
 from itrialspace_assets.trials.sites import AGE_BAND, Site
-from itrialspace_assets.trials.stock import Stock, never_stating
 
+#: Shares that are asked for, by marginal and level.
 Asked = dict[str, dict[str, float]]
 _HOST = ("sex", "age", "smoking")
 
 
 def asked_shares(resolved: Resolved, cohort: Cohort, site: Site | None) -> Asked:
-    """Shares that a cohort states, by marginal and level."""
+    """Shares that a cohort states, by marginal and level.
+
+    Args:
+        resolved: the trial; arms that share lobes need a law of lobes.
+        cohort: an arm's cohort.
+        site: its site, if it names one.
+    """
     out: Asked = {}
     p = cohort.prevalence
     if p is not None and p.value is not None:
@@ -46,8 +55,15 @@ def asked_shares(resolved: Resolved, cohort: Cohort, site: Site | None) -> Asked
     return out
 
 
-def statuses(stock: Stock, resolved: Resolved, cohort: Cohort, site: Site | None) -> dict[str, str]:
-    """Each marginal as ``calibrated``, ``constrained``, ``free`` or ``unavailable``."""
+def statuses(pool: CandidatePool, resolved: Resolved, cohort: Cohort, site: Site | None) -> dict[str, str]:
+    """Each marginal as ``calibrated``, ``constrained``, ``free`` or ``unavailable``.
+
+    Args:
+        pool: tells what the datasets of the hosts state.
+        resolved: the trial.
+        cohort: an arm's cohort.
+        site: its site, if it names one.
+    """
     out = {}
     asked = asked_shares(resolved, cohort, site)
     for name in ("label", "presence", "size", "lobe", *_HOST):
@@ -60,7 +76,7 @@ def statuses(stock: Stock, resolved: Resolved, cohort: Cohort, site: Site | None
             out[name] = "calibrated"
         elif limited is not None:
             out[name] = "constrained"
-        elif name in _HOST and never_stating(stock, cohort, name):
+        elif name in _HOST and never_stating(pool, cohort, name):
             out[name] = "unavailable"
         else:
             out[name] = "free"
@@ -74,8 +90,17 @@ def balance_rows(
     nodules: pl.DataFrame,
     site: Site | None,
     status: Mapping[str, str],
-) -> list[dict[str, Any]]:
-    """Rows of ``balance`` of an arm, over primary nodules and cases."""
+) -> list[BalanceRow]:
+    """Rows of ``balance`` of an arm, over primary nodules and cases.
+
+    Args:
+        resolved: the trial.
+        arm: the arm.
+        cases: its ``cases``.
+        nodules: its ``case_nodules``.
+        site: the arm's site, if it names one.
+        status: of each marginal, as ``statuses`` gives it.
+    """
     first = nodules.filter(pl.col("nodule_idx") == 0)
     asked = asked_shares(resolved, arm.cohort, site) if resolved.trial.planner == "sampled" else {}
     twenty = ">20mm" in asked.get("size", {})
@@ -98,7 +123,7 @@ def balance_rows(
         "host_dataset": cases.select("host_dataset"),
         "donor_dataset": first.select("donor_dataset"),
     }
-    rows: list[dict[str, Any]] = []
+    rows: list[BalanceRow] = []
     for marginal, frame in got.items():
         values = frame.to_series().fill_null("(not stated)")
         found = {str(level): int(count) for level, count in values.value_counts().iter_rows()}
@@ -107,19 +132,19 @@ def balance_rows(
         for level in sorted({*found, *(k for k, v in wanted.items() if v > 0)}, key=lambda x: (_order(x), x)):
             share, target = found.get(level, 0) / total, wanted.get(level)
             rows.append(
-                {
-                    "mode": resolved.trial.mode,
-                    "trial": resolved.trial.trial,
-                    "arm": arm.name,
-                    "marginal": marginal,
-                    "level": level,
-                    "status": status.get(marginal, "free"),
-                    "asked_share": None if target is None else round(target, 6),
-                    "got_share": round(share, 6),
-                    "asked": None if target is None else round(target * total),
-                    "got": found.get(level, 0),
-                    "standardised_difference": _difference(target, share),
-                }
+                BalanceRow(
+                    mode=resolved.trial.mode,
+                    trial=resolved.trial.trial,
+                    arm=arm.name,
+                    marginal=marginal,
+                    level=level,
+                    status=status.get(marginal, "free"),
+                    asked_share=None if target is None else round(target, 6),
+                    got_share=round(share, 6),
+                    asked=None if target is None else round(target * total),
+                    got=found.get(level, 0),
+                    standardised_difference=_difference(target, share),
+                )
             )
     return rows
 
@@ -194,8 +219,3 @@ def picture(balance: pl.DataFrame, arms: pl.DataFrame, anatomy: str) -> bytes:
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()
-
-
-def balance_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Rows as a frame of the table ``balance``."""
-    return TABLES["balance"].frame(rows)

@@ -1,8 +1,11 @@
 """Builds a mode's manifest (``trials``, ``arms``, ``cases``, ``case_nodules``, ``case_weights``, ``balance`` and the
-published files) and, apart from it, its ``feasibility``."""
+published files) and, apart from it, its ``feasibility``.
+
+Reads the tables that planning needs and writes its own; how a trial is planned is in ``compose``.
+"""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,8 @@ from itrialspace_assets.base.errors import TrialError
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result, Step
-from itrialspace_assets.hosts.room import read_room
-from itrialspace_assets.hosts.store import room_path
+from itrialspace_assets.hosts.clearance import read_clearance
+from itrialspace_assets.hosts.store import clearance_path
 from itrialspace_assets.imaging.pictures import markdown
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.store import file_digests, read_all, read_table, table_files, write_table
@@ -23,13 +26,15 @@ from itrialspace_assets.trials.compose import Manifest, compose
 from itrialspace_assets.trials.feasibility import feasibility
 from itrialspace_assets.trials.files import load_trial
 from itrialspace_assets.trials.fit import fit_positions
+from itrialspace_assets.trials.pool import CandidatePool, make_pool
 from itrialspace_assets.trials.published import write_manifests
 from itrialspace_assets.trials.resolve import Resolved, resolve
+from itrialspace_assets.trials.rows import TrialRow, table_of
 from itrialspace_assets.trials.sites import sites
-from itrialspace_assets.trials.stock import Stock, make_stock
 from itrialspace_assets.trials.verify import broken_rules
 
 VERSION = "3"
+FEASIBILITY_VERSION = "4"
 TABLES = ("cases", "case_nodules", "trials", "arms", "case_weights", "balance")
 _READS = ("nodules", "hosts", "host_lobes", "donors")
 
@@ -67,14 +72,14 @@ def resolved_content(resolved: Resolved) -> dict[str, Any]:
     }
 
 
-def stock_of(settings: Settings) -> tuple[Stock, pl.DataFrame]:
-    """What every trial draws from, and the index.
+def pool_of(settings: Settings) -> tuple[CandidatePool, pl.DataFrame]:
+    """The candidate pool, which every trial draws from, and the index.
 
     Raises:
         TableError: the stages hosts and index have not run.
     """
     files = file_digests(settings.output, [f for name in _READS for f in table_files(settings.output, name)])
-    return _stock(settings.output, digest(files))
+    return _pool(settings.output, digest(files))
 
 
 def seed_of(settings: Settings, resolved: Resolved) -> int:
@@ -83,10 +88,10 @@ def seed_of(settings: Settings, resolved: Resolved) -> int:
 
 
 @lru_cache(maxsize=1)
-def _stock(output: Path, digests: str) -> tuple[Stock, pl.DataFrame]:
-    """The stock of these very files: all modes of a call draw from one."""
+def _pool(output: Path, digests: str) -> tuple[CandidatePool, pl.DataFrame]:
+    """The pool of the files with these digests: all modes that a process plans draw from one."""
     nodules = read_table(output, "nodules")
-    return make_stock(nodules, *(read_all(output, name) for name in ("donors", "hosts", "host_lobes"))), nodules
+    return make_pool(nodules, *(read_all(output, name) for name in ("donors", "hosts", "host_lobes"))), nodules
 
 
 def declared_version(settings: Settings, partition: Partition) -> str:
@@ -105,22 +110,22 @@ def declared_version(settings: Settings, partition: Partition) -> str:
 
 
 STEP = Step(("cohort_manifests",), "plan", ("mode",), VERSION)
-FEASIBILITY = Step(("trial_feasibility",), "plan", ("mode",), VERSION)
+FEASIBILITY = Step(("trial_feasibility",), "plan", ("mode",), FEASIBILITY_VERSION)
 
 
 def build(settings: Settings, partition: Partition) -> Result:
     """Plan the trial of a mode at the configured size and write its tables and published manifests.
 
     Raises:
-        TrialError: it cannot be had from this data; nothing is written.
+        TrialError: it is infeasible from this data; nothing is written.
         ConfigError: the trial file is wrong.
     """
     require_data_root(settings)
     mode, root = partition["mode"], settings.output
     resolved = resolved_trial(settings, mode)
-    stock, index = stock_of(settings)
+    pool, index = pool_of(settings)
     manifest = compose(
-        resolved, stock, sites(settings), seed_of(settings, resolved), settings.anatomy, relax=settings.relax
+        resolved, pool, sites(settings), seed_of(settings, resolved), settings.anatomy, relax=settings.relax
     )
     manifest = replace(manifest, nodules=_fitted(root, manifest))
     broken = broken_rules(resolved, manifest.arms, manifest.cases, manifest.nodules, index)
@@ -129,24 +134,9 @@ def build(settings: Settings, partition: Partition) -> Result:
             f"{resolved.trial.trial}: the manifest breaks its rules and was not written: {'; '.join(broken)}"
         )
     content = resolved_content(resolved)
-    (index_sha,) = file_digests(root, table_files(root, "nodules")).values()
-    pool = digest([stock.donors["nodule_uid"].to_list(), stock.hosts["scan_uid"].to_list()])
-    about = {
-        "trial": resolved.trial.trial,
-        "mode": mode,
-        "planner": resolved.trial.planner,
-        "question": resolved.trial.question,
-        "size": resolved.size,
-        "seed": seed_of(settings, resolved),
-        "overrides": ";".join(resolved.overrides),
-        "relaxed": settings.relax,
-        "file_sha256": digest(content),
-        "index_sha256": index_sha,
-        "pool_sha256": pool,
-        "anatomy": settings.anatomy,
-    }
-    frames: dict[str, Any] = {
-        "trials": [about | {"resolved": json.dumps(content, sort_keys=True)}],
+    row = _trial_row(settings, resolved, pool, content)
+    frames = {
+        "trials": table_of("trials", [row]),
         "arms": manifest.arms,
         "cases": manifest.cases,
         "case_nodules": manifest.nodules,
@@ -154,7 +144,7 @@ def build(settings: Settings, partition: Partition) -> Result:
         "balance": manifest.balance,
     }
     shown = picture(manifest.balance, manifest.arms, settings.anatomy)
-    files = write_manifests(settings, resolved, manifest, index, about | {"resolved": content}, shown)
+    files = write_manifests(settings, resolved, manifest, index, asdict(row) | {"resolved": content}, shown)
     paths = [write_table(root, name, frame, mode=mode) for name, frame in frames.items()]
     return Result(
         {name: len(frames[name]) for name in TABLES},
@@ -167,11 +157,31 @@ def build(settings: Settings, partition: Partition) -> Result:
     )
 
 
+def _trial_row(settings: Settings, resolved: Resolved, pool: CandidatePool, content: dict[str, Any]) -> TrialRow:
+    """The row of ``trials``: what was planned, and the hashes of what it was planned from."""
+    (index_sha256,) = file_digests(settings.output, table_files(settings.output, "nodules")).values()
+    return TrialRow(
+        trial=resolved.trial.trial,
+        mode=resolved.trial.mode,
+        planner=resolved.trial.planner,
+        question=resolved.trial.question,
+        size=resolved.size,
+        seed=seed_of(settings, resolved),
+        overrides=";".join(resolved.overrides),
+        relaxed=settings.relax,
+        file_sha256=digest(content),
+        index_sha256=index_sha256,
+        pool_sha256=digest([pool.donors["nodule_uid"].to_list(), pool.hosts["scan_uid"].to_list()]),
+        resolved=json.dumps(content, sort_keys=True),
+        anatomy=settings.anatomy,
+    )
+
+
 def _fitted(output: Path, manifest: Manifest) -> pl.DataFrame:
-    """The planned nodules where their hosts have room for them."""
+    """The planned nodules, moved to where their hosts hold them."""
     donors, hosts, lobes = (read_all(output, name) for name in ("donors", "hosts", "host_lobes"))
     return fit_positions(
-        manifest.nodules, manifest.cases, donors, hosts, lobes, lambda sha: read_room(room_path(output, sha))
+        manifest.nodules, manifest.cases, donors, hosts, lobes, lambda sha: read_clearance(clearance_path(output, sha))
     )
 
 
@@ -193,16 +203,16 @@ def _preview(arms: pl.DataFrame) -> str:
 
 
 def build_feasibility(settings: Settings, partition: Partition) -> Result:
-    """Count what a mode's arms can draw from and write ``feasibility``; a trial that cannot be had is a finding
-    here."""
+    """Count what a mode's arms can draw from and write ``feasibility``; an infeasible trial is a finding here, no
+    error."""
     require_data_root(settings)
-    stock, _ = stock_of(settings)
+    pool, _ = pool_of(settings)
     resolved = resolved_trial(settings, partition["mode"])
-    frame = feasibility(resolved, stock, sites(settings), seed_of(settings, resolved))
+    frame = feasibility(resolved, pool, sites(settings), seed_of(settings, resolved))
     path = write_table(settings.output, "feasibility", frame, mode=partition["mode"])
     cases = frame.filter(pl.col("of") == "cases")
     short = cases.filter(pl.col("binding")).height
-    note = f"{short} of {cases.height} arms cannot be had as asked" if short else ""
+    note = f"{short} of {cases.height} arms are infeasible as asked" if short else ""
     return Result(
         {"feasibility": frame.height},
         computed=cases.height,

@@ -38,8 +38,8 @@ def near_asked(settings: Settings, node: Node, partition: dict[str, str]) -> Che
     return not far, {"far": listing(far), "effective": listing(reuse)}
 
 
-def can_be_had(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
-    """Arms that cannot be had as asked, with the most that can."""
+def feasible(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
+    """Arms that are infeasible as asked, with the most cases that are feasible."""
     cases = read_table(settings.output, "feasibility", **partition).filter(
         (pl.col("of") == "cases") & pl.col("binding")
     )
@@ -56,10 +56,10 @@ MANIFEST = Check(
 BALANCE = Check(
     "balance", "Marginals met by quota lie within one and a half cases of their share.", near_asked, warns=True
 )
-FEASIBLE = Check("feasible", "Every arm can be had as asked.", can_be_had, warns=True)
+FEASIBLE = Check("feasible", "Every arm is feasible as asked.", feasible, warns=True)
 
 
 def checks(graph: Graph, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
-    """Registry rules, the rules of a manifest, its balance; and whether a trial can be had."""
+    """Registry rules, the rules of a manifest, its balance; and whether a trial is feasible."""
     rules = {build.STEP.key: [REGISTRY, MANIFEST, BALANCE], build.FEASIBILITY.key: [REGISTRY, FEASIBLE]}
     return [checks_of(n, partitions, rules[n.step.key]) for n in graph.nodes if n.step.key in rules]

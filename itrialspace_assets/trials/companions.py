@@ -1,36 +1,51 @@
-"""Nodules that go along with a case's primary one: which, and the clearance that they need."""
+"""Companions: the nodules that go along with a case's primary one, and the sphere that each needs in its lobe.
+
+Says which and how large; plans no position.
+"""
 
 import numpy as np
 import polars as pl
 
 from itrialspace_assets.imaging.anatomy import LOBES
-from itrialspace_assets.trials.allocate import Floats
+from itrialspace_assets.trials.assignment import Floats
 from itrialspace_assets.trials.model import Cohort
-from itrialspace_assets.trials.stock import Stock, reach_mm
+from itrialspace_assets.trials.pool import CandidatePool, lobe_index, reach_mm
 
 
-def companion_needs(stock: Stock, cohort: Cohort, donors: pl.DataFrame) -> Floats | None:
-    """Radius (mm) that the companions of each donor need in each lobe, shape (donors, lobes); None without
-    companions."""
+def companion_needs(pool: CandidatePool, cohort: Cohort, donors: pl.DataFrame) -> Floats | None:
+    """Radius (mm) of the sphere that the companions of each donor need in each lobe; None without companions.
+
+    Args:
+        pool: all donors, which companions are taken from.
+        cohort: which companions go along, and the free lung wanted around each.
+        donors: the donors of primary nodules.
+
+    Returns:
+        Shape (donors, lobes), lobes in the order of ``LOBES``; 0 where no companion goes.
+    """
     if cohort.companions == "none":
         return None
-    left = donors.select("nodule_uid", "scan_uid", "lobe").with_row_index("row")
-    pairs = left.join(stock.donors.select("nodule_uid", "scan_uid", "lobe", "diameter_mm"), on="scan_uid", suffix="_c")
-    pairs = pairs.filter(
+    primaries = donors.select("nodule_uid", "scan_uid", "lobe").with_row_index("row")
+    others = pool.donors.select("nodule_uid", "scan_uid", "lobe", "diameter_mm")
+    pairs = primaries.join(others, on="scan_uid", suffix="_c").filter(
         pl.col("nodule_uid") != pl.col("nodule_uid_c"),
         pl.col("lobe_c").is_in(list(LOBES)),
         companion_rule(cohort.companions, "lobe", "lobe_c"),
     )
     needs = np.zeros((donors.height, len(LOBES)))
-    lobe = pairs["lobe_c"].replace_strict({x: i for i, x in enumerate(LOBES)}, return_dtype=pl.Int64).to_numpy()
-    np.maximum.at(
-        needs, (pairs["row"].to_numpy(), lobe), reach_mm(pairs["diameter_mm"].to_numpy(), cohort.clearance_mm)
-    )
+    reach = reach_mm(pairs["diameter_mm"].to_numpy(), cohort.clearance_mm)
+    np.maximum.at(needs, (pairs["row"].to_numpy(), lobe_index(pairs["lobe_c"])), reach)
     return needs
 
 
 def companion_rule(strategy: str, lobe: str, other: str) -> pl.Expr:
-    """Which nodules of a scan go along with its primary one."""
+    """Which nodules of a scan go along with its primary one.
+
+    Args:
+        strategy: ``companions`` of the cohort: same_lobe, ipsilateral, or all_companions.
+        lobe: column with the lobe of the primary nodule.
+        other: column with the lobe of the other nodule.
+    """
     if strategy == "same_lobe":
         return pl.col(lobe) == pl.col(other)
     if strategy == "ipsilateral":

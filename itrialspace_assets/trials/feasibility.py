@@ -1,102 +1,110 @@
-"""What can be had before anything is planned: donors and hosts after each constraint, the constraint that
-binds, the most cases, and what each relaxation would bring and cost. Writes nothing.
+"""What is feasible, before anything is planned: donors and hosts after each constraint, the constraint that binds, the
+most cases, and what each relaxation would bring and cost. Writes nothing.
 """
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from itrialspace_assets.base.errors import TrialError
-from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.trials.compose import RELAXATIONS, stratum_of
 from itrialspace_assets.trials.frames import effective
 from itrialspace_assets.trials.plan import PlannedCases, plan_arm
+from itrialspace_assets.trials.pool import CandidatePool, PoolCount
 from itrialspace_assets.trials.resolve import PlannedArm, Resolved
 from itrialspace_assets.trials.rounds import Rounds
+from itrialspace_assets.trials.rows import FeasibilityRow, table_of
 from itrialspace_assets.trials.sites import Site
-from itrialspace_assets.trials.stock import Step, Stock
-from itrialspace_assets.trials.twins import plan_twin
+from itrialspace_assets.trials.twins import plan_twin_arm
 
-#: Cases beyond which the most that can be had is not looked for.
+#: Cases beyond which the most that are feasible is not looked for; ours.
 MOST = 20_000
 
 
-def feasibility(resolved: Resolved, stock: Stock, sites: dict[str, Site], root: int) -> pl.DataFrame:
-    """Rows of ``feasibility`` of every arm; an arm that cannot be had is a row too, never an error."""
-    rows: list[dict[str, Any]] = []
+@dataclass(frozen=True)
+class _Finding:
+    """A row of ``feasibility`` without its arm and step."""
+
+    of: str
+    constraint: str
+    left: int
+    needed: int | None = None
+    binding: bool = False
+    price: str | None = None
+
+
+def feasibility(resolved: Resolved, pool: CandidatePool, sites: dict[str, Site], root: int) -> pl.DataFrame:
+    """The frame of ``feasibility``; an arm that is infeasible is a row too, never an error.
+
+    Args:
+        resolved: the trial.
+        pool: all donors and hosts.
+        sites: all site profiles.
+        root: root of the draws.
+    """
+    rows: list[FeasibilityRow] = []
     for arm in resolved.arms:
         try:
             found = (
-                _twin(resolved, arm, stock, root)
+                _twin(resolved, arm, pool, root)
                 if resolved.trial.planner == "twin"
-                else _sampled(resolved, arm, stock, sites, root)
+                else _sampled(resolved, arm, pool, sites, root)
             )
         except TrialError as error:
-            found = [
-                {
-                    "of": "cases",
-                    "constraint": str(error),
-                    "left": 0,
-                    "needed": arm.cases or 1,
-                    "binding": True,
-                    "price": None,
-                }
-            ]
-        base = {"mode": resolved.trial.mode, "trial": resolved.trial.trial, "arm": arm.name}
-        rows += [base | {"step": i} | row for i, row in enumerate(found)]
-    return TABLES["feasibility"].frame(rows)
+            found = [_Finding("cases", str(error), 0, arm.cases or 1, binding=True)]
+        rows += [
+            FeasibilityRow(
+                mode=resolved.trial.mode, trial=resolved.trial.trial, arm=arm.name, step=step, **asdict(finding)
+            )
+            for step, finding in enumerate(found)
+        ]
+    return table_of("feasibility", rows)
 
 
-def _row(
-    of: str, constraint: str, left: int, needed: int | None = None, binding: bool = False, price: str | None = None
-) -> dict[str, Any]:
-    return {"of": of, "constraint": constraint, "left": left, "needed": needed, "binding": binding, "price": price}
+def _counted(counts: list[PoolCount]) -> list[_Finding]:
+    return [_Finding(c.of, c.constraint, c.left) for c in counts]
 
 
-def _steps(steps: list[Step]) -> list[dict[str, Any]]:
-    return [_row(s.of, s.constraint, s.left) for s in steps]
-
-
-def _twin(resolved: Resolved, arm: PlannedArm, stock: Stock, root: int) -> list[dict[str, Any]]:
-    cases, _, steps, asked = plan_twin(resolved, arm, stock, root, "real")
-    return [*_steps(steps), _row("cases", "cases that can be had", cases.height, asked, cases.height < asked)]
+def _twin(resolved: Resolved, arm: PlannedArm, pool: CandidatePool, root: int) -> list[_Finding]:
+    made = plan_twin_arm(resolved, arm, pool, root, "real")
+    got, asked = made.cases.height, made.asked
+    return [*_counted(made.counts), _Finding("cases", "feasible cases", got, asked, got < asked)]
 
 
 def _sampled(
-    resolved: Resolved, arm: PlannedArm, stock: Stock, sites: dict[str, Site], root: int
-) -> list[dict[str, Any]]:
+    resolved: Resolved, arm: PlannedArm, pool: CandidatePool, sites: dict[str, Site], root: int
+) -> list[_Finding]:
     wanted = arm.cases or 0
+    how = resolved.trial.arms_from
 
-    def plan(cohort_arm: PlannedArm, n: int) -> PlannedCases:
-        how = resolved.trial.arms_from
-        rounds = (
-            Rounds.begin(root, resolved.trial.trial, len(resolved.arms), n) if how and how.what == "rounds" else None
-        )
-        return plan_arm(resolved, cohort_arm, n, stock, sites, root, rounds)
+    def plan(looser: PlannedArm, n: int) -> PlannedCases:
+        rounds = None
+        if how and how.what == "rounds":
+            rounds = Rounds.begin(root, resolved.trial.trial, len(resolved.arms), n)
+        return plan_arm(resolved, looser, n, pool, sites, root, rounds)
 
     most, planned = _most(plan, arm, wanted)
-    rows = _steps(planned.steps)
-    rows += _strata(planned, wanted, arm)
+    found = [*_counted(planned.counts), *_strata(planned, wanted, arm)]
     short = most < wanted
     at = f" ({planned.failed_of}: {stratum_of(planned, planned.failed)})" if planned.failed >= 0 else ""
-    rows.append(_row("cases", f"cases that can be had{at}", most, wanted, short))
+    found.append(_Finding("cases", f"feasible cases{at}", most, wanted, short))
     for option in RELAXATIONS if short else ():
         looser = option.apply(arm.cohort)
         if looser == arm.cohort:
             continue
         more, again = _most(plan, replace(arm, cohort=looser), max(wanted, most))
         price = _price(option.name, again, min(more, wanted)) if more > most else "does not help"
-        rows.append(_row("relaxation", option.name, more, wanted, False, price))
-    return rows
+        found.append(_Finding("relaxation", option.name, more, wanted, price=price))
+    return found
 
 
-def _most(plan: Any, arm: PlannedArm, wanted: int) -> tuple[int, PlannedCases]:
-    """The most cases of an arm, and the plan that showed it (it begins like every shorter one)."""
+def _most(plan: Callable[[PlannedArm, int], PlannedCases], arm: PlannedArm, wanted: int) -> tuple[int, PlannedCases]:
+    """The most feasible cases of an arm, and the plan that showed it (it begins like every shorter one)."""
     n = max(1, wanted)
     while True:
-        planned: PlannedCases = plan(arm, n)
+        planned = plan(arm, n)
         if planned.failed >= 0:
             return planned.failed, planned
         if n >= MOST:
@@ -104,35 +112,24 @@ def _most(plan: Any, arm: PlannedArm, wanted: int) -> tuple[int, PlannedCases]:
         n = min(MOST, n * 4)
 
 
-def _strata(planned: PlannedCases, wanted: int, arm: PlannedArm) -> list[dict[str, Any]]:
+def _strata(planned: PlannedCases, wanted: int, arm: PlannedArm) -> list[_Finding]:
     """Each kind of case: how many are wanted, how many donors and hosts meet it."""
     a = planned.aims
     n = min(max(1, wanted), len(a.label))
     key = np.stack([a.label[:n], a.size[:n], a.lobe[:n], a.stratum[:n]])
     _, first, counts = np.unique(key, axis=1, return_index=True, return_counts=True)
-    rows = []
+    fails_at = stratum_of(planned, planned.failed) if 0 <= planned.failed < wanted else None
+    found = []
     for k, count in sorted(zip(first.tolist(), counts.tolist(), strict=True)):
+        stratum = stratum_of(planned, k)
         for of, supply, limit in (
             ("donors", planned.n_donors, arm.cohort.donors.max_uses),
             ("hosts", planned.n_hosts, arm.cohort.hosts.max_uses),
         ):
-            left = int(supply[k])
-            binding = (
-                planned.failed >= 0
-                and planned.failed < wanted
-                and of == planned.failed_of
-                and stratum_of(planned, k) == stratum_of(planned, planned.failed)
-            )
-            rows.append(
-                _row(
-                    of,
-                    f"{stratum_of(planned, k)}{f' (each at most {limit} times)' if limit else ''}",
-                    left,
-                    count,
-                    binding,
-                )
-            )
-    return rows
+            uses = f" (each at most {limit} times)" if limit else ""
+            binding = of == planned.failed_of and stratum == fails_at
+            found.append(_Finding(of, f"{stratum}{uses}", int(supply[k]), count, binding))
+    return found
 
 
 def _price(name: str, planned: PlannedCases, n: int) -> str:

@@ -1,4 +1,7 @@
-"""Finds and reads trial files: names, limits, the user's folder, JSON Schema. What a file may say is in ``model``."""
+"""Finds and reads trial files: their names, their limits, the user's folder, and the JSON Schema.
+
+What a file may say is in ``model``; what it comes to at a run size is in ``resolve``. Reads no data.
+"""
 
 import difflib
 from pathlib import Path
@@ -15,9 +18,8 @@ from itrialspace_assets.trials.model import Trial
 from itrialspace_assets.trials.resolve import resolve
 
 _FOLDER = Path(__file__).parent / "modes"
-
-
-_LARGEST = 200_000  # bytes of a trial file
+#: Bytes of a trial file, at most; ours.
+_LARGEST = 200_000
 
 
 def trial_files(settings: Settings) -> dict[str, Path]:
@@ -69,7 +71,7 @@ def load_trial(settings: Settings, mode: str) -> Trial:
 
 
 def _name_in(path: Path) -> str:
-    """The trial's name in a file, without judging the rest of it."""
+    """The trial's name in a file, without reading the rest of it."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("trial:"):
             return line.partition(":")[2].strip().strip("'\"")

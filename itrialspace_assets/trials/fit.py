@@ -1,15 +1,15 @@
-"""Moves planned positions to where the whole nodule has room in its host, and plans the distances found there.
+"""Fits planned positions: moves each to where its host holds the whole nodule, and plans the distances found there.
 
-A percentage of a lobe's box names a place in every lobe, but not one that holds a nodule in every lobe. Each
-nodule goes to that voxel of its host's ``Room`` with the least cost, in mm:
+A percentage of a lobe's box names a place in every lobe, but that place does not hold a nodule in every lobe. Each
+nodule goes to the voxel of its host's ``ClearanceMap`` with the least cost, in mm:
 
-    cost = |voxel - declared| + 0.3 |pleura - declared pleura| + 0.2 |airway - declared airway| + 0.3 max(0, margin
-    wanted - margin)
+    cost = |voxel - declared| + 0.3 |pleura - declared pleura| + 0.2 |airway - declared airway|
+           + 0.3 max(0, margin wanted - margin)
 
-among those where a ball of its reach lies within the lobes, its centre well inside its own (placement's rules,
-made sufficient), and no other nodule of the case is near. What was declared stays in the table beside what is
-planned. A host without a room map, or without such a voxel, keeps the declared position; ``fit_mm`` is null then.
-Opens no volume and inserts nothing.
+among the voxels where a ball of its reach lies within the lobes, its centre well inside its own (the rules of
+placement, made sufficient), and no other nodule of the case is near. The declared position stays in the table beside
+the planned one. A host without a clearance map, or without such a voxel, keeps the declared one; ``fit_mm`` is then
+null. Opens no volume and inserts nothing.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from itrialspace_assets.hosts.room import AIRWAY_WEIGHT, CAP_MM, MARGIN_WEIGHT, PLEURA_WEIGHT, Room
+from itrialspace_assets.hosts.clearance import AIRWAY_WEIGHT, CAP_MM, MARGIN_WEIGHT, PLEURA_WEIGHT, ClearanceMap
 from itrialspace_assets.imaging.anatomy import LOBE_LABELS
 from itrialspace_assets.imaging.volumes import unpack_bits
 from itrialspace_assets.profiles.lobes import from_runs
@@ -27,16 +27,26 @@ from itrialspace_assets.profiles.lobes import from_runs
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-WAYS = ("cc", "ml", "ap")
-#: Share of a nodule's reach that its centre lies at least away from another label: more than half of it, and of
-#: what surrounds it, is then in its lobe even where two fissures meet.
+#: A nodule's centre lies at least this share of its reach from another label; ours. More than half of the nodule, and
+#: of what surrounds it, is then in its lobe even where two fissures meet.
 DEEP = 0.4
-_AT_ONCE = 4_000_000  # distances at once
+#: Distances that are held in memory at once; ours.
+_AT_ONCE = 4_000_000
+#: Columns of ``case_nodules`` that are planned here.
+_FITTED = ("cc_pct", "ml_pct", "ap_pct", "asked_pleural_mm", "asked_airway_mm", "fit_mm")
 
 
 @dataclass(frozen=True)
 class _Lobe:
-    """A lobe's voxels in a room, its box and occupied slices."""
+    """A lobe's voxels in a clearance map, n of them, with its box and its occupied slices.
+
+    Attributes:
+        voxel: canonical RAS+ index, shape (n, 3).
+        free: mm to the nearest voxel in no lobe, shape (n,); ``own``, ``pleura`` and ``airway`` as in ``ClearanceMap``.
+        low: first voxel of the box along x and y, shape (2,).
+        span: voxels of the box along x and y, less one, shape (2,).
+        occupied: indices of the occupied slices along z.
+    """
 
     voxel: Ints
     free: Floats
@@ -66,17 +76,20 @@ def fit_positions(
     donors: pl.DataFrame,
     hosts: pl.DataFrame,
     host_lobes: pl.DataFrame,
-    room_of: Callable[[str], Room],
+    clearance_of: Callable[[str], ClearanceMap],
 ) -> pl.DataFrame:
-    """Rows of ``case_nodules`` with the positions and distances that their hosts have room for.
+    """Rows of ``case_nodules`` with positions and distances where their hosts hold them.
 
     Nodules of several cases that were declared at one place of one host (arms that differ in the nodule alone)
-    are planned at one place, where the largest of them has room.
+    are planned at one place, which holds the largest of them.
 
     Args:
-        nodules, cases: what was planned, positions as declared.
-        donors, hosts, host_lobes: those tables, for what the plan names.
-        room_of: the room of a host by its ``map_sha256``.
+        nodules: rows of ``case_nodules``, positions as declared.
+        cases: their rows of ``cases``.
+        donors: the table, with the donors that the plan names.
+        hosts: the table, with the hosts that the plan names.
+        host_lobes: their lobes.
+        clearance_of: the clearance map of a host by its ``map_sha256``.
     """
     known = hosts.filter(pl.col("room_sha256").is_not_null())
     rows = (
@@ -102,73 +115,84 @@ def fit_positions(
     by_host = {str(k): g for (k,), g in lobes.group_by(["scan_uid"])}
     for (scan, sha), own in rows.group_by(["host_scan_uid", "map_sha256"], maintain_order=True):
         if (own["placement"] == "profile").any():
-            numbers, fitted = _fit_host(own, _lobes(room_of(str(sha)), by_host[str(scan)]))
+            numbers, fitted = _fit_host(own, _lobes(clearance_of(str(sha)), by_host[str(scan)]))
             at.append(numbers)
             values.append(fitted)
-    names = [*(f"{a}_pct" for a in WAYS), "asked_pleural_mm", "asked_airway_mm", "fit_mm"]
-    found = np.concatenate([np.zeros((0, len(names))), *values])
+    found = np.concatenate([np.zeros((0, len(_FITTED))), *values])
     where = np.concatenate([np.zeros(0, np.int64), *at])
-    new = pl.DataFrame(
-        {
-            "_row": pl.Series(where, dtype=pl.UInt32),
-            **{f"_{n}": pl.Series(found[:, i], nan_to_null=True) for i, n in enumerate(names)},
-        }
-    )
+    fitted_columns = {f"_{n}": pl.Series(found[:, i], nan_to_null=True) for i, n in enumerate(_FITTED)}
+    new = pl.DataFrame({"_row": pl.Series(where, dtype=pl.UInt32), **fitted_columns})
     out = nodules.with_row_index("_row").join(new, on="_row", how="left", maintain_order="left")
     kept = pl.col("_fit_mm").is_null()
-    return out.with_columns(pl.when(kept).then(n).otherwise(f"_{n}").alias(n) for n in names).select(nodules.columns)
+    return out.with_columns(pl.when(kept).then(n).otherwise(f"_{n}").alias(n) for n in _FITTED).select(nodules.columns)
 
 
-def _lobes(room: Room, rows: pl.DataFrame) -> dict[str, _Lobe]:
+def _lobes(clearance: ClearanceMap, rows: pl.DataFrame) -> dict[str, _Lobe]:
     out = {}
     for row in rows.iter_rows(named=True):
-        own, box = room.label == LOBE_LABELS[row["lobe"]], row["box"]
+        own, box = clearance.label == LOBE_LABELS[row["lobe"]], row["box"]
         low = np.array([box[0], box[2]], dtype=np.float64)
         span = np.maximum(1, np.array([box[1], box[3]]) - 1 - low)
         occupied = from_runs(row["occupied"])
-        inside = own & np.all((room.voxel[:, :2] >= low) & (room.voxel[:, :2] <= low + span), axis=1)
-        inside &= (room.voxel[:, 2] >= occupied[0]) & (room.voxel[:, 2] <= occupied[-1])
+        inside = own & np.all((clearance.voxel[:, :2] >= low) & (clearance.voxel[:, :2] <= low + span), axis=1)
+        inside &= (clearance.voxel[:, 2] >= occupied[0]) & (clearance.voxel[:, 2] <= occupied[-1])
         out[row["lobe"]] = _Lobe(
-            room.voxel[inside],
-            room.free[inside],
-            room.own[inside],
-            room.pleura[inside],
-            room.airway[inside],
-            low,
-            span,
-            occupied,
+            voxel=clearance.voxel[inside],
+            free=clearance.free[inside],
+            own=clearance.own[inside],
+            pleura=clearance.pleura[inside],
+            airway=clearance.airway[inside],
+            low=low,
+            span=span,
+            occupied=occupied,
         )
     return out
 
 
+@dataclass(frozen=True)
+class _Nodules:
+    """The n nodules of one host; ``centre`` and ``values`` are filled as they are placed.
+
+    Attributes:
+        step: voxel size in mm, shape (3,).
+        percent: declared percentages cc, ml, ap, shape (n, 3).
+        reach: mm from the centre to the farthest voxel, shape (n,).
+        asked: declared distances to pleura and airway and the margin wanted, mm, shape (n, 3).
+        case: number of its case, shape (n,).
+        centre: where each is placed, mm from voxel 0, NaN where not, shape (n, 3).
+        values: what is planned, in the order of ``_FITTED``, NaN where nothing is, shape (n, 6).
+    """
+
+    step: Floats
+    percent: Floats
+    reach: Floats
+    asked: Floats
+    case: Ints
+    centre: Floats
+    values: Floats
+
+
 def _fit_host(rows: pl.DataFrame, lobes: dict[str, _Lobe]) -> tuple[Ints, Floats]:
-    """(row numbers, values) of the nodules of one host; values as ``fit_positions`` names them, NaN if none was
-    found."""
-    spacing = rows.select("spacing_x", "spacing_y", "spacing_z").row(0)
-    step = np.array(spacing)
-    n = rows.height
-    percent = rows.select(f"{a}_pct" for a in WAYS).to_numpy().astype(np.float64)
-    reach = rows["_reach"].to_numpy().astype(np.float64)
+    """(row numbers, values) of the nodules of one host; values in the order of ``_FITTED``, NaN if none was found."""
+    percent = rows.select("cc_pct", "ml_pct", "ap_pct").to_numpy().astype(np.float64)
     native = (rows["placement"] == "native").to_numpy()
     index = rows["nodule_idx"].to_numpy()
-    case = rows["case_uid"].rank("dense").to_numpy().astype(np.int64)
-    # what was declared at one place goes to one place: the largest decides, and the first asks
-    key = pl.concat_str(
-        "number", "nodule_idx", "lobe", *(pl.col(f"{a}_pct").fill_null(-1.0) for a in WAYS), separator=" "
-    )
-    _, first, together = np.unique(
-        rows.select(key).to_series().to_numpy().astype(str), return_index=True, return_inverse=True
-    )
+    first, together = _declared_together(rows)
+    reach = rows["_reach"].to_numpy().astype(np.float64)
     largest = np.zeros(len(first))
     np.maximum.at(largest, together, reach)
-    reach = largest[together]
-    asked = (
-        rows.select("asked_pleural_mm", "asked_airway_mm", "margin_mm").to_numpy().astype(np.float64)[first][together]
+    asked = rows.select("asked_pleural_mm", "asked_airway_mm", "margin_mm").to_numpy().astype(np.float64)
+    nodules = _Nodules(
+        step=np.array(rows.select("spacing_x", "spacing_y", "spacing_z").row(0)),
+        percent=percent,
+        reach=largest[together],
+        asked=asked[first][together],
+        case=rows["case_uid"].rank("dense").to_numpy().astype(np.int64),
+        centre=np.full((rows.height, 3), np.nan),
+        values=np.full((rows.height, len(_FITTED)), np.nan),
     )
-    values = np.full((n, 6), np.nan)
-    centre = np.full((n, 3), np.nan)  # mm, of what is placed
     for i in np.flatnonzero(native):
-        centre[i] = unpack_bits(rows["_lesion"][int(i)]).centroid * step
+        nodules.centre[i] = unpack_bits(rows["_lesion"][int(i)]).centroid * nodules.step
     for turn in np.unique(index[~native]):
         for name, lobe in lobes.items():
             now = np.flatnonzero(
@@ -176,49 +200,50 @@ def _fit_host(rows: pl.DataFrame, lobes: dict[str, _Lobe]) -> tuple[Ints, Floats
             )
             for part in np.array_split(now, max(1, len(now) * len(lobe.voxel) // _AT_ONCE)):
                 if len(part) and len(lobe.voxel):
-                    _choose(lobe, part, step, percent, reach, asked, case, centre, values)
+                    _choose(lobe, part, nodules)
     at = np.flatnonzero(~native)
-    return rows["_row"].to_numpy().astype(np.int64)[at], values[at]
+    return rows["_row"].to_numpy().astype(np.int64)[at], nodules.values[at]
 
 
-def _choose(
-    lobe: _Lobe,
-    part: Ints,
-    step: Floats,
-    percent: Floats,
-    reach: Floats,
-    asked: Floats,
-    case: Ints,
-    centre: Floats,
-    values: Floats,
-) -> None:
+def _declared_together(rows: pl.DataFrame) -> tuple[Ints, Ints]:
+    """Groups of nodules that were declared at one place: the first of each group, and the group of each nodule."""
+    key = pl.concat_str(
+        "number",
+        "nodule_idx",
+        "lobe",
+        *(pl.col(f"{a}_pct").fill_null(-1.0) for a in ("cc", "ml", "ap")),
+        separator=" ",
+    )
+    texts = rows.select(key).to_series().to_numpy().astype(str)
+    _, first, together = np.unique(texts, return_index=True, return_inverse=True)
+    return first, together
+
+
+def _choose(lobe: _Lobe, part: Ints, nodules: _Nodules) -> None:
     """Fill ``centre`` and ``values`` of the nodules ``part``, all of one lobe."""
+    step, reach, centre = nodules.step, nodules.reach, nodules.centre
     half = float(np.linalg.norm(step)) / 2  # from any point to the nearest voxel centre, at most
-    wanted = lobe.place(percent[part]) * step
+    wanted = lobe.place(nodules.percent[part]) * step
     at = lobe.voxel * step
     shift = np.linalg.norm(at[None] - wanted[:, None], axis=2)  # (nodules, voxels)
-    # half a voxel for the centre of the lesion, half for the voxels it is redrawn on
     need = reach[part]
     allowed = (lobe.free[None] > need[:, None]) & (lobe.own[None] > DEEP * need[:, None])
-    for other in np.flatnonzero(
-        np.isfinite(centre[:, 0]) & np.isin(case, case[part])
-    ):  # companions and nodules that stay
-        same = case[part] == case[other]
+    # companions and nodules that stay: half a voxel for each centre, half for the voxels that each is redrawn on
+    for other in np.flatnonzero(np.isfinite(centre[:, 0]) & np.isin(nodules.case, nodules.case[part])):
+        same = nodules.case[part] == nodules.case[other]
         far = np.linalg.norm(at - centre[other], axis=1)
         allowed[same] &= far[None] > (reach[part][same] + reach[other] + 4 * half)[:, None]
-    pleura, airway, margin = (asked[part, i, None] for i in range(3))
+    pleura, airway, margin = (nodules.asked[part, i, None] for i in range(3))
     cost = shift + MARGIN_WEIGHT * np.maximum(0.0, margin - (lobe.pleura[None] - reach[part, None]))
     cost += PLEURA_WEIGHT * np.nan_to_num(np.abs(np.minimum(lobe.pleura, CAP_MM) - np.minimum(pleura, CAP_MM)), nan=0.0)
     wrong = np.minimum(CAP_MM, np.abs(lobe.airway - airway))
     cost += AIRWAY_WEIGHT * np.where(np.isfinite(wrong), wrong, 0.0)
     cost[~allowed] = np.inf
     best = cost.argmin(axis=1)
-    had = np.flatnonzero(np.isfinite(cost[np.arange(len(part)), best]))
-    chosen, into = best[had], part[had]
+    placed = np.flatnonzero(np.isfinite(cost[np.arange(len(part)), best]))
+    chosen, into = best[placed], part[placed]
     centre[into] = at[chosen]
-    values[into, :3] = np.round(lobe.percent(lobe.voxel[chosen]), 4)
-    values[into, 3], values[into, 4] = (
-        lobe.pleura[chosen],
-        np.where(np.isfinite(lobe.airway[chosen]), lobe.airway[chosen], np.nan),
-    )
-    values[into, 5] = np.round(shift[had, chosen], 4)
+    nodules.values[into, :3] = np.round(lobe.percent(lobe.voxel[chosen]), 4)
+    nodules.values[into, 3] = lobe.pleura[chosen]
+    nodules.values[into, 4] = np.where(np.isfinite(lobe.airway[chosen]), lobe.airway[chosen], np.nan)
+    nodules.values[into, 5] = np.round(shift[placed, chosen], 4)

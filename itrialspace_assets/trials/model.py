@@ -1,8 +1,7 @@
-"""What a trial file may say, and how a file, a size, an arm and a run's overrides become one plan.
+"""What a trial file may say: its keys, their values, and which of them contradict each other.
 
-Everything that a cohort is made of is a field of ``Cohort``. A size and an arm are partial cohorts laid
-over the trial's, ``--set cohort.n_cases=1000`` is one more, and the result is checked as a whole: a wrong
-key or value is refused with its path and the nearest known key.
+Everything that a cohort is made of is a field of ``Cohort``. A size and an arm of a trial are partial cohorts, which
+``resolve`` lays over the trial's own. Reads no file and knows no dataset.
 """
 
 from typing import Any, Literal, Self
@@ -13,7 +12,8 @@ from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.imaging.anatomy import LOBES, SIZE_BUCKETS
 
 _NAME = r"^[a-z0-9_]{1,40}$"
-Level = Literal["<5mm", "5-10mm", "10-15mm", "15-20mm", "20-30mm", ">30mm", ">20mm"]
+#: The six size buckets, and the level beyond 20 mm of some sites.
+SizeLevel = Literal["<5mm", "5-10mm", "10-15mm", "15-20mm", "20-30mm", ">30mm", ">20mm"]
 Lobe = Literal[
     "left_lung_upper_lobe",
     "left_lung_lower_lobe",
@@ -22,7 +22,7 @@ Lobe = Literal[
     "right_lung_lower_lobe",
 ]
 Marginal = Literal["size", "lobe", "sex", "age", "smoking"]
-assert set(Lobe.__args__) == set(LOBES) and set(SIZE_BUCKETS) < set(Level.__args__)  # type: ignore[attr-defined]
+assert set(Lobe.__args__) == set(LOBES) and set(SIZE_BUCKETS) < set(SizeLevel.__args__)  # type: ignore[attr-defined]
 
 
 class Prevalence(StrictModel):
@@ -33,7 +33,7 @@ class Prevalence(StrictModel):
     """
 
     value: float | None = Field(None, ge=0, le=1)
-    by_size: dict[Level, float] | Literal["site"] | None = None
+    by_size: dict[SizeLevel, float] | Literal["site"] | None = None
     of: Literal["malignant", "nodule"] = "malignant"
     unit: Literal["finding", "scan", "person"] = "finding"
 
@@ -47,7 +47,7 @@ class Prevalence(StrictModel):
 
 
 class LogNormal(StrictModel):
-    """Diameters by a truncated log-normal law (mm); becomes shares of the six buckets."""
+    """Diameters by a truncated log-normal law (mm); becomes shares of the six size buckets."""
 
     mean_log_mm: float
     std_log_mm: float = Field(gt=0)
@@ -125,7 +125,7 @@ class Acquisition(StrictModel):
     )
 
 
-class Twin(StrictModel):
+class TwinDesign(StrictModel):
     """How a twin trial pairs donors and hosts."""
 
     kind: Literal["isolation", "complete", "cross"]
@@ -158,7 +158,7 @@ class Cohort(StrictModel):
     calibrate: list[Marginal] = Field(default_factory=list, description="Marginals of the site to meet by exact quota.")
     prevalence: Prevalence | None = None
     label: Literal[0, 1] | None = Field(None, description="Take malignant (1) or benign (0) donors only.")
-    sizes: dict[Level, float] | LogNormal | None = Field(
+    sizes: dict[SizeLevel, float] | LogNormal | None = Field(
         None, description="Shares of size buckets; the site's if calibrated."
     )
     lobes: dict[Lobe, float] | None = Field(None, description="Shares of target lobes.")
@@ -205,9 +205,8 @@ class Cohort(StrictModel):
                     raise ValueError(f"{name}: expected shares that sum to 1, got {total:.3f}")
         if isinstance(self.sizes, dict) and ">20mm" in self.sizes and {"20-30mm", ">30mm"} & set(self.sizes):
             raise ValueError("sizes: >20mm holds 20-30mm and >30mm; give it or those two")
-        for name in ("age",):
-            if (bounds := getattr(self.hosts, name)) and bounds[0] >= bounds[1]:
-                raise ValueError(f"hosts.{name}: expected lower < upper, got {bounds}")
+        if self.hosts.age and self.hosts.age[0] >= self.hosts.age[1]:
+            raise ValueError(f"hosts.age: expected lower < upper, got {self.hosts.age}")
         for name in ("diameter_mm", "pleural_mm"):
             if (bounds := getattr(self.donors, name)) and bounds[0] >= bounds[1]:
                 raise ValueError(f"donors.{name}: expected lower < upper, got {bounds}")
@@ -272,7 +271,7 @@ class Trial(StrictModel):
     question: str
     planner: Literal["sampled", "twin"]
     cohort: Cohort
-    twin: Twin | None = None
+    twin: TwinDesign | None = None
     arms: list[Arm] = Field(default_factory=list)
     arms_from: ArmsFrom | None = None
     share: list[Literal["host", "size", "lobe", "position"]] = Field(

@@ -1,8 +1,8 @@
-"""The manifest in the published layout: one CSV and one JSON an arm, beside them what they were planned from.
+"""Writes a manifest in the published layout: one CSV and one JSON an arm, beside them what they were planned from.
 
 ``manifests/mode<N>_<name>/[<folder>/]<stem>.csv``: 44 columns and those of the mode
-(docs/facts/trials.md#manifest-columns), paths
-relative to the data root, nulls empty. Columns are joined, never looped over.
+(docs/facts/trials.md#manifest-columns), paths relative to the data root, nulls empty. Columns are joined, never looped
+over. Plans nothing.
 """
 
 import json
@@ -30,12 +30,10 @@ from itrialspace_assets.trials.resolve import Resolved
 
 def extra_columns(resolved: Resolved) -> list[str]:
     """Columns that a twin mode adds."""
-    twin = resolved.trial.twin
-    return (
-        {"isolation": ISOLATION_COLUMNS, "complete": COMPLETE_COLUMNS, "cross": CROSS_COLUMNS}[twin.kind]
-        if twin
-        else []
-    )
+    design = resolved.trial.twin
+    if design is None:
+        return []
+    return {"isolation": ISOLATION_COLUMNS, "complete": COMPLETE_COLUMNS, "cross": CROSS_COLUMNS}[design.kind]
 
 
 def _file(settings: Settings, dataset: str, folder: str, template: str, ct: str, annotation: str) -> pl.Expr:
@@ -58,7 +56,14 @@ def _file(settings: Settings, dataset: str, folder: str, template: str, ct: str,
 
 
 def manifest_frame(settings: Settings, resolved: Resolved, manifest: Manifest, index: pl.DataFrame) -> pl.DataFrame:
-    """Every row of a trial's manifest with the published columns, ``_folder`` and ``_stem``."""
+    """Every row of a trial's manifest with the published columns, and the ``_folder`` and ``_stem`` of its file.
+
+    Args:
+        settings: gives the datasets, whose files are named in a manifest.
+        resolved: the trial.
+        manifest: its planned tables.
+        index: the table ``nodules``.
+    """
     donors = index.select(
         pl.col("nodule_uid").alias("donor_nodule_uid"),
         "annotation_id",
@@ -139,8 +144,9 @@ def manifest_frame(settings: Settings, resolved: Resolved, manifest: Manifest, i
 
 
 def _twin_columns(resolved: Resolved, frame: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
-    twin = resolved.trial.twin
-    if twin is None:
+    """The frame with the columns that a twin mode adds."""
+    design = resolved.trial.twin
+    if design is None:
         return frame
     in_scan = (
         index.group_by("scan_uid").agg(host_n_nodules=pl.len().cast(pl.Int64)).rename({"scan_uid": "host_scan_uid"})
@@ -149,7 +155,7 @@ def _twin_columns(resolved: Resolved, frame: pl.DataFrame, index: pl.DataFrame) 
     frame = frame.join(in_scan, on="host_scan_uid", how="left", maintain_order="left").with_columns(
         mode=pl.lit(resolved.trial.trial)
     )
-    if twin.kind == "isolation":
+    if design.kind == "isolation":
         rank = index.sort("scan_uid", "nodule_uid").select(
             pl.col("nodule_uid").alias("donor_nodule_uid"), isolation_case_index=pl.int_range(pl.len()).over("scan_uid")
         )
@@ -162,7 +168,7 @@ def _twin_columns(resolved: Resolved, frame: pl.DataFrame, index: pl.DataFrame) 
             target_side=side,
             target_zone="reinsertion_lung_zone",
         )
-    if twin.kind == "complete":
+    if design.kind == "complete":
 
         def joined(e: pl.Expr) -> pl.Expr:
             return e.fill_null("").str.join(";").over("case_uid")
@@ -175,11 +181,11 @@ def _twin_columns(resolved: Resolved, frame: pl.DataFrame, index: pl.DataFrame) 
             sides=joined(side),
             zones=joined(pl.col("reinsertion_lung_zone")),
         )
-    transfer = "complete" if twin.pairing == "donor_patient_complete" else "single"
+    transfer = "complete" if design.pairing == "donor_patient_complete" else "single"
     return frame.with_columns(
         donor_transfer_mode=pl.lit(transfer),
-        pairing_policy=pl.lit(twin.pairing),
-        placement_strategy=pl.lit(twin.placement),
+        pairing_policy=pl.lit(design.pairing),
+        placement_strategy=pl.lit(design.placement),
         cross_case_group_id="number",
     )
 
@@ -192,7 +198,19 @@ def write_manifests(
     about: Mapping[str, Any],
     picture: bytes,
 ) -> dict[str, str]:
-    """Write a trial's manifests with ``trial.json`` and its balance report; path below the output folder -> SHA-256."""
+    """Write a trial's manifests with ``trial.json``, ``arms.csv`` and its balance.
+
+    Args:
+        settings: gives the output folder.
+        resolved: the trial.
+        manifest: its planned tables.
+        index: the table ``nodules``.
+        about: content of ``trial.json``.
+        picture: PNG of the balance.
+
+    Returns:
+        Path below the output folder -> SHA-256.
+    """
     base = f"manifests/{published_mode(resolved.trial.mode)}"
     frame = manifest_frame(settings, resolved, manifest, index)
     columns = [*MANIFEST_COLUMNS, *extra_columns(resolved), *OWN_COLUMNS]

@@ -1,7 +1,7 @@
 """House-monotone quotas: which level the k-th case of an arm gets, whatever the total asked for.
 
 Asking for more cases keeps those already made, and every prefix is close to its share. A sequence
-repeats after the common denominator of its shares, so only one period is ever worked out.
+repeats after the common denominator of its shares, so only one period is computed.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,9 @@ from math import lcm
 import numpy as np
 import numpy.typing as npt
 
-Levels = npt.NDArray[np.int64]
-#: Shares are kept as fractions of at most this denominator (0.01 of a percent).
+#: Index of a level for each case.
+LevelOf = npt.NDArray[np.int64]
+#: Shares are kept as fractions of at most this denominator (0.01 of a percent); ours.
 DENOMINATOR = 10_000
 
 
@@ -24,12 +25,16 @@ def _shares(weights: Sequence[float]) -> list[Fraction]:
     return [s / total for s in shares]
 
 
-def quota_sequence(weights: Sequence[float], n: int) -> Levels:
+def quota_sequence(weights: Sequence[float], n: int) -> LevelOf:
     """Level of each of ``n`` cases, shape (n,); the first m of them are the answer for m cases.
 
-    R. Tijdeman's solution of the chairman assignment problem (Discrete Mathematics 32, 1980): with
-    L levels every prefix holds each level within 1 - 1/(2(L-1)) of its share, so within half a case
-    for two levels. Exact integer arithmetic.
+    R. Tijdeman's solution of the chairman assignment problem (Discrete Mathematics 32, 1980;
+    docs/facts/trials.md#host-donor-assignment): with L levels every prefix holds each level within
+    1 - 1/(2(L-1)) of its share, so within half a case for two levels. Exact integer arithmetic.
+
+    Args:
+        weights: share of each level; they need not sum to 1.
+        n: cases.
 
     Raises:
         ValueError: a weight is negative or all are zero.
@@ -62,7 +67,7 @@ def period_of(weights: Sequence[float]) -> int:
     return lcm(*(s.denominator for s in _shares(weights)))
 
 
-def balanced_sequence(weights: Sequence[float], context: npt.ArrayLike, n: int, context_period: int) -> Levels:
+def balanced_sequence(weights: Sequence[float], context: npt.ArrayLike, n: int, context_period: int) -> LevelOf:
     """Levels of a further factor, spread evenly over each value of ``context`` (an earlier factor), shape (n,).
 
     Each prefix keeps every level's overall count within half a case of its share for two levels, one case for
@@ -98,12 +103,9 @@ def balanced_sequence(weights: Sequence[float], context: npt.ArrayLike, n: int, 
         if must.sum() > 1:
             choice = int(np.argmax(overall))
         else:
-            pool = must if must.any() else overall - 1 >= -limit - eps  # else any that is not too far ahead
-            choice = (
-                int(np.argmax(np.where(pool, cell + 1e-6 * overall, -np.inf)))
-                if pool.any()
-                else int(np.argmax(overall))
-            )
+            eligible = must if must.any() else overall - 1 >= -limit - eps  # else any that is not too far ahead
+            lack = np.where(eligible, cell + 1e-6 * overall, -np.inf) if eligible.any() else overall
+            choice = int(np.argmax(lack))
         overall[choice] -= 1
         cell[choice] -= 1
         sequence[k] = live[choice]

@@ -1,4 +1,8 @@
-"""A trial file, a size, an arm and a run's overrides become one plan: each laid over the other, checked as a whole."""
+"""Resolves a trial: its file, a run size, each arm and a run's overrides become the cohorts that are planned.
+
+Each is laid over the one before, and the result is checked as a whole: a wrong key or value is refused with its path
+and the nearest known key. Reads no file and no data.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +13,26 @@ from pydantic import ValidationError
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.validation import explain
-from itrialspace_assets.trials.model import Cohort, Trial
+from itrialspace_assets.trials.model import ArmsFrom, Cohort, Trial
+from itrialspace_assets.trials.quotas import quota_sequence
 
 
 @dataclass(frozen=True)
 class PlannedArm:
-    """An arm as it will be planned: its cohort with size, arm and overrides laid over."""
+    """An arm as it will be planned.
+
+    Attributes:
+        name: the arm's name.
+        published: file stem in the published layout.
+        folder: folder below the mode in the published layout; empty or ending in /.
+        varies: the factor that the arm sets.
+        level: its level of that factor.
+        cohort: the trial's cohort with run size, arm and overrides laid over.
+        number: 0-based place among the arms.
+        cases: how many cases; of a sampled trial.
+        host_dataset: where its hosts are from; of a twin trial.
+        donor_dataset: where its donors are from; of a twin trial.
+    """
 
     name: str
     published: str
@@ -22,15 +40,15 @@ class PlannedArm:
     varies: str
     level: str
     cohort: Cohort
-    number: int  # 0-based place among the arms
-    cases: int | None = None  # sampled: how many cases
-    host_dataset: str | None = None  # twins
+    number: int
+    cases: int | None = None
+    host_dataset: str | None = None
     donor_dataset: str | None = None
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A trial at one size with a run's overrides: what is planned, and nothing else is read."""
+    """A trial at one run size (``demo`` or ``paper``) with a run's overrides: all that planning reads of a file."""
 
     trial: Trial
     size: str
@@ -39,14 +57,14 @@ class Resolved:
     arms: tuple[PlannedArm, ...]
 
 
-#: Keys of which a mapping holds one.
+#: Keys that exclude each other.
 _EITHER = (frozenset({"value", "by_size"}),)
 
 
 def lay_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping with another laid over it, key by key; shares of a distribution are replaced whole.
+    """``below`` with ``above`` laid over it, key by key; shares of a distribution are replaced whole.
 
-    Of two ways to say the same (a prevalence as one value or by size) the upper one replaces the other.
+    Of two keys that exclude each other (a prevalence as one value, or by size), the one in ``above`` stays.
     """
     out = {k: v for k, v in below.items() if not any(k in pair and pair - {k} & above.keys() for pair in _EITHER)}
     for key, value in above.items():
@@ -79,13 +97,13 @@ def read_overrides(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def resolve(trial: Trial, size: str, overrides: Sequence[str] = (), known: Sequence[str] = ()) -> Resolved:
-    """The plan of a trial at a size.
+    """The cohorts of a trial at a run size.
 
     Args:
         trial: the trial file.
-        size: ``demo`` or ``paper``.
+        size: run size, ``demo`` or ``paper``.
         overrides: ``cohort.<field>=<value>`` of this run.
-        known: registered datasets, which ``all`` stands for in arms.
+        known: registered datasets; ``all`` stands for them in arms.
 
     Raises:
         ConfigError: the size is not in the file, or a combination is wrong; names the path.
@@ -96,13 +114,28 @@ def resolve(trial: Trial, size: str, overrides: Sequence[str] = (), known: Seque
     base = lay_over(base, trial.sizes[size])
     late = read_overrides(overrides)
     whole = _cohort(trial, lay_over(base, late), f"sizes.{size}")
-    arms = tuple(_listed(trial, base, late, whole) if trial.arms else _made(trial, base, late, whole, known))
+    layers = _Layers(trial, base, late, whole)
+    arms = tuple(_listed(layers) if trial.arms else _made(layers, known))
     if len({a.name for a in arms}) != len(arms):
         raise ConfigError(f"{trial.trial}: arms: expected unique names, got {', '.join(a.name for a in arms)}")
     for arm in arms:
         if trial.planner == "sampled" and arm.cases is None:
             raise ConfigError(f"{trial.trial}: sizes.{size}.n_cases: a sampled trial needs it")
     return Resolved(trial, size, tuple(overrides), whole, arms)
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """What an arm's cohort is laid together from: ``base`` below the arm (trial and run size), ``late`` above it (the
+    run's overrides); ``whole`` is both without an arm."""
+
+    trial: Trial
+    base: dict[str, Any]
+    late: dict[str, Any]
+    whole: Cohort
+
+    def cohort(self, arm: Mapping[str, Any], where: str) -> Cohort:
+        return _cohort(self.trial, lay_over(lay_over(self.base, arm), self.late), where)
 
 
 def _cohort(trial: Trial, content: Mapping[str, Any], where: str) -> Cohort:
@@ -112,33 +145,56 @@ def _cohort(trial: Trial, content: Mapping[str, Any], where: str) -> Cohort:
         raise ConfigError(f"{trial.trial}: {where}: {explain(error, Cohort)}") from None
 
 
-def _listed(trial: Trial, base: dict[str, Any], late: dict[str, Any], whole: Cohort) -> Iterable[PlannedArm]:
-    counts = _shared_out([a.share for a in trial.arms], whole.n_cases) if trial.arms[0].share else None
-    for number, arm in enumerate(trial.arms):
-        cohort = _cohort(trial, lay_over(lay_over(base, arm.cohort), late), f"arms.{number}.cohort")
+def _listed(layers: _Layers) -> Iterable[PlannedArm]:
+    """The arms that a trial lists."""
+    listed = layers.trial.arms
+    counts = _split([a.share for a in listed], layers.whole.n_cases) if listed[0].share else None
+    for number, arm in enumerate(listed):
+        cohort = layers.cohort(arm.cohort, f"arms.{number}.cohort")
         cases = counts[number] if counts else cohort.n_cases
         yield PlannedArm(arm.name, arm.published, "", arm.varies, arm.level, cohort, number, cases)
 
 
-def _shared_out(shares: Sequence[float | None], total: int | None) -> list[int]:
-    from itrialspace_assets.trials.quotas import quota_sequence
-
+def _split(shares: Sequence[float | None], total: int | None) -> list[int]:
+    """Cases of each arm, by the arms' shares."""
     sequence = quota_sequence([s or 0.0 for s in shares], total or 0)
     return [int((sequence == i).sum()) for i in range(len(shares))]
 
 
-def _made(
-    trial: Trial, base: dict[str, Any], late: dict[str, Any], whole: Cohort, known: Sequence[str]
-) -> Iterable[PlannedArm]:
-    how = trial.arms_from
-    assert how is not None
+@dataclass(frozen=True)
+class _MadeArm:
+    """An arm of ``arms_from``: what it is called, and the part of the cohort that it sets."""
 
-    def arm(number: int, name: str, varies: str, level: str, change: dict[str, Any], **more: Any) -> PlannedArm:
-        cohort = _cohort(trial, lay_over(lay_over(base, change), late), f"arms_from ({level})")
-        published = how.published.format(trial=trial.trial, level=level, number=number)
-        return PlannedArm(
-            name, published, more.pop("folder", ""), varies, level, cohort, number, cohort.n_cases, **more
+    name: str
+    varies: str
+    level: str
+    change: dict[str, Any]
+    host_dataset: str | None = None
+    donor_dataset: str | None = None
+
+
+def _made(layers: _Layers, known: Sequence[str]) -> Iterable[PlannedArm]:
+    """The arms that a trial makes by ``arms_from``."""
+    trial, how = layers.trial, layers.trial.arms_from
+    assert how is not None
+    for number, arm in enumerate(_kinds(layers, how, known)):
+        cohort = layers.cohort(arm.change, f"arms_from ({arm.level})")
+        yield PlannedArm(
+            name=arm.name,
+            published=how.published.format(trial=trial.trial, level=arm.level, number=number),
+            folder=f"{arm.level}/" if arm.host_dataset else "",
+            varies=arm.varies,
+            level=arm.level,
+            cohort=cohort,
+            number=number,
+            cases=cohort.n_cases,
+            host_dataset=arm.host_dataset,
+            donor_dataset=arm.donor_dataset,
         )
+
+
+def _kinds(layers: _Layers, how: ArmsFrom, known: Sequence[str]) -> Iterable[_MadeArm]:
+    trial, whole = layers.trial, layers.whole
 
     def needed(field: str) -> Any:
         if (value := getattr(whole, field)) is None:
@@ -150,42 +206,30 @@ def _made(
 
     if how.what == "replicates":
         for i in range(needed("n_bootstrap")):
-            yield arm(i, f"boot{i:03d}", "replicate", f"{i:03d}", {})
+            yield _MadeArm(f"boot{i:03d}", "replicate", f"{i:03d}", {})
     elif how.what == "rounds":
         first = whole.prevalence
         if first is None or first.value is None:
             raise ConfigError(f"{trial.trial}: arms_from rounds: expected prevalence.value in the cohort")
         for i in range(needed("n_rounds")):
             value = round(first.value * how.decay**i, 10)
-            yield arm(i, f"round{i + 1}", "round", str(i + 1), {"prevalence": {"value": value}})
+            yield _MadeArm(f"round{i + 1}", "round", str(i + 1), {"prevalence": {"value": value}})
     elif how.what == "vary":
-        for i, value in enumerate(needed("values")):
+        for value in needed("values"):
             change: dict[str, Any] = {}
             for key in reversed(str(how.vary).split(".")):
                 change = {key: change or value}
             name = "v" + f"{value:g}".replace(".", "_").replace("-", "m")
-            yield arm(i, name, str(how.vary), f"{value:g}", change)
+            yield _MadeArm(name, str(how.vary), f"{value:g}", change)
     elif how.what == "datasets":
-        for i, name in enumerate(listed(needed("datasets"))):
-            yield arm(i, name.lower(), "donor_dataset", name, {"donors": {"datasets": [name]}})
+        for name in listed(needed("datasets")):
+            yield _MadeArm(name.lower(), "donor_dataset", name, {"donors": {"datasets": [name]}})
     elif how.what == "hosts":
-        for i, name in enumerate(listed(needed("datasets"))):
-            yield arm(i, name.lower(), "dataset", name, {}, folder=f"{name}/", host_dataset=name, donor_dataset=name)
+        for name in listed(needed("datasets")):
+            yield _MadeArm(name.lower(), "dataset", name, {}, host_dataset=name, donor_dataset=name)
     else:
-        number = 0
         for host in listed(whole.hosts.datasets):
             for donor in listed(whole.donors.datasets):
-                if host == donor:
-                    continue
-                level = f"{host}_x_{donor}"
-                yield arm(
-                    number,
-                    level.lower(),
-                    "crossing",
-                    level,
-                    {},
-                    folder=f"{level}/",
-                    host_dataset=host,
-                    donor_dataset=donor,
-                )
-                number += 1
+                if host != donor:
+                    level = f"{host}_x_{donor}"
+                    yield _MadeArm(level.lower(), "crossing", level, {}, host_dataset=host, donor_dataset=donor)

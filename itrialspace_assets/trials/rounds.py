@@ -1,4 +1,4 @@
-"""Screening rounds: who takes part in which, and who leaves. Knows no donor and no size."""
+"""Screening rounds: which people take part in which round, and who leaves. Knows no donor and no nodule size."""
 
 from dataclasses import dataclass
 
@@ -7,25 +7,40 @@ import numpy.typing as npt
 import polars as pl
 
 from itrialspace_assets.base.seeds import case_seed
-from itrialspace_assets.trials.allocate import Ints
+from itrialspace_assets.trials.assignment import Ints
 
 
 @dataclass
 class Rounds:
-    """Who takes part in screening rounds: in which round each case's person entered, and all who ever did.
+    """Who takes part in the screening rounds of n cases; changes as people leave.
 
-    People are split by hash into those of the first round and a reserve for each later one, so that who
-    leaves changes nobody else.
+    People are split by hash into those of the first round and a reserve for each later one, so that a person who leaves
+    changes no other.
+
+    Attributes:
+        root: root seed.
+        trial: name of the trial, which the split depends on.
+        n_rounds: number of rounds.
+        entry: round (from 0) in which the present person of each case entered, shape (n,).
+        ever: for each round, the cases of which some person entered then, shape (n,) each.
     """
 
     root: int
     trial: str
     n_rounds: int
-    entry: Ints  # round (from 0) in which the present person of each case entered
-    ever: list[npt.NDArray[np.bool_]]  # by round: cases whose person entered then
+    entry: Ints
+    ever: list[npt.NDArray[np.bool_]]
 
     @staticmethod
     def begin(root: int, trial: str, n_rounds: int, n: int) -> "Rounds":
+        """The rounds before anybody leaves: the person of each case entered in the first.
+
+        Args:
+            root: root seed.
+            trial: name of the trial.
+            n_rounds: number of rounds.
+            n: cases of a round.
+        """
         return Rounds(
             root,
             trial,
@@ -35,13 +50,18 @@ class Rounds:
         )
 
     def leave(self, cases: npt.NDArray[np.bool_], after: int) -> None:
-        """The people of some cases leave after a round; new ones enter in the next."""
+        """People leave after a round, and new ones enter in the next.
+
+        Args:
+            cases: whose person leaves, shape (n,).
+            after: the round, from 0.
+        """
         if after + 1 < self.n_rounds:
             self.entry = np.where(cases, after + 1, self.entry)
             self.ever[after + 1] = self.ever[after + 1] | cases
 
     def group(self, hosts: pl.DataFrame) -> Ints:
-        """Round in which each host's person may enter: seven in ten in the first."""
+        """Round (from 0) in which each host's person may enter: seven in ten in the first, ours; shape (hosts,)."""
         people = hosts["person_uid"].unique().sort().to_list()
         codes = {p: case_seed(self.root, self.trial, "enters", p) for p in people}
         rounds = {

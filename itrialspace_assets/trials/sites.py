@@ -1,6 +1,7 @@
-"""Site profiles: what a screening trial's people and nodules are like, each value with what it is worth.
+"""Site profiles: the people and nodules of a screening trial, each value with the ground that it stands on.
 
-Data in ``sites.yaml``; turns a site into weights that a planner can meet. Knows no donors or hosts.
+The values are in ``sites.yaml`` (docs/facts/trials.md#sites). Turns a site into shares that a planner can meet. Knows
+no donor and no host.
 """
 
 import difflib
@@ -15,15 +16,15 @@ from scipy import stats
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.base.validation import StrictModel, explain
-from itrialspace_assets.trials.model import Level, Lobe
+from itrialspace_assets.trials.model import Lobe, SizeLevel
 
 T = TypeVar("T")
-#: Width (years) of the age bands that an age marginal is met in.
+#: Width (years) of the age bands in which an age marginal is met; ours.
 AGE_BAND = 5
 
 
 class Stated(StrictModel, Generic[T]):
-    """A value and what it is worth."""
+    """A value, and whether a publication states it, it follows from one, or it could not be checked."""
 
     value: T
     status: Literal["published", "derived", "unverified"]
@@ -45,8 +46,8 @@ class Site(StrictModel):
     any_nodule: Stated[float] | None = None
     malignancy: Stated[float] | None = None
     size_floor_mm: Stated[float] | None = None
-    sizes: Stated[dict[Level, float]] | None = None
-    malignancy_by_size: Stated[dict[Level, float]] | None = None
+    sizes: Stated[dict[SizeLevel, float]] | None = None
+    malignancy_by_size: Stated[dict[SizeLevel, float]] | None = None
     lobes: Stated[dict[Lobe, float]] | None = None
 
     @model_validator(mode="after")

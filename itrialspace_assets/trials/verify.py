@@ -1,4 +1,7 @@
-"""What must hold of a finished manifest, from its tables and its trial alone."""
+"""Verifies a finished manifest: the rules that its tables must keep, from the tables and the trial alone.
+
+Independent of the planner; plans nothing and writes nothing.
+"""
 
 from typing import Any
 
@@ -11,12 +14,19 @@ from itrialspace_assets.trials.resolve import PlannedArm, Resolved
 def broken_rules(
     resolved: Resolved, arms: pl.DataFrame, cases: pl.DataFrame, plan: pl.DataFrame, index: pl.DataFrame
 ) -> list[str]:
-    """Broken rules with how often; an empty list means the manifest holds.
+    """Broken rules, each with how often it is broken; an empty list means that the manifest keeps them all.
 
     Labels are the donors' own. Host and donor are different people (aliases included) unless the trial says
     otherwise; a native nodule lies in its own scan. Every case has one primary nodule and as many rows as it
     says. Counts, malignant findings, reuse, sizes, scales, demographics and excluded datasets are as asked.
-    Arms share what they are to share, and nobody where they are to be independent.
+    Arms share what they are to share, and no person where they are to be independent.
+
+    Args:
+        resolved: the trial.
+        arms: its ``arms``.
+        cases: its ``cases``.
+        plan: its ``case_nodules``.
+        index: the table ``nodules``.
     """
     joined = plan.join(cases.drop("mode"), on="case_uid", how="left").join(
         index.select(

@@ -9,9 +9,9 @@ import pytest
 
 from bench.insertion import cases_of, prepare
 from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.hosts.clearance import read_clearance
 from itrialspace_assets.hosts.procedural import rows as drawn
-from itrialspace_assets.hosts.room import read_room
-from itrialspace_assets.hosts.store import room_path
+from itrialspace_assets.hosts.store import clearance_path
 from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.geometry import read_labels
 from itrialspace_assets.insertion.insert import insert_case
@@ -136,7 +136,7 @@ def test_many_nodules_in_real_hosts_measure_as_planned(real_data: Path, tmp_path
         pl.DataFrame(drawn(0)),
         pl.DataFrame([h["host"] for h in hosts]),
         lobes,
-        lambda sha: read_room(room_path(settings.output, sha)),
+        lambda sha: read_clearance(clearance_path(settings.output, sha)),
     )
     for payload, nodule in zip(payloads, planned.iter_rows(named=True), strict=True):
         payload["nodules"][0] |= {

@@ -1,4 +1,4 @@
-"""Hosts are nodule-free and canonical; donors keep their voxels; a bad scan is put aside alone."""
+"""Hosts are nodule-free and canonical; donors keep their voxels; a bad scan is rejected alone."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from itrialspace_assets.records.tables import TABLES
 from ..conftest import change, small_chest
 
 
-def test_a_nodule_on_a_fissure_is_shared_out_as_the_fissure_runs() -> None:
+def test_a_nodule_on_a_fissure_is_divided_as_the_fissure_runs() -> None:
     before = small_chest()
     chest = Volume(before.array.copy(), before.affine)
     chest.array[26:30, 14:18, 13:19] = NODULE  # the fissure lies between z = 15 and 16
@@ -72,14 +72,16 @@ def test_the_store_holds_what_the_tables_say(settings: Settings, monkeypatch: py
         mask = read_volume(entry.nodule_mask(settings.data, scan, annotation)).array > 0
         lesion = unpack_bits(donor["lesion"])
         np.testing.assert_array_equal(np.argwhere(mask), lesion.indices)
-    assert steps.is_current(settings, hosts.STEP, {"dataset": "DLCS24"})
+    reads = {"profiles|DLCS24": "as they were"}
+    steps.record(settings, hosts.STEP, {"dataset": "DLCS24"}, reads, result)
+    assert steps.is_current(settings, hosts.STEP, {"dataset": "DLCS24"}, reads)
     old = TABLES["donors"]
     changed = Table(old.name, old.description, old.partition, old.key, old.columns[:-1])
     monkeypatch.setitem(TABLES, "donors", changed)  # type: ignore[arg-type]
-    assert not steps.is_current(settings, hosts.STEP, {"dataset": "DLCS24"}), "accepted under another contract"
+    assert not steps.is_current(settings, hosts.STEP, {"dataset": "DLCS24"}, reads), "accepted under another contract"
 
 
-def test_a_truncated_mask_is_put_aside_and_the_others_go_on(own_root: Path, tmp_path: Path) -> None:
+def test_a_truncated_mask_is_rejected_and_the_others_go_on(own_root: Path, tmp_path: Path) -> None:
     settings = load_settings(data_dir=own_root, output_dir=tmp_path / "out", workers=2)
     profiles.build(settings, {"dataset": "LUNA25"})
     bad = own_root / "masks/LUNA25/refined_seg/DEMO_LUNA25_0001_seg.nii.gz"
@@ -91,7 +93,7 @@ def test_a_truncated_mask_is_put_aside_and_the_others_go_on(own_root: Path, tmp_
     assert str(own_root) not in row["detail"]
 
 
-def test_a_nodule_without_voxels_is_put_aside_alone(own_root: Path, tmp_path: Path) -> None:
+def test_a_nodule_without_voxels_is_rejected_alone(own_root: Path, tmp_path: Path) -> None:
     settings = load_settings(data_dir=own_root, output_dir=tmp_path / "out", workers=1)
     profiles.build(settings, {"dataset": "DLCS24"})
     mask = own_root / "masks/DLCS24/nodule_seg/DEMO_DLCS24_0002_N1.nii.gz"

@@ -1,4 +1,4 @@
-"""A root of the published size (13,140 procedural profiles), and small stocks made by hand."""
+"""A root of the published size (13,140 procedural profiles), and small candidate pools made by hand."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,13 @@ from itrialspace_assets.demo.paper import write_root, write_stock
 from itrialspace_assets.index import build as index_build
 from itrialspace_assets.profiles import build as profiles_build
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.trials.build import stock_of
+from itrialspace_assets.trials.build import pool_of
 from itrialspace_assets.trials.compose import Manifest, compose
 from itrialspace_assets.trials.files import load_trial
 from itrialspace_assets.trials.model import Trial
+from itrialspace_assets.trials.pool import CandidatePool, make_pool
 from itrialspace_assets.trials.resolve import Resolved, resolve
 from itrialspace_assets.trials.sites import sites
-from itrialspace_assets.trials.stock import Stock, make_stock
 
 LOBES = ("left_lung_upper_lobe", "right_lung_lower_lobe")
 
@@ -27,7 +27,7 @@ class Paper:
     """The root, what trials draw from, and a way to plan."""
 
     settings: Settings
-    stock: Stock
+    pool: CandidatePool
     index: pl.DataFrame
 
     def resolve(self, mode: str, size: str = "paper", *overrides: str) -> Resolved:
@@ -35,7 +35,7 @@ class Paper:
 
     def plan(self, mode: str, size: str = "paper", *overrides: str, relax: bool = False) -> tuple[Resolved, Manifest]:
         resolved = self.resolve(mode, size, *overrides)
-        return resolved, compose(resolved, self.stock, sites(self.settings), 42, "procedural", relax=relax)
+        return resolved, compose(resolved, self.pool, sites(self.settings), 42, "procedural", relax=relax)
 
 
 @pytest.fixture(scope="session")
@@ -47,10 +47,10 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Paper:
         profiles_build.build(settings, {"dataset": name})
     index_build.build(settings, {})
     write_stock(settings)
-    return Paper(settings, *stock_of(settings))
+    return Paper(settings, *pool_of(settings))
 
 
-def small_stock(people: int = 30, *, reverse: bool = False, dataset: str = "A") -> Stock:
+def small_pool(people: int = 30, *, reverse: bool = False, dataset: str = "A") -> CandidatePool:
     """Donors of 4 to 39 mm in two lobes, half of them malignant; one host a person, men and women of 50 to 79."""
     ids = [f"{dataset}/{i:03d}" for i in range(people)]
     rows = range(people)
@@ -97,9 +97,9 @@ def small_stock(people: int = 30, *, reverse: bool = False, dataset: str = "A") 
             "smoking": [("current", "former", None)[i % 3] for i in rows],
         }
     )
-    rooms = pl.DataFrame([{"scan_uid": f"{i}s", "lobe": lobe, "fit_radius_mm": 30.0} for i in ids for lobe in LOBES])
-    frames = (nodules, donors, hosts, rooms)
-    return make_stock(*(f.reverse() for f in frames) if reverse else frames)
+    lobes = pl.DataFrame([{"scan_uid": f"{i}s", "lobe": lobe, "fit_radius_mm": 30.0} for i in ids for lobe in LOBES])
+    frames = (nodules, donors, hosts, lobes)
+    return make_pool(*(f.reverse() for f in frames) if reverse else frames)
 
 
 def small_trial(
@@ -124,8 +124,8 @@ def small_trial(
 
 
 def small_plan(
-    n: int, stock: Stock | None = None, *, relax: bool = False, trial: Trial | None = None, **cohort: object
+    n: int, pool: CandidatePool | None = None, *, relax: bool = False, trial: Trial | None = None, **cohort: object
 ) -> Manifest:
     made = trial or small_trial(**cohort)
     resolved = resolve(made, "demo", (f"cohort.n_cases={n}",), ["A"])
-    return compose(resolved, stock or small_stock(), sites(load_settings()), 42, "real", relax=relax)
+    return compose(resolved, pool or small_pool(), sites(load_settings()), 42, "real", relax=relax)

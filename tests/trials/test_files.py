@@ -19,7 +19,7 @@ from itrialspace_assets.trials.files import json_schema, load_trial, read_trial,
 from itrialspace_assets.trials.resolve import resolve
 from itrialspace_assets.trials.sites import find_site, sites
 
-from .conftest import Paper, small_plan, small_stock, small_trial
+from .conftest import Paper, small_plan, small_pool, small_trial
 
 GOOD = """
 mode: x_mine
@@ -140,7 +140,7 @@ def test_an_override_beats_arm_and_size() -> None:
         ({"site": "NLTS", "calibrate": ["size"]}, "did you mean NLST"),
     ],
 )
-def test_what_cannot_be_had_is_refused_by_name(cohort: dict[str, object], message: str) -> None:
+def test_what_is_infeasible_is_refused_by_name(cohort: dict[str, object], message: str) -> None:
     with pytest.raises((TrialError, ConfigError), match=message):
         small_plan(4, **cohort)
 
@@ -148,8 +148,8 @@ def test_what_cannot_be_had_is_refused_by_name(cohort: dict[str, object], messag
 def test_a_covariate_that_no_host_states_is_named() -> None:
     from dataclasses import replace
 
-    stock = small_stock()
-    bare = replace(stock, hosts=stock.hosts.with_columns(age=pl.lit(None, pl.Float64)), pools={})
+    pool = small_pool()
+    bare = replace(pool, hosts=pool.hosts.with_columns(age=pl.lit(None, pl.Float64)), by_cohort={})
     with pytest.raises(TrialError, match="hosts of A never state age"):
         small_plan(2, bare, hosts={"age": [50, 60]})
 
@@ -181,7 +181,7 @@ def test_every_site_states_its_publication_and_what_each_value_is_worth() -> Non
 def test_feasibility_names_what_binds_and_what_a_relaxation_costs() -> None:
     trial = small_trial(label=1, donors={"max_uses": 1})
     resolved = resolve(trial, "demo", ("cohort.n_cases=20",), ["A"])
-    table = feasibility(resolved, small_stock(), sites(load_settings()), 42)
+    table = feasibility(resolved, small_pool(), sites(load_settings()), 42)
     (cases,) = table.filter(pl.col("of") == "cases").to_dicts()
     assert (cases["left"], cases["needed"], cases["binding"]) == (15, 20, True)
     assert table.filter(pl.col("binding") & (pl.col("of") == "donors")).height == 1
@@ -191,9 +191,9 @@ def test_feasibility_names_what_binds_and_what_a_relaxation_costs() -> None:
     assert relaxed["hosts.max_uses x2"]["price"] == "does not help"
     made = small_plan(20, label=1, donors={"max_uses": 1}, relax=True)
     assert made.cases.height == 20
-    fine = feasibility(resolve(trial, "demo", ("cohort.n_cases=15",), ["A"]), small_stock(), sites(load_settings()), 42)
+    fine = feasibility(resolve(trial, "demo", ("cohort.n_cases=15",), ["A"]), small_pool(), sites(load_settings()), 42)
     assert not fine["binding"].any()
-    assert small_plan(15, label=1, donors={"max_uses": 1}).cases.height == 15, "what it says can be had, can be had"
+    assert small_plan(15, label=1, donors={"max_uses": 1}).cases.height == 15, "what it calls feasible is feasible"
 
 
 #: Those with many arms take seconds each; the quick tests leave them out.
@@ -204,11 +204,11 @@ LONG = ("m02", "m04", "m05", "m07", "m09")
     "mode", [pytest.param(m, marks=[pytest.mark.slow] if m.startswith(LONG) else []) for m in MODES]
 )
 def test_feasibility_at_paper_size_agrees_with_the_planner(paper: Paper, mode: str) -> None:
-    table = feasibility(paper.resolve(mode), paper.stock, sites(paper.settings), 42)
+    table = feasibility(paper.resolve(mode), paper.pool, sites(paper.settings), 42)
     assert not table["binding"].any()
     refused = feasibility(
         paper.resolve(mode, "paper", "cohort.donors.datasets=[]", "cohort.hosts.datasets=[]"),
-        paper.stock,
+        paper.pool,
         sites(paper.settings),
         42,
     )

@@ -1,4 +1,4 @@
-"""Planned positions: where the whole nodule has room in the host, as near as the lattice allows."""
+"""Planned positions: where the host holds the whole nodule, as near as the lattice allows."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itrialspace_assets.hosts.room import Room
+from itrialspace_assets.hosts.clearance import ClearanceMap
 from itrialspace_assets.imaging.anatomy import LOBE_LABELS
 from itrialspace_assets.trials.fit import DEEP, fit_positions
 
@@ -17,7 +17,7 @@ BOX = [10, 71, 20, 61, 5, 46]
 SPACING = np.array([0.8, 0.9, 1.5])
 
 
-def room() -> Room:
+def clearance() -> ClearanceMap:
     """A lobe that fills its box but for a block of another at high x; airway along one edge."""
     axes = [np.arange(BOX[2 * a] + 1, BOX[2 * a + 1], s) for a, s in enumerate((4, 3, 2))]
     voxel = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -26,13 +26,13 @@ def room() -> Room:
     label = np.where(voxel[:, 0] > 50, LOBE_LABELS[OTHER], LOBE_LABELS[LOBE]).astype(np.uint8)
     fissure = np.abs(voxel[:, 0] - 50.5) * SPACING[0]
     free = edge.min(axis=1)
-    return Room(voxel, label, free, np.minimum(free, fissure), free, np.hypot(edge[:, 0], edge[:, 1]))
+    return ClearanceMap(voxel, label, free, np.minimum(free, fissure), free, np.hypot(edge[:, 0], edge[:, 1]))
 
 
-ROOM = room()
+CLEARANCE = clearance()
 
 
-def tables(nodules: list[dict[str, Any]], room_sha256: str | None = "r") -> pl.DataFrame:
+def tables(nodules: list[dict[str, Any]], clearance_sha256: str | None = "r") -> pl.DataFrame:
     """The fitted rows of nodules: case number, index, reach in mm, percentages, what is asked."""
     whole = {
         "placement": "profile",
@@ -69,7 +69,7 @@ def tables(nodules: list[dict[str, Any]], room_sha256: str | None = "r") -> pl.D
             {
                 "scan_uid": "h",
                 "map_sha256": "m",
-                "room_sha256": room_sha256,
+                "room_sha256": clearance_sha256,
                 **{f"spacing_{a}": float(s) for a, s in zip("xyz", SPACING, strict=True)},
             }
         ],
@@ -78,7 +78,7 @@ def tables(nodules: list[dict[str, Any]], room_sha256: str | None = "r") -> pl.D
     lobes = pl.DataFrame(
         [{"scan_uid": "h", "lobe": x, "box": BOX, "occupied": [BOX[4], BOX[5] - 1]} for x in (LOBE, OTHER)]
     )
-    return fit_positions(frame, cases, donors, hosts, lobes, lambda sha: {"m": ROOM}[sha])
+    return fit_positions(frame, cases, donors, hosts, lobes, lambda sha: {"m": CLEARANCE}[sha])
 
 
 def place(row: dict[str, Any]) -> np.ndarray:
@@ -91,24 +91,24 @@ percents = st.floats(0, 100)
 
 
 @given(percents, percents, percents, st.floats(0.5, 12), st.sampled_from([LOBE, OTHER]))
-def test_the_planned_place_has_room_and_none_nearer_has(
+def test_the_planned_place_holds_the_nodule_and_none_nearer_does(
     cc: float, ml: float, ap: float, reach: float, lobe: str
 ) -> None:
     declared = {"number": 0, "reach": reach, "lobe": lobe, "cc_pct": cc, "ml_pct": ml, "ap_pct": ap}
     row = tables([declared]).row(0, named=True)
-    fits = (ROOM.label == LOBE_LABELS[lobe]) & (ROOM.free > reach) & (ROOM.own > DEEP * reach)
+    fits = (CLEARANCE.label == LOBE_LABELS[lobe]) & (CLEARANCE.free > reach) & (CLEARANCE.own > DEEP * reach)
     if not fits.any():
         assert row["fit_mm"] is None
         assert (row["cc_pct"], row["ml_pct"], row["ap_pct"]) == (cc, ml, ap), "what was declared stands"
         return
-    far = np.linalg.norm((ROOM.voxel - place(declared)) * SPACING, axis=1)
-    at = np.flatnonzero(np.all(np.abs(ROOM.voxel - place(row)) < 0.01, axis=1))
+    far = np.linalg.norm((CLEARANCE.voxel - place(declared)) * SPACING, axis=1)
+    at = np.flatnonzero(np.all(np.abs(CLEARANCE.voxel - place(row)) < 0.01, axis=1))
     assert len(at) == 1
     assert fits[at[0]]
     assert row["fit_mm"] == pytest.approx(far[at[0]], abs=1e-3)
     assert far[at[0]] <= far[fits].min() + 1e-6, "with nothing else asked, the nearest"
-    assert row["asked_pleural_mm"] == ROOM.pleura[at[0]]
-    assert row["asked_airway_mm"] == pytest.approx(ROOM.airway[at[0]])
+    assert row["asked_pleural_mm"] == CLEARANCE.pleura[at[0]]
+    assert row["asked_airway_mm"] == pytest.approx(CLEARANCE.airway[at[0]])
 
 
 def test_of_places_about_as_near_the_asked_distance_decides() -> None:
@@ -145,8 +145,8 @@ def test_arms_that_share_a_declared_place_share_the_planned_one() -> None:
     assert alone["cc_pct"][0] > arms["cc_pct"][0], "the largest decides"
 
 
-def test_a_host_without_a_room_map_keeps_what_was_declared() -> None:
-    row = tables([{"number": 0, "reach": 2.0, "cc_pct": 1.0, "ml_pct": 2.0, "ap_pct": 3.0}], room_sha256=None).row(
+def test_a_host_without_a_clearance_map_keeps_what_was_declared() -> None:
+    row = tables([{"number": 0, "reach": 2.0, "cc_pct": 1.0, "ml_pct": 2.0, "ap_pct": 3.0}], clearance_sha256=None).row(
         0, named=True
     )
     assert (row["cc_pct"], row["ml_pct"], row["ap_pct"], row["fit_mm"], row["asked_pleural_mm"]) == (

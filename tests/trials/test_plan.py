@@ -14,16 +14,16 @@ from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.hosts.procedural import PROCEDURAL
 from itrialspace_assets.imaging.anatomy import LOBES
 from itrialspace_assets.records.layout import MODES
-from itrialspace_assets.trials.allocate import Shelf, Wish, allocate
+from itrialspace_assets.trials.assignment import Preferences, SortedGroups, assign
 from itrialspace_assets.trials.compose import compose
 from itrialspace_assets.trials.frames import rotations
+from itrialspace_assets.trials.pool import CandidatePool
 from itrialspace_assets.trials.quotas import balanced_sequence, period_of, quota_sequence
 from itrialspace_assets.trials.resolve import resolve
 from itrialspace_assets.trials.sites import sites
-from itrialspace_assets.trials.stock import Stock
 from itrialspace_assets.trials.verify import broken_rules, far_from_asked
 
-from .conftest import Paper, small_plan, small_stock, small_trial
+from .conftest import Paper, small_plan, small_pool, small_trial
 
 weights = st.lists(st.floats(0.01, 1), min_size=2, max_size=6)
 
@@ -68,47 +68,52 @@ def test_a_quota_is_exact_where_it_can_be() -> None:
 
 
 @st.composite
-def contests(draw: st.DrawFn) -> tuple[Wish, np.ndarray, np.ndarray, np.ndarray]:
+def contests(draw: st.DrawFn) -> tuple[Preferences, np.ndarray, np.ndarray, np.ndarray]:
     m, n = draw(st.integers(1, 12)), draw(st.integers(1, 30))
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
-    shelf = Shelf.of(rng.integers(0, 3, m), rng.random(m), 3)
+    in_order = SortedGroups.of(rng.integers(0, 3, m), rng.random(m), 3)
     group, low = rng.integers(0, 3, n), rng.random(n) * 0.5
-    parts = [shelf.segments(group, low, low + 0.5), shelf.segments(group, np.zeros(n), np.full(n, 2.0))]
-    wish = Wish(
-        shelf.order,
+    parts = [in_order.segments(group, low, low + 0.5), in_order.segments(group, np.zeros(n), np.full(n, 2.0))]
+    preferences = Preferences(
+        in_order.order,
         np.stack([p[0] for p in parts]),
         np.stack([p[1] for p in parts]),
         rng.integers(0, 2**63, n).astype(np.uint64),
     )
-    return wish, rng.integers(0, 4, m), rng.random((n, m)) < 0.2, rng.integers(0, 4, n)
+    return preferences, rng.integers(0, 4, m), rng.random((n, m)) < 0.2, rng.integers(0, 4, n)
 
 
 @given(contests())
 @settings(deadline=None)
-def test_allocation_is_first_come_first_served(contest: tuple[Wish, np.ndarray, np.ndarray, np.ndarray]) -> None:
-    """Independent: case after case takes the first thing of its own order that is left and allowed."""
-    wish, capacity, forbidden, pair = contest
-    n = len(wish.start)
+def test_assignment_is_first_come_first_served(contest: tuple[Preferences, np.ndarray, np.ndarray, np.ndarray]) -> None:
+    """Independent: case after case takes the first candidate of its own order that is left and allowed."""
+    preferences, capacity, forbidden, pair = contest
+    n = len(preferences.start)
     left, wanted = capacity.copy(), []
     for case in range(n):
         got = -1
-        for turn in range(int(wish.length[case])):
-            thing = int(wish.at(np.array([case]), np.array([turn]))[0][0])
-            if left[thing] > 0 and not forbidden[case, thing]:
-                got = thing
-                left[thing] -= 1
+        for turn in range(int(preferences.length[case])):
+            candidate = int(preferences.at(np.array([case]), np.array([turn]))[0][0])
+            if left[candidate] > 0 and not forbidden[case, candidate]:
+                got = candidate
+                left[candidate] -= 1
                 break
         wanted.append(got)
-    found = allocate(wish, capacity, lambda cases, things: ~forbidden[cases, things]).thing
+
+    def allowed(cases: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        return ~forbidden[cases, candidates]
+
+    found = assign(preferences, capacity, allowed).candidate
     assert found.tolist() == wanted
-    whole = allocate(wish, capacity, lambda cases, things: ~forbidden[cases, things], whole=True).thing
+    whole = assign(preferences, capacity, allowed, whole=True).candidate
     end = wanted.index(-1) if -1 in wanted else n
     assert whole.tolist() == wanted[:end] + [-1] * (n - end), "a whole plan ends at the first case that gets nothing"
     half = n // 2
-    fewer = Wish(wish.order, wish.first[:, :half], wish.count[:, :half], wish.start[:half])
-    assert allocate(fewer, capacity, lambda cases, things: ~forbidden[cases, things]).thing.tolist() == wanted[:half]
-    paired = allocate(wish, capacity, None, pair).thing
-    assert allocate(fewer, capacity, None, pair[:half]).thing.tolist() == paired[:half].tolist()
+    first, count = preferences.first[:, :half], preferences.count[:, :half]
+    fewer = Preferences(preferences.order, first, count, preferences.start[:half])
+    assert assign(fewer, capacity, allowed).candidate.tolist() == wanted[:half]
+    paired = assign(preferences, capacity, None, pair).candidate
+    assert assign(fewer, capacity, None, pair[:half]).candidate.tolist() == paired[:half].tolist()
     pairs = [(int(p), int(t)) for p, t in zip(pair, paired, strict=True) if t >= 0]
     assert len(set(pairs)) == len(pairs)
     assert (np.bincount(paired[paired >= 0], minlength=len(capacity)) <= capacity).all()
@@ -122,9 +127,9 @@ def test_a_planned_manifest_keeps_every_rule(n: int, p: float, donor_uses: int, 
     try:
         made = small_plan(n, trial=trial)
     except TrialError as error:
-        assert "The most that can be had is" in str(error)
+        assert "At most" in str(error)
         return
-    own = small_stock().donors.select("nodule_uid", "label", "scan_uid", "person_uid")
+    own = small_pool().donors.select("nodule_uid", "label", "scan_uid", "person_uid")
     assert broken_rules(resolved, made.arms, made.cases, made.nodules, own) == []
     assert abs(made.arms["got_malignant"][0] - n * p) <= 0.5 + 1e-3
     assert made.nodules["donor_nodule_uid"].value_counts()["count"].max() <= donor_uses
@@ -165,13 +170,13 @@ def test_editing_an_arm_changes_no_other() -> None:
 def test_adding_a_dataset_changes_only_trials_that_draw_from_it() -> None:
     from dataclasses import replace
 
-    a, b = small_stock(), small_stock(dataset="B")
+    a, b = small_pool(), small_pool(dataset="B")
     both = replace(
         a,
         donors=pl.concat([a.donors, b.donors]),
         hosts=pl.concat([a.hosts, b.hosts]),
-        room=np.concatenate([a.room, b.room]),
-        pools={},
+        lobe_clearance=np.concatenate([a.lobe_clearance, b.lobe_clearance]),
+        by_cohort={},
     )
     named = {"hosts": {"datasets": ["A"]}, "donors": {"datasets": ["A"]}}
     assert small_plan(8, a, **named).cases.equals(small_plan(8, both, **named).cases)
@@ -179,7 +184,7 @@ def test_adding_a_dataset_changes_only_trials_that_draw_from_it() -> None:
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
-    made, turned = small_plan(9), small_plan(9, small_stock(reverse=True))
+    made, turned = small_plan(9), small_plan(9, small_pool(reverse=True))
     assert made.cases.equals(turned.cases)
     assert made.nodules.equals(turned.nodules)
 
@@ -190,13 +195,13 @@ def test_five_cases_at_five_per_cent_hold_no_cancer_and_say_so() -> None:
     assert "no malignant finding" in made.arms["note"][0]
 
 
-def test_an_impossible_trial_names_what_binds_and_the_most_that_can_be_had() -> None:
+def test_an_impossible_trial_names_what_binds_and_the_most_feasible_cases() -> None:
     with pytest.raises(
         TrialError,
         match=r"arm a: no donor is left for case 16 of 20 \(malignant\): 15 donors meet it, each used at most 1 times",
     ) as error:
         small_plan(20, label=1, donors={"max_uses": 1})
-    assert "The most that can be had is 15" in str(error.value)
+    assert "At most 15 cases are feasible" in str(error.value)
     assert "label 1 15" in str(error.value)
     assert "--relax gives up, in turn, donors.max_uses x2" in str(error.value)
 
@@ -227,10 +232,10 @@ def test_shares_that_floats_cannot_hold_still_meet_their_count(prevalence: float
     assert abs(made.arms["got_malignant"][0] - n * prevalence) <= 0.5
 
 
-def drawn_stock() -> Stock:
-    """The small stock without donors of 15 to 30 mm, and procedural donors beside."""
-    stock = small_stock()
-    kept = stock.donors.filter(~pl.col("diameter_mm").is_between(15, 30))
+def pool_with_gaps() -> CandidatePool:
+    """The small pool without donors of 15 to 30 mm, and procedural donors beside."""
+    pool = small_pool()
+    kept = pool.donors.filter(~pl.col("diameter_mm").is_between(15, 30))
     drawn = pl.DataFrame(
         [
             {
@@ -248,21 +253,21 @@ def drawn_stock() -> Stock:
             for lobe in LOBES[:2]
         ]
     )
-    return replace(stock, donors=pl.concat([kept, drawn], how="diagonal_relaxed").sort("nodule_uid"), pools={})
+    return replace(pool, donors=pl.concat([kept, drawn], how="diagonal_relaxed").sort("nodule_uid"), by_cohort={})
 
 
 def test_procedural_donors_fill_gaps_only_where_a_trial_asks() -> None:
     sizes = {"5-10mm": 0.5, "15-20mm": 0.5}
     with pytest.raises(TrialError, match="donor"):
-        small_plan(8, drawn_stock(), sizes=sizes, max_scale=1.0)
-    planned = small_plan(8, drawn_stock(), sizes=sizes, max_scale=1.0, donors={"procedural": "gaps", "max_uses": 4})
+        small_plan(8, pool_with_gaps(), sizes=sizes, max_scale=1.0)
+    planned = small_plan(8, pool_with_gaps(), sizes=sizes, max_scale=1.0, donors={"procedural": "gaps", "max_uses": 4})
     of = planned.nodules.group_by("size_bucket").agg(pl.col("donor_dataset").unique()).sort("size_bucket")
     assert of.rows() == [("15-20mm", [PROCEDURAL]), ("5-10mm", ["A"])]
     assert planned.nodules.filter(pl.col("donor_dataset") == PROCEDURAL)["label"].null_count() == 4
-    alone = small_plan(4, drawn_stock(), donors={"procedural": "only"})
+    alone = small_plan(4, pool_with_gaps(), donors={"procedural": "only"})
     assert set(alone.nodules["donor_dataset"]) == {PROCEDURAL}
-    with pytest.raises(TrialError):  # nobody knows their label
-        small_plan(4, drawn_stock(), donors={"procedural": "only"}, label=1)
+    with pytest.raises(TrialError):  # they have no label
+        small_plan(4, pool_with_gaps(), donors={"procedural": "only"}, label=1)
 
 
 def test_poses_are_drawn_recorded_and_uniform() -> None:
@@ -284,7 +289,7 @@ def test_poses_are_drawn_recorded_and_uniform() -> None:
 
 def test_what_placement_is_to_meet_is_the_donors_own_only_where_it_goes_to_its_own_place() -> None:
     own = small_plan(6).nodules.join(
-        small_stock().donors.select(donor_nodule_uid="nodule_uid", own="reinsertion_pleural_dist_mm"),
+        small_pool().donors.select(donor_nodule_uid="nodule_uid", own="reinsertion_pleural_dist_mm"),
         on="donor_nodule_uid",
     )
     assert (own["asked_pleural_mm"] == own["own"]).all()
@@ -292,11 +297,11 @@ def test_what_placement_is_to_meet_is_the_donors_own_only_where_it_goes_to_its_o
 
 
 def test_a_twin_plan_may_keep_the_hosts_other_nodules() -> None:
-    stock = small_stock(6)
-    two = stock.donors.with_columns(
+    pool = small_pool(6)
+    two = pool.donors.with_columns(
         scan_uid=pl.when(pl.col("nodule_uid") == "A/001").then(pl.lit("A/000s")).otherwise("scan_uid")
     )
-    stock = replace(stock, donors=two, pools={})
+    pool = replace(pool, donors=two, by_cohort={})
     for keep in (False, True):
         trial = small_trial(
             arms=None,
@@ -309,7 +314,7 @@ def test_a_twin_plan_may_keep_the_hosts_other_nodules() -> None:
             at_size={"datasets": ["A"]},
             placement={"mode": "native"},
         )
-        nodules = compose(resolve(trial, "demo", (), ["A"]), stock, sites(load_settings()), 42, "real").nodules
+        nodules = compose(resolve(trial, "demo", (), ["A"]), pool, sites(load_settings()), 42, "real").nodules
         kept = nodules.filter("kept")
         assert kept.height == (2 if keep else 0)
         if keep:

@@ -146,14 +146,14 @@ def test_row_07_no_donor_is_its_own_host(paper: Paper) -> None:
 def test_row_07_an_alias_is_the_same_person() -> None:
     from dataclasses import replace
 
-    from .conftest import small_stock
+    from .conftest import small_pool
 
-    stock = small_stock()
+    pool = small_pool()
     one = replace(
-        stock,
-        donors=stock.donors.with_columns(person_uid=pl.lit("X")),
-        hosts=stock.hosts.with_columns(person_uid=pl.lit("X")),
-        pools={},
+        pool,
+        donors=pool.donors.with_columns(person_uid=pl.lit("X")),
+        hosts=pool.hosts.with_columns(person_uid=pl.lit("X")),
+        by_cohort={},
     )
     with pytest.raises(TrialError, match=r"no donor is left|no host is left"):
         small_plan(2, one)
@@ -314,7 +314,7 @@ def test_row_17_crossings_check_their_donors_and_cut_by_patient(paper: Paper) ->
         ("cohort.hosts.datasets=[DLCS24]", "cohort.donors.datasets=[LUNA25]", "cohort.max_donor_nodules=100"),
         ["DLCS24", "LUNA25"],
     )
-    made = compose(resolved, paper.stock, sites(paper.settings), 42, "procedural")
+    made = compose(resolved, paper.pool, sites(paper.settings), 42, "procedural")
     assert made.nodules.height <= 100
     people = made.nodules.group_by("donor_person_uid").len()
     owned = (
@@ -342,7 +342,7 @@ def test_row_17_many_hosts_and_crossed_blocks(paper: Paper) -> None:
             "cohort.max_hosts=5",
         )
         resolved = resolve(trial.model_copy(update={"twin": twin}), "paper", few, ["DLCS24", "IMDCT"])
-        return compose(resolved, paper.stock, sites(paper.settings), 42, "procedural")
+        return compose(resolved, paper.pool, sites(paper.settings), 42, "procedural")
 
     many = planned(pairing="one_to_many_hosts", n_hosts_per_donor=3)
     table = many.nodules.join(many.cases.select("case_uid", "host_scan_uid"), on="case_uid")
@@ -494,7 +494,7 @@ def test_a_site_tells_which_marginals_it_is_calibrated_to(paper: Paper) -> None:
     )
 
 
-def test_arms_that_are_to_be_independent_share_nobody() -> None:
+def test_arms_that_are_to_be_independent_share_no_person() -> None:
     arms = [{"name": x, "published": x, "varies": "x", "level": x} for x in ("a", "b")]
     made = small_plan(4, trial=small_trial(arms=arms, trial={"independent_arms": True}))
     people = made.nodules.join(made.cases.select("case_uid", "arm", "host_person_uid"), on="case_uid")
