@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from itrialspace_assets.base.fingerprints import replace_file
+from itrialspace_assets.base.seeds import sequence
 from itrialspace_assets.base.settings import PROCEDURAL_MARK, Settings, load_settings
 from itrialspace_assets.imaging.anatomy import LOBES
 from itrialspace_assets.profiles.persons import alias_table
@@ -43,7 +44,7 @@ _ROOM = (36.0, 38.0, 36.0, 25.0, 38.0)
 def make_profiles(name: str, entry: Dataset, seed: int = 42) -> pl.DataFrame:
     """A profile CSV of the published number of rows, as text and numbers under the published column names."""
     n = entry.release_rows or 0
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple(name.encode())))
+    rng = np.random.default_rng(sequence(seed, *name.encode()))
     median, spread, malignant = _KIND[name]
     scans = max(1, round(n / _PER_SCAN[name]))
     scan = np.sort(np.concatenate([np.arange(scans), rng.integers(0, scans, n - scans)])) if scans < n else np.arange(n)
@@ -184,7 +185,7 @@ def write_stock(settings: Settings, seed: int = 42) -> None:
         scans = profiles.group_by("scan_uid", maintain_order=True).agg(
             pl.col("dataset", "person_uid", "age", "sex", "smoking", "anatomy").first()
         )
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(9, *name.encode())))
+        rng = np.random.default_rng(sequence(seed, 9, *name.encode()))
         n, size = scans.height, rng.normal(1.0, 0.12, scans.height).clip(0.7, 1.4)
         spacing = {f"spacing_{a}": pl.lit(v) for a, v in zip("xyz", (0.7, 0.7, 1.25), strict=True)}
         origin = {f"origin_{a}": pl.lit(0.0) for a in "xyz"}
