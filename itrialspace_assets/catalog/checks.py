@@ -1,4 +1,4 @@
-"""Checks of the stage ``catalog``: Great Expectations once per table, and foreign keys over all tables."""
+"""Checks of the stage ``catalog``: Great Expectations over each table, and references between tables."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ def _lines(outcomes: list[ExpectationOutcome]) -> dg.MarkdownMetadataValue:
 
 
 def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
-    """One check a table, evaluated together, and one over all references."""
+    """One check a table, all evaluated in one step, and one check of all references."""
     catalog = "results_catalog"
 
     @dg.multi_asset_check(

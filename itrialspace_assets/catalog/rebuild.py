@@ -1,4 +1,4 @@
-"""Rebuilds ``itrialspace.duckdb`` from Parquet into a fresh file and swaps it in by rename."""
+"""Rebuilds the catalogue ``itrialspace.duckdb`` from Parquet into a fresh file and swaps it in by rename."""
 
 import fcntl
 import os
@@ -21,11 +21,13 @@ from itrialspace_assets.records.store import file_digests, read_file, require_co
 from itrialspace_assets.records.tables import TABLES
 
 VERSION = "3"
+#: File of the catalogue, below the output folder.
 NAME = "itrialspace.duckdb"
 #: Storage version of the file: DuckDB from 1.4 on, its browser build among them, can open it.
 STORAGE_VERSION = "v1.4.0"
 #: Every table that the catalogue loads: all of the registry.
 LOADED = tuple(TABLES)
+#: File of the data dictionary, beside it.
 DICTIONARY = "dictionary.html"
 
 
@@ -62,10 +64,10 @@ STEP = Step(("results_catalog",), "catalog", (), VERSION, inputs)
 
 @contextmanager
 def rebuilding(settings: Settings) -> Iterator[None]:
-    """Hold the catalogue's lock.
+    """Hold the lock of the catalogue.
 
     Raises:
-        CatalogBusy: another process holds it; names that process.
+        CatalogBusy: another process holds it; the message gives its number.
     """
     path = settings.output / "work" / "catalog.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,8 +77,8 @@ def rebuilding(settings: Settings) -> Iterator[None]:
         except BlockingIOError:
             handle.seek(0)
             raise CatalogBusy(
-                f"{NAME}: expected to be alone, but process {handle.read().strip() or '?'} is rebuilding it; "
-                "wait for it and run again"
+                f"{NAME}: expected no other rebuild, but process {handle.read().strip() or '?'} is rebuilding it; "
+                "wait until it ends and run again"
             ) from None
         handle.seek(0)
         handle.truncate()
@@ -170,10 +172,10 @@ def dictionary_page(anatomy: str) -> str:
 
 
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """A read-only view of the catalogue as it is now; connect again after a rebuild.
+    """A read-only connection to the catalogue; connect again after a rebuild.
 
-    The file is attached to a connection of its own, so that a rebuild is seen even while older
-    connections of this process still hold the file that it replaced.
+    The file is attached to a connection of its own. So a new connection sees a rebuild even while older connections of
+    this process hold the file that it replaced.
 
     Raises:
         TableError: there is no catalogue yet, or it is damaged.
@@ -181,7 +183,7 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     path: Path = settings.output / NAME
     if not path.exists():
         raise TableError(
-            f"{NAME}: expected the catalogue in {settings.output}, found none; run `its run` or the stage catalog"
+            f"{NAME}: expected the catalogue in {settings.output}, found none; make it with `its run --only catalog`"
         )
     db = duckdb.connect()
     try:
@@ -189,12 +191,14 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
         db.execute("USE catalog")
     except duckdb.Error as error:
         db.close()
-        raise TableError(f"{NAME}: damaged ({error}); run the stage catalog again") from None
+        raise TableError(
+            f"{NAME}: expected a DuckDB file, got: {error}; make it again with `its run --only catalog`"
+        ) from None
     return db
 
 
 def contents(settings: Settings) -> dict[str, str]:
-    """Hash of every table's content, order of rows aside: two catalogues are compared by this."""
+    """Number and hash of every table's rows, whatever their order; equal catalogues have equal ones."""
     found = {}
     with connect(settings) as db:
         for name in LOADED:

@@ -29,11 +29,11 @@ _MEASURED = [c.name for c in PROFILE_COLUMNS if c.name != "ct_path"]
 
 
 def new_entry(name: str, entry: dict[str, Any] | None, columns: Container[str] = ()) -> Dataset:
-    """A dataset that is not registered: by its source's entry, or by what masks alone can say.
+    """The entry of a dataset that is not registered: that of its source, or one for masks alone.
 
     Args:
-        name: of the dataset.
-        entry: registry fields that its source states.
+        name: name of the dataset.
+        entry: registry fields that its source states; None: there are masks alone.
         columns: native columns that its source gives; people are told apart by ``patient`` among them.
 
     Raises:
@@ -56,7 +56,7 @@ def new_entry(name: str, entry: dict[str, Any] | None, columns: Container[str] =
 
 
 def measured_profiles(rows: pl.DataFrame, entry: Dataset) -> pl.DataFrame:
-    """Profiles of measured nodules under the registry's column names; native columns are empty."""
+    """Profiles of measured nodules (rows of ``measure_case``) under the registry's names; native columns are null."""
     if rows.is_empty():
         return pl.DataFrame()
     own = [c for c in native_columns(entry) if c != entry.annotation]
@@ -69,7 +69,7 @@ def measured_profiles(rows: pl.DataFrame, entry: Dataset) -> pl.DataFrame:
 
 
 def annotated_scans(annotated: Annotated, source: Source, masks: Path) -> list[MeasureCase]:
-    """The scans of a table that have a label map in a folder, with what the table knows of their nodules."""
+    """The scans of a table that have a label map in folder ``masks``, with the nodules that the table names."""
     have = {s.ct_id: s for s in scans_in(masks)}
     c = source.centre
     pixel = None if c.unit == "mm" else PixelFrame(frame=c.frame, z_unit=c.z_unit, slices_from=c.slices_from)
@@ -89,9 +89,15 @@ def annotated_scans(annotated: Annotated, source: Source, masks: Path) -> list[M
 def annotated_profiles(
     annotated: Annotated, source: Source, entry: Dataset, measured: pl.DataFrame | None
 ) -> pl.DataFrame:
-    """Profiles of a table; where its nodules were measured too, with their anatomy.
+    """Profiles of a table, with the anatomy of those nodules that were measured.
 
-    The table's own diameter, volume and box stay; a measured one fills in where it has none.
+    The table's own diameter, volume and box stay; measured ones replace nulls alone.
+
+    Args:
+        annotated: the table as it was read.
+        source: how it was read.
+        entry: the dataset.
+        measured: rows of ``measure_case``; None: nothing was measured.
     """
     profiles = bare_profiles(annotated, source, entry).with_columns(
         _id=annotated.nodules["id"], diam_table=annotated.nodules["diameter"]

@@ -13,6 +13,7 @@ TABLES = ("profiles", "scan_lists", "findings")
 
 
 def inputs(settings: Settings, partition: Partition) -> Inputs:
+    """Hashes of the CSV, the scan list and the registry entry of one dataset."""
     entry = dataset(settings, partition["dataset"])
     csv, scans = file_digests(
         settings.output, [entry.profile_csv(settings.data), entry.scan_list_csv(settings.data)]
@@ -29,7 +30,11 @@ STEP = Step(("profiles",), "profiles", ("dataset",), VERSION, inputs)
 
 
 def build(settings: Settings, partition: Partition) -> Result:
-    """Read, check and write the profiles of one dataset; an absent CSV is an error that names it."""
+    """Read, check and write the profiles of one dataset.
+
+    Raises:
+        TableError: the CSV is missing, or breaks a rule; names it.
+    """
     require_data_root(settings)
     entry = dataset(settings, partition["dataset"])
     before = input_hash(STEP, settings, partition)

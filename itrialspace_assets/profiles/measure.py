@@ -1,6 +1,6 @@
-"""Measures the profile of every nodule of a label map: the same code for the demo and for any user.
+"""Measures the profile of every nodule of a label map.
 
-Works in voxels and mm of a canonical RAS+ map; knows no dataset and writes no file.
+Positions are voxel indices and mm of a canonical RAS+ map. Nothing here knows a dataset or writes a file.
 """
 
 from dataclasses import dataclass
@@ -33,12 +33,14 @@ from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobes_of
 from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
 
-#: Peripheral: centre within this distance of the pleura. No threshold is published; ours, in mm.
+#: A nodule is peripheral if its centre lies within this distance (mm) of the pleura; ours, as none is published
+#: (docs/facts/profiles.md#how-we-measure-them).
 PERIPHERAL_MM = 10.0
-#: Radius of "nearby organs" (published column name).
+#: Radius (mm) of the column ``nearby_organs_10mm`` (docs/facts/profiles.md#the-53-columns).
 NEARBY_MM = 10.0
-#: Nodules below this many voxels are specks of the segmentation (published cleanup rule).
+#: A component of fewer voxels is a speck of the segmentation (docs/facts/profiles.md#how-we-measure-them).
 MIN_VOXELS = 3
+#: Thickness, in voxels, of the shell whose labels decide a nodule's lobe (docs/facts/profiles.md#how-we-measure-them).
 SHELL_VOXELS = 3
 #: Labels inside the lung's outline; the pleura lies where none of them does.
 INSIDE_LUNG = (*LUNG, NODULE, AIRWAY, PULMONARY_VEIN)
@@ -46,20 +48,23 @@ INSIDE_LUNG = (*LUNG, NODULE, AIRWAY, PULMONARY_VEIN)
 
 @dataclass(frozen=True)
 class Scan:
-    """A canonical label map with what all its nodules share, worked out once."""
+    """A label map (X, Y, Z; RAS+) and the geometry that all its nodules need, computed once."""
 
     labels: Volume
 
     @cached_property
     def counts_boxes(self) -> tuple[npt.NDArray[np.int64], list[Box | None]]:
+        """Voxel count and box of every label, indexed by label."""
         return label_boxes(self.labels.array)
 
     def box(self, label: int) -> Box | None:
+        """Box of a label; None if it does not occur."""
         boxes = self.counts_boxes[1]
         return boxes[label] if label < len(boxes) else None
 
     @cached_property
     def lobes(self) -> dict[str, Lobe]:
+        """The lobes that occur, by name."""
         return lobes_of(self.labels.array, self.counts_boxes[1])
 
     def lung_box(self, labels: tuple[int, ...]) -> Box | None:
@@ -81,7 +86,7 @@ class Scan:
         return found
 
     def distance_to(self, label: int, ijk: npt.NDArray[np.float64]) -> float | None:
-        """Exact distance (mm) from a voxel index to the nearest voxel centre of a landmark."""
+        """Exact distance (mm) from a voxel index (3,) to the nearest voxel centre of a landmark; None without it."""
         points = self.landmarks.get(label)
         if points is None:
             return None
@@ -106,11 +111,19 @@ def nodules_in(labels: Volume, label: int = NODULE) -> list[Lesion]:
 def pleural_distance(
     labels: Volume, ijk: npt.ArrayLike, inside_of: tuple[int, ...] = INSIDE_LUNG, reach_mm: float = 15.0
 ) -> float | None:
-    """Exact distance (mm) from a voxel to the nearest voxel centre outside the lung's outline (``inside_of``).
+    """Exact distance (mm) from a voxel to the nearest voxel centre outside the lung's outline.
 
-    Looked for in a crop that grows from ``reach_mm`` until it is wider than the distance found, so it
-    equals the distance over the whole volume. None if the voxel itself lies outside; voxels beyond the
-    volume's edge count as unknown, not as outside.
+    The search begins in a crop, which grows until it is wider than the distance found. So the result is that over the
+    whole volume. Voxels beyond the volume's edge are unknown, not outside.
+
+    Args:
+        labels: label map (X, Y, Z), RAS+.
+        ijk: voxel index, shape (3,); rounded.
+        inside_of: labels inside the outline.
+        reach_mm: half width of the first crop.
+
+    Returns:
+        The distance; None if the voxel itself lies outside, or no voxel does.
     """
     at = np.rint(np.asarray(ijk)).astype(int)
     outside = np.ones(256, bool)
@@ -132,7 +145,7 @@ def pleural_distance(
 
 
 def shell_labels(labels: Volume, lesion: Lesion) -> npt.NDArray[np.uint8]:
-    """Labels of the voxels within three voxels of a lesion but not in any nodule."""
+    """Labels, shape (n,), of the voxels within three voxels of a lesion and in no nodule."""
     pad = [(SHELL_VOXELS, SHELL_VOXELS)] * 3
     grown = ndimage.binary_dilation(np.pad(lesion.mask, pad), iterations=SHELL_VOXELS)
     at = np.argwhere(grown) + np.asarray(lesion.offset) - SHELL_VOXELS
@@ -142,7 +155,7 @@ def shell_labels(labels: Volume, lesion: Lesion) -> npt.NDArray[np.uint8]:
 
 
 def lobe_about(labels: Volume, lesion: Lesion) -> tuple[int, float]:
-    """The lobe label that most of a lesion's surroundings have, and its share of them; (0, 0.0) without any lobe.
+    """The lobe label of most of a lesion's surroundings, and its share of those in any lobe; (0, 0.0) without a lobe.
 
     Surroundings are ``shell_labels``, so the answer is the same whether the lesion is in the map or not.
     """
@@ -236,7 +249,7 @@ def measure_scan(labels: Volume, lesions: list[Lesion], ids: list[str]) -> list[
     Args:
         labels: canonical label map (X, Y, Z) with organs; nodules may be in it as label 23.
         lesions: the nodules, in the map's grid.
-        ids: annotation id of each.
+        ids: annotation id of each lesion.
     """
     scan = Scan(labels)
     rows = [measure_nodule(scan, lesion) for lesion in lesions]

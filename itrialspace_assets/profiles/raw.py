@@ -1,4 +1,4 @@
-"""Versions of what the data root holds: profile tables by content, volumes by listing. No volume is read."""
+"""Versions of the raw data of a root: profile tables by content, volumes by listing. No volume is read."""
 
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings
@@ -7,7 +7,13 @@ from itrialspace_assets.records.store import file_digests
 
 
 def version_of(settings: Settings, kind: str, name: str) -> str:
-    """Version of one kind of raw data of a dataset: content hash of tables, listing of volumes."""
+    """Version of a dataset's raw data.
+
+    Args:
+        settings: data root and output folder.
+        kind: ``profiles`` (hash of the table), ``masks`` or ``cts`` (hash of names, sizes and times of the files).
+        name: the dataset.
+    """
     if kind == "profiles":
         (sha,) = file_digests(settings.output, [dataset(settings, name).profile_csv(settings.data)]).values()
         return sha or "missing"
