@@ -3,7 +3,7 @@
 Positions are voxel indices and mm of a canonical RAS+ map. Nothing here knows a dataset or writes a file.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -175,8 +175,47 @@ def _percent_in(box: Box | None, axis: int, index: float) -> float | None:
     return _clip(100.0 * (index - box[axis].start) / max(1, box[axis].stop - 1 - box[axis].start))
 
 
-def measure_nodule(scan: Scan, lesion: Lesion) -> dict[str, Any]:
-    """The columns of a profile that depend on one nodule alone (mm, percent, names)."""
+@dataclass(frozen=True)
+class NoduleRow:
+    """The columns of a profile that depend on one nodule alone, under their published names.
+
+    Positions and lengths in mm (world RAS), volume in mm³, ``_pct`` in percent, ``lobe_share`` from 0 to 1.
+    """
+
+    coordX: float
+    coordY: float
+    coordZ: float
+    w: float
+    h: float
+    d: float
+    nodule_mean_diam_mm: float
+    nodule_vol_mm3: float
+    organ_label_id: int
+    organ_label_name: str
+    nearby_organs_10mm: str
+    lung_side: str
+    lobe_name: str
+    lobe_share: float | None
+    lung_zone: str
+    central_peripheral: str
+    cranio_caudal_pct: float | None
+    mediolateral_pct: float | None
+    anteroposterior_pct: float | None
+    lobe_cc_pct: float | None
+    lobe_ml_pct: float | None
+    lobe_ap_pct: float | None
+    dist_to_trachea_mm: float | None
+    dist_to_aorta_mm: float | None
+    dist_to_heart_mm: float | None
+    dist_to_esophagus_mm: float | None
+    dist_to_pulmonary_vein_mm: float | None
+    dist_to_superior_vena_cava_mm: float | None
+    pleural_distance_mm: float | None
+    airway_distance_mm: float | None
+
+
+def measure_nodule(scan: Scan, lesion: Lesion) -> NoduleRow:
+    """Measure one nodule, given as voxels in the grid of its scan."""
     labels = scan.labels
     centre = lesion.centroid
     at = np.rint(centre).astype(int)
@@ -204,35 +243,42 @@ def measure_nodule(scan: Scan, lesion: Lesion) -> dict[str, Any]:
     close = np.unique(labels.array[near][square <= NEARBY_MM**2])
     volume = float(lesion.mask.sum()) * labels.voxel_mm3
     diameter = equivalent_diameter(volume)
-    world = labels.to_world(centre)
-    extent = np.asarray(lesion.mask.shape) * labels.spacing
-    airways = [d for d in (scan.distance_to(AIRWAY, centre), scan.distance_to(TRACHEA, centre)) if d is not None]
-    row: dict[str, Any] = dict(zip(("coordX", "coordY", "coordZ"), _rounded(world), strict=True))
-    row |= dict(zip("whd", _rounded(extent), strict=True))
-    row |= {
-        "nodule_mean_diam_mm": round(diameter, 4),
-        "nodule_vol_mm3": round(volume, 4),
-        "organ_label_id": organ,
-        "organ_label_name": LABEL_NAMES.get(organ, "unknown"),
-        "nearby_organs_10mm": ";".join(
-            LABEL_NAMES[x] for x in close if x in LABEL_NAMES and x not in (0, NODULE, BODY)
-        ),
-        "lung_side": side,
-        "lobe_name": lobe,
-        "lobe_share": None if share is None else round(share, 6),
-        "lung_zone": zone,
-        "central_peripheral": "unknown" if pleura is None else "peripheral" if pleura <= PERIPHERAL_MM else "central",
-        "cranio_caudal_pct": lung_cc,
-        "mediolateral_pct": lung_ml,
-        "anteroposterior_pct": lung_ap,
-        "lobe_cc_pct": cc,
-        "lobe_ml_pct": ml,
-        "lobe_ap_pct": ap,
-        **{f"dist_to_{name}_mm": _round(scan.distance_to(label, centre)) for name, label in LANDMARKS.items()},
-        "pleural_distance_mm": _round(pleura),
-        "airway_distance_mm": _round(min(airways) if airways else None),
-    }
-    return row
+    x, y, z = _rounded(labels.to_world(centre))
+    w, h, d = _rounded(np.asarray(lesion.mask.shape) * labels.spacing)
+    away = {name: _round(scan.distance_to(label, centre)) for name, label in LANDMARKS.items()}
+    airways = [mm for mm in (scan.distance_to(AIRWAY, centre), scan.distance_to(TRACHEA, centre)) if mm is not None]
+    return NoduleRow(
+        coordX=x,
+        coordY=y,
+        coordZ=z,
+        w=w,
+        h=h,
+        d=d,
+        nodule_mean_diam_mm=round(diameter, 4),
+        nodule_vol_mm3=round(volume, 4),
+        organ_label_id=organ,
+        organ_label_name=LABEL_NAMES.get(organ, "unknown"),
+        nearby_organs_10mm=";".join(LABEL_NAMES[x] for x in close if x in LABEL_NAMES and x not in (0, NODULE, BODY)),
+        lung_side=side,
+        lobe_name=lobe,
+        lobe_share=None if share is None else round(share, 6),
+        lung_zone=zone,
+        central_peripheral="unknown" if pleura is None else "peripheral" if pleura <= PERIPHERAL_MM else "central",
+        cranio_caudal_pct=lung_cc,
+        mediolateral_pct=lung_ml,
+        anteroposterior_pct=lung_ap,
+        lobe_cc_pct=cc,
+        lobe_ml_pct=ml,
+        lobe_ap_pct=ap,
+        dist_to_trachea_mm=away["trachea"],
+        dist_to_aorta_mm=away["aorta"],
+        dist_to_heart_mm=away["heart"],
+        dist_to_esophagus_mm=away["esophagus"],
+        dist_to_pulmonary_vein_mm=away["pulmonary_vein"],
+        dist_to_superior_vena_cava_mm=away["superior_vena_cava"],
+        pleural_distance_mm=_round(pleura),
+        airway_distance_mm=_round(min(airways) if airways else None),
+    )
 
 
 def _round(value: float | None) -> float | None:
@@ -252,7 +298,7 @@ def measure_scan(labels: Volume, lesions: list[Lesion], ids: list[str]) -> list[
         ids: annotation id of each lesion.
     """
     scan = Scan(labels)
-    rows = [measure_nodule(scan, lesion) for lesion in lesions]
+    rows: list[dict[str, Any]] = [asdict(measure_nodule(scan, lesion)) for lesion in lesions]
     centres = np.array([labels.to_world(lesion.centroid) for lesion in lesions]).reshape(-1, 3)
     places = pl.DataFrame(
         {

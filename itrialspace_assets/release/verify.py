@@ -282,8 +282,13 @@ def _volume_row(kind: str, mode: str | None, root: Path, file: Path, name: str) 
 
 
 def _whole(file: Path) -> None:
-    """Refuse a truncated volume. A gzip file of one member ends with the size of what it holds; one of several is
-    read."""
+    """Refuse a truncated volume.
+
+    A gzip file of one member ends with its uncompressed size; a file of several members is read whole.
+
+    Raises:
+        ValueError: the file has fewer or more bytes than its header promises.
+    """
     image: Any = nib.load(file)
     wanted = int(np.prod(image.shape)) * image.header.get_data_dtype().itemsize + int(image.dataobj.offset)
     with file.open("rb") as source:

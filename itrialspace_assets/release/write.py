@@ -132,7 +132,18 @@ def _case_records(
     why: dict[tuple[str, int], str],
     files: dict[str, str],
 ) -> list[dict[str, Any]]:
-    """The audit records of a case; its mask is put into the published layout on the way."""
+    """Link a case's mask into the published layout, and give its audit records.
+
+    Args:
+        settings: output folder.
+        uid: the case.
+        group: its rows of the manifest.
+        folder: folder of the manifest's masks, below the output folder.
+        got: rows of ``insertions`` by case and nodule.
+        donors: voxels of each donor by ``nodule_uid``.
+        why: reason of each rejected nodule, or case (nodule -1).
+        files: gets the mask's path and hash.
+    """
     first = group[0]
     key = case_key(
         first["trial_name"],
