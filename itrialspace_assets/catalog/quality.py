@@ -22,11 +22,11 @@ import jinja2
 import polars as pl
 from pydantic import ValidationError
 
-from itrialspace_assets.base.fingerprints import digest, replace_file
+from itrialspace_assets.base.fingerprints import digest, hash_file, replace_file
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.records.schema import Table, errors, obeys, rules_at_write, violations
-from itrialspace_assets.records.store import file_digests, partition_of, read_all, read_file, table_files
+from itrialspace_assets.records.store import partition_of, read_all, read_file, table_files
 from itrialspace_assets.records.tables import TABLES
 
 #: Raise it when a suite would judge equal tables in another way; outcomes that were kept are then ignored.
@@ -217,9 +217,8 @@ def validate_tables(settings: Settings) -> list[TableOutcome]:
 
 
 def _inputs(settings: Settings) -> dict[str, str]:
-    """Hash of each table's suite and of the content of its files."""
-    files = {name: table_files(settings.output, name) for name in TABLES}
-    hashes = file_digests(settings.output, [path for paths in files.values() for path in paths])
+    """Hash of each table's suite and of its files: by content, as a changed file may have the size and time of the
+    one that was written."""
     made_by = [VERSION, version("great_expectations")]
     return {
         name: digest(
@@ -228,10 +227,7 @@ def _inputs(settings: Settings) -> dict[str, str]:
                 table.contract,
                 [e.model_dump() for e in suite_of(table)],
                 [str(r.holds) for r in table.rules],
-                [
-                    (str(p.relative_to(settings.output)), hashes[str(p.relative_to(settings.output))])
-                    for p in files[name]
-                ],
+                [(str(p.relative_to(settings.output)), hash_file(p)) for p in table_files(settings.output, name)],
             ]
         )
         for name, table in TABLES.items()

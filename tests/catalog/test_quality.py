@@ -1,6 +1,7 @@
 """Great Expectations' suites against the fast validator, outcomes that are kept, and files changed after writing."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def tamper(path: Path, name: str, change: pl.Expr) -> None:
     frame = pl.from_arrow(old)
     assert isinstance(frame, pl.DataFrame)
     arrow = frame.with_columns(change.alias(name)).to_arrow(compat_level=pl.CompatLevel.oldest())
-    pq.write_table(arrow.replace_schema_metadata(old.schema.metadata), path)
+    pq.write_table(arrow.replace_schema_metadata(old.schema.metadata), path, compression="zstd")
 
 
 def of(verdicts: list[TableOutcome], table: str) -> TableOutcome:
@@ -107,6 +108,16 @@ def test_a_changed_file_fails_its_table_alone(written: Settings, column: str, va
     assert broken.unexpected == (1 if column == "reason" else 2)
     assert [v.table for v in verdicts if v.failed("error")] == ["reviews"]
     assert says.split(": ")[1] in (written.output / "quality/index.html").read_text()
+
+
+def test_a_changed_file_of_equal_size_and_time_fails(written: Settings) -> None:
+    path = table_path(written.output, "reviews")
+    before = path.stat()
+    validate_tables(written)
+    tamper(path, "verdict", pl.lit("accepd"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert of(validate_tables(written), "reviews").failed("error")
 
 
 def test_a_file_in_the_folder_of_another_partition_fails(written: Settings) -> None:
