@@ -1,7 +1,7 @@
-"""Measuring all profiles of a 512x512x256 map, against reading it plus one nearest-distance pass on crops.
+"""Time to measure all profiles of a 512x512x256 map, against reading it and one nearest-distance pass on crops.
 
-The baseline is the least that any measuring must do: read the map, and one exact distance transform on
-a crop of 40 mm around each nodule. Peak memory is that of a process of its own.
+The baseline is the least that any measuring must do: read the map, and one exact distance transform on a crop of
+40 mm around each nodule. Peak memory is measured in a process of its own.
 """
 
 import resource
@@ -19,6 +19,7 @@ from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
 from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.geometry import Volume, box_around, read_labels, write_volume
+from itrialspace_assets.profiles.case import MeasureCase
 from itrialspace_assets.profiles.masks import measure_case
 from itrialspace_assets.profiles.measure import INSIDE_LUNG, nodules_in
 
@@ -43,9 +44,7 @@ def make(path: Path) -> None:
 
 
 def ours(path: Path) -> int:
-    return len(
-        measure_case({"ct_id": "x", "organ": str(path), "nodules": None, "known": []}, load_settings()).rows["measured"]
-    )
+    return len(measure_case(MeasureCase(ct_id="x", organ=path), load_settings()).rows["measured"])
 
 
 def baseline(path: Path) -> None:

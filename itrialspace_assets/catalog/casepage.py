@@ -20,10 +20,10 @@ from itrialspace_assets.synthesis.images import open_plane
 
 
 def write_page(settings: Settings, uid: str) -> Path:
-    """Write ``cases/<uid>.html`` below the output folder; its path.
+    """Write ``cases/<uid>.html`` below the output folder and give its path.
 
     Raises:
-        ConfigError: no manifest holds such a case; names a few that exist.
+        ConfigError: no manifest holds such a case; the message names a few that exist.
     """
     root = settings.output
     cases = read_all(root, "cases")
@@ -45,7 +45,7 @@ def write_page(settings: Settings, uid: str) -> Path:
     galleries = _galleries(settings, got, cts, slices)
     tables = [("Asked and got", *_asked_and_got(plan, got)), ("Answers", *_answers(slices, answers))]
     if rejected.height:
-        tables.append(("Put aside", rejected.columns, rejected.rows()))
+        tables.append(("Rejected", rejected.columns, rejected.rows()))
     from jinja2 import Environment
 
     template = Environment(autoescape=True).from_string(
@@ -127,7 +127,7 @@ def _asked_and_got(plan: pl.DataFrame, got: pl.DataFrame) -> tuple[list[str], li
             [p["nodule_idx"], "lobe", p["lobe"], g.get("lobe")],
             [p["nodule_idx"], "diameter mm", round(p["planned_diameter_mm"], 2), g and round(g["diameter_mm"], 2)],
             [p["nodule_idx"], "cc, ml, ap %", _triple(p), g and _triple(g)],
-            [p["nodule_idx"], "distance from the wanted centre mm", 0, g and g["shift_mm"]],
+            [p["nodule_idx"], "distance from the planned centre mm", 0, g and g["shift_mm"]],
             [p["nodule_idx"], "relaxations", p["relaxations"] or "none", g and (g["relaxations"] or "none")],
         ]
     return ["nodule", "what", "asked", "got"], rows

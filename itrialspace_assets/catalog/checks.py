@@ -1,4 +1,4 @@
-"""Checks of the stage ``catalog``: Great Expectations once per table, and foreign keys over all tables."""
+"""Checks of the stage ``catalog``: Great Expectations over each table, and references between tables."""
 
 from collections.abc import Iterator
 
@@ -14,18 +14,22 @@ from itrialspace_assets.resources.workspace import Workspace
 
 
 def _lines(outcomes: list[ExpectationOutcome]) -> dg.MarkdownMetadataValue:
-    return listing([f"{o.expectation}: {o.unexpected} rows, first {'; '.join(o.sample) or 'none'}" for o in outcomes])
+    lines: list[str] = []
+    for o in outcomes:
+        lines.append(f"{o.expectation.name}: {o.unexpected} rows, first {'; '.join(o.sample) or 'none'}")
+        lines += [f"{o.expectation.name}: {detail}" for detail in o.details]
+    return listing(lines)
 
 
 def checks(graph: Graph, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
-    """One check a table, evaluated together, and one over all references."""
-    catalogue = "results_catalog"
+    """One check a table, all evaluated in one step, and one check of all references."""
+    catalog = "results_catalog"
 
     @dg.multi_asset_check(
         specs=[
             dg.AssetCheckSpec(
                 f"expectations_{name}",
-                asset=catalogue,
+                asset=catalog,
                 blocking=True,
                 description=f"Great Expectations suite of {name}: errors fail, warnings are reported.",
             )
@@ -37,7 +41,7 @@ def checks(graph: Graph, partitions: Partitions) -> list[dg.AssetChecksDefinitio
         for verdict in validate_tables(workspace.settings()):
             broken, odd = verdict.failed("error"), verdict.failed("warning")
             yield dg.AssetCheckResult(
-                asset_key=catalogue,
+                asset_key=catalog,
                 check_name=f"expectations_{verdict.table}",
                 passed=not broken and not odd,
                 severity=dg.AssetCheckSeverity.ERROR if broken else dg.AssetCheckSeverity.WARN,
@@ -50,7 +54,7 @@ def checks(graph: Graph, partitions: Partitions) -> list[dg.AssetChecksDefinitio
                 },
             )
 
-    @dg.asset_check(asset=catalogue, description="Every reference between tables finds its row.")
+    @dg.asset_check(asset=catalog, description="Every reference between tables finds its row.")
     def references(workspace: Workspace) -> dg.AssetCheckResult:
         found = orphans(workspace.settings())
         return dg.AssetCheckResult(passed=not found, metadata={"orphans": listing([str(o) for o in found])})

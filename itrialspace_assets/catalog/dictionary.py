@@ -1,4 +1,4 @@
-"""The data dictionary: every table, column and rule of the registry, for people."""
+"""The data dictionary in Markdown: every table, column and rule of the registry."""
 
 from itrialspace_assets.records.tables import TABLES
 

@@ -1,4 +1,4 @@
-"""Rebuilds ``itrialspace.duckdb`` from Parquet into a fresh file and swaps it in by rename."""
+"""Rebuilds the catalogue ``itrialspace.duckdb`` from Parquet into a fresh file and swaps it in by rename."""
 
 import fcntl
 import os
@@ -16,11 +16,18 @@ from itrialspace_assets.base.fingerprints import digest, hash_file, replace_file
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step
 from itrialspace_assets.imaging.pictures import markdown
-from itrialspace_assets.records.store import read_file, table_files
+from itrialspace_assets.records.schema import Table
+from itrialspace_assets.records.store import read_file, require_contract, table_files
 from itrialspace_assets.records.tables import TABLES
 
-VERSION = "2"
+VERSION = "3"
+#: File of the catalogue, below the output folder.
 NAME = "itrialspace.duckdb"
+#: Storage version of the file: DuckDB from 1.4 on, its browser build among them, can open it.
+STORAGE_VERSION = "v1.4.0"
+#: Every table that the catalogue loads: all of the registry.
+LOADED = tuple(TABLES)
+#: File of the data dictionary, beside it.
 DICTIONARY = "dictionary.html"
 
 
@@ -52,10 +59,10 @@ STEP = Step(("results_catalog",), "catalog", (), VERSION, options)
 
 @contextmanager
 def rebuilding(settings: Settings) -> Iterator[None]:
-    """Hold the catalogue's lock.
+    """Hold the lock of the catalogue.
 
     Raises:
-        CatalogBusy: another process holds it; names that process.
+        CatalogBusy: another process holds it; the message gives its number.
     """
     path = settings.output / "work" / "catalog.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,8 +72,8 @@ def rebuilding(settings: Settings) -> Iterator[None]:
         except BlockingIOError:
             handle.seek(0)
             raise CatalogBusy(
-                f"{NAME}: expected to be alone, but process {handle.read().strip() or '?'} is rebuilding it; "
-                "wait for it and run again"
+                f"{NAME}: expected no other rebuild, but process {handle.read().strip() or '?'} is rebuilding it; "
+                "wait until it ends and run again"
             ) from None
         handle.seek(0)
         handle.truncate()
@@ -76,54 +83,70 @@ def rebuilding(settings: Settings) -> Iterator[None]:
 
 
 def build(settings: Settings, partition: Partition) -> Result:
-    """Load every accepted table, add comments and views, check point, rename.
+    """Load every accepted table into a fresh file, add comments and views, and swap it in by rename.
 
     Raises:
         CatalogBusy: another rebuild is under way.
+        ConfigError: a view is no valid SQL.
         TableError: a partition is damaged or of another contract.
     """
     require_data_root(settings)
     with rebuilding(settings):
         fresh = settings.output / f".{NAME}.{os.getpid()}"
         fresh.unlink(missing_ok=True)
-        counts: dict[str, int] = {}
         try:
-            with duckdb.connect(str(fresh)) as db:
-                for table in TABLES.values():
-                    frames = [read_file(table.name, path) for path in table_files(settings.output, table.name)]
-                    db.register("incoming", table.empty().to_arrow())
-                    db.execute(f'CREATE TABLE "{table.name}" AS SELECT * FROM incoming')
-                    db.unregister("incoming")
-                    for frame in frames:
-                        db.register("incoming", frame.to_arrow())
-                        db.execute(f'INSERT INTO "{table.name}" SELECT * FROM incoming')
-                        db.unregister("incoming")
-                    db.execute(f"COMMENT ON TABLE \"{table.name}\" IS '{_quoted(table.description)}'")
-                    for column in table.columns:
-                        unit = f" [{column.unit}]" if column.unit else ""
-                        db.execute(
-                            f'COMMENT ON COLUMN "{table.name}"."{column.name}" IS '
-                            f"'{_quoted(column.description + unit)}'"
-                        )
-                    counts[table.name] = sum(f.height for f in frames)
-                for name, text in views().items():
-                    try:
-                        db.execute(text)
-                    except duckdb.Error as error:
-                        raise ConfigError(f"sql/views/{name}.sql: {error}") from None
-                db.execute("CHECKPOINT")
+            with duckdb.connect() as db:
+                db.execute(f"ATTACH '{_quoted(str(fresh))}' AS catalog (STORAGE_VERSION '{STORAGE_VERSION}')")
+                db.execute("USE catalog")
+                db.execute("BEGIN")  # one transaction: a commit a statement takes ten times as long
+                counts = {name: _load(db, settings, TABLES[name]) for name in LOADED}
+                _add_views(db)
+                db.execute("COMMIT")
+                db.execute("CHECKPOINT catalog")
             fresh.replace(settings.output / NAME)
             replace_file(settings.output / DICTIONARY, dictionary_page(settings.anatomy).encode())
         finally:
             fresh.unlink(missing_ok=True)
             fresh.with_name(fresh.name + ".wal").unlink(missing_ok=True)
-        table_md = markdown(pl.DataFrame({"table": list(counts), "rows": list(counts.values())}))
         return Result(
             counts,
             computed=sum(counts.values()),
-            preview=table_md,
+            preview=markdown(pl.DataFrame({"table": list(counts), "rows": list(counts.values())})),
             files={name: hash_file(settings.output / name) for name in (NAME, DICTIONARY)},
         )
+
+
+def _load(db: duckdb.DuckDBPyConnection, settings: Settings, table: Table) -> int:
+    """Make a table, fill it from its files and comment it; the number of its rows."""
+    db.register("incoming", table.empty().to_arrow())
+    db.execute(f'CREATE TABLE "{table.name}" AS SELECT * FROM incoming')
+    db.unregister("incoming")
+    rows = 0
+    if paths := table_files(settings.output, table.name):
+        require_contract(table.name, paths)
+        try:
+            ((rows,),) = db.execute(
+                f'INSERT INTO "{table.name}" SELECT * FROM read_parquet(?, hive_partitioning = false)',
+                [[str(path) for path in paths]],
+            ).fetchall()
+        except duckdb.Error as error:
+            for path in paths:
+                read_file(table.name, path)  # names the damaged file
+            raise TableError(f"{table.name}: expected files of one schema, got: {error}; run its stage again") from None
+    db.execute(f"COMMENT ON TABLE \"{table.name}\" IS '{_quoted(table.description)}'")
+    for column in table.columns:
+        unit = f" [{column.unit}]" if column.unit else ""
+        comment = _quoted(column.description + unit)
+        db.execute(f'COMMENT ON COLUMN "{table.name}"."{column.name}" IS \'{comment}\'')
+    return rows
+
+
+def _add_views(db: duckdb.DuckDBPyConnection) -> None:
+    for name, text in views().items():
+        try:
+            db.execute(text)
+        except duckdb.Error as error:
+            raise ConfigError(f"sql/views/{name}.sql: {error}") from None
 
 
 def _quoted(text: str) -> str:
@@ -141,10 +164,10 @@ def dictionary_page(anatomy: str) -> str:
 
 
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """A read-only view of the catalogue as it is now; connect again after a rebuild.
+    """A read-only connection to the catalogue; connect again after a rebuild.
 
-    The file is attached to a connection of its own, so that a rebuild is seen even while older
-    connections of this process still hold the file that it replaced.
+    The file is attached to a connection of its own. So a new connection sees a rebuild even while older connections of
+    this process hold the file that it replaced.
 
     Raises:
         TableError: there is no catalogue yet, or it is damaged.
@@ -152,23 +175,25 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     path: Path = settings.output / NAME
     if not path.exists():
         raise TableError(
-            f"{NAME}: expected the catalogue in {settings.output}, found none; run `its run` or the stage catalog"
+            f"{NAME}: expected the catalogue in {settings.output}, found none; make it with `its run --only catalog`"
         )
     db = duckdb.connect()
     try:
-        db.execute(f"ATTACH '{_quoted(str(path))}' AS catalogue (READ_ONLY)")
-        db.execute("USE catalogue")
+        db.execute(f"ATTACH '{_quoted(str(path))}' AS catalog (READ_ONLY)")
+        db.execute("USE catalog")
     except duckdb.Error as error:
         db.close()
-        raise TableError(f"{NAME}: damaged ({error}); run the stage catalog again") from None
+        raise TableError(
+            f"{NAME}: expected a DuckDB file, got: {error}; make it again with `its run --only catalog`"
+        ) from None
     return db
 
 
 def contents(settings: Settings) -> dict[str, str]:
-    """Hash of every table's content, order of rows aside: two catalogues are compared by this."""
+    """Number and hash of every table's rows, whatever their order; equal catalogues have equal ones."""
     found = {}
     with connect(settings) as db:
-        for name in TABLES:
+        for name in LOADED:
             rows = db.execute(f'SELECT count(*), coalesce(bit_xor(hash(t)), 0) FROM "{name}" t').fetchone()
             found[name] = str(rows)
     return found

@@ -1,4 +1,4 @@
-"""Foreign keys of the catalogue: rows whose reference is not there, by table."""
+"""Foreign keys of the catalogue: rows that refer to a row that no table holds."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from itrialspace_assets.records.tables import TABLES
 
 @dataclass(frozen=True)
 class Orphans:
-    """Rows of a table that refer to a row that another table does not hold."""
+    """Rows of ``table`` whose ``columns`` refer to a row that ``target`` does not hold; ``sample`` names the first."""
 
     table: str
     columns: tuple[str, ...]
@@ -25,7 +25,7 @@ class Orphans:
 
 
 def orphans(settings: Settings) -> list[Orphans]:
-    """Every reference of the registry that some row breaks; a null refers to nothing.
+    """Every reference of the registry that some row breaks; a null value is no reference.
 
     Raises:
         TableError: there is no catalogue.

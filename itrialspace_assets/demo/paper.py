@@ -1,7 +1,7 @@
 """A planning root of the published size: 13,140 procedural profiles with the published counts and defects.
 
-For benchmarks and tests of the index and of planning. It holds tables only, no volume: what a planner
-reads of hosts and donors is drawn here, not measured. Everything in it is marked procedural.
+For benchmarks and tests of the index and of planning. It has tables but no volumes: the measures of hosts and donors
+that planning reads are drawn here. Everything in it is marked procedural.
 """
 
 import json
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from itrialspace_assets.base.fingerprints import replace_file
+from itrialspace_assets.base.seeds import sequence
 from itrialspace_assets.base.settings import PROCEDURAL_MARK, Settings, load_settings
 from itrialspace_assets.imaging.anatomy import LOBES
 from itrialspace_assets.profiles.persons import alias_table
@@ -36,14 +37,20 @@ _KIND = {
 #: Nodules of a scan, on average; scans of a person, at most.
 _PER_SCAN = {"DLCS24": 1.54, "LUNA25": 1.51, "LUNA16": 1.97, "LUNGx": 1.2, "LNDbv4": 3.6, "NSCLCR": 1.0, "IMDCT": 1.0}
 _LOBE_SHARES = (0.28, 0.16, 0.30, 0.08, 0.18)  # in the order of LOBES (docs/facts/trials.md#sites)
-#: Median radius (mm) of the largest sphere in each lobe, in the order of LOBES.
-_ROOM = (36.0, 38.0, 36.0, 25.0, 38.0)
+#: Median radius (mm) of the largest sphere in each lobe, in the order of LOBES; ours, plausible.
+_FIT_RADIUS = (36.0, 38.0, 36.0, 25.0, 38.0)
 
 
 def make_profiles(name: str, entry: Dataset, seed: int = 42) -> pl.DataFrame:
-    """A profile CSV of the published number of rows, as text and numbers under the published column names."""
+    """A profile CSV of the published number of rows, under the published column names.
+
+    Args:
+        name: one of the published datasets.
+        entry: its entry in the registry.
+        seed: root of every draw.
+    """
     n = entry.release_rows or 0
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple(name.encode())))
+    rng = np.random.default_rng(sequence(seed, *name.encode()))
     median, spread, malignant = _KIND[name]
     scans = max(1, round(n / _PER_SCAN[name]))
     scan = np.sort(np.concatenate([np.arange(scans), rng.integers(0, scans, n - scans)])) if scans < n else np.arange(n)
@@ -110,7 +117,7 @@ def _ids(name: str, scan: npt.NDArray[np.int64]) -> list[str]:
 
 
 def _spoiled(values: npt.NDArray[np.float64], share: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Exactly this share of values (rounded) moved out of 0-100."""
+    """Move a share of percentages (rounded to whole rows) out of 0-100."""
     at = rng.permutation(len(values))[: round(share * len(values))]
     out = values.copy()
     out[at] = np.round(rng.choice([-1, 1], len(at)) * rng.uniform(101, 400, len(at)), 4)
@@ -184,7 +191,7 @@ def write_stock(settings: Settings, seed: int = 42) -> None:
         scans = profiles.group_by("scan_uid", maintain_order=True).agg(
             pl.col("dataset", "person_uid", "age", "sex", "smoking", "anatomy").first()
         )
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(9, *name.encode())))
+        rng = np.random.default_rng(sequence(seed, 9, *name.encode()))
         n, size = scans.height, rng.normal(1.0, 0.12, scans.height).clip(0.7, 1.4)
         spacing = {f"spacing_{a}": pl.lit(v) for a, v in zip("xyz", (0.7, 0.7, 1.25), strict=True)}
         origin = {f"origin_{a}": pl.lit(0.0) for a in "xyz"}
@@ -205,9 +212,9 @@ def write_stock(settings: Settings, seed: int = 42) -> None:
                 voxels=pl.lit(2_000_000, pl.Int64),
                 box=whole,
                 occupied=_list([0, 255]),
-                fit_radius_mm=pl.Series(np.round(room * size * rng.normal(1, 0.08, n).clip(0.7, 1.3), 4)),
+                fit_radius_mm=pl.Series(np.round(radius * size * rng.normal(1, 0.08, n).clip(0.7, 1.3), 4)),
             )
-            for lobe, room in zip(LOBES, _ROOM, strict=True)
+            for lobe, radius in zip(LOBES, _FIT_RADIUS, strict=True)
         )
         donors = profiles.select("nodule_uid", "dataset", "scan_uid", "person_uid").with_columns(
             lesion=pl.lit('[[0,0,0],[1,1,1],"eJxrAAAAgQCB"]'),

@@ -1,7 +1,7 @@
 """One procedural person: a chest in the platform's label map, drawn from a seed.
 
-Coordinates are mm in RAS+, origin on the midline at the level of the diaphragm's rim. The heart
-lies left and the liver right, so that a mirrored volume is seen at once.
+Coordinates are mm in RAS+; the origin lies on the midline at the level of the diaphragm's rim. The heart lies left
+and the liver right, so that a mirrored volume can be seen at once. All measures are ours, plausible for an adult.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,9 @@ from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
 
 Array = npt.NDArray[Any]
 
-#: Extent of the volume in mm: wide enough for NodMAISI's least field of view of 256 mm.
+#: Extent of the volume in mm; ours, above NodMAISI's least field of view of 256 mm (docs/facts/synthesis.md#grid).
 EXTENT_MM = np.array([346.0, 260.0, 276.0])
+#: World position (mm) of voxel 0; ours.
 ORIGIN_MM = np.array([-173.0, -130.0, -66.0])
 
 
@@ -95,7 +96,16 @@ class _Canvas:
 
 
 def draw_anatomy(body: Body, rng: np.random.Generator, spacing: npt.NDArray[np.float64]) -> Volume:
-    """Label map (uint8, RAS+) of a person without nodules."""
+    """Label map of a person without nodules.
+
+    Args:
+        body: measures of the person.
+        rng: draws airways and veins.
+        spacing: voxel size (mm) along x, y and z, shape (3,).
+
+    Returns:
+        Labels (X, Y, Z), uint8, RAS+.
+    """
     c = _Canvas(spacing)
     x, y, z = c.x, c.y, c.z
     w, d = body.half_width, body.half_depth
@@ -217,7 +227,7 @@ def _tree(
 
 
 def _one_piece_lobes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Keep each lobe's largest piece; what was cut off goes to the nearest lobe."""
+    """Keep each lobe's largest piece; every other voxel of a lobe goes to the lobe nearest to it."""
     import cc3d
 
     out = labels.copy()
@@ -239,10 +249,17 @@ def draw_nodule(
     shape: NoduleShape,
     rng: np.random.Generator,
 ) -> Lesion | None:
-    """A nodule inside a lobe, clear of the others; None where the lobe has no room for it.
+    """A nodule inside a lobe, clear of the others; None if no place for it was found.
 
-    The radius varies over the sphere by smooth harmonics (lobulation) and narrow rays
-    (spiculation); the mask is cut to the lungs and is one piece.
+    The radius varies over the sphere by smooth harmonics (lobulation) and narrow rays (spiculation). The mask is cut
+    to the lungs and is one piece.
+
+    Args:
+        anatomy: label map (X, Y, Z), RAS+, without nodules.
+        taken: boolean (X, Y, Z): voxels of other nodules; at least three voxels from them stay free.
+        lobe: label of the lobe that holds the centre.
+        shape: diameter (mm), lobulation and spiculation.
+        rng: draws centre and shape.
     """
     import cc3d
 
@@ -278,6 +295,7 @@ def draw_nodule(
 
 
 def with_nodules(anatomy: Volume, lesions: list[Lesion]) -> Volume:
+    """A copy of a label map (X, Y, Z; RAS+) with label 23 in every voxel of ``lesions``."""
     labels = anatomy.array.copy()
     for lesion in lesions:
         labels[lesion.box][lesion.mask] = NODULE

@@ -1,12 +1,12 @@
 """Writes the procedural data root in the published layout: maps, nodule masks, CTs, tables.
 
-A host is one resumable case; the tables and the mark ``PROCEDURAL.json`` come last, so a root
-without the mark is unfinished.
+A host is one case that can be continued after an interruption. The tables and the mark ``PROCEDURAL.json`` come
+last, so a root without the mark is unfinished.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import numpy as np
 import polars as pl
 
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.base.fingerprints import FileHashes, digest, replace_file
+from itrialspace_assets.base.fingerprints import FileHashes, replace_file, sha256_bytes
+from itrialspace_assets.base.seeds import child, sequence
 from itrialspace_assets.base.settings import PROCEDURAL_MARK, Settings, load_settings
 from itrialspace_assets.casework import journal
-from itrialspace_assets.casework.cases import Case, Output
+from itrialspace_assets.casework.cases import Case, Output, payload_hash
 from itrialspace_assets.casework.workers import run
+from itrialspace_assets.demo.case import HostCase, PlannedNodule
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body, draw_nodule, with_nodules
 from itrialspace_assets.hosts.shapes import NoduleShape
 from itrialspace_assets.imaging.anatomy import LUNG, NODULE, SIZE_BUCKETS
@@ -31,7 +33,12 @@ from itrialspace_assets.synthesis import tissue
 
 VERSION = "1"
 NOTE = "procedural phantom, no patient (iTrialSpace demo)"
+#: Voxel size (mm) along x, y, z; ours: coarse, so that a demo takes minutes.
 SPACING = (1.36, 1.36, 1.75)
+#: The registry begins with the published datasets (docs/facts/datasets.md); those of a user follow.
+PUBLISHED_DATASETS = 7
+#: Key of the dataset in the rows of ``make_host``; no column of a file.
+_DATASET = "_dataset"
 
 #: Diameters (mm) drawn for each cohort bucket; open ends as a lung of this size can hold them.
 _DIAMETERS = {
@@ -54,18 +61,28 @@ _META = {"DLCS24": "DLCS24_BMdataset_FEB192026_FIT_v1.csv", "LNDbv4": "LNDBv4_da
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One host to make."""
+class MetaRow:
+    """A scan's row of the dataset's table in ``meta/``; ``age`` in years."""
 
-    dataset: str
-    number: int
-    person: int
-    ct_id: str
-    nodules: list[tuple[str, int]]  # bucket, malignant
+    patient: str
+    ct: str
+    age: int
+    sex: str
+    nodules: int
+    note: str
 
 
-def plan_hosts(names: list[str], hosts: int) -> list[Plan]:
-    """Which hosts there are and which nodules each gets; depends on names and number alone."""
+def plan_hosts(
+    names: Sequence[str], hosts: int, seed: int, spacing: tuple[float, float, float] = SPACING
+) -> list[HostCase]:
+    """The hosts to make and the nodules of each; which nodules depends on names and number alone.
+
+    Args:
+        names: datasets, in the registry's order.
+        hosts: scans per dataset.
+        seed: root of every draw.
+        spacing: voxel size (mm) along x, y and z.
+    """
     plans = []
     for d, name in enumerate(names):
         counter = d * 5
@@ -74,12 +91,22 @@ def plan_hosts(names: list[str], hosts: int) -> list[Plan]:
             count = 1 if name in ("IMDCT", "NSCLCR") else 1 + (number + d) % 3
             nodules = []
             for _ in range(count):
-                bucket, malignant = _CYCLE[counter % len(_CYCLE)]
+                bucket, label = _CYCLE[counter % len(_CYCLE)]
                 if name == "NSCLCR":
-                    bucket, malignant = ("20-30mm", ">30mm")[number % 2], 1
-                nodules.append((bucket, malignant))
+                    bucket, label = ("20-30mm", ">30mm")[number % 2], 1
+                nodules.append(PlannedNodule(bucket=bucket, label=label))
                 counter += 1
-            plans.append(Plan(name, number, 0 if second_scan else number, f"DEMO_{name}_{number + 1:04d}", nodules))
+            plans.append(
+                HostCase(
+                    dataset=name,
+                    number=number,
+                    person=0 if second_scan else number,
+                    ct_id=f"DEMO_{name}_{number + 1:04d}",
+                    nodules=tuple(nodules),
+                    seed=seed,
+                    spacing=spacing,
+                )
+            )
     return plans
 
 
@@ -99,10 +126,10 @@ def make_root(
         seed: root of every draw.
         spacing: voxel size (mm).
         workers: processes; all cores by default.
-        progress: told how many hosts were just made.
+        progress: called with the number of hosts that were just made.
 
     Raises:
-        ConfigError: ``hosts`` is out of range, or ``out`` holds something else.
+        ConfigError: ``hosts`` is out of range, ``out`` holds something else, or a host could not be made.
     """
     if not 1 <= hosts <= 200:
         raise ConfigError(f"--hosts: expected 1 to 200, got {hosts}")
@@ -129,24 +156,8 @@ def make_root(
         (out / "profiles").exists() and any((out / "profiles").iterdir()) and not (out / "work" / "demo-data").exists()
     ):
         raise ConfigError(f"{out}: expected an empty folder, found a data root that this command did not make")
-    known = datasets(settings)
-    cases = [
-        Case(
-            f"{p.dataset}/{p.ct_id}",
-            digest([options, p.nodules, p.person]),
-            f"{p.dataset}/{p.ct_id}",
-            {
-                "dataset": p.dataset,
-                "number": p.number,
-                "person": p.person,
-                "ct_id": p.ct_id,
-                "nodules": p.nodules,
-                "seed": seed,
-                "spacing": list(spacing),
-            },
-        )
-        for p in plan_hosts(list(known)[:7], hosts)
-    ]
+    hosts_to_make = plan_hosts(list(datasets(settings))[:PUBLISHED_DATASETS], hosts, seed, spacing)
+    cases = [Case(h.uid, payload_hash([VERSION, tissue.VERSION], h), h.uid, h) for h in hosts_to_make]
     folder = journal.journal_dir(settings, "demo-data", "all")
     todo = journal.pending(settings, cases, folder)
     run(make_host, todo, settings, folder / "journal.jsonl", progress)
@@ -154,13 +165,10 @@ def make_root(
     if made.rejected or made.missing:
         raise ConfigError(f"{out}: hosts could not be made: {made.rejected[:3] or made.missing[:3]}")
     files = dict(made.files)
-    for name in {p.dataset for p in plan_hosts(list(known)[:7], hosts)}:
-        rows = [r for r in made.rows["profiles"] if r["_dataset"] == name]
-        files |= _write_csv(
-            out, f"profiles/{name}_nodule_profiles.csv", [{k: v for k, v in r.items() if k != "_dataset"} for r in rows]
-        )
-        people = [{k: v for k, v in r.items() if k != "_dataset"} for r in made.rows["meta"] if r["_dataset"] == name]
-        files |= _write_csv(out, f"meta/{_META.get(name, f'{name}_dataset_FEB192026_FIT_v1.csv')}", people)
+    for name in dict.fromkeys(h.dataset for h in hosts_to_make):
+        files |= _write_csv(out, f"profiles/{name}_nodule_profiles.csv", _of(name, made.rows["profiles"]))
+        meta = _META.get(name, f"{name}_dataset_FEB192026_FIT_v1.csv")
+        files |= _write_csv(out, f"meta/{meta}", _of(name, made.rows["meta"]))
     text = json.dumps(
         {"anatomy": "procedural", "note": NOTE, "options": options, "files": files}, indent=1, sort_keys=True
     )
@@ -168,25 +176,28 @@ def make_root(
     return True
 
 
-def _write_csv(out: Path, name: str, rows: list[dict[str, Any]]) -> dict[str, str]:
-    from itrialspace_assets.base.fingerprints import sha256_bytes
+def _of(name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of one dataset, without the column that says so."""
+    return [{k: v for k, v in row.items() if k != _DATASET} for row in rows if row[_DATASET] == name]
 
+
+def _write_csv(out: Path, name: str, rows: list[dict[str, Any]]) -> dict[str, str]:
     data = pl.DataFrame(rows, infer_schema_length=None).write_csv().encode()
     replace_file(out / name, data)
     return {name: sha256_bytes(data)}
 
 
-def make_host(payload: dict[str, Any], settings: Settings) -> Output:
-    """Make one host: anatomy, nodules, masks, CT, profile rows. Depends on its payload alone."""
-    dataset = datasets(settings)[payload["dataset"]]
-    key = list(payload["dataset"].encode())
-    person_seed = np.random.SeedSequence(payload["seed"], spawn_key=(1, *key, payload["person"]))
+def make_host(host: HostCase, settings: Settings) -> Output:
+    """Make one host: anatomy, nodules, masks, CT, profile rows. It depends on its case alone."""
+    dataset = datasets(settings)[host.dataset]
+    key = tuple(host.dataset.encode())
+    person_seed = sequence(host.seed, 1, *key, host.person)
     rng = np.random.default_rng(person_seed)
-    anatomy = draw_anatomy(draw_body(rng), rng, np.array(payload["spacing"]))
-    scan_rng = np.random.default_rng(np.random.SeedSequence(payload["seed"], spawn_key=(2, *key, payload["number"])))
-    lesions, malignant = _place_all(anatomy, payload["nodules"], scan_rng)
+    anatomy = draw_anatomy(draw_body(rng), rng, np.array(host.spacing))
+    scan_rng = np.random.default_rng(sequence(host.seed, 2, *key, host.number))
+    lesions = _place_all(anatomy, host.nodules, scan_rng)
     combined = with_nodules(anatomy, lesions)
-    ct_id, out = payload["ct_id"], settings.data
+    ct_id, out = host.ct_id, settings.data
     ids = [f"{ct_id}_N{i + 1}" for i in range(len(lesions))] if dataset.annotation else [ct_id] * len(lesions)
     orientation = _ORIENTATION.get(dataset.name, "RAS")
     files: dict[str, str] = {}
@@ -201,49 +212,39 @@ def make_host(payload: dict[str, Any], settings: Settings) -> Output:
         one = np.zeros_like(masks.array)
         one[lesion.box][lesion.mask] = 1
         save(dataset.nodule_mask(out, ct_id, annotation), Volume(one, anatomy.affine))
-    drawn, noise, inside = (
-        np.random.SeedSequence(payload["seed"], spawn_key=(i, *key, payload["number"])) for i in (3, 4, 5)
-    )
+    drawn, noise, inside = (sequence(host.seed, i, *key, host.number) for i in (3, 4, 5))
     ct = tissue.render_host(anatomy, drawn, noise)
     patch = tissue.render_patch(ct, anatomy, lesions, noise, inside)
     array = ct.array.copy()
     array[place_of(patch, ct)] = patch.array
     save(out / "raw_ct" / dataset.name / f"{ct_id}.nii.gz", Volume(array, ct.affine))
 
-    sex, low, high = _STRATA[payload["person"] % len(_STRATA)]
-    age = int(np.random.default_rng(person_seed.spawn(1)[0]).integers(low, high))
-    patient = f"{dataset.name}-P{payload['person'] + 1:04d}"
+    sex, low, high = _STRATA[host.person % len(_STRATA)]
+    age = int(np.random.default_rng(child(person_seed, 0)).integers(low, high))
+    patient = f"{dataset.name}-P{host.person + 1:04d}"
     rows = []
-    for measured, annotation, cancer in zip(measure_scan(combined, lesions, ids), ids, malignant, strict=True):
-        row: dict[str, Any] = {"_dataset": dataset.name, "ct_path": f"{dataset.name}/{ct_id}.nii.gz"}
+    for measured, annotation, nodule in zip(measure_scan(combined, lesions, ids), ids, host.nodules, strict=True):
+        row: dict[str, Any] = {_DATASET: dataset.name, "ct_path": f"{dataset.name}/{ct_id}.nii.gz"}
         row |= {c.name: measured[c.name] for c in PROFILE_COLUMNS if c.name != "ct_path"}
-        row |= _native(dataset, patient, annotation, cancer, age, sex, payload["person"], ct_id)
+        row |= _native(dataset, host, patient, annotation, nodule.label, age, sex)
         rows.append(row | {"lobe_share": measured["lobe_share"]})
-    meta = {
-        "_dataset": dataset.name,
-        "patient": patient,
-        "ct": ct_id,
-        "age": age,
-        "sex": sex,
-        "nodules": len(lesions),
-        "note": NOTE,
-    }
-    return Output({"profiles": rows, "meta": [meta]}, files)
+    meta = MetaRow(patient, ct_id, age, sex, len(lesions), NOTE)
+    return Output({"profiles": rows, "meta": [{_DATASET: dataset.name} | asdict(meta)]}, files)
 
 
-def _place_all(anatomy: Volume, wanted: list[list[Any]], rng: np.random.Generator) -> tuple[list[Lesion], list[int]]:
-    """Place the wanted nodules; one that no lobe has room for shrinks until it fits."""
+def _place_all(anatomy: Volume, wanted: Sequence[PlannedNodule], rng: np.random.Generator) -> list[Lesion]:
+    """Place the wanted nodules, in their order; one that fits into no lobe shrinks until it fits."""
     taken = np.zeros(anatomy.array.shape, bool)
-    lesions, malignant = [], []
-    for bucket, cancer in wanted:
-        low, high = _DIAMETERS[bucket]
+    lesions = []
+    for nodule in wanted:
+        low, high = _DIAMETERS[nodule.bucket]
         diameter = float(rng.uniform(low, high))
         lesion = None
         while lesion is None:
             shape = NoduleShape(
                 diameter,
                 float(rng.uniform(0.02, 0.12)),
-                float(rng.uniform(0, 0.5 if cancer else 0.12)) * min(1.0, diameter / 12),
+                float(rng.uniform(0, 0.5 if nodule.label else 0.12)) * min(1.0, diameter / 12),
             )
             for lobe in rng.permutation(LUNG):
                 lesion = draw_nodule(anatomy, taken, int(lobe), shape, rng)
@@ -252,34 +253,33 @@ def _place_all(anatomy: Volume, wanted: list[list[Any]], rng: np.random.Generato
             diameter *= 0.93
         taken[lesion.box] |= lesion.mask
         lesions.append(lesion)
-        malignant.append(int(cancer))
-    return lesions, malignant
+    return lesions
 
 
 def _native(
-    dataset: Dataset, patient: str, annotation: str, cancer: int, age: int, sex: str, person: int, ct_id: str
+    dataset: Dataset, host: HostCase, patient: str, annotation: str, label: int, age: int, sex: str
 ) -> dict[str, Any]:
     """Id, label and demographic columns under the names that the dataset gives them."""
     row: dict[str, Any] = {}
     if dataset.patient:
         row[dataset.patient] = patient
     if dataset.scan_person:
-        row[dataset.scan_person] = f"procedural.{ct_id}"
+        row[dataset.scan_person] = f"procedural.{host.ct_id}"
     if dataset.annotation:
         row[dataset.annotation] = annotation
     rule = dataset.label
     if rule and rule.column:
         if rule.rule == "words":
-            row[rule.column] = next(word for word, value in rule.words.items() if value == cancer)
+            row[rule.column] = next(word for word, value in rule.words.items() if value == label)
         elif rule.rule == "at_least":
-            row[rule.column] = (rule.threshold or 0) + (1.0 if cancer else -1.0)
+            row[rule.column] = (rule.threshold or 0) + (1.0 if label else -1.0)
         else:
-            row[rule.column] = cancer
+            row[rule.column] = label
     d = dataset.demographics
     if d.age:
         row[d.age] = age
     if d.sex:
         row[d.sex] = {"M": "Male", "F": "Female"}[sex] if dataset.name == "DLCS24" else sex
     if d.smoking:
-        row[d.smoking] = ("Current", "Former", "Never")[person % 3]
+        row[d.smoking] = ("Current", "Former", "Never")[host.person % 3]
     return row

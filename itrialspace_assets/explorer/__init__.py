@@ -1,1 +1,1 @@
-"""Stage 11: the explorer. For now the two-dimensional map of the index; its page comes later."""
+"""Stage 11, beside the catalogue: the explorer. It makes the two-dimensional map of the index; its page is planned."""

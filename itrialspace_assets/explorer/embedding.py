@@ -24,14 +24,20 @@ STEP = Step(("nodule_map",), "index", (), VERSION)
 
 
 def project(nodules: pl.DataFrame) -> pl.DataFrame:
-    """First two principal components of each nodule, columns x and y; missing values at the median."""
+    """Add the first two principal components ``x`` and ``y`` (no unit); a missing value counts as the median.
+
+    Args:
+        nodules: rows of the table ``nodules``.
+    """
     numbers = nodules.select(pl.col(FEATURES).fill_null(pl.col(FEATURES).median()).fill_null(0.0)).to_numpy()
     lobes = np.stack([(nodules["reinsertion_lobe"] == lobe).to_numpy() for lobe in LOBES], axis=1)
     matrix = np.hstack([numbers, lobes]).astype(np.float64)
     spread = matrix.std(axis=0)
     matrix = (matrix - matrix.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     left, size, right = np.linalg.svd(matrix, full_matrices=False)
-    sign = np.sign(right[np.arange(len(size)), np.abs(right).argmax(axis=1)])  # so that a rerun is not mirrored
+    sign = np.sign(
+        right[np.arange(len(size)), np.abs(right).argmax(axis=1)]
+    )  # the sign of a component is arbitrary: fix it
     points = np.zeros((len(matrix), 2))
     keep = min(2, len(size))
     points[:, :keep] = np.round((left * size * sign)[:, :keep], 6)
@@ -39,7 +45,7 @@ def project(nodules: pl.DataFrame) -> pl.DataFrame:
 
 
 def build(settings: Settings, partition: Partition) -> Result:
-    """Write the map of the present index."""
+    """Write ``nodule_map`` for the table ``nodules``."""
     require_data_root(settings)
     frame = project(read_table(settings.output, "nodules"))
     path = write_table(settings.output, "nodule_map", frame)

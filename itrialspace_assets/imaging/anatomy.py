@@ -1,7 +1,7 @@
 """The label map, the lobes, and the one size-bucket function.
 
-Ids are those of the VISTA3D / MAISI label space (whole numbers 0-255, 0 = outside the body); they
-are external facts. Nothing here reads files or knows about cases.
+Labels are those of the VISTA3D / MAISI label space, whole numbers 0-255 with 0 outside the body
+(docs/facts/insertion.md#labels). Nothing here reads files or knows about cases.
 """
 
 import numpy as np
@@ -125,10 +125,11 @@ LABEL_NAMES: dict[int, str] = {
 }
 BONES: tuple[int, ...] = (*range(33, 57), *range(63, 98), 120, 122, 127)
 
-#: The six cohort buckets, half-open: lower edge in, upper edge out (mm).
+#: Edges (mm) of the six cohort buckets, half-open: a lower edge belongs to its bucket, an upper one does not
+#: (docs/facts/index-queries.md#size-buckets).
 SIZE_EDGES: tuple[float, ...] = (5.0, 10.0, 15.0, 20.0, 30.0)
 SIZE_BUCKETS: tuple[str, ...] = ("<5mm", "5-10mm", "10-15mm", "15-20mm", "20-30mm", ">30mm")
-#: What a bucket is sampled from when a trial asks for it (mm); the open ends are closed here.
+#: Range (mm) from which a trial's bucket is sampled; the limits of the two open buckets are ours.
 SIZE_RANGES: dict[str, tuple[float, float]] = {
     "<5mm": (1.0, 5.0),
     "5-10mm": (5.0, 10.0),
@@ -137,7 +138,7 @@ SIZE_RANGES: dict[str, tuple[float, float]] = {
     "20-30mm": (20.0, 30.0),
     ">30mm": (30.0, 60.0),
 }
-#: The four classes that readers are asked for (published task definition).
+#: Edges (mm) of the four size classes that readers choose from (docs/facts/evaluation.md#tasks-and-answers).
 ANSWER_EDGES: tuple[float, ...] = (5.0, 10.0, 20.0)
 ANSWER_SIZES: tuple[str, ...] = ("<5mm", "5-10mm", "10-20mm", ">20mm")
 
@@ -173,7 +174,11 @@ def size_bucket(diameter_mm: float) -> str:
 
 
 def answer_size(diameter_mm: float) -> str:
-    """The class (one of four) that a reader should answer for a diameter in mm."""
+    """The class (one of four) that a reader should answer for a diameter in mm.
+
+    Raises:
+        ValueError: the diameter is not a positive number.
+    """
     if not diameter_mm > 0:
         raise ValueError(f"expected a diameter > 0 mm, got {diameter_mm!r}")
     return ANSWER_SIZES[int(np.searchsorted(ANSWER_EDGES, diameter_mm, side="right"))]
@@ -196,5 +201,5 @@ def equivalent_diameter(volume_mm3: float) -> float:
 
 
 def lung_mask(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """True where a label map holds one of the five lobes."""
+    """True where a label map (any shape) holds one of the five lobes; of its shape."""
     return (labels >= LUNG[0]) & (labels <= LUNG[-1])

@@ -1,7 +1,7 @@
 """Writes DICOM: CT series, and segmentations over the grid of one.
 
-UIDs come from hashes, so that equal content has equal UIDs and a segmentation finds its series. Nothing here
-knows a case; what is written is marked as synthetic.
+UIDs come from hashes, so that equal content has equal UIDs and a segmentation refers to its series. Every file is
+marked as synthetic. Nothing here knows a case.
 """
 
 import io
@@ -17,11 +17,11 @@ from pydicom.valuerep import DT
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.imaging.geometry import Volume
 
-#: SNOMED CT codes of what is segmented.
+#: SNOMED CT codes of the segmented property, from the context groups of DICOM PS3.16.
 CATEGORY = ("49755003", "SCT", "Morphologically Altered Structure")
 NODULE_CODE = ("27925004", "SCT", "Nodule")
 MAKER = "iTrialSpace on Dagster"
-#: Date and time that every file carries: content has none.
+#: Date and time of every file; fixed, so that equal content has equal bytes.
 DATE, TIME = "20000101", "000000"
 
 
@@ -39,11 +39,11 @@ def series(grid: Volume, identity: str, frame: str, patient: str, description: s
     """The headers of a CT series over a grid, inferior slice first, without pixels.
 
     Args:
-        grid: shape and affine.
-        identity: of the image; equal identities give equal UIDs.
-        frame: of the anatomy; images of one host share their frame of reference.
+        grid: gives shape and affine (mm, RAS+).
+        identity: identity of the image; equal identities give equal UIDs.
+        frame: identity of the anatomy; images of one host share their frame of reference.
         patient: patient id.
-        description: of the series; says what the image is.
+        description: description of the series.
     """
     nx, ny, nz = grid.array.shape
     corner = grid.to_world([nx - 1, ny - 1, 0])
@@ -84,10 +84,10 @@ def ct_series(ct: Volume, identity: str, frame: str, patient: str, description: 
 
     Args:
         ct: HU in RAS+.
-        identity: of the image, see ``series``.
-        frame: of the anatomy, see ``series``.
+        identity: identity of the image, see ``series``.
+        frame: identity of the anatomy, see ``series``.
         patient: patient id.
-        description: of the series; says how the image was made.
+        description: description of the series, for example how the image was made.
     """
     frames = as_frames(np.rint(ct.array).astype(np.int16))
     made = []
@@ -118,13 +118,13 @@ def segmentation(
     """A DICOM segmentation with one segment a lesion; empty frames are left out.
 
     Args:
-        grid: the grid of the masks.
+        grid: the grid of the masks (mm, RAS+).
         lesions: whole-volume masks (X, Y, Z), each with at least one voxel.
-        labels: a name for each.
-        identity: of the image that the masks belong to, see ``series``.
-        frame: of the anatomy, see ``series``.
+        labels: name of each lesion.
+        identity: identity of the image that the masks belong to, see ``series``.
+        frame: identity of the anatomy, see ``series``.
         patient: patient id.
-        procedural: the anatomy is drawn; the series says so.
+        procedural: the anatomy is procedural; the series states it.
     """
     import highdicom as hd
 

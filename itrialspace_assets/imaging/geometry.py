@@ -1,10 +1,9 @@
 """Volumes in one orientation: the only place where axes are flipped and NIfTI is read or written.
 
-A ``Volume`` is an array with an affine in canonical RAS+: axis 0 runs left to right, axis 1
-posterior to anterior, axis 2 inferior to superior. Arrays that are read lie in memory as they lie on
-disk (Fortran order): transposing a chest costs ten times what unpacking it does. Files are gzip members
-of a few slices each, so that a file can be written anew where it changed and be copied where it did not.
-Nothing here knows labels, cases or stages.
+A ``Volume`` is an array with an affine in canonical RAS+: axis 0 runs left to right, axis 1 posterior to anterior,
+axis 2 inferior to superior. Arrays keep the memory order of the file (Fortran), because to transpose a chest takes
+ten times as long as to unpack it. A file is a series of gzip members of a few slices each, so that a changed lesion
+costs the members that hold it; the others are copied. Nothing here knows labels, cases or stages.
 """
 
 import zlib
@@ -28,16 +27,33 @@ from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 Box = tuple[slice, slice, slice]
 Array = npt.NDArray[Any]
 
-#: A direction cosine off its axis by more than this is an oblique image (about 0.6 degrees).
+#: An image is oblique if a direction cosine is off its axis by more than this (about 0.6 degrees); ours.
 OBLIQUE_TOLERANCE = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Volume:
-    """An array (X, Y, Z) and its 4×4 voxel-to-world affine (mm), both RAS+, axes not oblique."""
+    """An array (X, Y, Z) and its 4×4 voxel-to-world affine (mm), both RAS+, axes not oblique.
+
+    Raises:
+        ValueError: the array has not three dimensions, or the affine is not 4×4.
+    """
 
     array: Array
     affine: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 3:
+            raise ValueError(f"Volume: expected an array with 3 dimensions (X, Y, Z), got shape {self.array.shape}")
+        if self.affine.shape != (4, 4):
+            raise ValueError(f"Volume: expected a 4×4 affine, got shape {self.affine.shape}")
+
+    def __repr__(self) -> str:
+        """Shape, voxel size, type and frame; no voxels."""
+        shape = "×".join(map(str, self.array.shape))
+        spacing = "×".join(f"{s:g}" for s in self.spacing)
+        first = ", ".join(f"{v:g}" for v in self.affine[:3, 3])
+        return f"Volume({shape} voxels of {spacing} mm, {self.array.dtype}, RAS+, voxel 0 at ({first}) mm)"
 
     @cached_property
     def spacing(self) -> npt.NDArray[np.float64]:
@@ -46,6 +62,7 @@ class Volume:
 
     @cached_property
     def voxel_mm3(self) -> float:
+        """Volume of a voxel (mm³)."""
         return float(np.prod(self.spacing))
 
     def to_world(self, ijk: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -69,14 +86,20 @@ class Volume:
 
 
 def place_of(part: Volume, whole: Volume) -> Box:
-    """Where ``part``, a crop on the grid of ``whole``, lies in it."""
+    """Box (voxel indices) of ``part`` in ``whole``; ``part`` is a crop on its grid."""
     low = np.rint(whole.to_voxel(part.affine[:3, 3])).astype(int)
     x, y, z = (slice(int(a), int(a) + n) for a, n in zip(low, part.array.shape, strict=True))
     return x, y, z
 
 
 def box_around(centre: npt.ArrayLike, half: npt.ArrayLike, shape: tuple[int, ...]) -> Box:
-    """Box of ``half`` voxels on each side of ``centre``, cut at the volume's edge."""
+    """Box of ``half`` voxels on each side of a centre, cut at the volume's edge.
+
+    Args:
+        centre: voxel indices, shape (3,); truncated to whole numbers.
+        half: voxels on each side, one number or one an axis.
+        shape: shape of the volume (X, Y, Z).
+    """
     middle = np.asarray(centre, dtype=int)
     reach = np.broadcast_to(np.asarray(half, dtype=int), (3,))
     low = np.clip(middle - reach, 0, np.asarray(shape) - 1)
@@ -85,7 +108,11 @@ def box_around(centre: npt.ArrayLike, half: npt.ArrayLike, shape: tuple[int, ...
 
 
 def bounding_box(mask: Array, pad: int = 0) -> Box:
-    """Smallest box holding every true voxel of a mask (X, Y, Z), padded and cut at the edge.
+    """Smallest box (voxel indices) around the true voxels of a mask (X, Y, Z), cut at the volume's edge.
+
+    Args:
+        mask: boolean (X, Y, Z).
+        pad: voxels that are added on each side.
 
     Raises:
         ValueError: the mask is empty.
@@ -148,7 +175,12 @@ def _in_place(raw: bytes, image: Any) -> Any:
 
 
 def canonical_volume(array: Array, affine: npt.NDArray[np.float64], where: str) -> Volume:
-    """Any array with its voxel-to-world affine (mm, RAS) as a canonical volume; axes are permuted and flipped.
+    """Any array with its affine as a canonical RAS+ volume; axes are permuted and flipped.
+
+    Args:
+        array: voxels; one dimension more of length 1 is dropped.
+        affine: 4×4, from voxel indices to world mm (RAS).
+        where: name of the image in messages.
 
     Raises:
         CaseRejected: not three-dimensional, an unusable affine, or oblique; the message begins with ``where``.
@@ -200,7 +232,7 @@ def read_labels(path: Path) -> Volume:
     return volume
 
 
-#: Uncompressed bytes of a gzip member: small enough that a nodule touches one or two.
+#: Uncompressed bytes of a gzip member; ours: small enough that a nodule touches one or two.
 _MEMBER_BYTES = 1 << 21
 
 
@@ -241,7 +273,17 @@ def repack(packed: Packed, volume: Volume, note: str, slabs: dict[int, Array]) -
 
 
 def paste(packed: Packed, volume: Volume, part: Array, box: Box) -> dict[int, Array]:
-    """The slabs of a volume that ``part`` over ``box`` touches, with it laid over, as ``repack`` wants them."""
+    """The slabs of a volume that a changed part touches, as ``repack`` takes them.
+
+    Args:
+        packed: ``pack_volume(volume)``; gives the slabs' depth.
+        volume: voxels (X, Y, Z), RAS+.
+        part: voxels that replace those of ``box``, of its shape.
+        box: voxel indices with explicit bounds.
+
+    Returns:
+        Voxels (X, Y, depth) by number of the slab.
+    """
     x, y, z = box
     slabs: dict[int, Array] = {}
     for number in range(z.start // packed.depth, (z.stop - 1) // packed.depth + 1):
@@ -276,10 +318,16 @@ def write_packed(path: Path, packed: Packed) -> str:
 
 
 def write_volume(path: Path, volume: Volume, note: str = "", orientation: str = "RAS") -> str:
-    """Write a NIfTI file (gzip level 1, no time stamp) by rename; the SHA-256 of its bytes.
+    """Write a NIfTI file (gzip level 1, no time stamp) by rename. Equal inputs give equal bytes.
 
-    Equal inputs give equal bytes. ``note`` (at most 79 characters) goes into the description
-    field. ``orientation`` is the storage order on disk, for example ``LAS``.
+    Args:
+        path: file to write.
+        volume: voxels (X, Y, Z) in RAS+ with their affine (mm).
+        note: text of the description field, at most 79 characters.
+        orientation: axes on disk, for example ``LAS``.
+
+    Returns:
+        SHA-256 of the file's bytes.
     """
     if orientation != "RAS":
         image = nib.Nifti1Image(volume.array, volume.affine)

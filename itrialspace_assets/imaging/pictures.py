@@ -13,6 +13,7 @@ from PIL import Image
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.imaging.volumes import Lesion
 
+#: Colour of an outline (red, green, blue); ours.
 OUTLINE = (255, 50, 50)
 
 
@@ -29,7 +30,7 @@ def png(image: npt.NDArray[np.uint8]) -> bytes:
 
 
 def outline(mask: npt.NDArray[np.bool_], gap: int = 0) -> npt.NDArray[np.bool_]:
-    """One-pixel ring around a mask, ``gap`` pixels away from it."""
+    """One-pixel ring around a mask (H, W), ``gap`` pixels away from it; boolean (H, W)."""
     from scipy import ndimage
 
     disc = ndimage.generate_binary_structure(2, 1)
@@ -43,7 +44,7 @@ def lesion_plane(lesion: Lesion) -> int:
 
 
 def label_grey(plane: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Grey values that tell neighbouring labels apart; 0 stays black."""
+    """Grey values (same shape) that differ between neighbouring labels; label 0 is black."""
     wide = plane.astype(np.uint16)
     return np.asarray(((wide * 37) % 120 + 60) * (wide > 0), dtype=np.uint8)
 
@@ -55,13 +56,12 @@ def label_slice(labels: Volume, lesion: Lesion) -> bytes:
 
 
 def lung_grey(hu: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    """A plane of HU in the lung window (-1350 to 150) as grey; what is no number is black."""
+    """HU (any shape) in the lung window, -1350 to 150, as grey 0-255; values that are no numbers are black."""
     return np.asarray(np.clip((np.nan_to_num(hu.astype(np.float32), nan=-1350) + 1350) / 1500 * 255, 0, 255), np.uint8)
 
 
 def ct_slice(ct: Volume, lesion: Lesion | None) -> bytes:
-    """PNG of a CT (HU) at a lesion's largest plane in the lung window, the lesion outlined; of its middle without
-    one."""
+    """PNG of a CT (HU) in the lung window at a lesion's largest plane, outlined; without a lesion, of its middle."""
     k = ct.array.shape[2] // 2 if lesion is None else lesion_plane(lesion)
     grey = lung_grey(ct.array[..., k])
     return png(axial(grey).astype(np.uint8)) if lesion is None else _outlined(grey, ct, lesion, k)

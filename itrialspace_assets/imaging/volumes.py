@@ -1,7 +1,6 @@
-"""Lesions as bits over a host map: the delta record that is the truth of every inserted mask.
+"""Lesions as bits over a host map: the record from which every inserted mask can be made again.
 
-Bits travel as text so that they fit in journals and tables. Nothing here decides where a lesion
-goes.
+Bits are written as text, so that they fit into journals and tables. Nothing here decides where a lesion goes.
 """
 
 import base64
@@ -26,6 +25,7 @@ class Lesion:
 
     @property
     def box(self) -> Box:
+        """Where the block lies in the host grid."""
         lo, size = self.offset, self.mask.shape
         return slice(lo[0], lo[0] + size[0]), slice(lo[1], lo[1] + size[1]), slice(lo[2], lo[2] + size[2])
 
@@ -41,7 +41,11 @@ class Lesion:
 
 
 def cut_lesion(mask: npt.NDArray[np.bool_]) -> Lesion:
-    """The smallest block of a whole-volume mask that holds all its voxels."""
+    """The smallest block that holds all true voxels of a whole-volume mask (X, Y, Z).
+
+    Raises:
+        ValueError: the mask is empty.
+    """
     box = bounding_box(mask)
     return Lesion((box[0].start, box[1].start, box[2].start), np.ascontiguousarray(mask[box]))
 
@@ -69,7 +73,13 @@ def unpack_bits(text: str) -> Lesion:
 
 
 def lesion_box(lesions: Sequence[Lesion], shape: tuple[int, ...], pad: tuple[int, int, int]) -> Box:
-    """Smallest box around some lesions and ``pad`` voxels along each axis, cut at the volume's edge."""
+    """Smallest box (voxel indices) around some lesions, cut at the volume's edge.
+
+    Args:
+        lesions: at least one, all on one grid.
+        shape: shape of the grid (X, Y, Z).
+        pad: voxels that are added on each side along x, y and z.
+    """
     low = np.min([lesion.offset for lesion in lesions], axis=0) - pad
     high = np.max([np.add(lesion.offset, lesion.mask.shape) for lesion in lesions], axis=0) + pad
     low, high = np.maximum(low, 0), np.minimum(high, shape)
@@ -77,7 +87,7 @@ def lesion_box(lesions: Sequence[Lesion], shape: tuple[int, ...], pad: tuple[int
 
 
 def shared_voxels(a: Lesion, b: Lesion) -> int:
-    """How many voxels two lesions share."""
+    """Number of voxels that two lesions on one grid share."""
     low = np.maximum(a.offset, b.offset)
     high = np.minimum(np.add(a.offset, a.mask.shape), np.add(b.offset, b.mask.shape))
     if np.any(high <= low):
@@ -89,7 +99,7 @@ def shared_voxels(a: Lesion, b: Lesion) -> int:
 
 
 def stamp(host: Volume, lesions: list[Lesion]) -> Volume:
-    """The host map with label 23 in every voxel of ``lesions``; the host is not changed."""
+    """A copy of the host map (X, Y, Z; RAS+) with label 23 in every voxel of ``lesions``."""
     labels = host.array.copy(order="K")
     for lesion in lesions:
         labels[lesion.box][lesion.mask] = NODULE
@@ -102,7 +112,7 @@ def stamp_packed(packed: Packed, host: Volume, lesions: list[Lesion], note: str)
     Args:
         packed: the host's own file, ``pack_volume(host)``.
         host: the host map.
-        lesions: what to put in.
+        lesions: voxels that become label 23, on the host's grid.
         note: description of the new file.
     """
     depth = packed.depth

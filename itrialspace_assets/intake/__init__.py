@@ -1,1 +1,1 @@
-"""Own data on its way into the data root: annotation tables, scans, measured masks. Runs before the graph."""
+"""Imports own data into a data root: annotation tables, scans, measured masks. Runs before the graph."""

@@ -1,8 +1,8 @@
-"""Annotation tables as their publishers ship them become profiles; each source is an entry of data.
+"""Annotation tables as their publishers ship them become profiles; each source is an entry of ``annotations.yaml``.
 
-``annotations.yaml`` says which column holds what; this module reads any table by such an entry. What
-is odd in a table is reported by row; a row that is no nodule is left out with its reason, never lost.
-Anatomical columns are measured where masks are at hand (``masks.py``), else null with the reason.
+An entry names the columns of a table, and this module reads any table by its entry. Unusual values are reported by
+row; a row that is no nodule is left out and listed with the reason. Anatomical columns are measured if there are masks
+(``profiles.masks``), else null with the reason.
 """
 
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ _PATIENT = ("patient", "PatientID", "patient_id", "patient-id")
 
 
 class Centre(StrictModel):
-    """Where a row says that the nodule is."""
+    """Columns with a nodule's centre, and their frame and units."""
 
     x: str | None = None
     y: str | None = None
@@ -112,7 +112,7 @@ class Source(StrictModel):
 
 @dataclass(frozen=True)
 class Annotated:
-    """What a table holds: nodules (one row each), all its scans, rows left out, and what was odd.
+    """Content of a table: nodules (one row each), all its scans, rows left out, and notes on unusual values.
 
     ``nodules``: ``scan``, ``ct_id``, ``id``, ``source_row``, ``x``, ``y``, ``z`` (mm RAS; null without an origin),
     ``px``, ``py``, ``pz`` (as written, from 0), ``rx``, ``ry``, ``rz`` (mm RAS up to the scan's origin), ``w``, ``h``,
@@ -190,6 +190,11 @@ def _source(name: str, entry: dict[str, Any], where: str) -> Source:
 
 def read_annotations(source: Source, table: Path, scans: Path | None = None) -> Annotated:
     """Read a table by its source.
+
+    Args:
+        source: names the columns.
+        table: the annotation table, CSV or Excel.
+        scans: the table of all scans, or of patients, if the source has one.
 
     Raises:
         TableError: a file is missing, no table, lacks a column, or holds text where a number is needed; names rows.
@@ -379,7 +384,7 @@ def _merged(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFr
 
 
 def _scan_table(frame: pl.DataFrame, source: Source, path: Path | None, reading: _Reading) -> pl.DataFrame:
-    """Every scan with its patient and series: those of the scan table, and any that only the nodules name."""
+    """Every scan with its patient and series: those of the scan table, and those that only the nodules name."""
     patient = next((source.native[c] for c in _PATIENT if c in source.native), None)
     own = frame.select(
         scan=pl.col(source.scan),
@@ -560,7 +565,12 @@ def _natives(frame: pl.DataFrame, source: Source, scans: Path | None, reading: _
 def bare_profiles(annotated: Annotated, source: Source, dataset: Dataset) -> pl.DataFrame:
     """Profiles from a table alone: the 53 columns, anatomical ones null or unknown with the reason.
 
-    Distances between nodules of a scan are there where the table gives positions in mm, up to the origin.
+    Distances between nodules of a scan are known if the table gives positions in mm, even without the image's origin.
+
+    Args:
+        annotated: the table as it was read.
+        source: how it was read.
+        dataset: its registry entry.
     """
     n = annotated.nodules
     siblings = add_siblings(

@@ -1,14 +1,14 @@
-"""Brings a user's own scans into a data root in the published layout: CT, organ map, nodules, profiles.
+"""Imports a user's own scans into a data root in the published layout: CT, organ map, nodules, profiles.
 
-A scan is one case of ``casework``. What is read: ``dicom.py`` and ``geometry.py``; how a nodule is
-measured: ``measure.py``. A nodule that is only a point and a diameter becomes a sphere, marked
-``procedural`` in its profile. Nothing outside the data root is written.
+A scan is one case of ``casework``. A nodule of which only a point and a diameter are known becomes a sphere, marked
+``procedural`` in its profile. Nothing outside the data root is written. Other modules read files (``profiles.dicom``,
+``imaging.geometry``) and measure nodules (``profiles.measure``).
 """
 
 import csv
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ import yaml
 from scipy import ndimage
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
-from itrialspace_assets.base.fingerprints import FileHashes, digest, replace_file
+from itrialspace_assets.base.fingerprints import FileHashes, replace_file
 from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.casework import journal, workers
-from itrialspace_assets.casework.cases import Case, Output, Rejection, require_all
+from itrialspace_assets.casework.cases import Case, Output, Rejection, payload_hash, require_all
 from itrialspace_assets.imaging.anatomy import BODY, LABEL_NAMES, NODULE, lung_mask
 from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
 from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.intake.case import ImportCase
 from itrialspace_assets.profiles.dicom import read_ct_series, read_lidc_xml, read_rtstruct, read_seg
 from itrialspace_assets.profiles.load import SAFE_ID, read_text_table
 from itrialspace_assets.profiles.masks import sphere
@@ -45,7 +46,10 @@ DEFAULT_ROI = r"nodule|gtv|tumou?r|lesion|neoplasm"
 
 @dataclass(frozen=True)
 class OwnScan:
-    """One scan as its user has it. ``nodules`` empty: a scan without a nodule (a host, a negative)."""
+    """Files and demographics of one scan, as its user states them; empty text: not stated.
+
+    Without ``nodules`` the scan has no nodule: it can be a host or a negative.
+    """
 
     ct: str
     organs: str = ""
@@ -58,7 +62,7 @@ class OwnScan:
 
 @lru_cache(maxsize=1)
 def label_maps() -> dict[str, dict[str, Any]]:
-    """How organ maps of other programs are named, and how to make one."""
+    """Structure names of other programs' organ maps (``labels.yaml``), and the command that makes such a map."""
     found: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_name("labels.yaml"))
     return found
 
@@ -95,32 +99,34 @@ def import_scans(
     roi: str = DEFAULT_ROI,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[int, int, list[Rejection]]:
-    """Write scans into the data root; those already there under equal inputs are kept.
+    """Write scans into the data root; scans already imported from equal inputs are kept.
 
     Args:
-        scans: what to bring in.
+        scans: what to import.
         settings: data root and number of workers.
         dataset: name of the user's dataset; registered in ``datasets.yaml`` of the root.
         labels: a key of ``labels.yaml``: whose label map the organ maps follow.
         frame: ``RAS`` or ``LPS``: axes of nodule lists.
         roi: regular expression for names of nodule regions.
-        progress: told how many scans were just done.
+        progress: called with the number of scans that were just done.
 
     Returns:
-        Scans and nodules in the dataset now, and what was put aside with reasons.
+        How many scans and nodules were imported, and the rejected ones.
 
     Raises:
-        ConfigError: unknown labels or a file that is not there, before any work; a missing organ map says
-            how to make one and where to put it, after the CTs were written.
+        ConfigError: before any work, unknown labels or a missing file; after the CTs are written, a missing organ
+            map, with the command that makes one and where to put it.
     """
     check_name(dataset, own=True)
     if labels not in label_maps():
         raise ConfigError(f"--labels {labels!r}: expected one of {', '.join(label_maps())}")
+    if frame not in (None, "RAS", "LPS"):
+        raise ConfigError(f"--frame {frame!r}: expected RAS or LPS")
     for scan in scans:
         for name in ("ct", "organs", "nodules"):
             if (value := getattr(scan, name)) and not Path(value).exists():
                 raise ConfigError(f"{name} {value}: expected a file or folder, found none")
-        if scan.nodules.endswith(".csv") and frame not in ("RAS", "LPS"):
+        if scan.nodules.endswith(".csv") and frame is None:
             raise ConfigError(
                 f"{scan.nodules}: a list of nodules needs --frame RAS or --frame LPS: the axes of its coordinates"
             )
@@ -144,7 +150,7 @@ def import_scans(
             f"{len(without)} scans have no organ map (first: {first}). Their CTs are written; make a map of "
             "each, for example\n"
             f"  {entry['run'].format(ct=ct, organ=organ)}\nput it at {organ} and run the same command again."
-            + "".join(f"\nput aside: {r.uid}: {r.detail}" for r in made.rejected)
+            + "".join(f"\nrejected: {r.uid}: {r.detail}" for r in made.rejected)
         )
     return len({r["ct_id"] for r in made.rows.get("scans", [])}), len(rows), made.rejected
 
@@ -154,7 +160,7 @@ def _stem(path: Path) -> str:
 
 
 def _organ_drop(settings: Settings, dataset: str, ct_id: str) -> Path:
-    """Where a user puts an organ map made after the CT was imported."""
+    """Where a user puts an organ map that was made after the CT was imported."""
     return settings.data / "masks" / dataset / "organ_seg" / f"{ct_id}_seg.nii.gz"
 
 
@@ -172,33 +178,65 @@ def _case(
         raise ConfigError(f"ct_id {ct_id!r}: expected a name without a path")
     later = _organ_drop(settings, dataset, ct_id)
     organs = scan.organs or (str(later) if later.exists() else "")
-    payload = asdict(scan) | {
-        "organs": organs,
-        "ct_id": ct_id,
-        "dataset": dataset,
-        "labels": labels,
-        "frame": frame,
-        "roi": roi,
-    }
-    shas = []
-    for path in (Path(p) for p in (scan.ct, organs, scan.nodules) if p):
-        shas += [hashes.get(f) for f in (sorted(path.iterdir()) if path.is_dir() else [path]) if f.is_file()]
-    return Case(ct_id, digest([VERSION, payload, shas]), ct_id, payload)
+    case = ImportCase(
+        ct_id=ct_id,
+        dataset=dataset,
+        ct=Path(scan.ct),
+        organs=Path(organs) if organs else None,
+        nodules=Path(scan.nodules) if scan.nodules else None,
+        labels=labels,
+        frame=frame,
+        roi=roi,
+        patient=scan.patient or None,
+        age=scan.age or None,
+        sex=scan.sex or None,
+    )
+    content = []
+    for path in filter(None, (case.ct, case.organs, case.nodules)):
+        content += [hashes.get(f) for f in (sorted(path.iterdir()) if path.is_dir() else [path]) if f.is_file()]
+    return Case(ct_id, payload_hash([VERSION, content], case), ct_id, case)
 
 
-def import_case(payload: dict[str, Any], settings: Settings) -> Output:
+@dataclass(frozen=True)
+class Nodule:
+    """A nodule of a scan: its name, voxels (in the grid of the CT), label (1 malignant, 0 benign, null unknown).
+
+    ``drawn``: only a point and a diameter were known, and the voxels are a sphere.
+    """
+
+    name: str
+    lesion: Lesion
+    label: int | None = None
+    drawn: bool = False
+
+
+@dataclass(frozen=True)
+class OwnColumns:
+    """Columns of a profile row beyond the published ones; ``age`` in years."""
+
+    patient: str | None
+    annotation: str
+    label: int | None
+    age: str | None
+    sex: str | None
+    nodule_name: str
+    lobe_share: float | None
+    mask_source: str
+    diam_definition: str
+
+
+def import_case(case: ImportCase, settings: Settings) -> Output:
     """Write one scan's files and give its rows of ``scans`` and ``profiles``.
 
     Raises:
         CaseRejected: a file that cannot be read or does not fit the CT's grid, or no lobe in the organ map.
     """
-    root, dataset, ct_id = settings.data, payload["dataset"], payload["ct_id"]
-    source = Path(payload["ct"])
+    root, dataset, ct_id = settings.data, case.dataset, case.ct_id
     identity = {"series": "", "patient": "", "age": "", "sex": ""}
-    if source.is_dir():
-        ct, identity = read_ct_series(source)
+    if case.ct.is_dir():
+        ct, identity = read_ct_series(case.ct)
     else:
-        ct = read_volume(source)
+        ct = read_volume(case.ct)
         ct = Volume(np.clip(np.rint(ct.array), -32768, 32767).astype(np.int16), ct.affine)
     files: dict[str, str] = {}
 
@@ -208,60 +246,53 @@ def import_case(payload: dict[str, Any], settings: Settings) -> Output:
         files[name] = write_volume(root / name, volume, f"imported into {dataset}")
 
     save(f"raw_ct/{dataset}/{ct_id}.nii.gz", ct)
-    person = {k: payload[k] or identity[k] or None for k in ("patient", "age", "sex")}
-    scan = {
-        "ct_id": ct_id,
-        "patient": person["patient"],
-        "series": identity["series"] or None,
-        "organ": bool(payload["organs"]),
-    }
-    if not payload["organs"]:
+    patient = case.patient or identity["patient"] or None
+    scan = {"ct_id": ct_id, "patient": patient, "series": identity["series"] or None, "organ": case.organs is not None}
+    if case.organs is None:
         return Output({"scans": [scan]}, files)
-    organs = organ_map(Path(payload["organs"]), payload["labels"], ct)
-    found, mask_source = _nodules(payload, ct)
+    organs = organ_map(case.organs, case.labels, ct)
+    found, mask_source = _nodules(case, ct)
     combined = organs.array.copy()
-    for _, lesion, _, _ in found:
-        combined[lesion.box][lesion.mask] = NODULE
+    for nodule in found:
+        combined[nodule.lesion.box][nodule.lesion.mask] = NODULE
     labels = Volume(combined, ct.affine)
     save(f"masks/{dataset}/refined_seg/{ct_id}_seg.nii.gz", labels)
     found = _numbered(found)
-    ids = [f"{ct_id}_{name}" for name, _, _, _ in found]
+    ids = [f"{ct_id}_{nodule.name}" for nodule in found]
     rows = []
-    for (name, lesion, label, procedural), annotation, measured in zip(
-        found, ids, measure_scan(labels, [f[1] for f in found], ids) if found else [], strict=True
+    for nodule, annotation, measured in zip(
+        found, ids, measure_scan(labels, [n.lesion for n in found], ids) if found else [], strict=True
     ):
-        own = np.zeros(ct.array.shape, np.uint8)
-        own[lesion.box][lesion.mask] = 1
-        save(f"masks/{dataset}/nodule_seg/{annotation}.nii.gz", Volume(own, ct.affine))
-        row = {"ct_path": f"{dataset}/{ct_id}.nii.gz"} | {
-            c.name: measured[c.name] for c in PROFILE_COLUMNS if c.name != "ct_path"
-        }
-        rows.append(
-            row
-            | person
-            | {
-                "annotation": annotation,
-                "label": label,
-                "lobe_share": measured["lobe_share"],
-                "nodule_name": name,
-                "mask_source": "procedural" if procedural else mask_source,
-                "diam_definition": "volume_equivalent_sphere",
-            }
+        voxels = np.zeros(ct.array.shape, np.uint8)
+        voxels[nodule.lesion.box][nodule.lesion.mask] = 1
+        save(f"masks/{dataset}/nodule_seg/{annotation}.nii.gz", Volume(voxels, ct.affine))
+        own = OwnColumns(
+            patient=patient,
+            annotation=annotation,
+            label=nodule.label,
+            age=case.age or identity["age"] or None,
+            sex=case.sex or identity["sex"] or None,
+            nodule_name=nodule.name,
+            lobe_share=measured["lobe_share"],
+            mask_source="procedural" if nodule.drawn else mask_source,
+            diam_definition="volume_equivalent_sphere",
         )
+        published = {c.name: measured[c.name] for c in PROFILE_COLUMNS if c.name != "ct_path"}
+        rows.append({"ct_path": f"{dataset}/{ct_id}.nii.gz"} | published | asdict(own))
     return Output({"scans": [scan], "profiles": rows}, files)
 
 
-def _numbered(found: list[tuple[str, Lesion, Any, bool]]) -> list[tuple[str, Lesion, Any, bool]]:
+def _numbered(found: Sequence[Nodule]) -> list[Nodule]:
     """The nodules of a scan under names that differ: a second GTV_1 becomes GTV_1_2."""
     taken: set[str] = set()
     out = []
-    for name, lesion, label, procedural in found:
-        free, number = name, 1
+    for nodule in found:
+        free, number = nodule.name, 1
         while free in taken:
             number += 1
-            free = f"{name}_{number}"
+            free = f"{nodule.name}_{number}"
         taken.add(free)
-        out.append((free, lesion, label, procedural))
+        out.append(replace(nodule, name=free))
     return out
 
 
@@ -270,8 +301,8 @@ def organ_map(path: Path, labels: str, ct: Volume) -> Volume:
 
     Args:
         path: a label map, or a folder with one mask a structure (TotalSegmentator's other output).
-        labels: whose ids or file names they are.
-        ct: the CT in HU; the map must have its grid.
+        labels: key of ``labels.yaml``: the program whose ids or file names they are.
+        ct: the CT in HU, RAS+; the map must have its grid.
 
     Raises:
         CaseRejected: another grid, no label map, or no lobe.
@@ -310,7 +341,7 @@ def _same_grid(volume: Volume, ct: Volume, path: Path) -> None:
 
 
 def body_outline(ct: Volume) -> npt.NDArray[np.bool_]:
-    """The largest piece of a CT above -300 HU, holes filled in each axial slice."""
+    """The largest piece of a CT (X, Y, Z; HU) above -300 HU, holes filled in each axial slice; boolean (X, Y, Z)."""
     tissue = ct.array > BODY_HU
     if not tissue.any():
         return tissue
@@ -319,24 +350,22 @@ def body_outline(ct: Volume) -> npt.NDArray[np.bool_]:
     return np.stack(filled, axis=2)
 
 
-def _nodules(payload: dict[str, Any], ct: Volume) -> tuple[list[tuple[str, Lesion, Any, bool]], str]:
-    """(name, voxels, label, procedural) of each nodule, and how the masks were made."""
-    if not payload["nodules"]:
+def _nodules(case: ImportCase, ct: Volume) -> tuple[list[Nodule], str]:
+    """The nodules of a scan, and how their masks were made (``mask_source`` of the registry)."""
+    path = case.nodules
+    if path is None:
         return [], "unknown"
-    path = Path(payload["nodules"])
     if path.suffix == ".csv":
-        return _listed(path, payload["frame"], ct), "procedural"
+        return _listed(path, str(case.frame), ct), "procedural"
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.name.endswith((".nii.gz", ".nii")))
         if not files:
             raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected nodule masks (*.nii.gz), found none")
-        return [(_stem(f), lesion, None, False) for f in files for lesion in _components(f, ct, one=True)], "unknown"
+        return [Nodule(_stem(f), lesion) for f in files for lesion in _components(f, ct, one=True)], "unknown"
     if path.name.endswith((".nii.gz", ".nii")):
-        return [
-            (f"N{i}", lesion, None, False) for i, lesion in enumerate(_components(path, ct, one=False), 1)
-        ], "unknown"
+        return [Nodule(f"N{i}", lesion) for i, lesion in enumerate(_components(path, ct, one=False), 1)], "unknown"
     if path.suffix == ".xml":
-        return [(name, lesion, None, False) for name, lesion in read_lidc_xml(path, ct).items()], "consensus"
+        return [Nodule(name, lesion) for name, lesion in read_lidc_xml(path, ct).items()], "consensus"
     import pydicom
 
     try:
@@ -348,11 +377,11 @@ def _nodules(payload: dict[str, Any], ct: Volume) -> tuple[list[tuple[str, Lesio
     if modality == "SEG":
         regions = read_seg(path, ct)
     elif modality == "RTSTRUCT":
-        regions = read_rtstruct(path, ct, payload["roi"])
+        regions = read_rtstruct(path, ct, case.roi)
     else:
         raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected modality SEG or RTSTRUCT, got {modality}")
     return [
-        ("".join(c if c.isalnum() else "_" for c in name), lesion, None, False) for name, lesion in regions.items()
+        Nodule("".join(c if c.isalnum() else "_" for c in name), lesion) for name, lesion in regions.items()
     ], "manual"
 
 
@@ -370,7 +399,7 @@ def _components(path: Path, ct: Volume, *, one: bool) -> list[Lesion]:
     return found
 
 
-def _listed(path: Path, frame: str, ct: Volume) -> list[tuple[str, Lesion, Any, bool]]:
+def _listed(path: Path, frame: str, ct: Volume) -> list[Nodule]:
     with path.open(newline="", encoding="utf-8-sig") as source:
         rows = list(csv.DictReader(source))
     if not rows or (missing := [c for c in _LIST if c not in rows[0]]):
@@ -402,7 +431,8 @@ def _listed(path: Path, frame: str, ct: Volume) -> list[tuple[str, Lesion, Any, 
             raise CaseRejected(
                 Reason.UNREADABLE_VOLUME, f"{path}: row {number}: expected an id without a path, got {name!r}"
             )
-        found.append((name, sphere(ct, at, diameter), _label(row.get("label"), f"{path}: row {number}"), True))
+        label = _label(row.get("label"), f"{path}: row {number}")
+        found.append(Nodule(name, sphere(ct, at, diameter), label, drawn=True))
     return found
 
 
@@ -435,21 +465,11 @@ def own_entry() -> dict[str, Any]:
 
 
 def _write_tables(settings: Settings, dataset: str, rows: list[dict[str, Any]], scans: list[dict[str, Any]]) -> None:
-    """Profile CSV, scan list and registry of the root, with what earlier imports brought."""
+    """Write profile CSV, scan list and registry of the root; rows of scans that were imported earlier stay."""
     entry = Dataset(name=dataset, **own_entry())
     done = [s["ct_id"] for s in scans]
     text = pl.String()
-    columns = [c.name for c in PROFILE_COLUMNS] + [
-        "patient",
-        "annotation",
-        "label",
-        "age",
-        "sex",
-        "nodule_name",
-        "lobe_share",
-        "mask_source",
-        "diam_definition",
-    ]
+    columns = [*(c.name for c in PROFILE_COLUMNS), *(f.name for f in fields(OwnColumns))]
     fresh = pl.DataFrame(
         [{c: None if r.get(c) is None else str(r[c]) for c in columns} for r in rows],
         schema=dict.fromkeys(columns, text),
@@ -474,5 +494,5 @@ def _write_tables(settings: Settings, dataset: str, rows: list[dict[str, Any]], 
     known = read_yaml(registry) if registry.exists() else {"datasets": {}}
     if dataset not in known["datasets"]:
         known["datasets"][dataset] = own_entry()
-        head = "# Datasets of this root, written by `its import`; edit licence, population and labels as they are.\n"
+        head = "# Datasets of this root, written by `its import`; edit licence, population and labels.\n"
         replace_file(registry, (head + yaml.safe_dump(known, sort_keys=False)).encode())

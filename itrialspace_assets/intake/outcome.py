@@ -1,8 +1,8 @@
-"""Writes what was measured or read from annotations as files of a data root.
+"""Writes measured or annotated nodules as files of a data root.
 
-The profile CSV, the list of all scans, the rows left out, and, for a dataset that is not registered,
-its entry for the registry. What is written is loaded again as the platform would, so that a table it
-would refuse never leaves here unnoticed.
+The files are the profile CSV, the list of all scans, the rows left out and, for a dataset that is not registered,
+its entry for the registry. Each table is loaded again as a run loads it, so that one that a run would refuse is an
+error here.
 """
 
 from collections.abc import Container, Sequence
@@ -18,8 +18,9 @@ from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.validation import explain
 from itrialspace_assets.casework.cases import Rejection
 from itrialspace_assets.intake.annotations import Annotated, Source, bare_profiles, scan_list
+from itrialspace_assets.profiles.case import KnownNodule, MeasureCase, PixelFrame
 from itrialspace_assets.profiles.load import load_profiles, native_columns
-from itrialspace_assets.profiles.masks import Known, ScanFiles, scans_in
+from itrialspace_assets.profiles.masks import scans_in
 from itrialspace_assets.profiles.registry import Dataset, check_name
 from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
@@ -28,11 +29,11 @@ _MEASURED = [c.name for c in PROFILE_COLUMNS if c.name != "ct_path"]
 
 
 def new_entry(name: str, entry: dict[str, Any] | None, columns: Container[str] = ()) -> Dataset:
-    """A dataset that is not registered: by its source's entry, or by what masks alone can say.
+    """The entry of a dataset that is not registered: that of its source, or one for masks alone.
 
     Args:
-        name: of the dataset.
-        entry: registry fields that its source states.
+        name: name of the dataset.
+        entry: registry fields that its source states; None: there are masks alone.
         columns: native columns that its source gives; people are told apart by ``patient`` among them.
 
     Raises:
@@ -55,7 +56,7 @@ def new_entry(name: str, entry: dict[str, Any] | None, columns: Container[str] =
 
 
 def measured_profiles(rows: pl.DataFrame, entry: Dataset) -> pl.DataFrame:
-    """Profiles of measured nodules under the registry's column names; native columns are empty."""
+    """Profiles of measured nodules (rows of ``measure_case``) under the registry's names; native columns are null."""
     if rows.is_empty():
         return pl.DataFrame()
     own = [c for c in native_columns(entry) if c != entry.annotation]
@@ -67,29 +68,36 @@ def measured_profiles(rows: pl.DataFrame, entry: Dataset) -> pl.DataFrame:
     )
 
 
-def annotated_scans(annotated: Annotated, source: Source, masks: Path) -> list[ScanFiles]:
-    """The scans of a table that have a label map in a folder, with what the table knows of their nodules."""
+def annotated_scans(annotated: Annotated, source: Source, masks: Path) -> list[MeasureCase]:
+    """The scans of a table that have a label map in folder ``masks``, with the nodules that the table names."""
     have = {s.ct_id: s for s in scans_in(masks)}
     c = source.centre
-    pixel = None if c.unit == "mm" else (c.frame, c.z_unit, c.slices_from)
+    pixel = None if c.unit == "mm" else PixelFrame(frame=c.frame, z_unit=c.z_unit, slices_from=c.slices_from)
     found = []
     for (ct_id,), rows in annotated.nodules.group_by(["ct_id"], maintain_order=True):
         if str(ct_id) not in have:
             continue
         place = ("x", "y", "z") if pixel is None else ("px", "py", "pz")
         known = tuple(
-            Known(r["id"], None, tuple(r[p] for p in place), pixel, r["diameter"]) for r in rows.iter_rows(named=True)
+            KnownNodule(id=r["id"], centre=(r[place[0]], r[place[1]], r[place[2]]), pixel=pixel, diameter=r["diameter"])
+            for r in rows.iter_rows(named=True)
         )
-        found.append(ScanFiles(str(ct_id), have[str(ct_id)].organ, None, known))
+        found.append(MeasureCase(ct_id=str(ct_id), organ=have[str(ct_id)].organ, known=known))
     return found
 
 
 def annotated_profiles(
     annotated: Annotated, source: Source, entry: Dataset, measured: pl.DataFrame | None
 ) -> pl.DataFrame:
-    """Profiles of a table; where its nodules were measured too, with their anatomy.
+    """Profiles of a table, with the anatomy of those nodules that were measured.
 
-    The table's own diameter, volume and box stay; a measured one fills in where it has none.
+    The table's own diameter, volume and box stay; measured ones replace nulls alone.
+
+    Args:
+        annotated: the table as it was read.
+        source: how it was read.
+        entry: the dataset.
+        measured: rows of ``measure_case``; None: nothing was measured.
     """
     profiles = bare_profiles(annotated, source, entry).with_columns(
         _id=annotated.nodules["id"], diam_table=annotated.nodules["diameter"]
@@ -148,19 +156,28 @@ def _with_siblings(wide: pl.DataFrame, nodules: pl.DataFrame) -> pl.DataFrame:
 
 
 def write_outcome(
-    out: Path, entry: Dataset, profiles: pl.DataFrame, scans: Sequence[str], aside: Sequence[Rejection]
+    out: Path, entry: Dataset, profiles: pl.DataFrame, scans: Sequence[str], rejected: Sequence[Rejection]
 ) -> list[str]:
-    """Write a measured dataset: profile CSV at ``out``, scan list and entry beside; lines to show.
+    """Write a measured dataset: its profile CSV, and scan list and registry entry beside it.
+
+    Args:
+        out: path of the profile CSV.
+        entry: the dataset.
+        profiles: rows of ``measured_profiles``.
+        scans: ids of all scans that were to be measured.
+        rejected: scans and nodules that could not be measured; a rejected scan is left out of the scan list.
+
+    Returns:
+        Lines to show.
 
     Raises:
         ConfigError: no nodule was measured.
         TableError: the platform would refuse the table.
     """
     if profiles.is_empty():
-        raise ConfigError(
-            f"{out}: no nodule was measured; {len(aside)} put aside, first: {aside[0].detail if aside else 'none'}"
-        )
-    bad = {r.uid for r in aside if r.nodule_idx < 0}
+        first = rejected[0].detail if rejected else "none"
+        raise ConfigError(f"{out}: expected nodules, none was measured; {len(rejected)} rejected, first: {first}")
+    bad = {r.uid for r in rejected if r.nodule_idx < 0}
     listed = pl.DataFrame({"ct_id": sorted(set(scans) - bad)}).with_columns(
         patient=pl.lit(None, pl.String), series=pl.lit(None, pl.String)
     )
@@ -171,11 +188,16 @@ def write_outcome(
         else out.with_name(f"{entry.name}_scans.csv"),
         listed.write_csv().encode(),
     )
-    return _checked(out, entry, aside) + _entry_file(out.parent, entry)
+    return _checked(out, entry, rejected) + _entry_file(out.parent, entry)
 
 
 def write_annotated(
-    out: Path, entry: Dataset, annotated: Annotated, profiles: pl.DataFrame, aside: Sequence[Rejection], source: Source
+    out: Path,
+    entry: Dataset,
+    annotated: Annotated,
+    profiles: pl.DataFrame,
+    rejected: Sequence[Rejection],
+    source: Source,
 ) -> list[str]:
     """Write a dataset read from annotations into folder ``out``; lines to show.
 
@@ -189,15 +211,15 @@ def write_annotated(
     if annotated.left_out.height:
         replace_file(out / f"{entry.name}_left_out.csv", annotated.left_out.write_csv().encode())
         lines.append(f"{annotated.left_out.height} rows are no nodules: {entry.name}_left_out.csv says why")
-    return lines + _checked(path, entry, aside) + _entry_file(out, entry, source.entry)
+    return lines + _checked(path, entry, rejected) + _entry_file(out, entry, source.entry)
 
 
-def _checked(path: Path, entry: Dataset, aside: Sequence[Rejection]) -> list[str]:
+def _checked(path: Path, entry: Dataset, rejected: Sequence[Rejection]) -> list[str]:
     loaded = load_profiles(path, entry, "real")
     lines = [f"{f.severity}: {f}" for f in loaded.findings if f.severity != "info"]
-    lines += [f"put aside: {r.detail}" for r in aside[:20]]
-    if len(aside) > 20:
-        lines.append(f"put aside: {len(aside) - 20} more")
+    lines += [f"rejected: {r.detail}" for r in rejected[:20]]
+    if len(rejected) > 20:
+        lines.append(f"rejected: {len(rejected) - 20} more")
     return [
         *lines,
         f"{loaded.profiles.height} nodules in {loaded.scans.height} scans of "

@@ -1,4 +1,4 @@
-"""Stage 1: nodule profiles. What each dataset is, how its table is read, how a profile is measured.
+"""Stage 1: nodule profiles: the registry of datasets, reading of their tables, measuring of profiles.
 
 Reads profile CSVs and label maps; may not know hosts, trials or images.
 """

@@ -15,7 +15,11 @@ STEP = Step(("profiles",), "profiles", ("dataset",), VERSION)
 
 
 def build(settings: Settings, partition: Partition) -> Result:
-    """Read, check and write the profiles of one dataset; an absent CSV is an error that names it."""
+    """Read, check and write the profiles of one dataset.
+
+    Raises:
+        TableError: the CSV is missing, or breaks a rule; names it.
+    """
     require_data_root(settings)
     entry = dataset(settings, partition["dataset"])
     loaded = load_profiles(entry.profile_csv(settings.data), entry, settings.anatomy, released=settings.released)

@@ -8,5 +8,5 @@ from itrialspace_assets.orchestration.partitions import Partitions
 
 
 def checks(graph: Graph, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
-    """Registry rules, and what is odd in the published rows."""
+    """Rules of the registry, and unusual values in the published rows."""
     return [checks_of(n, partitions, [REGISTRY, ODD]) for n in graph.nodes if n.step.key == ("profiles",)]

@@ -12,7 +12,7 @@ from itrialspace_assets.profiles.dicom import read_ct_series
 
 
 def ct_source(data: Path, ct_path: str) -> Path:
-    """The file, or the folder where there is no such file."""
+    """The CT file, or the folder of its DICOM slices if there is no such file."""
     file = data / "raw_ct" / ct_path
     folder = file.with_name(file.name.removesuffix(".gz").removesuffix(".nii"))
     return folder if not file.is_file() and folder.is_dir() else file
@@ -27,7 +27,7 @@ def ct_hash(hashes: FileHashes, data: Path, ct_path: str) -> str | None:
 
 
 def real_ct(data: Path, ct_path: str) -> Volume:
-    """HU of a real scan in canonical RAS+; the last two are remembered until their files change.
+    """HU of a real scan (X, Y, Z) in canonical RAS+; the last two scans are cached until their files change.
 
     Raises:
         CaseRejected: missing, damaged, a series with a gap, or oblique; names the file or folder.

@@ -1,7 +1,6 @@
-"""Reads what hospitals and challenges send: CT series, DICOM-SEG, RTSTRUCT and LIDC XML.
+"""Reads CT series, DICOM-SEG, RTSTRUCT and LIDC XML as canonical RAS+ volumes, or lesions in the CT's grid.
 
-Everything comes back as canonical RAS+ volumes or lesions in the CT's grid. Libraries do the reading
-(SimpleITK, highdicom, pydicom, defusedxml); this module checks geometry and fills contours.
+Libraries read the files (SimpleITK, highdicom, pydicom, defusedxml); this module checks geometry and fills contours.
 """
 
 import re
@@ -17,9 +16,9 @@ from itrialspace_assets.imaging.geometry import Volume, canonical_volume
 from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # DICOM and ITK world axes to RAS
-#: Slice positions that differ by more than this share of their spacing are a gap (a missing slice).
+#: A step between slices that differs from the median step by more than this share is a gap (a missing slice); ours.
 GAP_TOLERANCE = 0.05
-#: Voxels of a segmentation may lie this far (voxels) from those of its CT.
+#: Greatest distance, in voxels, of a segmentation's voxels from those of its CT; ours.
 GRID_TOLERANCE = 0.1
 
 
@@ -27,7 +26,8 @@ def read_ct_series(folder: Path) -> tuple[Volume, dict[str, str]]:
     """A folder with the slices of one CT series as HU (int16), and its identity.
 
     Returns:
-        The volume, and ``series`` (UID), ``patient`` (id), ``age`` (years) and ``sex`` as far as they are there.
+        The volume (X, Y, Z; RAS+), and ``series`` (UID), ``patient`` (id), ``age`` (years) and ``sex``, each empty if
+        the headers do not state it.
 
     Raises:
         CaseRejected: no slices, slices of several series, a missing slice, or not a CT; names the folder.
@@ -65,7 +65,7 @@ def read_ct_series(folder: Path) -> tuple[Volume, dict[str, str]]:
         raise CaseRejected(
             Reason.UNREADABLE_VOLUME,
             f"{folder}: expected slices {np.median(steps):.3f} mm apart, got a step of {steps[worst]:.3f} mm "
-            f"after slice {worst + 1} of {len(headers)}: a slice is missing or twice there",
+            f"after slice {worst + 1} of {len(headers)}: a slice is missing or there twice",
         )
     try:
         image = sitk.ReadImage([str(headers[i][0]) for i in order])
@@ -89,7 +89,7 @@ def read_ct_series(folder: Path) -> tuple[Volume, dict[str, str]]:
 
 
 def read_seg(path: Path, ct: Volume) -> dict[str, Lesion]:
-    """Segments of a DICOM-SEG in the grid of its CT, by label.
+    """Segments of a DICOM-SEG by label, in the grid of its CT (RAS+).
 
     Raises:
         CaseRejected: no segmentation, another grid, or an empty segment.
@@ -180,7 +180,12 @@ def _fill(planes: dict[int, list[npt.NDArray[np.float64]]], ct: Volume, *, edge_
 
 
 def read_rtstruct(path: Path, ct: Volume, roi: str) -> dict[str, Lesion]:
-    """Regions of an RTSTRUCT whose name matches ``roi`` (a regular expression, whatever the case).
+    """Regions of an RTSTRUCT by name, in the grid of its CT.
+
+    Args:
+        path: the RTSTRUCT.
+        ct: the CT (RAS+) that it was drawn on.
+        roi: regular expression; regions whose name matches it, in upper or lower case, are read.
 
     Raises:
         CaseRejected: no RTSTRUCT, no such region (names those there), or contours outside the CT.
@@ -214,10 +219,11 @@ def read_rtstruct(path: Path, ct: Volume, roi: str) -> dict[str, Lesion]:
 
 
 def read_lidc_xml(path: Path, ct: Volume) -> dict[str, Lesion]:
-    """Nodules of a LIDC reading file: readers' marks that overlap are one nodule, the voxels of half of them.
+    """Nodules of a LIDC reading file, in the grid of its CT (RAS+).
 
-    Pixels are columns and rows of axial images whose columns run to the patient's left and rows to the back.
-    The pixels of an edge map lie just outside the nodule (the collection's definition).
+    Readers' marks that overlap are one nodule: the voxels that at least half of the marks hold. Pixels are columns and
+    rows of axial images; columns run to the patient's left, rows to the back. The pixels of an edge map lie just
+    outside the nodule (the collection's definition).
 
     Raises:
         CaseRejected: no LIDC XML, or no nodule with a contour in it.

@@ -1,15 +1,15 @@
 """A published profile CSV becomes a partition of ``profiles``: the 53 columns and harmonised ids.
 
-Ids are read as text. Everything that is wrong is found in one pass and named with its rows; an error
-keeps the table from being written, a warning is kept in ``findings``. No row is dropped and no value
-is coerced silently. Rows are numbered from 0, the header not counted.
+Ids are read as text. One pass finds every broken rule and names its rows: an error keeps the table from being
+written, a warning is kept in ``findings``. No row is dropped and no value is coerced silently. Rows are numbered
+from 0 without the header.
 """
 
 import csv
 import difflib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -25,7 +25,7 @@ _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "w": "F"}
 _SMOKING = {"current": "current", "former": "former", "never": "never", "ex": "former"}
 _BLANK = ("", "nan", "na", "none", "null", "n/a")
-#: What an unnamed side, lobe or zone is called in the table.
+#: Columns in which ``unknown`` stands for a missing side, lobe or zone.
 _UNKNOWN = (
     "lung_side",
     "lobe_name",
@@ -241,7 +241,7 @@ def _check_columns(raw: pl.DataFrame, dataset: Dataset, notes: _Notes) -> None:
 
 
 def _parsed(values: pl.Series, name: str, dtype: pl.DataType, notes: _Notes) -> pl.Series:
-    """A text column as numbers; what is none is noted with its rows."""
+    """A text column as numbers; values that are no numbers are noted with their rows."""
     parsed = values.cast(pl.Float64(), strict=False)
     wrong = parsed.is_null() & values.is_not_null()
     comma = wrong & values.str.contains(r"^-?\d+,\d+$")
@@ -434,45 +434,65 @@ def _scans(path: Path, profiles: pl.DataFrame, dataset: Dataset, anatomy: str) -
     )
 
 
-#: A published share of defective rows is met if ours is within this of it.
+#: A share of defective rows agrees with the published one if it differs by no more than this; ours.
 SHARE_TOLERANCE = 0.05
 
 
-def finding_rows(dataset: Dataset, findings: Sequence[Violation], rows: int, *, released: bool = False) -> pl.DataFrame:
-    """Findings as rows of ``findings``.
+@dataclass(frozen=True)
+class FindingRow:
+    """A row of ``findings``."""
 
-    In the published release (``released``) a known defect whose share of rows is not the published one is
-    a finding of its own.
+    dataset: str
+    rule: str
+    column: str
+    severity: str
+    rows: int
+    of_rows: int
+    first_rows: list[int]
+    sample: str
+    known: bool
+
+
+def finding_rows(dataset: Dataset, findings: Sequence[Violation], rows: int, *, released: bool = False) -> pl.DataFrame:
+    """Findings as rows of the table ``findings``.
+
+    Args:
+        dataset: whose table it is; names its known defects.
+        findings: what is unusual in it.
+        rows: how many rows the table has.
+        released: it is the published release. A known defect whose share of rows is not the published one is then a
+            finding of its own.
     """
-    known = {d.rule: d for d in dataset.defects}
-    table = [
-        {
-            "dataset": dataset.name,
-            "rule": f.rule,
-            "column": f.column,
-            "severity": f.severity,
-            "rows": f.rows,
-            "of_rows": rows,
-            "first_rows": list(f.at),
-            "sample": "; ".join(map(str, f.sample)),
-            "known": f.rule in known,
-        }
+    known = {d.rule for d in dataset.defects}
+    found = [
+        FindingRow(
+            dataset=dataset.name,
+            rule=f.rule,
+            column=f.column,
+            severity=f.severity,
+            rows=f.rows,
+            of_rows=rows,
+            first_rows=list(f.at),
+            sample="; ".join(map(str, f.sample)),
+            known=f.rule in known,
+        )
         for f in findings
     ]
     got = {f.rule: f.rows / max(1, rows) for f in findings}
     for defect in dataset.defects if released else ():
-        if defect.share is not None and abs(got.get(defect.rule, 0.0) - defect.share) > SHARE_TOLERANCE:
-            table.append(
-                {
-                    "dataset": dataset.name,
-                    "rule": f"published share of: {defect.rule}",
-                    "column": "row",
-                    "severity": "warning",
-                    "rows": round(got.get(defect.rule, 0.0) * rows),
-                    "of_rows": rows,
-                    "first_rows": [],
-                    "sample": f"expected {defect.share:.1%}, got {got.get(defect.rule, 0.0):.1%}",
-                    "known": False,
-                }
+        share = got.get(defect.rule, 0.0)
+        if defect.share is not None and abs(share - defect.share) > SHARE_TOLERANCE:
+            found.append(
+                FindingRow(
+                    dataset=dataset.name,
+                    rule=f"published share of: {defect.rule}",
+                    column="row",
+                    severity="warning",
+                    rows=round(share * rows),
+                    of_rows=rows,
+                    first_rows=[],
+                    sample=f"expected {defect.share:.1%}, got {share:.1%}",
+                    known=False,
+                )
             )
-    return TABLES["findings"].frame(table)
+    return TABLES["findings"].frame([asdict(row) for row in found])

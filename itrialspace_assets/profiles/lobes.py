@@ -24,7 +24,7 @@ class Lobe:
     occupied: npt.NDArray[np.int64]  # ascending indices along z
 
     def percent(self, ijk: npt.ArrayLike) -> tuple[float, float, float]:
-        """(cc, ml, ap) of a voxel index; cc is its rank among the occupied slices."""
+        """Percentages (cc, ml, ap) of a voxel index (3,); cc is its rank among the occupied slices."""
         i, j, k = np.asarray(ijk, dtype=np.float64)
         ranks = np.arange(len(self.occupied), dtype=np.float64)
         cc = float(np.interp(k, self.occupied, ranks)) / max(1, len(self.occupied) - 1)
@@ -33,7 +33,7 @@ class Lobe:
         return 100.0 * cc, 100.0 * float(ml), 100.0 * float(ap)
 
     def position(self, cc: float, ml: float, ap: float) -> npt.NDArray[np.float64]:
-        """Voxel index (fractional in x and y) of percentages in 0-100; inverse of ``percent``."""
+        """Fractional voxel index (3,) of percentages 0-100; inverse of ``percent``."""
         rank = cc / 100.0 * (len(self.occupied) - 1)
         k = float(np.interp(rank, np.arange(len(self.occupied)), self.occupied))
         i = self.box[0].start + ml / 100.0 * (self.box[0].stop - 1 - self.box[0].start)
@@ -67,7 +67,7 @@ def lobe_in(labels: npt.NDArray[np.uint8], label: int, box: Box) -> tuple[Lobe, 
 
 
 def lobes_of(labels: npt.NDArray[np.uint8], boxes: list[Box | None] | None = None) -> dict[str, Lobe]:
-    """Every lobe that occurs, by name; ``boxes`` as ``label_boxes`` gave them, if they are at hand."""
+    """Every lobe that occurs in a label map (X, Y, Z), by name; ``boxes``: of ``label_boxes``, if already known."""
     known = label_boxes(labels)[1] if boxes is None else boxes
     found = {}
     for label in LUNG:

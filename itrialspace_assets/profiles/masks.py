@@ -1,27 +1,27 @@
 """Profiles from masks: finds each nodule's voxels in a scan and measures all 53 columns.
 
-A scan is one case of ``casework``: parallel, resumable, a bad one put aside with its reason. Reads
-organ maps and nodule masks; the measuring itself is ``measure.py``'s.
+A scan is one case of ``casework``: scans are measured in parallel, an interrupted call continues, and a scan that
+fails is rejected with its reason. This module reads organ maps and nodule masks; ``measure`` measures them.
 """
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
-from itrialspace_assets.base.fingerprints import FileHashes, digest
+from itrialspace_assets.base.fingerprints import FileHashes
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework import journal, workers
-from itrialspace_assets.casework.cases import Case, Output, Rejection, require_all
-from itrialspace_assets.imaging.anatomy import NODULE
+from itrialspace_assets.casework.cases import Case, Output, Rejection, payload_hash, require_all
+from itrialspace_assets.imaging.anatomy import LUNG, NODULE
 from itrialspace_assets.imaging.geometry import Volume, box_around, read_labels, read_volume
 from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
+from itrialspace_assets.profiles.case import KnownNodule, MeasureCase
 from itrialspace_assets.profiles.measure import MIN_VOXELS, measure_scan, nodules_in
 
 #: A component of label 23 belongs to a profile whose centre lies this many voxels (along its longest edge) from it.
@@ -30,33 +30,8 @@ VERSION = "1"
 _SUFFIX = re.compile(r"(_seg_sh|_seg|_mask)?\.nii(\.gz)?$")
 
 
-@dataclass(frozen=True)
-class Known:
-    """What a table knows of a nodule before it is measured.
-
-    ``centre``: (x, y, z) in mm RAS, or, with ``pixel``, column, row and slice of the image from 0.
-    ``pixel`` is (frame, z_unit, slices_from) as in ``annotations.Centre``; ``diameter`` in mm.
-    """
-
-    id: str
-    mask: str | None = None
-    centre: tuple[float, float, float] | None = None
-    pixel: tuple[str, str, str] | None = None
-    diameter: float | None = None
-
-
-@dataclass(frozen=True)
-class ScanFiles:
-    """A scan to measure. Without ``known``, every nodule of the map or the nodule mask is measured."""
-
-    ct_id: str
-    organ: str
-    nodules: str | None = None  # one mask with all nodules of the scan
-    known: tuple[Known, ...] = ()
-
-
-def scans_in(masks: Path, nodules: Path | None = None) -> list[ScanFiles]:
-    """The scans of a folder of combined maps (organs and 23), or of organ maps with nodule masks beside.
+def scans_in(masks: Path, nodules: Path | None = None) -> list[MeasureCase]:
+    """The scans of a folder of combined maps (organs and label 23), or of organ maps and a folder of nodule masks.
 
     Raises:
         ConfigError: no such folder, no map in it, or a nodule mask without a map.
@@ -72,7 +47,7 @@ def scans_in(masks: Path, nodules: Path | None = None) -> list[ScanFiles]:
         raise ConfigError(
             f"{nodules}: expected an organ map for each nodule mask, found none for {', '.join(lost[:5])}"
         )
-    return [ScanFiles(ct, str(path), str(own[ct]) if ct in own else None) for ct, path in maps.items()]
+    return [MeasureCase(ct_id=ct_id, organ=path, nodules=own.get(ct_id)) for ct_id, path in maps.items()]
 
 
 def _by_id(folder: Path) -> dict[str, Path]:
@@ -97,12 +72,12 @@ def find_lesion(
     """A nodule's voxels: from its own mask, else the component of label 23 at its centre.
 
     Args:
-        labels: canonical organ map.
+        labels: organ map (X, Y, Z) in RAS+.
         mask: the nodule's own mask, used if the file exists.
-        centre: its centre in voxels, if known.
+        centre: its centre as fractional voxel indices of ``labels``, shape (3,); null: not known.
         native: the components of label 23.
-        where: what to call the nodule in a message.
-        within_mm: largest distance from the centre to a component's nearest voxel; two voxels if not given.
+        where: name of the nodule in a message.
+        within_mm: largest distance from the centre to a component's nearest voxel; null: two voxels.
 
     Returns:
         The lesion and ``nodule_seg`` or ``organ_map``.
@@ -141,7 +116,7 @@ def find_lesion(
 
 
 def distance_mm(labels: Volume, lesion: Lesion, at: npt.NDArray[np.float64]) -> float:
-    """Distance (mm) from a voxel position to the centre of a lesion's nearest voxel."""
+    """Distance (mm) from fractional voxel indices ``at`` (3,) to the centre of a lesion's nearest voxel."""
     return float(np.linalg.norm((lesion.indices - at) * labels.spacing, axis=1).min())
 
 
@@ -150,7 +125,13 @@ def _mm(point: npt.ArrayLike) -> str:
 
 
 def sphere(labels: Volume, centre: npt.ArrayLike, diameter_mm: float) -> Lesion:
-    """A ball of a diameter around a voxel; at least the voxel itself. Marked ``procedural`` by who uses it."""
+    """A ball around a voxel; at least the voxel itself. Who uses it marks the nodule ``procedural``.
+
+    Args:
+        labels: gives the grid, RAS+.
+        centre: fractional voxel indices of the ball's centre, shape (3,).
+        diameter_mm: its diameter.
+    """
     at = np.asarray(centre, dtype=np.float64)
     box = box_around(np.rint(at), np.ceil(diameter_mm / 2 / labels.spacing) + 1, labels.array.shape)
     grid = np.ix_(*(np.arange(s.start, s.stop) for s in box))
@@ -161,84 +142,90 @@ def sphere(labels: Volume, centre: npt.ArrayLike, diameter_mm: float) -> Lesion:
 
 
 def cut_lesion_in(block: npt.NDArray[np.bool_], offset: tuple[int, int, int]) -> Lesion:
-    """The tight lesion of a block that begins at ``offset`` of the grid."""
+    """The tight lesion of a boolean block (X, Y, Z) whose first voxel has index ``offset`` in the grid."""
     tight = cut_lesion(block)
     return Lesion(tuple(int(a + b) for a, b in zip(tight.offset, offset, strict=True)), tight.mask)  # type: ignore[arg-type]
 
 
-def voxel_of(known: Known, labels: Volume) -> npt.NDArray[np.float64] | None:
-    """A table's centre as voxel indices of the canonical map; None if it gives none."""
+def voxel_of(known: KnownNodule, labels: Volume) -> npt.NDArray[np.float64] | None:
+    """A table's centre as fractional voxel indices (3,) of the map in RAS+; None if the table gives none."""
     if known.centre is None:
         return None
     if known.pixel is None:
         return labels.to_voxel(known.centre)
-    frame, z_unit, slices_from = known.pixel
     nx, ny, nz = labels.array.shape
     px, py, pz = known.centre
     # an image's columns run to the patient's left and its rows to the back; the canonical axes run the other way
-    i, j = (nx - 1 - px, ny - 1 - py) if frame == "LPS" else (px, py)
-    if z_unit == "mm":
+    i, j = (nx - 1 - px, ny - 1 - py) if known.pixel.frame == "LPS" else (px, py)
+    if known.pixel.z_unit == "mm":
         k = float(labels.to_voxel([0.0, 0.0, pz])[2])
     else:
-        k = nz - 1 - pz if slices_from == "superior" else pz
+        k = nz - 1 - pz if known.pixel.slices_from == "superior" else pz
     return np.array([i, j, k])
 
 
-def _known(entry: dict[str, Any]) -> Known:
-    return Known(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class Found:
+    """A nodule's voxels in the grid of its scan, and where they come from.
+
+    ``source``: ``mask``, ``nodule_seg``, ``organ_map``, or ``procedural`` for a ball of the table's diameter.
+    """
+
+    id: str
+    lesion: Lesion
+    source: str
 
 
-def _lesions(payload: dict[str, Any], labels: Volume) -> tuple[list[tuple[str, Lesion, str]], list[Rejection]]:
-    """(id, voxels, where they come from) of each nodule of a scan, and those that could not be found."""
+def _lesions(case: MeasureCase, labels: Volume) -> tuple[list[Found], list[Rejection]]:
+    """The nodules of a scan, and those that were rejected."""
+    return _known_lesions(case, labels) if case.known else _all_lesions(case, labels)
+
+
+def _all_lesions(case: MeasureCase, labels: Volume) -> tuple[list[Found], list[Rejection]]:
+    """Every component of the nodule mask, else of label 23; pieces below ``MIN_VOXELS`` are rejected together."""
+    grid, label = labels, NODULE
+    if case.nodules is not None:
+        own = read_labels(case.nodules)
+        if not labels.same_grid(own):
+            raise CaseRejected(
+                Reason.GRID_MISMATCH,
+                f"{case.nodules}: expected the grid of its organ map {labels.array.shape}, got {own.array.shape}",
+            )
+        grid, label = Volume((own.array > 0).astype(np.uint8), own.affine), 1
+    native = nodules_in(grid, label)
+    specks = int((grid.array == label).sum()) - sum(int(lesion.mask.sum()) for lesion in native)
+    rejected = []
+    if specks:
+        detail = f"{case.ct_id}: {specks} voxels in pieces below {MIN_VOXELS} voxels left out"
+        rejected.append(Rejection(case.ct_id, Reason.EMPTY_LESION, detail, len(native)))
+    return [Found(f"{case.ct_id}_N{i}", lesion, "mask") for i, lesion in enumerate(native, 1)], rejected
+
+
+def _known_lesions(case: MeasureCase, labels: Volume) -> tuple[list[Found], list[Rejection]]:
+    """The nodules that a table names; one without voxels becomes a ball if its centre and diameter are known."""
     native = nodules_in(labels)
-    if not payload["known"]:
-        grid, label = labels, NODULE
-        if payload["nodules"]:
-            own = read_labels(Path(payload["nodules"]))
-            if not labels.same_grid(own):
-                raise CaseRejected(
-                    Reason.GRID_MISMATCH,
-                    f"{payload['nodules']}: expected the grid of its organ map {labels.array.shape}, got "
-                    f"{own.array.shape}",
-                )
-            grid, label = Volume((own.array > 0).astype(np.uint8), own.affine), 1
-            native = nodules_in(grid, label)
-        specks = int((grid.array == label).sum()) - sum(int(lesion.mask.sum()) for lesion in native)
-        left = (
-            [
-                Rejection(
-                    payload["ct_id"],
-                    Reason.EMPTY_LESION,
-                    f"{payload['ct_id']}: {specks} voxels in pieces below {MIN_VOXELS} voxels left out",
-                    len(native),
-                )
-            ]
-            if specks
-            else []
-        )
-        return [(f"{payload['ct_id']}_N{i}", lesion, "mask") for i, lesion in enumerate(native, 1)], left
-    found: list[tuple[str, Lesion, str]] = []
-    aside: list[Rejection] = []
-    every = [_known(entry) for entry in payload["known"]]
-    places = [voxel_of(known, labels) for known in every]
-    component = _own_components(labels, native, every, places)
-    for number, (known, centre) in enumerate(zip(every, places, strict=True)):
+    found: list[Found] = []
+    rejected: list[Rejection] = []
+    places = [voxel_of(known, labels) for known in case.known]
+    component = _own_components(labels, native, case.known, places)
+    for number, (known, centre) in enumerate(zip(case.known, places, strict=True)):
         mine = [native[component[number]]] if number in component else []
         try:
-            lesion, source = find_lesion(
-                labels, Path(known.mask) if known.mask else None, centre, mine, known.id, np.inf
-            )
+            lesion, source = find_lesion(labels, known.mask, centre, mine, known.id, np.inf)
         except CaseRejected as error:
             if error.reason != Reason.MISSING_FILE or centre is None or known.diameter is None:
-                aside.append(Rejection(payload["ct_id"], error.reason, f"{known.id}: {error.detail}", number))
+                rejected.append(Rejection(case.ct_id, error.reason, f"{known.id}: {error.detail}", number))
                 continue
             lesion, source = sphere(labels, centre, known.diameter), "procedural"
-        found.append((known.id, lesion, source))
-    return found, aside
+        found.append(Found(known.id, lesion, source))
+    return found, rejected
 
 
 def _own_components(
-    labels: Volume, native: Sequence[Lesion], every: Sequence[Known], places: Sequence[npt.NDArray[np.float64] | None]
+    labels: Volume,
+    native: Sequence[Lesion],
+    every: Sequence[KnownNodule],
+    places: Sequence[npt.NDArray[np.float64] | None],
 ) -> dict[int, int]:
     """Which component of label 23 is which nodule's: each at most one, the nearest pair first."""
     near = []
@@ -255,46 +242,46 @@ def _own_components(
     return out
 
 
-def measure_case(payload: dict[str, Any], settings: Settings) -> Output:
+def measure_case(case: MeasureCase, settings: Settings) -> Output:
     """Rows ``measured`` of one scan: ``ct_id``, ``id``, ``from`` and the measured columns.
 
     Raises:
         CaseRejected: the map cannot be read, or holds no lobe.
     """
-    labels = read_labels(Path(payload["organ"]))
-    if not np.isin(np.unique(labels.array), range(28, 33)).any():
-        raise CaseRejected(
-            Reason.NO_LOBE, f"{payload['ct_id']}: expected lobe labels 28-32 in {Path(payload['organ']).name}, got none"
-        )
-    found, aside = _lesions(payload, labels)
+    labels = read_labels(case.organ)
+    if not np.isin(np.unique(labels.array), LUNG).any():
+        raise CaseRejected(Reason.NO_LOBE, f"{case.ct_id}: expected lobe labels 28-32 in {case.organ.name}, got none")
+    found, rejected = _lesions(case, labels)
     if not found:
-        return Output({"measured": []}, rejected=aside)
-    rows = measure_scan(labels, [lesion for _, lesion, _ in found], [name for name, _, _ in found])
-    more = [{"ct_id": payload["ct_id"], "id": name, "from": source} for name, _, source in found]
-    return Output({"measured": [m | row for m, row in zip(more, rows, strict=True)]}, rejected=aside)
+        return Output({"measured": []}, rejected=rejected)
+    rows = measure_scan(labels, [f.lesion for f in found], [f.id for f in found])
+    named = [{"ct_id": case.ct_id, "id": f.id, "from": f.source} for f in found]
+    return Output({"measured": [name | row for name, row in zip(named, rows, strict=True)]}, rejected=rejected)
 
 
 def measure_scans(
-    scans: Sequence[ScanFiles], settings: Settings, name: str, progress: Callable[[int], None] | None = None
+    scans: Sequence[MeasureCase], settings: Settings, name: str, progress: Callable[[int], None] | None = None
 ) -> tuple[pl.DataFrame, list[Rejection]]:
     """Measure every nodule of some scans in worker processes; a rerun continues where it was stopped.
 
     Args:
         scans: what to measure.
         settings: gives the number of workers; journals go below its output folder.
-        name: whose journal it is.
-        progress: told how many scans were just done.
+        name: name of the journal's folder; calls of the same name share what was done.
+        progress: called with the number of scans that were just done.
 
     Returns:
-        The rows of ``measure_case`` sorted by id, and the scans and nodules put aside with reasons.
+        The rows of ``measure_case`` sorted by id, and the rejected scans and nodules.
+
+    Raises:
+        TableError: some scans were not finished.
     """
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         cases = []
         for scan in scans:
-            payload = asdict(scan)
             files = [scan.organ, scan.nodules, *(k.mask for k in scan.known)]
-            shas = [hashes.get(Path(f)) for f in files if f]
-            cases.append(Case(scan.ct_id, digest([VERSION, payload, shas]), scan.ct_id, payload))
+            content = [hashes.get(path) for path in files if path]
+            cases.append(Case(scan.ct_id, payload_hash([VERSION, content], scan), scan.ct_id, scan))
     folder = journal.journal_dir(settings, "measure", name)
     workers.run(measure_case, journal.pending(settings, cases, folder), settings, folder / "journal.jsonl", progress)
     made = journal.collect(settings, cases, folder)

@@ -1,9 +1,9 @@
-"""Measures the profile of every nodule of a label map: the same code for the demo and for any user.
+"""Measures the profile of every nodule of a label map.
 
-Works in voxels and mm of a canonical RAS+ map; knows no dataset and writes no file.
+Positions are voxel indices and mm of a canonical RAS+ map. Nothing here knows a dataset or writes a file.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -33,12 +33,14 @@ from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobes_of
 from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
 
-#: Peripheral: centre within this distance of the pleura. No threshold is published; ours, in mm.
+#: A nodule is peripheral if its centre lies within this distance (mm) of the pleura; ours, as none is published
+#: (docs/facts/profiles.md#how-we-measure-them).
 PERIPHERAL_MM = 10.0
-#: Radius of "nearby organs" (published column name).
+#: Radius (mm) of the column ``nearby_organs_10mm`` (docs/facts/profiles.md#the-53-columns).
 NEARBY_MM = 10.0
-#: Nodules below this many voxels are specks of the segmentation (published cleanup rule).
+#: A component of fewer voxels is a speck of the segmentation (docs/facts/profiles.md#how-we-measure-them).
 MIN_VOXELS = 3
+#: Thickness, in voxels, of the shell whose labels decide a nodule's lobe (docs/facts/profiles.md#how-we-measure-them).
 SHELL_VOXELS = 3
 #: Labels inside the lung's outline; the pleura lies where none of them does.
 INSIDE_LUNG = (*LUNG, NODULE, AIRWAY, PULMONARY_VEIN)
@@ -46,20 +48,23 @@ INSIDE_LUNG = (*LUNG, NODULE, AIRWAY, PULMONARY_VEIN)
 
 @dataclass(frozen=True)
 class Scan:
-    """A canonical label map with what all its nodules share, worked out once."""
+    """A label map (X, Y, Z; RAS+) and the geometry that all its nodules need, computed once."""
 
     labels: Volume
 
     @cached_property
     def counts_boxes(self) -> tuple[npt.NDArray[np.int64], list[Box | None]]:
+        """Voxel count and box of every label, indexed by label."""
         return label_boxes(self.labels.array)
 
     def box(self, label: int) -> Box | None:
+        """Box of a label; None if it does not occur."""
         boxes = self.counts_boxes[1]
         return boxes[label] if label < len(boxes) else None
 
     @cached_property
     def lobes(self) -> dict[str, Lobe]:
+        """The lobes that occur, by name."""
         return lobes_of(self.labels.array, self.counts_boxes[1])
 
     def lung_box(self, labels: tuple[int, ...]) -> Box | None:
@@ -81,7 +86,7 @@ class Scan:
         return found
 
     def distance_to(self, label: int, ijk: npt.NDArray[np.float64]) -> float | None:
-        """Exact distance (mm) from a voxel index to the nearest voxel centre of a landmark."""
+        """Exact distance (mm) from a voxel index (3,) to the nearest voxel centre of a landmark; None without it."""
         points = self.landmarks.get(label)
         if points is None:
             return None
@@ -106,11 +111,19 @@ def nodules_in(labels: Volume, label: int = NODULE) -> list[Lesion]:
 def pleural_distance(
     labels: Volume, ijk: npt.ArrayLike, inside_of: tuple[int, ...] = INSIDE_LUNG, reach_mm: float = 15.0
 ) -> float | None:
-    """Exact distance (mm) from a voxel to the nearest voxel centre outside the lung's outline (``inside_of``).
+    """Exact distance (mm) from a voxel to the nearest voxel centre outside the lung's outline.
 
-    Looked for in a crop that grows from ``reach_mm`` until it is wider than the distance found, so it
-    equals the distance over the whole volume. None if the voxel itself lies outside; voxels beyond the
-    volume's edge count as unknown, not as outside.
+    The search begins in a crop, which grows until it is wider than the distance found. So the result is that over the
+    whole volume. Voxels beyond the volume's edge are unknown, not outside.
+
+    Args:
+        labels: label map (X, Y, Z), RAS+.
+        ijk: voxel index, shape (3,); rounded.
+        inside_of: labels inside the outline.
+        reach_mm: half width of the first crop.
+
+    Returns:
+        The distance; None if the voxel itself lies outside, or no voxel does.
     """
     at = np.rint(np.asarray(ijk)).astype(int)
     outside = np.ones(256, bool)
@@ -132,7 +145,7 @@ def pleural_distance(
 
 
 def shell_labels(labels: Volume, lesion: Lesion) -> npt.NDArray[np.uint8]:
-    """Labels of the voxels within three voxels of a lesion but not in any nodule."""
+    """Labels, shape (n,), of the voxels within three voxels of a lesion and in no nodule."""
     pad = [(SHELL_VOXELS, SHELL_VOXELS)] * 3
     grown = ndimage.binary_dilation(np.pad(lesion.mask, pad), iterations=SHELL_VOXELS)
     at = np.argwhere(grown) + np.asarray(lesion.offset) - SHELL_VOXELS
@@ -142,7 +155,7 @@ def shell_labels(labels: Volume, lesion: Lesion) -> npt.NDArray[np.uint8]:
 
 
 def lobe_about(labels: Volume, lesion: Lesion) -> tuple[int, float]:
-    """The lobe label that most of a lesion's surroundings have, and its share of them; (0, 0.0) without any lobe.
+    """The lobe label of most of a lesion's surroundings, and its share of those in any lobe; (0, 0.0) without a lobe.
 
     Surroundings are ``shell_labels``, so the answer is the same whether the lesion is in the map or not.
     """
@@ -162,8 +175,47 @@ def _percent_in(box: Box | None, axis: int, index: float) -> float | None:
     return _clip(100.0 * (index - box[axis].start) / max(1, box[axis].stop - 1 - box[axis].start))
 
 
-def measure_nodule(scan: Scan, lesion: Lesion) -> dict[str, Any]:
-    """The columns of a profile that depend on one nodule alone (mm, percent, names)."""
+@dataclass(frozen=True)
+class NoduleRow:
+    """The columns of a profile that depend on one nodule alone, under their published names.
+
+    Positions and lengths in mm (world RAS), volume in mm³, ``_pct`` in percent, ``lobe_share`` from 0 to 1.
+    """
+
+    coordX: float
+    coordY: float
+    coordZ: float
+    w: float
+    h: float
+    d: float
+    nodule_mean_diam_mm: float
+    nodule_vol_mm3: float
+    organ_label_id: int
+    organ_label_name: str
+    nearby_organs_10mm: str
+    lung_side: str
+    lobe_name: str
+    lobe_share: float | None
+    lung_zone: str
+    central_peripheral: str
+    cranio_caudal_pct: float | None
+    mediolateral_pct: float | None
+    anteroposterior_pct: float | None
+    lobe_cc_pct: float | None
+    lobe_ml_pct: float | None
+    lobe_ap_pct: float | None
+    dist_to_trachea_mm: float | None
+    dist_to_aorta_mm: float | None
+    dist_to_heart_mm: float | None
+    dist_to_esophagus_mm: float | None
+    dist_to_pulmonary_vein_mm: float | None
+    dist_to_superior_vena_cava_mm: float | None
+    pleural_distance_mm: float | None
+    airway_distance_mm: float | None
+
+
+def measure_nodule(scan: Scan, lesion: Lesion) -> NoduleRow:
+    """Measure one nodule, given as voxels in the grid of its scan."""
     labels = scan.labels
     centre = lesion.centroid
     at = np.rint(centre).astype(int)
@@ -191,35 +243,42 @@ def measure_nodule(scan: Scan, lesion: Lesion) -> dict[str, Any]:
     close = np.unique(labels.array[near][square <= NEARBY_MM**2])
     volume = float(lesion.mask.sum()) * labels.voxel_mm3
     diameter = equivalent_diameter(volume)
-    world = labels.to_world(centre)
-    extent = np.asarray(lesion.mask.shape) * labels.spacing
-    airways = [d for d in (scan.distance_to(AIRWAY, centre), scan.distance_to(TRACHEA, centre)) if d is not None]
-    row: dict[str, Any] = dict(zip(("coordX", "coordY", "coordZ"), _rounded(world), strict=True))
-    row |= dict(zip("whd", _rounded(extent), strict=True))
-    row |= {
-        "nodule_mean_diam_mm": round(diameter, 4),
-        "nodule_vol_mm3": round(volume, 4),
-        "organ_label_id": organ,
-        "organ_label_name": LABEL_NAMES.get(organ, "unknown"),
-        "nearby_organs_10mm": ";".join(
-            LABEL_NAMES[x] for x in close if x in LABEL_NAMES and x not in (0, NODULE, BODY)
-        ),
-        "lung_side": side,
-        "lobe_name": lobe,
-        "lobe_share": None if share is None else round(share, 6),
-        "lung_zone": zone,
-        "central_peripheral": "unknown" if pleura is None else "peripheral" if pleura <= PERIPHERAL_MM else "central",
-        "cranio_caudal_pct": lung_cc,
-        "mediolateral_pct": lung_ml,
-        "anteroposterior_pct": lung_ap,
-        "lobe_cc_pct": cc,
-        "lobe_ml_pct": ml,
-        "lobe_ap_pct": ap,
-        **{f"dist_to_{name}_mm": _round(scan.distance_to(label, centre)) for name, label in LANDMARKS.items()},
-        "pleural_distance_mm": _round(pleura),
-        "airway_distance_mm": _round(min(airways) if airways else None),
-    }
-    return row
+    x, y, z = _rounded(labels.to_world(centre))
+    w, h, d = _rounded(np.asarray(lesion.mask.shape) * labels.spacing)
+    away = {name: _round(scan.distance_to(label, centre)) for name, label in LANDMARKS.items()}
+    airways = [mm for mm in (scan.distance_to(AIRWAY, centre), scan.distance_to(TRACHEA, centre)) if mm is not None]
+    return NoduleRow(
+        coordX=x,
+        coordY=y,
+        coordZ=z,
+        w=w,
+        h=h,
+        d=d,
+        nodule_mean_diam_mm=round(diameter, 4),
+        nodule_vol_mm3=round(volume, 4),
+        organ_label_id=organ,
+        organ_label_name=LABEL_NAMES.get(organ, "unknown"),
+        nearby_organs_10mm=";".join(LABEL_NAMES[x] for x in close if x in LABEL_NAMES and x not in (0, NODULE, BODY)),
+        lung_side=side,
+        lobe_name=lobe,
+        lobe_share=None if share is None else round(share, 6),
+        lung_zone=zone,
+        central_peripheral="unknown" if pleura is None else "peripheral" if pleura <= PERIPHERAL_MM else "central",
+        cranio_caudal_pct=lung_cc,
+        mediolateral_pct=lung_ml,
+        anteroposterior_pct=lung_ap,
+        lobe_cc_pct=cc,
+        lobe_ml_pct=ml,
+        lobe_ap_pct=ap,
+        dist_to_trachea_mm=away["trachea"],
+        dist_to_aorta_mm=away["aorta"],
+        dist_to_heart_mm=away["heart"],
+        dist_to_esophagus_mm=away["esophagus"],
+        dist_to_pulmonary_vein_mm=away["pulmonary_vein"],
+        dist_to_superior_vena_cava_mm=away["superior_vena_cava"],
+        pleural_distance_mm=_round(pleura),
+        airway_distance_mm=_round(min(airways) if airways else None),
+    )
 
 
 def _round(value: float | None) -> float | None:
@@ -236,10 +295,10 @@ def measure_scan(labels: Volume, lesions: list[Lesion], ids: list[str]) -> list[
     Args:
         labels: canonical label map (X, Y, Z) with organs; nodules may be in it as label 23.
         lesions: the nodules, in the map's grid.
-        ids: annotation id of each.
+        ids: annotation id of each lesion.
     """
     scan = Scan(labels)
-    rows = [measure_nodule(scan, lesion) for lesion in lesions]
+    rows: list[dict[str, Any]] = [asdict(measure_nodule(scan, lesion)) for lesion in lesions]
     centres = np.array([labels.to_world(lesion.centroid) for lesion in lesions]).reshape(-1, 3)
     places = pl.DataFrame(
         {

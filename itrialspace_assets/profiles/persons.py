@@ -1,8 +1,8 @@
-"""Who is the same human being over datasets.
+"""Which records of several datasets belong to one person.
 
-LUNA16 names scans only; its scans are scans of LIDC-IDRI, whose publisher pairs them with patients.
-Those pairs are shipped in ``aliases/`` (LIDC-IDRI, CC BY 3.0, The Cancer Imaging Archive). A scan
-whose person nobody names stands for one person, marked with a question mark, never for "unknown".
+LUNA16 names scans only; its scans are scans of LIDC-IDRI, whose publisher pairs them with patients. Those pairs are
+shipped in ``aliases/`` (LIDC-IDRI, CC BY 3.0, The Cancer Imaging Archive). A scan whose person is not named counts as
+a person of its own, marked with a question mark.
 """
 
 import csv
@@ -42,7 +42,14 @@ def alias_table(aliases: str) -> dict[str, str]:
 
 
 def person_uids(dataset: Dataset, patient: pl.Series, series: pl.Series | None, scan: pl.Series) -> pl.Series:
-    """``person_uid`` of each row: alias of its series, else the dataset's own patient, else ``<scan>?``."""
+    """``person_uid`` of each row: the alias of its series, else the dataset's own patient, else ``<scan>?``.
+
+    Args:
+        dataset: names the table of aliases, if there is one.
+        patient: patient id of each row, null if it is not named.
+        series: series UID of each row; None: aliases are by patient.
+        scan: ``scan_uid`` of each row.
+    """
     own = pl.select(pl.concat_str(pl.lit(f"{dataset.name}/"), pl.lit(patient.cast(pl.String())))).to_series()
     unnamed = pl.select(pl.concat_str(pl.lit(scan), pl.lit("?"))).to_series()
     found = own.fill_null(unnamed)

@@ -1,4 +1,4 @@
-"""Which datasets there are and how each names its things, read from ``datasets.yaml``.
+"""The registered datasets and the names of their columns and files, read from ``datasets.yaml``.
 
 Nothing here opens a table or a volume.
 """
@@ -14,11 +14,12 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.base.validation import StrictModel, explain
 
-#: A data root may bring its own registry; ITRIALSPACE_DATASETS_CONFIG goes over it.
+#: Registry of a data root, if it has one; entries of ITRIALSPACE_DATASETS_CONFIG override it.
 OWN_DATASETS = "datasets.yaml"
+#: A dataset's name, as a regular expression; it is also a folder's name.
 NAME = r"^[A-Za-z0-9_]{1,40}$"
-REFUSED = ("NLST3D",)  # withdrawn from the published release
-RESERVED = ("PROCEDURAL",)  # stands for drawn donors
+REFUSED = ("NLST3D",)  # withdrawn from the published release (docs/facts/published-release.md#volumes-and-profiles)
+RESERVED = ("PROCEDURAL",)  # the dataset of drawn donors
 
 
 class LabelRule(StrictModel):
@@ -36,6 +37,8 @@ class LabelRule(StrictModel):
 
 
 class Demographics(StrictModel):
+    """Columns with age (years), sex and smoking status."""
+
     age: str | None = None
     sex: str | None = None
     smoking: str | None = None
@@ -50,7 +53,7 @@ class Files(StrictModel):
 
 
 class Defect(StrictModel):
-    """A known defect of a published table: the rule that finds it, and about how many rows break it."""
+    """A known defect of a published table: the rule that finds it, and the share of rows that break it."""
 
     rule: str
     share: float | None = Field(None, ge=0, le=1, description="Published share of rows; null where none is.")
@@ -82,6 +85,7 @@ class Dataset(StrictModel):
     release_rows: int | None = None
 
     def profile_csv(self, data: Path) -> Path:
+        """The published table of nodules below a data root."""
         return data / "profiles" / f"{self.name}_nodule_profiles.csv"
 
     def scan_list_csv(self, data: Path) -> Path:
@@ -89,13 +93,16 @@ class Dataset(StrictModel):
         return data / "profiles" / f"{self.name}_scans.csv"
 
     def organ_map(self, data: Path, ct_id: str) -> Path:
+        """Label map of a scan: organs, and nodules as label 23."""
         return data / "masks" / self.name / "refined_seg" / self.files.organ.format(ct_id=ct_id)
 
     def nodule_mask(self, data: Path, ct_id: str, annotation_id: str) -> Path:
+        """Mask of one nodule."""
         name = self.files.nodule.format(ct_id=ct_id, annotation_id=annotation_id)
         return data / "masks" / self.name / "nodule_seg" / name
 
     def combined_mask(self, data: Path, ct_id: str) -> Path:
+        """Mask of all nodules of a scan."""
         return data / "masks" / self.name / "combined_seg" / self.files.combined.format(ct_id=ct_id)
 
 
@@ -108,8 +115,8 @@ def check_name(name: str, *, own: bool = False) -> None:
     """Refuse a dataset name before any work.
 
     Args:
-        name: what a user wants to call a dataset.
-        own: it must not be that of a shipped one.
+        name: name that a user gives a dataset.
+        own: the name of a shipped dataset is refused too.
 
     Raises:
         ConfigError: a withdrawn dataset, a name that cannot be a folder's, or a shipped one.

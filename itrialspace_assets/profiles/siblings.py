@@ -1,6 +1,7 @@
-"""The columns of a profile that tell of the scan's other nodules: nearest one, distances, sides.
+"""The columns of a profile about the scan's other nodules: nearest one, distances, sides.
 
-One self-join over all scans at once. Distances in mm between centres; equal ones go by annotation id.
+One self-join over all scans at once. Distances are mm between centres; of equal ones the lower annotation id comes
+first.
 """
 
 import polars as pl

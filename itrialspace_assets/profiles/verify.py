@@ -1,20 +1,20 @@
-"""Compares a published profile table with what its masks give today, column by column."""
+"""Compares a published profile table with a new measurement of its masks, column by column."""
 
 import polars as pl
 
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.profiles.case import KnownNodule, MeasureCase
 from itrialspace_assets.profiles.load import load_profiles
-from itrialspace_assets.profiles.masks import Known, ScanFiles
 from itrialspace_assets.profiles.registry import Dataset
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
 
 #: Numbers within this of each other agree: mm for lengths, percentage points for positions (about a voxel).
 TOLERANCE = {"mm": 1.0, "%": 1.0, "mm3": 1.0}
-#: Columns that tell of the table, not of the nodule.
+#: Columns that describe the table, not the nodule.
 _SKIP = ("ct_path", "nearby_organs_10mm", "nearest_nodule_id", "all_nodule_ids", "all_nodule_dists_mm")
 
 
-def scans_of(settings: Settings, entry: Dataset) -> tuple[pl.DataFrame, list[ScanFiles]]:
+def scans_of(settings: Settings, entry: Dataset) -> tuple[pl.DataFrame, list[MeasureCase]]:
     """The profile table of a dataset and, of each scan with a label map, what to measure.
 
     Raises:
@@ -28,23 +28,27 @@ def scans_of(settings: Settings, entry: Dataset) -> tuple[pl.DataFrame, list[Sca
         if not organ.exists():
             continue
         known = tuple(
-            Known(
-                r["annotation_id"],
-                str(entry.nodule_mask(settings.data, ct_id, r["annotation_id"])),
-                None if r["coordX"] is None else (r["coordX"], r["coordY"], r["coordZ"]),
+            KnownNodule(
+                id=r["annotation_id"],
+                mask=entry.nodule_mask(settings.data, ct_id, r["annotation_id"]),
+                centre=None if None in (xyz := (r["coordX"], r["coordY"], r["coordZ"])) else xyz,
             )
             for r in rows.iter_rows(named=True)
         )
-        scans.append(ScanFiles(ct_id, str(organ), None, known))
+        scans.append(MeasureCase(ct_id=ct_id, organ=organ, known=known))
     return profiles, scans
 
 
 def compare(profiles: pl.DataFrame, measured: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(one row a column: compared, agree, worst; one row a nodule and column that differ or not).
+    """Compare published with measured values.
 
     Args:
         profiles: rows of the table ``profiles``.
         measured: rows of ``measure_case``.
+
+    Returns:
+        A summary with one row a column (how many were compared, how many agree, an example that does not), and the
+        comparison itself with one row a nodule and column.
     """
     schema = {
         "id": pl.String,

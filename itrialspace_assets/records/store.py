@@ -67,20 +67,39 @@ def read_file(name: str, path: Path) -> pl.DataFrame:
         TableError: the file is missing, unreadable, or was accepted under another contract.
     """
     try:
-        arrow = pq.read_table(path, partitioning=None)
+        with pq.ParquetFile(path) as file:  # half the time of ``pq.read_table`` for a small file
+            arrow = file.read(use_threads=False)
     except FileNotFoundError:
         raise TableError(f"{name}: expected {path.parent.name}/{path.name}, found none; run the stage before") from None
     except Exception as error:  # pyarrow raises many kinds for a damaged file
         raise TableError(f"{name}: {path.name} in {path.parent.name} is damaged: {error}") from None
-    contract = (arrow.schema.metadata or {}).get(_CONTRACT, b"").decode()
+    _same_contract(name, path, arrow.schema)
+    frame = pl.from_arrow(arrow)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _same_contract(name: str, path: Path, schema: pa.Schema) -> None:
+    contract = (schema.metadata or {}).get(_CONTRACT, b"").decode()
     if contract != TABLES[name].contract:
         raise TableError(
             f"{name}/{path.parent.name}: written under contract {contract or 'none'}, expected "
             f"{TABLES[name].contract}; run its stage again"
         )
-    frame = pl.from_arrow(arrow)
-    assert isinstance(frame, pl.DataFrame)
-    return frame
+
+
+def require_contract(name: str, paths: Iterable[Path]) -> None:
+    """Refuse files of a table that were accepted under another contract; reads their footers alone.
+
+    Raises:
+        TableError: a file is unreadable, or of another contract.
+    """
+    for path in paths:
+        try:
+            schema = pq.read_schema(path)
+        except Exception as error:  # pyarrow raises many kinds for a damaged file
+            raise TableError(f"{name}: {path.name} in {path.parent.name} is damaged: {error}") from None
+        _same_contract(name, path, schema)
 
 
 def read_table(root: Path, name: str, **partition: str) -> pl.DataFrame:
@@ -92,6 +111,12 @@ def table_files(root: Path, name: str, **partition: str) -> list[Path]:
     """Files of all partitions of a table that agree with ``partition``, in path order."""
     pattern = [_folder(partition[d]) if d in partition else "*" for d in TABLES[name].partition]
     return sorted((root / "tables" / name).glob("/".join((*pattern, "part.parquet"))))
+
+
+def partition_of(name: str, path: Path) -> dict[str, str]:
+    """Partition of a file of ``table_files``: the folder of each dimension, as ``_folder`` writes it."""
+    dimensions = TABLES[name].partition
+    return dict(zip(dimensions, path.parent.parts[len(path.parent.parts) - len(dimensions) :], strict=True))
 
 
 def read_all(root: Path, name: str, **partition: str) -> pl.DataFrame:

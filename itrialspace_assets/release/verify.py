@@ -1,14 +1,14 @@
-"""Verifies a downloaded release in the published layout and says what it holds, file by file.
+"""Verifies a downloaded release in the published layout and lists its artefacts, file by file.
 
-Nothing is recomputed: tables, audits and splits are read, volumes and pictures are looked up (and, with
-``hashes``, read whole where the release states a hash). What is missing, damaged or contradicts its own
-counts is listed by path. Paths are kept relative to the release.
+Nothing is recomputed. Tables, audits and splits are read; volumes and pictures are looked up and, with ``hashes``,
+compared with the hash that the release states. An artefact that is missing, damaged or contradicts its own counts is
+listed by path. Paths are relative to the release.
 """
 
 import csv
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,15 @@ _SKIP = ("audit", "metadata", "log", "README", "_run_config", "arms.csv", "balan
 _EVAL_COLUMNS = ("case_id", "dataset_name", "png_path", "ground_truth_presence")
 
 
-@dataclass(frozen=True)
-class Item:
-    """One artefact of a release: where it is, what it counts, and whether it is as it should be."""
+@dataclass(frozen=True, kw_only=True)
+class ReleasedRow:
+    """A row of ``released``: one artefact of a release, what it counts, and whether it is as stated."""
 
     kind: str
-    mode: str | None
-    dataset: str | None
+    mode: str | None = None
+    dataset: str | None = None
     path: str
-    rows: int | None
+    rows: int | None = None
     status: str
     detail: str | None = None
     sha256: str | None = None
@@ -64,22 +64,23 @@ def verify_release(
     published: bool = False,
     hashes: bool = False,
     progress: Callable[[str], None] | None = None,
-) -> list[Item]:
-    """Everything that a release holds, with what is wrong.
+) -> list[ReleasedRow]:
+    """Every artefact of a release and its status.
 
     Args:
-        settings: whose registry of datasets names the profile tables.
+        settings: its registry of datasets names the profile tables.
         root: folder in the published layout.
-        published: it is the published release: its row and volume counts are expected.
+        published: it is the published release, so its row and volume counts are expected.
         hashes: compare every file with the hash that the release states for it (``SHA256SUMS``).
-        progress: told the kind that is looked at.
+        progress: called with each kind before it is verified.
 
     Raises:
-        ConfigError: no folder, or none of the published layout's parts in it.
+        ConfigError: no folder, none of the published layout's parts in it, or ``hashes`` without usable
+            ``SHA256SUMS``.
     """
     if not root.is_dir():
         raise ConfigError(f"{root}: expected a folder in the published layout, found none")
-    looks: dict[str, Callable[[], Iterator[Item]]] = {
+    looks: dict[str, Callable[[], Iterator[ReleasedRow]]] = {
         "profiles": lambda: _profiles(settings, root, published),
         "manifests": lambda: _manifests(root),
         "inserted_masks": lambda: _masks(root),
@@ -87,11 +88,11 @@ def verify_release(
         "slices": lambda: _slices(root),
         "splits": lambda: _splits(root),
     }
-    found: list[Item] = []
+    found: list[ReleasedRow] = []
     for kind, look in looks.items():
         if progress:
             progress(kind)
-        found += sorted(look(), key=lambda i: i.path)
+        found += sorted(look(), key=lambda row: row.path)
     if not found:
         raise ConfigError(
             f"{root}: expected at least one of profiles/, manifests/, inserted_masks/, generated_cts/, "
@@ -99,50 +100,35 @@ def verify_release(
         )
     if published:
         for kind, wanted in PUBLISHED.items():
-            got = sum(i.rows or 0 for i in found if i.kind == kind and i.status == "ok")
-            if any(i.kind == kind for i in found) and got != wanted:
+            got = sum(row.rows or 0 for row in found if row.kind == kind and row.status == "ok")
+            if any(row.kind == kind for row in found) and got != wanted:
                 found.append(
-                    Item(
-                        kind,
-                        None,
-                        None,
-                        f"{kind}/",
-                        got,
-                        "contradicts",
-                        f"expected {wanted} in the published release, got {got}",
+                    ReleasedRow(
+                        kind=kind,
+                        path=f"{kind}/",
+                        rows=got,
+                        status="contradicts",
+                        detail=f"expected {wanted} in the published release, got {got}",
                     )
                 )
     return _hashed(settings, root, found) if hashes else found
 
 
-def record_release(settings: Settings, found: list[Item]) -> dict[str, pl.DataFrame]:
+def record_release(settings: Settings, found: list[ReleasedRow]) -> dict[str, pl.DataFrame]:
     """Write the table ``released``, one partition a kind; its frames by kind.
 
     Raises:
-        TableError: an item breaks the table's rules.
+        TableError: a row breaks the table's rules.
     """
     frames = {}
     for kind in KINDS:
-        rows = [
-            {
-                "kind": i.kind,
-                "mode": i.mode,
-                "dataset": i.dataset,
-                "path": i.path,
-                "rows": i.rows,
-                "status": i.status,
-                "detail": i.detail,
-                "sha256": i.sha256,
-            }
-            for i in found
-            if i.kind == kind
-        ]
+        rows = [asdict(row) for row in found if row.kind == kind]
         frames[kind] = TABLES["released"].frame(rows)
         write_table(settings.output, "released", frames[kind], kind=kind)
     return frames
 
 
-def _profiles(settings: Settings, root: Path, published: bool) -> Iterator[Item]:
+def _profiles(settings: Settings, root: Path, published: bool) -> Iterator[ReleasedRow]:
     for name, entry in datasets(settings).items():
         path = entry.profile_csv(root)
         if not path.exists():
@@ -150,9 +136,9 @@ def _profiles(settings: Settings, root: Path, published: bool) -> Iterator[Item]
         where = str(path.relative_to(root))
         try:
             rows = load_profiles(path, entry, "real", released=published).profiles.height
-            yield Item("profiles", None, name, where, rows, "ok", None, hash_file(path))
+            yield ReleasedRow(kind="profiles", dataset=name, path=where, rows=rows, status="ok", sha256=hash_file(path))
         except TableError as error:
-            yield Item("profiles", None, name, where, None, "damaged", str(error))
+            yield ReleasedRow(kind="profiles", dataset=name, path=where, status="damaged", detail=str(error))
 
 
 def _manifest_files(root: Path) -> list[Path]:
@@ -160,7 +146,7 @@ def _manifest_files(root: Path) -> list[Path]:
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a table as text; a table that is none has no rows, which every caller finds fault with."""
+    """Rows of a table as text; a file that is no table gives no rows, and every caller reports that."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as source:
             return [{str(k): str(v or "") for k, v in row.items()} for row in csv.DictReader(source)]
@@ -172,40 +158,47 @@ def _mode_below(root: Path, path: Path) -> str | None:
     return next((m for part in path.relative_to(root).parts if (m := mode_of(part))), None)
 
 
-def _manifests(root: Path) -> Iterator[Item]:
+def _manifests(root: Path) -> Iterator[ReleasedRow]:
     for path in _manifest_files(root):
         where, mode = str(path.relative_to(root)), _mode_below(root, path)
         rows = _read_csv(path)
         missing = [c for c in MANIFEST_COLUMNS if not rows or c not in rows[0]]
         keys = [(r.get("case_id"), r.get("nodule_idx")) for r in rows]
         if missing:
-            yield Item(
-                "manifests",
-                mode,
-                None,
-                where,
-                len(rows),
-                "damaged",
-                f"expected 44 columns, missing {', '.join(missing[:5])} ({len(missing)})",
+            yield ReleasedRow(
+                kind="manifests",
+                mode=mode,
+                path=where,
+                rows=len(rows),
+                status="damaged",
+                detail=f"expected 44 columns, missing {', '.join(missing[:5])} ({len(missing)})",
             )
         elif len(set(keys)) != len(keys):
-            yield Item(
-                "manifests", mode, None, where, len(rows), "contradicts", "case_id and nodule_idx are not unique"
+            yield ReleasedRow(
+                kind="manifests",
+                mode=mode,
+                path=where,
+                rows=len(rows),
+                status="contradicts",
+                detail="case_id and nodule_idx are not unique",
             )
         elif mode is None:
-            yield Item(
-                "manifests", None, None, where, len(rows), "unexpected", "expected a folder mode<N>_<name> above it"
+            yield ReleasedRow(
+                kind="manifests",
+                path=where,
+                rows=len(rows),
+                status="unexpected",
+                detail="expected a folder mode<N>_<name> above it",
             )
         else:
-            yield Item(
-                "manifests",
-                mode,
-                rows[0]["host_dataset"] if len({r["host_dataset"] for r in rows}) == 1 else None,
-                where,
-                len(rows),
-                "ok",
-                None,
-                hash_file(path),
+            yield ReleasedRow(
+                kind="manifests",
+                mode=mode,
+                dataset=rows[0]["host_dataset"] if len({r["host_dataset"] for r in rows}) == 1 else None,
+                path=where,
+                rows=len(rows),
+                status="ok",
+                sha256=hash_file(path),
             )
 
 
@@ -219,7 +212,7 @@ def _cases_of(root: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def _masks(root: Path) -> Iterator[Item]:
+def _masks(root: Path) -> Iterator[ReleasedRow]:
     top = root / "inserted_masks"
     for audit in sorted(top.rglob("audit.json")):
         place, mode = audit.parent.relative_to(top), _mode_below(root, audit)
@@ -230,42 +223,46 @@ def _masks(root: Path) -> Iterator[Item]:
             done = [r for r in records if r["status"] == "success"]
             counts = (content["n_total"], content["n_success"], content["n_failed"])
         except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-            yield Item(
-                "inserted_masks",
-                mode,
-                None,
-                where,
-                None,
-                "damaged",
-                f"expected an audit with records and counts, got {type(error).__name__}: {error}",
+            yield ReleasedRow(
+                kind="inserted_masks",
+                mode=mode,
+                path=where,
+                status="damaged",
+                detail=f"expected an audit with records and counts, got {type(error).__name__}: {error}",
             )
             continue
         if counts != (len(records), len(done), len(records) - len(done)):
-            yield Item(
-                "inserted_masks",
-                mode,
-                None,
-                where,
-                len(records),
-                "contradicts",
-                f"states {counts[0]} records, {counts[1]} done, {counts[2]} failed; holds {len(records)}, "
+            yield ReleasedRow(
+                kind="inserted_masks",
+                mode=mode,
+                path=where,
+                rows=len(records),
+                status="contradicts",
+                detail=f"states {counts[0]} records, {counts[1]} done, {counts[2]} failed; holds {len(records)}, "
                 f"{len(done)}, {len(records) - len(done)}",
             )
         for name in sorted({str(r.get("output_combined_path") or "") for r in done}):
             file = _within(root, name, audit.parent)
-            yield _volume_item("inserted_masks", mode, root, file, name or f"inserted_masks/{place}/?")
+            yield _volume_row("inserted_masks", mode, root, file, name or f"inserted_masks/{place}/?")
 
 
 def _within(root: Path, stated: str, beside: Path) -> Path:
-    """A stated path (absolute paths of the maker's machine included) as a file of this release."""
+    """A stated path as a file of this release; the published audits hold absolute paths of another machine."""
     return root / stated if _inside(root, stated) and (root / stated).exists() else beside / Path(stated).name
 
 
-def _volume_item(kind: str, mode: str | None, root: Path, file: Path, name: str) -> Item:
+def _volume_row(kind: str, mode: str | None, root: Path, file: Path, name: str) -> ReleasedRow:
     where = str(file.relative_to(root)) if file.is_relative_to(root) else name
     dataset = next((p.removeprefix("src-") for p in where.split("--") if p.startswith("src-")), None)
     if not file.exists():
-        return Item(kind, mode, dataset, where, None, "missing", "named by its audit or manifest, not there")
+        return ReleasedRow(
+            kind=kind,
+            mode=mode,
+            dataset=dataset,
+            path=where,
+            status="missing",
+            detail="named by its audit or manifest, not there",
+        )
     try:
         image: Any = nib.load(file)
         shape = image.shape
@@ -273,15 +270,25 @@ def _volume_item(kind: str, mode: str | None, root: Path, file: Path, name: str)
             raise ValueError(f"expected 3 dimensions, got {shape}")
         _whole(file)
     except Exception as error:  # nibabel raises many kinds for a damaged header
-        return Item(
-            kind, mode, dataset, where, None, "damaged", f"expected a NIfTI volume, got {type(error).__name__}: {error}"
+        return ReleasedRow(
+            kind=kind,
+            mode=mode,
+            dataset=dataset,
+            path=where,
+            status="damaged",
+            detail=f"expected a NIfTI volume, got {type(error).__name__}: {error}",
         )
-    return Item(kind, mode, dataset, where, 1, "ok")
+    return ReleasedRow(kind=kind, mode=mode, dataset=dataset, path=where, rows=1, status="ok")
 
 
 def _whole(file: Path) -> None:
-    """Refuse a truncated volume. A gzip file of one member ends with the size of what it holds; one of several is
-    read."""
+    """Refuse a truncated volume.
+
+    A gzip file of one member ends with its uncompressed size; a file of several members is read whole.
+
+    Raises:
+        ValueError: the file has fewer or more bytes than its header promises.
+    """
     image: Any = nib.load(file)
     wanted = int(np.prod(image.shape)) * image.header.get_data_dtype().itemsize + int(image.dataobj.offset)
     with file.open("rb") as source:
@@ -293,7 +300,7 @@ def _whole(file: Path) -> None:
         raise ValueError(f"expected {wanted} bytes, got {got}: truncated")
 
 
-def _cts(root: Path) -> Iterator[Item]:
+def _cts(root: Path) -> Iterator[ReleasedRow]:
     cases = _cases_of(root)
     for top in sorted(root.glob("generated_cts*")):
         modes = {p.relative_to(top).parts[0] for p in top.rglob("synthetic_ct.nii.gz")}
@@ -301,64 +308,67 @@ def _cts(root: Path) -> Iterator[Item]:
             folder, mode = top / place, mode_of(place.split("/")[0])
             if not folder.is_dir():
                 if place.split("/")[0] in modes:  # a mode that was not downloaded at all is no fault
-                    yield Item(
-                        "generated_cts",
-                        mode,
-                        None,
-                        str(folder.relative_to(root)),
-                        None,
-                        "missing",
-                        f"{len(ids)} planned cases, no folder",
+                    yield ReleasedRow(
+                        kind="generated_cts",
+                        mode=mode,
+                        path=str(folder.relative_to(root)),
+                        status="missing",
+                        detail=f"{len(ids)} planned cases, no folder",
                     )
                 continue
             yield from _cts_of(root, folder, mode, ids)
         known = {top / place for place in cases}
         for ct in top.rglob("synthetic_ct.nii.gz"):
             if ct.parent.parent not in known:
-                yield Item(
-                    "generated_cts",
-                    _mode_below(root, ct),
-                    None,
-                    str(ct.relative_to(root)),
-                    None,
-                    "unexpected",
-                    "no manifest for its folder",
+                yield ReleasedRow(
+                    kind="generated_cts",
+                    mode=_mode_below(root, ct),
+                    path=str(ct.relative_to(root)),
+                    status="unexpected",
+                    detail="no manifest for its folder",
                 )
 
 
-def _cts_of(root: Path, folder: Path, mode: str | None, ids: dict[str, str]) -> Iterator[Item]:
+def _cts_of(root: Path, folder: Path, mode: str | None, ids: dict[str, str]) -> Iterator[ReleasedRow]:
     by_id: dict[str, Path] = {}
     for case in sorted(p for p in folder.iterdir() if p.is_dir()):
         number = next((p[1:] for p in case.name.split("--") if p.startswith("C") and p[1:].isdigit()), None)
         if number is None or str(int(number)) not in ids:
-            yield Item(
-                "generated_cts", mode, None, str(case.relative_to(root)), None, "unexpected", "no case of its manifest"
+            yield ReleasedRow(
+                kind="generated_cts",
+                mode=mode,
+                path=str(case.relative_to(root)),
+                status="unexpected",
+                detail="no case of its manifest",
             )
         else:
             by_id[str(int(number))] = case
     for case_id, dataset in ids.items():
         if case_id in by_id:
-            yield _volume_item("generated_cts", mode, root, by_id[case_id] / "synthetic_ct.nii.gz", "")
+            yield _volume_row("generated_cts", mode, root, by_id[case_id] / "synthetic_ct.nii.gz", "")
         else:
             where = f"{folder.relative_to(root)}/C{int(case_id):04d}"
-            yield Item(
-                "generated_cts", mode, dataset or None, where, None, "missing", "planned in its manifest, not there"
+            yield ReleasedRow(
+                kind="generated_cts",
+                mode=mode,
+                dataset=dataset or None,
+                path=where,
+                status="missing",
+                detail="planned in its manifest, not there",
             )
 
 
-def _slices(root: Path) -> Iterator[Item]:
+def _slices(root: Path) -> Iterator[ReleasedRow]:
     for path in sorted((root / "vlm_dataset").glob("*/*/eval_dataset*.csv")):
         where = str(path.relative_to(root))
         rows = _read_csv(path)
         if missing := [c for c in _EVAL_COLUMNS if not rows or c not in rows[0]]:
-            yield Item(
-                "slices",
-                None,
-                None,
-                where,
-                len(rows),
-                "damaged",
-                f"expected the columns of an evaluation set, missing {', '.join(missing)}",
+            yield ReleasedRow(
+                kind="slices",
+                path=where,
+                rows=len(rows),
+                status="damaged",
+                detail=f"expected the columns of an evaluation set, missing {', '.join(missing)}",
             )
             continue
         groups: dict[tuple[str | None, str | None], list[dict[str, str]]] = {}
@@ -371,8 +381,15 @@ def _slices(root: Path) -> Iterator[Item]:
             status, detail = (
                 ("missing", f"{len(lost)} of {len(stated)} pictures, first {lost[0]}") if lost else ("ok", None)
             )
-            yield Item(
-                "slices", mode, dataset, f"{where}#{mode or dataset}", len(members), status, detail, hash_file(path)
+            yield ReleasedRow(
+                kind="slices",
+                mode=mode,
+                dataset=dataset,
+                path=f"{where}#{mode or dataset}",
+                rows=len(members),
+                status=status,
+                detail=detail,
+                sha256=hash_file(path),
             )
 
 
@@ -382,7 +399,7 @@ def _picture(root: Path, beside: Path, stated: str) -> Path:
     return beside / "slices" / stated.rsplit("/slices/", 1)[-1]
 
 
-def _splits(root: Path) -> Iterator[Item]:
+def _splits(root: Path) -> Iterator[ReleasedRow]:
     index = root / "vlm_dataset" / "splits" / "splits.json"
     if not index.exists():
         return
@@ -394,48 +411,43 @@ def _splits(root: Path) -> Iterator[Item]:
         ]
         wanted = [(s, name, str(e["file"]), int(e["n"]), str(e["sha256"])) for s, name, e in entries]
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        yield Item(
-            "splits",
-            None,
-            None,
-            str(index.relative_to(root)),
-            None,
-            "damaged",
-            f"expected splits with file, n and sha256, got {type(error).__name__}: {error}",
+        yield ReleasedRow(
+            kind="splits",
+            path=str(index.relative_to(root)),
+            status="damaged",
+            detail=f"expected splits with file, n and sha256, got {type(error).__name__}: {error}",
         )
         return
     for split, name, file, n, sha in wanted:
         path = index.parent / Path(file).name
         where = str(path.relative_to(root))
         if not path.exists():
-            yield Item("splits", None, None, where, n, "missing", f"list of {split}/{name}")
+            yield ReleasedRow(kind="splits", path=where, rows=n, status="missing", detail=f"list of {split}/{name}")
             continue
         try:
             uids = read_list(path)
         except UnicodeDecodeError:
-            yield Item("splits", None, None, where, None, "damaged", "expected a list of ids in UTF-8")
+            yield ReleasedRow(kind="splits", path=where, status="damaged", detail="expected a list of ids in UTF-8")
             continue
         if list_sha256(uids) != sha or len(set(uids)) != n:
-            yield Item(
-                "splits",
-                None,
-                None,
-                where,
-                len(uids),
-                "contradicts",
-                f"{split}/{name}: expected {n} ids with SHA-256 {sha[:12]}…, got {len(set(uids))} with "
+            yield ReleasedRow(
+                kind="splits",
+                path=where,
+                rows=len(uids),
+                status="contradicts",
+                detail=f"{split}/{name}: expected {n} ids with SHA-256 {sha[:12]}…, got {len(set(uids))} with "
                 f"{list_sha256(uids)[:12]}…",
             )
         else:
-            yield Item("splits", None, None, where, n, "ok", None, sha)
+            yield ReleasedRow(kind="splits", path=where, rows=n, status="ok", sha256=sha)
 
 
-def _hashed(settings: Settings, root: Path, found: list[Item]) -> list[Item]:
+def _hashed(settings: Settings, root: Path, found: list[ReleasedRow]) -> list[ReleasedRow]:
     """Compare every file with the hash that the release states for it (``SHA256SUMS``, as sha256sum writes it)."""
     sums = root / SUMS
     if not sums.exists():
         raise ConfigError(f"{sums}: expected the hashes of the release's files, found none; leave out --hashes")
-    out = {i.path: i for i in found}
+    out = {row.path: row for row in found}
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as cache:
         for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
             sha, _, name = line.partition(" ")
@@ -447,21 +459,27 @@ def _hashed(settings: Settings, root: Path, found: list[Item]) -> list[Item]:
                 continue
             status = "missing" if got is None else "damaged"
             detail = f"stated in {SUMS}, not there" if got is None else f"expected SHA-256 {sha[:12]}…, got {got[:12]}…"
-            covering = [i for p, i in out.items() if p == name or p.startswith(f"{name}#")]
-            for item in covering or [_item_of(root, name)]:
-                out[item.path] = replace(item, status=status, detail=detail, sha256=got)
+            covering = [row for p, row in out.items() if p == name or p.startswith(f"{name}#")]
+            for row in covering or [_row_of(root, name)]:
+                out[row.path] = replace(row, status=status, detail=detail, sha256=got)
     return list(out.values())
 
 
-def _item_of(root: Path, name: str) -> Item:
-    """The item of a file that no look named: a picture of a slice, a volume beside a CT, an input mask."""
+def _row_of(root: Path, name: str) -> ReleasedRow:
+    """The row of a file that only ``SHA256SUMS`` names: a picture of a slice, a volume beside a CT, an input mask."""
     parts = name.split("/")
     kind = (
         "slices" if parts[0] == "vlm_dataset" else "generated_cts" if parts[0].startswith("generated_cts") else parts[0]
     )
     mode = _mode_below(root, root / name)
     after = parts[parts.index("slices") + 1] if kind == "slices" and "slices" in parts[:-1] else None
-    return Item(kind if kind in KINDS else "inputs", mode, None if mode else after, name, None, "damaged")
+    return ReleasedRow(
+        kind=kind if kind in KINDS else "inputs",
+        mode=mode,
+        dataset=None if mode else after,
+        path=name,
+        status="damaged",
+    )
 
 
 def _inside(root: Path, stated: str) -> bool:

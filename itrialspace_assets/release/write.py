@@ -1,13 +1,14 @@
 """Projects the store into the published layout: folders by mode and manifest, the published names.
 
-Hard links where the file system allows, else copies. A lesson of the original: paths are relative
-to the root, names hold no ``<`` or ``>``, and equal stems never share a folder.
+Files are hard links where the file system allows, else copies. Unlike the published files, paths are relative to the
+root, names hold no ``<`` or ``>``, and equal stems never share a folder.
 """
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from itertools import groupby
 from typing import Any
 
@@ -77,11 +78,12 @@ def _text(settings: Settings, target: str, text: str) -> dict[str, str]:
     return {target: sha256_bytes(text.encode())}
 
 
-def _csv(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> str:
+def _csv(rows: Iterable["EvalRow"]) -> str:
+    """Rows as CSV with a header; null is empty."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer = csv.DictWriter(out, [f.name for f in fields(EvalRow)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({c: "" if r.get(c) is None else r.get(c) for c in columns} for r in rows)
+    writer.writerows({k: "" if v is None else v for k, v in asdict(row).items()} for row in rows)
     return out.getvalue()
 
 
@@ -121,7 +123,18 @@ def _case_records(
     why: dict[tuple[str, int], str],
     files: dict[str, str],
 ) -> list[dict[str, Any]]:
-    """The audit records of a case; its mask is put into the published layout on the way."""
+    """Link a case's mask into the published layout, and give its audit records.
+
+    Args:
+        settings: output folder.
+        uid: the case.
+        group: its rows of the manifest.
+        folder: folder of the manifest's masks, below the output folder.
+        got: rows of ``insertions`` by case and nodule.
+        donors: voxels of each donor by ``nodule_uid``.
+        why: reason of each rejected nodule, or case (nodule -1).
+        files: gets the mask's path and hash.
+    """
     first = group[0]
     key = case_key(
         first["trial_name"],
@@ -158,6 +171,33 @@ def _mask(settings: Settings, rows: list[dict[str, Any]], target: str) -> dict[s
     }
 
 
+@dataclass(frozen=True)
+class SanityChecks:
+    """Measured HU of a CT: least, greatest, mean over the lesion, mean in a shell around it."""
+
+    ct_min_hu: float
+    ct_max_hu: float
+    lesion_hu: float | None
+    background_hu: float | None
+
+
+@dataclass(frozen=True)
+class CtAudit:
+    """The audit file of a CT in the published layout."""
+
+    case_id: str
+    status: str
+    reason: str
+    generator: str
+    anatomy: str
+    trained_on: str
+    weights_sha256: str | None
+    acquisition: str
+    image_uid: str
+    kept: str
+    sanity_checks: SanityChecks
+
+
 def _key(stem: str, case: dict[str, Any], donors: list[str]) -> str:
     person, ids = case["host_person_uid"].split("/", 1)[-1], [d.split("/", 1)[-1] for d in donors]
     return case_key(stem, case["number"], person, case["host_dataset"], ids)
@@ -175,7 +215,7 @@ def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
         read_all(root, "cts", source=renderer).sort("twin_uid", "case_uid", "is_lesion_free").iter_rows(named=True)
     ):
         if row["case_uid"] not in cases or row["case_uid"] not in masks:
-            continue  # of a manifest that is no more
+            continue  # its manifest was planned anew and no longer holds it
         case = cases[row["case_uid"]]
         folder, stem = stems[row["mode"], case["arm"]]
         place = f"{top}/{published_mode(row['mode'])}/{folder}{stem}/{_key(stem, case, donors[row['case_uid']])}"
@@ -193,98 +233,105 @@ def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
         mask = masks[row["case_uid"]]
         if mask["mask_path"] is not None:
             files |= _link(settings, mask["mask_path"], f"{place}/input_mask.nii.gz", mask["mask_sha256"])
-        audit = {
-            "case_id": place.rsplit("/", 1)[1],
-            "status": "success",
-            "reason": "",
-            "generator": renderer,
-            "anatomy": row["anatomy"],
-            "trained_on": row["trained_on"],
-            "weights_sha256": row["weights_sha256"],
-            "acquisition": row["acquisition"],
-            "image_uid": row["image_uid"],
-            "kept": row["kept"],
-            "sanity_checks": {
-                "ct_min_hu": row["low_hu"],
-                "ct_max_hu": row["high_hu"],
-                "lesion_hu": row["lesion_hu"],
-                "background_hu": row["background_hu"],
-            },
-        }
-        files |= _text(
-            settings,
-            f"{place}/nodmaisi_audit.json" if renderer == "nodmaisi" else f"{place}/render_audit.json",
-            json.dumps(audit, indent=1, allow_nan=False),
+        record = CtAudit(
+            case_id=place.rsplit("/", 1)[1],
+            status="success",
+            reason="",
+            generator=renderer,
+            anatomy=row["anatomy"],
+            trained_on=row["trained_on"],
+            weights_sha256=row["weights_sha256"],
+            acquisition=row["acquisition"],
+            image_uid=row["image_uid"],
+            kept=row["kept"],
+            sanity_checks=SanityChecks(
+                ct_min_hu=row["low_hu"],
+                ct_max_hu=row["high_hu"],
+                lesion_hu=row["lesion_hu"],
+                background_hu=row["background_hu"],
+            ),
         )
+        name = "nodmaisi_audit.json" if renderer == "nodmaisi" else "render_audit.json"
+        files |= _text(settings, f"{place}/{name}", json.dumps(asdict(record), indent=1, allow_nan=False))
     return files
 
 
-_SET_COLUMNS = [
-    "case_id",
-    "mode",
-    "trial_name",
-    "dataset_name",
-    "donor_dataset",
-    "png_path",
-    "png_bbox_path",
-    "png_contour_path",
-    "png_bbox_contour_path",
-    "slice_z",
-    "slice_method",
-    "preprocess_profile",
-    "ground_truth_presence",
-    "ground_truth_lobe",
-    "ground_truth_size_bucket",
-    "effective_diam_mm",
-    "insertion_lobe",
-    "label",
-    "image_source",
-    "anatomy",
-    "slice_uid",
-]
+@dataclass(frozen=True)
+class EvalRow:
+    """A row of ``eval_dataset.csv``: one slice, its pictures by guidance, and its truth (diameter in mm)."""
+
+    case_id: str
+    mode: str
+    trial_name: str
+    dataset_name: str
+    donor_dataset: str
+    png_path: str | None
+    png_bbox_path: str | None
+    png_contour_path: str | None
+    png_bbox_contour_path: str | None
+    slice_z: int
+    slice_method: str
+    preprocess_profile: str
+    ground_truth_presence: str
+    ground_truth_lobe: str
+    ground_truth_size_bucket: str
+    effective_diam_mm: float | None
+    insertion_lobe: str | None
+    label: int | None
+    image_source: str
+    anatomy: str
+    slice_uid: str
+
+
+def _eval_row(row: dict[str, Any], pictures: dict[str, str]) -> EvalRow:
+    """A row of ``slices`` (any guidance) with the published pictures by guidance."""
+    group, stem = row["published_id"].rsplit("/", 1)
+    return EvalRow(
+        case_id=stem.split("__C")[-1].split("_")[0] if "__C" in stem else stem,
+        mode=group,
+        trial_name=stem.split("__C")[0],
+        dataset_name=row["dataset"],
+        donor_dataset=(row["donor_person_uid"] or "").split("/", 1)[0],
+        png_path=pictures.get("plain"),
+        png_bbox_path=pictures.get("bbox"),
+        png_contour_path=pictures.get("contour"),
+        png_bbox_contour_path=pictures.get("bbox_contour"),
+        slice_z=row["slice_z"],
+        slice_method="largest_plane",
+        preprocess_profile=row["profile"],
+        ground_truth_presence=row["presence"],
+        ground_truth_lobe=row["lobe"] or "N/A",
+        ground_truth_size_bucket=row["size_class"] or "N/A",
+        effective_diam_mm=row["diameter_mm"],
+        insertion_lobe=row["planned_lobe"],
+        label=row["label"],
+        image_source=row["source"],
+        anatomy=row["anatomy"],
+        slice_uid=row["slice_uid"],
+    )
 
 
 def _slice_set(settings: Settings, source: str, name: str) -> dict[str, str]:
+    """The evaluation set of an image source below ``vlm_dataset/<name>``: pictures, tables, splits."""
     files: dict[str, str] = {}
     slices = read_all(settings.output, "slices", source=source)
     if slices.is_empty():
         return files
     base = f"vlm_dataset/{name}/lung_axial"
-    table: dict[str, dict[str, Any]] = {}
+    first: dict[str, dict[str, Any]] = {}
+    pictures: dict[str, dict[str, str]] = {}
     for row in slices.sort("published_id", "condition").iter_rows(named=True):
-        group, stem = row["published_id"].rsplit("/", 1)
-        sub = "" if row["condition"] == "plain" else f"{row['condition']}/"
-        target = f"{base}/slices/{group}/{sub}{stem}.png"
+        uid = row["published_id"]
+        group, stem = uid.rsplit("/", 1)
+        folder = "" if row["condition"] == "plain" else f"{row['condition']}/"
+        target = f"{base}/slices/{group}/{folder}{stem}.png"
         files |= _link(settings, row["path"], target, row["sha256"])
-        entry = table.setdefault(
-            row["published_id"],
-            {
-                "case_id": stem.split("__C")[-1].split("_")[0] if "__C" in stem else stem,
-                "mode": group,
-                "trial_name": stem.split("__C")[0],
-                "dataset_name": row["dataset"],
-                "donor_dataset": (row["donor_person_uid"] or "").split("/", 1)[0],
-                "slice_z": row["slice_z"],
-                "slice_method": "largest_plane",
-                "preprocess_profile": row["profile"],
-                "ground_truth_presence": row["presence"],
-                "ground_truth_lobe": row["lobe"] or "N/A",
-                "ground_truth_size_bucket": row["size_class"] or "N/A",
-                "effective_diam_mm": row["diameter_mm"],
-                "insertion_lobe": row["planned_lobe"],
-                "label": row["label"],
-                "image_source": row["source"],
-                "anatomy": row["anatomy"],
-                "slice_uid": row["slice_uid"],
-            },
-        )
-        entry["png_path" if row["condition"] == "plain" else f"png_{row['condition']}_path"] = target
-    for kind, file in (("present", "eval_dataset.csv"), ("absent", "eval_dataset_negatives.csv")):
-        files |= _text(
-            settings,
-            f"{base}/{file}",
-            _csv((r for _, r in sorted(table.items()) if r["ground_truth_presence"] == kind), _SET_COLUMNS),
-        )
+        first.setdefault(uid, row)
+        pictures.setdefault(uid, {})[row["condition"]] = target
+    table = [_eval_row(first[uid], pictures[uid]) for uid in sorted(first)]
+    for presence, file in (("present", "eval_dataset.csv"), ("absent", "eval_dataset_negatives.csv")):
+        rows = [row for row in table if row.ground_truth_presence == presence]
+        files |= _text(settings, f"{base}/{file}", _csv(rows))
     return files | _split_files(settings, source, name, slices)
 
 

@@ -109,3 +109,22 @@ def test_a_file_cut_between_its_parts_is_refused(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(path).array, volume.array)
     np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj), volume.array)  # another reader
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), volume.array.T)  # and a third
+
+
+def test_a_volume_shows_its_grid_and_not_its_voxels() -> None:
+    affine = np.diag([0.7, 0.7, 1.25, 1.0])
+    affine[:3, 3] = -173, -130, 20.5
+    text = repr(Volume(np.zeros((512, 512, 256), np.int16), affine))
+    assert text == "Volume(512×512×256 voxels of 0.7×0.7×1.25 mm, int16, RAS+, voxel 0 at (-173, -130, 20.5) mm)"
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (4, 5), (4, 5, 6, 1)])
+def test_a_volume_has_three_dimensions(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected an array with 3 dimensions \(X, Y, Z\), got shape") as caught:
+        Volume(np.zeros(shape), np.eye(4))
+    assert str(shape) in str(caught.value)
+
+
+def test_a_volume_has_a_whole_affine() -> None:
+    with pytest.raises(ValueError, match=r"expected a 4×4 affine, got shape \(3, 3\)"):
+        Volume(np.zeros((2, 2, 2)), np.eye(3))

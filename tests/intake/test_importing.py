@@ -1,5 +1,6 @@
-"""Bringing own scans in: every kind of file, on an asymmetric chest, against the volume they were written from."""
+"""Importing own scans: every kind of file, on an asymmetric chest, against the volume they were written from."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.imaging.anatomy import BODY, LABEL_NAMES, NODULE
 from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
+from itrialspace_assets.intake.case import ImportCase
 from itrialspace_assets.intake.importing import OwnScan, import_scans, label_maps, organ_map, read_list
 from itrialspace_assets.profiles.dicom import read_ct_series, read_lidc_xml, read_rtstruct, read_seg
 from itrialspace_assets.profiles.load import load_profiles
@@ -337,3 +339,26 @@ def test_verify_finds_what_was_changed_in_a_table(settings: Settings, own_root: 
     assert off["column"].to_list() == ["pleural_distance_mm"]
     assert off["median_difference"].item() == pytest.approx(-7, abs=1e-3)
     assert each.filter(~pl.col("agree")).height == frame.height
+
+
+def test_a_case_is_equal_after_json() -> None:
+    case = ImportCase(
+        ct_id="a",
+        dataset="MINE",
+        ct=Path("ct"),
+        organs=Path("organs.nii.gz"),
+        nodules=None,
+        labels="vista3d",
+        frame="LPS",
+        roi="gtv",
+        patient="p",
+        age="61",
+        sex=None,
+    )
+    assert ImportCase.model_validate(json.loads(json.dumps(case.model_dump(mode="json")))) == case
+
+
+def test_a_frame_is_ras_or_lps(files: Path, root: Settings) -> None:
+    scan = OwnScan(str(files / "ct.nii.gz"), str(files / "organs.nii.gz"))
+    with pytest.raises(ConfigError, match="--frame 'XYZ': expected RAS or LPS"):
+        import_scans([scan], root, "MINE", "totalsegmentator", "XYZ")

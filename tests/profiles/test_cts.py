@@ -64,7 +64,7 @@ def test_hashes_follow_the_slices_and_nothing_has_none(tmp_path: Path) -> None:
 def test_a_missing_slice_is_named(tmp_path: Path) -> None:
     folder = as_series(chest_ct(tmp_path))
     sorted(folder.iterdir())[7].unlink()
-    with pytest.raises(CaseRejected, match="a slice is missing or twice there"):
+    with pytest.raises(CaseRejected, match="a slice is missing or there twice"):
         real_ct(tmp_path, "MINE/s1.nii.gz")
     with pytest.raises(CaseRejected, match="found none"):
         real_ct(tmp_path, "MINE/s2.nii.gz")

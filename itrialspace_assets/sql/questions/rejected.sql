@@ -1,2 +1,2 @@
--- What was put aside, where, and why?
+-- Which cases were rejected, where, and why?
 SELECT * FROM rejections ORDER BY cases DESC, stage, partition;

@@ -1,4 +1,4 @@
--- Per dataset: people, scans with and without a nodule, labels, sizes, usable rows, what lies on disk, warnings about its table.
+-- Per dataset: people, scans with and without a nodule, labels, sizes, usable rows, files on disk, warnings about its table.
 CREATE VIEW dataset_summary AS
 SELECT s.dataset, count(DISTINCT s.person_uid) AS people, count(*) AS scans, count(*) FILTER (s.n_nodules = 0) AS scans_without_nodule,
        any_value(n.nodules) AS nodules, any_value(n.malignant) AS malignant, any_value(n.unlabelled) AS unlabelled, any_value(n.median_mm) AS median_mm,

@@ -1,0 +1,137 @@
+"""What a small, handmade release holds, and what is wrong in it, row by row of ``released``."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.fingerprints import hash_file
+from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.imaging.geometry import Volume, write_volume
+from itrialspace_assets.records.layout import MANIFEST_COLUMNS, MODES, list_sha256
+from itrialspace_assets.records.store import read_all
+from itrialspace_assets.release.verify import ReleasedRow, mode_of, record_release, verify_release
+from itrialspace_assets.release.write import SUMS
+
+STEM = "manifests/mode2_size_detection_curve/size_5_10mm.csv"
+MASK = "inserted_masks/mode2_size_detection_curve/size_5_10mm/a--src-LUNGx--C0000_mask.nii.gz"
+CT = "generated_cts/mode2_size_detection_curve/size_5_10mm/a--src-LUNGx--C0000/synthetic_ct.nii.gz"
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """One manifest of one case, its mask with an audit, its CT, one picture and one split."""
+    root = tmp_path / "release"
+    row = dict.fromkeys(MANIFEST_COLUMNS, "x") | {"case_id": "0", "nodule_idx": "0", "host_dataset": "LUNGx"}
+    write(root / STEM, ",".join(row) + "\n" + ",".join(row.values()) + "\n")
+    volume = Volume(np.zeros((4, 5, 6), np.int16), np.eye(4))
+    for name in (MASK, CT):
+        write_volume(root / name, volume)
+    record = {"status": "success", "output_combined_path": f"/another/machine/{Path(MASK).name}"}
+    audit = {"records": [record], "n_total": 1, "n_success": 1, "n_failed": 0}
+    write(root / MASK.replace(Path(MASK).name, "audit.json"), json.dumps(audit))
+    picture = "vlm_dataset/real/lung_axial/slices/LUNGx/a.png"
+    write(root / picture, "picture")
+    columns = "case_id,dataset_name,png_path,ground_truth_presence,mode"
+    write(root / "vlm_dataset/real/lung_axial/eval_dataset.csv", f"{columns}\na,LUNGx,{picture},present,LUNGx\n")
+    write(root / "vlm_dataset/splits/s.real.txt", "LUNGx/a\n")
+    entry = {"file": "s.real.txt", "n": 1, "sha256": list_sha256(["LUNGx/a"])}
+    write(root / "vlm_dataset/splits/splits.json", json.dumps({"s": {"real": entry}}))
+    files = sorted(p for p in root.rglob("*") if p.is_file())
+    write(root / SUMS, "".join(f"{hash_file(p)}  {p.relative_to(root)}\n" for p in files))
+    return root
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "out")
+
+
+def wrong(found: list[ReleasedRow]) -> dict[str, tuple[str, str]]:
+    return {row.path: (row.status, str(row.detail)) for row in found if row.status != "ok"}
+
+
+def test_a_whole_release_is_ok_and_recorded(release: Path, settings: Settings) -> None:
+    found = verify_release(settings, release, hashes=True)
+    assert wrong(found) == {}
+    assert {row.kind for row in found} == {"manifests", "inserted_masks", "generated_cts", "slices", "splits"}
+    by_path = {row.path: row for row in found}
+    assert (by_path[STEM].mode, by_path[STEM].dataset, by_path[STEM].rows) == (MODES[1], "LUNGx", 1)
+    assert (by_path[MASK].dataset, by_path[CT].dataset) == ("LUNGx", "LUNGx")
+    frames = record_release(settings, found)
+    assert read_all(settings.output, "released").height == len(found) == sum(f.height for f in frames.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "status", "says"),
+    [
+        (MASK, None, "missing", "named by its audit"),
+        (MASK, b"no volume", "damaged", "expected a NIfTI volume"),
+        (CT, None, "missing", "planned in its manifest"),
+        (STEM, b"case_id\n0\n", "damaged", "expected 44 columns"),
+        ("vlm_dataset/splits/s.real.txt", b"LUNGx/b\n", "contradicts", "expected 1 ids"),
+        ("vlm_dataset/splits/splits.json", b"[", "damaged", "expected splits"),
+        ("vlm_dataset/real/lung_axial/slices/LUNGx/a.png", None, "missing", "1 of 1 pictures"),
+        ("inserted_masks/mode2_size_detection_curve/size_5_10mm/audit.json", b"{}", "damaged", "expected an audit"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    release: Path, settings: Settings, name: str, data: bytes | None, status: str, says: str
+) -> None:
+    path = release / name
+    if data is not None:
+        path.write_bytes(data)
+    elif name == CT:
+        path.unlink()
+        path.parent.rmdir()
+    else:
+        path.unlink()
+    found = wrong(verify_release(settings, release))
+    assert any(got == status and says in detail for got, detail in found.values()), found
+
+
+def test_a_truncated_volume_is_damaged(release: Path, settings: Settings) -> None:
+    whole = (release / CT).read_bytes()
+    (release / CT).write_bytes(whole[:-20])
+    assert wrong(verify_release(settings, release))[CT][0] == "damaged"
+
+
+def test_a_changed_picture_is_found_by_its_hash_alone(release: Path, settings: Settings) -> None:
+    name = "vlm_dataset/real/lung_axial/slices/LUNGx/a.png"
+    (release / name).write_text("another")
+    assert wrong(verify_release(settings, release)) == {}
+    assert wrong(verify_release(settings, release, hashes=True))[name][0] == "damaged"
+
+
+def test_hashes_must_stay_inside_the_release(release: Path, settings: Settings) -> None:
+    (release / SUMS).write_text("0" * 64 + "  ../outside\n")
+    with pytest.raises(ConfigError, match="a path inside the release"):
+        verify_release(settings, release, hashes=True)
+    (release / SUMS).unlink()
+    with pytest.raises(ConfigError, match="leave out --hashes"):
+        verify_release(settings, release, hashes=True)
+
+
+def test_an_empty_folder_is_no_release(tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(ConfigError, match="expected a folder"):
+        verify_release(settings, tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="expected at least one of"):
+        verify_release(settings, tmp_path / "empty")
+
+
+def test_the_published_release_has_its_counts(release: Path, settings: Settings) -> None:
+    found = wrong(verify_release(settings, release, published=True))
+    assert found["generated_cts/"] == ("contradicts", "expected 44174 in the published release, got 1")
+
+
+def test_folders_name_modes() -> None:
+    assert mode_of("mode2_size_detection_curve") == MODES[1]
+    assert [mode_of(f) for f in ("mode14_x", "mode0", "size", "modeX")] == [None] * 4
