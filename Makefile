@@ -5,34 +5,57 @@ BIN := $(VENV)/bin
 DEMO ?= .demo
 STAMP := $(VENV)/.installed
 FIND := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",)
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(FIND) -c constraints.txt
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+OLD := $(VENV)/old-duckdb
+export ITRIALSPACE_OLD_DUCKDB := $(abspath $(OLD)/bin/python)
 
-.PHONY: demo ui test quick lint clean
+.PHONY: demo ui test quick lint docs check-defs lock clean
 demo: $(STAMP)
 	$(BIN)/its demo --dir $(DEMO)
 
 ui: $(STAMP)
 	$(BIN)/its ui --dir $(DEMO)
 
-test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+test: $(VENV)/.installed-test $(OLD)/.installed
+	$(PYTEST) --cov --cov-report=term
 
 quick: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadscope
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+check-defs: $(VENV)/.installed-dev
+	VIRTUAL_ENV=$(abspath $(VENV)) DAGSTER_DISABLE_TELEMETRY=1 $(BIN)/dg check defs
+
+# Newest versions that pyproject.toml allows. Read the difference, then run everything.
+lock: $(VENV)/bin/uv
+	rm -f uv.lock && $(BIN)/uv lock --quiet
+	echo "# Made by make lock (uv lock, uv export). Do not edit: pip and uv read it as constraints." > constraints.txt
+	$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-annotate --no-header --all-extras >> constraints.txt
+	rm uv.lock
 
 $(VENV)/bin/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 
 $(STAMP): $(VENV)/bin/uv pyproject.toml constraints.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(FIND) -c constraints.txt -e .
+	$(UV) -e .
 	touch $@
 
 $(VENV)/.installed-%: $(STAMP)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(FIND) -c constraints.txt -e ".[$*]"
+	$(UV) -e ".[$*]"
+	touch $@
+
+# An older DuckDB client, to test that it opens the catalog.
+$(OLD)/.installed: $(VENV)/bin/uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(OLD)
+	$(BIN)/uv pip install --quiet --python $(OLD)/bin/python duckdb==1.4.4
 	touch $@
 
 clean:
-	rm -rf $(DEMO) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(DEMO) site .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

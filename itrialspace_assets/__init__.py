@@ -1,8 +1,8 @@
-"""iTrialSpace on Dagster: declare a virtual lesion trial in lung CT, materialise it, report it.
+"""iTrialSpace on Dagster: declare a virtual lesion trial in lung CT, materialize it, report it.
 
-One package per stage, in the order that data flows: profiles, index, hosts, trials, insertion,
-synthesis, slices, readers, analysis, catalog, explorer. A stage imports from stages before it and
-from the root modules, never from a later one. Domain modules never import dagster.
+Imports run downwards: the roof (cli, drive, locations, definitions, graph) knows every stage; a stage (catalog,
+release, analysis, readers, slices, synthesis, insertion, trials, index, hosts, intake, profiles) knows the stages
+before it; support rooms (orchestration, resources, casework, records, imaging, base) know no stage.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
