@@ -7,9 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-#: Pixels around a drawing in which its nearest grey neighbours are looked for first (ours: a drawing's lines are a few
-#: pixels wide).
-_NEAR = 8
+from itrialspace_assets.readers.filters import bounds, grow
 
 
 def fill_drawing(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -19,24 +17,11 @@ def fill_drawing(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     red, green, blue = image[..., 0], image[..., 1], image[..., 2]
     drawn = (red != green) | (red != blue)
     grey = red.copy()
-    if not drawn.any() or drawn.all():
+    box = bounds(drawn)
+    if box is None or drawn.all():
         return grey
-    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
-    near = (
-        slice(max(0, int(rows[0]) - _NEAR), int(rows[-1]) + 1 + _NEAR),
-        slice(max(0, int(columns[0]) - _NEAR), int(columns[-1]) + 1 + _NEAR),
-    )
-    if not _fill(grey[near], drawn[near], _NEAR):
-        _fill(grey, drawn, np.inf)
+    near = grow(box, 1, drawn.shape)  # what lies farther out is never the nearest
+    part, here = grey[near], drawn[near]
+    nearest = ndimage.distance_transform_edt(here, return_distances=False, return_indices=True)
+    part[here] = part[tuple(axis[here] for axis in nearest)]
     return grey
-
-
-def _fill(grey: npt.NDArray[np.uint8], drawn: npt.NDArray[np.bool_], within: float) -> bool:
-    """Fill drawn pixels in place if each has a grey neighbour at most ``within`` pixels away; whether it was done."""
-    if drawn.all():
-        return False
-    far, nearest = ndimage.distance_transform_edt(drawn, return_indices=True)
-    if far.max() > within:
-        return False
-    grey[drawn] = grey[tuple(axis[drawn] for axis in nearest)]
-    return True

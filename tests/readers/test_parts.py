@@ -55,7 +55,7 @@ def with_lesions(ct: Volume, *lesions: tuple[float, float, float, float]) -> Vol
         [(65, 90, 90, 6)],
         [(165, 100, 60, 14)],
         [(65, 90, 90, 5), (165, 80, 110, 9)],
-        [(60, 85, 80, 4), (72, 92, 92, 4)],
+        [(65, 70, 70, 4), (65, 112, 115, 4)],  # apart, but not in what they change
         [(65, 36, 90, 7)],  # on the pleura
         [(65, 90, 17, 8)],  # at the lung's end
         [(115, 90, 5, 30)],  # moves the lungs' box, perhaps
@@ -70,6 +70,12 @@ def test_marks_beside_a_like_are_those_of_the_whole_scan(
     assert read_scan(image, 40, free) == alone
     assert len(alone) > 5
     assert read_scan(free, 40, free) == read_scan(free, 40)
+    base = blob_scan._LAST[0]
+    beside, whole = blob_scan._peaks_beside(base, image), blob_scan._filter(image, base.box).peaks
+    order = np.lexsort(beside.at.T[::-1])  # every peak, in lung or not, however weak
+    np.testing.assert_array_equal(beside.at[order], whole.at)
+    np.testing.assert_array_equal(beside.scale[order], whole.scale)
+    np.testing.assert_array_equal(beside.score[order], whole.score)
 
 
 def test_marks_beside_a_like_of_fine_voxels_are_those_of_the_whole_scan() -> None:
