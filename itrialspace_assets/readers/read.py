@@ -1,7 +1,6 @@
-"""Lets a reader read the slices of one case and the scans behind them.
+"""Lets a reader read the slices of one case and mark the scans behind them.
 
-What was read is kept by content (``store/answers``, ``store/marks``): an image that several modes
-share is read once.
+What was read is kept by content (``store/answers``, ``store/marks``): an image that several modes share is read once.
 """
 
 import json
@@ -19,12 +18,77 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import Output
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.profiles.cts import real_ct
+from itrialspace_assets.readers.case import ReadCase, RealScan, RenderedScan, SliceToRead
 from itrialspace_assets.readers.registry import Reader, readers
+from itrialspace_assets.readers.rows import DetectionRow, PredictionRow
 from itrialspace_assets.synthesis.images import open_ct
 
 
-def _kept(path: Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """What was read before, else what ``make`` reads now, written by rename."""
+def has_whole_scans(case: ReadCase) -> bool:
+    """Whether all CTs of a case were kept as a whole; marks of the lesion-free ones alone would all be false."""
+    return all(isinstance(scan, RealScan) or scan.image.kept != "planes" for scan in case.scans)
+
+
+def read_case(case: ReadCase, settings: Settings) -> Output:
+    """Rows of ``predictions`` and ``detections`` of one case.
+
+    Raises:
+        CaseRejected: a slice or a CT is missing or damaged.
+    """
+    reader = readers(settings)[case.reader]
+    predictions = [row for part in case.slices for row in _predictions(case, reader, settings, part)]
+    detections: list[DetectionRow] = []
+    if reader.read_scan is not None and has_whole_scans(case):
+        detections = [row for scan in case.scans for row in _detections(case, reader, settings, scan)]
+    return Output(
+        {"predictions": [asdict(row) for row in predictions], "detections": [asdict(row) for row in detections]}
+    )
+
+
+def _predictions(case: ReadCase, reader: Reader, settings: Settings, part: SliceToRead) -> list[PredictionRow]:
+    given = digest([part.sha256, part.pixel_x_mm, part.pixel_y_mm], 32)  # all that the reader is given
+    answers = _kept(settings, "answers", reader, given, lambda: _answers(reader, settings, part))
+    return [
+        PredictionRow(
+            slice_uid=part.slice_uid,
+            slice_sha256=part.sha256,
+            condition=part.condition,
+            source=case.source,
+            reader=reader.name,
+            mode=case.mode,
+            dataset=case.dataset,
+            reader_revision=reader.revision,
+            prompt_sha256=None,
+            **answer,
+        )
+        for answer in answers
+    ]
+
+
+def _detections(
+    case: ReadCase, reader: Reader, settings: Settings, scan: RenderedScan | RealScan
+) -> list[DetectionRow]:
+    marks = _kept(settings, "marks", reader, scan.key, lambda: _marks(reader, settings, scan))
+    return [
+        DetectionRow(
+            image_uid=scan.image_uid,
+            source=case.source,
+            reader=reader.name,
+            mode=case.mode,
+            dataset=case.dataset,
+            reader_revision=reader.revision,
+            mark=rank,
+            **mark,
+        )
+        for rank, mark in enumerate(marks)
+    ]
+
+
+def _kept(
+    settings: Settings, kind: str, reader: Reader, key: str, make: Callable[[], list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """What this reader said before, else what ``make`` says now, written by rename."""
+    path: Path = settings.output / "store" / kind / reader.name / reader.revision / key[:2] / f"{key}.json"
     try:
         found: list[dict[str, Any]] = json.loads(path.read_text())
     except (FileNotFoundError, json.JSONDecodeError):
@@ -33,58 +97,18 @@ def _kept(path: Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str
     return found
 
 
-def _answers(reader: Reader, settings: Settings, row: dict[str, Any]) -> list[dict[str, Any]]:
+def _answers(reader: Reader, settings: Settings, part: SliceToRead) -> list[dict[str, Any]]:
     try:
-        with Image.open(settings.output / row["path"]) as opened:
+        with Image.open(settings.output / part.path) as opened:
             image = np.asarray(opened)
     except (OSError, SyntaxError) as error:
-        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{row['path']}: expected a PNG, got {error}") from None
-    return [asdict(answer) for answer in reader.read_slice(image, (row["pixel_y_mm"], row["pixel_x_mm"]))]
+        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{part.path}: expected a PNG, got {error}") from None
+    return [asdict(answer) for answer in reader.read_slice(image, (part.pixel_y_mm, part.pixel_x_mm))]
 
 
-def whole_scans(images: list[dict[str, Any]]) -> bool:
-    """Whether all CTs of a case are there as a whole; marks of the lesion-free ones alone would be all false."""
-    return all(image.get("row", {}).get("kept") != "planes" for image in images)
-
-
-def read_case(payload: dict[str, Any], settings: Settings) -> Output:
-    """Rows of ``predictions`` and ``detections`` of one case.
-
-    Raises:
-        CaseRejected: a slice or a CT is missing or damaged.
-    """
-    reader = readers(settings)[payload["reader"]]
-    base = {
-        "source": payload["source"],
-        "reader": reader.name,
-        "mode": payload["mode"],
-        "dataset": payload["dataset"],
-        "reader_revision": reader.revision,
-    }
-    folder = settings.output / "store"
-    predictions = []
-    for row in payload["slices"]:
-        key = digest([row["sha256"], row["pixel_x_mm"], row["pixel_y_mm"]], 32)  # all that the reader is given
-        answers = _kept(
-            folder / "answers" / reader.name / reader.revision / key[:2] / f"{key}.json",
-            lambda row=row: _answers(reader, settings, row),  # type: ignore[misc]
-        )
-        identity = {"slice_uid": row["slice_uid"], "slice_sha256": row["sha256"], "condition": row["condition"]}
-        predictions += [base | identity | {"prompt_sha256": None} | answer for answer in answers]
-    detections: list[dict[str, Any]] = []
-    if reader.read_volume is not None and whole_scans(payload["images"]):
-        for image in payload["images"]:
-            marks = _kept(
-                folder / "marks" / reader.name / reader.revision / image["key"][:2] / f"{image['key']}.json",
-                lambda image=image: _marks(reader, settings, image, payload["source"]),  # type: ignore[misc]
-            )
-            detections += [base | {"image_uid": image["image_uid"], "mark": i} | m for i, m in enumerate(marks)]
-    return Output({"predictions": predictions, "detections": detections})
-
-
-def _marks(reader: Reader, settings: Settings, image: dict[str, Any], source: str) -> list[dict[str, Any]]:
-    assert reader.read_volume is not None
-    ct: Volume = real_ct(settings.data, image["ct_path"]) if source == "real" else open_ct(settings, image["row"])
+def _marks(reader: Reader, settings: Settings, scan: RenderedScan | RealScan) -> list[dict[str, Any]]:
+    assert reader.read_scan is not None
+    ct, twin = _open(settings, scan)
     return [
         {
             "world_x": m.world[0],
@@ -93,5 +117,13 @@ def _marks(reader: Reader, settings: Settings, image: dict[str, Any], source: st
             "diameter_mm": m.diameter_mm,
             "score": m.score,
         }
-        for m in reader.read_volume(ct)
+        for m in reader.read_scan(ct, twin)
     ]
+
+
+def _open(settings: Settings, scan: RenderedScan | RealScan) -> tuple[Volume, Volume | None]:
+    """HU of a scan, and of its lesion-free twin where it was rendered (of the twin: itself)."""
+    if isinstance(scan, RealScan):
+        return real_ct(settings.data, scan.ct_path), None
+    row = scan.image.model_dump()
+    return open_ct(settings, row), open_ct(settings, row | {"is_lesion_free": True, "kept": "nifti"})

@@ -17,6 +17,7 @@ from itrialspace_assets.base.validation import StrictModel, explain
 from itrialspace_assets.imaging.anatomy import answer_size
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.readers import blob
+from itrialspace_assets.readers.blob_scan import Mark, read_scan
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,18 @@ class Answer:
 
 @dataclass(frozen=True)
 class Reader:
-    """A reader ready to read. ``read_volume`` is None for readers of slices only."""
+    """A reader ready to read.
+
+    ``read_slice`` takes a grey (H, W) or colour (H, W, 3) image, and a pixel's height and width in mm. ``read_scan`` is
+    None for readers of slices only; it takes HU and, to save time, the image of the same host without lesions, if any.
+    """
 
     name: str
     location: str
     revision: str
     trained_on: str
     read_slice: Callable[[npt.NDArray[np.uint8], tuple[float, float]], list[Answer]]
-    read_volume: Callable[[Volume], list[blob.Mark]] | None
+    read_scan: Callable[[Volume, Volume | None], list[Mark]] | None
 
 
 class ReaderEntry(StrictModel):
@@ -71,7 +76,12 @@ def _blob(entry: ReaderEntry) -> Reader:
 
     revision = digest([entry.kind, blob.VERSION, entry.options], 16)
     return Reader(
-        entry.name, entry.location, revision, blob.TRAINED_ON, answers, lambda ct: blob.read_volume(ct, options.marks)
+        entry.name,
+        entry.location,
+        revision,
+        blob.TRAINED_ON,
+        answers,
+        lambda ct, like: read_scan(ct, options.marks, like),
     )
 
 

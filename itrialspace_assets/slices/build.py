@@ -4,19 +4,19 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.base.fingerprints import FileHashes, digest
+from itrialspace_assets.base.fingerprints import FileHashes
 from itrialspace_assets.base.seeds import case_seed
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import workers
-from itrialspace_assets.casework.cases import Case, retryable, write_rejected
+from itrialspace_assets.casework.cases import Case, payload_hash, retryable, write_rejected
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step, partition_name
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.profiles.cts import ct_hash
 from itrialspace_assets.profiles.registry import dataset as registered
 from itrialspace_assets.records.layout import REAL, published_mode
 from itrialspace_assets.records.store import look_up, read_table, write_table
+from itrialspace_assets.slices.case import ImageToCut, RealSliceCase, SliceCase, SliceNodule
 from itrialspace_assets.slices.cut import cut_case, cut_real
-from itrialspace_assets.synthesis.renderers import enabled
 
 VERSION = "3"
 
@@ -36,43 +36,26 @@ def _rendered_cases(settings: Settings, source: str, partition: Partition) -> li
     insertions = read_table(settings.output, "insertions", **partition)
     cases = {r["case_uid"]: r for r in read_table(settings.output, "cases", mode=mode).iter_rows(named=True)}
     published = dict(read_table(settings.output, "arms", mode=mode).select("arm", "published").iter_rows())
-    keep = (
-        "lesion",
-        "present",
-        "lobe",
-        "asked_lobe",
-        "diameter_mm",
-        "planned_diameter_mm",
-        "size_bucket",
-        "label",
-        "empty",
-        "empty_site",
-        "host_person_uid",
-        "donor_person_uid",
-    )
-    nodules: dict[str, list[dict[str, Any]]] = {}
-    for row in insertions.sort("case_uid", "nodule_idx").iter_rows(named=True):
-        nodules.setdefault(row["case_uid"], []).append({k: row[k] for k in keep})
+    columns = list(SliceNodule.model_fields)
+    nodules: dict[str, list[SliceNodule]] = {}
+    for uid, *values in insertions.sort("case_uid", "nodule_idx").select("case_uid", *columns).iter_rows():
+        nodules.setdefault(uid, []).append(SliceNodule(**dict(zip(columns, values, strict=True))))
     out = []
     for (uid,), group in cts.group_by(["case_uid"], maintain_order=True):
         case = look_up(cases, str(uid), f"cases/{mode}")
         wanted = group if case["lesion_free_twin"] or not case["n_nodules"] else group.filter(~pl.col("is_lesion_free"))
-        images = (
-            wanted.select("source", "image_uid", "twin_uid", "is_lesion_free", "path", "sha256", "kept", "paired")
-            .sort("is_lesion_free")
-            .to_dicts()
+        rows = wanted.select(list(ImageToCut.model_fields)).sort("is_lesion_free").iter_rows(named=True)
+        payload = SliceCase(
+            case_uid=str(uid),
+            mode=mode,
+            dataset=partition["dataset"],
+            arm=case["arm"],
+            anatomy=case["anatomy"],
+            published_id=f"{published_mode(mode)}/{published[case['arm']]}__C{case['number']:04d}",
+            images=tuple(ImageToCut(**row) for row in rows),
+            nodules=tuple(look_up(nodules, str(uid), f"insertions/{mode}")),
         )
-        payload = {
-            "case_uid": uid,
-            "mode": mode,
-            "dataset": partition["dataset"],
-            "arm": case["arm"],
-            "anatomy": case["anatomy"],
-            "published_id": f"{published_mode(mode)}/{published[case['arm']]}__C{case['number']:04d}",
-            "cts": images,
-            "nodules": look_up(nodules, str(uid), f"insertions/{mode}"),
-        }
-        out.append(Case(str(uid), digest([VERSION, payload]), images[0]["twin_uid"], payload))
+        out.append(Case(payload.case_uid, payload_hash([VERSION], payload), payload.images[0].twin_uid, payload))
     return out
 
 
@@ -82,38 +65,38 @@ def _real_cases(settings: Settings, name: str) -> list[Case]:
     hosts = {r["scan_uid"]: r for r in read_table(settings.output, "hosts", dataset=name).iter_rows(named=True)}
     profiles = {r["nodule_uid"]: r for r in read_table(settings.output, "profiles", dataset=name).iter_rows(named=True)}
     siblings = {str(k[0]): g.sort("nodule_uid")["lesion"].to_list() for k, g in donors.group_by(["scan_uid"])}
-    extents: dict[str, list[list[float]]] = {}  # world z from and to of every annotated nodule, mask or not
+    extents: dict[str, list[tuple[float, float]]] = {}  # world z from and to of every annotated nodule, mask or not
     unplaced = {r["scan_uid"] for r in profiles.values() if r["coordZ"] is None}  # a nodule may be on any level
     for r in profiles.values():
         if r["coordZ"] is not None:
             half = (r["d"] or r["nodule_mean_diam_mm"] or 0.0) / 2
-            extents.setdefault(r["scan_uid"], []).append([r["coordZ"] - half, r["coordZ"] + half])
+            extents.setdefault(r["scan_uid"], []).append((r["coordZ"] - half, r["coordZ"] + half))
     out = []
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         for row in donors.iter_rows(named=True):
             profile = look_up(profiles, row["nodule_uid"], f"profiles/{name}")
             host = look_up(hosts, row["scan_uid"], f"hosts/{name}")
             uid = f"real/{name}/{profile['annotation_id']}"
-            payload = {
-                "case_uid": uid,
-                "dataset": name,
-                "scan_uid": row["scan_uid"],
-                "person_uid": row["person_uid"],
-                "ct_path": profile["ct_path"],
-                "ct_sha256": ct_hash(hashes, settings.data, profile["ct_path"]),
-                "map_sha256": host["map_sha256"],
-                "lesion": row["lesion"],
-                "all_lesions": siblings[row["scan_uid"]],
-                "cleared": host["cleared"],
-                "extents": extents.get(row["scan_uid"], []),
-                "lobe": profile["lobe_name"],
-                "label": profile["label"],
-                "anatomy": profile["anatomy"],
-                "complete": entry.annotation_completeness == "complete" and row["scan_uid"] not in unplaced,
-                "published_id": f"{name}/{profile['annotation_id']}",
-                "seed": case_seed(settings.seed, uid, "level"),
-            }
-            out.append(Case(uid, digest([VERSION, payload]), row["scan_uid"], payload))
+            payload = RealSliceCase(
+                case_uid=uid,
+                dataset=name,
+                scan_uid=row["scan_uid"],
+                person_uid=row["person_uid"],
+                ct_path=profile["ct_path"],
+                ct_sha256=ct_hash(hashes, settings.data, profile["ct_path"]),
+                map_sha256=host["map_sha256"],
+                lesion=row["lesion"],
+                all_lesions=tuple(siblings[row["scan_uid"]]),
+                cleared=host["cleared"],
+                extents=tuple(extents.get(row["scan_uid"], ())),
+                lobe=profile["lobe_name"],
+                label=profile["label"],
+                anatomy=profile["anatomy"],
+                complete=entry.annotation_completeness == "complete" and row["scan_uid"] not in unplaced,
+                published_id=f"{name}/{profile['annotation_id']}",
+                seed=case_seed(settings.seed, uid, "level"),
+            )
+            out.append(Case(uid, payload_hash([VERSION], payload), row["scan_uid"], payload))
     return out
 
 
@@ -127,12 +110,8 @@ def make_step(source: str, location: str = "cpu") -> Step:
     return Step((source, "eval_slices"), "slice", dims, VERSION, options, location)
 
 
-def steps(settings: Settings) -> list[Step]:
-    return [make_step(REAL), *(make_step(r.name) for r in enabled(settings))]
-
-
 def build(settings: Settings, source: str, partition: Partition, run_id: str) -> Result:
-    """Cut every slice of a partition; a case that cannot be cut is put aside with its reason."""
+    """Cut every slice of a partition; a case that cannot be cut is rejected with its reason."""
     require_data_root(settings)
     step, name = make_step(source), partition_name(partition)
     cases = slice_cases(settings, source, partition)

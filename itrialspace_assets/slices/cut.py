@@ -4,30 +4,158 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.fingerprints import digest, replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import Output, Rejection
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.imaging.anatomy import answer_size, equivalent_diameter, lung_mask, size_bucket
+from itrialspace_assets.imaging.anatomy import answer_size, equivalent_diameter, size_bucket
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.imaging.pictures import axial, lesion_plane, png
 from itrialspace_assets.imaging.volumes import Lesion, unpack_bits
 from itrialspace_assets.profiles.cts import real_ct
 from itrialspace_assets.records.tables import CONDITIONS
+from itrialspace_assets.slices.case import ImageToCut, RealSliceCase, SliceCase
 from itrialspace_assets.slices.guidance import draw
+from itrialspace_assets.slices.negatives import negative_level
+from itrialspace_assets.slices.rows import Picture, Target, negative_of, slice_row
 from itrialspace_assets.slices.windows import DEFAULT, PROFILES
 from itrialspace_assets.synthesis.images import open_plane
 
-#: A negative level keeps this far (mm) from every annotated nodule's extent (docs/facts/evaluation.md#negative-levels).
-CLEAR_MM = 15.0
-#: Least share of the body's area that is lung on a negative level (docs/facts/evaluation.md#negative-levels).
-LUNG_SHARE = 0.05
+Plane = npt.NDArray[np.bool_]
 
 
-def _plane_mask(lesion: Lesion, k: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+def cut_case(case: SliceCase, settings: Settings) -> Output:
+    """Slices of a rendered case: the primary nodule's largest plane, and that of an empty place on the twin.
+
+    On the twin, guidance surrounds the case's empty place: same outline and lobe, about the same distance from the
+    pleura, nothing there. Whether a native nodule was once cleared there is recorded.
+
+    Raises:
+        CaseRejected: an image is missing or on another grid, or the nodule misses its own slice.
+    """
+    about = case.nodules[0]
+    lesions = [unpack_bits(nodule.lesion) for nodule in case.nodules]
+    rows: list[dict[str, Any]] = []
+    files: dict[str, str] = {}
+    for image in case.images:
+        packed = about.empty if image.is_lesion_free else about.lesion
+        if packed is None:
+            raise CaseRejected(
+                Reason.NO_TARGET_ON_SLICE, f"{case.case_uid}: expected an empty place for the twin's slice, got none"
+            )
+        outline = unpack_bits(packed)
+        k = lesion_plane(outline)
+        ct, at = open_plane(settings, image.model_dump(), k)
+        mask = _plane_mask(outline, k, ct.array.shape)
+        if not mask.any():
+            raise CaseRejected(Reason.NO_TARGET_ON_SLICE, f"slice {k}: expected pixels of the target nodule, got none")
+        others = any(
+            nodule.present and _plane_mask(lesion, k, ct.array.shape).any()
+            for nodule, lesion in zip(case.nodules[1:], lesions[1:], strict=True)
+        )
+        target = _rendered(case, image, int(mask.sum()), others)
+        if image.is_lesion_free:
+            target = negative_of(target, "twin", about.empty_site)
+        made, paths = cut(settings, ct, at, mask, [image.image_uid, packed, 0], target, k)
+        rows += made
+        files |= paths
+    return Output({"slices": rows}, files)
+
+
+def _rendered(case: SliceCase, image: ImageToCut, pixels: int, others: bool) -> Target:
+    about = case.nodules[0]
+    return Target(
+        source=image.source,
+        mode=case.mode,
+        dataset=case.dataset,
+        case_uid=case.case_uid,
+        image_uid=image.image_uid,
+        published_id=case.published_id,
+        presence="present",
+        lobe=about.lobe,
+        size_class=answer_size(about.diameter_mm),
+        size_bucket=about.size_bucket,
+        diameter_mm=about.diameter_mm,
+        planned_lobe=about.asked_lobe,
+        planned_diameter_mm=about.planned_diameter_mm,
+        label=about.label,
+        target_pixels=pixels,
+        negative_type=None,
+        guidance_site="lesion",
+        pair_uid=case.case_uid,
+        paired=all(i.paired for i in case.images if not i.is_lesion_free),
+        other_lesions_in_slice=others,
+        host_person_uid=about.host_person_uid,
+        donor_person_uid=about.donor_person_uid,
+        arm=case.arm,
+        anatomy=case.anatomy,
+    )
+
+
+def cut_real(case: RealSliceCase, settings: Settings) -> Output:
+    """Slices of one real finding, and of a negative level of its scan where annotation is complete.
+
+    Raises:
+        CaseRejected: the CT is missing, damaged, or on another grid than its organ map.
+    """
+    ct = real_ct(settings.data, case.ct_path)
+    host = load_host_map(settings.output, case.map_sha256)
+    if not host.same_grid(ct):
+        raise CaseRejected(
+            Reason.GRID_MISMATCH,
+            f"{case.ct_path}: expected the grid of its organ map {host.array.shape}, got {ct.array.shape}",
+        )
+    lesion, every = unpack_bits(case.lesion), [unpack_bits(packed) for packed in case.all_lesions]
+    k = lesion_plane(lesion)
+    mask = _plane_mask(lesion, k, ct.array.shape)
+    others = sum(_plane_mask(other, k, ct.array.shape).any() for other in every) > 1
+    diameter = round(equivalent_diameter(float(lesion.mask.sum()) * ct.voxel_mm3), 4)
+    identity = [case.scan_uid, case.ct_sha256, case.lesion]
+    positive = _real(case, diameter, int(mask.sum()), bool(others))
+    rows, files = cut(settings, ct, k, mask, [*identity, 0], positive)
+    if not case.complete:
+        return Output({"slices": rows}, files)
+    found = negative_level(host, [*every, unpack_bits(case.cleared)], case.extents, mask, case.seed)
+    if found is None:
+        detail = "no lung level far enough from every nodule for a negative"
+        return Output({"slices": rows}, files, [Rejection(case.case_uid, Reason.DOES_NOT_FIT, detail, 1)])
+    made, paths = cut(settings, ct, *found, [*identity, "level"], negative_of(positive, "level", "never"))
+    return Output({"slices": rows + made}, files | paths)
+
+
+def _real(case: RealSliceCase, diameter: float, pixels: int, others: bool) -> Target:
+    return Target(
+        source="real",
+        mode="real",
+        dataset=case.dataset,
+        case_uid=case.case_uid,
+        image_uid=case.scan_uid,
+        published_id=case.published_id,
+        presence="present",
+        lobe=case.lobe,
+        size_class=answer_size(diameter),
+        size_bucket=size_bucket(diameter),
+        diameter_mm=diameter,
+        planned_lobe=None,
+        planned_diameter_mm=None,
+        label=case.label,
+        target_pixels=pixels,
+        negative_type=None,
+        guidance_site="lesion",
+        pair_uid=case.case_uid,
+        paired=False,
+        other_lesions_in_slice=others,
+        host_person_uid=case.person_uid,
+        donor_person_uid=case.person_uid,
+        arm=None,
+        anatomy=case.anatomy,
+    )
+
+
+def _plane_mask(lesion: Lesion, k: int, shape: tuple[int, ...]) -> Plane:
+    """A lesion on the plane (X, Y) at index ``k`` along z of a scan of a shape."""
     mask = np.zeros(shape[:2], bool)
     local = k - lesion.offset[2]
     if 0 <= local < lesion.mask.shape[2]:
@@ -39,19 +167,20 @@ def cut(
     settings: Settings,
     ct: Volume,
     k: int,
-    pointed_at: npt.NDArray[np.bool_],
+    pointed_at: Plane,
     identity: list[Any],
-    common: dict[str, Any],
+    target: Target,
     slice_z: int | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Rows and files of one slice under all conditions.
 
     Args:
-        ct: CT in HU (RAS+).
+        settings: where files go.
+        ct: HU (X, Y, Z), canonical RAS+.
         k: index along z in ``ct``.
         pointed_at: plane (X, Y) that guidance surrounds.
         identity: what makes the slice what it is (image, target, offset), without the condition.
-        common: the columns that do not depend on the condition.
+        target: the columns that do not depend on the condition.
         slice_z: index along z in the scan, where ``ct`` is a part of it.
     """
     grey = axial(PROFILES[DEFAULT].grey(ct.array[..., k])).astype(np.uint8)
@@ -64,216 +193,18 @@ def cut(
         path = f"store/slices/{uid[:2]}/{uid}_{condition}.png"
         replace_file(settings.output / path, data)
         files[path] = sha256_bytes(data)
-        rows.append(
-            common
-            | {
-                "slice_uid": uid,
-                "condition": condition,
-                "path": path,
-                "sha256": files[path],
-                "profile": DEFAULT,
-                "slice_z": z,
-                "z_offset": 0,
-                "pixel_x_mm": round(float(ct.spacing[0]), 6),
-                "pixel_y_mm": round(float(ct.spacing[1]), 6),
-                "width": grey.shape[1],
-                "height": grey.shape[0],
-            }
+        picture = Picture(
+            slice_uid=uid,
+            condition=condition,
+            path=path,
+            sha256=files[path],
+            profile=DEFAULT,
+            slice_z=z,
+            z_offset=0,
+            pixel_x_mm=round(float(ct.spacing[0]), 6),
+            pixel_y_mm=round(float(ct.spacing[1]), 6),
+            width=grey.shape[1],
+            height=grey.shape[0],
         )
+        rows.append(slice_row(target, picture))
     return rows, files
-
-
-def cut_case(payload: dict[str, Any], settings: Settings) -> Output:
-    """Slices of a rendered case: the primary nodule's largest plane, and that of an empty place on the twin.
-
-    On the twin, guidance surrounds the case's empty place: same outline and lobe, about the same
-    distance from the pleura, nothing there. Whether a native nodule was once cleared there is recorded.
-
-    Raises:
-        CaseRejected: an image is missing or on another grid, or the nodule misses its own slice.
-    """
-    nodules = payload["nodules"]
-    lesions = [unpack_bits(n["lesion"]) for n in nodules]
-    about = nodules[0]
-    rows: list[dict[str, Any]] = []
-    files: dict[str, str] = {}
-    paired = all(row["paired"] for row in payload["cts"] if not row["is_lesion_free"])
-    for row in payload["cts"]:
-        free = row["is_lesion_free"]
-        target = unpack_bits(about["empty"]) if free else lesions[0]
-        k = lesion_plane(target)
-        ct, at = open_plane(settings, row, k)
-        mask = _plane_mask(target, k, ct.array.shape)
-        if not mask.any():
-            raise CaseRejected(Reason.NO_TARGET_ON_SLICE, f"slice {k}: expected pixels of the target nodule, got none")
-        others = (
-            any(
-                _plane_mask(x, k, ct.array.shape).any()
-                for x, n in zip(lesions[1:], nodules[1:], strict=True)
-                if n["present"]
-            )
-            and not free
-        )
-        common = {
-            "source": row["source"],
-            "mode": payload["mode"],
-            "dataset": payload["dataset"],
-            "case_uid": payload["case_uid"],
-            "image_uid": row["image_uid"],
-            "published_id": payload["published_id"] + ("_neg" if free else ""),
-            "presence": "absent" if free else "present",
-            "lobe": None if free else about["lobe"],
-            "size_class": None if free else answer_size(about["diameter_mm"]),
-            "size_bucket": None if free else about["size_bucket"],
-            "diameter_mm": None if free else about["diameter_mm"],
-            "planned_lobe": None if free else about["asked_lobe"],
-            "planned_diameter_mm": None if free else about["planned_diameter_mm"],
-            "label": None if free else about["label"],
-            "target_pixels": 0 if free else int(mask.sum()),
-            "negative_type": "twin" if free else None,
-            "guidance_site": about["empty_site"] if free else "lesion",
-            "pair_uid": payload["case_uid"],
-            "paired": paired,
-            "other_lesions_in_slice": others,
-            "host_person_uid": about["host_person_uid"],
-            "donor_person_uid": about["donor_person_uid"],
-            "arm": payload["arm"],
-            "anatomy": payload["anatomy"],
-        }
-        made, paths = cut(
-            settings, ct, at, mask, [row["image_uid"], about["empty"] if free else about["lesion"], 0], common, k
-        )
-        rows += made
-        files |= paths
-    return Output({"slices": rows}, files)
-
-
-def cut_real(payload: dict[str, Any], settings: Settings) -> Output:
-    """Slices of one real finding, and of another level of its scan where annotation is complete.
-
-    Raises:
-        CaseRejected: the CT is missing, damaged, or on another grid than its organ map.
-    """
-    ct = real_ct(settings.data, payload["ct_path"])
-    host = load_host_map(settings.output, payload["map_sha256"])
-    if not host.same_grid(ct):
-        raise CaseRejected(
-            Reason.GRID_MISMATCH,
-            f"{payload['ct_path']}: expected the grid of its organ map {host.array.shape}, got {ct.array.shape}",
-        )
-    target = unpack_bits(payload["lesion"])
-    everything = [unpack_bits(x) for x in payload["all_lesions"]]
-    k = lesion_plane(target)
-    mask = _plane_mask(target, k, ct.array.shape)
-    volume = float(target.mask.sum()) * ct.voxel_mm3
-    diameter = round(equivalent_diameter(volume), 4)
-    base = {
-        "source": "real",
-        "mode": "real",
-        "dataset": payload["dataset"],
-        "case_uid": payload["case_uid"],
-        "image_uid": payload["scan_uid"],
-        "planned_lobe": None,
-        "planned_diameter_mm": None,
-        "pair_uid": payload["case_uid"],
-        "paired": False,
-        "host_person_uid": payload["person_uid"],
-        "donor_person_uid": payload["person_uid"],
-        "arm": None,
-        "anatomy": payload["anatomy"],
-    }
-    others = sum(_plane_mask(x, k, ct.array.shape).any() for x in everything) > 1
-    positive = base | {
-        "published_id": payload["published_id"],
-        "presence": "present",
-        "lobe": payload["lobe"],
-        "size_class": answer_size(diameter),
-        "size_bucket": size_bucket(diameter),
-        "diameter_mm": diameter,
-        "label": payload["label"],
-        "target_pixels": int(mask.sum()),
-        "negative_type": None,
-        "guidance_site": "lesion",
-        "other_lesions_in_slice": bool(others),
-    }
-    rows, files = cut(
-        settings, ct, k, mask, [payload["scan_uid"], payload["ct_sha256"], payload["lesion"], 0], positive
-    )
-    aside = []
-    if payload["complete"]:
-        near = [*everything, unpack_bits(payload["cleared"])]
-        level = _empty_level(host, near, payload["extents"], mask, payload["seed"])
-        if level is None:
-            aside.append(
-                Rejection(
-                    payload["case_uid"],
-                    Reason.DOES_NOT_FIT,
-                    "no lung level far enough from every nodule for a negative",
-                    1,
-                )
-            )
-        else:
-            negative = base | {
-                "published_id": payload["published_id"] + "_neg",
-                "presence": "absent",
-                "lobe": None,
-                "size_class": None,
-                "size_bucket": None,
-                "diameter_mm": None,
-                "label": None,
-                "target_pixels": 0,
-                "negative_type": "level",
-                "guidance_site": "never",
-                "other_lesions_in_slice": False,
-            }
-            made, paths = cut(
-                settings,
-                ct,
-                level[0],
-                level[1],
-                [payload["scan_uid"], payload["ct_sha256"], payload["lesion"], "level"],
-                negative,
-            )
-            rows += made
-            files |= paths
-    return Output({"slices": rows}, files, aside)
-
-
-def _empty_level(
-    host: Volume, lesions: list[Lesion], extents: list[list[float]], footprint: npt.NDArray[np.bool_], seed: int
-) -> tuple[int, npt.NDArray[np.bool_]] | None:
-    """A level clear of nodules and a place on it (plane X, Y) that holds a nodule's footprint.
-
-    Clear of every known voxel of a nodule (``lesions``) and of every annotated nodule, whether its
-    voxels are known or not (``extents``: world z from and to, mm).
-    """
-    spacing, shape = host.spacing, host.array.shape
-    clear = np.ones(shape[2], bool)
-    reach = int(np.ceil(CLEAR_MM / spacing[2]))
-    for lesion in lesions:
-        clear[np.flatnonzero(lesion.mask.any(axis=(0, 1))) + lesion.offset[2]] = False
-    for low, high in extents:
-        first, last = (host.to_voxel([0, 0, z])[2] for z in (low, high))
-        clear[max(0, int(np.floor(first))) : max(0, int(np.ceil(last)) + 1)] = False
-    clear = ~ndimage.binary_dilation(~clear, iterations=reach)
-    lungs = lung_mask(host.array)
-    share = lungs.sum(axis=(0, 1)) / np.maximum(1, (host.array > 0).sum(axis=(0, 1)))
-    levels = np.flatnonzero(clear & (share >= LUNG_SHARE))
-    points = np.argwhere(footprint)
-    centre = np.rint(points.mean(axis=0)).astype(int)
-    offsets = points - centre
-    for k in np.random.default_rng(seed).permutation(levels):
-        plane = lungs[..., k]
-        room = ndimage.distance_transform_edt(plane)
-        seats = np.argwhere(room >= 2)
-        order = np.argsort(np.linalg.norm((seats - centre) * spacing[:2], axis=1), kind="stable")[:4000]
-        at = seats[order][:, None, :] + offsets[None, :, :]
-        inside = np.all((at >= 0) & (at < plane.shape), axis=(1, 2))
-        at = at[inside]
-        fits = plane[at[..., 0], at[..., 1]].all(axis=1)
-        if fits.any():
-            chosen = at[int(np.argmax(fits))]
-            mask = np.zeros(plane.shape, bool)
-            mask[chosen[:, 0], chosen[:, 1]] = True
-            return int(k), mask
-    return None

@@ -8,6 +8,7 @@ from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.imaging.geometry import Volume, place_of, read_volume
+from itrialspace_assets.imaging.members import Members, read_beside, read_members
 from itrialspace_assets.synthesis.acquisition import Acquisition
 from itrialspace_assets.synthesis.renderers import Renderer
 
@@ -44,8 +45,8 @@ def lay_over(part: Volume, whole: Volume) -> Volume:
 
 
 @lru_cache(maxsize=2)
-def _read_ct(path: Path) -> Volume:
-    return read_volume(path)
+def _read_twin(path: Path) -> Members:
+    return read_members(path)
 
 
 def open_plane(settings: Settings, row: dict[str, Any], k: int) -> tuple[Volume, int]:
@@ -58,7 +59,7 @@ def open_plane(settings: Settings, row: dict[str, Any], k: int) -> tuple[Volume,
     if row["kept"] != "planes":
         return open_ct(settings, row), k
     ct = read_volume(settings.output / row["path"])
-    host = _read_ct(settings.output / image_path(row["source"], row["twin_uid"]))
+    host = _read_twin(settings.output / image_path(row["source"], row["twin_uid"])).volume
     at = k - place_of(ct, host)[2].start
     if not 0 <= at < ct.array.shape[2]:
         raise CaseRejected(
@@ -75,10 +76,9 @@ def open_ct(settings: Settings, row: dict[str, Any]) -> Volume:
     """
     if row["kept"] == "planes":
         raise CaseRejected(Reason.NOT_KEPT, f"{row['path']}: the whole CT was not kept (ITRIALSPACE_CTS=slices)")
-    whole = _read_ct(settings.output / image_path(row["source"], row["twin_uid"]))
+    twin = _read_twin(settings.output / image_path(row["source"], row["twin_uid"]))
     if row["is_lesion_free"]:
-        return whole
-    stored = read_volume(settings.output / row["path"])
+        return twin.volume
     if row["kept"] == "nifti":
-        return stored
-    return lay_over(stored, whole)
+        return read_beside(settings.output / row["path"], twin)
+    return lay_over(read_volume(settings.output / row["path"]), twin.volume)

@@ -7,6 +7,7 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.readers import blob
+from itrialspace_assets.readers.blob_scan import read_scan
 from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.slices.guidance import draw
 
@@ -56,7 +57,7 @@ def test_a_ball_in_a_scan_is_the_first_mark_in_world_coordinates() -> None:
     affine = np.diag([1.5, 1.5, 2.0, 1.0])
     affine[:3, 3] = [-60, 10, 100]
     ct = Volume(array, affine)
-    first, *_ = blob.read_volume(ct, 5)
+    first, *_ = read_scan(ct, 5)
     assert np.linalg.norm(np.array(first.world) - ct.to_world([55, 33, 26])) < 3
     assert 8 < first.diameter_mm < 26
 

@@ -1,0 +1,97 @@
+"""Reads a volume's file with the help of another that it shares most of its gzip members with.
+
+``geometry.repack`` copies the members that did not change, so an image with lesions differs from its lesion-free twin
+in the few members that hold them: only those are decompressed.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from isal import isal_zlib
+
+from itrialspace_assets.imaging.geometry import Volume, read_volume
+
+_GZIP = 31  # window bits of zlib for a gzip member
+
+
+@dataclass(frozen=True)
+class Members:
+    """A volume, and the gzip members of its file: the header's, then one for some slices along z each.
+
+    ``sizes`` are the bytes that each member holds. There are no members where the file does not hold the volume's own
+    bytes in their order.
+    """
+
+    volume: Volume
+    members: tuple[bytes, ...]
+    sizes: tuple[int, ...]
+
+
+def read_members(path: Path) -> Members:
+    """A volume with the members of its file.
+
+    Raises:
+        CaseRejected: as ``read_volume``.
+    """
+    volume = read_volume(path)
+    left, members, sizes, content = path.read_bytes(), [], [], []
+    while left:
+        unpacked, size = _unpack(left)
+        members.append(left[:size])
+        sizes.append(len(unpacked))
+        content.append(unpacked)
+        left = left[size:]
+    as_stored = b"".join(content[1:]) == volume.array.tobytes(order="F")
+    return Members(volume, tuple(members), tuple(sizes)) if as_stored else Members(volume, (), ())
+
+
+def read_beside(path: Path, like: Members) -> Volume:
+    """What ``read_volume`` gives, from the members in which a file differs from its like.
+
+    Raises:
+        CaseRejected: as ``read_volume``.
+    """
+    found = _patched(path, like)
+    return read_volume(path) if found is None else found
+
+
+def _patched(path: Path, like: Members) -> Volume | None:
+    """The like's volume with the differing members laid over; None where that does not give the whole file."""
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return None
+    if not like.members or not raw.startswith(like.members[0]):
+        return None
+    array = like.volume.array.copy(order="F")
+    flat = array.reshape(-1, order="F").view(np.uint8)
+    at, first = len(like.members[0]), 0
+    for member, size in zip(like.members[1:], like.sizes[1:], strict=True):
+        if raw.startswith(member, at):
+            at += len(member)
+        else:
+            try:
+                unpacked, packed = _unpack(raw[at:])
+            except (EOFError, isal_zlib.error):  # type: ignore[misc]
+                return None
+            if len(unpacked) != size:
+                return None
+            flat[first : first + size] = np.frombuffer(unpacked, np.uint8)
+            at += packed
+        first += size
+    return Volume(array, like.volume.affine) if at == len(raw) else None
+
+
+def _unpack(data: bytes) -> tuple[bytes, int]:
+    """What the first gzip member of some bytes holds, and how many of them it is.
+
+    Raises:
+        EOFError: the member is cut off.
+        isal_zlib.error: this is no gzip member.
+    """
+    reader = isal_zlib.decompressobj(wbits=_GZIP)
+    content = reader.decompress(data)
+    if not reader.eof:
+        raise EOFError
+    return content, len(data) - len(reader.unused_data)
