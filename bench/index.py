@@ -99,7 +99,7 @@ def main() -> None:
     lobes = frame["reinsertion_lobe"].to_numpy()
     uid = index.nodules["nodule_uid"][5000]
     pair("similar, k = 10", lambda: index.similar(uid), lambda: similar_pandas(frame, z, lobes, 5000), 50)
-    place = Place("RUL", 60, 12, 10, 1, "nobody")
+    place = Place("RUL", 60, 12, 10, 1, "no person")
     pair(
         "donors for a place",
         lambda: index.donors_for(place),

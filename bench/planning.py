@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from itrialspace_assets.base.settings import Settings, load_settings
-from itrialspace_assets.demo.paper import write_root, write_stock
+from itrialspace_assets.demo.paper import write_hosts_and_donors, write_root
 from itrialspace_assets.index import build as index_build
 from itrialspace_assets.profiles import build as profiles_build
 from itrialspace_assets.profiles.registry import datasets
@@ -36,7 +36,7 @@ def prepare(folder: Path) -> Settings:
     for name in list(datasets(settings))[:7]:
         profiles_build.build(settings, {"dataset": name})
     index_build.build(settings, {})
-    write_stock(settings)
+    write_hosts_and_donors(settings)
     return settings
 
 

@@ -29,7 +29,7 @@ class CatalogBusy(PlatformError):
 
 
 class Reason(StrEnum):
-    """Why a case was put aside. Reasons are counted, so they are never free text."""
+    """Why a case was rejected. Reasons are counted, so they are never free text."""
 
     MISSING_FILE = "missing_file"
     UNREADABLE_VOLUME = "unreadable_volume"
@@ -50,7 +50,7 @@ class Reason(StrEnum):
 
 
 class CaseRejected(PlatformError):
-    """One case cannot be done; it is quarantined under ``reason`` and the others go on."""
+    """One case cannot be done; it is rejected under ``reason`` and the others go on."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")

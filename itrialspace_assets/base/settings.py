@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     split: str = Field("demo_v1", description="Frozen list of slices that reports score.")
     size: Literal["demo", "paper"] = Field("demo", description="Column of a trial's sizes.")
     overrides: str = Field("", description="Cohort fields of trials set for this run: cohort.n_cases=1000; ...")
-    relax: bool = Field(False, description="Give up constraints of a trial that cannot be had, and record them.")
+    relax: bool = Field(False, description="Give up constraints of an infeasible trial, and record each.")
     renderers: str = Field("tissue", description="Enabled renderers, separated by commas.")
     masks: Literal["nifti", "delta"] = Field("nifti", description="Keep whole masks, or deltas only.")
     placement: Literal["strict", "compat"] = Field(

@@ -27,7 +27,7 @@ from itrialspace_assets.casework.cases import Case, Collected, Output, require_a
 Work = Callable[[Any, Settings], Output]
 
 _CHUNK = 8  # cases of one group per task: small enough to spread, large enough to share a host
-#: A full, failing or closed disk is nobody's case: the run stops. What cannot be read is told by the readers.
+#: A full, failing or closed disk is no fault of a case: the run ends. A file that cannot be read rejects its case.
 _DISK = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 

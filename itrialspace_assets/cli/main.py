@@ -131,7 +131,7 @@ def run(
         list[str] | None, typer.Option("--set", help="Set a field of every trial, repeatable: cohort.n_cases=1000.")
     ] = None,
     relax: Annotated[
-        bool, typer.Option("--relax", help="Give up constraints of a trial that cannot be had, and record them.")
+        bool, typer.Option("--relax", help="Give up constraints of an infeasible trial, and record each.")
     ] = False,
     workers: Annotated[int | None, typer.Option(help="Worker processes.", min=1)] = None,
     folder: Folder = None,
@@ -197,7 +197,7 @@ def demo(
     spacing: Annotated[float, typer.Option(help="In-plane voxel size in mm.", min=0.7, max=4.0)] = 1.36,
     workers: Annotated[int | None, typer.Option(help="Worker processes.", min=1)] = None,
 ) -> None:
-    """From nothing to reports: make the procedural data root, run the trials, print what came out."""
+    """From nothing to reports: make the procedural data root, run the trials, print the primary result of each."""
     from itrialspace_assets import drive
     from itrialspace_assets.cli import summary
 
@@ -245,11 +245,11 @@ def import_own(
     settings = load(folder, workers=workers)
     at_root = load(data_dir=settings.data, output_dir=settings.data, workers=workers)
     with progress("scans", len(scans)) as advance:
-        done, found, aside = import_scans(scans, at_root, dataset, labels, frame, roi or DEFAULT_ROI, advance)
-    for rejection in aside:
-        typer.echo(f"put aside: {rejection.uid}: {rejection.detail}", err=True)
+        done, found, rejected = import_scans(scans, at_root, dataset, labels, frame, roi or DEFAULT_ROI, advance)
+    for rejection in rejected:
+        typer.echo(f"rejected: {rejection.uid}: {rejection.detail}", err=True)
     typer.echo(f"{done} scans with {found} nodules in {settings.data}. Next: its run --datasets {dataset} --to index")
-    if aside:
+    if rejected:
         raise typer.Exit(1)
 
 

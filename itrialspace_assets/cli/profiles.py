@@ -25,7 +25,7 @@ def measure(
 ) -> None:
     """Measure all 53 columns from masks: every component of label 23 is a nodule.
 
-    A scan that cannot be measured is put aside with its reason, and the rest go on; a rerun continues.
+    A scan that cannot be measured is rejected with its reason, and the rest go on; a rerun continues.
     """
     from itrialspace_assets.cli.show import progress
     from itrialspace_assets.intake.outcome import measured_profiles, write_outcome
@@ -36,9 +36,9 @@ def measure(
     scans = scans_in(masks, nodules)
     settings = _work(out, workers)
     with progress("scans", len(scans)) as advance:
-        rows, aside = measure_scans(scans, settings, dataset, advance)
+        rows, rejected = measure_scans(scans, settings, dataset, advance)
     entry = _entry(dataset)
-    lines = write_outcome(out, entry, measured_profiles(rows, entry), [s.ct_id for s in scans], aside)
+    lines = write_outcome(out, entry, measured_profiles(rows, entry), [s.ct_id for s in scans], rejected)
     _end(settings, lines, out)
 
 
@@ -68,12 +68,12 @@ def from_annotations(
     annotated = read_annotations(kind, table, scans)
     entry = _entry(kind.dataset, kind.entry, kind.native)
     settings = _work(out / "profiles", workers)
-    rows, aside = None, list[Any]()
+    rows, rejected = None, list[Any]()
     if masks is not None:
         wanted = annotated_scans(annotated, kind, masks)
         with progress("scans", len(wanted)) as advance:
-            rows, aside = measure_scans(wanted, settings, entry.name, advance)
-    lines = write_annotated(out, entry, annotated, annotated_profiles(annotated, kind, entry, rows), aside, kind)
+            rows, rejected = measure_scans(wanted, settings, entry.name, advance)
+    lines = write_annotated(out, entry, annotated, annotated_profiles(annotated, kind, entry, rows), rejected, kind)
     _end(settings, lines, out)
 
 
@@ -99,14 +99,14 @@ def verify(
     from itrialspace_assets.profiles.masks import measure_scans
 
     with progress("scans", len(scans)) as advance:
-        rows, aside = measure_scans(scans, settings, f"verify-{dataset}", advance)
+        rows, rejected = measure_scans(scans, settings, f"verify-{dataset}", advance)
     summary, each = compare(profiles, rows)
     show(
         summary,
         f"{dataset}: {each['id'].n_unique() if each.height else 0} of {profiles.height} nodules measured again",
         100,
     )
-    for rejection in aside[:10]:
+    for rejection in rejected[:10]:
         typer.echo(f"not measured: {rejection.detail}")
     if out:
         save(each, out)

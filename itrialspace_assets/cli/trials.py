@@ -133,14 +133,14 @@ def plan(
     size: Size = None,
     overrides: Set = None,
     relax: Annotated[
-        bool, typer.Option("--relax", help="Give up constraints of a trial that cannot be had, and record them.")
+        bool, typer.Option("--relax", help="Give up constraints of an infeasible trial, and record each.")
     ] = False,
     workers: Workers = None,
     folder: Folder = None,
 ) -> None:
     """Plan trials: tables, published manifests, balance. What is before (profiles, hosts, index) is brought up to date.
 
-    A trial that cannot be had is refused with the constraint that binds; nothing of it is written.
+    An infeasible trial is refused with the constraint that binds; nothing of it is written.
     """
     from itrialspace_assets import drive
     from itrialspace_assets.base.errors import ConfigError
@@ -167,9 +167,9 @@ def plan(
 
 @app.command()
 def feasibility(which: Which, size: Size = None, overrides: Set = None, folder: Folder = None) -> None:
-    """What can be had: donors and hosts after each constraint, the one that binds, what a relaxation brings and costs.
+    """Count donors and hosts after each constraint; name the one that binds, and what a relaxation brings and costs.
 
-    Exits with 1 where an arm cannot be had as asked.
+    Exits with 1 where an arm is infeasible as asked.
     """
     import polars as pl
 
@@ -198,9 +198,9 @@ def feasibility(which: Which, size: Size = None, overrides: Set = None, folder: 
         )
     short = frame.filter((pl.col("of") == "cases") & pl.col("binding"))
     typer.echo(
-        f"{resolved.trial.trial}: every arm can be had as asked"
+        f"{resolved.trial.trial}: every arm is feasible as asked"
         if short.is_empty()
-        else f"{resolved.trial.trial}: {short.height} of {len(resolved.arms)} arms cannot be had as asked"
+        else f"{resolved.trial.trial}: {short.height} of {len(resolved.arms)} arms are infeasible as asked"
     )
     if short.height:
         raise typer.Exit(1)

@@ -183,7 +183,7 @@ def write_root(data: Path, seed: int = 42) -> None:
     replace_file(data / PROCEDURAL_MARK, json.dumps(note, indent=1).encode())
 
 
-def write_stock(settings: Settings, seed: int = 42) -> None:
+def write_hosts_and_donors(settings: Settings, seed: int = 42) -> None:
     """Write ``hosts``, ``host_lobes`` and ``donors`` for every scan and nodule of ``profiles`` (drawn, not
     measured)."""
     for name in list(datasets(settings))[:7]:

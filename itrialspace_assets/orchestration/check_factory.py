@@ -123,7 +123,7 @@ def nothing_odd(settings: Settings, node: Node, partition: dict[str, str]) -> Ch
 
 
 def few_rejected(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
-    """The share of cases put aside stays below the limit; the cases are shown with their reasons."""
+    """The share of rejected cases stays below the limit; the cases are shown with their reasons."""
     stage = node.step.name if len(node.step.key) > 1 else node.step.stage
     paths = table_files(settings.output, "rejected_cases", stage=stage, partition=partition_name(partition))
     rejected = pl.concat([TABLES["rejected_cases"].empty(), *(read_file("rejected_cases", p) for p in paths)])

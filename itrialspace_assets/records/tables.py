@@ -318,7 +318,7 @@ _REGISTRY = (
             text("map_sha256", "hash of the canonical nodule-free map; its name in the store"),
             text(
                 "room_sha256",
-                "hash of the host's room map; null: it has none, planned positions are not tested for room",
+                "hash of the host's clearance map; null: it has none, planned positions are not tested",
                 null=True,
             ),
             integers("shape", "voxels along x, y, z (RAS)"),
@@ -503,7 +503,7 @@ _REGISTRY = (
             *(
                 percent(
                     f"{a}_pct",
-                    f"planned position {a} in the lobe: the declared one, or near it where the host has room",
+                    f"planned position {a} in the lobe: the declared one, or the nearest where the nodule fits",
                     bounded=False,
                 )
                 for a in ("cc", "ml", "ap")
@@ -514,7 +514,7 @@ _REGISTRY = (
             millimetres("declared_airway_mm", "the same, to airway or trachea"),
             millimetres(
                 "fit_mm",
-                "from the declared to the planned position; null: not tested, or no room found: the declared "
+                "from the declared to the planned position; null: not tested, or it fits nowhere: the declared "
                 "position stands",
             ),
             millimetres("asked_diameter_mm", "diameter asked for", null=True),
@@ -569,8 +569,7 @@ _REGISTRY = (
             text("level", "level"),
             text(
                 "status",
-                "calibrated: met by quota; constrained: limited by a filter; free: not asked for; unavailable: "
-                "cannot be had",
+                "calibrated: met by quota; constrained: limited by a filter; free: not asked for; unavailable: no data",
                 allowed=("calibrated", "constrained", "free", "unavailable"),
             ),
             number("asked_share", "share asked for", null=True, low=0, high=1),
@@ -586,7 +585,7 @@ _REGISTRY = (
     ),
     Table(
         "feasibility",
-        "Donors and hosts left after each constraint of an arm, and how many cases can be had.",
+        "Donors and hosts left after each constraint of an arm, and how many cases are feasible.",
         ("mode",),
         ("trial", "arm", "step"),
         (
@@ -596,7 +595,7 @@ _REGISTRY = (
             integer("step", "order", low=0),
             text("of", "what is counted", allowed=("donors", "hosts", "cases", "relaxation")),
             text("constraint", "constraint, stratum or relaxation"),
-            integer("left", "donors or hosts left, or cases that can be had", low=0),
+            integer("left", "donors or hosts left, or feasible cases", low=0),
             integer("needed", "how many are needed", null=True, low=0),
             flag("binding", "the constraint that keeps the arm from more cases"),
             text("price", "what a relaxation costs", null=True),
@@ -604,7 +603,7 @@ _REGISTRY = (
     ),
     Table(
         "insertions",
-        "Inserted nodules as they came out: the delta over the host map is the truth.",
+        "Inserted nodules as realised: the delta over the host map is the truth.",
         ("mode", "dataset"),
         ("case_uid", "nodule_idx"),
         (
@@ -973,11 +972,11 @@ _REGISTRY = (
     ),
     Table(
         "rejected_cases",
-        "What was put aside, where and why.",
+        "Rejected cases: where and why.",
         ("stage", "partition"),
         ("stage", "partition", "case_uid", "nodule_idx"),
         (
-            text("stage", "stage that put it aside"),
+            text("stage", "stage that rejected it"),
             text("partition", "partition of that stage"),
             CASE,
             integer("nodule_idx", "-1 = the whole case"),

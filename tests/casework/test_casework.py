@@ -111,7 +111,7 @@ def test_shards_cover_every_case_once_and_keep_groups_whole(tmp_path: Path) -> N
     assert sorted((three.output / "calls.log").read_text().split()) == sorted(str(r["n"]) for r in made.rows["squares"])
 
 
-def test_a_cause_that_may_pass_is_tried_again_and_leaves_the_partition_unsettled(out: Settings) -> None:
+def test_a_cause_that_may_pass_is_tried_again_and_leaves_the_partition_out_of_date(out: Settings) -> None:
     made = run(out, cases())
     assert retryable(made) == 1
     mended = [replace(c, payload=Number(n=50)) if c.uid == "case/5" else c for c in cases()]

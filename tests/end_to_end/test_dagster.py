@@ -206,8 +206,8 @@ def test_nodmaisi_renders_a_pair_in_shards_and_says_what_it_takes(
     }  # type: ignore[union-attr]
     assert made["nodmaisi/synthetic_cts"]["seconds_a_case"].value > 0
     assert len({e.step_key for e in events if e.step_key and "nodmaisi__synthetic_cts__shard[" in e.step_key}) == 2
-    aside = read_table(planned, "rejected_cases", stage="nodmaisi/synthetic_cts", partition=f"{MODE}/LUNA25")
-    assert aside.is_empty(), aside["detail"].to_list()
+    rejected = read_table(planned, "rejected_cases", stage="nodmaisi/synthetic_cts", partition=f"{MODE}/LUNA25")
+    assert rejected.is_empty(), rejected["detail"].to_list()
     rows, inserted = (
         read_table(planned, "cts", source="nodmaisi", **partition),
         read_table(planned, "insertions", **partition),

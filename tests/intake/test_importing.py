@@ -166,10 +166,10 @@ def test_import_then_index(files: Path, root: Settings, kind: str) -> None:
         nodules, frame = files / "n.csv", "RAS" if kind == "list_ras" else "LPS"
         nodules.write_text(f"x,y,z,diameter_mm,label\n{x},{y},{z},7,1\n")
     ct = files / "s" if kind == "seg" else files / "ct.nii.gz"
-    done, found, aside = import_scans(
+    done, found, rejected = import_scans(
         [OwnScan(str(ct), str(files / "organs.nii.gz"), str(nodules))], root, "MINE", "totalsegmentator", frame
     )
-    assert (done, found, aside) == (1, 1, [])
+    assert (done, found, rejected) == (1, 1, [])
     entry = dataset(root, "MINE")
     row = load_profiles(entry.profile_csv(root.data), entry, root.anatomy).profiles.row(0, named=True)
     np.testing.assert_allclose([row["coordX"], row["coordY"], row["coordZ"]], centre, atol=1.3)
@@ -223,9 +223,9 @@ def test_one_bad_scan_is_put_aside_and_the_rest_go_on(files: Path, root: Setting
     (files / "l.csv").write_text(
         "ct,organs,nodules,ct_id\nct.nii.gz,organs.nii.gz,,A\nbroken.nii.gz,organs.nii.gz,,B\nct.nii.gz,other.nii.gz,,C\nct.nii.gz,organs.nii.gz,other.nii.gz,D\n"
     )
-    done, _, aside = import_scans(read_list(files / "l.csv"), root, "MINE", "totalsegmentator", None)
+    done, _, rejected = import_scans(read_list(files / "l.csv"), root, "MINE", "totalsegmentator", None)
     assert done == 1
-    assert {r.uid: r.reason for r in aside} == {
+    assert {r.uid: r.reason for r in rejected} == {
         "B": Reason.UNREADABLE_VOLUME,
         "C": Reason.GRID_MISMATCH,
         "D": Reason.GRID_MISMATCH,
@@ -302,11 +302,11 @@ def test_nodule_masks_beside_organ_maps_measure_as_label_23_does(tmp_path: Path)
     settings = load_settings(data_dir=tmp_path / "w", output_dir=tmp_path / "w", workers=1)
     write_volume(tmp_path / "organs" / "x_seg.nii.gz", labels)
     write_volume(tmp_path / "nodules" / "x_mask.nii.gz", Volume(nodule().astype(np.uint8), labels.affine))
-    apart, aside = measure_scans(scans_in(tmp_path / "organs", tmp_path / "nodules"), settings, "a")
+    apart, rejected = measure_scans(scans_in(tmp_path / "organs", tmp_path / "nodules"), settings, "a")
     labels.array[BOX] = NODULE
     write_volume(tmp_path / "both" / "x.nii.gz", labels)
     together, _ = measure_scans(scans_in(tmp_path / "both"), settings, "b")
-    assert not aside
+    assert not rejected
     assert apart.drop("from").equals(together.drop("from"))
     (tmp_path / "nodules" / "y_mask.nii.gz").write_bytes(b"")
     with pytest.raises(ConfigError, match="found none for y"):
@@ -332,9 +332,9 @@ def test_verify_finds_what_was_changed_in_a_table(settings: Settings, own_root: 
     path.write_text(content)
     at = load_settings(data_dir=own_root, output_dir=tmp_path / "o", workers=1)
     profiles, scans = scans_of(at, entry)
-    measured, aside = measure_scans(scans, at, "verify")
+    measured, rejected = measure_scans(scans, at, "verify")
     summary, each = compare(profiles, measured)
-    assert not aside
+    assert not rejected
     off = summary.filter(pl.col("share") < 1)
     assert off["column"].to_list() == ["pleural_distance_mm"]
     assert off["median_difference"].item() == pytest.approx(-7, abs=1e-3)

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from itrialspace_assets.base.settings import Settings, load_settings
-from itrialspace_assets.demo.paper import write_root, write_stock
+from itrialspace_assets.demo.paper import write_hosts_and_donors, write_root
 from itrialspace_assets.index import build as index_build
 from itrialspace_assets.profiles import build as profiles_build
 from itrialspace_assets.profiles.registry import datasets
@@ -46,7 +46,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Paper:
     for name in list(datasets(settings))[:7]:
         profiles_build.build(settings, {"dataset": name})
     index_build.build(settings, {})
-    write_stock(settings)
+    write_hosts_and_donors(settings)
     return Paper(settings, *pool_of(settings))
 
 
