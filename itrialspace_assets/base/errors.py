@@ -25,7 +25,7 @@ class TrialError(PlatformError):
 
 
 class CatalogBusy(PlatformError):
-    """Another process is rebuilding the catalogue."""
+    """Another process is rebuilding the catalog."""
 
 
 class Reason(StrEnum):

@@ -1,4 +1,4 @@
-"""Rebuilds the catalogue ``itrialspace.duckdb`` from Parquet into a fresh file and swaps it in by rename."""
+"""Rebuilds the catalog ``itrialspace.duckdb`` from Parquet into a fresh file and swaps it in by rename."""
 
 import fcntl
 import os
@@ -21,11 +21,11 @@ from itrialspace_assets.records.store import read_file, require_contract, table_
 from itrialspace_assets.records.tables import TABLES
 
 VERSION = "3"
-#: File of the catalogue, below the output folder.
+#: File of the catalog, below the output folder.
 NAME = "itrialspace.duckdb"
 #: Storage version of the file: DuckDB from 1.4 on, its browser build among them, can open it.
 STORAGE_VERSION = "v1.4.0"
-#: Every table that the catalogue loads: all of the registry.
+#: Every table that the catalog loads: all of the registry.
 LOADED = tuple(TABLES)
 #: File of the data dictionary, beside it.
 DICTIONARY = "dictionary.html"
@@ -59,7 +59,7 @@ STEP = Step(("results_catalog",), "catalog", (), VERSION, options)
 
 @contextmanager
 def rebuilding(settings: Settings) -> Iterator[None]:
-    """Hold the lock of the catalogue.
+    """Hold the lock of the catalog.
 
     Raises:
         CatalogBusy: another process holds it; the message gives its number.
@@ -164,18 +164,18 @@ def dictionary_page(anatomy: str) -> str:
 
 
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """A read-only connection to the catalogue; connect again after a rebuild.
+    """A read-only connection to the catalog; connect again after a rebuild.
 
     The file is attached to a connection of its own. So a new connection sees a rebuild even while older connections of
     this process hold the file that it replaced.
 
     Raises:
-        TableError: there is no catalogue yet, or it is damaged.
+        TableError: there is no catalog yet, or it is damaged.
     """
     path: Path = settings.output / NAME
     if not path.exists():
         raise TableError(
-            f"{NAME}: expected the catalogue in {settings.output}, found none; make it with `its run --only catalog`"
+            f"{NAME}: expected the catalog in {settings.output}, found none; make it with `its run --only catalog`"
         )
     db = duckdb.connect()
     try:
@@ -190,7 +190,7 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
 
 
 def contents(settings: Settings) -> dict[str, str]:
-    """Number and hash of every table's rows, whatever their order; equal catalogues have equal ones."""
+    """Number and hash of every table's rows, whatever their order; equal catalogs have equal ones."""
     found = {}
     with connect(settings) as db:
         for name in LOADED:

@@ -1,4 +1,4 @@
-"""Foreign keys of the catalogue: rows that refer to a row that no table holds."""
+"""Foreign keys of the catalog: rows that refer to a row that no table holds."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ def orphans(settings: Settings) -> list[Orphans]:
     """Every reference of the registry that some row breaks; a null value is no reference.
 
     Raises:
-        TableError: there is no catalogue.
+        TableError: there is no catalog.
     """
     found = []
     with connect(settings) as db:

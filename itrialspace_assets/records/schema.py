@@ -78,7 +78,7 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...] = field(repr=False)
     rules: tuple[Rule, ...] = field(default=(), repr=False)
-    #: (columns, table, its columns): every value must be found there; checked in the catalogue.
+    #: (columns, table, its columns): every value must be found there; checked in the catalog.
     references: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = ()
 
     @cached_property

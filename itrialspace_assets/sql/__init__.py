@@ -1,1 +1,1 @@
-"""SQL of the catalogue: ``views`` are built into it, ``questions`` are ready answers for people."""
+"""SQL of the catalog: ``views`` are built into it, ``questions`` are ready answers for people."""

@@ -1,4 +1,4 @@
-"""The catalogue's file: what it loads, which DuckDB opens it, and what a damaged part says."""
+"""The catalog's file: what it loads, which DuckDB opens it, and what a damaged part says."""
 
 import json
 import os
@@ -29,7 +29,7 @@ print(duckdb.__version__, db.execute("SELECT count(*) FROM reviews").fetchone()[
 
 @pytest.fixture
 def built(tmp_path: Path) -> Settings:
-    """A catalogue of one review, beside a data root."""
+    """A catalog of one review, beside a data root."""
     (tmp_path / "data" / "profiles").mkdir(parents=True)
     (tmp_path / "data" / PROCEDURAL_MARK).write_text(json.dumps({"anatomy": "procedural"}))
     review = {"case_uid": "a/b/00000", "reviewer": "me", "verdict": "accept", "reason": None}
@@ -78,7 +78,7 @@ def test_every_table_is_loaded_with_its_columns(built: Settings) -> None:
             assert all(comment for _, comment in found)
 
 
-def test_a_damaged_part_is_named_and_the_old_catalogue_stays(built: Settings) -> None:
+def test_a_damaged_part_is_named_and_the_old_catalog_stays(built: Settings) -> None:
     before = contents(built)
     path = table_path(built.output, "reviews")
     whole = path.read_bytes()

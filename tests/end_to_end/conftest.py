@@ -24,7 +24,7 @@ def its(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
-    """Hash of every output; the catalogue by content, records of how it was made left out."""
+    """Hash of every output; the catalog by content, records of how it was made left out."""
     out = folder / "out"
     skip = ("work", "dagster", "cases")  # cases: pages that people asked for
     found = {

@@ -1,4 +1,4 @@
-"""The catalogue, a release and the index commands over one whole demo."""
+"""The catalog, a release and the index commands over one whole demo."""
 
 import json
 import os
