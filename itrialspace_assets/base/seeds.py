@@ -23,3 +23,33 @@ def uniform(raw: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
 def case_seed(root: int, *identity: str | int) -> int:
     """Seed (63 bits) of an identity below the root seed: never of row order or time."""
     return int(digest([root, *identity], 16), 16) >> 1
+
+
+def sequence(root: int, *key: int) -> np.random.SeedSequence:
+    """The seed sequence of a key below the root seed.
+
+    Args:
+        root: root seed.
+        key: non-negative numbers that name the draw, for example a stage's own number and the indices of a grid.
+    """
+    return np.random.SeedSequence(root, spawn_key=key)
+
+
+def child(seed: np.random.SeedSequence, *key: int) -> np.random.SeedSequence:
+    """The seed sequence of a further key below another one; unlike ``spawn``, it changes nothing in ``seed``.
+
+    Args:
+        seed: sequence of ``sequence``, ``named`` or ``child``.
+        key: non-negative numbers that name the draw below it.
+    """
+    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *key))
+
+
+def named(root: int, *identity: str | int) -> np.random.SeedSequence:
+    """The seed sequence of an identity below the root seed.
+
+    Args:
+        root: root seed.
+        identity: names and numbers that say what is drawn, for example a host's hash.
+    """
+    return np.random.SeedSequence(root, spawn_key=(int(digest(list(identity), 16), 16),))
