@@ -117,18 +117,18 @@ def sharded_asset(
     work: Callable[[Settings, dict[str, str], str, str], None],
     collect: Callable[[Settings, dict[str, str], str], Result],
     op_tags: dict[str, Any] | None = None,
-    foresee: Callable[[Settings, dict[str, str], str], dict[str, float | str]] | None = None,
+    estimate: Callable[[Settings, dict[str, str], str, list[str]], dict[str, float | str]] | None = None,
 ) -> dg.AssetsDefinition:
-    """A graph-backed asset: plan deals shards, one step works on each, collect gathers.
+    """A graph-backed asset: plan assigns shards, one step works on each, collect gathers.
 
     No value passes between the steps; a shard's key names the file that ``plan`` wrote. A cluster's
-    executor runs each shard in its own container, pod or job. What ``foresee`` tells is observed on the asset before
-    the first shard starts.
+    executor runs each shard in its own container, pod or job. What ``estimate`` says of the shards is observed on the
+    asset before the first of them starts.
     """
     dims, step = dims_of(nodes), node.step
     name = "__".join(step.key)
 
-    def guarded(call: Callable[..., Any], context: Any, workspace: Workspace, *more: str) -> tuple[Any, Settings]:
+    def guarded(call: Callable[..., Any], context: Any, workspace: Workspace, *more: Any) -> tuple[Any, Settings]:
         try:
             settings = workspace.settings()
             return call(settings, partition_in(context, step), run_name(context), *more), settings
@@ -140,7 +140,7 @@ def sharded_asset(
     @dg.op(name=f"{name}__plan", ins={"after": dg.In(dg.Nothing)}, out=dg.DynamicOut(dg.Nothing))
     def plan_op(context: dg.OpExecutionContext, workspace: Workspace) -> Any:
         shards = guarded(plan, context, workspace)[0]
-        facts = guarded(foresee, context, workspace)[0] if foresee and shards else {}
+        facts = guarded(estimate, context, workspace, shards)[0] if estimate and shards else {}
         if facts:
             partition = context.partition_key if context.has_partition_key else None
             context.log_event(dg.AssetObservation(dg.AssetKey(list(step.key)), metadata=facts, partition=partition))

@@ -108,9 +108,9 @@ def test_the_estimate_counts_what_is_padded(tmp_path: Path) -> None:
     tiny = TINY.legal
     assert legal_grid((40, 36, 30), np.array([1.75, 1.75, 2.5]), tiny)[2] == (48, 48, 32)
     tiny_weights(tmp_path)
-    one, more = (render.estimate(settings, (40, 36, nz), np.array([1.75, 1.75, 2.5])) for nz in (30, 33))
+    one, more = (render.seconds_per_image(settings, (40, 36, nz), np.array([1.75, 1.75, 2.5])) for nz in (30, 33))
     assert more / one == pytest.approx(48 / 32)
-    assert render.estimate(settings, (900, 900, 10), np.array([3.0, 3.0, 2.0])) == 0
+    assert render.seconds_per_image(settings, (900, 900, 10), np.array([3.0, 3.0, 2.0])) == 0
 
 
 def test_a_lesion_that_sampling_would_change_is_put_aside() -> None:
