@@ -1,7 +1,7 @@
 """Builds one partition of ``cts`` in three parts, so that a cluster can run the middle one in shards.
 
-``plan`` assigns the cases that are left to shards, ``work`` renders one shard, ``collect`` gathers and writes. Each
-reads the tables of the stages before at most once.
+``plan`` assigns the cases that are left to shards, ``work`` renders one shard, ``collect`` gathers and writes. ``plan``
+and ``collect`` list the cases of the partition once each; ``estimate`` and ``work`` read the shards' files.
 """
 
 from collections.abc import Sequence

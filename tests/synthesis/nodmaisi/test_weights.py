@@ -11,14 +11,16 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.synthesis.nodmaisi import render
 from itrialspace_assets.synthesis.nodmaisi.networks import Architecture, build, load, parameters, read_architecture
 from itrialspace_assets.synthesis.nodmaisi.weights import ARCHITECTURE, FILES, LOCK, find, lock, locked_hash
+from itrialspace_assets.synthesis.renderers import weights_version
 
 from .tiny import SCALE, TINY, settings_for, tiny_weights
 
 
 def test_the_published_networks_have_the_size_of_the_published_files(capsys: pytest.CaptureFixture[str]) -> None:
-    """docs/facts/synthesis.md#weights: 84 MB and 275 to 288 MB of single precision; 180 of the ControlNet's 231 tensors
-    are of the UNet's
-    shape."""
+    """docs/facts/synthesis.md#weights: 84 MB and 275 to 288 MB of single precision.
+
+    180 of the ControlNet's 231 tensors have the UNet's shape.
+    """
     count = parameters(Architecture())
     print(count)
     assert count["autoencoder"] * 4 == pytest.approx(84e6, rel=0.01)
@@ -48,6 +50,25 @@ def test_missing_files_are_named_with_where_they_belong(tmp_path: Path) -> None:
         ConfigError, match=r"missing controlnet: Experiments_NoMAISI.*in the public MAISI set controlnet_3d_rflow-ct.pt"
     ):
         find(settings)
+
+
+def test_the_version_of_weights_is_that_of_the_lock_whatever_they_are_used_for(tmp_path: Path) -> None:
+    settings = tiny_weights(tmp_path)
+    version = weights_version(settings, "nodmaisi")
+    assert version == locked_hash(settings)
+    other = settings.model_copy(update={"nodmaisi_schedule": "compat"})
+    assert render.weights_hash(other) != render.weights_hash(settings)
+    assert weights_version(other, "nodmaisi") == version
+    path = tmp_path / FILES["autoencoder"][0]
+    path.write_bytes(path.read_bytes() + b"x")
+    assert weights_version(settings, "nodmaisi") == version, "until they are locked anew"
+    lock(settings)
+    assert weights_version(settings, "nodmaisi") != version
+    assert weights_version(settings, "tissue") is None
+    with pytest.raises(ConfigError, match="expected one of tissue, nodmaisi, got 'other'"):
+        weights_version(settings, "other")
+    with pytest.raises(ConfigError, match="NODMAISI_MODELS_DIR is not set"):
+        weights_version(settings.model_copy(update={"nodmaisi_models_dir": None}), "nodmaisi")
 
 
 def test_weights_are_used_only_as_they_were_locked(tmp_path: Path) -> None:
