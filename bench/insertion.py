@@ -1,9 +1,9 @@
 """Inserting many cases into large hosts, against reading each host once and writing each mask, in the same run.
 
-200 cases over four hosts of 512 x 512 x 256: generated ones, and the real maps where they are at hand. Each nodule is
-wanted where one of its size can lie in another host, as in a crossed trial. One process. The yardstick only reads every
-host once and writes every finished mask, with the same reader and writer; beside it, what whole-volume transforms cost
-for one nodule (docs/facts/insertion.md#cost-of-whole-volume-transforms).
+200 cases over four hosts of 512 x 512 x 256: generated ones, and real maps where a folder of them is given. Each
+nodule is wanted where one of its size can lie in another host, as in a crossed trial. One process. The yardstick only
+reads every host once and writes every finished mask, with the same reader and writer; beside it, what whole-volume
+transforms cost for one nodule (docs/facts/insertion.md#cost-of-whole-volume-transforms).
 
     python -m bench.insertion [--real FOLDER] [--cases 200]
 """

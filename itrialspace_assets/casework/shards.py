@@ -52,9 +52,7 @@ def read_shard(payload: type[StrictModel] | None, folder: Path, run_id: str, sha
         shard: key of the shard.
     """
     entries = json.loads((folder / f"{run_id}-{shard}.shard.json").read_text())
-    return [
-        Case(**e | {"payload": payload.model_validate(e["payload"]) if payload else e["payload"]}) for e in entries
-    ]
+    return [Case(**e | {"payload": payload.model_validate(e["payload"]) if payload else e["payload"]}) for e in entries]
 
 
 def run_shard(

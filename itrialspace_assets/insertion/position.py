@@ -275,9 +275,7 @@ class _Rest:
 
 
 def _candidates(allowed: Bools, spare: Ints, offset: Floats, spacing: Floats) -> tuple[Ints, Floats]:
-    """Allowed voxels, flat, at least ``spare`` from the crop's faces, and the length (mm) of each index plus
-    ``offset`` (voxels).
-    """
+    """Allowed voxels, flat, not nearer than ``spare`` to the crop's faces; length (mm) of index plus ``offset``."""
     for axis, n in enumerate(spare):
         for face in (slice(None, n), slice(allowed.shape[axis] - n, None)):
             allowed[tuple(face if a == axis else slice(None) for a in range(3))] = False

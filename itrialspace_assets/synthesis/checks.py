@@ -24,9 +24,7 @@ def complete(settings: Settings, node: Node, partition: dict[str, str]) -> Check
 
 
 def hu_range(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
-    """HU range of every image; its metadata show the least contrast of a lesion with its surroundings, and how many
-    images and twins are no pairs.
-    """
+    """HU range of every image; also shows the least contrast of a lesion and the number of unpaired images."""
     rows = read_table(settings.output, "cts", source=node.step.key[0], **partition)
     bad = rows.filter((pl.col("low_hu") < LOW_HU) | (pl.col("high_hu") > HIGH_HU))
     least = rows.select((pl.col("lesion_hu") - pl.col("background_hu")).abs().min()).item()

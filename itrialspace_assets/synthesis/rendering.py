@@ -310,9 +310,7 @@ def _patched(
 
 
 def _shown(request: RenderRequest) -> float:
-    """Share of the lesions' attenuation that the acquisition leaves inside them; a thick slice leaves little of a
-    small lesion.
-    """
+    """Share of the lesions' attenuation that is left inside them: a thick slice leaves little of a small lesion."""
     shape, spacing = request.host.array.shape, request.host.spacing
     box = lesion_box(request.lesions, shape, request.acquisition.reach(spacing))
     mask = np.zeros([s.stop - s.start for s in box], np.float32)

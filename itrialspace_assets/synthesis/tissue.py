@@ -245,8 +245,7 @@ def _finish(tissue: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -> n
 
 
 def core_voxels(lesion: Lesion, spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Host indices (n, 3) of a part-solid lesion's core: its deepest voxels, ``CORE_SHARE``³ of its volume, at least
-    one.
+    """Host indices (n, 3) of a part-solid lesion's core: the deepest ``CORE_SHARE``³ of its voxels, at least one.
 
     Args:
         lesion: in the host's grid.

@@ -1,5 +1,4 @@
-"""Distances of sets of CTs: against MONAI's FID, against closed forms, independent of how the work was split; never
-called FID without weights."""
+"""Distances of sets of CTs: against MONAI's FID and closed forms, however the work is split; no FID without weights."""
 
 import json
 from pathlib import Path
@@ -83,8 +82,7 @@ def test_a_set_of_few_slices_has_a_finite_distance() -> None:
 
 
 def test_slices_are_those_of_the_protocol() -> None:
-    """By hand on an asymmetric volume: padding counts in the middle share, what is cut, and the range over all of
-    them."""
+    """By hand on an asymmetric volume: the share of the padded slices, the cut, and the range over all of them."""
     array = np.zeros((6, 10, 20), np.int16)
     array += np.arange(6)[:, None, None].astype(np.int16) * 100 + np.arange(10)[:, None].astype(np.int16)
     array[0, 0, 0] = -3000

@@ -1,4 +1,4 @@
-"""NodMAISI as a renderer: the host's grid, pairs, gates with pictures, resume, retention."""
+"""NodMAISI as a renderer: the host's grid, pairs, checks with pictures, resume, retention."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ CHEST = Volume(small_chest().array, np.array([[1.75, 0, 0, -30], [0, 1.75, 0, -3
 
 @pytest.fixture
 def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random weights draw no organs: the gates on HU are opened, those on grid, range and air stay."""
+    """Random weights draw no organs: the checks on organs are switched off, those on grid, range and air stay."""
     monkeypatch.setattr(quality, "BANDS", {})
     monkeypatch.setattr(quality, "LEAST_CONTRAST_HU", 0.0)
 
@@ -201,8 +201,7 @@ def test_what_it_cannot_model_is_refused_before_it_begins(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("lenient")
 def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that fails while the second image is written stops the run; the next one makes what is missing, no
-    more."""
+    """A disk that fails at the second image stops the run; the next run makes the missing images and no others."""
     settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
     shape = ball(5, tuple(CHEST.spacing))
     cases = []

@@ -1,5 +1,4 @@
-"""Weights: what is missing, changed or of another shape is named before any work; the published networks have the
-published size."""
+"""Weights: faults are named before any work; the published networks have the published size."""
 
 import json
 from pathlib import Path
@@ -170,7 +169,7 @@ def test_without_a_gpu_it_says_so_before_any_work(tmp_path: Path, monkeypatch: p
     render.require_device(settings.model_copy(update={"device": "cpu"}))
 
 
-def test_workers_are_dealt_to_the_visible_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_are_assigned_to_the_visible_gpus_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_for(tmp_path, device="cuda", per_gpu=3)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert render.workers(settings) == 6
@@ -181,10 +180,10 @@ def test_workers_are_dealt_to_the_visible_gpus(tmp_path: Path, monkeypatch: pyte
 
     worker = Worker()
     monkeypatch.setattr(render.multiprocessing, "current_process", lambda: worker)
-    dealt = []
+    assigned = []
     for number in range(1, 7):
         worker._identity = (number,)
-        dealt.append(render.device_of(settings))
-    assert dealt == ["cuda:0", "cuda:1"] * 3
+        assigned.append(render.device_of(settings))
+    assert assigned == ["cuda:0", "cuda:1"] * 3
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     assert render._turn("cuda:1").name.endswith("cuda-7.lock"), "a turn belongs to the card, whatever it is called here"
