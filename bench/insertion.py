@@ -1,10 +1,9 @@
 """Inserting many cases into large hosts, against reading each host once and writing each mask, in the same run.
 
-200 cases over four hosts of 512 x 512 x 256: generated ones, and the real maps where they are at hand. Each
-nodule is wanted where one of its size can lie in another host, as in a crossed trial. One process. The yardstick does
-nothing but read every host once and write every finished mask, with the same
-reader and writer; beside it, what whole-volume transforms cost for one nodule
-(docs/facts/insertion.md#cost-of-whole-volume-transforms).
+200 cases over four hosts of 512 x 512 x 256: generated ones, and real maps where a folder of them is given. Each
+nodule is wanted where one of its size can lie in another host, as in a crossed trial. One process. The yardstick only
+reads every host once and writes every finished mask, with the same reader and writer; beside it, what whole-volume
+transforms cost for one nodule (docs/facts/insertion.md#cost-of-whole-volume-transforms).
 
     python -m bench.insertion [--real FOLDER] [--cases 200]
 """
@@ -28,8 +27,8 @@ from itrialspace_assets.hosts.procedural import rows as procedural_donors
 from itrialspace_assets.hosts.store import DEPTH_STEPS, load_host_map, load_lung_depth, map_path, prepare_host
 from itrialspace_assets.imaging.anatomy import LOBE_LABELS, LOBES, lung_mask
 from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
-from itrialspace_assets.insertion.build import case_of, donor_part
-from itrialspace_assets.insertion.insert import insert_case, lobe_of_row
+from itrialspace_assets.insertion.case import Donor, Host, HostLobe, InsertionCase, PlannedNodule
+from itrialspace_assets.insertion.insert import insert_case
 
 SPACING = np.array([0.703125, 0.703125, 1.25])
 SHAPE = (512, 512, 256)
@@ -40,8 +39,8 @@ def large_host(number: int) -> Volume:
     rng = np.random.default_rng(number)
     small = draw_anatomy(draw_body(rng), rng, SPACING)
     labels = np.zeros(SHAPE, np.uint8, order="F")
-    room = [min(a, b) for a, b in zip(SHAPE, small.array.shape, strict=True)]
-    labels[: room[0], : room[1], : room[2]] = small.array[: room[0], : room[1], : room[2]]
+    common = tuple(slice(min(a, b)) for a, b in zip(SHAPE, small.array.shape, strict=True))
+    labels[common] = small.array[common]
     return Volume(labels, small.affine)
 
 
@@ -54,63 +53,88 @@ def prepare(out: Path, real: Path | None, hosts: int) -> list[dict[str, Any]]:
     return [{"host": m.columns | {"scan_uid": f"host{i}"}, "lobes": m.lobes} for i, m in enumerate(made)]
 
 
-def somewhere(
+def draw_percents(
     host: dict[str, Any], out: Path, lobe: str, radius_mm: float, rng: np.random.Generator
-) -> dict[str, float]:
-    """Percentages of a place drawn from a lobe at which a ball of a radius lies in the lung, as a nodule there has
-    them."""
+) -> tuple[float, float, float]:
+    """Percentages (cc, ml, ap) of a drawn voxel of a lobe about which a ball lies wholly in the lung.
+
+    Args:
+        host: an entry of ``prepare``.
+        out: output folder.
+        lobe: name of the lobe.
+        radius_mm: of the ball.
+        rng: draws the voxel.
+    """
     row = next(x for x in host["lobes"] if x["lobe"] == lobe)
-    volume, shape = load_host_map(out, host["host"]["map_sha256"]), lobe_of_row(row)
+    shape = HostLobe(**{name: row[name] for name in HostLobe.model_fields}).geometry()
+    volume = load_host_map(out, host["host"]["map_sha256"])
     part, deep = volume.array[shape.box], load_lung_depth(out, host["host"]["map_sha256"])
     shift = np.array([s.start for s in shape.box]) - np.rint(volume.to_voxel(deep.affine[:3, 3])).astype(int)
     while True:
         at = [int(rng.integers(n)) for n in part.shape]
         if part[tuple(at)] == LOBE_LABELS[lobe] and deep.array[tuple(at + shift)] >= DEPTH_STEPS * radius_mm:
-            found = shape.percent([a + s.start for a, s in zip(at, shape.box, strict=True)])
-            return dict(zip(("cc_pct", "ml_pct", "ap_pct"), found, strict=True))
+            return shape.percent([a + s.start for a, s in zip(at, shape.box, strict=True)])
 
 
-def cases_of(settings: Settings, hosts: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+def cases_of(settings: Settings, hosts: list[dict[str, Any]], n: int) -> list[InsertionCase]:
+    """Cases of one nodule each, of drawn donors of 3 to 30 mm.
+
+    Args:
+        settings: gives the store of the hosts.
+        hosts: from ``prepare``.
+        n: how many.
+    """
     donors = [d for d in procedural_donors(0) if 3 <= d["diameter_mm"] <= 30]
     rng = np.random.default_rng(1)
-    payloads = []
+    cases = []
     for i in range(n):
-        host, donor = hosts[i * len(hosts) // n], donors[int(rng.integers(len(donors)))]
-        place = somewhere(
-            hosts[(i * len(hosts) // n + 1) % len(hosts)], settings.output, LOBES[i % 5], donor["diameter_mm"] / 2, rng
+        host, other = hosts[i * len(hosts) // n], hosts[(i * len(hosts) // n + 1) % len(hosts)]
+        donor, lobe = donors[int(rng.integers(len(donors)))], LOBES[i % 5]
+        cc, ml, ap = draw_percents(other, settings.output, lobe, donor["diameter_mm"] / 2, rng)
+        nodule = PlannedNodule(
+            nodule_idx=0,
+            present=True,
+            kept=False,
+            donor_nodule_uid=donor["nodule_uid"],
+            donor_person_uid=donor["person_uid"],
+            label=None,
+            placement="profile",
+            lobe=lobe,
+            cc_pct=cc,
+            ml_pct=ml,
+            ap_pct=ap,
+            planned_diameter_mm=donor["diameter_mm"],
+            scale=1.0,
+            asked_pleural_mm=12.0,
+            asked_airway_mm=20.0,
+            margin_mm=1.0,
+            rotation_x_deg=0.0,
+            rotation_y_deg=0.0,
+            rotation_z_deg=0.0,
+            mirrored=False,
+            relaxations="",
+            donor=Donor.of(donor["scan_uid"], donor),
         )
-        nodule = {
-            "nodule_idx": 0,
-            "present": True,
-            "kept": False,
-            "donor_nodule_uid": donor["nodule_uid"],
-            "donor_person_uid": donor["person_uid"],
-            "label": None,
-            "placement": "profile",
-            "lobe": LOBES[i % 5],
-            **place,
-            "planned_diameter_mm": donor["diameter_mm"],
-            "scale": 1.0,
-            "asked_pleural_mm": 12.0,
-            "asked_airway_mm": 20.0,
-            "margin_mm": 1.0,
-            "rotation_x_deg": 0.0,
-            "rotation_y_deg": 0.0,
-            "rotation_z_deg": 0.0,
-            "mirrored": False,
-            "relaxations": "",
-        }
-        about = {
-            "case_uid": f"bench/all/{i:05d}",
-            "mode": "m",
-            "dataset": "d",
-            "anatomy": "procedural",
-            "seed": i,
-            "host_scan_uid": host["host"]["scan_uid"],
-            "host_person_uid": "p",
-        }
-        payloads.append(case_of(settings, about, host["host"], host["lobes"], [nodule | donor_part(donor)]).payload)
-    return payloads
+        case = InsertionCase(
+            case_uid=f"bench/all/{i:05d}",
+            mode="m",
+            dataset="d",
+            anatomy="procedural",
+            seed=i,
+            host_person_uid="p",
+            host=Host.of(host["host"]["scan_uid"], host["host"], host["lobes"]),
+            nodules=(nodule,),
+        )
+        cases.append(case)
+    return cases
+
+
+def _save(out: Path, cases: list[InsertionCase]) -> None:
+    (out / f"cases{len(cases)}.json").write_text(json.dumps([c.model_dump(mode="json") for c in cases]))
+
+
+def _load(out: Path, n: int) -> list[InsertionCase]:
+    return [InsertionCase.model_validate(c) for c in json.loads((out / f"cases{n}.json").read_text())]
 
 
 def timed(call: Any) -> float:
@@ -122,17 +146,16 @@ def timed(call: Any) -> float:
 def ours(out: Path, n: int, masks: str) -> float:
     """Seconds for all cases with cold caches, in a process of its own so that its memory can be read."""
     settings = load_settings(data_dir=out, output_dir=out, masks=masks, workers=1)
-    payloads = json.loads((out / f"cases{n}.json").read_text())
-    return timed(lambda: [insert_case(p, settings) for p in payloads])
+    cases = _load(out, n)
+    return timed(lambda: [insert_case(case, settings) for case in cases])
 
 
 def yardstick(out: Path, n: int) -> float:
     """Seconds to read every host once and write every finished mask."""
     settings = load_settings(data_dir=out, output_dir=out, masks="nifti", workers=1)
     masks: dict[str, list[str]] = {}
-    for p in json.loads((out / f"cases{n}.json").read_text()):
-        made = insert_case(p, settings)
-        masks.setdefault(p["map_sha256"], []).append(next(iter(made.files)))
+    for case in _load(out, n):
+        masks.setdefault(case.host.map_sha256, []).append(next(iter(insert_case(case, settings).files)))
     spent = 0.0
     for sha, paths in masks.items():
         spent += timed(lambda sha=sha: read_labels(map_path(out, sha)))
@@ -167,8 +190,7 @@ def main() -> None:
         out = Path(folder)
         hosts = prepare(out, given.real, 4)
         for n in (given.cases, given.cases // 2):
-            payloads = cases_of(load_settings(data_dir=out, output_dir=out), hosts, n)
-            (out / f"cases{n}.json").write_text(json.dumps(payloads))
+            _save(out, cases_of(load_settings(data_dir=out, output_dir=out), hosts, n))
 
         def child(masks: str, n: int) -> tuple[float, float]:
             command = [sys.executable, "-m", "bench.insertion", "--peak", masks, "--out", folder, "--cases", str(n)]

@@ -1,8 +1,7 @@
-"""The tissue renderer on 512 x 512 x 256 maps: the first image of a host, each further case of it, and one and two
-workers.
+"""The tissue renderer on 512 x 512 x 256 maps: the first image of a host, each further case, one and two workers.
 
-Named baseline of the same run: writing the whole CT once with the same writer. First one process on one host; then
-two hosts' cases through ``workers.run``, as a run of the platform does them, with cold caches and empty stores.
+Named baseline of the same run: writing the whole CT once with the same writer. First one process on one host; then the
+cases of two hosts through ``workers.run``, as a run of the platform does them, with cold caches and empty stores.
 
     python -m bench.rendering [--real FOLDER]
 """
@@ -17,46 +16,55 @@ import numpy as np
 
 from bench.insertion import cases_of, prepare, timed
 from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.casework import workers
 from itrialspace_assets.casework.cases import Case
 from itrialspace_assets.imaging.geometry import read_volume, write_volume
 from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.synthesis import rendering
+from itrialspace_assets.synthesis.acquisition import STANDARD
+from itrialspace_assets.synthesis.case import RenderCase
 from itrialspace_assets.synthesis.rendering import render_case
 
 CASES, HOSTS = 12, 2
-STANDARD = {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None}
 
 
-def payloads(settings: Settings, hosts: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
-    rows = [insert_case(p, settings).rows["insertions"][0] for p in cases_of(settings, hosts, n)]
+def render_cases(settings: Settings, hosts: list[dict[str, Any]], n: int) -> list[RenderCase]:
+    """Cases of rendering, one inserted lesion each.
+
+    Args:
+        settings: gives the store of the hosts.
+        hosts: from ``bench.insertion.prepare``.
+        n: how many.
+    """
+    rows = [insert_case(case, settings).rows["insertions"][0] for case in cases_of(settings, hosts, n)]
     return [
-        {
-            "case_uid": r["case_uid"],
-            "source": "tissue",
-            "mode": "m",
-            "dataset": "d",
-            "map_sha256": r["host_map_sha256"],
-            "lesions": [r["lesion"]],
-            "anatomy": "procedural",
-            "attenuation": "solid",
-            "acquisition": STANDARD,
-            "seed": 42,
-        }
+        RenderCase(
+            case_uid=r["case_uid"],
+            source="tissue",
+            mode="m",
+            dataset="d",
+            map_sha256=r["host_map_sha256"],
+            lesions=(r["lesion"],),
+            anatomy="procedural",
+            attenuation="solid",
+            acquisition=STANDARD,
+            seed=42,
+        )
         for r in rows
     ]
 
 
-def with_workers(settings: Settings, work: list[dict[str, Any]], workers: int) -> float:
-    """Seconds for all cases; the pool is started beforehand, on nothing."""
+def with_workers(settings: Settings, work: list[RenderCase], n: int) -> float:
+    """Seconds for all cases with ``n`` workers; their pool is started before the clock."""
     rendering._TWINS.clear()
     for path in settings.output.glob("store/cts/**/*.nii.gz"):
         path.unlink()
-    how = settings.model_copy(update={"workers": workers})
-    cases = [Case(p["case_uid"], "h", p["map_sha256"], p) for p in work]
-    if workers > 1:
-        for future in [workers._pool(workers).submit(sum, [i]) for i in range(4 * workers)]:
+    how = settings.model_copy(update={"workers": n})
+    cases = [Case(case.case_uid, "h", case.map_sha256, case) for case in work]
+    if n > 1:
+        for future in [workers._pool(n).submit(sum, [i]) for i in range(4 * n)]:
             future.result()
-    return timed(lambda: workers.run(render_case, cases, how, settings.output / f"{workers}.jsonl"))
+    return timed(lambda: workers.run(render_case, cases, how, settings.output / f"{n}.jsonl"))
 
 
 def main() -> None:
@@ -68,8 +76,8 @@ def main() -> None:
         hosts = prepare(settings.output, given.real, HOSTS)
         seconds: list[float] = []
         made = []
-        for payload in payloads(settings, hosts[:1], CASES):
-            seconds.append(timed(lambda payload=payload: made.append(render_case(payload, settings))))
+        for case in render_cases(settings, hosts[:1], CASES):
+            seconds.append(timed(lambda case=case: made.append(render_case(case, settings))))
         ct = read_volume(settings.output / made[0].rows["cts"][0]["path"])
         writes = [timed(lambda: write_volume(settings.output / "again.nii.gz", ct)) for _ in range(5)]
         write, further = statistics.median(writes), statistics.median(seconds[1:])
@@ -84,11 +92,11 @@ def main() -> None:
             f"{60 * len(seconds) / sum(seconds):.0f} cases a minute; peak {peak:.0f} MiB; "
             f"{np.median(sizes) / 1e6:.0f} MB a CT"
         )
-        work = payloads(settings, hosts, CASES * HOSTS)
-        for workers in (1, 2):
-            spent = with_workers(settings, work, workers)
+        work = render_cases(settings, hosts, CASES * HOSTS)
+        for n in (1, 2):
+            spent = with_workers(settings, work, n)
             print(
-                f"{workers} workers: {len(work)} cases on {HOSTS} hosts in {spent:.1f} s = "
+                f"{n} workers: {len(work)} cases on {HOSTS} hosts in {spent:.1f} s = "
                 f"{60 * len(work) / spent:.0f} a minute"
             )
 

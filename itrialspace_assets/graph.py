@@ -11,6 +11,7 @@ import itrialspace_assets.slices.build as slicing
 import itrialspace_assets.synthesis.build as synthesis
 import itrialspace_assets.trials.build as trials
 from itrialspace_assets.analysis import report, splits
+from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.catalog import rebuild
 from itrialspace_assets.explorer import embedding
@@ -22,7 +23,7 @@ from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.release import write as release
 from itrialspace_assets.synthesis import compare
-from itrialspace_assets.synthesis.renderers import enabled
+from itrialspace_assets.synthesis.renderers import enabled, weights_version
 from itrialspace_assets.trials.files import mode_keys
 
 RAW_PROFILES, RAW_MASKS, RAW_CTS, RAW_TRIALS = (("raw", kind) for kind in ("profiles", "masks", "cts", "trials"))
@@ -59,12 +60,20 @@ def sources(settings: Settings) -> tuple[Source, ...]:
             ("weights", r.name),
             f"Weights of renderer '{r.name}'.",
             (),
-            lambda s, p, name=r.name: synthesis.weights_version(s, name),  # type: ignore[misc]
+            lambda s, p, name=r.name: _weights(s, name),  # type: ignore[misc]
         )
         for r in enabled(settings)
         if r.has_weights
     )
     return raw + weights
+
+
+def _weights(settings: Settings, name: str) -> str:
+    """Hash of the locked weights of a renderer; empty where they are missing or not locked."""
+    try:
+        return weights_version(settings, name) or ""
+    except ConfigError:
+        return ""
 
 
 def build_graph(settings: Settings) -> Graph:

@@ -42,6 +42,19 @@ def _plain(case: Case) -> dict[str, Any]:
     }
 
 
+def read_shard(payload: type[StrictModel] | None, folder: Path, run_id: str, shard: str) -> list[Case]:
+    """The cases that ``assign_shards`` gave to a shard.
+
+    Args:
+        payload: the model of their payload.
+        folder: journals and shard files of the partition.
+        run_id: the run that assigned the shards.
+        shard: key of the shard.
+    """
+    entries = json.loads((folder / f"{run_id}-{shard}.shard.json").read_text())
+    return [Case(**e | {"payload": payload.model_validate(e["payload"]) if payload else e["payload"]}) for e in entries]
+
+
 def run_shard(
     work: Work, payload: type[StrictModel] | None, settings: Settings, folder: Path, run_id: str, shard: str
 ) -> None:
@@ -55,10 +68,7 @@ def run_shard(
         run_id: the run that assigned the shards.
         shard: key of the shard.
     """
-    entries = json.loads((folder / f"{run_id}-{shard}.shard.json").read_text())
-    cases = [
-        Case(**e | {"payload": payload.model_validate(e["payload"]) if payload else e["payload"]}) for e in entries
-    ]
+    cases = read_shard(payload, folder, run_id, shard)
     run(work, pending(settings, cases, folder), settings, folder / f"{run_id}-{shard}.jsonl")
 
 

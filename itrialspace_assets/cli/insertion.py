@@ -42,7 +42,8 @@ def run(
     says why in the audit, and the exit code is 1 only if nothing could be done.
     """
     from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.insertion.manifests import insert_manifests, manifests_among, place_of, read_manifest
+    from itrialspace_assets.insertion.manifest_run import insert_manifests
+    from itrialspace_assets.insertion.manifests import manifests_among, published_folders, read_manifest
 
     settings = load(folder, masks=masks, placement=placement, seed=seed, workers=workers)
     manifests = manifests_among(manifests)
@@ -52,7 +53,7 @@ def run(
             hosts = {r["host_organ_seg_path"] for r in rows}
             typer.echo(
                 f"{path}: {len({r['case_id'] for r in rows})} cases, {len(rows)} nodules, {len(hosts)} hosts "
-                f"-> inserted_masks/{'/'.join(place_of(path))}"
+                f"-> inserted_masks/{'/'.join(published_folders(path))}"
             )
         return
     done = total = 0

@@ -77,8 +77,8 @@ def print_forecasts(settings: Any, modes: Sequence[str], datasets: Sequence[str]
     """
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.records.store import table_path
-    from itrialspace_assets.synthesis.build import cases_left, render_cases
-    from itrialspace_assets.synthesis.forecast import forecast, require_free
+    from itrialspace_assets.synthesis.build import cases_left, payloads, render_cases
+    from itrialspace_assets.synthesis.estimate import estimate_rendering, require_free
     from itrialspace_assets.synthesis.renderers import enabled
 
     pairs = [
@@ -94,7 +94,7 @@ def print_forecasts(settings: Any, modes: Sequence[str], datasets: Sequence[str]
         )
     for renderer in enabled(settings):
         left = [c for p in pairs for c in cases_left(settings, renderer.name, p, render_cases(settings, renderer, p))]
-        found = forecast(settings, renderer, left)
+        found = estimate_rendering(settings, renderer, payloads(left))
         renderer.require_weights(settings)
         renderer.require_device(settings)
         at_once = max(1, renderer.workers(settings) // (settings.per_gpu if renderer.location == "gpu" else 1))

@@ -5,47 +5,30 @@ from typing import Any
 import polars as pl
 
 from itrialspace_assets.base.errors import TableError
-from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import workers
 from itrialspace_assets.casework.cases import Case, retryable, write_rejected
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step, partition_name
 from itrialspace_assets.imaging import pictures
+from itrialspace_assets.insertion.case import VERSION, Donor, Host, InsertionCase, PlannedNodule, work_of
 from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.insertion.sheet import contact_sheet
 from itrialspace_assets.records.store import read_all, read_table, write_table
 
-VERSION = "3"
-
 
 def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
-    """One case per manifest case of this pair; its hash covers host, donors and plan."""
+    """One case for each case of the manifest whose host is of the partition's dataset.
+
+    Raises:
+        TableError: a host or donor that was planned is not in the store.
+    """
     mode, dataset = partition["mode"], partition["dataset"]
     cases = read_table(settings.output, "cases", mode=mode).filter(pl.col("host_dataset") == dataset)
     if cases.is_empty():
         return []
-    nodules = read_table(settings.output, "case_nodules", mode=mode).filter(
-        pl.col("case_uid").is_in(cases["case_uid"].to_list())
-    )
-    hosts = {r["scan_uid"]: r for r in read_table(settings.output, "hosts", dataset=dataset).iter_rows(named=True)}
-    lobes = read_table(settings.output, "host_lobes", dataset=dataset).select(
-        "scan_uid", "lobe", "voxels", "box", "occupied"
-    )
-    by_host = {str(k[0]): g.drop("scan_uid").to_dicts() for k, g in lobes.group_by(["scan_uid"])}
-    donors = read_all(settings.output, "donors").filter(
-        pl.col("nodule_uid").is_in(nodules["donor_nodule_uid"].to_list())
-    )
-    donor_rows = {r["nodule_uid"]: r for r in donors.iter_rows(named=True)}
-    planned: dict[str, list[dict[str, Any]]] = {}
-    for row in nodules.sort("case_uid", "nodule_idx").iter_rows(named=True):
-        donor = donor_rows.get(row["donor_nodule_uid"])
-        if donor is None:
-            raise TableError(
-                f"case_nodules/{mode}: donor {row['donor_nodule_uid']} is not in the donor store; run the "
-                "stages hosts and plan again"
-            )
-        planned.setdefault(row["case_uid"], []).append({k: row[k] for k in PLANNED} | donor_part(donor))
-    out = []
+    hosts = _hosts(settings, dataset, cases["host_scan_uid"].unique().to_list())
+    nodules = _nodules(settings, mode, cases["case_uid"].to_list())
+    found = []
     for row in cases.iter_rows(named=True):
         host = hosts.get(row["host_scan_uid"])
         if host is None:
@@ -53,66 +36,54 @@ def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
                 f"cases/{mode}: host {row['host_scan_uid']} is not in the host store; run the stages hosts and "
                 "plan again"
             )
-        about = {
-            "case_uid": row["case_uid"],
-            "mode": mode,
-            "dataset": dataset,
-            "anatomy": row["anatomy"],
-            "seed": row["seed"],
-            "host_scan_uid": row["host_scan_uid"],
-            "host_person_uid": row["host_person_uid"],
-        }
-        out.append(case_of(settings, about, host, by_host[row["host_scan_uid"]], planned[row["case_uid"]]))
-    return out
+        case = InsertionCase(
+            case_uid=row["case_uid"],
+            mode=mode,
+            dataset=dataset,
+            anatomy=row["anatomy"],
+            seed=row["seed"],
+            host_person_uid=row["host_person_uid"],
+            host=host,
+            nodules=tuple(nodules[row["case_uid"]]),
+        )
+        found.append(work_of(settings, case))
+    return found
 
 
-#: Columns of ``case_nodules`` that insertion reads.
-PLANNED = (
-    "nodule_idx",
-    "present",
-    "kept",
-    "donor_nodule_uid",
-    "donor_person_uid",
-    "label",
-    "placement",
-    "lobe",
-    "cc_pct",
-    "ml_pct",
-    "ap_pct",
-    "planned_diameter_mm",
-    "scale",
-    "asked_pleural_mm",
-    "asked_airway_mm",
-    "margin_mm",
-    "rotation_x_deg",
-    "rotation_y_deg",
-    "rotation_z_deg",
-    "mirrored",
-    "relaxations",
-)
-
-
-def donor_part(donor: dict[str, Any]) -> dict[str, Any]:
-    """What a nodule's payload holds of its row of ``donors``."""
+def _hosts(settings: Settings, dataset: str, scans: list[str]) -> dict[str, Host]:
+    """Those of some scans of a dataset that are hosts, by scan."""
+    hosts, lobes = (
+        read_table(settings.output, name, dataset=dataset).filter(pl.col("scan_uid").is_in(scans))
+        for name in ("hosts", "host_lobes")
+    )
+    by_scan = {str(scan): group.to_dicts() for (scan,), group in lobes.group_by(["scan_uid"], maintain_order=True)}
     return {
-        "lesion": donor["lesion"],
-        "spacing": [donor[f"spacing_{a}"] for a in "xyz"],
-        "donor_scan_uid": donor["scan_uid"],
-        "donor_sha256": donor["lesion_sha256"],
+        row["scan_uid"]: Host.of(row["scan_uid"], row, by_scan[row["scan_uid"]]) for row in hosts.iter_rows(named=True)
     }
 
 
-def case_of(
-    settings: Settings,
-    about: dict[str, Any],
-    host: dict[str, Any],
-    lobes: list[dict[str, Any]],
-    nodules: list[dict[str, Any]],
-) -> Case:
-    """A case for ``insert_case``: who it is, its host (row of ``hosts``), the host's lobes, its nodules."""
-    payload = about | {"map_sha256": host["map_sha256"], "cleared": host["cleared"], "lobes": lobes, "nodules": nodules}
-    sha = digest([VERSION, settings.masks, settings.placement, payload])
-    return Case(about["case_uid"], sha, host["map_sha256"], payload)
+def _nodules(settings: Settings, mode: str, cases: list[str]) -> dict[str, list[PlannedNodule]]:
+    """Planned nodules of some cases by case, primary nodule first.
+
+    Raises:
+        TableError: a donor is not in the donor store.
+    """
+    rows = read_table(settings.output, "case_nodules", mode=mode).filter(pl.col("case_uid").is_in(cases))
+    wanted = rows["donor_nodule_uid"].unique().to_list()
+    donors = {
+        row["nodule_uid"]: Donor.of(row["scan_uid"], row)
+        for row in read_all(settings.output, "donors").filter(pl.col("nodule_uid").is_in(wanted)).iter_rows(named=True)
+    }
+    found: dict[str, list[PlannedNodule]] = {}
+    for row in rows.sort("case_uid", "nodule_idx").iter_rows(named=True):
+        donor = donors.get(row["donor_nodule_uid"])
+        if donor is None:
+            raise TableError(
+                f"case_nodules/{mode}: donor {row['donor_nodule_uid']} is not in the donor store; run the "
+                "stages hosts and plan again"
+            )
+        found.setdefault(row["case_uid"], []).append(PlannedNodule.of(row, donor))
+    return found
 
 
 def options(settings: Settings) -> Options:
@@ -123,7 +94,16 @@ STEP = Step(("inserted_masks",), "insert", ("mode", "dataset"), VERSION, options
 
 
 def build(settings: Settings, partition: Partition, run_id: str) -> Result:
-    """Insert every case of a pair; a case that cannot be done is put aside with its reason."""
+    """Insert every case of a pair; a case that fails is rejected with its reason.
+
+    Args:
+        settings: data root, outputs, workers, placement rules, how masks are kept.
+        partition: mode and dataset.
+        run_id: names the journal of this run.
+
+    Raises:
+        TableError: the tables that are read are missing or do not fit together.
+    """
     require_data_root(settings)
     name = partition_name(partition)
     cases = insertion_cases(settings, partition)
@@ -147,10 +127,11 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
 
 
 def _preview(rows: list[dict[str, Any]]) -> str:
+    """Markdown: kinds of empty sites, and the first nodules."""
     if not rows:
         return ""
     frame = pl.DataFrame(rows, infer_schema_length=None)
     first = frame.filter(pl.col("nodule_idx") == 0)
-    about = first.group_by(pl.col("empty_site").alias("empty places")).agg(cases=pl.len()).sort("empty places")
+    kinds = first.group_by(pl.col("empty_site").alias("empty sites")).agg(cases=pl.len()).sort("empty sites")
     columns = ["case_uid", "lobe", "planned_diameter_mm", "diameter_mm", "shift_mm", "relaxations"]
-    return f"{pictures.markdown(about)}\n\n{pictures.markdown(frame.select(columns).head(12))}"
+    return f"{pictures.markdown(kinds)}\n\n{pictures.markdown(frame.select(columns).head(12))}"

@@ -24,7 +24,7 @@ def as_planned(settings: Settings, node: Node, partition: dict[str, str]) -> Che
 
 
 def unchanged(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
-    """Masks on disk against host and deltas, voxel by voxel, of the first masks of a partition."""
+    """The first masks of a partition on disk against host and deltas, voxel by voxel."""
     rows = read_table(settings.output, "insertions", **partition)
     wrong, seen = changed_elsewhere(settings.output, rows, LOOKED_AT)
     kept = rows["mask_uid"].drop_nulls().n_unique()
@@ -37,7 +37,7 @@ def apart(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOut
     return not found, {"cases": len(found), "which": listing(found)}
 
 
-#: Masks that the check reads; it says how many there are.
+#: Masks that the check reads; its metadata say how many there are. Ours.
 LOOKED_AT = 8
 AS_PLANNED = Check(
     "as_planned", "Containment, side, lobe, size and recorded relaxations of every nodule are as planned.", as_planned
@@ -49,7 +49,7 @@ APART = Check("collisions", "Placed nodules of a case share no voxel.", apart)
 
 
 def checks(graph: Graph, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
-    """Registry rules, the share put aside, and that nodules came out where and as large as planned."""
+    """Registry rules, the share rejected, and that nodules lie where and are as large as planned."""
     return [
         checks_of(n, partitions, [REGISTRY, REJECTED, AS_PLANNED, UNCHANGED, APART])
         for n in graph.nodes

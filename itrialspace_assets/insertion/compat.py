@@ -1,9 +1,8 @@
-"""Placement and preparation by the rules of the original system, quirks included, for comparison with its masks.
+"""Position and shape of a nodule by the rules of the original system, quirks included, for comparison with its masks.
 
-Facts of docs/facts/insertion.md#published-placement: the centre alone keeps a margin, distances to snap are in voxels,
-the zoom is
-aligned at the corners, companions are pasted over one another. What the strict rules mend is named there.
-Works on crops and gives what whole-volume code would.
+The rules are those of docs/facts/insertion.md#published-placement: only the centre keeps a margin, distances to snap
+are in voxels, the zoom is aligned at the corners, companions are pasted over one another. Works on crops and gives
+what whole-volume code would give.
 """
 
 from dataclasses import dataclass
@@ -26,7 +25,8 @@ MIN_PLEURAL_MM = 2.0
 SHIFT_VOXELS = 15
 SLAB_SLICES = 5
 MIN_COMPONENT = 3
-MAX_SCALE = 1.5  # its planner never goes beyond
+#: The original's planner never scales by more.
+MAX_SCALE = 1.5
 THRESHOLD = 0.5
 
 Bools = npt.NDArray[np.bool_]
@@ -34,7 +34,15 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Target:
-    """The labels that a nodule may be aimed at, with their box (inclusive) and occupied slices."""
+    """The labels that a nodule may be aimed at.
+
+    Attributes:
+        labels: the lobe, or all lobes of what it falls back to.
+        low: first voxel (3,) of their box, canonical RAS+.
+        high: last voxel (3,) of their box.
+        occupied: indices along z of the slices that hold them, ascending.
+        fallback: side or lung where the lobe itself is missing; empty: the lobe.
+    """
 
     labels: tuple[int, ...]
     low: npt.NDArray[np.int64]
@@ -44,9 +52,17 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Final centre and first candidate (RAS+ voxels), whether and how far (voxels) it snapped, distance (mm) to
-    non-lung, warnings."""
+class CompatPosition:
+    """Where the published rules put a nodule.
+
+    Attributes:
+        ijk: centre, canonical RAS+ voxels.
+        first: first candidate for it.
+        snapped: whether it was moved to the nearest voxel of the target.
+        snap_voxels: how far.
+        pleural_mm: distance of the centre to the nearest voxel outside the lobes.
+        warnings: what the original system would warn of.
+    """
 
     ijk: tuple[int, int, int]
     first: tuple[int, int, int]
@@ -57,7 +73,13 @@ class Place:
 
 
 def target_of(host: Volume, lobe_label: int) -> Target:
-    """The lobe, else the lobes of its side, else both lungs; specks count, as in the original.
+    """What a nodule for a lobe is aimed at: the lobe, else the lobes of its side, else both lungs.
+
+    Specks of a label count, as in the original.
+
+    Args:
+        host: nodule-free label map (X, Y, Z), canonical RAS+.
+        lobe_label: 28 to 32.
 
     Raises:
         CaseRejected: the host holds no lung.
@@ -74,8 +96,15 @@ def target_of(host: Volume, lobe_label: int) -> Target:
     raise CaseRejected(Reason.NO_LOBE, "no lung voxels found in the organ map")
 
 
-def place_compat(host: Volume, target: Target, cc: float, ml: float, ap: float) -> Place:
-    """The place that the published rules take in a mask (docs/facts/insertion.md#published-placement).
+def find_position_compat(host: Volume, target: Target, cc: float, ml: float, ap: float) -> CompatPosition:
+    """The position that the published rules take (docs/facts/insertion.md#published-placement).
+
+    Args:
+        host: nodule-free label map (X, Y, Z), canonical RAS+.
+        target: what the nodule is aimed at.
+        cc: wanted position in the target's box, percent from inferior.
+        ml: the same, from patient left.
+        ap: the same, from posterior.
 
     Raises:
         CaseRejected: a percentage is no number (the original misplaces such a nodule silently), or
@@ -92,8 +121,8 @@ def place_compat(host: Volume, target: Target, cc: float, ml: float, ap: float) 
     pleura = pleural_distance(host, at, LUNG) or 0.0
     if pleura < MIN_PLEURAL_MM:
         warnings.append(f"{pleura:.2f} mm from the pleura, below {MIN_PLEURAL_MM:g} mm")
-    begun = (int(first[0]), int(first[1]), int(first[2]))
-    return Place((int(at[0]), int(at[1]), int(at[2])), begun, away > 0, float(away), float(pleura), tuple(warnings))
+    ijk, begun = (int(at[0]), int(at[1]), int(at[2])), (int(first[0]), int(first[1]), int(first[2]))
+    return CompatPosition(ijk, begun, away > 0, float(away), float(pleura), tuple(warnings))
 
 
 def _initial(host: Volume, target: Target, cc: float, ml: float, ap: float) -> npt.NDArray[np.int64]:
@@ -147,7 +176,14 @@ def _away_from_pleura(host: Volume, target: Target, at: npt.NDArray[np.int64]) -
 def prepare_compat(
     donor: Bools, spacing: npt.NDArray[np.float64], host: Volume, ijk: tuple[int, int, int], scale: float
 ) -> Lesion:
-    """The published resampling: largest piece, corner-aligned zoom, paste about the centre of mass, small pieces and holes tidied.
+    """The published resampling: largest piece, corner-aligned zoom, small pieces removed, holes filled.
+
+    Args:
+        donor: the donor's voxels (X, Y, Z).
+        spacing: voxel size of the donor, mm.
+        host: label map whose grid the lesion lies on.
+        ijk: voxel of the host at which the centre of mass is pasted.
+        scale: factor on lengths.
 
     Raises:
         CaseRejected: nothing is left of the donor (the original calls that a success).

@@ -1,4 +1,4 @@
-"""Hands inserted masks over as files of their own: whole NIfTI maps, or DICOM segmentations of the nodules.
+"""Exports inserted masks as files of their own: whole NIfTI maps, or DICOM segmentations of the nodules.
 
 Reads ``insertions`` and host maps, so it works whether whole masks or deltas are kept.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from itrialspace_assets.base.errors import ConfigError
@@ -24,7 +25,12 @@ FORMATS = ("nifti", "dicom-seg")
 
 
 def chosen(settings: Settings, mode: str, case: str | None) -> pl.DataFrame:
-    """The inserted nodules of a mode, or of one of its cases, host by host.
+    """Rows of ``insertions`` with inserted nodules, host by host.
+
+    Args:
+        settings: gives the output folder.
+        mode: trial mode.
+        case: one of its cases; None: all.
 
     Raises:
         ConfigError: nothing was inserted, or no such case.
@@ -41,7 +47,14 @@ def chosen(settings: Settings, mode: str, case: str | None) -> pl.DataFrame:
 
 
 def export_masks(settings: Settings, rows: pl.DataFrame, to: Path, how: str, progress: Callable[[int], None]) -> int:
-    """Write one file a case below ``to``; how many.
+    """Write one file for each case; returns how many.
+
+    Args:
+        settings: gives the store.
+        rows: from ``chosen``.
+        to: folder to write to.
+        how: one of ``FORMATS``.
+        progress: told how many more are done.
 
     Raises:
         ConfigError: an unknown format.
@@ -75,9 +88,7 @@ def export_masks(settings: Settings, rows: pl.DataFrame, to: Path, how: str, pro
 
 def _nifti(settings: Settings, first: dict[str, Any], lesions: list[Lesion], path: Path) -> None:
     if first["mask_path"] is not None and (settings.output / first["mask_path"]).exists():
-        replace_file(
-            path, (settings.output / first["mask_path"]).read_bytes()
-        )  # a copy: the store's own stays as it is
+        replace_file(path, (settings.output / first["mask_path"]).read_bytes())  # no link: the copy may be changed
         return
     sha = first["host_map_sha256"]
     note = f"inserted nodules ({first['anatomy']} anatomy)"
@@ -85,7 +96,8 @@ def _nifti(settings: Settings, first: dict[str, Any], lesions: list[Lesion], pat
     write_packed(path, stamp_packed(packed_host(settings.output, sha), host, lesions, note))
 
 
-def _whole(lesion: Lesion, shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _whole(lesion: Lesion, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """A lesion as a mask (X, Y, Z) of the whole host."""
     mask = np.zeros(shape, bool, order="F")
     mask[lesion.box] = lesion.mask
     return mask

@@ -1,6 +1,6 @@
 """Brings a donor's voxels onto the host's grid at the planned size and pose, exactly in volume.
 
-Knows arrays and spacings only.
+Knows arrays (X, Y, Z) and voxel sizes (mm) only.
 """
 
 import cc3d
@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import bounding_box
 
-#: More than any lobe could hold around one lesion: a ball of 86 mm at 0.7 mm.
+#: More than any lobe could hold: a ball of 87 mm at 0.7 mm. Ours.
 MOST_VOXELS = 1_000_000
 
 Bools = npt.NDArray[np.bool_]
@@ -21,14 +21,21 @@ Floats = npt.NDArray[np.float64]
 
 
 def pose_matrix(rotation_deg: tuple[float, float, float] = (0.0, 0.0, 0.0), mirrored: bool = False) -> Floats:
-    """The 3x3 matrix (mm, RAS) of a pose: mirrored left to right first, then turned about x, y, z (fixed axes,
-    degrees)."""
+    """The matrix (3, 3) of a pose in mm, RAS+: mirrored left to right, then turned about the fixed axes x, y, z.
+
+    Args:
+        rotation_deg: turns about x, y and z.
+        mirrored: whether it is mirrored.
+    """
     turn = Rotation.from_euler("xyz", rotation_deg, degrees=True).as_matrix()
     return np.asarray(turn @ np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0]), dtype=np.float64)
 
 
 def signed_distance(mask: Bools, spacing: Floats) -> npt.NDArray[np.float32]:
-    """Distance (mm) to the mask's surface, positive inside; zero lies half a voxel outside the edge voxels."""
+    """Distance (mm) of each voxel to a mask's surface, positive inside; same shape as the mask (X, Y, Z).
+
+    Zero lies half a voxel outside the edge voxels.
+    """
     anisotropy = tuple(float(s) for s in spacing)
     inside = edt.edt(mask, anisotropy=anisotropy, black_border=False)
     outside = edt.edt(~mask, anisotropy=anisotropy, black_border=False)
@@ -40,10 +47,10 @@ def resample_lesion(
 ) -> Bools:
     """The lesion on the host's grid, cropped, its centroid near a voxel centre.
 
-    The signed distance field is interpolated about the centroid and cut at the level that gives
-    ``scale``³ times the donor's volume to within one host voxel; the result is one 26-connected
-    piece. Of a donor in several pieces the largest gives the shape, and all of them the volume. Equal grids
-    at scale 1, not turned, return the voxels of a donor of one piece as they are (mirrored if asked).
+    The signed distance field is interpolated about the centroid and cut at the level that gives ``scale``³ times the
+    donor's volume to within one host voxel; the result is one 26-connected piece. Of a donor in several pieces the
+    largest gives the shape, and all of them the volume. Where grids are equal, the scale is 1 and nothing is turned,
+    the voxels of a donor of one piece are returned unchanged (mirrored if asked).
 
     Args:
         mask: donor voxels (X, Y, Z), cropped.
@@ -103,9 +110,9 @@ def _sample(mask: Bools, spacing: Floats, host_spacing: Floats, scale: float, tu
 def _piece_of(values: npt.NDArray[np.float64], voxels: int) -> Bools:
     """The largest piece with about ``voxels`` voxels that a cut of the field gives.
 
-    A lesion with thin parts may fall apart at the cut that has the right count; then the cut is
-    lowered until its largest piece has it. The voxels are cut in one fixed order (value, then
-    position), so the same inputs give the same piece.
+    A lesion with thin parts may fall apart at the cut that has the right count; then the cut is lowered until its
+    largest piece has that count. The voxels are cut in one fixed order (value, then index), so the same inputs give
+    the same piece.
     """
     order = np.argsort(-values, axis=None, kind="stable")
 

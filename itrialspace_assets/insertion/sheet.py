@@ -1,7 +1,7 @@
-"""The picture of a partition: lesions in three planes with their outlines, and achieved against requested.
+"""The picture of a partition: lesions in three planes with their outlines, and plots of achieved against requested.
 
-Radiological view: patient right on the image's left; front, or head, on top. Drawn with Pillow: a plotting
-library would take longer to load than the partition to insert.
+Radiological view: patient right on the image's left; front, or head, on top. Drawn with Pillow, because a plotting
+library takes longer to load than a partition takes to insert.
 """
 
 import io
@@ -18,14 +18,15 @@ from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.imaging.pictures import OUTLINE, label_grey, outline
 from itrialspace_assets.imaging.volumes import Lesion, unpack_bits
 
-#: Edge of the square (mm) that a tile shows, in pixels of this many a mm.
+#: Edge (mm) of the square that a tile shows, and pixels for each mm.
 WINDOW_MM, SCALE = 60.0, 1.6
-_TILE, _TEXT, _PLOT, _GAP = int(60 * 1.6), 24, 260, 6
+#: Pixels: edge of a tile, height of a line of text, edge of a plot, gap between nodules.
+_TILE, _TEXT, _PLOT, _GAP = int(WINDOW_MM * SCALE), 24, 260, 6
 _PER_ROW, _AT_MOST = 4, 16
 
 
 def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]]) -> bytes:
-    """PNG of up to sixteen nodules (spread evenly over the partition), and two plots over all of them."""
+    """PNG of up to sixteen nodules, spread evenly over rows of ``insertions``, and two plots over all of them."""
     shown = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(_AT_MOST, len(rows))).astype(int))]
     shown.sort(key=lambda r: r["host_map_sha256"])
     lines = -(-len(shown) // _PER_ROW)
@@ -38,10 +39,8 @@ def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]]) -> bytes:
         for j, tile in enumerate(planes(host, lesion)):
             image.paste(Image.fromarray(tile[:, :-2]), (x + j * _TILE, y))
         name = row["case_uid"].rsplit("/", 1)
-        told = (
-            f"{name[0].rsplit('/', 1)[-1][:18]} {name[1]} {row['diameter_mm']:.1f} mm "
-            f"{_short(row['lobe'])}{' clean' if not row['present'] else ''}"
-        )
+        clean = "" if row["present"] else " clean"
+        told = f"{name[0].rsplit('/', 1)[-1][:18]} {name[1]} {row['diameter_mm']:.1f} mm {_short(row['lobe'])}{clean}"
         pen.text((x + 2, y + _TILE + 4), told, "#c00000" if row["relaxations"] else "black", font)
     top = lines * (_TILE + _TEXT) + _TEXT
     pairs = [(r["planned_diameter_mm"], r["diameter_mm"]) for r in rows]
@@ -50,14 +49,13 @@ def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]]) -> bytes:
     _plot(pen, font, (380, top, 380 + _PLOT - 60, top + _PLOT - 60), moved, "diameter asked (mm)", "moved (mm)")
     relaxed = sum(bool(r["relaxations"]) for r in rows)
     marked = "procedural anatomy" if rows[0]["anatomy"] == "procedural" else "real anatomy"
-    for i, text in enumerate(
-        (
-            f"{len(rows)} nodules, {len(shown)} shown: axial, coronal, sagittal, {WINDOW_MM:.0f} mm",
-            f"red: {relaxed} with a relaxation",
-            marked,
-            f"{rows[0]['rules']} rules",
-        )
-    ):
+    legend = (
+        f"{len(rows)} nodules, {len(shown)} shown: axial, coronal, sagittal, {WINDOW_MM:.0f} mm",
+        f"red: {relaxed} with a relaxation",
+        marked,
+        f"{rows[0]['rules']} rules",
+    )
+    for i, text in enumerate(legend):
         pen.text((690, top + 20 * i), text, "black", font)
     out = io.BytesIO()
     image.save(out, "PNG")
@@ -105,6 +103,17 @@ def _plot(
     *,
     diagonal: bool = False,
 ) -> None:
+    """Draw points with their axes into a box (left, top, right, bottom; pixels); both axes begin at 0.
+
+    Args:
+        pen: of the picture.
+        font: of the labels.
+        box: where to draw.
+        points: pairs (x, y).
+        x: label of the x axis.
+        y: label of the y axis.
+        diagonal: give both axes one scale and draw the line of equality.
+    """
     left, top, right, bottom = box
     most_x = max(1.0, *(p[0] for p in points)) * 1.05
     most_y = most_x if diagonal else max(1.0, *(p[1] for p in points)) * 1.05

@@ -1,4 +1,4 @@
-"""What must hold of inserted nodules: rules over their table, a look into masks, and audits read again."""
+"""Checks inserted nodules: rules over their table, masks against their deltas, audits against their masks."""
 
 import json
 from collections.abc import Iterable
@@ -20,10 +20,10 @@ DIAMETER_SHARE = 0.02
 
 
 def broken_insertions(rows: pl.DataFrame, hosts: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Rows that break a rule, by rule; empty frames where it holds.
+    """Rows that break a rule, by rule; an empty frame where a rule holds.
 
-    Rows of ``compat`` are held to laterality alone: the original's rules allow the rest. A native nodule
-    keeps its voxels wherever they lie; what lies outside the lung must be among its relaxations.
+    Of ``compat`` rows only laterality is checked: the original's rules allow the rest. A native nodule keeps its
+    voxels wherever they lie; voxels outside the lobes must be among its relaxations.
 
     Args:
         rows: a partition of ``insertions``.
@@ -56,21 +56,21 @@ def broken_insertions(rows: pl.DataFrame, hosts: pl.DataFrame) -> dict[str, pl.D
             strict & (pl.col("outside_lung") > 0) & ~pl.col("relaxations").str.contains("outside the lobes")
         ),
         "lobe: the lobe asked for": seen.filter(placed & (pl.col("lobe") != pl.col("asked_lobe"))),
-        "place: a move of more than a voxel is recorded": seen.filter(
+        "position: a move of more than a voxel is recorded": seen.filter(
             placed & (pl.col("shift_mm") > pl.col("diagonal")) & ~pl.col("relaxations").str.contains("moved")
         ),
         "size: diameter as planned": seen.filter(
             strict & ((pl.col("diameter_mm") - pl.col("planned_diameter_mm")).abs() > allowed)
         ),
         "collisions: placed nodules of a case share no voxel": seen.filter(placed & (pl.col("overlap") > 0)),
-        "empty place: every primary nodule has one": seen.filter(
+        "empty site: every primary nodule has one": seen.filter(
             (pl.col("nodule_idx") == 0) & pl.col("empty").is_null()
         ),
     }
 
 
 def colliding(rows: pl.DataFrame) -> list[str]:
-    """Cases of which two placed nodules share a voxel, from their voxels rather than from what the table says."""
+    """Cases in which two nodules share a voxel, unless both are native; from their voxels, not from ``overlap``."""
     several = rows.filter("present", pl.col("rules") == "strict", pl.len().over("case_uid") > 1)
     found = []
     for (uid,), group in several.group_by(["case_uid"], maintain_order=True):
@@ -82,11 +82,13 @@ def colliding(rows: pl.DataFrame) -> list[str]:
 
 
 def changed_elsewhere(output: Path, rows: pl.DataFrame, at_most: int) -> tuple[list[str], int]:
-    """Masks that differ from their host beyond their nodules, or from what their deltas say, and how many were looked
-    at.
+    """Masks that are not their host with its nodules, and how many masks were read.
 
-    Whole masks are read, so no more than ``at_most`` of them, the first by their ids; a missing one is one that
-    differs.
+    Args:
+        output: output folder.
+        rows: a partition of ``insertions``.
+        at_most: whole masks are slow to read: only the first ones by id are. A missing mask counts as one that
+            differs.
     """
     kept = rows.filter(pl.col("mask_path").is_not_null()).sort("mask_uid", "case_uid")
     uids = kept["mask_uid"].unique(maintain_order=True).head(at_most)
@@ -106,13 +108,17 @@ def changed_elsewhere(output: Path, rows: pl.DataFrame, at_most: int) -> tuple[l
 
 
 def wrong_in_audit(path: Path, output: Path) -> tuple[list[str], int, int]:
-    """Masks of an ``audit.json`` that are missing or hold another number of nodule voxels; records; successes."""
+    """Compare an ``audit.json`` with its masks.
+
+    Returns:
+        Masks that are missing or hold another number of nodule voxels, the number of records, and of successes.
+    """
     records: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["records"]
     good = [r for r in records if r["status"] == "success"]
     wrong = []
     for target, group in _by(good, "output_combined_path"):
         if not target:
-            continue  # only the delta was kept
+            continue  # only its delta was kept
         wanted = sum(int(r["resampled_mask_voxels"]) for r in group)
         disjoint = not any(r.get("overlap_fraction") for r in group)
         try:

@@ -146,7 +146,7 @@ def sharded_asset(
     work: Callable[[Settings, dict[str, str], str, str], None],
     collect: Build,
     op_tags: dict[str, Any] | None = None,
-    estimate: Callable[[Settings, dict[str, str], str], dict[str, float | str]] | None = None,
+    estimate: Callable[[Settings, dict[str, str], str, list[str]], dict[str, float | str]] | None = None,
 ) -> dg.AssetsDefinition:
     """A graph-backed asset: plan assigns shards, one step works on each, collect gathers.
 
@@ -162,13 +162,13 @@ def sharded_asset(
         work: (settings, partition, run, shard) -> nothing; commits each case.
         collect: (settings, partition, run) -> result.
         op_tags: what a shard needs of a cluster.
-        estimate: (settings, partition, run) -> what the cases that are left will take; observed on the asset before
-            the first shard starts.
+        estimate: (settings, partition, run, shards) -> what the shards will take; observed on the asset before the
+            first of them starts.
     """
     step = node.step
     name = "__".join(step.key)
 
-    def guarded(call: Callable[..., Any], context: Any, workspace: Workspace, *more: str) -> Any:
+    def guarded(call: Callable[..., Any], context: Any, workspace: Workspace, *more: Any) -> Any:
         try:
             return call(workspace.settings(), partition_in(context, step), run_name(context), *more)
         except PlatformError as error:
@@ -179,7 +179,7 @@ def sharded_asset(
     @dg.op(name=f"{name}__plan", ins={i: dg.In(dg.Nothing) for i in upstream}, out=dg.DynamicOut(dg.Nothing))
     def plan_op(context: dg.OpExecutionContext, workspace: Workspace) -> Any:
         shards = guarded(plan, context, workspace)
-        facts = guarded(estimate, context, workspace) if estimate and shards else {}
+        facts = guarded(estimate, context, workspace, shards) if estimate and shards else {}
         if facts:
             partition = context.partition_key if context.has_partition_key else None
             context.log_event(dg.AssetObservation(dg.AssetKey(list(step.key)), metadata=facts, partition=partition))

@@ -13,7 +13,7 @@ from itrialspace_assets.synthesis import build, compare
 
 
 def assets(settings: Settings, graph: Graph, partitions: Partitions) -> list[dg.AssetsDefinition]:
-    """One asset a renderer, and their comparison with real CTs."""
+    """One asset for each renderer, and the comparison of their images with real CTs."""
     own = [n for n in graph.nodes if n.step.stage == "synthesise"]
     compared = [n for n in graph.nodes if n.step.stage == "fidelity"]
     return [plain_asset(settings, graph, n, partitions, compare.build) for n in compared] + [
@@ -25,7 +25,7 @@ def assets(settings: Settings, graph: Graph, partitions: Partitions) -> list[dg.
             plan=partial(_call, build.plan, n.step.key[0]),
             work=partial(_call, build.work, n.step.key[0]),
             collect=partial(_call, build.collect, n.step.key[0]),
-            estimate=partial(_call, build.foresee, n.step.key[0]),
+            estimate=partial(_call, build.estimate, n.step.key[0]),
             op_tags=shard_tags(n.step),
         )
         for n in own

@@ -1,6 +1,6 @@
-"""What tissues measure in HU before a scanner blurs them and adds noise: organs, lung, bone, nodules; with sources.
+"""HU of tissues before a scanner blurs them and adds noise: organs, lung, bone, nodules; with sources.
 
-A table and nothing else; knows no image. Values are for unenhanced CT at 120 kV.
+A table only; knows no image. Values are for unenhanced CT at 120 kV.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,16 @@ OURS = "ours: between its neighbours in this table; no publication"
 
 @dataclass(frozen=True)
 class Tissue:
-    """Mean HU of some labels, the published range it lies in, and the standard deviation of its texture (HU; ours)."""
+    """HU of some labels.
+
+    Attributes:
+        labels: the labels.
+        hu: mean.
+        low: lower end of the published range that the mean lies in.
+        high: upper end of that range.
+        texture_hu: standard deviation of the texture. Ours.
+        source: where the range is published.
+    """
 
     labels: tuple[int, ...]
     hu: float
@@ -52,23 +61,28 @@ TISSUES: dict[str, Tissue] = {
 #: Every other organ: unenhanced soft tissue.
 SOFT = Tissue((), 40, 20, 65, 8, f"{PROKOP}: from kidney to liver")
 
-#: Aerated lung in front and behind of somebody who lies on the back, in inspiration: the ends of the range -910 to
-#: -850 HU in PROKOP. That the lower parts are denser, and by little at full inspiration: Millar & Denison, Thorax
+#: Aerated lung at the front and at the back of a person who lies on the back, in inspiration: the ends of the range
+#: -910 to -850 HU in PROKOP. The lower parts are denser, by little at full inspiration: Millar & Denison, Thorax
 #: 1989;44:485 (0.0715 g/cm3 in the middle at total lung capacity, a slight vertical gradient).
 LUNG_FRONT_HU, LUNG_BACK_HU = -910.0, -850.0
 #: Wall of trachea and bronchi: soft tissue, 1 to 3 mm thick in the trachea (Applied Radiology, MDCT of the central
-#: airways), thinner further out; one thickness for all is ours.
+#: airways), thinner further out. One thickness for all is ours.
 WALL_HU, WALL_MM = 40.0, 1.5
 #: Vessels of the lung hold blood.
 VESSEL_HU = 48.0
-#: Standard deviation (HU) of the parenchyma's grain, and its correlation length; ours.
+#: Standard deviation (HU) of the parenchyma's grain, and its correlation length. Ours.
 GRAIN_HU, GRAIN_MM = 30.0, 5.0
 
 
 @dataclass(frozen=True)
 class NoduleTissue:
-    """Attenuation of a lesion: mean HU and the depth of its inner texture; ``core_hu`` of a denser core, if it has
-    one."""
+    """Attenuation of a lesion.
+
+    Attributes:
+        mean_hu: mean.
+        texture_hu: standard deviation of its inner texture.
+        core_hu: mean of a denser core; None: it has none.
+    """
 
     mean_hu: float = 35.0
     texture_hu: float = 12.0

@@ -1,8 +1,12 @@
-"""Builds one partition of ``cts`` in three parts, so that a cluster can run the middle one in shards:
-plan (which cases are left, dealt to shards), work (one shard), collect (gather and write).
+"""Builds one partition of ``cts`` in three parts, so that a cluster can run the middle one in shards.
+
+``plan`` assigns the cases that are left to shards, ``work`` renders one shard, ``collect`` gathers and writes. ``plan``
+and ``collect`` list the cases of the partition once each; ``estimate`` and ``work`` read the shards' files.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -11,110 +15,112 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import journal, shards
-from itrialspace_assets.casework.cases import Case, require_all, retryable, write_rejected
+from itrialspace_assets.casework.cases import Case, payload_hash, require_all, retryable, write_rejected
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step, partition_name
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.records.store import look_up, read_table, write_table
 from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
-from itrialspace_assets.synthesis.forecast import GIB, forecast, host_grids, require_disk
+from itrialspace_assets.synthesis.case import RenderCase
+from itrialspace_assets.synthesis.estimate import GIB, estimate_rendering, host_grids, require_disk
 from itrialspace_assets.synthesis.images import render_seed
-from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer, enabled
+from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer
 from itrialspace_assets.synthesis.rendering import render_case
 from itrialspace_assets.synthesis.sheet import contact_sheet
 
-#: Columns that say how a scan is taken, in ``cases`` and ``cts``, and the fields of ``Acquisition``.
+#: Columns of ``cases`` that say how a scan is taken: the fields of ``Acquisition``.
 ACQUISITION = tuple(f.name for f in fields(Acquisition))
 
 
 def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -> list[Case]:
-    """One case per inserted case; its hash covers host, lesions, renderer and how CTs are kept."""
+    """One case for each inserted case; its hash covers host, lesions, renderer and how CTs are kept.
+
+    Args:
+        settings: outputs, root seed, how CTs are kept.
+        renderer: what renders.
+        partition: mode and dataset.
+
+    Raises:
+        TableError: a table of a stage before is missing, or an inserted case is no longer planned.
+    """
     rows = read_table(settings.output, "insertions", **partition)
     if rows.is_empty():
         return []
     cases = read_table(settings.output, "cases", mode=partition["mode"])
-    planned = dict(
-        zip(
-            cases["case_uid"],
-            cases.select("render_replicate", "attenuation", *ACQUISITION).rows(named=True),
-            strict=True,
-        )
-    )
-    grids, made_by = (
-        host_grids(settings, partition["dataset"]),
-        [renderer.version, renderer.weights(settings), settings.cts],
-    )
-    out = []
+    asked = cases.select("render_replicate", "attenuation", *ACQUISITION).rows(named=True)
+    planned = dict(zip(cases["case_uid"], asked, strict=True))
+    grids = host_grids(settings, partition["dataset"])
+    made_by = [renderer.version, renderer.weights(settings), settings.cts]
+    found = []
     for (case_uid,), group in rows.group_by(["case_uid"], maintain_order=True):
         first = group.row(0, named=True)
-        how = look_up(planned, str(case_uid), f"cases/{partition['mode']}")
-        acquisition = {name: how[name] for name in ACQUISITION}
-        payload = {
-            "case_uid": case_uid,
-            "source": renderer.name,
-            "mode": partition["mode"],
-            "dataset": partition["dataset"],
-            "map_sha256": first["host_map_sha256"],
-            "lesions": group.filter("present").sort("nodule_idx")["lesion"].to_list(),
-            "anatomy": first["anatomy"],
-            "attenuation": how["attenuation"],
-            "acquisition": acquisition,
-            "seed": render_seed(settings.seed, how["render_replicate"]),
-        }
-        sha = digest([*made_by, payload])
-        out.append(
-            Case(
-                str(case_uid),
-                sha,
-                digest([first["host_map_sha256"], acquisition]),
-                payload,
-                float(g.voxels if (g := grids.get(first["host_map_sha256"])) else 1),
-            )
+        plan = look_up(planned, str(case_uid), f"cases/{partition['mode']}")
+        case = RenderCase(
+            case_uid=str(case_uid),
+            source=renderer.name,
+            mode=partition["mode"],
+            dataset=partition["dataset"],
+            map_sha256=first["host_map_sha256"],
+            lesions=tuple(group.filter("present").sort("nodule_idx")["lesion"]),
+            anatomy=first["anatomy"],
+            attenuation=plan["attenuation"],
+            acquisition=Acquisition(**{name: plan[name] for name in ACQUISITION}),
+            seed=render_seed(settings.seed, plan["render_replicate"]),
         )
-    return out
+        twin = digest([case.map_sha256, asdict(case.acquisition)])  # cases that share a lesion-free twin
+        grid = grids.get(case.map_sha256)
+        cost = float(grid.voxels) if grid is not None else 1.0
+        found.append(Case(case.case_uid, payload_hash(made_by, case), twin, case, cost))
+    return found
 
 
 def make_step(renderer: Renderer) -> Step:
     """The step of one renderer."""
 
     def options(settings: Settings) -> Options:
-        return {"cts": settings.cts, "seed": str(settings.seed)}
+        how = {"schedule": settings.nodmaisi_schedule, "device": settings.device} if renderer.has_weights else {}
+        return {"cts": settings.cts, "seed": str(settings.seed)} | how
 
     key = (renderer.name, "synthetic_cts")
     return Step(key, "synthesise", ("mode", "dataset"), renderer.version, options, renderer.location)
 
 
-def weights_version(settings: Settings, name: str) -> str:
-    """Hash of a renderer's weights and of how they are used; empty where they are missing."""
-    try:
-        return RENDERERS[name].weights(settings) or ""
-    except ConfigError:
-        return ""
-
-
-def steps(settings: Settings) -> list[Step]:
-    return [make_step(renderer) for renderer in enabled(settings)]
-
-
-def _journals(settings: Settings, source: str, partition: Partition) -> Any:
+def _journals(settings: Settings, source: str, partition: Partition) -> Path:
     return journal.journal_dir(settings, f"{source}/synthetic_cts", partition_name(partition))
 
 
-def cases_left(settings: Settings, source: str, partition: Partition, cases: list[Case]) -> list[Case]:
-    """Those of a pair's cases that are neither rendered nor put aside."""
+def cases_left(settings: Settings, source: str, partition: Partition, cases: Sequence[Case]) -> list[Case]:
+    """Those of a pair's cases that are neither rendered nor rejected.
+
+    Args:
+        settings: gives the journals.
+        source: name of the renderer.
+        partition: mode and dataset.
+        cases: from ``render_cases``.
+    """
     return journal.pending(settings, cases, _journals(settings, source, partition))
 
 
+def payloads(cases: Sequence[Case]) -> list[RenderCase]:
+    """What the workers read of some cases of rendering."""
+    return [case.payload for case in cases if isinstance(case.payload, RenderCase)]
+
+
 def plan(settings: Settings, source: str, partition: Partition, run_id: str) -> list[str]:
-    """Deal the cases that are left to shards; the keys of the shards that have any.
+    """Assign the cases that are left to shards; the keys of the shards.
+
+    Args:
+        settings: outputs, number of shards, how CTs are kept.
+        source: name of the renderer.
+        partition: mode and dataset.
+        run_id: names the shards' files.
 
     Raises:
-        ConfigError: the renderer is not ready, cannot do what the trial asks, or the disk cannot hold what they would
-            become.
+        ConfigError: the renderer is not ready or cannot do what the trial asks, or the disk cannot hold the images.
     """
     require_data_root(settings)
     renderer = RENDERERS[source]
     cases = render_cases(settings, renderer, partition)
-    left = cases_left(settings, source, partition, cases)
+    left = payloads(cases_left(settings, source, partition, cases))
     if left:
         renderer.require_weights(settings)
         require_modelled(renderer, left, partition)
@@ -122,35 +128,47 @@ def plan(settings: Settings, source: str, partition: Partition, run_id: str) -> 
     return shards.assign_shards(settings, cases, _journals(settings, source, partition), run_id)
 
 
-def require_modelled(renderer: Renderer, cases: list[Case], partition: Partition) -> None:
-    """Refuse what a renderer would pass over.
+def require_modelled(renderer: Renderer, cases: Sequence[RenderCase], partition: Partition) -> None:
+    """Refuse cases that ask for what a renderer would ignore.
+
+    Args:
+        renderer: what renders.
+        cases: what is left to render.
+        partition: mode and dataset.
 
     Raises:
-        ConfigError: a case asks for an acquisition or an attenuation, and the renderer follows neither.
+        ConfigError: a case asks for an acquisition or an attenuation, and the renderer models neither.
     """
     if renderer.models:
         return
-    standard = asdict(STANDARD)
     for case in cases:
-        if case.payload["acquisition"] != standard or case.payload["attenuation"] != "solid":
+        if case.acquisition != STANDARD or case.attenuation != "solid":
             raise ConfigError(
-                f"{partition_name(partition)}: {case.uid} asks for "
-                f"{Acquisition(**case.payload['acquisition']).name} and {case.payload['attenuation']} nodules; "
-                f"renderer {renderer.name} models "
-                "neither acquisition nor attenuation, use tissue"
+                f"{partition_name(partition)}: {case.case_uid} asks for {case.acquisition.name} and "
+                f"{case.attenuation} nodules; renderer {renderer.name} models neither acquisition nor attenuation, "
+                "use tissue"
             )
 
 
-def foresee(settings: Settings, source: str, partition: Partition, run_id: str) -> dict[str, float | str]:
-    """What the cases that are left will take, for the asset's metadata before it starts; nothing where nothing is
-    left."""
-    renderer = RENDERERS[source]
-    if renderer.estimate is None:
+def estimate(
+    settings: Settings, source: str, partition: Partition, run_id: str, keys: Sequence[str]
+) -> dict[str, float | str]:
+    """What the shards of a run will take, as metadata; empty for a renderer whose rate has to be measured.
+
+    Args:
+        settings: outputs, workers, how CTs are kept.
+        source: name of the renderer.
+        partition: mode and dataset.
+        run_id: the run that assigned the shards.
+        keys: the shards, from ``plan``; their files hold the cases that are left.
+    """
+    renderer, folder = RENDERERS[source], _journals(settings, source, partition)
+    if renderer.seconds_per_image is None:
         return {}
-    left = cases_left(settings, source, partition, render_cases(settings, renderer, partition))
+    left = [c for key in keys for c in payloads(shards.read_shard(RenderCase, folder, run_id, key))]
     if not left:
         return {}
-    found = forecast(settings, renderer, left)
+    found = estimate_rendering(settings, renderer, left)
     workers = max(1, renderer.workers(settings) // settings.per_gpu)  # workers of one GPU take turns
     return {
         "estimated_seconds_a_case": round(found.seconds / len(left), 1),
@@ -164,16 +182,33 @@ def foresee(settings: Settings, source: str, partition: Partition, run_id: str) 
 def work(settings: Settings, source: str, partition: Partition, run_id: str, shard: str) -> None:
     """Render the cases of one shard.
 
+    Args:
+        settings: outputs, workers, device.
+        source: name of the renderer.
+        partition: mode and dataset.
+        run_id: the run that assigned the shards.
+        shard: key of the shard.
+
     Raises:
         ConfigError: the device that is asked for is not here.
     """
     RENDERERS[source].require_device(settings)
     settings = settings.model_copy(update={"workers": RENDERERS[source].workers(settings)})
-    shards.run_shard(render_case, None, settings, _journals(settings, source, partition), run_id, shard)
+    shards.run_shard(render_case, RenderCase, settings, _journals(settings, source, partition), run_id, shard)
 
 
 def collect(settings: Settings, source: str, partition: Partition, run_id: str) -> Result:
-    """Gather the shards, write ``cts`` and what was put aside."""
+    """Gather the shards; write ``cts`` and the rejected cases.
+
+    Args:
+        settings: outputs, how CTs are kept.
+        source: name of the renderer.
+        partition: mode and dataset.
+        run_id: the run that assigned the shards.
+
+    Raises:
+        TableError: a case is neither rendered nor rejected.
+    """
     renderer = RENDERERS[source]
     cases = render_cases(settings, renderer, partition)
     folder = _journals(settings, source, partition)
@@ -190,7 +225,7 @@ def collect(settings: Settings, source: str, partition: Partition, run_id: str) 
         len(cases) - computed,
         len(made.rejected),
         note,
-        _picture(settings, partition, rows),
+        _picture(settings, partition, payloads(cases), rows),
         _preview(rows),
         files=made.files,
         facts=dict(made.measured),
@@ -199,25 +234,22 @@ def collect(settings: Settings, source: str, partition: Partition, run_id: str) 
     )
 
 
-def _picture(settings: Settings, partition: Partition, rows: list[dict[str, Any]]) -> bytes | None:
+def _picture(
+    settings: Settings, partition: Partition, cases: Sequence[RenderCase], rows: list[dict[str, Any]]
+) -> bytes | None:
     if not rows:
         return None
-    inserted = read_table(settings.output, "insertions", **partition).filter(pl.col("nodule_idx") == 0)
-    maps = dict(inserted.select("case_uid", "host_map_sha256").iter_rows())
-    lesions = dict(inserted.select("case_uid", "lesion").iter_rows())
-    paths = (
-        read_table(settings.output, "profiles", dataset=partition["dataset"])
-        .select("scan_uid", "ct_path")
-        .unique("scan_uid", keep="first")
-    )
-    hosts = read_table(settings.output, "cases", mode=partition["mode"]).join(
-        paths, left_on="host_scan_uid", right_on="scan_uid"
-    )
+    maps = {case.case_uid: case.map_sha256 for case in cases}
+    lesions = {case.case_uid: case.lesions[0] for case in cases if case.lesions}
+    scans = read_table(settings.output, "insertions", **partition).select("case_uid", "host_scan_uid").unique()
+    profiles = read_table(settings.output, "profiles", dataset=partition["dataset"]).select("scan_uid", "ct_path")
+    hosts = scans.join(profiles.unique("scan_uid", keep="first"), left_on="host_scan_uid", right_on="scan_uid")
     host_cts = dict(hosts.select("case_uid", "ct_path").iter_rows())
     return contact_sheet(settings, [r | {"host_map_sha256": maps[r["case_uid"]]} for r in rows], lesions, host_cts)
 
 
 def _preview(rows: list[dict[str, Any]]) -> str:
+    """Markdown: the first images with lesions."""
     shown = [r for r in rows if not r["is_lesion_free"]][:12]
     if not shown:
         return ""

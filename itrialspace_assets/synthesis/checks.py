@@ -15,17 +15,16 @@ from itrialspace_assets.synthesis.quality import HIGH_HU, LOW_HU
 
 
 def complete(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
-    """Every inserted case has its images, or is among those put aside."""
+    """Every inserted case has its images, or is among the rejected ones."""
     inserted = set(read_table(settings.output, "insertions", **partition)["case_uid"])
     rendered = set(read_table(settings.output, "cts", source=node.step.key[0], **partition)["case_uid"])
-    aside = read_all(settings.output, "rejected_cases", stage=node.step.name, partition=partition_name(partition))
-    lost = sorted(inserted - rendered - set(aside["case_uid"]))
+    rejected = read_all(settings.output, "rejected_cases", stage=node.step.name, partition=partition_name(partition))
+    lost = sorted(inserted - rendered - set(rejected["case_uid"]))
     return not lost, {"inserted": len(inserted), "rendered": len(rendered), "which": listing(lost)}
 
 
-def gates(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
-    """HU range of every image; shows the least contrast of a lesion with what surrounds it, and how many are no
-    pairs."""
+def hu_range(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
+    """HU range of every image; also shows the least contrast of a lesion and the number of unpaired images."""
     rows = read_table(settings.output, "cts", source=node.step.key[0], **partition)
     bad = rows.filter((pl.col("low_hu") < LOW_HU) | (pl.col("high_hu") > HIGH_HU))
     least = rows.select((pl.col("lesion_hu") - pl.col("background_hu")).abs().min()).item()
@@ -38,7 +37,7 @@ def gates(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOut
 
 
 def like_their_hosts(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
-    """Histograms of lesion-free twins and of their hosts' real CTs overlap; nothing to say on procedural anatomy."""
+    """Histograms of lesion-free twins and of their hosts' real CTs overlap; on procedural anatomy there are none."""
     rows, low = read_all(settings.output, "host_overlaps"), low_overlaps(settings)
     least = rows["whole"].min()
     return not low, {"hosts": rows.height, "least_overlap": least, "limit": LEAST_OVERLAP, "which": listing(low)}
@@ -50,14 +49,14 @@ HISTOGRAMS = Check(
     like_their_hosts,
     warns=True,
 )
-COMPLETE = Check("complete", "Every inserted case was rendered or put aside with a reason.", complete)
-GATES = Check("gates", "HU of every image lies within -1000 to 1000.", gates)
+COMPLETE = Check("complete", "Every inserted case was rendered or rejected with a reason.", complete)
+HU_RANGE = Check("gates", "HU of every image lies within -1000 to 1000.", hu_range)
 
 
 def checks(graph: Graph, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
-    """Registry rules, the share put aside, completeness, the gates of an image, and likeness to real hosts."""
+    """Registry rules, the share rejected, completeness, the HU range, and likeness to real hosts."""
     rendered = [n for n in graph.nodes if n.step.stage == "synthesise"]
     compared = [n for n in graph.nodes if n.step.stage == "fidelity"]
-    return [checks_of(n, partitions, [REGISTRY, REJECTED, COMPLETE, GATES]) for n in rendered] + [
+    return [checks_of(n, partitions, [REGISTRY, REJECTED, COMPLETE, HU_RANGE]) for n in rendered] + [
         checks_of(n, partitions, [REGISTRY, REJECTED, HISTOGRAMS]) for n in compared
     ]

@@ -1,15 +1,17 @@
-"""Builds ``fidelity`` and ``host_overlaps``: rendered CTs against real ones, with the distance of real sets as the
-yardstick.
+"""Builds ``fidelity`` and ``host_overlaps``: rendered CTs against real ones, and real sets against each other.
 
-Sets are the CTs of a dataset's hosts, all of them together, and the images of a mode. Where anatomy is procedural the
+Sets are the CTs of a dataset's hosts, all of them together, and the images of a mode. Where anatomy is procedural, the
 real side was rendered too: nothing is estimated, and the table says so.
 """
 
 import io
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from PIL import Image, ImageDraw, ImageFont
 
@@ -17,13 +19,14 @@ from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.fingerprints import FileHashes, digest, hash_file, replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import workers
-from itrialspace_assets.casework.cases import Case, Collected, Output, retryable, write_rejected
+from itrialspace_assets.casework.cases import Case, Collected, Output, payload_hash, retryable, write_rejected
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.imaging.anatomy import lung_mask
 from itrialspace_assets.profiles.cts import ct_hash, ct_source, real_ct
 from itrialspace_assets.records.store import read_all, write_table
+from itrialspace_assets.synthesis.compare_case import FeatureCase, OverlapCase, RealCt, RenderedCt
 from itrialspace_assets.synthesis.fidelity import (
     FEW_SLICES,
     LEAST_OVERLAP,
@@ -38,12 +41,11 @@ from itrialspace_assets.synthesis.fidelity import (
     slices_of,
 )
 from itrialspace_assets.synthesis.images import open_ct
+from itrialspace_assets.synthesis.rows import FidelityRow, HostOverlapRow
 
 VERSION = "1"
 REAL = "real"
 NOTE = "not estimable by construction: anatomy is procedural, and its CTs come from a renderer too"
-#: Voxels over which histograms are compared: the body, the lung.
-_REGIONS = ("whole", "lung")
 
 
 def options(settings: Settings) -> Options:
@@ -55,7 +57,7 @@ STEP = Step(("fidelity",), "fidelity", (), VERSION, options)
 
 
 def real_scans(settings: Settings) -> pl.DataFrame:
-    """Host scans whose CT is at hand: scan_uid, dataset, ct_path, map_sha256, sorted."""
+    """Host scans whose real CT is in the data root: scan_uid, dataset, ct_path, map_sha256, sorted."""
     hosts = read_all(settings.output, "hosts").select("scan_uid", "dataset", "map_sha256")
     paths = (
         read_all(settings.output, "profiles")
@@ -73,7 +75,13 @@ def protocol_of(settings: Settings) -> Protocol:
 
 
 def _sets(settings: Settings, scans: pl.DataFrame, images: pl.DataFrame) -> dict[str, list[str]]:
-    """Names of sets and of the images in each, drawn by hash: the first by name would be of one dataset."""
+    """Names of sets and of the images in each. A large set is drawn by hash: the first by name would be one dataset's.
+
+    Args:
+        settings: chooses the protocol.
+        scans: from ``real_scans``.
+        images: rows of ``cts``.
+    """
     sets = {
         f"{REAL}/{name}": part["scan_uid"].to_list()
         for (name,), part in scans.group_by(["dataset"], maintain_order=True)
@@ -86,7 +94,7 @@ def _sets(settings: Settings, scans: pl.DataFrame, images: pl.DataFrame) -> dict
 
 
 def compare_cases(settings: Settings) -> tuple[list[Case], dict[str, list[str]]]:
-    """One case for each image of a set, and for each lesion-free twin whose host's CT is at hand; and the sets."""
+    """One case for each image of a set, one for each lesion-free twin whose host's real CT is there; and the sets."""
     scans, rows = real_scans(settings), read_all(settings.output, "cts")
     # of a case whose image with lesions was not kept whole, the lesion-free twin stands for it
     parts = rows.filter(pl.col("kept") == "planes").select("source", "mode", "dataset", "case_uid")
@@ -97,90 +105,100 @@ def compare_cases(settings: Settings) -> tuple[list[Case], dict[str, list[str]]]
     sets = _sets(settings, scans, images)
     wanted = {uid for members in sets.values() for uid in members}
     by_scan = {r["scan_uid"]: r for r in scans.iter_rows(named=True)}
-    out = []
+    found = []
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
-        how = [VERSION, protocol_of(settings).text, str(settings.fid_weights and hashes.get(settings.fid_weights))]
+        made_by = [VERSION, protocol_of(settings).text, str(settings.fid_weights and hashes.get(settings.fid_weights))]
+
+        def real(uid: str) -> RealCt:
+            path = by_scan[uid]["ct_path"]
+            return RealCt(ct_path=path, sha256=ct_hash(hashes, settings.data, path))
+
         for uid in sorted(wanted & by_scan.keys()):
-            payload = {
-                "uid": uid,
-                "ct_path": by_scan[uid]["ct_path"],
-                "sha256": ct_hash(hashes, settings.data, by_scan[uid]["ct_path"]),
-            }
-            out.append(Case(uid, digest([how, payload]), uid, payload))
-        keep = ("source", "image_uid", "twin_uid", "is_lesion_free", "path", "sha256", "kept")
-        for row in (
-            images.unique("image_uid", keep="first", maintain_order=True)
-            .filter(pl.col("image_uid").is_in(wanted))
-            .iter_rows(named=True)
-        ):
-            payload = {"uid": row["image_uid"], "row": {k: row[k] for k in keep}}
-            out.append(Case(row["image_uid"], digest([how, payload]), row["twin_uid"], payload))
+            case = FeatureCase(uid=uid, image=real(uid))
+            found.append(Case(uid, payload_hash(made_by, case), uid, case))
+        for row in _once(images).filter(pl.col("image_uid").is_in(wanted)).iter_rows(named=True):
+            case = FeatureCase(uid=row["image_uid"], image=_rendered(row))
+            found.append(Case(case.uid, payload_hash(made_by, case), row["twin_uid"], case))
         hosts = read_all(settings.output, "cases").select("case_uid", "host_scan_uid").unique()
-        twins = (
-            rows.filter("is_lesion_free")
-            .join(hosts, on="case_uid")
-            .unique("image_uid", keep="first", maintain_order=True)
-            .sort("image_uid")
-        )
+        twins = _once(rows.filter("is_lesion_free").join(hosts, on="case_uid")).sort("image_uid")
         for row in twins.iter_rows(named=True):
             if (scan := by_scan.get(row["host_scan_uid"])) is not None:
-                about = {
-                    "source": row["source"],
-                    "image_uid": row["image_uid"],
-                    "scan_uid": scan["scan_uid"],
-                    "dataset": scan["dataset"],
-                }
-                payload = {
-                    "twin": {k: row[k] for k in keep},
-                    "ct_path": scan["ct_path"],
-                    "map_sha256": scan["map_sha256"],
-                    "about": about,
-                }
-                sha = digest([how, payload, ct_hash(hashes, settings.data, scan["ct_path"])])
-                out.append(Case(f"{row['image_uid']}/host", sha, row["image_uid"], payload))
-    return out, sets
+                pair = OverlapCase(
+                    twin=_rendered(row),
+                    real=real(scan["scan_uid"]),
+                    scan_uid=scan["scan_uid"],
+                    dataset=scan["dataset"],
+                    map_sha256=scan["map_sha256"],
+                )
+                uid = f"{row['image_uid']}/host"
+                found.append(Case(uid, payload_hash(made_by, pair), row["image_uid"], pair))
+    return found, sets
 
 
-def compare_case(payload: dict[str, Any], settings: Settings) -> Output:
+def _once(images: pl.DataFrame) -> pl.DataFrame:
+    """The first row of each image: modes share images."""
+    return images.unique("image_uid", keep="first", maintain_order=True)
+
+
+def _rendered(row: Mapping[str, Any]) -> RenderedCt:
+    return RenderedCt(**{name: row[name] for name in RenderedCt.model_fields})
+
+
+def compare_case(case: FeatureCase | OverlapCase, settings: Settings) -> Output:
     """Features of one image, kept in a file; or the histogram overlap of a twin with its host.
 
     Raises:
         CaseRejected: a CT is missing, damaged, or on another grid than its host's map.
     """
-    if "twin" in payload:
-        return _overlap(payload, settings)
-    ct = open_ct(settings, payload["row"]) if "row" in payload else real_ct(settings.data, payload["ct_path"])
+    return _overlap(case, settings) if isinstance(case, OverlapCase) else _features(case, settings)
+
+
+def _features(case: FeatureCase, settings: Settings) -> Output:
+    if isinstance(case.image, RealCt):
+        ct = real_ct(settings.data, case.image.ct_path)
+    else:
+        ct = open_ct(settings, case.image.model_dump())
     how = extractor(settings.fid_weights)
     parts = [how.features(slices_of(ct, axis, protocol_of(settings))) for axis in PLANES.values()]
     out = io.BytesIO()
     np.save(out, np.concatenate(parts).astype(np.float32))
-    path = f"store/features/{(how.sha256 or how.name)[:16]}/{digest(payload, 32)}.npy"
+    path = f"store/features/{(how.sha256 or how.name)[:16]}/{payload_hash([], case)[:32]}.npy"
     replace_file(settings.output / path, out.getvalue())
-    row = {"uid": payload["uid"], "path": path, "counts": [len(p) for p in parts]}
+    row = {"uid": case.uid, "path": path, "counts": [len(p) for p in parts]}
     return Output({"features": [row]}, {path: sha256_bytes(out.getvalue())})
 
 
-def _overlap(payload: dict[str, Any], settings: Settings) -> Output:
-    host, ct = load_host_map(settings.output, payload["map_sha256"]), open_ct(settings, payload["twin"])
-    real = real_ct(settings.data, payload["ct_path"])
+def _overlap(case: OverlapCase, settings: Settings) -> Output:
+    host, ct = load_host_map(settings.output, case.map_sha256), open_ct(settings, case.twin.model_dump())
+    real = real_ct(settings.data, case.real.ct_path)
     if not real.same_grid(host):
         raise CaseRejected(
             Reason.GRID_MISMATCH,
-            f"{payload['ct_path']}: expected the grid of its organ map {host.array.shape}, got {real.array.shape}",
+            f"{case.real.ct_path}: expected the grid of its organ map {host.array.shape}, got {real.array.shape}",
         )
-    found = {
-        name: overlap(real.array, ct.array, where)
-        for name, where in zip(_REGIONS, (host.array > 0, lung_mask(host.array)), strict=True)
-    }
-    return Output(
-        {"host_overlaps": [payload["about"] | {k: None if np.isnan(v) else round(v, 6) for k, v in found.items()}]}
+    whole, lung = (overlap(real.array, ct.array, where) for where in (host.array > 0, lung_mask(host.array)))
+    row = HostOverlapRow(
+        source=case.twin.source,
+        image_uid=case.twin.image_uid,
+        scan_uid=case.scan_uid,
+        dataset=case.dataset,
+        whole=None if np.isnan(whole) else round(whole, 6),
+        lung=None if np.isnan(lung) else round(lung, 6),
     )
+    return Output({"host_overlaps": [asdict(row)]})
 
 
 def distances(
-    settings: Settings, how: Extractor, sets: dict[str, list[str]], features: dict[str, dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Rows of ``fidelity``: every real dataset against every other, and every rendered mode against all real CTs."""
+    settings: Settings, how: Extractor, sets: Mapping[str, Sequence[str]], features: Mapping[str, dict[str, Any]]
+) -> list[FidelityRow]:
+    """Every real dataset against every other, and every rendered mode against all real CTs.
+
+    Args:
+        settings: gives the store and the anatomy.
+        how: what made the features.
+        sets: images of each set.
+        features: file and number of slices of each plane, by image; an image that was rejected has none.
+    """
     made: dict[tuple[str, str], Moments] = {}
     for name, members in sets.items():
         for number, plane in enumerate(PLANES):
@@ -197,59 +215,75 @@ def distances(
         values = {plane: frechet_distance(made[reference, plane], made[compared, plane]) for plane in PLANES}
         values["average"] = sum(values.values()) / len(values)
         images = {n: sum(m in features for m in sets[n]) for n in (reference, compared)}
-        base = {
-            "reference": reference,
-            "compared": compared,
-            "kind": kind,
-            "metric": how.metric,
-            "extractor": how.name,
-            "extractor_sha256": how.sha256,
-            "images_reference": images[reference],
-            "images_compared": images[compared],
-            "protocol": json.dumps(protocol_of(settings).text, sort_keys=True),
-            "anatomy": settings.anatomy,
-            "note": None,
-        }
-        rows += [base | {"plane": plane, "value": round(value, 6)} for plane, value in values.items()]
+        rows += [
+            FidelityRow(
+                reference=reference,
+                compared=compared,
+                kind=kind,
+                plane=plane,
+                metric=how.metric,
+                extractor=how.name,
+                extractor_sha256=how.sha256,
+                value=round(value, 6),
+                images_reference=images[reference],
+                images_compared=images[compared],
+                protocol=_protocol_text(settings),
+                note=None,
+                anatomy=settings.anatomy,
+            )
+            for plane, value in values.items()
+        ]
     return rows
 
 
-def _plane(settings: Settings, row: dict[str, Any], number: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    first = sum(row["counts"][:number])
-    return np.asarray(
-        np.load(settings.output / row["path"], mmap_mode="r")[first : first + row["counts"][number]], dtype=np.float64
+def _protocol_text(settings: Settings) -> str:
+    return json.dumps(protocol_of(settings).text, sort_keys=True)
+
+
+def _not_estimable(settings: Settings, how: Extractor) -> FidelityRow:
+    """The row that says why there is nothing to estimate."""
+    return FidelityRow(
+        reference=REAL,
+        compared="all",
+        kind="real_to_synthetic",
+        plane="average",
+        metric=how.metric,
+        extractor=how.name,
+        extractor_sha256=None,
+        value=None,
+        images_reference=0,
+        images_compared=0,
+        protocol=_protocol_text(settings),
+        note=NOTE,
+        anatomy=settings.anatomy,
     )
 
 
+def _plane(settings: Settings, row: Mapping[str, Any], number: int) -> npt.NDArray[np.float64]:
+    """Features (n, d) of an image's slices across one of ``PLANES``."""
+    first = sum(row["counts"][:number])
+    found = np.load(settings.output / row["path"], mmap_mode="r")[first : first + row["counts"][number]]
+    return np.asarray(found, dtype=np.float64)
+
+
 def build(settings: Settings, partition: Partition, run_id: str) -> Result:
-    """Write both tables; on procedural anatomy one row that says why there is nothing to estimate."""
+    """Write both tables; on procedural anatomy one row that says why there is nothing to estimate.
+
+    Args:
+        settings: data root, outputs, extractor, workers.
+        partition: empty: the tables have no partitions.
+        run_id: names the journal of this run.
+    """
     require_data_root(settings)
     how = extractor(settings.fid_weights)
-    rows: list[dict[str, Any]]
+    made, computed = Collected({}, [], [], {}), 0
     if settings.anatomy == "procedural":
-        blank = dict.fromkeys(("value", "extractor_sha256"))
-        rows = [
-            blank
-            | {
-                "reference": REAL,
-                "compared": "all",
-                "kind": "real_to_synthetic",
-                "plane": "average",
-                "metric": how.metric,
-                "extractor": how.name,
-                "images_reference": 0,
-                "images_compared": 0,
-                "protocol": json.dumps(protocol_of(settings).text, sort_keys=True),
-                "anatomy": settings.anatomy,
-                "note": NOTE,
-            }
-        ]
-        made, computed, overlaps = Collected({}, [], [], {}), 0, []
+        found = [_not_estimable(settings, how)]
     else:
         cases, sets = compare_cases(settings)
         made, computed = workers.process(compare_case, cases, settings, "fidelity", "all", run_id)
-        features = {r["uid"]: r for r in made.rows.get("features", [])}
-        rows, overlaps = distances(settings, how, sets, features), made.rows.get("host_overlaps", [])
+        found = distances(settings, how, sets, {r["uid"]: r for r in made.rows.get("features", [])})
+    rows, overlaps = [asdict(row) for row in found], made.rows.get("host_overlaps", [])
     paths = [write_table(settings.output, "fidelity", rows), write_table(settings.output, "host_overlaps", overlaps)]
     write_rejected(settings, "fidelity", "all", made.rejected)
     return Result(
@@ -277,6 +311,7 @@ def _preview(rows: list[dict[str, Any]]) -> str:
     )
 
 
+#: Pixels: edge of a tile, height of a line of text; most hosts that are shown.
 _TILE, _TEXT, _AT_MOST = 240, 18, 6
 
 
@@ -293,16 +328,11 @@ def _montage(settings: Settings, overlaps: list[dict[str, Any]]) -> bytes | None
         y = i * (_TILE + _TEXT)
         real = real_ct(settings.data, scans[row["scan_uid"]]["ct_path"])
         for j, ct in enumerate((real, open_ct(settings, twins[row["image_uid"]]))):
-            tile = Image.fromarray(
-                np.ascontiguousarray(pictures.axial(pictures.lung_grey(ct.array[..., ct.array.shape[2] // 2])))
-            ).resize((_TILE - 2, _TILE), Image.Resampling.BILINEAR)
-            sheet.paste(tile, (j * _TILE, y))
-        pen.text(
-            (4, y + _TILE + 2),
-            f"{row['scan_uid'][:40]}: real, {row['source']}; histograms share {row['whole'] or 0:.2f}",
-            "white",
-            font,
-        )
+            middle = ct.array[..., ct.array.shape[2] // 2]
+            tile = Image.fromarray(np.ascontiguousarray(pictures.axial(pictures.lung_grey(middle))))
+            sheet.paste(tile.resize((_TILE - 2, _TILE), Image.Resampling.BILINEAR), (j * _TILE, y))
+        told = f"{row['scan_uid'][:40]}: real, {row['source']}; histograms share {row['whole'] or 0:.2f}"
+        pen.text((4, y + _TILE + 2), told, "white", font)
     out = io.BytesIO()
     sheet.save(out, "PNG")
     return out.getvalue()

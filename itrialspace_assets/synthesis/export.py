@@ -1,6 +1,6 @@
-"""Hands rendered CTs over: NIfTI files, or DICOM series that say they are synthetic.
+"""Exports rendered CTs: NIfTI files, or DICOM series that say they are synthetic.
 
-Reads ``cts`` and the store, whole images or patches alike.
+Reads ``cts`` and the store, whether whole images or patches are kept.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,14 @@ from itrialspace_assets.synthesis.images import open_ct
 
 
 def chosen(settings: Settings, mode: str, source: str, case: str | None, twins: bool) -> pl.DataFrame:
-    """Rows of ``cts`` of a mode with host and person, host by host; lesion-free twins only if asked for, each once.
+    """Rows of ``cts`` with host and person, each image once, host by host.
+
+    Args:
+        settings: gives the output folder.
+        mode: trial mode.
+        source: name of the renderer.
+        case: one of the mode's cases; None: all.
+        twins: whether lesion-free twins are chosen too.
 
     Raises:
         ConfigError: nothing was rendered, or no such case.
@@ -37,7 +44,14 @@ def chosen(settings: Settings, mode: str, source: str, case: str | None, twins: 
 
 
 def export_cts(settings: Settings, rows: pl.DataFrame, to: Path, dicom: bool, progress: Callable[[int], None]) -> int:
-    """Write each image below ``to``: one NIfTI file, or a folder with a DICOM series; how many.
+    """Write each image as one NIfTI file, or as a folder with a DICOM series; returns how many.
+
+    Args:
+        settings: gives the store.
+        rows: from ``chosen``.
+        to: folder to write to.
+        dicom: DICOM series instead of NIfTI files.
+        progress: told how many more are done.
 
     Raises:
         CaseRejected: an image is missing or damaged.

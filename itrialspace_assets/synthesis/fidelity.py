@@ -1,10 +1,9 @@
 """How alike two sets of CTs are: features of their slices, the Fréchet distance of two sets, the overlap of histograms.
 
-The protocol is the published 2.5-D one (docs/facts/synthesis.md#fid-protocol), but that a set's images are drawn over
-its datasets instead of
-being the first by name. With an extractor whose weights lie on disk the distance is called FID; without, features are
-a stated descriptor of a few slices, and the distance is called so, never FID. Knows volumes and arrays; no table and no
-case.
+The protocol is the published 2.5-D one (docs/facts/synthesis.md#fid-protocol), except that the images of a set are
+drawn over its datasets instead of being the first by name. With an extractor whose weights lie on disk the distance is
+called FID. Without, features are a stated descriptor of a few slices, and the distance is called a descriptor distance,
+never FID. Knows volumes and arrays; no table and no case.
 """
 
 import math
@@ -27,12 +26,13 @@ from itrialspace_assets.synthesis.quality import AIR_HU, HIGH_HU, LOW_HU
 Floats = npt.NDArray[np.float64]
 #: Planes by the axis that is cut along.
 PLANES = {"XY": 2, "YZ": 0, "ZX": 1}
-#: Channel means that are subtracted after the order of the channels was reversed.
+#: Channel means that are subtracted after the order of the channels was reversed
+#: (docs/facts/synthesis.md#fid-protocol).
 CHANNEL_MEANS = (0.406, 0.456, 0.485)
-#: Host and synthetic histograms should overlap by this much (docs/facts/synthesis.md#histogram-overlap; the definition
-#: is ours).
+#: Share by which histograms of host and synthetic CT should overlap (docs/facts/synthesis.md#histogram-overlap; the
+#: definition of overlap is ours).
 LEAST_OVERLAP = 0.80
-#: Bins of 10 HU over the published range.
+#: Edges of bins of 10 HU over the published range. The width is ours.
 _HISTOGRAM = np.arange(LOW_HU, HIGH_HU + 1, 10.0)
 
 
@@ -41,10 +41,10 @@ class Protocol:
     """What is compared; by default as published.
 
     Attributes:
-        shape: voxels (X, Y, Z) that an image is padded with air or cut to, about its middle.
-        centre: middle share of the slices of each plane, counted with the padding.
-        slices: features of at most so many of them, evenly spread; None: of all.
-        images: at most so many of a set.
+        shape: voxels (X, Y, Z) to which an image is padded with air or cut, about its middle.
+        centre: middle share of the slices of each plane that is used; the padding counts as slices.
+        slices: most slices of these whose features are taken, evenly spread; None: all.
+        images: most images of a set.
     """
 
     shape: tuple[int, int, int] = (512, 512, 512)
@@ -54,10 +54,11 @@ class Protocol:
 
     @property
     def text(self) -> dict[str, object]:
+        """Its fields by name, as the column ``protocol`` holds them."""
         return asdict(self)
 
 
-#: For the descriptor, which is no FID anyway: a few slices tell as much.
+#: For the descriptor, which is never called FID: a few slices are enough. Ours.
 FEW_SLICES = Protocol(slices=16)
 
 
@@ -98,7 +99,7 @@ def extractor(weights: Path | None) -> Extractor:
 
 @lru_cache(maxsize=1)
 def _hash(weights: Path, size: int, changed: int) -> str:
-    """Hash of a file of some hundred MB, not taken anew for every image."""
+    """Hash of a file of some hundred MB; remembered, so that it is not computed for every image."""
     return hash_file(weights)
 
 
@@ -141,10 +142,10 @@ _GREYS = np.linspace(0, 1, 13)
 
 
 def describe(planes: npt.NDArray[np.float32]) -> Floats:
-    """The descriptor (n, 19): shares of twelve grey levels; at three scales, amount and peakedness of structure;
-    contrast.
+    """The descriptor (n, 19) of slices (n, H, W) in 0..1.
 
-    Amounts are logarithms, so that no dimension outweighs the others by its unit alone.
+    Shares of twelve grey levels; at three scales, amount and peakedness of structure; contrast. Amounts are logarithms,
+    so that no dimension outweighs the others by its unit alone.
     """
     rows = []
     for plane in planes:
@@ -158,7 +159,13 @@ def describe(planes: npt.NDArray[np.float32]) -> Floats:
 
 
 def slices_of(ct: Volume, axis: int, protocol: Protocol) -> npt.NDArray[np.float32]:
-    """Slices (n, H, W) of a CT across an axis, in 0..1 over all of its middle slices: padded or cut, then clipped."""
+    """Slices (n, H, W) of a CT, padded or cut, clipped, and scaled to 0..1 over all of its middle slices.
+
+    Args:
+        ct: HU (X, Y, Z).
+        axis: the axis that is cut along.
+        protocol: which slices.
+    """
     order = [axis, *(a for a in range(3) if a != axis)]
     middle = _middle(ct.array.transpose(order), tuple(protocol.shape[a] for a in order), protocol.centre)
     hu = np.clip(middle, LOW_HU, HIGH_HU)
@@ -169,7 +176,13 @@ def slices_of(ct: Volume, axis: int, protocol: Protocol) -> npt.NDArray[np.float
 
 
 def _middle(array: npt.NDArray[Any], shape: tuple[int, ...], centre: float) -> npt.NDArray[np.float32]:
-    """Middle share of the slices along the first axis of an array that is padded with air, or cut, to ``shape``."""
+    """Middle share of the slices along the first axis of an array, after it is padded with air or cut.
+
+    Args:
+        array: HU, the cut axis first.
+        shape: what it is padded or cut to.
+        centre: share of the slices.
+    """
     kept = max(1, round(shape[0] * centre))
     wanted = (kept, *shape[1:])
     out = np.full(wanted, AIR_HU, dtype=np.float32)
@@ -233,7 +246,13 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 
 def overlap(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic], where: npt.NDArray[np.bool_]) -> float:
-    """Shared area of the HU histograms of two CTs over the same voxels, 0 to 1; NaN where there is none."""
+    """Shared area of the HU histograms of two CTs over the same voxels, 0 to 1; NaN without a voxel.
+
+    Args:
+        a: HU (X, Y, Z).
+        b: HU of the same shape.
+        where: the voxels that count, of the same shape.
+    """
     if not where.any():
         return math.nan
     shares = []

@@ -1,7 +1,6 @@
-"""Gates that a rendered CT must pass before it is counted: a case whose image fails is put aside.
+"""Checks that a rendered CT must pass before it is counted: a case whose image fails is rejected.
 
-Works on HU and labels; knows no renderer. Reference bands are those published with MAISI
-(docs/facts/synthesis.md#hu-bands).
+Works on HU and labels (X, Y, Z); knows no renderer.
 """
 
 import numpy as np
@@ -12,10 +11,11 @@ from itrialspace_assets.imaging.anatomy import BONES, LABEL_NAMES, LUNG
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.imaging.volumes import Lesion, lesion_box
 
-#: Range of the published synthetic CTs (HU).
+#: Range of the published synthetic CTs (HU), and air (docs/facts/synthesis.md#hu-bands).
 LOW_HU, HIGH_HU = -1000.0, 1000.0
 AIR_HU = -1000.0
-#: Structure -> labels, and the band (HU) that its median must lie in.
+#: Structure -> labels, and the band (HU) that its median must lie in, as published with MAISI
+#: (docs/facts/synthesis.md#hu-bands).
 BANDS: dict[str, tuple[tuple[int, ...], float, float]] = {
     "liver": ((1,), -21.60, 162.00),
     "spleen": ((3,), -43.13, 184.08),
@@ -25,18 +25,18 @@ BANDS: dict[str, tuple[tuple[int, ...], float, float]] = {
     "bone": (BONES, 71.40, 1000.0),
     "brain": ((22,), -951.00, 369.51),
 }
-#: Below this many voxels a structure is a speck of the segmentation (specks of 4 to 30 voxels:
-#: docs/facts/synthesis.md#specks).
+#: Below this many voxels a structure counts as a speck of the segmentation. Ours: specks have 4 to 30 voxels
+#: (docs/facts/synthesis.md#specks).
 LEAST_VOXELS = 100
 #: A lesion must differ from what its twin has there by this much (HU); ours: twice the noise of a standard scan.
 LEAST_CONTRAST_HU = 50.0
 
 
 def require_known(host: Volume) -> None:
-    """Refuse a label map with labels that mean nothing: a renderer would have to make something up.
+    """Refuse a label map with labels that have no meaning: a renderer would have to guess.
 
     Raises:
-        CaseRejected: lists them.
+        CaseRejected: lists the labels.
     """
     seen = np.zeros(256, bool)
     for k in range(host.array.shape[2]):
@@ -51,7 +51,12 @@ _BINS = 4096  # of one HU, from -1024
 
 
 def medians(ct: npt.NDArray[np.generic], labels: npt.NDArray[np.uint8]) -> dict[str, float]:
-    """Median of the rounded HU of each structure that occurs, from one histogram over all slices; (X, Y, Z) both."""
+    """Median of the rounded HU of each structure of ``BANDS`` that occurs, by name.
+
+    Args:
+        ct: HU (X, Y, Z).
+        labels: label map of the same shape.
+    """
     group = np.zeros(256, np.uint8)
     for number, (members, _, _) in enumerate(BANDS.values(), start=1):
         group[list(members)] = number
@@ -71,21 +76,21 @@ def medians(ct: npt.NDArray[np.generic], labels: npt.NDArray[np.uint8]) -> dict[
 
 
 def require_plausible(ct: Volume, host: Volume) -> None:
-    """Refuse an image that no scan of this host could be.
+    """Refuse an image that cannot be a scan of this host.
 
     Args:
-        ct: HU.
+        ct: HU (X, Y, Z).
         host: the label map that it was rendered from.
 
     Raises:
-        CaseRejected: another grid, a value that is no number or out of range, air that is not air, or
-            an organ whose median lies outside its band; says which, what was expected and what was got.
+        CaseRejected: another grid, a value that is no number or out of range, another HU than air outside the body,
+            or an organ whose median lies outside its band; says which, what was expected and what was got.
     """
     if not ct.same_grid(host):
         raise CaseRejected(
             Reason.GRID_MISMATCH, f"CT: expected the grid of its host {host.array.shape}, got {ct.array.shape}"
         )
-    if not np.all(np.isfinite(ct.array)) if ct.array.dtype.kind == "f" else False:
+    if ct.array.dtype.kind == "f" and not np.isfinite(ct.array).all():
         raise CaseRejected(Reason.IMPLAUSIBLE_HU, "CT: expected finite HU, got values that are no number")
     low, high = float(ct.array.min()), float(ct.array.max())
     if low < LOW_HU or high > HIGH_HU:
@@ -108,18 +113,22 @@ def require_plausible(ct: Volume, host: Volume) -> None:
             )
 
 
-#: Beyond this distance from every lesion an image and its lesion-free twin should agree (mm).
+#: Distance (mm) from every lesion beyond which an image and its lesion-free twin should agree. Ours.
 APART_MM = 10.0
-#: Median difference there (HU) above which the two are not compared as a pair; ours, about the noise of a standard
-#: scan.
+#: Median difference there (HU) above which the two are not compared as a pair. Ours: about a standard scan's noise.
 PAIRED_HU = 20.0
 
 
 def paired_difference(ct: Volume, twin: Volume, host: Volume, lesions: list[Lesion]) -> float:
-    """Median of the absolute difference (HU) of an image and its lesion-free twin, in the body beyond 10 mm of the
-    lesions.
+    """Median absolute difference (HU) of an image and its lesion-free twin, in the body beyond ``APART_MM``.
 
-    The distance is to the lesions' boxes: nothing near is counted, a little more than needed is left out.
+    The distance is to the lesions' boxes, so a little more than needed is left out.
+
+    Args:
+        ct: the image, whole HU.
+        twin: its lesion-free twin on the same grid.
+        host: the host's label map on the same grid.
+        lesions: in that grid.
     """
     far = host.array > 0
     pad = tuple(int(np.ceil(APART_MM / s)) for s in host.spacing)
@@ -140,7 +149,7 @@ def require_contrast(lesion_hu: float, twin_hu: float, least_hu: float) -> None:
     Args:
         lesion_hu: mean over the lesion.
         twin_hu: mean over the same voxels of the lesion-free twin.
-        least_hu: difference wanted (HU).
+        least_hu: difference that is required.
 
     Raises:
         CaseRejected: they differ by less.

@@ -1,7 +1,7 @@
 """What a renderer is, and which ones this installation has.
 
-A renderer turns a request into a CT on the host's grid. The reader of its images never learns
-anything but HU; where the image came from travels in the tables.
+A renderer turns a request into a CT on the host's grid. Readers of its images see HU only; the image's source is a
+column of every table.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.synthesis import tissue
 from itrialspace_assets.synthesis.attenuation import NODULES
 from itrialspace_assets.synthesis.nodmaisi import render as nodmaisi
+from itrialspace_assets.synthesis.nodmaisi.weights import locked_hash
 from itrialspace_assets.synthesis.request import Rendered, RenderRequest
 
 
@@ -24,19 +25,22 @@ class Renderer:
     """A way to make CTs.
 
     Attributes:
+        name: source of its images, in keys, tables and paths.
+        version: raised when the same request would give another image.
         location: which code location runs it.
         trained_on: datasets that its networks saw.
-        render: a whole image.
-        patch: of a renderer whose lesions change nothing but their surroundings: the part of the host's own CT
-            (``request.twin``) that differs, on its own grid.
+        render: renders a whole image of a request and its packed lesions.
+        patch: of a renderer whose lesions change only their surroundings: renders the part of the host's own CT
+            (``request.twin``) that differs, on its own grid. None: lesions may change everything.
         models: whether it follows a trial's acquisition and attenuation; one that does not refuses them.
-        weights: hash of what it was trained to.
+        weights: hash of its weights and of the settings that change an image with the same weights; None: no weights.
+        locked_weights: hash of its weights alone; None: no weights.
         require_weights: raises ConfigError if anything but the device keeps it from rendering.
-        require_device: raises ConfigError if the device does.
+        require_device: raises ConfigError if the device keeps it from rendering.
         workers: processes that render at once.
-        estimate: seconds that an image of a grid (voxels, mm) takes, where measuring a few slices would not tell; None:
-            measure.
-        gpu_gib: GPU memory that a case takes.
+        seconds_per_image: seconds that an image of a grid (voxels, mm) takes, where a few slices would not show it;
+            None: a few slices are measured.
+        gpu_gib: GPU memory (GiB) that a case takes.
         has_weights: whether its images depend on files of weights.
     """
 
@@ -48,10 +52,11 @@ class Renderer:
     patch: Callable[[RenderRequest, list[str]], Volume] | None
     models: bool
     weights: Callable[[Settings], str | None]
+    locked_weights: Callable[[Settings], str | None]
     require_weights: Callable[[Settings], None]
     require_device: Callable[[Settings], None]
     workers: Callable[[Settings], int]
-    estimate: Callable[[Settings, tuple[int, int, int], npt.NDArray[np.float64]], float] | None = None
+    seconds_per_image: Callable[[Settings, tuple[int, int, int], npt.NDArray[np.float64]], float] | None = None
     gpu_gib: float = 0.0
     has_weights: bool = False
 
@@ -78,33 +83,35 @@ def _tissue_patch(request: RenderRequest, bits: list[str]) -> Volume:
 
 RENDERERS: dict[str, Renderer] = {
     tissue.NAME: Renderer(
-        tissue.NAME,
-        tissue.VERSION,
-        "cpu",
-        tissue.TRAINED_ON,
-        _tissue,
-        _tissue_patch,
-        True,
-        lambda settings: None,
-        lambda settings: None,
-        lambda settings: None,
-        lambda settings: settings.workers,
+        name=tissue.NAME,
+        version=tissue.VERSION,
+        location="cpu",
+        trained_on=tissue.TRAINED_ON,
+        render=_tissue,
+        patch=_tissue_patch,
+        models=True,
+        weights=lambda settings: None,
+        locked_weights=lambda settings: None,
+        require_weights=lambda settings: None,
+        require_device=lambda settings: None,
+        workers=lambda settings: settings.workers,
     ),
     nodmaisi.NAME: Renderer(
-        nodmaisi.NAME,
-        nodmaisi.VERSION,
-        "gpu",
-        nodmaisi.TRAINED_ON,
-        nodmaisi.render,
-        None,
-        False,
-        nodmaisi.weights_hash,
-        nodmaisi.require_weights,
-        nodmaisi.require_device,
-        nodmaisi.workers,
-        nodmaisi.estimate,
-        nodmaisi.GPU_GIB,
-        True,
+        name=nodmaisi.NAME,
+        version=nodmaisi.VERSION,
+        location="gpu",
+        trained_on=nodmaisi.TRAINED_ON,
+        render=nodmaisi.render,
+        patch=None,
+        models=False,
+        weights=nodmaisi.weights_hash,
+        locked_weights=locked_hash,
+        require_weights=nodmaisi.require_weights,
+        require_device=nodmaisi.require_device,
+        workers=nodmaisi.workers,
+        seconds_per_image=nodmaisi.seconds_per_image,
+        gpu_gib=nodmaisi.GPU_GIB,
+        has_weights=True,
     ),
 }
 
@@ -121,3 +128,17 @@ def enabled(settings: Settings) -> list[Renderer]:
             f"ITRIALSPACE_RENDERERS: expected names out of {', '.join(RENDERERS)}, got {', '.join(unknown)}"
         )
     return [RENDERERS[n] for n in settings.renderer_names]
+
+
+def weights_version(settings: Settings, renderer_name: str) -> str | None:
+    """Version of a renderer's weights: one hash of the files that its lock names; None: it has no weights.
+
+    Reads the lock alone, so that it costs nothing. Before the first image ``require_weights`` checks that the files
+    are those of the lock.
+
+    Raises:
+        ConfigError: no such renderer, or its weights are not there or not locked.
+    """
+    if renderer_name not in RENDERERS:
+        raise ConfigError(f"renderer: expected one of {', '.join(RENDERERS)}, got {renderer_name!r}")
+    return RENDERERS[renderer_name].locked_weights(settings)

@@ -1,7 +1,6 @@
-"""The picture of a partition of CTs: the host's real CT where it is at hand, mask, CT, lesion-free twin, difference; a
-row a case.
+"""The picture of a partition of CTs, a row for each case: host CT, mask, CT, lesion-free twin, difference.
 
-Radiological view, lung window. Drawn with Pillow from slices alone; says in the picture what the images are.
+Radiological view, lung window. Drawn with Pillow from single slices; the picture says what the images are.
 """
 
 import io
@@ -20,19 +19,20 @@ from itrialspace_assets.imaging.volumes import Lesion, unpack_bits
 from itrialspace_assets.profiles.cts import ct_source, real_ct
 from itrialspace_assets.synthesis.images import open_plane
 
+#: Pixels: edge of a tile, height of a line of text; most cases that are shown.
 _TILE, _TEXT, _AT_MOST = 220, 18, 6
-#: A difference of so many HU is full white or black.
+#: Difference (HU) that is shown as full white or black. Ours.
 DIFFERENCE_HU = 500.0
 
 
 def contact_sheet(
     settings: Settings, rows: Sequence[dict[str, Any]], lesions: dict[str, str], host_cts: dict[str, str]
 ) -> bytes | None:
-    """PNG of up to six cases spread over a partition; None where nothing but clean cases is in it.
+    """PNG of up to six cases spread over a partition; None where it holds clean cases only.
 
     Args:
         settings: gives the store.
-        rows: of ``cts``.
+        rows: rows of ``cts``, with ``host_map_sha256``.
         lesions: packed primary lesion of each case.
         host_cts: ``ct_path`` of each case's host, as profiles have it.
     """
@@ -58,26 +58,22 @@ def contact_sheet(
         ]
         for j, tile in enumerate(tiles):
             sheet.paste(Image.fromarray(tile).resize((_TILE - 2, _TILE), Image.Resampling.BILINEAR), (j * _TILE, y))
-        pen.text(
-            (4, y + _TILE + 2),
-            f"{row['case_uid']}: {row['lesion_hu']:.0f} HU in {row['background_hu']:.0f} HU",
-            "white",
-            font,
-        )
+        told = f"{row['case_uid']}: {row['lesion_hu']:.0f} HU in {row['background_hu']:.0f} HU"
+        pen.text((4, y + _TILE + 2), told, "white", font)
     out = io.BytesIO()
     sheet.save(out, "PNG")
     return out.getvalue()
 
 
 def _host_tile(settings: Settings, row: dict[str, Any], ct_path: str | None, lesion: Lesion) -> npt.NDArray[np.uint8]:
-    """The host's real CT (H, W, 3) at the lesion's largest plane; black where it is not at hand or on another grid."""
+    """The host's real CT (H, W, 3) at the lesion's largest plane; black where it is missing or on another grid."""
     k = lesion_plane(lesion)
     blank = np.zeros((8, 8, 3), np.uint8)
     if ct_path is None or not ct_source(settings.data, ct_path).exists():
         return blank
     try:
         ct = real_ct(settings.data, ct_path)
-    except CaseRejected:  # the real arm says so; here it is only a picture
+    except CaseRejected:  # the real arm reports it; this is only a picture
         return blank
     if not ct.same_grid(load_host_map(settings.output, row["host_map_sha256"])):
         return blank

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from itrialspace_assets.base.seeds import child
 from itrialspace_assets.imaging.anatomy import AIRWAY, BODY, TRACHEA, lung_mask
 from itrialspace_assets.imaging.geometry import Box, Volume, bounding_box
 from itrialspace_assets.imaging.volumes import Lesion, lesion_box
@@ -39,7 +40,7 @@ TRAINED_ON = "nothing (procedural)"
 
 #: Diameter of a part-solid nodule's core over its own: ours, the middle of what is called part-solid.
 CORE_SHARE = 0.5
-#: Slices rendered at once.
+#: Slices rendered at once, so that memory stays small. Ours.
 SLAB = 16
 #: Correlation length (mm) of the texture of soft tissue, and of a lesion's inside; ours.
 _SOFT_MM, _LESION_MM = 9.0, 4.0
@@ -47,16 +48,28 @@ _SOFT_MM, _LESION_MM = 9.0, 4.0
 
 @dataclass(frozen=True)
 class _Field:
-    """A Gaussian random field of unit variance on a coarse grid (z, y, x), looked up slab by slab."""
+    """A Gaussian random field of unit variance, looked up slab by slab.
+
+    Attributes:
+        coarse: its values on a coarse grid (z, y, x).
+        step: voxels (3,) of the image for each coarse voxel, z, y, x.
+    """
 
     coarse: npt.NDArray[np.float32]
-    step: npt.NDArray[np.float64]  # voxels of the image per coarse voxel, z, y, x
+    step: npt.NDArray[np.float64]
 
     @classmethod
     def draw(
         cls, seed: np.random.SeedSequence, shape: tuple[int, ...], spacing: npt.NDArray[np.float64], length_mm: float
     ) -> "_Field":
-        """A field over ``shape`` (X, Y, Z) with a correlation length in mm."""
+        """A field over an image.
+
+        Args:
+            seed: draws it.
+            shape: voxels (X, Y, Z) of the image.
+            spacing: voxel size (x, y, z), mm.
+            length_mm: correlation length.
+        """
         step = np.maximum(1.0, length_mm / 3.0 / spacing)[::-1]
         size = tuple(int(np.ceil(n / s)) + 4 for n, s in zip(shape[::-1], step, strict=True))
         white = np.random.Generator(np.random.SFC64(seed)).standard_normal(size, dtype=np.float32)
@@ -99,7 +112,7 @@ def render_host(
     body = _box(labels.array > 0, max(reach))
     if body is None:
         return Volume(out.T, labels.affine)
-    _, y, x = body  # nothing but air is left and right of it
+    _, y, x = body  # only air lies beside it
     part = labels.crop((x, y, slice(0, nz)))
     tissue_of = _Tissue.of(part, anatomy)
     for first in range(0, nz, SLAB):
@@ -129,22 +142,31 @@ _RELATIVE = 1 + MEAN_HU.astype(np.float64) / 1000
 
 @dataclass(frozen=True)
 class _Tissue:
-    """Attenuation of a host before blur and noise, slab by slab; fields are drawn once."""
+    """Attenuation of a host before blur and noise, slab by slab; fields are drawn once.
 
-    labels: npt.NDArray[np.uint8]  # (z, y, x)
+    Attributes:
+        labels: label map (z, y, x).
+        soft: texture of soft tissue.
+        lungs: box of the lungs (z, y, x); None: no lung.
+        grain: texture of the parenchyma, over the lungs' box.
+        vessels: share of each voxel of the lungs' box that is vessel, of 255.
+        airways: box of the airways with their walls (z, y, x); None: no airway.
+        wall: thickness of an airway's wall, voxels.
+        wall_share: share of such a voxel that is wall.
+    """
+
+    labels: npt.NDArray[np.uint8]
     soft: _Field
-    lungs: Box | None  # (z, y, x)
-    grain: _Field | None  # over the lungs' box
-    vessels: npt.NDArray[np.uint8] | None  # over the lungs' box: share of a voxel that is vessel, of 255
-    airways: Box | None  # (z, y, x), with room for their walls
-    wall: int  # thickness of an airway's wall, voxels
-    wall_share: float  # of a voxel that is wall
+    lungs: Box | None
+    grain: _Field | None
+    vessels: npt.NDArray[np.uint8] | None
+    airways: Box | None
+    wall: int
+    wall_share: float
 
     @classmethod
     def of(cls, labels: Volume, seed: np.random.SeedSequence) -> "_Tissue":
-        texture, parenchyma, tree = (
-            np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i)) for i in range(3)
-        )
+        texture, parenchyma, tree = (child(seed, i) for i in range(3))
         soft = _Field.draw(texture, labels.array.shape, labels.spacing, _SOFT_MM)
         pixel = float(labels.spacing[:2].mean())
         wall = max(1, round(WALL_MM / pixel))
@@ -223,8 +245,12 @@ def _finish(tissue: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -> n
 
 
 def core_voxels(lesion: Lesion, spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Host indices (n, 3) of a part-solid lesion's core: its deepest voxels, ``CORE_SHARE``³ of its volume, one at
-    least."""
+    """Host indices (n, 3) of a part-solid lesion's core: the deepest ``CORE_SHARE``³ of its voxels, at least one.
+
+    Args:
+        lesion: in the host's grid.
+        spacing: voxel size (x, y, z), mm.
+    """
     depth = edt.edt(np.pad(lesion.mask, 1), anisotropy=tuple(float(s) for s in spacing))[1:-1, 1:-1, 1:-1][lesion.mask]
     deepest = np.argsort(-depth, kind="stable")[: max(1, round(CORE_SHARE**3 * len(depth)))]
     return np.asarray(lesion.indices[deepest], dtype=np.int64)
@@ -244,7 +270,7 @@ def render_patch(
     Args:
         twin: the host's lesion-free CT (int16 HU) as ``render_host`` made it.
         labels: the host's nodule-free map on the same grid.
-        lesions: what to put in.
+        lesions: lesions in the host's grid.
         noise: seed of the host's noise, as for the twin.
         inside: seed of the lesions' inner texture.
         acquisition: as for the twin.
@@ -271,7 +297,7 @@ def render_patch(
     tissue += _noise(labels, noise, acquisition, z.start, z.stop)[:, y, x]
     before = twin.array[box].T.astype(np.float32)
     change = tissue - before
-    if nodule.mean_hu < SOLID.mean_hu:  # ground glass leaves what is denser as it is: vessels stay visible in it
+    if nodule.mean_hu < SOLID.mean_hu:  # ground glass never makes a denser voxel less dense: vessels stay visible in it
         np.maximum(change, 0.0, out=change)
     after = before + share * change
     out = _finish(np.where(share > 1e-3, after, before), labels.array[box].T)

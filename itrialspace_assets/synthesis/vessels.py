@@ -1,7 +1,7 @@
 """A tree of vessels in each lung of a host, drawn from its map and a seed alone.
 
-Not anybody's anatomy: points spread over the lung are joined to its hilum by paths that bundle, and each branch is as
-wide as what it feeds. Knows labels and millimetres; no HU.
+It is no person's anatomy: points spread over the lung are joined to its hilum by paths that bundle, and the width of a
+branch follows the lung that it feeds. Knows labels and millimetres; no HU.
 """
 
 import numpy as np
@@ -10,21 +10,27 @@ from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
+from itrialspace_assets.base.seeds import child
 from itrialspace_assets.imaging.anatomy import LEFT_LUNG, RIGHT_LUNG
 from itrialspace_assets.imaging.geometry import Box, Volume
 
 Floats = npt.NDArray[np.float64]
-#: Lung (mm3) that one end of the tree feeds, and its radius (mm); ours: about 13 mm apart, as far out as CT shows
+#: Lung (mm3) that one end of the tree feeds, and its radius (mm). Ours: ends about 13 mm apart, as far out as CT shows
 #: vessels.
 FED_MM3, END_MM = 2200.0, 0.45
-#: Points that a path may go on to; ours.
+#: Nearest points that a path may continue to. Ours.
 _NEIGHBOURS = 12
-#: Exponent of a step's length: above one, a path of short steps through other points is cheaper than a straight one.
+#: Exponent of a step's length: above one, a path of short steps through other points costs less than a straight one.
+#: Ours.
 _BUNDLING = 2.0
 
 
 def grow(points: Floats, root: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """A tree over points (n, 3) in mm.
+    """A tree over points.
+
+    Args:
+        points: (n, 3), mm.
+        root: index of the point that it grows from.
 
     Returns:
         Parent of each point (-1: the root's, and of points that no path reaches), and radius (mm) of the branch that
@@ -44,12 +50,21 @@ def grow(points: Floats, root: int) -> tuple[npt.NDArray[np.int64], Floats]:
 
 
 def ends(labels: Volume, lobes: tuple[int, ...], towards: Floats, seed: np.random.SeedSequence) -> tuple[Floats, int]:
-    """Points (n, 3) spread over some lobes, world mm, and which of them is nearest to a place: the hilum.
+    """Points spread over some lobes, and which of them is the hilum.
 
-    Drawn on every voxel alike, so that their density follows the lung's volume whatever the grid.
+    Every voxel is as likely as any other, so that the density of points follows the lung's volume whatever the grid.
+
+    Args:
+        labels: label map (X, Y, Z).
+        lobes: labels of the lobes of a lung; consecutive numbers.
+        towards: world mm (3,); the point nearest to it is the hilum.
+        seed: draws the points.
+
+    Returns:
+        Points (n, 3) in world mm (RAS+), and the index of the hilum.
     """
     flat = labels.array.ravel(order="F")
-    inside = np.flatnonzero((flat >= min(lobes)) & (flat <= max(lobes)))  # ids of a lung are neighbours
+    inside = np.flatnonzero((flat >= min(lobes)) & (flat <= max(lobes)))
     if not len(inside):
         return np.empty((0, 3)), 0
     wanted = min(len(inside), max(2, round(len(inside) * labels.voxel_mm3 / FED_MM3)))
@@ -76,31 +91,37 @@ def occupancy(labels: Volume, lungs: Box, seed: np.random.SeedSequence) -> npt.N
     out = np.zeros((z.stop - z.start, y.stop - y.start, x.stop - x.start), np.uint8)
     between = part.to_world((np.array(part.array.shape) - 1) / 2)
     for number, lobes in enumerate((LEFT_LUNG, RIGHT_LUNG)):
-        child = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, number))
-        points, root = ends(part, lobes, between, child)
+        points, root = ends(part, lobes, between, child(seed, number))
         if len(points) > 2:
             parent, radius = grow(points, root)
             _draw(out, labels.to_voxel(points) - low, parent, radius, labels.spacing)
     return out
 
 
-#: Voxels that are worked on at once.
+#: Voxels that are drawn at once, so that memory stays small. Ours.
 _AT_ONCE = 1 << 20
 
 
 def _draw(
     out: npt.NDArray[np.uint8], at: Floats, parent: npt.NDArray[np.int64], radius: Floats, spacing: Floats
 ) -> None:
-    """Lay the branches of a tree over an image (z, y, x): at every voxel along them, a ball of their radius.
+    """Draw the branches of a tree: at every voxel along them a ball of their radius.
 
-    A branch thinner than a voxel fills the share of it that its cross section has.
+    A branch thinner than a voxel fills the share of the voxel that its cross section has.
+
+    Args:
+        out: image (z, y, x) to draw into, share of each voxel of 255.
+        at: points (n, 3) of the tree, voxels (x, y, z) of the image.
+        parent: parent of each point; -1: none.
+        radius: radius (n,) of the branch that leads to each point, mm.
+        spacing: voxel size (x, y, z), mm.
     """
-    child = np.flatnonzero(parent >= 0)
-    start, end = at[parent[child]], at[child]
+    outer = np.flatnonzero(parent >= 0)
+    start, end = at[parent[outer]], at[outer]
     steps = np.maximum(2, np.ceil(np.abs(end - start).max(axis=1)).astype(int) + 1)
     along = np.concatenate([np.linspace(0, 1, n) for n in steps])[:, None]
     centre = (np.repeat(start, steps, axis=0) * (1 - along) + np.repeat(end, steps, axis=0) * along).astype(np.float32)
-    wide = np.repeat(radius[child], steps).astype(np.float32)
+    wide = np.repeat(radius[outer], steps).astype(np.float32)
     voxel, unit = np.float32(np.cbrt(np.prod(spacing))), spacing.astype(np.float32)
     reach = np.ceil((wide[:, None] + voxel / 2) / unit).astype(int)
     flat = out.reshape(-1)

@@ -124,25 +124,27 @@ def test_many_nodules_in_real_hosts_measure_as_planned(real_data: Path, tmp_path
     hosts = prepare(settings.output, real_data / "masks", 2)
     payloads = cases_of(settings, hosts, 100)
     declared = pl.DataFrame(
-        [{"case_uid": p["case_uid"], "fit_mm": None} | p["nodules"][0] for p in payloads], infer_schema_length=None
+        [{"case_uid": p.case_uid, "fit_mm": None} | p.nodules[0].model_dump(exclude={"donor"}) for p in payloads],
+        infer_schema_length=None,
     )
     cases = pl.DataFrame(
-        [{"case_uid": p["case_uid"], "number": i, "host_scan_uid": p["host_scan_uid"]} for i, p in enumerate(payloads)]
+        [{"case_uid": p.case_uid, "number": i, "host_scan_uid": p.host.scan_uid} for i, p in enumerate(payloads)]
     )
     lobes = pl.DataFrame([{"scan_uid": h["host"]["scan_uid"], **row} for h in hosts for row in h["lobes"]])
     planned = fit_positions(
-        declared.drop("lesion"),
+        declared,
         cases,
         pl.DataFrame(drawn(0)),
         pl.DataFrame([h["host"] for h in hosts]),
         lobes,
         lambda sha: read_clearance(clearance_path(settings.output, sha)),
     )
-    for payload, nodule in zip(payloads, planned.iter_rows(named=True), strict=True):
-        payload["nodules"][0] |= {
-            k: nodule[k] for k in ("cc_pct", "ml_pct", "ap_pct", "asked_pleural_mm", "asked_airway_mm")
-        }
-    frame = pl.DataFrame([insert_case(p, settings).rows["insertions"][0] for p in payloads], infer_schema_length=None)
+    rows = []
+    for payload, row in zip(payloads, planned.iter_rows(named=True), strict=True):
+        names = ("cc_pct", "ml_pct", "ap_pct", "asked_pleural_mm", "asked_airway_mm")
+        nodule = payload.nodules[0].model_copy(update={name: row[name] for name in names})
+        rows += insert_case(payload.model_copy(update={"nodules": (nodule,)}), settings).rows["insertions"]
+    frame = pl.DataFrame(rows, infer_schema_length=None)
     found = remeasured(settings.output, frame)
     assert found["lobe"].mean() >= 0.99
     assert found["recorded"].mean() >= 0.99

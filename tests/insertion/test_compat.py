@@ -1,5 +1,7 @@
-"""Compat placement against a plain whole-volume reading of docs/facts/insertion.md#published-placement, on phantoms and
-real maps."""
+"""Compat positions against a plain whole-volume reading of docs/facts/insertion.md#published-placement.
+
+On phantoms and real maps.
+"""
 
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from scipy import ndimage
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.hosts.store import clear_nodules
 from itrialspace_assets.imaging.geometry import Volume, read_labels
-from itrialspace_assets.insertion.compat import place_compat, prepare_compat, target_of
+from itrialspace_assets.insertion.compat import find_position_compat, prepare_compat, target_of
 
 from .shapes import ball, chest_with_specks
 
@@ -18,7 +20,10 @@ SIDES = {28: (28, 29), 29: (28, 29), 30: (30, 31, 32), 31: (30, 31, 32), 32: (30
 
 
 def plainly(host: Volume, depth: np.ndarray, label: int, cc: float, ml: float, ap: float) -> tuple:
-    """The published placement as it is written: whole volumes, no crops. (ijk, snapped, distance to non-lung) or None."""
+    """The published placement as it is written: whole volumes, no crops.
+
+    Returns (ijk, snapped, distance to non-lung), or None where there is nothing to snap to.
+    """
     labels = host.array
     for allowed in ((label,), SIDES[label], (28, 29, 30, 31, 32)):
         target = np.isin(labels, allowed)
@@ -60,9 +65,9 @@ def compare(host: Volume, asks: list[tuple]) -> int:
         target = target_of(host, label)
         if wanted is None:
             with pytest.raises(CaseRejected, match="snap"):
-                place_compat(host, target, cc, ml, ap)
+                find_position_compat(host, target, cc, ml, ap)
             continue
-        found = place_compat(host, target, cc, ml, ap)
+        found = find_position_compat(host, target, cc, ml, ap)
         assert (found.ijk, found.snapped) == wanted[:2], (label, cc, ml, ap)
         assert found.pleural_mm == pytest.approx(wanted[2], abs=1e-4)
         moved += found.snapped or bool(found.warnings)
@@ -75,14 +80,14 @@ def asks(seed: int, n: int) -> list[tuple]:
     return [*inside, (32, 0, 0, 0), (28, 100, 100, 100), (30, -5, 50, 50), (29, 50, 140, 50), (31, 50, 3, -20)]
 
 
-def test_a_phantom_with_specks_and_without_a_lobe_gives_the_same_places() -> None:
+def test_a_phantom_with_specks_and_without_a_lobe_gives_the_same_positions() -> None:
     assert compare(chest_with_specks(), asks(0, 60))
 
 
 def test_numbers_that_are_none_are_refused_rather_than_misplaced() -> None:
     host = chest_with_specks()
     with pytest.raises(CaseRejected) as nan:
-        place_compat(host, target_of(host, 32), float("nan"), 10, 10)
+        find_position_compat(host, target_of(host, 32), float("nan"), 10, 10)
     assert nan.value.reason is Reason.BAD_POSITION
     host.array[host.array >= 28] = np.where(host.array[host.array >= 28] <= 32, 0, host.array[host.array >= 28])
     with pytest.raises(CaseRejected) as bare:
@@ -106,7 +111,7 @@ def test_the_corner_aligned_zoom_misses_the_size_as_the_published_table_says() -
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_the_real_maps_give_the_same_places(real_data: Path) -> None:
+def test_the_real_maps_give_the_same_positions(real_data: Path) -> None:
     for path in sorted((real_data / "masks").glob("*.nii.gz")):
         host, _ = clear_nodules(read_labels(path))
         assert compare(host, asks(1, 12))

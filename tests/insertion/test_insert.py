@@ -1,4 +1,4 @@
-"""One case: rows, masks, empty places, faults; the same bytes whatever the workers and however often killed."""
+"""One case: rows, masks, empty sites, faults; the same bytes whatever the workers and however often killed."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,12 @@ from itrialspace_assets.hosts.store import donor_columns, map_path, prepare_host
 from itrialspace_assets.imaging.anatomy import LOBES, NODULE
 from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
 from itrialspace_assets.imaging.volumes import Lesion, stamp, unpack_bits
-from itrialspace_assets.insertion.build import case_of, donor_part
-from itrialspace_assets.insertion.empty import empty_place, wants_cleared
+from itrialspace_assets.insertion.case import Donor, Host, InsertionCase, PlannedNodule, work_of
+from itrialspace_assets.insertion.empty_site import find_empty_site, wants_cleared
 from itrialspace_assets.insertion.insert import insert_case
+from itrialspace_assets.insertion.rows import InsertionRow
 from itrialspace_assets.profiles.measure import pleural_distance
+from itrialspace_assets.records.tables import TABLES
 
 from ..conftest import small_chest
 from .shapes import ball
@@ -40,7 +42,14 @@ def donor(diameter: float, offset: tuple[int, int, int] = (0, 0, 0)) -> dict[str
     return donor_columns(Lesion(offset, mask), spacing) | {"scan_uid": "D/s"}
 
 
-def nodule(idx: int = 0, diameter: float = 8, lobe: str = "right_lung_lower_lobe", **more: Any) -> dict[str, Any]:
+def nodule(
+    idx: int = 0,
+    diameter: float = 8,
+    lobe: str = "right_lung_lower_lobe",
+    row: dict[str, Any] | None = None,
+    **more: Any,
+) -> PlannedNodule:
+    """A planned nodule of a drawn donor, or of a row of ``donors``; further fields as given."""
     about = {
         "nodule_idx": idx,
         "present": True,
@@ -64,7 +73,8 @@ def nodule(idx: int = 0, diameter: float = 8, lobe: str = "right_lung_lower_lobe
         "mirrored": False,
         "relaxations": "",
     }
-    return about | donor_part(donor(diameter)) | more
+    source = row or donor(diameter)
+    return PlannedNodule(**about | {"donor": Donor.of(source["scan_uid"], source)} | more)
 
 
 def host_in(settings: Settings, labels: Volume | None = None) -> Any:
@@ -74,17 +84,21 @@ def host_in(settings: Settings, labels: Volume | None = None) -> Any:
     return prepare_host(settings, chest, "D/s", "procedural")
 
 
-def case(settings: Settings, made: Any, nodules: list[dict[str, Any]], number: int = 0) -> Case:
-    about = {
-        "case_uid": f"t/a/{number:05d}",
-        "mode": "x_t",
-        "dataset": "D",
-        "anatomy": "procedural",
-        "seed": number,
-        "host_scan_uid": "D/s",
-        "host_person_uid": "D/h",
-    }
-    return case_of(settings, about, made.columns, made.lobes, nodules)
+def insertion_case(made: Any, nodules: list[PlannedNodule], number: int = 0) -> InsertionCase:
+    return InsertionCase(
+        case_uid=f"t/a/{number:05d}",
+        mode="x_t",
+        dataset="D",
+        anatomy="procedural",
+        seed=number,
+        host_person_uid="D/h",
+        host=Host.of("D/s", made.columns, made.lobes),
+        nodules=tuple(nodules),
+    )
+
+
+def case(settings: Settings, made: Any, nodules: list[PlannedNodule], number: int = 0) -> Case:
+    return work_of(settings, insertion_case(made, nodules, number))
 
 
 @pytest.fixture
@@ -92,9 +106,22 @@ def out(tmp_path: Path) -> Settings:
     return load_settings(data_dir=tmp_path, output_dir=tmp_path / "out", workers=1)
 
 
+def test_a_case_comes_back_from_json_as_it_was(out: Settings) -> None:
+    made = insertion_case(host_in(out), [nodule(), nodule(1, 5, cc_pct=None, label=None)])
+    again = InsertionCase.model_validate(json.loads(json.dumps(made.model_dump(mode="json"))))
+    assert again == made
+    assert work_of(out, again) == work_of(out, made)
+    for change in ({"seed": 1}, {"host_person_uid": "D/i"}, {"nodules": made.nodules[:1]}):
+        assert work_of(out, made.model_copy(update=change)).input_hash != work_of(out, made).input_hash
+
+
+def test_a_row_has_the_columns_of_its_table() -> None:
+    assert {f.name for f in fields(InsertionRow)} == set(TABLES["insertions"].schema)
+
+
 def test_a_row_says_what_lies_in_the_mask(out: Settings) -> None:
     made = host_in(out)
-    result = insert_case(case(out, made, [nodule(), nodule(1, 5, "left_lung_lower_lobe")]).payload, out)
+    result = insert_case(insertion_case(made, [nodule(), nodule(1, 5, "left_lung_lower_lobe")]), out)
     rows = result.rows["insertions"]
     mask = read_labels(out.output / rows[0]["mask_path"])
     np.testing.assert_allclose(mask.affine, made.free.affine)
@@ -119,8 +146,8 @@ def _whole_file(out: Settings, made: Any, rows: list[dict[str, Any]]) -> bytes:
     return path.read_bytes()
 
 
-def test_a_companion_without_room_makes_the_case_partial_and_is_named(out: Settings) -> None:
-    result = insert_case(case(out, host_in(out), [nodule(), nodule(1, 40)]).payload, out)
+def test_a_companion_that_does_not_fit_makes_the_case_partial_and_is_named(out: Settings) -> None:
+    result = insert_case(insertion_case(host_in(out), [nodule(), nodule(1, 40)]), out)
     assert [(r["nodule_idx"], r["status"]) for r in result.rows["insertions"]] == [(0, "partial")]
     assert [(a.nodule_idx, a.reason) for a in result.rejected] == [(1, Reason.DOES_NOT_FIT)]
 
@@ -134,15 +161,15 @@ FAULTS = {
     "position outside the lobe": ([nodule(0, ap_pct=120.0)], Reason.BAD_POSITION),
     "scale of zero": ([nodule(0, scale=0.0)], Reason.BAD_POSITION),
     "empty donor": (
-        [nodule(0) | donor_part(donor(8) | {"lesion": '[[0,0,0],[1,1,1],"eJxjAAAAAQAB"]'})],
+        [nodule(row=donor(8) | {"lesion": '[[0,0,0],[1,1,1],"eJxjAAAAAQAB"]'})],
         Reason.EMPTY_LESION,
     ),
     "native, but of another scan": (
-        [nodule(0, placement="native") | donor_part(donor(8) | {"scan_uid": "D/t"})],
+        [nodule(row=donor(8) | {"scan_uid": "D/t"}, placement="native")],
         Reason.BAD_POSITION,
     ),
     "native, but beyond the host": (
-        [nodule(0, placement="native") | donor_part(donor(8, (38, 0, 0)))],
+        [nodule(row=donor(8, (38, 0, 0)), placement="native")],
         Reason.GRID_MISMATCH,
     ),
 }
@@ -151,14 +178,12 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_bad_nodule_is_refused_with_its_reason(out: Settings, fault: str) -> None:
     nodules, reason = FAULTS[fault]
-    made = host_in(out)
-    payload = case(out, made, [nodule()]).payload | {"nodules": nodules}
     with pytest.raises(CaseRejected) as refused:
-        insert_case(payload, out)
+        insert_case(insertion_case(host_in(out), nodules), out)
     assert refused.value.reason is reason, refused.value
 
 
-def test_a_damaged_host_is_put_aside_and_the_others_go_on(out: Settings) -> None:
+def test_a_damaged_host_is_rejected_and_the_others_go_on(out: Settings) -> None:
     good, bad = host_in(out), host_in(out, Volume(small_chest().array[:, :, :29].copy(), small_chest().affine))
     path = map_path(out.output, bad.columns["map_sha256"])
     path.write_bytes(path.read_bytes()[:200])
@@ -186,34 +211,34 @@ def test_compat_pastes_over_what_strict_avoids(tmp_path: Path) -> None:
     for rules in ("strict", "compat"):
         settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / rules, workers=1, placement=rules)
         edge = nodule(0, 12, cc_pct=10.0, ml_pct=95.0)
-        rows[rules] = insert_case(case(settings, host_in(settings), [edge]).payload, settings).rows["insertions"][0]
+        rows[rules] = insert_case(insertion_case(host_in(settings), [edge]), settings).rows["insertions"][0]
     assert (rows["strict"]["outside_lung"], rows["strict"]["rules"]) == (0, "strict")
     assert rows["compat"]["outside_lung"] > 0
     assert "outside the lobes" in rows["compat"]["relaxations"]
     assert "moved" in rows["strict"]["relaxations"]
 
 
-def test_empty_places_have_nothing_there_and_lie_alike(out: Settings) -> None:
+def test_empty_sites_hold_no_lesion_and_lie_alike(out: Settings) -> None:
     made = host_in(out)
     host, sites = made.free, tuple(made.native)
     depth = Volume(np.full((1, 1, 1), 0, np.uint8), host.affine)  # not needed where the nearest voxel does
     mask = ball(4, tuple(host.spacing))
     lesion = Lesion((24, 20, 6), mask)
-    never = empty_place(host, lesion, 32, 8.0, sites, False, None, depth)
-    assert (never.site, never.lesion.offset) == ("never", lesion.offset), "its own place: nothing was there"
-    cleared = empty_place(host, lesion, 32, 8.0, sites, True, None, depth)
-    assert cleared.site == "cleared"
+    never = find_empty_site(host, lesion, 32, 8.0, sites, False, None, depth)
+    assert (never.kind, never.lesion.offset) == ("never", lesion.offset), "its own site: nothing was there"
+    cleared = find_empty_site(host, lesion, 32, 8.0, sites, True, None, depth)
+    assert cleared.kind == "cleared"
     native = np.zeros(host.array.shape, bool)
     native[sites[0].box] |= sites[0].mask
     assert native[cleared.lesion.box][cleared.lesion.mask].any()
     assert (host.array[cleared.lesion.box][cleared.lesion.mask] == 32).mean() >= 0.5
-    other = empty_place(host, Lesion((8, 14, 8), mask), 29, 8.0, sites, True, None, depth)
-    assert (other.site, other.note) == ("never", "no cleared place in the lobe")
-    twin = empty_place(host, sites[0], 32, pleural_distance(host, sites[0].centroid), sites, True, None, depth)
-    assert (twin.site, twin.lesion.offset) == ("cleared", sites[0].offset)
+    other = find_empty_site(host, Lesion((8, 14, 8), mask), 29, 8.0, sites, True, None, depth)
+    assert (other.kind, other.note) == ("never", "no cleared place in the lobe")
+    twin = find_empty_site(host, sites[0], 32, pleural_distance(host, sites[0].centroid), sites, True, None, depth)
+    assert (twin.kind, twin.lesion.offset) == ("cleared", sites[0].offset)
 
 
-def test_half_of_the_twins_point_at_cleared_places(out: Settings) -> None:
+def test_half_of_the_twins_point_at_cleared_sites(out: Settings) -> None:
     made = host_in(out)
     draws = np.linspace(0, 1, 1000, endpoint=False)
     assert sum(wants_cleared(d, made.free, made.native, own=True) for d in draws) == 500
@@ -222,7 +247,7 @@ def test_half_of_the_twins_point_at_cleared_places(out: Settings) -> None:
 
 
 def many(settings: Settings, n: int = 24) -> list[Case]:
-    """Cases over three hosts, some of which cannot be."""
+    """Cases over three hosts; some nodules fit nowhere."""
     hosts = []
     for i in range(3):
         chest = small_chest()
@@ -266,11 +291,13 @@ import json, sys
 from pathlib import Path
 from itrialspace_assets.casework import workers
 from itrialspace_assets.casework.cases import Case
+from itrialspace_assets.insertion.case import InsertionCase
 from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.base.settings import load_settings
 folder = Path(sys.argv[1])
 settings = load_settings(data_dir=folder, output_dir=folder / "killed", workers=2)
-cases = [Case(**c) for c in json.loads((folder / "cases.json").read_text())]
+entries = json.loads((folder / "cases.json").read_text())
+cases = [Case(**e | {"payload": InsertionCase(**e["payload"])}) for e in entries]
 print("ready", flush=True)
 workers.process(insert_case, cases, settings, "insert", "x_t/D", sys.argv[2])
 """
@@ -281,7 +308,9 @@ def test_killed_twenty_times_it_ends_with_the_same_bytes(tmp_path: Path) -> None
     """Killed at moments drawn while cases are under way; then once undisturbed."""
     last = load_settings(data_dir=tmp_path, output_dir=tmp_path / "killed", workers=2)
     cases = many(last, 60)
-    (tmp_path / "cases.json").write_text(json.dumps([asdict(c) for c in cases]))
+    (tmp_path / "cases.json").write_text(
+        json.dumps([vars(c) | {"payload": c.payload.model_dump(mode="json")} for c in cases])
+    )
     rng = np.random.default_rng(5)
     for i in range(20):
         process = subprocess.Popen([sys.executable, "-c", _SCRIPT, str(tmp_path), f"r{i}"], stdout=subprocess.PIPE)

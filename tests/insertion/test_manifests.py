@@ -18,7 +18,7 @@ from itrialspace_assets.cli.insertion import insert_app
 from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.dicom import as_frames, segmentation
 from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
-from itrialspace_assets.insertion.manifests import manifests_among, place_of, read_manifest
+from itrialspace_assets.insertion.manifests import manifests_among, published_folders, read_manifest
 from itrialspace_assets.records.layout import case_key, compact_id
 
 from ..conftest import small_chest
@@ -131,6 +131,8 @@ BAD = {
     "position in words": (row(1, insertion_lobe_ml_pct="middle"), "bad_position"),
     "scale not a number": (row(1, scale_factor="nan"), "bad_position"),
     "scale below zero": (row(1, scale_factor=-1), "bad_position"),
+    "margin in words": (row(1, margin_mm="wide"), "bad_position"),
+    "turn in words": (row(1, rotation_z_deg="half"), "bad_position"),
     "no lobe": (row(1, insertion_lobe="brain"), "no_lobe"),
     "position without end": (row(1, insertion_lobe_ap_pct="inf"), "bad_position"),
     "scale without bounds": (row(1, scale_factor=100), "does_not_fit"),
@@ -270,8 +272,11 @@ def test_names_of_the_published_layout() -> None:
     long = "1.3.6.1.4.1.14519.5.2.1.6279"
     assert compact_id(long) == compact_id(long)
     assert len(compact_id(long)) == 8
-    assert place_of(Path("/x/manifests/mode4_demographic_strat/old/s.csv")) == ("mode4_demographic_strat", "old/s")
-    assert place_of(Path("/x/s.csv")) == ("own", "s")
+    assert published_folders(Path("/x/manifests/mode4_demographic_strat/old/s.csv")) == (
+        "mode4_demographic_strat",
+        "old/s",
+    )
+    assert published_folders(Path("/x/s.csv")) == ("own", "s")
 
 
 def test_a_dicom_segmentation_holds_the_voxels_in_world_coordinates() -> None:

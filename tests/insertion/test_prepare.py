@@ -26,8 +26,7 @@ from itrialspace_assets.insertion.prepare import pose_matrix, resample_lesion
 def test_the_diameter_is_the_one_asked_for_and_the_lesion_one_piece(
     asked: float, scale: float, kind: tuple[float, float], donor: tuple, host: tuple, angles: tuple, seed: int
 ) -> None:
-    """docs/facts/insertion.md#tolerances, for 3 to 40 mm: within the larger of 2 % and half a voxel, whatever grid,
-    shape and pose."""
+    """docs/facts/insertion.md#tolerances: the larger of 2 % and half a voxel, whatever grid, shape and pose."""
     mask = draw_shape(NoduleShape(asked / scale, *kind), np.array(donor), np.random.default_rng(seed))
     out = resample_lesion(mask, np.array(donor), np.array(host), scale, pose_matrix(angles, mirrored=bool(seed % 2)))
     wanted = equivalent_diameter(mask.sum() * np.prod(donor)) * scale

@@ -95,7 +95,7 @@ def world(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     for name in [n for n in os.environ if n.startswith("ITRIALSPACE_") or n == "DAGSTER_HOME"]:
         patch.delenv(name)
     weighted = dataclasses.replace(
-        renderers.RENDERERS["tissue"], has_weights=True, weights=lambda settings: hash_file(weights)
+        renderers.RENDERERS["tissue"], has_weights=True, locked_weights=lambda settings: hash_file(weights)
     )
     patch.setitem(renderers.RENDERERS, "tissue", weighted)
     settings = load_settings(

@@ -94,8 +94,7 @@ def test_a_thick_slice_blurs_a_plate_over_its_thickness() -> None:
 
 @pytest.mark.parametrize(("mtf50", "peak"), [(0.2, 0.1201), (0.3, 0.1802)])
 def test_noise_has_the_spectrum_of_filtered_back_projection(mtf50: float, peak: float) -> None:
-    """f MTF(f)^2 peaks at mtf50 / sqrt(4 ln 2), here worked out by hand, and falls to nothing at zero; isotropic in
-    mm."""
+    """By hand: f MTF(f)^2 peaks at mtf50 / sqrt(4 ln 2) and is zero at zero; isotropic in mm."""
     spacing = np.array([0.7, 0.9, 1.25])
     noise = Acquisition(mtf50).noise(np.random.SeedSequence(3), 0, 160, (150, 128), spacing)
     assert peak == pytest.approx(mtf50 / math.sqrt(4 * math.log(2)), abs=1e-4)
@@ -148,8 +147,7 @@ def measured(how: Acquisition, radius_mm: float = 140.0) -> float:
 
 
 def test_noise_is_as_asked_in_a_phantom_and_goes_as_photon_statistics_have_it() -> None:
-    """Variance as the cube of resolution and the inverse of dose and thickness (Chesler 1977), exp(mu d) of the
-    body."""
+    """Variance: cube of resolution, inverse of dose and thickness (Chesler 1977), exp(mu d) of the body."""
     liver = 1 + float(MEAN_HU[1]) / 1000
     thicker = math.exp(WATER_PER_MM * 280 * (math.sqrt(liver) - 1) / 2)  # as water, the cylinder of liver is wider
     shown = (

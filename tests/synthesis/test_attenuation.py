@@ -19,7 +19,7 @@ def test_no_label_has_two_tissues() -> None:
     assert not set(labels) & set(LUNG)
 
 
-def test_organs_lie_inside_the_gates_that_images_must_pass() -> None:
+def test_organs_lie_inside_the_bands_that_images_must_keep() -> None:
     for name, (labels, low, high) in BANDS.items():
         assert ((MEAN_HU[list(labels)] > low) & (MEAN_HU[list(labels)] < high)).all(), name
 

@@ -1,6 +1,6 @@
-"""Distances of sets of CTs: against MONAI's FID, against closed forms, independent of how the work was split; never
-called FID without weights."""
+"""Distances of sets of CTs: against MONAI's FID and closed forms, however the work is split; no FID without weights."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from itrialspace_assets.hosts.store import prepare_host
 from itrialspace_assets.imaging.geometry import Volume, write_volume
 from itrialspace_assets.records.store import read_all, write_table
 from itrialspace_assets.synthesis import compare
+from itrialspace_assets.synthesis.compare_case import FeatureCase, OverlapCase, RealCt, RenderedCt
 from itrialspace_assets.synthesis.fidelity import (
     Moments,
     Protocol,
@@ -81,8 +82,7 @@ def test_a_set_of_few_slices_has_a_finite_distance() -> None:
 
 
 def test_slices_are_those_of_the_protocol() -> None:
-    """By hand on an asymmetric volume: padding counts in the middle share, what is cut, and the range over all of
-    them."""
+    """By hand on an asymmetric volume: the share of the padded slices, the cut, and the range over all of them."""
     array = np.zeros((6, 10, 20), np.int16)
     array += np.arange(6)[:, None, None].astype(np.int16) * 100 + np.arange(10)[:, None].astype(np.int16)
     array[0, 0, 0] = -3000
@@ -265,7 +265,7 @@ def test_real_sets_are_the_yardstick_and_shards_change_nothing(
     assert path.read_bytes() == before
 
 
-def test_a_real_ct_on_another_grid_is_put_aside_and_the_rest_goes_on(
+def test_a_real_ct_on_another_grid_is_rejected_and_the_rest_goes_on(
     study: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake(study, monkeypatch)
@@ -276,6 +276,24 @@ def test_a_real_ct_on_another_grid_is_put_aside_and_the_rest_goes_on(
     assert result.rejected == 3  # the overlap of s0; features and overlap of s1
     rows = read_all(study.output, "fidelity").filter(pl.col("plane") == "average")
     assert rows.filter(pl.col("kind") == "real_to_real")["images_reference"].to_list() == [2]
+
+
+def test_a_comparison_comes_back_from_json_as_it_was(study: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(study, monkeypatch)
+    cases, _ = compare.compare_cases(study)
+    kinds = {type(c.payload.image) if isinstance(c.payload, FeatureCase) else OverlapCase for c in cases}
+    assert kinds == {RealCt, RenderedCt, OverlapCase}
+    for case in cases:
+        text = json.dumps(case.payload.model_dump(mode="json"))
+        assert type(case.payload).model_validate(json.loads(text)) == case.payload
+
+
+def test_another_real_ct_is_compared_again(study: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(study, monkeypatch)
+    before = {c.uid: c.input_hash for c in compare.compare_cases(study)[0]}
+    write_volume(study.data / "raw_ct/A/s0.nii.gz", Volume(np.zeros((5, 5, 5), np.int16), np.eye(4)))
+    after = {c.uid: c.input_hash for c in compare.compare_cases(study)[0]}
+    assert {uid for uid in before if after[uid] != before[uid]} == {"A/s0", f"{'01' * 16}/host"}
 
 
 def test_twins_stand_for_images_of_which_only_slices_are_kept(study: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +330,7 @@ def test_procedural_anatomy_is_not_compared(tmp_path: Path) -> None:
     assert compare.low_overlaps(settings) == ["tissue s: 0.500"]
 
 
-def test_scans_are_those_of_hosts_whose_ct_is_at_hand(own_root: Path, tmp_path: Path) -> None:
+def test_scans_are_those_of_hosts_whose_ct_is_there(own_root: Path, tmp_path: Path) -> None:
     settings = load_settings(data_dir=own_root, output_dir=tmp_path / "out", workers=1)
     profiles.build(settings, {"dataset": "LUNA25"})
     hosts.build(settings, {"dataset": "LUNA25"}, "r")

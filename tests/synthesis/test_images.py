@@ -1,6 +1,8 @@
 """Images of a case: the twin is rendered once, a lesion's file is the twin's but for what the lesion changed."""
 
 import io
+import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,18 @@ import SimpleITK as sitk
 from PIL import Image
 
 from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.casework.cases import payload_hash
 from itrialspace_assets.hosts.store import prepare_host
 from itrialspace_assets.imaging.dicom import ct_series
 from itrialspace_assets.imaging.geometry import Volume, read_volume, write_volume
 from itrialspace_assets.imaging.volumes import Lesion, pack_bits
+from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.synthesis import rendering, sheet
+from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
+from itrialspace_assets.synthesis.case import RenderCase
 from itrialspace_assets.synthesis.images import image_path, open_ct
 from itrialspace_assets.synthesis.rendering import render_case
+from itrialspace_assets.synthesis.rows import CtRow, FidelityRow, HostOverlapRow
 
 from ..conftest import small_chest
 from ..insertion.shapes import ball
@@ -29,29 +36,46 @@ def small_members(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("itrialspace_assets.imaging.geometry._MEMBER_BYTES", 4 * 40 * 36 * 2)
 
 
-STANDARD: dict[str, Any] = {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None}
+def case_of(map_sha256: str, lesion: Lesion, attenuation: str, acquisition: Acquisition) -> RenderCase:
+    return RenderCase(
+        case_uid="t/a/00000",
+        source="tissue",
+        mode="x_t",
+        dataset="D",
+        map_sha256=map_sha256,
+        lesions=(pack_bits(lesion),),
+        anatomy="procedural",
+        attenuation=attenuation,
+        acquisition=acquisition,
+        seed=42,
+    )
 
 
 def rendered(
-    out: Path, cts: str = "nifti", attenuation: str = "solid", acquisition: dict[str, Any] = STANDARD
+    out: Path, cts: str = "nifti", attenuation: str = "solid", acquisition: Acquisition = STANDARD
 ) -> tuple[Any, list[dict[str, Any]]]:
     settings = load_settings(data_dir=out, output_dir=out / cts, cts=cts, workers=1)
     made = prepare_host(settings, small_chest(), "D/s", "procedural")
     lesion = Lesion((25, 14, 6), ball(5, tuple(small_chest().spacing)))
-    payload = {
-        "case_uid": "t/a/00000",
-        "source": "tissue",
-        "mode": "x_t",
-        "dataset": "D",
-        "map_sha256": made.columns["map_sha256"],
-        "lesions": [pack_bits(lesion)],
-        "anatomy": "procedural",
-        "attenuation": attenuation,
-        "acquisition": acquisition,
-        "seed": 42,
-    }
+    case = case_of(made.columns["map_sha256"], lesion, attenuation, acquisition)
     rendering._TWINS.clear()
-    return settings, render_case(payload, settings).rows["cts"]
+    return settings, render_case(case, settings).rows["cts"]
+
+
+@pytest.mark.parametrize("acquisition", [STANDARD, Acquisition(0.3, 0.25, 7.5)])
+def test_a_case_comes_back_from_json_as_it_was(acquisition: Acquisition) -> None:
+    case = case_of("m", Lesion((1, 2, 3), np.ones((2, 2, 1), bool)), "solid", acquisition)
+    again = RenderCase.model_validate(json.loads(json.dumps(case.model_dump(mode="json"))))
+    assert again == case
+    assert again.acquisition.name == acquisition.name
+    assert payload_hash(["1"], again) == payload_hash(["1"], case)
+
+
+@pytest.mark.parametrize(
+    ("table", "row"), [("cts", CtRow), ("fidelity", FidelityRow), ("host_overlaps", HostOverlapRow)]
+)
+def test_a_row_has_the_columns_of_its_table(table: str, row: type) -> None:
+    assert {f.name for f in fields(row)} == set(TABLES[table].schema)
 
 
 @pytest.mark.usefixtures("small_members")
@@ -125,7 +149,7 @@ def test_another_attenuation_is_another_image_of_the_same_twin(tmp_path: Path) -
 
 
 def test_another_acquisition_is_another_twin_and_lesion_image_on_the_same_grid(tmp_path: Path) -> None:
-    how = {"mtf50_per_mm": 0.3, "dose": 0.25, "slice_mm": 7.5}
+    how = Acquisition(0.3, 0.25, 7.5)
     (lesion, free), (other, other_free) = rendered(tmp_path)[1], rendered(tmp_path, "delta", acquisition=how)[1]
     assert len({r["image_uid"] for r in (lesion, free, other, other_free)}) == 4
     assert (other["acquisition"], other["slice_mm"], free["slice_mm"]) == (
@@ -139,25 +163,14 @@ def test_another_acquisition_is_another_twin_and_lesion_image_on_the_same_grid(t
 
 
 def test_a_small_hazy_nodule_in_thick_slices_is_no_fault_of_the_renderer(tmp_path: Path) -> None:
-    """The asked scan leaves little of it: that is what the trial is about, not a reason to put it aside."""
-    how = {"mtf50_per_mm": 0.2, "dose": 1.0, "slice_mm": 20.0}
+    """The asked scan leaves little of it: that is what the trial is about, not a reason to reject it."""
+    how = Acquisition(0.2, 1.0, 20.0)
     settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / "out", workers=1)
     made = prepare_host(settings, small_chest(), "D/s", "procedural")
     speck = Lesion((28, 16, 9), np.ones((2, 2, 1), bool))
-    payload = {
-        "case_uid": "t/a/00000",
-        "source": "tissue",
-        "mode": "x_t",
-        "dataset": "D",
-        "map_sha256": made.columns["map_sha256"],
-        "lesions": [pack_bits(speck)],
-        "anatomy": "procedural",
-        "attenuation": "ground_glass",
-        "acquisition": how,
-        "seed": 42,
-    }
+    case = case_of(made.columns["map_sha256"], speck, "ground_glass", how)
     rendering._TWINS.clear()
-    row = render_case(payload, settings).rows["cts"][0]
+    row = render_case(case, settings).rows["cts"][0]
     free = read_volume(settings.output / image_path("tissue", row["twin_uid"])).array[speck.box][speck.mask].mean()
     assert 0 < row["lesion_hu"] - free < 50
 

@@ -35,7 +35,7 @@ def test_a_rendered_host_passes_and_medians_are_those_of_numpy(pair: tuple[Volum
         assert {"liver", "spleen", "kidney", "lung", "bone"} <= set(found)
 
 
-def test_each_fault_closes_its_gate(pair: tuple[Volume, Volume]) -> None:
+def test_each_fault_is_refused_with_its_reason(pair: tuple[Volume, Volume]) -> None:
     host, ct = pair
 
     def spoiled(where: np.ndarray, value: float, dtype: type = np.int16) -> Volume:

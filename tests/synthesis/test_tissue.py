@@ -151,8 +151,7 @@ def dense(lung: Volume, attenuation: str) -> tuple[np.ndarray, np.ndarray, Lesio
 
 
 def test_ground_glass_is_hazy_and_hides_no_vessel(lung: Volume) -> None:
-    """Mean of the ground-glass part between -675 and -562 HU (Wang 2018), most voxels below -400 (Lee 2018); vessels
-    stay."""
+    """Ground glass: mean from -675 to -562 HU (Wang 2018), most voxels below -400 (Lee 2018); vessels stay."""
     hu, before, _ = dense(lung, "ground_glass")
     assert -675 < np.median(hu) < -562
     assert (hu < -400).mean() > 0.8

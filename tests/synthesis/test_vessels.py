@@ -1,5 +1,4 @@
-"""The drawn vessel tree: one piece a lung, wider towards the hilum by Murray's law, inside the lung's box, repeatable
-on any grid."""
+"""The drawn vessel tree: one piece a lung, wider to the hilum by Murray's law, in the lung's box, repeatable."""
 
 import cc3d
 import numpy as np
@@ -68,8 +67,7 @@ def test_a_lungs_vessels_are_one_piece_and_widest_at_the_hilum(chest: Volume) ->
 
 
 def test_a_branch_fills_the_volume_of_its_cylinder() -> None:
-    """A straight branch along each axis of an uneven grid: cross section times length, also where it is under a voxel
-    wide."""
+    """A straight branch along each axis of an uneven grid: cross section times length, also below a voxel's width."""
     spacing = np.array([1.0, 1.25, 1.5])
     for axis in range(3):
         for radius in (0.4, 1.0, 3.0):

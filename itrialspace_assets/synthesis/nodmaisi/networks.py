@@ -1,8 +1,7 @@
 """MONAI's MAISI networks as NodMAISI uses them, and their weights.
 
-Hyper-parameters are those of the published model (docs/facts/synthesis.md#networks); another architecture comes as a
-JSON file beside the
-weights. Every key of a checkpoint must fit: nothing is filled with random values.
+Hyper-parameters are those of the published model (docs/facts/synthesis.md#networks); another architecture is a JSON
+file beside the weights. Every key of a checkpoint must fit: nothing is filled with random values.
 """
 
 import json
@@ -70,9 +69,16 @@ _CONTROLNET = {
 
 @dataclass(frozen=True)
 class Architecture:
-    """Constructor arguments of the three networks, sizes that they take, steps, and decoding windows (latent voxels).
+    """The three networks and how they are used; by default as published (docs/facts/synthesis.md#networks).
 
-    ``windows`` are tried in order: the published one, the published fallback, then ours, for ever less memory.
+    Attributes:
+        autoencoder: its constructor arguments.
+        unet: its constructor arguments.
+        controlnet: its constructor arguments.
+        legal: grids that they take.
+        steps: steps of the sampler.
+        windows: decoding windows (latent voxels), tried in order until memory suffices: the published one, the
+            published fallback, then ours.
     """
 
     autoencoder: dict[str, Any] = field(default_factory=lambda: dict(_AUTOENCODER))
@@ -84,7 +90,7 @@ class Architecture:
 
     @property
     def shrink(self) -> int:
-        """Voxels of the image along an edge of a latent voxel."""
+        """Voxels of the image along one edge of a latent voxel."""
         return int(2 ** (len(self.autoencoder["num_channels"]) - 1))
 
 
@@ -92,7 +98,7 @@ def read_architecture(path: Path | None) -> Architecture:
     """The published architecture, or the one in a file.
 
     Raises:
-        ConfigError: the file is none.
+        ConfigError: the file does not hold an architecture.
     """
     if path is None:
         return Architecture()
@@ -110,7 +116,16 @@ def read_architecture(path: Path | None) -> Architecture:
 
 @dataclass(frozen=True)
 class Networks:
-    """The three networks with their weights on a device, and what latents were scaled by in training."""
+    """The three networks with their weights on a device.
+
+    Attributes:
+        autoencoder: decodes latents.
+        unet: gives the velocity of a latent.
+        controlnet: conditions the UNet on a label map.
+        scale_factor: what latents were multiplied by in training.
+        architecture: what they were built from.
+        device: where they are.
+    """
 
     autoencoder: "torch.nn.Module"
     unet: "torch.nn.Module"
@@ -125,7 +140,8 @@ def build(architecture: Architecture, device: str) -> "tuple[torch.nn.Module, to
 
     Args:
         architecture: constructor arguments.
-        device: ``cpu`` leaves out what needs a GPU and changes no parameter: flash attention, norms in half precision.
+        device: cuda, cpu or meta; without cuda, flash attention and norms in half precision are switched off, which
+            changes no parameter.
 
     Raises:
         ConfigError: an argument is not one of MONAI's.
@@ -160,7 +176,7 @@ def check(weights: Weights) -> None:
     """Compare every key and shape of the checkpoints with the architecture; reads no values.
 
     Raises:
-        ConfigError: as ``load``.
+        ConfigError: as of ``load``.
     """
     _filled(weights, "meta")
 
@@ -182,8 +198,7 @@ def load(weights: Weights, device: str) -> Networks:
 def _filled(
     weights: Weights, device: str
 ) -> "tuple[tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module], float, Architecture]":
-    """The networks with their weights on a device, the scale of latents, the architecture; on ``meta`` without
-    values."""
+    """The networks with their weights on a device (on ``meta`` without values), scale of latents, architecture."""
     architecture = read_architecture(weights.architecture)
     autoencoder, unet, controlnet = build(architecture, device)
     values = device != "meta"
@@ -206,9 +221,9 @@ def _read(path: Path, values: bool) -> dict[str, Any]:
 
     try:
         content = torch.load(path, map_location="cpu" if values else "meta", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises half a dozen kinds for a file that is no checkpoint
+    except Exception as error:  # torch raises many kinds for a file that is no checkpoint
         raise ConfigError(
-            f"{path}: expected a PyTorch checkpoint of tensors alone, got {type(error).__name__}: "
+            f"{path}: expected a PyTorch checkpoint of tensors only, got {type(error).__name__}: "
             f"{str(error).splitlines()[0]}"
         ) from None
     if not isinstance(content, dict):
@@ -222,11 +237,16 @@ def _part(content: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
     return dict(content[key])
 
 
+#: Faults of a checkpoint that a message names. Ours.
 _SHOWN = 8
 
 
 def _fill(network: "torch.nn.Module", state: dict[str, Any], path: Path) -> None:
-    """Load a state dictionary, every key of it and of the network."""
+    """Load a state dictionary whose keys and shapes are exactly those of the network.
+
+    Raises:
+        ConfigError: they are not; names the first faults.
+    """
     own = network.state_dict()
     faults = [f"missing {k}" for k in own if k not in state] + [f"unknown {k}" for k in state if k not in own]
     for key in own.keys() & state.keys():

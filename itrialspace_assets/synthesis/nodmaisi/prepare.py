@@ -1,7 +1,7 @@
-"""A label map as the network wants it, and the CT that it gives back on the host's grid. Imports no torch.
+"""Brings a label map to a grid that the network takes, and its CT back to the host's grid. Imports no torch.
 
-A map is padded to the next legal size, never stretched, so that its voxels and its affine stay what they are; only a
-map that no legal size holds, or whose spacing the network does not know, is sampled anew.
+A map is padded to the next legal size, never stretched, so that its voxels and its affine do not change; only a map
+that no legal size holds, or whose voxel size the network does not take, is resampled.
 """
 
 from dataclasses import dataclass
@@ -18,16 +18,22 @@ from itrialspace_assets.imaging.geometry import Box, Volume
 #: Bounds of the network's input (docs/facts/synthesis.md#grid): voxel size in plane and along z (mm), least field of
 #: view (mm).
 PIXEL_MM, SLICE_MM, LEAST_FIELD_MM = (0.5, 3.0), (0.5, 5.0), 256.0
-#: Change of a lesion's volume by sampling anew above which the case is put aside (docs/facts/synthesis.md#volume-
-#: change).
+#: Change of a lesion's volume by resampling above which the case is rejected
+#: (docs/facts/synthesis.md#volume-change).
 MOST_VOLUME_CHANGE = 0.05
-#: Bits of a label: planes of the ControlNet's condition.
+#: Bits of a label: planes of the ControlNet's condition (docs/facts/synthesis.md#conditioning).
 BITS = 8
 
 
 @dataclass(frozen=True)
 class Legal:
-    """Sizes that a network takes: the same along x and y, and along z (voxels); and the least field of view (mm)."""
+    """Grids that a network takes (docs/facts/synthesis.md#grid).
+
+    Attributes:
+        xy: sizes along x, and the same along y, voxels.
+        z: sizes along z, voxels.
+        field_mm: least field of view in plane.
+    """
 
     xy: tuple[int, ...] = (256, 384, 512)
     z: tuple[int, ...] = (128, 256, 384, 512, 640, 768)
@@ -36,9 +42,12 @@ class Legal:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A map (X, Y, Z) of legal size, its voxel size (mm), and where the host's own voxels lie in it.
+    """A label map that a network takes.
 
     Attributes:
+        labels: the map (X, Y, Z), canonical RAS+.
+        spacing: its voxel size (x, y, z), mm.
+        inside: where the host's own voxels lie in it.
         resampled: voxels of ``labels`` per voxel of the host along each axis, before padding; None where they are the
             same.
     """
@@ -50,12 +59,14 @@ class Prepared:
 
 
 def prepare(host: Volume, legal: Legal) -> Prepared:
-    """Bring a label map, lesions stamped in, to a legal size.
+    """Bring a label map to a legal grid: the first and last slice are repeated, air is put around the body in plane.
 
-    Slices are continued beyond the first and last one, and air is put around the body in plane.
+    Args:
+        host: label map (X, Y, Z), canonical RAS+, with its lesions stamped in.
+        legal: what the network takes.
 
     Raises:
-        CaseRejected: a grid that cannot be made legal, or a lesion whose volume sampling changes.
+        CaseRejected: a grid that cannot be made legal, or a lesion whose volume changes by resampling.
     """
     spacing, size, (side, _, height) = legal_grid(host.array.shape, host.spacing, legal)
     labels, ratio = host.array, None
@@ -80,8 +91,15 @@ def prepare(host: Volume, legal: Legal) -> Prepared:
 def legal_grid(
     shape: tuple[int, ...], spacing: npt.NDArray[np.float64], legal: Legal
 ) -> tuple[npt.NDArray[np.float64], tuple[int, int, int], tuple[int, int, int]]:
-    """Voxel size (mm) nearest to a grid's that the network takes, voxels of the grid at that size, and the legal size
-    around.
+    """The legal grid that holds a grid.
+
+    Args:
+        shape: voxels (X, Y, Z).
+        spacing: voxel size (x, y, z), mm.
+        legal: what the network takes.
+
+    Returns:
+        The nearest voxel size (mm) that the network takes, voxels of the grid at that size, and the legal size around.
 
     Raises:
         CaseRejected: no legal size holds its field of view.
@@ -105,8 +123,13 @@ def legal_grid(
 
 
 def restore(ct: npt.NDArray[np.float32], prepared: Prepared, host: Volume) -> npt.NDArray[np.float32]:
-    """A CT (X, Y, Z) over a prepared map, on the host's own grid: padding cut off, and interpolated where it was
-    sampled anew."""
+    """A CT on the host's own grid: padding is cut off, and a resampled map's CT is interpolated.
+
+    Args:
+        ct: HU (X, Y, Z) over the prepared map.
+        prepared: that map.
+        host: the host's label map.
+    """
     inside = ct[prepared.inside]
     if prepared.resampled is None:
         return np.asarray(inside, dtype=np.float32)
@@ -114,15 +137,21 @@ def restore(ct: npt.NDArray[np.float32], prepared: Prepared, host: Volume) -> np
 
 
 def bit_planes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The ControlNet's condition (8, X, Y, Z): plane b is bit b of the label, the least first
-    (docs/facts/synthesis.md#conditioning)."""
+    """The ControlNet's condition (8, X, Y, Z): plane b is bit b of the label, the lowest bit first."""
     return np.stack([(labels >> bit) & 1 for bit in range(BITS)])
 
 
 def _to_grid(
     array: npt.NDArray[Any], ratio: npt.NDArray[np.float64], shape: tuple[int, ...], order: int
 ) -> npt.NDArray[Any]:
-    """An array on a grid with ``ratio`` voxels for one of its own, both about the same middle."""
+    """An array on another grid about the same middle.
+
+    Args:
+        array: (X, Y, Z).
+        ratio: voxels (3,) of the other grid for each of its own.
+        shape: voxels of the other grid.
+        order: 0 takes the nearest voxel, 1 interpolates.
+    """
     step = 1 / ratio
     offset = (np.array(array.shape) - 1) / 2 - step * (np.array(shape) - 1) / 2
     return np.asarray(ndimage.affine_transform(array, step, offset, shape, order=order, mode="nearest"))

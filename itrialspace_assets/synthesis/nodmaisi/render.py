@@ -31,13 +31,13 @@ TRAINED_ON = "unknown (MAISI's own sets; ControlNet on DLCS24 and others)"
 #: Logged for 512 x 512 x 256 voxels and 30 steps on a card of 48 GB (docs/facts/synthesis.md#memory-and-time):
 #: denoising 12.3 s, decoding 15.2 s.
 SECONDS_PER_VOXEL = (12.3 + 15.2) / (512 * 512 * 256)
-#: Documented peak of GPU memory (GiB) for each case, of decoding in the largest window (docs/facts/synthesis.md#memory-
-#: and-time).
+#: Documented peak of GPU memory (GiB) for each case, of decoding in the largest window
+#: (docs/facts/synthesis.md#memory-and-time).
 GPU_GIB = 20.0
 
 
 def require_weights(settings: Settings) -> None:
-    """What can be wrong before the first image, but for the device: a planning step may run where there is none.
+    """Refuse to begin without all that a rendering needs but the device: planning may run where there is no GPU.
 
     Raises:
         ConfigError: torch or MONAI is not installed, or the weights are not there, not locked, not those that were
@@ -91,7 +91,7 @@ def workers(settings: Settings) -> int:
 
 
 def device_of(settings: Settings) -> str:
-    """The device of this worker: workers are dealt to the visible GPUs in turn."""
+    """The device of this worker: workers are assigned to the visible GPUs in turn."""
     if settings.device == "cpu":
         return "cpu"
     import torch
@@ -144,10 +144,10 @@ def _turn(device: str) -> Path:
     )
 
 
-def estimate(settings: Settings, shape: tuple[int, int, int], spacing: npt.NDArray[np.float64]) -> float:
+def seconds_per_image(settings: Settings, shape: tuple[int, int, int], spacing: npt.NDArray[np.float64]) -> float:
     """Seconds of GPU for an image of a host, from the published run; counts the padding that is computed too.
 
-    A host that no legal size holds counts nothing: it will be put aside.
+    A host that no legal size holds counts nothing: its cases will be rejected.
     """
     legal = net.read_architecture(files.find(settings).architecture).legal
     try:

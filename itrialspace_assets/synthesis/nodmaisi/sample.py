@@ -1,6 +1,6 @@
-"""One image from three networks: noise, thirty steps of a rectified flow, decoding in windows, HU.
+"""One image from three networks: noise, steps of a rectified flow, decoding in windows, HU.
 
-Everything here is a function of its arguments and the seed; knows no file and no case.
+Every function depends on its arguments and the seed only; knows no file and no case.
 """
 
 import math
@@ -25,12 +25,13 @@ CT_CLASS, SPACING_UNIT = 1, 100.0
 #: Steps of training, and latent voxels of the image that they were not transformed for
 #: (docs/facts/synthesis.md#sampling-steps).
 TRAIN_STEPS, BASE_VOXELS = 1000, 32**3
+#: Overlap of decoding windows, as published (docs/facts/synthesis.md#decoding).
 OVERLAP = 0.25
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """HU (X, Y, Z) over a prepared map, and the decoding window (latent voxels) that memory had room for."""
+    """HU (X, Y, Z) over a prepared map, and the decoding window (latent voxels) that fitted into memory."""
 
     hu: npt.NDArray[np.float32]
     window: tuple[int, int, int]
@@ -39,8 +40,13 @@ class Sampled:
 def schedule(steps: int, latent_voxels: int, compat: bool) -> list[tuple[float, float]]:
     """(time, step) of each evaluation, time from 1000 down to 0, steps as shares of 1.
 
-    ``compat`` takes the steps as the original does, to the next time cut to a whole number, so that they sum to more
-    than 1 (docs/facts/synthesis.md#sampling-steps); without it they sum to 1. Times are MONAI's, in half precision.
+    Times are MONAI's, in half precision.
+
+    Args:
+        steps: number of evaluations.
+        latent_voxels: voxels of the latent; MONAI transforms the times by it.
+        compat: step as the original does, to the next time cut to a whole number, so that steps sum to more than 1
+            (docs/facts/synthesis.md#sampling-steps); without it they sum to 1.
     """
     from monai.networks.schedulers.rectified_flow import RFlowScheduler
 
@@ -59,12 +65,18 @@ def schedule(steps: int, latent_voxels: int, compat: bool) -> list[tuple[float, 
 
 
 def draw_noise(seed: np.random.SeedSequence, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Standard normal latent; drawn on the processor, so that the kind of GPU does not matter."""
+    """Standard normal latent of a shape; drawn on the processor, so that the kind of GPU does not matter."""
     return np.random.Generator(np.random.SFC64(seed)).standard_normal(shape, dtype=np.float32)
 
 
 def sample(networks: Networks, prepared: Prepared, seed: np.random.SeedSequence, compat: bool = False) -> Sampled:
     """A CT of a prepared label map.
+
+    Args:
+        networks: with their weights.
+        prepared: the map.
+        seed: of the host's noise.
+        compat: steps of the original, see ``schedule``.
 
     Raises:
         CaseRejected: the network gives no numbers, or memory does not suffice even for the smallest window.
@@ -77,7 +89,7 @@ def sample(networks: Networks, prepared: Prepared, seed: np.random.SeedSequence,
             image, window = _decode(networks, _denoise(networks, prepared, seed, compat))
     except torch.OutOfMemoryError as error:
         short = str(error).splitlines()[0]
-    _release(networks)  # after the handler: until then the error holds what was computed; another worker is next
+    _release(networks)  # after the handler, where the error no longer holds what was computed; another worker is next
     if short is not None:
         raise CaseRejected(Reason.OUT_OF_MEMORY, f"NodMAISI: {short}")
     if not np.isfinite(image).all():
@@ -143,7 +155,7 @@ def _release(networks: Networks) -> None:
 
 
 def _decode(networks: Networks, latent: "torch.Tensor") -> tuple[npt.NDArray[np.float32], tuple[int, int, int]]:
-    """Image (X, Y, Z) in 0..1, decoded in the first window that memory has room for."""
+    """Image (X, Y, Z) in 0..1, decoded in the first window that fits into memory, and that window."""
     import torch
 
     *larger, smallest = networks.architecture.windows
@@ -157,10 +169,15 @@ def _decode(networks: Networks, latent: "torch.Tensor") -> tuple[npt.NDArray[np.
 
 
 def _decode_in(networks: Networks, latent: "torch.Tensor", window: tuple[int, int, int]) -> npt.NDArray[np.float32]:
-    """At once if the latent has no more voxels than the window (docs/facts/synthesis.md#decoding), else window by
-    window.
+    """Image (X, Y, Z) in 0..1 (docs/facts/synthesis.md#decoding).
 
-    A window is never longer than the latent: what the inferer would pad it with enters the norms of the decoder.
+    At once if the latent has no more voxels than the window, else window by window. A window is never longer than the
+    latent: the inferer would pad it, and padding changes the norms of the decoder.
+
+    Args:
+        networks: with their weights.
+        latent: (1, C, x, y, z).
+        window: latent voxels that are decoded at once.
     """
     from monai.inferers.inferer import SlidingWindowInferer
 

@@ -1,4 +1,4 @@
-"""The files of NodMAISI's weights: where they lie, how they are named, and whether they are the ones that were locked.
+"""The files of NodMAISI's weights: where they lie, how they are named, whether they are the ones that were locked.
 
 Hashes files and reads the lock; imports no torch and opens no checkpoint.
 """
@@ -11,13 +11,13 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import FileHashes, digest, hash_file, replace_file
 from itrialspace_assets.base.settings import Settings
 
-#: File of each network (docs/facts/synthesis.md#weights) and what it is called in the public MAISI set.
+#: File of each network, and its name in the public MAISI set (docs/facts/synthesis.md#weights).
 FILES = {
     "autoencoder": ("autoencoder.pt", "autoencoder_v1.pt"),
     "diffusion_unet": ("diffusion_unet.pt", "diff_unet_3d_rflow-ct.pt"),
     "controlnet": ("Experiments_NoMAISI_512xy_256z_771p25m_finetune_500epoch_best.pt", "controlnet_3d_rflow-ct.pt"),
 }
-#: SHA-256 of each file as it was when the user vouched for it; written by ``its weights lock``.
+#: SHA-256 of each file as it was when the user locked it; written by ``its weights lock``.
 LOCK = "nodmaisi.lock.json"
 #: Networks other than the published ones; optional.
 ARCHITECTURE = "nodmaisi.architecture.json"
@@ -66,7 +66,7 @@ def _paths(settings: Settings) -> dict[str, Path]:
 
 
 def lock(settings: Settings) -> Path:
-    """Write down what the files are now; the lock's path.
+    """Write the present hashes of the files; returns the lock's path.
 
     Raises:
         ConfigError: a file is missing, or the folder cannot be written.
@@ -82,10 +82,10 @@ def lock(settings: Settings) -> Path:
 
 
 def locked_hash(settings: Settings) -> str:
-    """One hash of all that the lock names; reads the lock alone, so that it costs nothing for each case.
+    """One hash of all files that the lock names; reads the lock only, so that it is quick enough for each case.
 
     Raises:
-        ConfigError: no lock, or it is not one.
+        ConfigError: no lock, or a file that is none.
     """
     return digest(sorted(_read_lock(settings).items()))
 
@@ -96,7 +96,7 @@ def _read_lock(settings: Settings) -> dict[str, str]:
         content = json.loads(path.read_text())
         return {name: str(entry["sha256"]) for name, entry in content.items()}
     except FileNotFoundError:
-        _paths(settings)  # says first if there is nothing to lock
+        _paths(settings)  # first reports files that are missing
         raise ConfigError(
             f"{path}: expected the hashes of the weights, found none. Check where your files come from, then "
             "run `its weights lock`"
@@ -108,7 +108,7 @@ def _read_lock(settings: Settings) -> dict[str, str]:
 
 
 def find(settings: Settings) -> Weights:
-    """The files, after a check of their hashes against the lock.
+    """The files, after their hashes were compared with the lock.
 
     Raises:
         ConfigError: a file is missing, is not in the lock, or is not the one that was locked.

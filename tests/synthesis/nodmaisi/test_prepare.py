@@ -1,5 +1,4 @@
-"""Maps on legal grids: padded and cut back without a trace, sampled anew only where they must be, refused where they
-cannot."""
+"""Maps on legal grids: padded and cut back exactly, resampled only where needed, refused where none fits."""
 
 from pathlib import Path
 
@@ -26,8 +25,10 @@ def volume(shape: tuple[int, ...], spacing: tuple[float, float, float] = (1.0, 1
 
 
 def test_the_condition_is_the_bits_of_the_label() -> None:
-    """docs/facts/synthesis.md#conditioning: channel b is bit b, the least first. By hand: 23 = 10111b, 132 = 10000100b,
-    200 = 11001000b."""
+    """docs/facts/synthesis.md#conditioning: channel b is bit b, the lowest first.
+
+    By hand: 23 = 10111b, 132 = 10000100b, 200 = 11001000b.
+    """
     labels = np.zeros((2, 2, 1), np.uint8)
     labels[0, 1, 0], labels[1, 0, 0], labels[1, 1, 0] = 23, 132, 200
     planes = bit_planes(labels)
@@ -108,12 +109,12 @@ def test_the_estimate_counts_what_is_padded(tmp_path: Path) -> None:
     tiny = TINY.legal
     assert legal_grid((40, 36, 30), np.array([1.75, 1.75, 2.5]), tiny)[2] == (48, 48, 32)
     tiny_weights(tmp_path)
-    one, more = (render.estimate(settings, (40, 36, nz), np.array([1.75, 1.75, 2.5])) for nz in (30, 33))
+    one, more = (render.seconds_per_image(settings, (40, 36, nz), np.array([1.75, 1.75, 2.5])) for nz in (30, 33))
     assert more / one == pytest.approx(48 / 32)
-    assert render.estimate(settings, (900, 900, 10), np.array([3.0, 3.0, 2.0])) == 0
+    assert render.seconds_per_image(settings, (900, 900, 10), np.array([3.0, 3.0, 2.0])) == 0
 
 
-def test_a_lesion_that_sampling_would_change_is_put_aside() -> None:
+def test_a_lesion_that_sampling_would_change_is_rejected() -> None:
     labels = np.ones((190, 190, 30), np.uint8)
     labels[50, 50, 10] = 23
     with pytest.raises(CaseRejected, match=r"lesions have .* instead of 2 mm3") as refused:
@@ -121,7 +122,7 @@ def test_a_lesion_that_sampling_would_change_is_put_aside() -> None:
     assert refused.value.reason is Reason.GRID_MISMATCH
 
 
-def test_a_field_of_view_that_no_legal_grid_holds_is_put_aside() -> None:
+def test_a_field_of_view_that_no_legal_grid_holds_is_rejected() -> None:
     """64 voxels of at most 3 mm hold 192 mm."""
     with pytest.raises(CaseRejected, match="expected at most 64 x 64 x 48 voxels"):
         prepare(Volume(np.ones((100, 100, 10), np.uint8), np.diag([3.0, 3.0, 2.0, 1.0])), SMALL)

@@ -1,4 +1,4 @@
-"""NodMAISI as a renderer: the host's grid, pairs, gates with pictures, resume, retention."""
+"""NodMAISI as a renderer: the host's grid, pairs, checks with pictures, resume, retention."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,8 @@ from itrialspace_assets.hosts.store import prepare_host
 from itrialspace_assets.imaging.geometry import Volume, read_volume
 from itrialspace_assets.imaging.volumes import Lesion, pack_bits
 from itrialspace_assets.synthesis import build, images, quality, rendering
+from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
+from itrialspace_assets.synthesis.case import RenderCase
 from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.nodmaisi import render
 from itrialspace_assets.synthesis.renderers import RENDERERS
@@ -30,27 +32,27 @@ CHEST = Volume(small_chest().array, np.array([[1.75, 0, 0, -30], [0, 1.75, 0, -3
 
 @pytest.fixture
 def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random weights draw no organs: the gates on HU are opened, those on grid, range and air stay."""
+    """Random weights draw no organs: the checks on organs are switched off, those on grid, range and air stay."""
     monkeypatch.setattr(quality, "BANDS", {})
     monkeypatch.setattr(quality, "LEAST_CONTRAST_HU", 0.0)
 
 
-def payload(settings: Settings, **changes: Any) -> dict[str, Any]:
+def payload(settings: Settings, **changes: Any) -> RenderCase:
     made = prepare_host(settings, CHEST, "D/s", "procedural")
     lesion = Lesion((25, 14, 6), ball(5, tuple(CHEST.spacing)))
-    how = {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": None}
-    return {
-        "case_uid": "t/a/00000",
-        "source": "nodmaisi",
-        "mode": "x_t",
-        "dataset": "D",
-        "map_sha256": made.columns["map_sha256"],
-        "lesions": [pack_bits(lesion)],
-        "anatomy": "procedural",
-        "attenuation": "solid",
-        "acquisition": how,
-        "seed": 42,
-    } | changes
+    case = RenderCase(
+        case_uid="t/a/00000",
+        source="nodmaisi",
+        mode="x_t",
+        dataset="D",
+        map_sha256=made.columns["map_sha256"],
+        lesions=(pack_bits(lesion),),
+        anatomy="procedural",
+        attenuation="solid",
+        acquisition=STANDARD,
+        seed=42,
+    )
+    return case.model_copy(update=changes)
 
 
 @pytest.mark.usefixtures("lenient")
@@ -163,7 +165,7 @@ def test_other_weights_and_another_schedule_are_other_images(tmp_path: Path) -> 
     assert len(uids) == 6
 
 
-def test_an_implausible_image_is_put_aside_with_a_picture_and_its_twin_is_not_drawn_again(
+def test_an_implausible_image_is_rejected_with_a_picture_and_its_twin_is_not_drawn_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
@@ -185,28 +187,27 @@ def test_an_implausible_image_is_put_aside_with_a_picture_and_its_twin_is_not_dr
 
 def test_what_it_cannot_model_is_refused_before_it_begins(tmp_path: Path) -> None:
     settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
-    thick = {"mtf50_per_mm": 0.4, "dose": 1.0, "slice_mm": 5.0}
+    thick = Acquisition(slice_mm=5.0)
     for changes, says in (
         ({"attenuation": "ground_glass"}, "ground_glass nodules"),
         ({"acquisition": thick}, "5 mm slices"),
     ):
-        case = Case("t/a/00000", "h", "g", payload(settings, **changes))
+        case = payload(settings, **changes)
         with pytest.raises(ConfigError, match=f"{says}.*models neither acquisition nor attenuation, use tissue"):
             build.require_modelled(RENDERERS["nodmaisi"], [case], {"mode": "x_t", "dataset": "D"})
         build.require_modelled(RENDERERS["tissue"], [case], {"mode": "x_t", "dataset": "D"})
-    build.require_modelled(RENDERERS["nodmaisi"], [Case("t/a/00000", "h", "g", payload(settings))], {})
+    build.require_modelled(RENDERERS["nodmaisi"], [payload(settings)], {})
 
 
 @pytest.mark.usefixtures("lenient")
 def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that fails while the second image is written stops the run; the next one makes what is missing, no
-    more."""
+    """A disk that fails at the second image stops the run; the next run makes the missing images and no others."""
     settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
     shape = ball(5, tuple(CHEST.spacing))
     cases = []
     for i in range(3):
-        p = payload(settings, case_uid=f"t/a/{i:05d}", lesions=[pack_bits(Lesion((24, 12 + 2 * i, 6), shape))])
-        cases.append(Case(p["case_uid"], "h", "g", p))
+        p = payload(settings, case_uid=f"t/a/{i:05d}", lesions=(pack_bits(Lesion((24, 12 + 2 * i, 6), shape)),))
+        cases.append(Case(p.case_uid, "h", "g", p))
     rendering._TWINS.clear()
     workers.run(render_case, cases, settings, tmp_path / "undisturbed.jsonl")
     wanted = {p.relative_to(settings.output): p.read_bytes() for p in settings.output.glob("store/cts/**/*.nii.gz")}

@@ -74,9 +74,10 @@ def test_the_image_depends_on_the_map_and_the_steps(networks: Networks, chest: P
 
 
 def test_the_networks_are_told_spacing_class_and_time_as_published(networks: Networks, chest: Prepared) -> None:
-    """docs/facts/synthesis.md#conditioning: spacing in mm times 100, class 1 for CT; the UNet is given the ControlNet's
-    residuals at each
-    time."""
+    """docs/facts/synthesis.md#conditioning: spacing in mm times 100, class 1 for CT.
+
+    The UNet is given the ControlNet's residuals at each time.
+    """
     told: dict[str, list[Any]] = {"unet": [], "controlnet": []}
     hooks = [
         getattr(networks, name).register_forward_pre_hook(lambda _, a, k, to=to: to.append((a, k)), with_kwargs=True)
@@ -129,15 +130,14 @@ class _Plain:
     def __exit__(self, *_: object) -> None: ...
 
 
-def short_of_memory(networks: Networks, monkeypatch: pytest.MonkeyPatch, room: int) -> list[int]:
-    """Decoding of more than ``room`` latent voxels at once fails as on a full card; fills with the sizes that are
-    tried."""
+def short_of_memory(networks: Networks, monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
+    """Let decoding of more than ``most`` latent voxels at once fail as on a full card; the sizes that were tried."""
     whole: Any = networks.autoencoder.decode_stage_2_outputs
     tried: list[int] = []
 
     def decode(latent: torch.Tensor) -> torch.Tensor:
         tried.append(latent[0, 0].numel())
-        if tried[-1] > room:
+        if tried[-1] > most:
             held.append(weakref.ref(kept := torch.zeros(1000)))
             raise torch.OutOfMemoryError(
                 f"CUDA out of memory. Tried to allocate {7 + 0 * kept.numel()} GiB\nmore lines"
@@ -169,7 +169,7 @@ def test_a_full_card_is_answered_by_the_next_smaller_window(
     assert np.corrcoef(made.hu[body], whole.hu[body])[0, 1] > 0.9, "windows blend into about the same image"
 
 
-def test_a_card_too_small_for_any_window_puts_the_case_aside_for_another_try(
+def test_a_card_too_small_for_any_window_rejects_the_case_as_retryable(
     networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = short_of_memory(networks, monkeypatch, 1)
@@ -198,7 +198,7 @@ def test_a_latent_is_decoded_at_once_if_its_voxels_fit_and_never_padded(
     assert set(seen) == {tried}
 
 
-def test_values_that_are_no_number_put_the_case_aside(
+def test_values_that_are_no_number_reject_the_case(
     networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

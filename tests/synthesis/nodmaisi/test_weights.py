@@ -1,5 +1,4 @@
-"""Weights: what is missing, changed or of another shape is named before any work; the published networks have the
-published size."""
+"""Weights: faults are named before any work; the published networks have the published size."""
 
 import json
 from pathlib import Path
@@ -11,14 +10,16 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.synthesis.nodmaisi import render
 from itrialspace_assets.synthesis.nodmaisi.networks import Architecture, build, load, parameters, read_architecture
 from itrialspace_assets.synthesis.nodmaisi.weights import ARCHITECTURE, FILES, LOCK, find, lock, locked_hash
+from itrialspace_assets.synthesis.renderers import weights_version
 
 from .tiny import SCALE, TINY, settings_for, tiny_weights
 
 
 def test_the_published_networks_have_the_size_of_the_published_files(capsys: pytest.CaptureFixture[str]) -> None:
-    """docs/facts/synthesis.md#weights: 84 MB and 275 to 288 MB of single precision; 180 of the ControlNet's 231 tensors
-    are of the UNet's
-    shape."""
+    """docs/facts/synthesis.md#weights: 84 MB and 275 to 288 MB of single precision.
+
+    180 of the ControlNet's 231 tensors have the UNet's shape.
+    """
     count = parameters(Architecture())
     print(count)
     assert count["autoencoder"] * 4 == pytest.approx(84e6, rel=0.01)
@@ -48,6 +49,25 @@ def test_missing_files_are_named_with_where_they_belong(tmp_path: Path) -> None:
         ConfigError, match=r"missing controlnet: Experiments_NoMAISI.*in the public MAISI set controlnet_3d_rflow-ct.pt"
     ):
         find(settings)
+
+
+def test_the_version_of_weights_is_that_of_the_lock_whatever_they_are_used_for(tmp_path: Path) -> None:
+    settings = tiny_weights(tmp_path)
+    version = weights_version(settings, "nodmaisi")
+    assert version == locked_hash(settings)
+    other = settings.model_copy(update={"nodmaisi_schedule": "compat"})
+    assert render.weights_hash(other) != render.weights_hash(settings)
+    assert weights_version(other, "nodmaisi") == version
+    path = tmp_path / FILES["autoencoder"][0]
+    path.write_bytes(path.read_bytes() + b"x")
+    assert weights_version(settings, "nodmaisi") == version, "until they are locked anew"
+    lock(settings)
+    assert weights_version(settings, "nodmaisi") != version
+    assert weights_version(settings, "tissue") is None
+    with pytest.raises(ConfigError, match="expected one of tissue, nodmaisi, got 'other'"):
+        weights_version(settings, "other")
+    with pytest.raises(ConfigError, match="NODMAISI_MODELS_DIR is not set"):
+        weights_version(settings.model_copy(update={"nodmaisi_models_dir": None}), "nodmaisi")
 
 
 def test_weights_are_used_only_as_they_were_locked(tmp_path: Path) -> None:
@@ -149,7 +169,7 @@ def test_without_a_gpu_it_says_so_before_any_work(tmp_path: Path, monkeypatch: p
     render.require_device(settings.model_copy(update={"device": "cpu"}))
 
 
-def test_workers_are_dealt_to_the_visible_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_are_assigned_to_the_visible_gpus_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_for(tmp_path, device="cuda", per_gpu=3)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert render.workers(settings) == 6
@@ -160,10 +180,10 @@ def test_workers_are_dealt_to_the_visible_gpus(tmp_path: Path, monkeypatch: pyte
 
     worker = Worker()
     monkeypatch.setattr(render.multiprocessing, "current_process", lambda: worker)
-    dealt = []
+    assigned = []
     for number in range(1, 7):
         worker._identity = (number,)
-        dealt.append(render.device_of(settings))
-    assert dealt == ["cuda:0", "cuda:1"] * 3
+        assigned.append(render.device_of(settings))
+    assert assigned == ["cuda:0", "cuda:1"] * 3
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     assert render._turn("cuda:1").name.endswith("cuda-7.lock"), "a turn belongs to the card, whatever it is called here"

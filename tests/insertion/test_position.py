@@ -1,4 +1,4 @@
-"""Rules and cost of placement, against brute force over every voxel of a small chest."""
+"""Rules and cost of a position, against brute force over every voxel of a small chest."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
 from itrialspace_assets.imaging.anatomy import lung_mask
 from itrialspace_assets.imaging.volumes import Lesion, cut_lesion, shared_voxels
-from itrialspace_assets.insertion.place import Wanted, place
+from itrialspace_assets.insertion.position import Wanted, find_position
 from itrialspace_assets.insertion.prepare import resample_lesion
 from itrialspace_assets.profiles.measure import INSIDE_LUNG, lobe_about
 
@@ -28,7 +28,7 @@ from .shapes import ball, chest_with_specks
     st.one_of(st.none(), st.floats(0, 15)),
     st.one_of(st.none(), st.floats(0, 15)),
 )
-def test_no_place_that_keeps_the_rules_costs_less(
+def test_no_position_that_keeps_the_rules_costs_less(
     diameter: float, seed: int, lobe: int, centre: tuple, pleura: float | None, airway_mm: float | None
 ) -> None:
     """The cost of the module's docstring, worked out for every voxel with whole-volume transforms."""
@@ -40,7 +40,7 @@ def test_no_place_that_keeps_the_rules_costs_less(
     airway = KDTree(np.argwhere(np.isin(chest.array, (57, 132))) * spacing)
     wanted = Wanted(centre, pleura, airway_mm, 2.0)
     try:
-        found = place(chest, mask, lobe, wanted, [other], airway)
+        found = find_position(chest, mask, lobe, wanted, [other], airway)
     except CaseRejected as error:
         assert error.reason is Reason.DOES_NOT_FIT
         found = None
@@ -92,24 +92,24 @@ def test_no_place_that_keeps_the_rules_costs_less(
         assert found.moved_by
 
 
-def test_places_that_are_none() -> None:
+def test_positions_that_do_not_exist_are_refused() -> None:
     chest = small_chest()
     with pytest.raises(CaseRejected) as nan:
-        place(chest, ball(4, (1, 1, 1)), 32, Wanted([np.nan, 1, 1]))
+        find_position(chest, ball(4, (1, 1, 1)), 32, Wanted([np.nan, 1, 1]))
     assert nan.value.reason is Reason.BAD_POSITION
     with pytest.raises(CaseRejected) as big:
-        place(chest, np.ones((20, 30, 20), bool), 32, Wanted([28, 18, 9]))
+        find_position(chest, np.ones((20, 30, 20), bool), 32, Wanted([28, 18, 9]))
     assert big.value.reason is Reason.DOES_NOT_FIT
     taken = [cut_lesion(chest.array == 32)]
     with pytest.raises(CaseRejected):
-        place(chest, ball(4, tuple(chest.spacing)), 32, Wanted([28, 18, 9]), taken)
+        find_position(chest, ball(4, tuple(chest.spacing)), 32, Wanted([28, 18, 9]), taken)
 
 
 def test_companions_keep_a_voxel_between_them() -> None:
     chest = small_chest()
     shape = ball(5, tuple(chest.spacing))
-    first = place(chest, shape, 32, Wanted([28, 18, 9]))
-    second = place(chest, shape, 32, Wanted([28, 18, 9]), [first.lesion])
+    first = find_position(chest, shape, 32, Wanted([28, 18, 9]))
+    second = find_position(chest, shape, 32, Wanted([28, 18, 9]), [first.lesion])
     assert second.moved_by == "it would touch another lesion"
     whole = np.zeros(chest.array.shape, np.uint8)
     for lesion in (first.lesion, second.lesion):
@@ -123,7 +123,7 @@ def test_a_lesion_at_the_face_of_the_volume_stays_inside_it() -> None:
     chest = small_chest()
     chest.array[:] = 32
     shape = resample_lesion(ball(5, (1, 1, 1)), np.ones(3), chest.spacing)
-    lesion = place(chest, shape, 32, Wanted([0, 0, 29])).lesion
+    lesion = find_position(chest, shape, 32, Wanted([0, 0, 29])).lesion
     assert (np.array(lesion.offset) >= 0).all()
     assert (np.add(lesion.offset, lesion.mask.shape) <= chest.array.shape).all()
     assert chest.array[lesion.box][lesion.mask].all()
@@ -136,5 +136,5 @@ def test_a_dumbbell_fits_a_cavity_of_its_shape() -> None:
     chest = small_chest()
     chest.array[chest.array >= 28] = 200
     chest.array[20:33, 10:15, 10:15][shape] = 32
-    chest.array[15:20, 12, 12] = 32  # a wisp of lobe beside it: a place has some lobe around it
-    assert place(chest, shape, 32, Wanted([26, 12, 12])).lesion.offset == (20, 10, 10)
+    chest.array[15:20, 12, 12] = 32  # a wisp of lobe beside it: a position has some lobe around it
+    assert find_position(chest, shape, 32, Wanted([26, 12, 12])).lesion.offset == (20, 10, 10)

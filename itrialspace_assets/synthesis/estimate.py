@@ -1,6 +1,6 @@
-"""How long a rendering will take and how much disk it needs, measured on a few slices of its own hosts beforehand.
+"""Estimates how long a rendering will take and how much disk it needs, from a few slices of its own hosts.
 
-Renders into memory, writes one temporary file to the disk that will hold the images; starts no work.
+Renders into memory and writes one temporary file to the disk that will hold the images; starts no work.
 """
 
 import math
@@ -16,28 +16,47 @@ import polars as pl
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.casework.cases import Case
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.imaging.geometry import Volume, pack_volume, write_packed
+from itrialspace_assets.imaging.geometry import Box, Volume, pack_volume, write_packed
 from itrialspace_assets.imaging.volumes import lesion_box, unpack_bits
 from itrialspace_assets.records.store import read_all
 from itrialspace_assets.synthesis.acquisition import Acquisition
+from itrialspace_assets.synthesis.case import RenderCase
 from itrialspace_assets.synthesis.quality import require_plausible
 from itrialspace_assets.synthesis.renderers import Renderer
-from itrialspace_assets.synthesis.request import Rate, RenderRequest
+from itrialspace_assets.synthesis.request import RenderRequest
 
-#: Slices of a host that are rendered to see what one costs, from its middle, where most of the chest is.
+#: Slices of a host that are rendered to measure the rate, from its middle, where most of the chest is. Ours.
 SAMPLE_SLICES = 16
-#: Cases whose patches are measured for what a patch takes.
+#: Cases whose lesions are measured to estimate the size of a patch. Ours.
 SAMPLE_CASES = 50
-#: An int16 voxel before compression: an image never takes more.
+#: Voxels around the lesions that a patch is taken to hold. Ours: about what blurred edges reach.
+_PATCH_VOXELS = (4, 4, 4)
+#: Bytes of an int16 voxel before compression: an image never takes more.
 MOST_BYTES = 2
 GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """Cases and hosts left to render, seconds of one worker, bytes wanted and bytes free."""
+class Rate:
+    """What a voxel of a host takes: seconds to render, check and pack it, seconds to write it, bytes on disk."""
+
+    render: float
+    write: float
+    size: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is left to render.
+
+    Attributes:
+        cases: number of cases.
+        hosts: number of lesion-free twins.
+        seconds: time of one worker.
+        size: bytes that are needed.
+        free: bytes that are free.
+    """
 
     cases: int
     hosts: int
@@ -75,10 +94,17 @@ def host_grids(settings: Settings, dataset: str | None = None) -> dict[str, Grid
 
 
 def measure_rate(settings: Settings, renderer: Renderer, map_sha256: str, seed: int, acquisition: Acquisition) -> Rate:
-    """Render, pack and write the middle slices of a host; nothing of it stays.
+    """Render, pack and write the middle slices of a host; nothing is kept.
+
+    Args:
+        settings: gives the store and the disk.
+        renderer: what renders.
+        map_sha256: hash of the host's label map.
+        seed: root seed of the rendering.
+        acquisition: how the scan is taken.
 
     Raises:
-        CaseRejected: the host's map cannot be read, or its slices do not pass the gates.
+        CaseRejected: the host's map cannot be read, or its slices do not pass the checks of ``quality``.
     """
     host = load_host_map(settings.output, map_sha256)
     first = max(0, (host.array.shape[2] - SAMPLE_SLICES) // 2)
@@ -87,10 +113,10 @@ def measure_rate(settings: Settings, renderer: Renderer, map_sha256: str, seed: 
     started = time.perf_counter()
     ct = renderer.render(settings, RenderRequest(part, map_sha256, seed, acquisition=acquisition), []).ct
     require_plausible(ct, part)
-    packed = pack_volume(ct, "forecast")
+    packed = pack_volume(ct, "estimate")
     rendered = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=settings.output) as folder:
-        file = Path(folder) / "forecast.nii.gz"
+        file = Path(folder) / "estimate.nii.gz"
         write_packed(file, packed)
         written = time.perf_counter()
         size = file.stat().st_size
@@ -98,98 +124,99 @@ def measure_rate(settings: Settings, renderer: Renderer, map_sha256: str, seed: 
     return Rate((rendered - started) / n, (written - rendered) / n, size / n)
 
 
-def forecast(settings: Settings, renderer: Renderer, cases: Sequence[Case]) -> Forecast:
-    """What the rendering of these cases takes: as the renderer estimates it, or at the rate of the commonest host.
+def estimate_rendering(settings: Settings, renderer: Renderer, cases: Sequence[RenderCase]) -> Estimate:
+    """What the rendering of these cases takes: by the renderer's own seconds, or at the rate of the commonest host.
+
+    Args:
+        settings: gives store, disk and how images are kept.
+        renderer: what renders.
+        cases: what is left to render.
 
     Raises:
         ConfigError: a case's host is not in the store; the stages before have to run again.
     """
     free = free_bytes(settings.output)
     if not cases:
-        return Forecast(0, 0, 0.0, 0, free)
+        return Estimate(0, 0, 0.0, 0, free)
     grids = host_grids(settings)
-    frame = pl.DataFrame(
-        [
-            {
-                "map": c.payload["map_sha256"],
-                "seed": str(c.payload["seed"]),
-                "how": Acquisition(**c.payload["acquisition"]).name,
-            }
-            for c in cases
-        ]
-    )
+    frame = pl.DataFrame([{"map": c.map_sha256, "seed": str(c.seed), "acquisition": c.acquisition.name} for c in cases])
     if missing := set(frame["map"]) - set(grids):
         raise ConfigError(
             f"{len(missing)} hosts of the inserted cases are not in the host store (first: {min(missing)}); "
             "run the stages from hosts on again"
         )
     twins = frame.unique()["map"].to_list()
-    with_lesion = [c for c in cases if c.payload["lesions"]]
-    hosts = [*twins, *(c.payload["map_sha256"] for c in with_lesion)]
-    if renderer.estimate is not None:
+    with_lesion = [c for c in cases if c.lesions]
+    twin_voxels = float(sum(grids[sha].voxels for sha in twins))
+    lesion_voxels = float(sum(grids[c.map_sha256].voxels for c in with_lesion))
+    if renderer.seconds_per_image is not None:
+        hosts = [*twins, *(c.map_sha256 for c in with_lesion)]
         seconds = {
-            sha: renderer.estimate(settings, grids[sha].shape, np.array(grids[sha].spacing)) for sha in set(hosts)
+            sha: renderer.seconds_per_image(settings, grids[sha].shape, np.array(grids[sha].spacing))
+            for sha in set(hosts)
         }
-        kept = (
-            _plane_voxels(with_lesion, grids)
-            if settings.cts == "slices"
-            else float(sum(grids[c.payload["map_sha256"]].voxels for c in with_lesion))
-        )
-        size = MOST_BYTES * (sum(grids[sha].voxels for sha in twins) + kept)
-        return Forecast(len(cases), len(twins), sum(seconds[sha] for sha in hosts), int(size), free)
+        kept = _plane_voxels(with_lesion, grids) if settings.cts == "slices" else lesion_voxels
+        size = int(MOST_BYTES * (twin_voxels + kept))
+        return Estimate(len(cases), len(twins), sum(seconds[sha] for sha in hosts), size, free)
     common = frame.group_by("map").len().sort("len", "map", descending=[True, False])["map"][0]
-    how = Acquisition(**cases[0].payload["acquisition"])
     try:
-        rate = measure_rate(settings, renderer, common, cases[0].payload["seed"], how)
+        rate = measure_rate(settings, renderer, common, cases[0].seed, cases[0].acquisition)
     except CaseRejected as error:
         raise ConfigError(f"host {common}: {error.detail}; run the stage hosts again") from error
-    first = float(sum(grids[sha].voxels for sha in twins))
     if settings.cts == "nifti":
-        written = first + float(sum(grids[c.payload["map_sha256"]].voxels for c in with_lesion))
-        return Forecast(
-            len(cases), len(twins), first * rate.render + written * rate.write, int(written * rate.size), free
-        )
-    whole = first + _patch_voxels(with_lesion)
-    return Forecast(len(cases), len(twins), whole * (rate.render + rate.write), int(whole * rate.size), free)
+        rendered, written = twin_voxels, twin_voxels + lesion_voxels
+    else:
+        rendered = written = twin_voxels + _patch_voxels(with_lesion)
+    spent = rendered * rate.render + written * rate.write
+    return Estimate(len(cases), len(twins), spent, int(written * rate.size), free)
 
 
-def _plane_voxels(cases: Sequence[Case], grids: dict[str, Grid]) -> float:
+def _plane_voxels(cases: Sequence[RenderCase], grids: dict[str, Grid]) -> float:
     """Voxels of the slices that hold lesions, of all cases, from those of some."""
     some = cases[:: max(1, len(cases) // SAMPLE_CASES)]
     each = []
     for case in some:
-        levels = lesion_box([unpack_bits(b) for b in case.payload["lesions"]], (2**31,) * 3, (0, 0, 0))[2]
-        each.append(math.prod(grids[case.payload["map_sha256"]].shape[:2]) * (levels.stop - levels.start))
+        levels = _lesion_box(case, (0, 0, 0))[2]
+        each.append(math.prod(grids[case.map_sha256].shape[:2]) * (levels.stop - levels.start))
     return float(np.mean(each)) * len(cases) if each else 0.0
 
 
-def _patch_voxels(cases: Sequence[Case]) -> float:
+def _patch_voxels(cases: Sequence[RenderCase]) -> float:
     """Voxels of the patches of all cases, from those of some."""
     some = cases[:: max(1, len(cases) // SAMPLE_CASES)]
-    boxes = [lesion_box([unpack_bits(b) for b in c.payload["lesions"]], (2**31,) * 3, (4, 4, 4)) for c in some]
-    each = [np.prod([s.stop - s.start for s in box]) for box in boxes]
+    each = [math.prod(s.stop - s.start for s in _lesion_box(case, _PATCH_VOXELS)) for case in some]
     return float(np.mean(each)) * len(cases) if each else 0.0
 
 
-def require_disk(settings: Settings, renderer: Renderer, cases: Sequence[Case]) -> None:
-    """Refuse to begin what the disk cannot hold. Measured only where raw voxels would not fit anyway.
+def _lesion_box(case: RenderCase, pad: tuple[int, int, int]) -> Box:
+    """Box of a case's lesions and ``pad`` voxels around them, not cut at the host's faces."""
+    return lesion_box([unpack_bits(bits) for bits in case.lesions], (2**31,) * 3, pad)
+
+
+def require_disk(settings: Settings, renderer: Renderer, cases: Sequence[RenderCase]) -> None:
+    """Refuse to begin what the disk cannot hold. Nothing is measured where even uncompressed images would fit.
+
+    Args:
+        settings: gives store, disk and how images are kept.
+        renderer: what renders.
+        cases: what is left to render.
 
     Raises:
-        ConfigError: says how much is wanted, how much is free, and what takes less.
+        ConfigError: says how much is needed, how much is free, and what takes less.
     """
     if not cases:
         return
     largest = max((g.voxels for g in host_grids(settings).values()), default=0)
     if 2 * len(cases) * largest * MOST_BYTES <= free_bytes(settings.output):
         return
-    require_free(settings, forecast(settings, renderer, cases))
+    require_free(settings, estimate_rendering(settings, renderer, cases))
 
 
-def require_free(settings: Settings, wanted: Forecast) -> None:
-    """Refuse a forecast that is larger than what is free.
+def require_free(settings: Settings, wanted: Estimate) -> None:
+    """Refuse an estimate that is larger than what is free.
 
     Raises:
-        ConfigError: as ``require_disk``.
+        ConfigError: as of ``require_disk``.
     """
     if wanted.size > wanted.free:
         smaller = {

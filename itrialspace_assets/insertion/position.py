@@ -1,19 +1,19 @@
-"""Finds where a lesion goes. Knows a host's map, a lesion's shape and what was asked for; nothing of donors or trials.
+"""Finds the position of a lesion. Knows a host's map, a lesion's shape and what was asked for; no donor and no trial.
 
-Rules that always hold (``strict``): every voxel of the lesion lies in one of the five lobes, so none on
-pleura, vessel or airway; its centre, at least half of it, and most of what surrounds it, in the wanted lobe;
-one voxel at least between it and any other lesion.
+Rules that always hold (``strict``): every voxel of the lesion lies in one of the five lobes, so none on pleura,
+vessel or airway; its centre, at least half of it, and most of what surrounds it lie in the wanted lobe; at least one
+voxel lies between it and any other lesion.
 
-The voxel nearest to the wanted centre is taken if the rules hold there. Else, of all voxels where they
-hold, the one with the least cost in mm:
+The voxel nearest to the wanted centre is taken if the rules hold there. Else, of all voxels where they hold, the one
+with the least cost in mm:
 
-    cost = |centre - wanted| + 0.3 |pleura - wanted pleura| + 0.2 |airway - wanted airway| + 0.3 max(0, margin wanted -
-    margin)
+    cost = |centre - wanted| + 0.3 |pleura - wanted pleura| + 0.2 |airway - wanted airway|
+           + 0.3 max(0, wanted margin - margin)
 
-``pleura`` and ``airway`` are distances of the centre (pleura, and the difference to the wanted airway,
-counted to 20 mm; pleura and margin in quarters of a mm), ``margin`` is the least
-distance of any voxel of the lesion to the lung's outline. No distance grows faster than one moves, and the
-weights sum to less than one: so they choose among places of similar nearness and never outweigh nearness.
+``pleura`` and ``airway`` are distances of the centre, ``margin`` is the least distance of any voxel of the lesion to
+the lung's outline. Pleura and margin are known in quarters of a mm; pleura, and the difference to the wanted airway
+distance, count up to 20 mm. No distance grows faster than the centre moves, and the weights sum to less than one: so
+they choose among positions of similar nearness and never outweigh nearness. The weights are ours, those of planning.
 """
 
 from collections.abc import Sequence
@@ -33,9 +33,10 @@ from itrialspace_assets.imaging.geometry import Box, Volume
 from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.profiles.measure import SHELL_VOXELS
 
-#: Search radii in mm, tried in turn; the last spans any lung.
+#: Search radii in mm, tried in turn; the last spans any lung. Ours.
 SEARCH_MM = (5.0, 10.0, 20.0, 40.0, 400.0)
-_GATHERED = 2_000_000  # voxels looked up at once
+#: Voxels looked up at once, so that memory stays small. Ours.
+_GATHERED = 2_000_000
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -44,7 +45,14 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was asked for: the centre (voxels, fractional), and distances in mm where they matter."""
+    """What was asked for.
+
+    Attributes:
+        centre: index (3,) in the host's canonical RAS+ grid, fractional.
+        pleural_mm: distance of the centre to the pleura; None: any.
+        airway_mm: distance of the centre to airway or trachea; None: any.
+        margin_mm: free lung around the lesion.
+    """
 
     centre: npt.ArrayLike
     pleural_mm: float | None = None
@@ -53,8 +61,14 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where a lesion came to lie, how far (mm) from where it was wanted, and which rule moved it (empty: none)."""
+class Position:
+    """Where a lesion lies.
+
+    Attributes:
+        lesion: its voxels in the host's canonical RAS+ grid.
+        shift_mm: distance of its centre to the wanted one.
+        moved_by: the rule that moved it; empty: none.
+    """
 
     lesion: Lesion
     shift_mm: float
@@ -63,13 +77,23 @@ class Placement:
 
 @dataclass(frozen=True)
 class _Shape:
-    """A lesion's voxels, those of its surface and those around it, as offsets from an anchor voxel."""
+    """A lesion's voxels, those of its surface and those around it.
+
+    Attributes:
+        anchor: voxel (3,) next to the centroid, in the lesion's own block.
+        centroid: mean voxel index (3,) in that block.
+        voxels: offsets (n, 3) of its voxels from the anchor.
+        surface: offsets of its surface.
+        ends: offsets of the surface voxels farthest out in 26 directions.
+        shell: offsets of what surrounds it.
+        reach: voxels (3,) that voxels and shell extend from the anchor.
+    """
 
     anchor: Ints
     centroid: Floats
     voxels: Ints
     surface: Ints
-    ends: Ints  # the farthest of them in 26 directions
+    ends: Ints
     shell: Ints
     reach: Ints
 
@@ -91,10 +115,16 @@ class _Shape:
 
 @dataclass(frozen=True)
 class _Crop:
-    """Part of a host about some voxel, its outside filled with 0; ``low`` is the host index of its first voxel."""
+    """Part of a host; what lies outside the host is 0.
+
+    Attributes:
+        labels: label map (X, Y, Z).
+        free: lung that is not within a voxel of another lesion.
+        low: host index (3,) of its first voxel.
+    """
 
     labels: npt.NDArray[np.uint8]
-    free: Bools  # lung, and not within a voxel of another lesion
+    free: Bools
     low: Ints
 
     @classmethod
@@ -120,7 +150,7 @@ class _Crop:
         return np.asarray(offsets @ (np.array(self.labels.strides) // self.labels.itemsize), dtype=np.int64)
 
 
-def place(
+def find_position(
     host: Volume,
     mask: Bools,
     lobe_label: int,
@@ -129,36 +159,35 @@ def place(
     airway: KDTree | None = None,
     within: Box | None = None,
     depth: Volume | None = None,
-) -> Placement:
-    """The place of a lesion, by the rules and the cost that this module states.
+) -> Position:
+    """The position of a lesion, by the rules and the cost that this module states.
 
     Args:
-        host: nodule-free label map (X, Y, Z).
+        host: nodule-free label map (X, Y, Z), canonical RAS+.
         mask: the lesion on the host's grid, cropped.
         lobe_label: 28 to 32.
         wanted: what was asked for.
-        others: lesions already placed.
-        airway: airway and trachea of the host in mm from voxel 0.
-        within: the lobe's box; nothing outside it is looked at.
-        depth: ``lung_depth`` of the host; worked out here if not given.
+        others: lesions that are already in the host.
+        airway: airway and trachea of the host, in mm from the host's first voxel along its axes.
+        within: the lobe's box; no position outside it is tried.
+        depth: ``lung_depth`` of the host; computed here if not given.
 
     Raises:
-        CaseRejected: the position is not finite, or no place in the lobe holds the lesion.
+        CaseRejected: the wanted centre is not finite, or no position in the lobe holds the lesion.
     """
     target = np.asarray(wanted.centre, dtype=np.float64)
     if not np.all(np.isfinite(target)):
         raise CaseRejected(Reason.BAD_POSITION, f"expected a finite position, got {target.tolist()}")
     shape = _Shape.of(mask)
-    nearest = np.clip(np.rint(target - shape.centroid + shape.anchor), 0, np.asarray(host.array.shape) - 1).astype(
-        np.int64
-    )
+    last = np.asarray(host.array.shape) - 1
+    nearest = np.clip(np.rint(target - shape.centroid + shape.anchor), 0, last).astype(np.int64)
     crop = _Crop.of(host, nearest - shape.reach - 1, nearest + shape.reach + 2, others)
     broken = _broken(crop, nearest, shape, lobe_label)
     if not broken:
-        return _placed(mask, nearest, shape, target, host.spacing, "")
+        return _position(mask, nearest, shape, target, host.spacing, "")
     nx, ny, nz = host.array.shape
-    box = within or (slice(0, nx), slice(0, ny), slice(0, nz))
-    deep = depth or lung_depth(host, (slice(0, nx), slice(0, ny), slice(0, nz)))
+    whole = slice(0, nx), slice(0, ny), slice(0, nz)
+    box, deep = within or whole, depth or lung_depth(host, whole)
     core = _core(mask, shape, host.spacing)
     found = _search(host, deep, shape, lobe_label, target, nearest, wanted, others, airway, core, box)
     if found is None:
@@ -166,7 +195,7 @@ def place(
         raise CaseRejected(
             Reason.DOES_NOT_FIT, f"lobe {lobe_label}: no place holds a lesion of {size:.1f} mm wholly inside the lung"
         )
-    return _placed(mask, found, shape, target, host.spacing, broken)
+    return _position(mask, found, shape, target, host.spacing, broken)
 
 
 def _overlay(deep: Volume, host: Volume, crop: _Crop) -> npt.NDArray[np.uint8]:
@@ -180,14 +209,14 @@ def _overlay(deep: Volume, host: Volume, crop: _Crop) -> npt.NDArray[np.uint8]:
     return out
 
 
-def _placed(mask: Bools, at: Ints, shape: _Shape, target: Floats, spacing: Floats, moved_by: str) -> Placement:
+def _position(mask: Bools, at: Ints, shape: _Shape, target: Floats, spacing: Floats, moved_by: str) -> Position:
     first = at - shape.anchor
     lesion = Lesion((int(first[0]), int(first[1]), int(first[2])), mask)
-    return Placement(lesion, float(np.linalg.norm((lesion.centroid - target) * spacing)), moved_by)
+    return Position(lesion, float(np.linalg.norm((lesion.centroid - target) * spacing)), moved_by)
 
 
 def _core(mask: Bools, shape: _Shape, spacing: Floats) -> float:
-    """Radius (mm) about the anchor that is lesion: a place needs at least so much lung around it."""
+    """Radius (mm) about the anchor that is lesion: a position needs at least so much lung around it."""
     inner = edt.edt(np.pad(mask, 1), anisotropy=tuple(spacing), black_border=True)
     return max(0.0, float(inner[tuple(shape.anchor + 1)]) - float(spacing.max()))
 
@@ -215,18 +244,28 @@ def _lobe_around(shells: npt.NDArray[np.uint8]) -> Ints:
 
 @dataclass(frozen=True)
 class _Rest:
-    """What a lower bound of the cost lacks: margins, and distances to the airway, which are dear to look up."""
+    """What a lower bound of the cost lacks: margins, and distances to the airway, which are slow to look up.
+
+    Attributes:
+        wanted: what was asked for.
+        airway: airway and trachea of the host in mm.
+        at: anchors of the candidates, flat in the crop.
+        shape: voxels of the crop.
+        centre: what is added to an anchor's index in the crop to get its lesion's centre in the host (voxels).
+        spacing: voxel size, mm.
+        counted: cost of the airway distance (mm) that the bound already holds; empty if none was asked for.
+    """
 
     wanted: Wanted
     airway: KDTree | None
-    at: Ints  # anchors of the candidates, flat in the crop
-    shape: tuple[int, ...]  # of the crop
-    centre: Floats  # from an anchor's index in the crop to its lesion's centre in the host (voxels)
+    at: Ints
+    shape: tuple[int, ...]
+    centre: Floats
     spacing: Floats
-    counted: Floats  # what the bound holds for the airway already; empty if it is not asked for
+    counted: Floats
 
     def of(self, part: Ints, margin: Floats) -> Floats:
-        """Of candidates by number, with the margins (mm) of their lesions."""
+        """Cost (mm) that the bound lacks, of candidates by number, with the margins (mm) of their lesions."""
         cost = MARGIN_WEIGHT * np.maximum(0.0, self.wanted.margin_mm - margin)
         if len(self.counted) and self.airway is not None and self.wanted.airway_mm is not None:
             centres = np.stack(np.unravel_index(self.at[part], self.shape), axis=1) + self.centre
@@ -236,8 +275,7 @@ class _Rest:
 
 
 def _candidates(allowed: Bools, spare: Ints, offset: Floats, spacing: Floats) -> tuple[Ints, Floats]:
-    """Allowed voxels, flat, at least ``spare`` from the crop's faces, and how far (mm) each plus ``offset`` (voxels)
-    lies from 0."""
+    """Allowed voxels, flat, not nearer than ``spare`` to the crop's faces; length (mm) of index plus ``offset``."""
     for axis, n in enumerate(spare):
         for face in (slice(None, n), slice(allowed.shape[axis] - n, None)):
             allowed[tuple(face if a == axis else slice(None) for a in range(3))] = False
@@ -261,9 +299,9 @@ def _search(
     core: float,
     within: Box,
 ) -> Ints | None:
-    """Anchor voxel of the place with the least cost; None if there is no place."""
+    """Anchor voxel of the position with the least cost; None if there is no position."""
     spacing = host.spacing
-    spare = shape.reach + 1  # beyond the lobe's box only what a lesion in it can reach
+    spare = shape.reach + 1  # how far a lesion in the lobe's box can reach beyond it
     least, most = (np.array([getattr(s, end) for s in within]) for end in ("start", "stop"))
     for radius in SEARCH_MM:
         around = np.ceil(radius / spacing).astype(np.int64)
@@ -273,9 +311,7 @@ def _search(
             continue  # the box is farther away
         crop = _Crop.of(host, first - spare, last + spare, others)
         outline = _overlay(deep, host, crop)
-        centre = (
-            crop.low - shape.anchor + shape.centroid
-        )  # what an anchor's index in the crop is a centre's in the host
+        centre = crop.low - shape.anchor + shape.centroid  # added to an anchor's index, the centre in the host
         at, distance = _candidates(
             (crop.labels == lobe_label) & (outline > core * DEPTH_STEPS), spare, centre - target, spacing
         )
@@ -288,7 +324,7 @@ def _search(
             bound += PLEURA_WEIGHT * np.abs(pleura - min(wanted.pleural_mm, CAP_MM))
         away = np.zeros(0)
         if wanted.airway_mm is not None and airway is not None:
-            # dear to look up: what it costs at least is known, since it changes by no more than one moves
+            # slow to look up; a lower bound is known, since the distance changes by no more than the centre moves
             here = abs(float(airway.query(target * spacing)[0]) - wanted.airway_mm)
             away = AIRWAY_WEIGHT * np.minimum(CAP_MM, np.maximum(0.0, here - distance))
             bound += away
@@ -296,7 +332,7 @@ def _search(
         at, bound, away = at[order], bound[order], away[order] if len(away) else away
         rest = _Rest(wanted, airway, at, crop.labels.shape, centre, spacing, away)
         best, cost = _cheapest(crop, shape, lobe_label, at, bound, outline, rest)
-        # a place beyond the radius costs more than the radius: the best is final if it does not
+        # a position beyond the radius costs more than the radius: the best is final if it does not
         if best is not None and (whole or cost <= radius):
             return np.asarray(np.array(np.unravel_index(best, crop.labels.shape)) + crop.low, dtype=np.int64)
         if whole:
@@ -305,14 +341,20 @@ def _search(
 
 
 def _cheapest(
-    crop: _Crop, shape: _Shape, lobe_label: int, at: Ints, bound: Floats, outline: npt.NDArray[np.uint8], rest: "_Rest"
+    crop: _Crop, shape: _Shape, lobe_label: int, at: Ints, bound: Floats, outline: npt.NDArray[np.uint8], rest: _Rest
 ) -> tuple[int | None, float]:
-    """Of candidate anchors (flat in the crop) in the order of a lower bound of their cost, the cheapest at which the
-    rules hold.
+    """The candidate with the least cost at which the rules hold, and that cost; None if there is none.
 
-    ``rest`` gives what the bound lacks, of candidates by number with the margin of their lesions.
+    Args:
+        crop: part of the host.
+        shape: of the lesion.
+        lobe_label: the wanted lobe.
+        at: anchors of the candidates, flat in the crop, in the order of ``bound``.
+        bound: lower bound (mm) of the cost of each.
+        outline: lung depth over the crop.
+        rest: what the bounds lack.
     """
-    labels, free, room = crop.labels.ravel(), crop.free.ravel(), outline.ravel()
+    labels, free, depth = crop.labels.ravel(), crop.free.ravel(), outline.ravel()
     surface, voxels, shell = (crop.flat(x) for x in (shape.surface, shape.voxels, shape.shell))
     ends = crop.flat(shape.ends)
     best, cost = None, np.inf
@@ -330,7 +372,7 @@ def _cheapest(
         part = part[fits]
         part = part[_lobe_around(labels[at[part][:, None] + shell]) == lobe_label]
         if len(part):
-            margin = room[at[part][:, None] + surface].min(axis=1) / DEPTH_STEPS
+            margin = depth[at[part][:, None] + surface].min(axis=1) / DEPTH_STEPS
             total = bound[part] + rest.of(part, margin)
             if total.min() < cost:
                 best, cost = int(at[part[int(total.argmin())]]), float(total.min())

@@ -1,0 +1,407 @@
+"""Inserts manifests straight from their files: no graph, no index, no CT.
+
+Hosts and donors are prepared once each, cases run as in the graph, and masks and ``audit.json`` are written in the
+published layout. A rerun continues where the last one stopped.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import numpy as np
+
+from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
+from itrialspace_assets.base.fingerprints import FileHashes, digest, link_file, replace_file
+from itrialspace_assets.base.seeds import case_seed
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.casework import journal, workers
+from itrialspace_assets.casework.cases import Case, Collected, Output, Rejection, require_all
+from itrialspace_assets.hosts.store import donor_columns, prepare_host
+from itrialspace_assets.imaging.anatomy import LOBE_NAMES, lobe_label
+from itrialspace_assets.imaging.geometry import read_labels, read_volume
+from itrialspace_assets.imaging.volumes import cut_lesion
+from itrialspace_assets.insertion.audit import audit, audit_record
+from itrialspace_assets.insertion.case import VERSION, Donor, Host, InsertionCase, PlannedNodule, work_of
+from itrialspace_assets.insertion.insert import insert_case
+from itrialspace_assets.insertion.manifests import published_folders, read_manifest
+from itrialspace_assets.records.layout import case_key
+
+#: A row of a manifest, as ``read_manifest`` gives it.
+ManifestRow = Mapping[str, Any]
+#: Context manager of a title and a total; gives a function that is told how many more are done.
+Progress = Callable[[str, int], Any]
+#: Difference (mm) of two grids' voxel size or origin that counts as none. Ours: above what file headers round.
+_SAME_MM = 0.01
+#: Columns of which an unreadable number rejects the row; the others may be missing.
+_REQUIRED_NUMBERS = ("scale_factor", "margin_mm", "rotation_x_deg", "rotation_y_deg", "rotation_z_deg")
+
+
+@dataclass(frozen=True)
+class Inserted:
+    """The result of one manifest.
+
+    Attributes:
+        folder: where masks and audit lie.
+        records: records of the audit.
+        rows: rows of ``insertions``.
+        computed: cases that ran this time.
+    """
+
+    folder: Path
+    records: list[dict[str, Any]]
+    rows: list[dict[str, Any]]
+    computed: int
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        return [r for r in self.records if r["status"] == "failed"]
+
+
+class InputFile(StrictModel):
+    """A file that a manifest names.
+
+    Attributes:
+        path: where it lies.
+        name: its path as the manifest gives it.
+        anatomy: real or procedural.
+    """
+
+    path: str
+    name: str
+    anatomy: str
+
+
+class Grid(StrictModel):
+    """A voxel grid: voxels along x, y, z (RAS+), voxel size (mm), world mm of the first voxel."""
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+
+    def same(self, other: "Grid") -> bool:
+        """Whether two grids have the same voxels."""
+        pairs = zip((*self.spacing, *self.origin), (*other.spacing, *other.origin), strict=True)
+        return self.shape == other.shape and all(abs(a - b) < _SAME_MM for a, b in pairs)
+
+
+class HostFile(StrictModel):
+    """A label map that was prepared: its name in the manifest, its grid, what insertion reads of it."""
+
+    name: str
+    grid: Grid
+    host: Host
+
+
+class DonorFile(StrictModel):
+    """A donor mask that was prepared: its name in the manifest, its grid, size, packed voxels and their hash."""
+
+    name: str
+    grid: Grid
+    voxels: int
+    diameter_mm: float
+    lesion: str
+    sha256: str
+
+
+Hosts = Mapping[str, HostFile | Rejection]
+Donors = Mapping[str, DonorFile | Rejection]
+_File = TypeVar("_File", HostFile, DonorFile)
+
+
+def prepare_map(file: InputFile, settings: Settings) -> Output:
+    """Puts a host's nodule-free map into the store.
+
+    Raises:
+        CaseRejected: the map is missing, unreadable, oblique, no label map, or holds no lobe.
+    """
+    made = prepare_host(settings, read_labels(Path(file.path)), file.name, file.anatomy)
+    columns = made.columns
+    grid = Grid(
+        shape=tuple(columns["shape"]),
+        spacing=tuple(columns[f"spacing_{a}"] for a in "xyz"),
+        origin=tuple(columns[f"origin_{a}"] for a in "xyz"),
+    )
+    found = HostFile(name=file.name, grid=grid, host=Host.of(file.name, columns, made.lobes))
+    return Output({"hosts": [found.model_dump(mode="json")]}, made.files)
+
+
+def prepare_donor(file: InputFile, settings: Settings) -> Output:
+    """Cuts a donor's voxels from its mask.
+
+    Raises:
+        CaseRejected: the mask is missing, unreadable, oblique or empty.
+    """
+    volume = read_volume(Path(file.path))
+    mask = np.nan_to_num(volume.array) > 0 if volume.array.dtype.kind == "f" else volume.array > 0
+    if not mask.any():
+        raise CaseRejected(Reason.EMPTY_LESION, f"{file.path}: expected at least one nodule voxel, got none")
+    columns = donor_columns(cut_lesion(mask), volume.spacing)
+    grid = Grid(
+        shape=mask.shape,
+        spacing=tuple(columns[f"spacing_{a}"] for a in "xyz"),
+        origin=tuple(round(float(v), 6) for v in volume.affine[:3, 3]),
+    )
+    found = DonorFile(
+        name=file.name,
+        grid=grid,
+        voxels=columns["voxels"],
+        diameter_mm=columns["diameter_mm"],
+        lesion=columns["lesion"],
+        sha256=columns["lesion_sha256"],
+    )
+    return Output({"donors": [found.model_dump(mode="json")]})
+
+
+def insert_manifests(paths: Sequence[Path], settings: Settings, base: Path, progress: Progress) -> Iterator[Inserted]:
+    """Insert manifests one after the other; hosts and donors are shared among them.
+
+    Args:
+        paths: the manifests.
+        settings: outputs, workers, placement rules, how masks are kept.
+        base: folder that relative paths of the manifests start from.
+        progress: shows how many are done.
+
+    Raises:
+        ConfigError: before any work: a manifest cannot be read, or two would write to one folder.
+    """
+    manifests = {path: read_manifest(path) for path in paths}
+    folders: dict[tuple[str, str], Path] = {}
+    for path in paths:
+        if (other := folders.setdefault(published_folders(path), path)) != path:
+            raise ConfigError(f"{path}: its masks would lie in the same folder as those of {other}")
+    rows = [r for found in manifests.values() for r in found]
+    maps = [r["host_organ_seg_path"] for r in rows]
+    masks = [r["donor_nodule_mask_path"] for r in rows if r["present"]]
+    hosts = _prepared(prepare_map, HostFile, "hosts", _resolve(base, maps), base, settings, progress)
+    donors = _prepared(prepare_donor, DonorFile, "donors", _resolve(base, masks), base, settings, progress)
+    for path, own in manifests.items():
+        yield _insert_one(path, own, hosts, donors, settings, progress)
+
+
+def _resolve(base: Path, texts: Sequence[str | None]) -> dict[str, Path | None]:
+    """Each path that manifests name: as given if absolute, else below ``base``; None where it would leave it."""
+    paths = {text: Path(text) for text in sorted({t or "" for t in texts})}
+    return {
+        text: path if path.is_absolute() else base / path if text and ".." not in path.parts else None
+        for text, path in paths.items()
+    }
+
+
+def _prepared(
+    work: workers.Work,
+    model: type[_File],
+    what: str,
+    named: Mapping[str, Path | None],
+    base: Path,
+    settings: Settings,
+    progress: Progress,
+) -> dict[str, _File | Rejection]:
+    """Each file prepared, or why it could not be, by its name in the manifests."""
+    with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
+        cases = [
+            Case(
+                name,
+                digest([VERSION, "file", what, name, _content(hashes, path)]),  # not where it lies: inputs may move
+                name,
+                InputFile(path=str(path), name=name, anatomy=settings.anatomy),
+            )
+            for name, path in named.items()
+            if path is not None
+        ]
+    made, _ = _run(work, cases, journal.journal_dir(settings, "insert-manifests", what), what, settings, progress)
+    require_all(made, what)
+    found: dict[str, _File | Rejection] = {
+        r.uid: replace(r, detail=r.detail.replace(f"{base}/", "").replace(str(base), base.name)) for r in made.rejected
+    }
+    found |= {row["name"]: model.model_validate(row) for row in made.rows.get(what, [])}
+    for name, path in named.items():
+        if path is None:
+            detail = f"{name!r}: expected a path that does not leave {base.name}"
+            found[name] = Rejection(name, Reason.MISSING_FILE, detail)
+    return found
+
+
+def _run(
+    work: workers.Work, cases: list[Case], folder: Path, title: str, settings: Settings, progress: Progress
+) -> tuple[Collected, int]:
+    """Run the cases that are left; what all of them made, and how many ran."""
+    left = journal.pending(settings, cases, folder)
+    with progress(title, len(left)) as advance:
+        workers.run(work, left, settings, folder / f"{uuid4().hex[:8]}.jsonl", advance)
+    return journal.collect(settings, cases, folder), len(left)
+
+
+def _content(hashes: FileHashes, path: Path) -> str | None:
+    """Hash of a file; None where it is no file: reading it will say why."""
+    try:
+        return hashes.get(path)
+    except OSError:
+        return None
+
+
+def _insert_one(
+    path: Path,
+    rows: Sequence[ManifestRow],
+    hosts: Hosts,
+    donors: Donors,
+    settings: Settings,
+    progress: Progress,
+) -> Inserted:
+    mode, folder = published_folders(path)
+    name = f"{mode}/{folder}"
+    groups: dict[str, list[ManifestRow]] = {}
+    for row in rows:
+        groups.setdefault(str(row["case_id"]), []).append(row)
+    cases: list[Case] = []
+    reasons: dict[tuple[str, int], str] = {}
+    for case_id, group in groups.items():
+        group.sort(key=lambda r: int(r["nodule_idx"]))
+        case, failed = _case(settings, f"{name}/{case_id}", mode, group, hosts, donors)
+        reasons |= {(case_id, idx): why for idx, why in failed.items()}
+        if case is not None:
+            cases.append(work_of(settings, case))
+    journals = journal.journal_dir(settings, "insert-manifest", name)
+    made, computed = _run(insert_case, cases, journals, path.stem, settings, progress)
+    require_all(made, str(path))
+    for rejection in made.rejected:
+        case_id = rejection.uid.removeprefix(f"{name}/")
+        whole = [int(r["nodule_idx"]) for r in groups[case_id]]
+        for idx in [rejection.nodule_idx] if rejection.nodule_idx >= 0 else whole:
+            reasons.setdefault((case_id, idx), f"{rejection.reason.value}: {rejection.detail}")
+    inserted = made.rows.get("insertions", [])
+    got = {(r["case_uid"].removeprefix(f"{name}/"), r["nodule_idx"]): r for r in inserted}
+    below = f"inserted_masks/{name}"
+    records = [
+        record
+        for case_id, group in groups.items()
+        for record in _records(settings, case_id, [r for r in group if r["present"]], below, donors, got, reasons)
+    ]
+    known = {Path(r["output_combined_path"]).name for r in records}
+    for old in (settings.output / below).glob("iTS--*_mask.nii.gz"):
+        if old.name not in known:
+            old.unlink()  # of an earlier run of this manifest: the audit does not name it
+    text = json.dumps(audit(name.replace("/", "_"), path.name, records), indent=1, allow_nan=False)
+    replace_file(settings.output / below / "audit.json", text.encode())
+    return Inserted(settings.output / below, records, inserted, computed)
+
+
+def _records(
+    settings: Settings,
+    case_id: str,
+    asked: Sequence[ManifestRow],
+    below: str,
+    donors: Donors,
+    got: Mapping[tuple[str, int], dict[str, Any]],
+    reasons: Mapping[tuple[str, int], str],
+) -> list[dict[str, Any]]:
+    """The audit records of a case; its mask is linked into the published layout."""
+    if not asked:
+        return []
+    first = asked[0]
+    number = int(case_id) if case_id.isdigit() else case_id
+    ids = [r["donor_annotation_id"] for r in asked]
+    key = case_key(first["trial_name"], number, first["host_patient_id"], first["host_dataset"], ids)
+    keys = [(case_id, int(r["nodule_idx"])) for r in asked]
+    mask = next((got[k]["mask_path"] for k in keys if k in got), None)
+    target = f"{below}/{key}_mask.nii.gz" if mask is not None else ""
+    if mask is not None:
+        link_file(settings.output / mask, settings.output / target)
+    records = []
+    for row, at in zip(asked, keys, strict=True):
+        donor = donors.get(str(row["donor_nodule_mask_path"] or ""))
+        voxels = donor.voxels if isinstance(donor, DonorFile) else None
+        records.append(audit_record({**row, "donor_voxels": voxels}, got.get(at), reasons.get(at, ""), target))
+    return records
+
+
+def _case(
+    settings: Settings, uid: str, mode: str, group: Sequence[ManifestRow], hosts: Hosts, donors: Donors
+) -> tuple[InsertionCase | None, dict[int, str]]:
+    """The case of some rows, and why nodules are missing in it; None without its primary nodule."""
+    failed: dict[int, str] = {}
+    organ = str(group[0]["host_organ_seg_path"] or "")
+    host = hosts[organ]
+    if other := next((r for r in group if str(r["host_organ_seg_path"] or "") != organ), None):
+        why = (
+            f"{Reason.GRID_MISMATCH.value}: expected one host map a case, got {organ} and "
+            f"{other['host_organ_seg_path']}"
+        )
+        return None, {int(r["nodule_idx"]): why for r in group}
+    if isinstance(host, Rejection):
+        return None, {int(r["nodule_idx"]): f"{host.reason.value}: {host.detail}" for r in group}
+    nodules = []
+    for row in (r for r in group if r["present"]):
+        donor = donors[str(row["donor_nodule_mask_path"] or "")]
+        idx = int(row["nodule_idx"])
+        if isinstance(donor, Rejection):
+            failed[idx] = f"{donor.reason.value}: {donor.detail}"
+        elif _is_native(row) and not donor.grid.same(host.grid):
+            failed[idx] = (
+                f"{Reason.GRID_MISMATCH.value}: expected a native mask on the grid of {organ}, got "
+                f"{list(donor.grid.shape)}"
+            )
+        elif lost := next((c for c in _REQUIRED_NUMBERS if row[c] is None), None):
+            failed[idx] = f"{Reason.BAD_POSITION.value}: expected a number as {lost}, got none"
+        else:
+            nodules.append(_nodule(row, donor, organ))
+    if not nodules or nodules[0].nodule_idx != 0:
+        first = failed.get(0, f"{Reason.EMPTY_LESION.value}: the case has no nodule")
+        return None, {
+            int(r["nodule_idx"]): failed.get(int(r["nodule_idx"]), f"with its primary nodule: {first}") for r in group
+        }
+    seed = group[0]["seed"]
+    case = InsertionCase(
+        case_uid=uid,
+        mode=mode,
+        dataset=group[0]["host_dataset"],
+        anatomy=settings.anatomy,
+        seed=seed if seed is not None else case_seed(settings.seed, uid) >> 3,  # 60 bits
+        host_person_uid=group[0]["host_patient_id"],
+        host=host.host,
+        nodules=tuple(nodules),
+    )
+    return case, failed
+
+
+def _own_ct(row: ManifestRow) -> bool:
+    return row["host_ct_path"] is not None and row["host_ct_path"] == row["donor_ct_path"]
+
+
+def _is_native(row: ManifestRow) -> bool:
+    """As the manifest says; where it says nothing, a nodule of the host's own CT at its own size is native."""
+    return bool(row["placement"] == "native" if row["placement"] else _own_ct(row) and row["scale_factor"] == 1)
+
+
+def _nodule(row: ManifestRow, donor: DonorFile, organ: str) -> PlannedNodule:
+    """The planned nodule of a row, whose host is the label map ``organ``."""
+    scan = organ if _own_ct(row) or row["host_ct_path"] is None else "another scan"
+    label = lobe_label(str(row["insertion_lobe"] or ""))
+    scale = row["scale_factor"]
+    return PlannedNodule(
+        nodule_idx=int(row["nodule_idx"]),
+        present=True,
+        kept=row["kept"],
+        donor_nodule_uid=f"{row['donor_dataset']}/{row['donor_annotation_id']}",
+        donor_person_uid=str(row.get("donor_patient_id") or row["donor_annotation_id"]),
+        label=None if row["label"] is None else int(row["label"]),
+        placement="native" if _is_native(row) else "profile",
+        lobe=LOBE_NAMES[label] if label else str(row["insertion_lobe"]),
+        cc_pct=row["insertion_lobe_cc_pct"],
+        ml_pct=row["insertion_lobe_ml_pct"],
+        ap_pct=row["insertion_lobe_ap_pct"],
+        planned_diameter_mm=row["effective_diam_mm"] or donor.diameter_mm * (scale or 1),
+        scale=scale,
+        asked_pleural_mm=row["asked_pleural_mm"],
+        asked_airway_mm=row["asked_airway_mm"],
+        margin_mm=row["margin_mm"],
+        rotation_x_deg=row["rotation_x_deg"],
+        rotation_y_deg=row["rotation_y_deg"],
+        rotation_z_deg=row["rotation_z_deg"],
+        mirrored=row["mirrored"],
+        relaxations=row["relaxations"] or "",
+        donor=Donor(scan_uid=scan, lesion=donor.lesion, spacing=donor.grid.spacing, sha256=donor.sha256),
+    )
