@@ -39,7 +39,7 @@ def test_each_fault_is_refused_with_its_reason(pair: tuple[Volume, Volume]) -> N
     host, ct = pair
 
     def spoiled(where: np.ndarray, value: float, dtype: type = np.int16) -> Volume:
-        array = ct.array.astype(dtype)
+        array: np.ndarray = ct.array.astype(dtype)
         array[where] = value
         return Volume(array, ct.affine)
 
