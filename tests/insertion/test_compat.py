@@ -19,7 +19,7 @@ from .shapes import ball, chest_with_specks
 SIDES = {28: (28, 29), 29: (28, 29), 30: (30, 31, 32), 31: (30, 31, 32), 32: (30, 31, 32)}
 
 
-def plainly(host: Volume, depth: np.ndarray, label: int, cc: float, ml: float, ap: float) -> tuple:
+def plainly(host: Volume, depth: np.ndarray, label: int, cc: float, ml: float, ap: float) -> tuple | None:
     """The published placement as it is written: whole volumes, no crops.
 
     Returns (ijk, snapped, distance to non-lung), or None where there is nothing to snap to.
