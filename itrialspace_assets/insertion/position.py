@@ -1,8 +1,8 @@
 """Finds the position of a lesion. Knows a host's map, a lesion's shape and what was asked for; no donor and no trial.
 
 Rules that always hold (``strict``): every voxel of the lesion lies in one of the five lobes, so none on pleura,
-vessel or airway; its centre, at least half of it, and most of what surrounds it lie in the wanted lobe; at least one
-voxel lies between it and any other lesion.
+vessel or airway; its centre, at least half of it, and most of what surrounds it (without its own voxels) lie in the
+wanted lobe; at least one voxel lies between it and any other lesion.
 
 The voxel nearest to the wanted centre is taken if the rules hold there. Else, of all voxels where they hold, the one
 with the least cost in mm:
