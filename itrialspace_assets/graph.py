@@ -10,7 +10,8 @@ import itrialspace_assets.readers.build as reading
 import itrialspace_assets.slices.build as slicing
 import itrialspace_assets.synthesis.build as synthesis
 import itrialspace_assets.trials.build as trials
-from itrialspace_assets.analysis import report, splits
+from itrialspace_assets.analysis import splits
+from itrialspace_assets.analysis import steps as reports
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.catalog import rebuild
 from itrialspace_assets.explorer import embedding
@@ -139,7 +140,7 @@ def nodes(settings: Settings) -> list[Node]:
         ),
         Node(splits.STEP, all_slices, all_slices, ("splits",), "table", "Frozen lists of slices and their hashes."),
         Node(
-            report.MODE_STEP,
+            reports.MODE_STEP,
             (frozen, *rendered_answers),
             (),
             ("metrics",),
@@ -147,7 +148,7 @@ def nodes(settings: Settings) -> list[Node]:
             "Estimates with intervals, figure and page of a mode.",
         ),
         Node(
-            report.REAL_STEP,
+            reports.REAL_STEP,
             (frozen, *real_answers),
             (),
             ("metrics",),
@@ -155,7 +156,7 @@ def nodes(settings: Settings) -> list[Node]:
             "Estimates with intervals, figure and page of a dataset's real slices.",
         ),
         Node(
-            report.STUDY_STEP,
+            reports.STUDY_STEP,
             (("mode_report",), ("real_report",), compare.STEP.key),
             (("mode_report",), ("real_report",)),
             (),
