@@ -123,7 +123,7 @@ def score_cells(
     Args:
         observations: one row per slice of the split, condition and task, left-joined to answers.
         strata: name -> mask over ``observations``.
-        study: level and clusters.
+        study: alpha and clusters.
         scope: what the observations are of.
     """
     rows = []

@@ -8,6 +8,7 @@ Nothing here knows labels, cases or stages.
 """
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,8 +100,10 @@ def bounding_box(mask: Array, pad: int = 0) -> Box:
     return bounds[0], bounds[1], bounds[2]
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, unpack: Callable[[bytes], bytes] = igzip.decompress) -> Volume:
     """Read a NIfTI file into canonical RAS+; dtype as stored, scaling applied if the file has any.
+
+    ``unpack`` decompresses the bytes of a ``.gz`` file.
 
     Raises:
         CaseRejected: the file is missing, unreadable or truncated, not three-dimensional, or
@@ -109,7 +112,7 @@ def read_volume(path: Path) -> Volume:
     try:
         raw = path.read_bytes()
         if path.name.endswith(".gz"):
-            raw = igzip.decompress(raw)
+            raw = unpack(raw)
         image = _in_place(raw, nib.Nifti1Image.from_bytes(raw))
         canonical = nib.as_closest_canonical(image)
         array = np.asanyarray(canonical.dataobj)

@@ -8,5 +8,5 @@ from itrialspace_assets.orchestration.partitions import Partitions
 
 
 def checks(nodes: list[Node], partitions: Partitions) -> list[dg.AssetChecksDefinition]:
-    """Registry rules, and the share of cases put aside."""
+    """Registry rules, and the share of rejected cases."""
     return [checks_of(n, partitions, [REGISTRY, REJECTED]) for n in nodes if n.step.stage == "read"]

@@ -68,7 +68,7 @@ def _real_cases(settings: Settings, name: str) -> list[Case]:
     profiles = {r["nodule_uid"]: r for r in read_table(settings.output, "profiles", dataset=name).iter_rows(named=True)}
     siblings = {str(k[0]): g.sort("nodule_uid")["lesion"].to_list() for k, g in donors.group_by(["scan_uid"])}
     extents: dict[str, list[tuple[float, float]]] = {}  # world z from and to of every annotated nodule, mask or not
-    unplaced = {r["scan_uid"] for r in profiles.values() if r["coordZ"] is None}  # a nodule may be on any level
+    unplaced = {r["scan_uid"] for r in profiles.values() if r["coordZ"] is None}  # a nodule may be on any plane
     for r in profiles.values():
         if r["coordZ"] is not None:
             half = (r["d"] or r["nodule_mean_diam_mm"] or 0.0) / 2
