@@ -31,7 +31,13 @@ def _none(n: int, flag: str) -> Estimate:
 
 
 def share(correct: Floats, used: np.ndarray[Any, Any], flag: str) -> Estimate:
-    """Mean of ``correct`` (0 or 1) over the used slices."""
+    """Mean of ``correct`` over the used slices.
+
+    Args:
+        correct: 0 or 1 a slice (n,).
+        used: which slices count (n,).
+        flag: why there is no estimate, where none counts.
+    """
     n = int(used.sum())
     if not n:
         return _none(len(correct), flag)
@@ -43,6 +49,11 @@ def auc(score: Floats, positive: np.ndarray[Any, Any], answered: np.ndarray[Any,
     """Area under the ROC curve, ties half, with DeLong's structural components as influence.
 
     A slice without an answer is ranked worst for its class: it counts as wrong, as everywhere.
+
+    Args:
+        score: of each slice (n,), higher for more likely present; NaN without a score.
+        positive: which slices show a nodule (n,).
+        answered: which slices were answered (n,).
     """
     if not answered.any():
         return _none(len(score), "no answers")

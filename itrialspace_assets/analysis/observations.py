@@ -13,6 +13,13 @@ from itrialspace_assets.records.store import read_all
 def observe(settings: Settings, source: str, mode: str, name: str, reader: str) -> pl.DataFrame:
     """One row per slice of the frozen list, condition and task, with the answer or null.
 
+    Args:
+        settings: which split, and where tables lie.
+        source: image source.
+        mode: trial mode, or ``real``.
+        name: of the frozen list: the mode, or real-<dataset>.
+        reader: whose answers.
+
     Raises:
         TableError: there is no frozen list, or a frozen slice is gone.
     """

@@ -43,7 +43,7 @@ class Page:
 
 
 def section_of(heading: str, frame: pl.DataFrame, note: str = "") -> Section:
-    """A frame as a section."""
+    """A frame as a section under a heading, with a note about it."""
     return Section(heading, frame.columns, frame.rows(), note)
 
 

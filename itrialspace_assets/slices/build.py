@@ -120,7 +120,14 @@ def steps(settings: Settings) -> list[Step]:
 
 
 def build(settings: Settings, source: str, partition: Partition, run_id: str) -> Result:
-    """Cut every slice of a partition; a case that cannot be cut is rejected with its reason."""
+    """Cut every slice of a partition; a case that cannot be cut is rejected with its reason.
+
+    Args:
+        settings: data, outputs, workers.
+        source: ``real`` or a renderer's name.
+        partition: dataset, and of a rendered source the mode.
+        run_id: of the run that cuts them.
+    """
     require_data_root(settings)
     step, name = make_step(source), partition_name(partition)
     before = input_hash(step, settings, partition)
