@@ -10,7 +10,8 @@ import itrialspace_assets.readers.build as reading
 import itrialspace_assets.slices.build as slicing
 import itrialspace_assets.synthesis.build as synthesis
 import itrialspace_assets.trials.build as trials
-from itrialspace_assets.analysis import report, splits
+from itrialspace_assets.analysis import splits
+from itrialspace_assets.analysis import steps as reports
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.catalog import rebuild
@@ -29,7 +30,7 @@ from itrialspace_assets.trials.files import mode_keys
 RAW_PROFILES, RAW_MASKS, RAW_CTS, RAW_TRIALS = (("raw", kind) for kind in ("profiles", "masks", "cts", "trials"))
 PROFILES, HOSTS, INDEX, DRAWN = profiles.STEP.key, hosts.STEP.key, index.STEP.key, procedural.STEP.key
 PLAN, INSERT, FIDELITY, SPLITS = trials.STEP.key, insertion.STEP.key, compare.STEP.key, splits.STEP.key
-MODE_REPORT, REAL_REPORT, STUDY_REPORT = report.MODE_STEP.key, report.REAL_STEP.key, report.STUDY_STEP.key
+MODE_REPORT, REAL_REPORT, STUDY_REPORT = reports.MODE_STEP.key, reports.REAL_STEP.key, reports.STUDY_STEP.key
 
 
 def sources(settings: Settings) -> tuple[Source, ...]:
@@ -244,7 +245,7 @@ def _conclusions(settings: Settings) -> list[Node]:
             "Frozen lists of slices and their hashes.",
         ),
         Node(
-            report.MODE_STEP,
+            reports.MODE_STEP,
             (RAW_TRIALS, PLAN, INSERT, *cts, *slices[1:], *rendered, SPLITS),
             (),
             ("metrics",),
@@ -252,7 +253,7 @@ def _conclusions(settings: Settings) -> list[Node]:
             "Estimates with intervals, figure and page of a mode.",
         ),
         Node(
-            report.REAL_STEP,
+            reports.REAL_STEP,
             (slices[0], *real, SPLITS),
             (),
             ("metrics",),
@@ -260,7 +261,7 @@ def _conclusions(settings: Settings) -> list[Node]:
             "Estimates with intervals, figure and page of a dataset's real slices.",
         ),
         Node(
-            report.STUDY_STEP,
+            reports.STUDY_STEP,
             (SPLITS, MODE_REPORT, REAL_REPORT, FIDELITY),
             (MODE_REPORT, REAL_REPORT),
             (),

@@ -5,7 +5,7 @@ from functools import partial
 
 import dagster as dg
 
-from itrialspace_assets.analysis import report, splits
+from itrialspace_assets.analysis import report, splits, steps, study_report
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.steps import Partition, Result
 from itrialspace_assets.orchestration.factory import plain_asset
@@ -19,9 +19,9 @@ def assets(settings: Settings, graph: Graph, partitions: Partitions) -> list[dg.
     """The assets of this stage."""
     built = {
         splits.STEP: splits.build,
-        report.MODE_STEP: report.build_mode,
-        report.REAL_STEP: report.build_real,
-        report.STUDY_STEP: report.build_study,
+        steps.MODE_STEP: report.build_mode,
+        steps.REAL_STEP: report.build_real,
+        steps.STUDY_STEP: study_report.build_study,
     }
     return [
         plain_asset(settings, graph, graph.node(step.key), partitions, partial(_call, build))

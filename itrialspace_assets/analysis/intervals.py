@@ -38,7 +38,13 @@ def one_way(influence: Floats, cluster: npt.NDArray[np.int64]) -> float:
 
 
 def two_way(influence: Floats, host: npt.NDArray[np.int64], donor: npt.NDArray[np.int64]) -> float:
-    """V_host + V_donor - V_cell, not below either one-way variance (Cameron, Gelbach, Miller 2011)."""
+    """V_host + V_donor - V_cell, not below either one-way variance (Cameron, Gelbach, Miller 2011).
+
+    Args:
+        influence: each slice's share in the estimate's error (n,).
+        host: cluster of each slice by host person (n,), from 0.
+        donor: cluster of each slice by donor person (n,), from 0.
+    """
     cell = codes([f"{a}|{b}" for a, b in zip(host, donor, strict=True)]) if len(host) else host
     v_host, v_donor = one_way(influence, host), one_way(influence, donor)
     return max(v_host + v_donor - one_way(influence, cell), v_host, v_donor)
@@ -56,6 +62,14 @@ def logit_interval(
 
     At 0 and 1 the exact (Clopper-Pearson) limits on the number of clusters; with fewer than
     ``min_clusters`` in a way the interval is flagged; with one cluster there is none.
+
+    Args:
+        estimate: the share, 0 to 1.
+        influence: each slice's share in the estimate's error (n,).
+        host: cluster of each slice by host person (n,), from 0.
+        donor: cluster of each slice by donor person (n,), from 0.
+        alpha: 0.05 gives a 95 % interval.
+        min_clusters: fewer are flagged.
     """
     groups = min(int(host.max()) + 1, int(donor.max()) + 1) if len(host) else 0
     flag = f"fewer than {min_clusters} clusters" if groups < min_clusters else None

@@ -4,13 +4,14 @@ Every estimator is array code over the cell's slices; what a slice without an an
 the study's rule: wrong.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from itrialspace_assets.analysis.intervals import Floats, Interval, codes, logit_interval
+from itrialspace_assets.analysis.rows import MetricRow, Scope
 from itrialspace_assets.analysis.study import Study
 from itrialspace_assets.records.tables import CONDITIONS
 
@@ -30,7 +31,13 @@ def _none(n: int, flag: str) -> Estimate:
 
 
 def share(correct: Floats, used: np.ndarray[Any, Any], flag: str) -> Estimate:
-    """Mean of ``correct`` (0 or 1) over the used slices."""
+    """Mean of ``correct`` over the used slices.
+
+    Args:
+        correct: 0 or 1 a slice (n,).
+        used: which slices count (n,).
+        flag: why there is no estimate, where none counts.
+    """
     n = int(used.sum())
     if not n:
         return _none(len(correct), flag)
@@ -42,6 +49,11 @@ def auc(score: Floats, positive: np.ndarray[Any, Any], answered: np.ndarray[Any,
     """Area under the ROC curve, ties half, with DeLong's structural components as influence.
 
     A slice without an answer is ranked worst for its class: it counts as wrong, as everywhere.
+
+    Args:
+        score: of each slice (n,), higher for more likely present; NaN without a score.
+        positive: which slices show a nodule (n,).
+        answered: which slices were answered (n,).
     """
     if not answered.any():
         return _none(len(score), "no answers")
@@ -115,15 +127,15 @@ _TASKS = {"presence": presence, "size": size, "lobe": lobe}
 
 
 def score_cells(
-    observations: pl.DataFrame, strata: dict[str, pl.Series], study: Study, labels: dict[str, str]
-) -> list[dict[str, Any]]:
+    observations: pl.DataFrame, strata: dict[str, pl.Series], study: Study, scope: Scope
+) -> list[MetricRow]:
     """Rows of ``metrics`` for every task, condition and stratum.
 
     Args:
         observations: one row per slice of the split, condition and task, left-joined to answers.
         strata: name -> mask over ``observations``.
-        study: level and clusters.
-        labels: the columns analysis, split, source, reader and anatomy.
+        study: alpha and clusters.
+        scope: what the observations are of.
     """
     rows = []
     for task, estimators in _TASKS.items():
@@ -134,43 +146,48 @@ def score_cells(
                 if cell.is_empty():
                     continue
                 unsupported = (cell["status"] == "unsupported").fill_null(False)
-                host, donor = codes(cell[study.clusters[0]].to_list()), codes(cell[study.clusters[-1]].to_list())
+                unread = bool(unsupported.any()) and bool((unsupported | cell["status"].is_null()).all())
                 for metric, estimate in estimators(cell).items():
-                    base = labels | {
-                        "task": task,
-                        "condition": condition,
-                        "stratum": stratum,
-                        "metric": metric,
-                        "n_unanswered": int((cell["status"] != "ok").fill_null(True).sum()),
-                    }
-                    if bool(unsupported.any()) and bool((unsupported | cell["status"].is_null()).all()):
+                    if unread:
                         estimate = _none(cell.height, "the reader does not answer this task")
-                    rows.append(base | _row(estimate, host, donor, cell, study))
+                    rows.append(_row(scope, task, condition, stratum, metric, estimate, cell, study))
     return rows
 
 
 def _row(
-    estimate: Estimate, host: np.ndarray[Any, Any], donor: np.ndarray[Any, Any], cell: pl.DataFrame, study: Study
-) -> dict[str, Any]:
+    scope: Scope,
+    task: str,
+    condition: str,
+    stratum: str,
+    metric: str,
+    estimate: Estimate,
+    cell: pl.DataFrame,
+    study: Study,
+) -> MetricRow:
     used = estimate.used
     if estimate.value is None:
         interval = Interval(None, None, "none", None, estimate.flag)
     else:
-        interval = logit_interval(
-            estimate.value, estimate.influence, codes(host[used]), codes(donor[used]), study.alpha, study.min_clusters
-        )
+        host, donor = (codes(codes(cell[c].to_list())[used]) for c in (study.clusters[0], study.clusters[-1]))
+        interval = logit_interval(estimate.value, estimate.influence, host, donor, study.alpha, study.min_clusters)
     chosen = cell.filter(pl.Series(used))
-    return {
-        "estimate": _rounded(estimate.value),
-        "low": _rounded(interval.low),
-        "high": _rounded(interval.high),
-        "method": interval.method,
-        "n_cases": chosen.height,
-        "n_negatives": int((chosen["presence"] == "absent").sum()),
-        "n_persons": chosen["host_person_uid"].n_unique(),
-        "n_effective": _rounded(interval.n_effective),
-        "flag": interval.flag,
-    }
+    return MetricRow(
+        **asdict(scope),
+        task=task,
+        condition=condition,
+        stratum=stratum,
+        metric=metric,
+        estimate=_rounded(estimate.value),
+        low=_rounded(interval.low),
+        high=_rounded(interval.high),
+        method=interval.method,
+        n_cases=chosen.height,
+        n_negatives=int((chosen["presence"] == "absent").sum()),
+        n_persons=chosen["host_person_uid"].n_unique(),
+        n_effective=_rounded(interval.n_effective),
+        n_unanswered=int((cell["status"] != "ok").fill_null(True).sum()),
+        flag=interval.flag,
+    )
 
 
 def _rounded(value: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""The study file: primary endpoint, clusters, level; read, hashed and locked."""
+"""The study file: primary endpoint, clusters, alpha; read, hashed and locked."""
 
 import json
 from pathlib import Path

@@ -7,6 +7,7 @@ costs the members that hold it; the others are copied. Nothing here knows labels
 """
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -126,8 +127,10 @@ def bounding_box(mask: Array, pad: int = 0) -> Box:
     return bounds[0], bounds[1], bounds[2]
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, unpack: Callable[[bytes], bytes] = igzip.decompress) -> Volume:
     """Read a NIfTI file into canonical RAS+; dtype as stored, scaling applied if the file has any.
+
+    ``unpack`` decompresses the bytes of a ``.gz`` file.
 
     Raises:
         CaseRejected: the file is missing, unreadable or truncated, not three-dimensional, or
@@ -136,7 +139,7 @@ def read_volume(path: Path) -> Volume:
     try:
         raw = path.read_bytes()
         if path.name.endswith(".gz"):
-            raw = igzip.decompress(raw)
+            raw = unpack(raw)
         image = _in_place(raw, nib.Nifti1Image.from_bytes(raw))
         canonical = nib.as_closest_canonical(image)
         array = np.asanyarray(canonical.dataobj)

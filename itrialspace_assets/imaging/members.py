@@ -34,16 +34,26 @@ def read_members(path: Path) -> Members:
     Raises:
         CaseRejected: as ``read_volume``.
     """
-    volume = read_volume(path)
-    left, members, sizes, content = path.read_bytes(), [], [], []
-    while left:
-        unpacked, size = _unpack(left)
-        members.append(left[:size])
-        sizes.append(len(unpacked))
-        content.append(unpacked)
-        left = left[size:]
-    as_stored = b"".join(content[1:]) == volume.array.tobytes(order="F")
-    return Members(volume, tuple(members), tuple(sizes)) if as_stored else Members(volume, (), ())
+    members: list[bytes] = []
+    sizes: list[int] = []
+    stored = [b""]
+
+    def unpack(data: bytes) -> bytes:
+        content = []
+        while data:
+            unpacked, size = _unpack(data)
+            members.append(data[:size])
+            sizes.append(len(unpacked))
+            content.append(unpacked)
+            data = data[size:]
+        stored[0] = b"".join(content)
+        return stored[0]
+
+    volume = read_volume(path, unpack)
+    array = volume.array
+    start = np.frombuffer(stored[0], np.uint8).ctypes.data + sum(sizes[:1])
+    over_the_bytes = array.flags.f_contiguous and array.ctypes.data == start and array.nbytes == sum(sizes[1:])
+    return Members(volume, tuple(members), tuple(sizes)) if over_the_bytes else Members(volume, (), ())
 
 
 def read_beside(path: Path, like: Members) -> Volume:

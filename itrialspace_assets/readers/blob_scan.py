@@ -181,10 +181,10 @@ def _peaks_beside(base: _Filtered, ct: Volume) -> _Peaks:
 
 def _changes(before: npt.NDArray[np.generic], after: npt.NDArray[np.generic]) -> list[Box]:
     """Boxes that hold every voxel in which two images of one shape (X, Y, Z) differ."""
-    levels = [k for k in range(before.shape[2]) if not np.array_equal(before[..., k], after[..., k])]
-    if not levels:
+    planes = [k for k in range(before.shape[2]) if not np.array_equal(before[..., k], after[..., k])]
+    if not planes:
         return []
-    between = slice(levels[0], levels[-1] + 1)
+    between = slice(planes[0], planes[-1] + 1)
     found = _split(before[..., between] != after[..., between])
     return [(x, y, slice(z.start + between.start, z.stop + between.start)) for x, y, z in found]
 

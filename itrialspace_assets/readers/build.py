@@ -83,19 +83,27 @@ def _journals(settings: Settings, source: str, reader: str, partition: Partition
 
 
 def plan(settings: Settings, source: str, reader: str, partition: Partition, run_id: str) -> list[str]:
-    """Assign the cases that are left to shards; the keys of the shards."""
+    """Assign the cases that are left to shards; the keys of the shards.
+
+    Args:
+        settings: data, outputs, number of shards.
+        source: ``real`` or a renderer's name.
+        reader: name of an enabled reader.
+        partition: dataset, and of a rendered source the mode.
+        run_id: of the run that assigns them.
+    """
     require_data_root(settings)
     cases = read_cases(settings, source, readers(settings)[reader], partition)
     return shards.assign_shards(settings, cases, _journals(settings, source, reader, partition), run_id)
 
 
 def work(settings: Settings, source: str, reader: str, partition: Partition, run_id: str, shard: str) -> None:
-    """Read the cases of one shard."""
+    """Read the cases of one shard; arguments as of ``plan``, and the shard's key."""
     shards.run_shard(read_case, ReadCase, settings, _journals(settings, source, reader, partition), run_id, shard)
 
 
 def collect(settings: Settings, source: str, reader: str, partition: Partition, run_id: str) -> Result:
-    """Gather the shards, write ``predictions``, ``detections`` and the rejected cases."""
+    """Gather the shards, write ``predictions``, ``detections`` and the rejected cases; arguments as of ``plan``."""
     how = readers(settings)[reader]
     step, name, where = make_step(source, how), partition_name(partition), table_partition(source, partition)
     cases = read_cases(settings, source, how, partition)

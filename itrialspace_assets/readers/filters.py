@@ -61,7 +61,13 @@ def inside(box: Box, outer: Box) -> Box:
 
 
 def gaussian_in(image: Image, sigma: npt.NDArray[np.float64], box: Box) -> Image:
-    """``ndimage.gaussian_filter`` of an image with a standard deviation (voxels along each axis), in a box alone."""
+    """``ndimage.gaussian_filter`` of an image, in a box alone.
+
+    Args:
+        image: HU, two or three axes.
+        sigma: standard deviation (voxels) along each axis.
+        box: what is wanted.
+    """
     wide = grow(box, reach_of(sigma), image.shape)
     part, kept = image[wide], inside(box, wide)
     for axis, width in enumerate(sigma):
@@ -79,7 +85,14 @@ def curvatures(smooth: Image, spacing: npt.NDArray[np.float64]) -> list[Image]:
 
 
 def mixed_curvature(smooth: Image, spacing: npt.NDArray[np.float64], a: int, b: int) -> Image:
-    """Mixed second derivative along axes ``a`` and ``b`` (HU/mm²) of an image with a voxel size in mm."""
+    """Mixed second derivative along two axes (HU/mm²).
+
+    Args:
+        smooth: HU, two or three axes.
+        spacing: voxel size (mm) along each axis.
+        a: one axis.
+        b: the other.
+    """
     kernel = np.array([-0.5, 0.0, 0.5])
     along = ndimage.correlate1d(smooth, kernel / spacing[a], axis=a, mode="nearest")
     return np.asarray(ndimage.correlate1d(along, kernel / spacing[b], axis=b, mode="nearest"))

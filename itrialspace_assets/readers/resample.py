@@ -56,6 +56,11 @@ def coarsen(image: npt.NDArray[np.generic], grid: CoarseGrid, box: Box | None = 
     """HU on the coarse grid, or on a box of it, as ``ndimage.zoom(..., order=1, grid_mode=True)`` computes it.
 
     Of an image of whole numbers a part equals the whole bit for bit: block sums of them are exact in any order.
+
+    Args:
+        image: HU (X, Y, Z).
+        grid: ``coarse_grid`` of the image.
+        box: coarse voxels that are wanted; all without one.
     """
     box = box or whole(grid.shape)
     lower, upper, shares, blocks = [], [], [], []

@@ -66,7 +66,7 @@ def _real_cases(settings: Settings, name: str) -> list[Case]:
     profiles = {r["nodule_uid"]: r for r in read_table(settings.output, "profiles", dataset=name).iter_rows(named=True)}
     siblings = {str(k[0]): g.sort("nodule_uid")["lesion"].to_list() for k, g in donors.group_by(["scan_uid"])}
     extents: dict[str, list[tuple[float, float]]] = {}  # world z from and to of every annotated nodule, mask or not
-    unplaced = {r["scan_uid"] for r in profiles.values() if r["coordZ"] is None}  # a nodule may be on any level
+    unplaced = {r["scan_uid"] for r in profiles.values() if r["coordZ"] is None}  # a nodule may be on any plane
     for r in profiles.values():
         if r["coordZ"] is not None:
             half = (r["d"] or r["nodule_mean_diam_mm"] or 0.0) / 2
@@ -111,7 +111,14 @@ def make_step(source: str, location: str = "cpu") -> Step:
 
 
 def build(settings: Settings, source: str, partition: Partition, run_id: str) -> Result:
-    """Cut every slice of a partition; a case that cannot be cut is rejected with its reason."""
+    """Cut every slice of a partition; a case that cannot be cut is rejected with its reason.
+
+    Args:
+        settings: data, outputs, workers.
+        source: ``real`` or a renderer's name.
+        partition: dataset, and of a rendered source the mode.
+        run_id: of the run that cuts them.
+    """
     require_data_root(settings)
     step, name = make_step(source), partition_name(partition)
     cases = slice_cases(settings, source, partition)

@@ -71,6 +71,6 @@ class RealSliceCase(StrictModel):
     lobe: str | None
     label: int | None
     anatomy: str
-    complete: bool  # every nodule of the scan is known to lie in ``extents``: a negative level may be looked for
+    complete: bool  # every nodule of the scan is known to lie in ``extents``: a negative plane may be looked for
     published_id: str
     seed: int

@@ -18,7 +18,7 @@ from itrialspace_assets.profiles.cts import real_ct
 from itrialspace_assets.records.tables import CONDITIONS
 from itrialspace_assets.slices.case import ImageToCut, RealSliceCase, SliceCase
 from itrialspace_assets.slices.guidance import draw
-from itrialspace_assets.slices.negatives import negative_level
+from itrialspace_assets.slices.negatives import negative_plane
 from itrialspace_assets.slices.rows import Picture, Target, negative_of, slice_row
 from itrialspace_assets.slices.windows import DEFAULT, PROFILES
 from itrialspace_assets.synthesis.images import open_plane
@@ -95,7 +95,7 @@ def _rendered(case: SliceCase, image: ImageToCut, pixels: int, others: bool) -> 
 
 
 def cut_real(case: RealSliceCase, settings: Settings) -> Output:
-    """Slices of one real finding, and of a negative level of its scan where annotation is complete.
+    """Slices of one real finding, and of a negative plane of its scan where annotation is complete.
 
     Raises:
         CaseRejected: the CT is missing, damaged, or on another grid than its organ map.
@@ -117,7 +117,7 @@ def cut_real(case: RealSliceCase, settings: Settings) -> Output:
     rows, files = cut(settings, ct, k, mask, [*identity, 0], positive)
     if not case.complete:
         return Output({"slices": rows}, files)
-    found = negative_level(host, [*every, unpack_bits(case.cleared)], case.extents, mask, case.seed)
+    found = negative_plane(host, [*every, unpack_bits(case.cleared)], case.extents, mask, case.seed)
     if found is None:
         detail = "no lung level far enough from every nodule for a negative"
         return Output({"slices": rows}, files, [Rejection(case.case_uid, Reason.DOES_NOT_FIT, detail, 1)])

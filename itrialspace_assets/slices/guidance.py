@@ -20,6 +20,11 @@ CONTOUR_GAP = 2
 def draw(grey: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_], condition: str) -> npt.NDArray[np.uint8]:
     """A slice (H, W) under one condition; colour (H, W, 3) unless ``plain``.
 
+    Args:
+        grey: the slice (H, W).
+        mask: pixels of what guidance points at (H, W).
+        condition: which guidance.
+
     Raises:
         ValueError: no such condition, or guidance is asked for and the mask is empty.
     """

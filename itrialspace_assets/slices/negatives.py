@@ -1,4 +1,4 @@
-"""Finds a level of a real scan without a nodule, and a place in lung on it for guidance to surround."""
+"""Finds an axial plane of a real scan without a nodule, and a place in lung on it for guidance to surround."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,62 +8,62 @@ from itrialspace_assets.imaging.anatomy import lung_mask
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.imaging.volumes import Lesion
 
-#: A negative level keeps this far (mm) from every annotated nodule's extent (docs/facts/evaluation.md#negative-levels).
+#: A negative plane keeps this far (mm) from every annotated nodule's extent (docs/facts/evaluation.md#negative-levels).
 CLEAR_MM = 15.0
-#: Least share of the body's area that is lung on a negative level (docs/facts/evaluation.md#negative-levels).
+#: Least share of the body's area that is lung on a negative plane (docs/facts/evaluation.md#negative-levels).
 LUNG_SHARE = 0.05
 #: Least distance (pixels) between the middle of the guided place and the lung's edge (ours).
 _FROM_EDGE = 2
-#: Nearest places that are tried on a level (ours).
+#: Nearest places that are tried on a plane (ours).
 _TRIED = 4000
 
 
-def negative_level(
+def negative_plane(
     host: Volume,
     lesions: list[Lesion],
     extents: tuple[tuple[float, float], ...],
     footprint: npt.NDArray[np.bool_],
     seed: int,
 ) -> tuple[int, npt.NDArray[np.bool_]] | None:
-    """A level clear of nodules and a place on it that holds a nodule's footprint; None if there is none.
+    """A plane clear of nodules and a place on it that holds a nodule's footprint; None if there is none.
 
     Args:
         host: the organ map (labels, RAS+).
         lesions: every known voxel of a nodule, over the host's grid.
         extents: world z (mm) from and to of every annotated nodule, whether its voxels are known or not.
         footprint: plane (X, Y) of the nodule; the place has its shape, as near to it as the lung allows.
-        seed: draws the order in which levels are tried.
+        seed: draws the order in which planes are tried.
 
     Returns:
         Index along z, and a mask (X, Y) of the place.
     """
     spacing = host.spacing
-    clear = _clear_levels(host, lesions, extents)
+    clear = _clear_planes(host, lesions, extents)
     lungs = lung_mask(host.array)
     share = lungs.sum(axis=(0, 1)) / np.maximum(1, (host.array > 0).sum(axis=(0, 1)))
-    levels = np.flatnonzero(clear & (share >= LUNG_SHARE))
+    planes = np.flatnonzero(clear & (share >= LUNG_SHARE))
     points = np.argwhere(footprint)
     centre = np.rint(points.mean(axis=0)).astype(int)
     offsets = points - centre
-    for k in np.random.default_rng(seed).permutation(levels):
-        plane = lungs[..., k]
-        seats = np.argwhere(ndimage.distance_transform_edt(plane) >= _FROM_EDGE)
+    for k in np.random.default_rng(seed).permutation(planes):
+        lung = lungs[..., k]
+        seats = np.argwhere(ndimage.distance_transform_edt(lung) >= _FROM_EDGE)
         order = np.argsort(np.linalg.norm((seats - centre) * spacing[:2], axis=1), kind="stable")[:_TRIED]
         at = seats[order][:, None, :] + offsets[None, :, :]
-        at = at[np.all((at >= 0) & (at < plane.shape), axis=(1, 2))]
-        fits = plane[at[..., 0], at[..., 1]].all(axis=1)
+        at = at[np.all((at >= 0) & (at < lung.shape), axis=(1, 2))]
+        fits = lung[at[..., 0], at[..., 1]].all(axis=1)
         if fits.any():
             chosen = at[int(np.argmax(fits))]
-            mask = np.zeros(plane.shape, bool)
+            mask = np.zeros(lung.shape, bool)
             mask[chosen[:, 0], chosen[:, 1]] = True
             return int(k), mask
     return None
 
 
-def _clear_levels(
+def _clear_planes(
     host: Volume, lesions: list[Lesion], extents: tuple[tuple[float, float], ...]
 ) -> npt.NDArray[np.bool_]:
-    """Which levels (Z,) are far enough from every nodule."""
+    """Which planes (Z,) are far enough from every nodule."""
     clear = np.ones(host.array.shape[2], bool)
     for lesion in lesions:
         clear[np.flatnonzero(lesion.mask.any(axis=(0, 1))) + lesion.offset[2]] = False

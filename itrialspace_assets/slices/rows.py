@@ -52,7 +52,13 @@ class Picture:
 
 
 def negative_of(target: Target, negative_type: str, guidance_site: str | None) -> Target:
-    """A target as the slice without a nodule has it that is compared with the target's."""
+    """The columns of the slice without a nodule that a target's slice is compared with.
+
+    Args:
+        target: the columns of the slice with the nodule.
+        negative_type: what kind of negative it is.
+        guidance_site: what lies where guidance is drawn.
+    """
     return replace(
         target,
         published_id=f"{target.published_id}_neg",

@@ -9,6 +9,7 @@ from scipy import stats
 
 from itrialspace_assets.analysis.intervals import codes, logit_interval, one_way, two_way
 from itrialspace_assets.analysis.metrics import auc, presence, score_cells
+from itrialspace_assets.analysis.rows import Scope
 from itrialspace_assets.analysis.study import load_study
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.records.layout import list_sha256
@@ -154,5 +155,6 @@ def test_a_task_that_a_reader_does_not_answer_stays_so_when_a_slice_is_missing()
         "size_class": [None] * 3,
     }
     cell = pl.DataFrame(rows, schema_overrides={"answer": pl.String, "score": pl.Float64, "size_class": pl.String})
-    found = score_cells(cell, {"all": pl.Series([True] * 3)}, load_study(load_settings()), {})
-    assert [(r["estimate"], r["flag"]) for r in found] == [(None, "the reader does not answer this task")]
+    scope = Scope("a", "s", "tissue", "blob", "procedural")
+    found = score_cells(cell, {"all": pl.Series([True] * 3)}, load_study(load_settings()), scope)
+    assert [(r.estimate, r.flag) for r in found] == [(None, "the reader does not answer this task")]

@@ -1,0 +1,66 @@
+"""What a report scores: the slices of a frozen list with a reader's answers, and the strata they are shown by."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from itrialspace_assets.analysis.splits import list_path, missing_pairs, read_list
+from itrialspace_assets.base.errors import TableError
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.records.layout import REAL
+from itrialspace_assets.records.store import read_all
+
+
+def observe(settings: Settings, source: str, mode: str, name: str, reader: str) -> pl.DataFrame:
+    """One row per slice of the frozen list, condition and task, with the answer or null.
+
+    Args:
+        settings: which split, and where tables lie.
+        source: image source.
+        mode: trial mode, or ``real``.
+        name: of the frozen list: the mode, or real-<dataset>.
+        reader: whose answers.
+
+    Raises:
+        TableError: there is no frozen list, or a frozen slice is gone.
+    """
+    path = list_path(settings, source, name)
+    if not path.exists():
+        missing = missing_pairs(settings, source, mode) if mode != REAL else [name]
+        raise TableError(
+            f"report of {source}/{name}: split {settings.split} holds no list for it; still missing: "
+            f"{', '.join(missing) or 'the stage splits'}"
+        )
+    wanted = pl.DataFrame({"slice_uid": read_list(path)}, schema={"slice_uid": pl.String})
+    where = {"dataset": name.removeprefix(f"{REAL}-")} if mode == REAL else {}
+    slices = read_all(settings.output, "slices", source=source, mode=mode, **where)
+    gone = wanted.join(slices, on="slice_uid", how="anti").height
+    if gone:
+        raise TableError(
+            f"report of {source}/{name}: {gone} slices of the frozen split {settings.split} are gone; give "
+            "ITRIALSPACE_SPLIT a new name"
+        )
+    answers = read_all(settings.output, "predictions", source=source, reader=reader, mode=mode, **where)
+    tasks = pl.DataFrame({"task": ["presence", "size", "lobe"]})
+    frame = slices.join(wanted, on="slice_uid", how="semi").join(tasks, how="cross")
+    kept = answers.select(
+        "slice_uid", "condition", "task", "answer", "score", "status", pl.col("slice_sha256").alias("sha256")
+    )
+    return frame.join(kept, on=["slice_uid", "condition", "task", "sha256"], how="left").sort(
+        "slice_uid", "condition", "task"
+    )
+
+
+def strata_of(observations: pl.DataFrame, factors: Sequence[str]) -> dict[str, pl.Series]:
+    """``all`` and one mask per level of each factor; a negative goes with its pair's level."""
+    masks = {"all": pl.Series([True] * observations.height, dtype=pl.Boolean())}
+    for factor in factors:
+        level = (
+            observations.filter(pl.col("presence") == "present")
+            .select("pair_uid", pl.col(factor).alias("_level"))
+            .unique()
+        )
+        joined = observations.select("pair_uid").join(level, on="pair_uid", how="left", maintain_order="left")
+        for value in sorted(v for v in joined["_level"].unique() if v is not None):
+            masks[f"{factor}={value}"] = (joined["_level"] == value).fill_null(False)
+    return masks

@@ -1,0 +1,107 @@
+"""A report as one HTML page: figures, then tables under headings."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from itrialspace_assets.analysis.rows import MetricRow
+from itrialspace_assets.analysis.study import Study, changed_since_lock
+from itrialspace_assets.base.settings import Settings
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture (PNG) and what it shows, in a few words."""
+
+    name: str
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table under a heading, with a note about it."""
+
+    heading: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page says; ``mark`` tells what its data are."""
+
+    title: str
+    question: str
+    mark: str
+    figures: Sequence[Figure]
+    sections: Sequence[Section]
+
+
+def section_of(heading: str, frame: pl.DataFrame, note: str = "") -> Section:
+    """A frame as a section under a heading, with a note about it."""
+    return Section(heading, frame.columns, frame.rows(), note)
+
+
+#: Heading of a column of ``metrics``, in the order in which they are shown.
+_SHOWN = {
+    "source": "source",
+    "reader": "reader",
+    "condition": "condition",
+    "stratum": "stratum",
+    "metric": "metric",
+    "estimate": "estimate",
+    "low": "low",
+    "high": "high",
+    "n_cases": "slices",
+    "n_negatives": "negatives",
+    "n_persons": "host persons",
+    "n_effective": "effective n",
+    "n_unanswered": "unanswered",
+    "flag": "note",
+}
+_DECIMALS = {"estimate": 3, "low": 3, "high": 3, "n_effective": 1}
+_ABOUT_METRICS = (
+    "All conditions over all slices; strata under the plain condition. Intervals are two-way cluster-robust over host "
+    "and donor persons."
+)
+
+
+def metric_sections(rows: Sequence[MetricRow]) -> list[Section]:
+    """Metrics as a table for each task."""
+    sections = []
+    for task in ("presence", "size", "lobe"):
+        shown = [_shown(r) for r in rows if r.task == task and (r.stratum == "all" or r.condition == "plain")]
+        if shown:
+            sections.append(Section(task.capitalize(), list(_SHOWN.values()), shown, _ABOUT_METRICS))
+    return sections
+
+
+def _shown(row: MetricRow) -> list[Any]:
+    values = asdict(row)
+    return [round(values[c], _DECIMALS[c]) if c in _DECIMALS and values[c] is not None else values[c] for c in _SHOWN]
+
+
+def render(settings: Settings, study: Study, page: Page) -> bytes:
+    """HTML of a page, with the study that it belongs to; pictures are in it."""
+    from jinja2 import Environment
+
+    template = Environment(autoescape=True).from_string(
+        Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    )
+    return template.render(
+        title=page.title,
+        question=page.question,
+        mark=page.mark,
+        split=settings.split,
+        study=study.study,
+        study_sha=study.sha256,
+        exploratory=changed_since_lock(settings, study),
+        primary=f"{study.primary.metric} of {study.primary.task}, condition {study.primary.condition}",
+        figures=[(figure.name, base64.b64encode(figure.png).decode()) for figure in page.figures],
+        sections=[(s.heading, s.columns, s.rows, s.note) for s in page.sections],
+    ).encode()
