@@ -37,12 +37,10 @@ def assign_shards(settings: Settings, cases: Sequence[Case], folder: Path, run_i
 
 
 def _plain(case: Case) -> dict[str, Any]:
-    return {f.name: getattr(case, f.name) for f in fields(case)} | {
-        "payload": case.payload if isinstance(case.payload, dict) else case.payload.model_dump(mode="json")
-    }
+    return {f.name: getattr(case, f.name) for f in fields(case)} | {"payload": case.payload.model_dump(mode="json")}
 
 
-def read_shard(payload: type[StrictModel] | None, folder: Path, run_id: str, shard: str) -> list[Case]:
+def read_shard(payload: type[StrictModel], folder: Path, run_id: str, shard: str) -> list[Case]:
     """The cases that ``assign_shards`` gave to a shard.
 
     Args:
@@ -52,11 +50,11 @@ def read_shard(payload: type[StrictModel] | None, folder: Path, run_id: str, sha
         shard: key of the shard.
     """
     entries = json.loads((folder / f"{run_id}-{shard}.shard.json").read_text())
-    return [Case(**e | {"payload": payload.model_validate(e["payload"]) if payload else e["payload"]}) for e in entries]
+    return [Case(**entry | {"payload": payload.model_validate(entry["payload"])}) for entry in entries]
 
 
 def run_shard(
-    work: Work, payload: type[StrictModel] | None, settings: Settings, folder: Path, run_id: str, shard: str
+    work: Work, payload: type[StrictModel], settings: Settings, folder: Path, run_id: str, shard: str
 ) -> None:
     """Run the cases that ``assign_shards`` gave to a shard; of a shard that is tried again, those that are left.
 
