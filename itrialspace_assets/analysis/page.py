@@ -33,7 +33,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """What a page says; ``mark`` tells what its data are."""
+    """What a page says; ``mark`` tells which kind of data it shows."""
 
     title: str
     question: str
@@ -43,7 +43,13 @@ class Page:
 
 
 def section_of(heading: str, frame: pl.DataFrame, note: str = "") -> Section:
-    """A frame as a section under a heading, with a note about it."""
+    """A frame as a section.
+
+    Args:
+        heading: text above the table.
+        frame: the table; its columns are shown under their names, its rows in their order.
+        note: text between heading and table; empty: none.
+    """
     return Section(heading, frame.columns, frame.rows(), note)
 
 
@@ -87,7 +93,13 @@ def _shown(row: MetricRow) -> list[Any]:
 
 
 def render(settings: Settings, study: Study, page: Page) -> bytes:
-    """HTML of a page, with the study that it belongs to; pictures are in it."""
+    """HTML of a page, with the study that it belongs to; the pictures are embedded.
+
+    Args:
+        settings: names the split, and where the study's lock lies.
+        study: the protocol that the page shows.
+        page: title, figures and tables.
+    """
     from jinja2 import Environment
 
     template = Environment(autoescape=True).from_string(

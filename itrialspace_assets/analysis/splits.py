@@ -1,5 +1,6 @@
-"""Frozen lists of slices: written once when a mode's (or real dataset's) slices are all there, then
-only verified. A report scores a list, not whatever happens to exist.
+"""Frozen lists of slices: written once, when all slices of a mode (or real dataset) exist, then only verified.
+
+A report scores a list, not the slices that happen to exist.
 """
 
 from pathlib import Path
@@ -20,7 +21,13 @@ VERSION = "1"
 
 
 def list_path(settings: Settings, source: str, name: str) -> Path:
-    """File of a frozen list; ``name`` is a mode, or real-<dataset>."""
+    """File of a frozen list.
+
+    Args:
+        settings: output folder, and name of the split.
+        source: ``real`` or a renderer's name.
+        name: the mode, or real-<dataset>.
+    """
     return settings.output / "splits" / settings.split / source / f"{name}.txt"
 
 
@@ -31,7 +38,16 @@ def read_list(path: Path) -> list[str]:
 
 
 def missing_pairs(settings: Settings, source: str, mode: str) -> list[str]:
-    """Datasets whose slices of a mode are missing or not made from the present manifest; empty if all are there."""
+    """Datasets whose slices of a mode are missing or not made from the present manifest; empty if none is.
+
+    Args:
+        settings: where tables and records lie.
+        source: a renderer's name.
+        mode: key of the mode, for example ``m02_size_detection_curve``.
+
+    Returns:
+        Sorted names of host datasets, or ``["manifest"]`` where the mode is not planned.
+    """
     if not table_path(settings.output, "cases", mode=mode).exists():
         return ["manifest"]
     hosts = read_table(settings.output, "cases", mode=mode)["host_dataset"].unique().sort().to_list()
@@ -57,7 +73,7 @@ def _candidates(settings: Settings) -> list[tuple[str, str, pl.DataFrame]]:
 
 
 def options(settings: Settings) -> Options:
-    """What decides which lists are frozen and scored; reports depend on the same."""
+    """Options that decide which lists are frozen and scored; reports depend on the same."""
     return {"split": settings.split, "study": load_study(settings).sha256}
 
 
@@ -102,7 +118,7 @@ def build(settings: Settings, partition: Partition) -> Result:
 
 
 def broken_lists(settings: Settings) -> list[str]:
-    """Frozen lists that no longer agree with the slices there are, each with what differs."""
+    """Frozen lists that no longer agree with the present slices, each with the difference."""
     problems = []
     for source, name, slices in _candidates(settings):
         path = list_path(settings, source, name)

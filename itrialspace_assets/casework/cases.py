@@ -81,7 +81,17 @@ def require_all(made: Collected, where: str) -> None:
 
 
 def write_rejected(settings: Settings, stage: str, partition: str, rejected: Sequence[Rejection]) -> None:
-    """Write this partition's part of ``rejected_cases`` (also when empty: absence means not run)."""
+    """Write a partition's file of ``rejected_cases``, also without rows: no file means that the stage has not run.
+
+    Args:
+        settings: where tables lie.
+        stage: the stage, or the asset's name where a stage has several (``tissue/eval_slices``).
+        partition: name of the partition, as ``steps.partition_name`` gives it.
+        rejected: its rejected cases and nodules.
+
+    Raises:
+        TableError: a row breaks a rule of the table; nothing is written.
+    """
     write_table(
         settings.output,
         "rejected_cases",

@@ -18,7 +18,13 @@ FORMAT = 2
 
 
 def journal_dir(settings: Settings, stage: str, partition: str) -> Path:
-    """Folder of a partition's journals; stage and partition as in the tables' folders."""
+    """Folder of a partition's journals and shard files.
+
+    Args:
+        settings: where outputs lie.
+        stage: the stage, or the asset's name where a stage has several (``tissue/eval_slices``).
+        partition: name of the partition, as ``steps.partition_name`` gives it.
+    """
     return settings.output / "work" / stage.replace("/", "~") / partition.replace("/", "~")
 
 
@@ -53,13 +59,28 @@ def _committed(settings: Settings, cases: Sequence[Case], folder: Path) -> dict[
 
 
 def pending(settings: Settings, cases: Sequence[Case], folder: Path) -> list[Case]:
-    """The cases that still have to run; rejected ones only if their input changed or the cause may have passed."""
+    """The cases that still have to run; rejected ones only if their input changed or the cause may have passed.
+
+    Args:
+        settings: where the files of finished cases lie.
+        cases: all cases of the partition, with their present input hashes.
+        folder: the partition's journals, see ``journal_dir``.
+    """
     done = _committed(settings, cases, folder)
     return [c for c in cases if c.uid not in done or done[c.uid].get("reason") in RETRYABLE]
 
 
 def entry_of(case: Case, result: Output | CaseRejected, seconds: float) -> dict[str, Any]:
-    """The line of a case that has ended, done or rejected."""
+    """The line of a case that has ended, done or rejected.
+
+    Args:
+        case: the case.
+        result: its rows and files, or the error that rejected it.
+        seconds: wall-clock time that it took.
+
+    Returns:
+        An object for JSON; a rejected case has ``reason`` and ``detail``, another one ``rows`` and ``files``.
+    """
     base: dict[str, Any] = {
         "format": FORMAT,
         "uid": case.uid,
@@ -79,7 +100,16 @@ def entry_of(case: Case, result: Output | CaseRejected, seconds: float) -> dict[
 
 
 def collect(settings: Settings, cases: Sequence[Case], folder: Path) -> Collected:
-    """Gather what the journals of a partition hold for exactly these cases, sorted by case."""
+    """Gather what the journals of a partition hold for exactly these cases, sorted by case.
+
+    Args:
+        settings: where the files of finished cases lie.
+        cases: all cases of the partition, with their present input hashes.
+        folder: the partition's journals, see ``journal_dir``.
+
+    Returns:
+        Rows and files of the finished cases; cases without a valid line are ``missing``.
+    """
     done = _committed(settings, cases, folder)
     rows: dict[str, list[dict[str, Any]]] = {}
     rejected, missing = [], []

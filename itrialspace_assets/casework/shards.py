@@ -15,10 +15,18 @@ from itrialspace_assets.casework.workers import Work, run
 
 
 def assign_shards(settings: Settings, cases: Sequence[Case], folder: Path, run_id: str) -> list[str]:
-    """Write the pending cases to one file a shard, whole groups together; the shards' keys.
+    """Write the pending cases to one file a shard, whole groups together.
 
-    Costliest group first to the shard with the least to do, so that shards end at about the same
-    time. With nothing to do there is no shard.
+    The costliest group goes first, to the shard with the least cost so far, so that shards end at about the same time.
+
+    Args:
+        settings: the greatest number of shards, and where the files of finished cases lie.
+        cases: all cases of the partition; those that are done are left out.
+        folder: journals and shard files of the partition.
+        run_id: the run that assigns the shards; begins the files' names.
+
+    Returns:
+        Keys of the shards (``s0``, ``s1``, ...); none if no case is pending.
     """
     groups: dict[str, list[Case]] = {}
     for case in pending(settings, cases, folder):

@@ -1,4 +1,4 @@
-"""What a partition was built from: the ledger behind Dagster's and the command line's view of freshness.
+"""What a partition was built from: the records by which Dagster and the command line tell what is up to date.
 
 A ``Step`` is one asset seen from the domain. ``record`` remembers what a build read and what it wrote; the hash of
 what it wrote is also Dagster's data version. Nothing here runs anything or knows which assets there are.
@@ -112,7 +112,16 @@ def record(settings: Settings, step: Step, partition: Partition, reads: Reads, r
 
 
 def last_record(settings: Settings, step: Step, partition: Partition) -> dict[str, Any] | None:
-    """What ``record`` remembered, or None."""
+    """What ``record`` remembered.
+
+    Args:
+        settings: where the records lie.
+        step: the asset.
+        partition: which partition of it.
+
+    Returns:
+        The record's content; None if the partition was never built, or by a version that recorded no reads.
+    """
     return _read(settings, label(step.name, partition))
 
 
@@ -131,7 +140,14 @@ def data_version(settings: Settings, of: str) -> str:
 
 
 def is_current(settings: Settings, step: Step, partition: Partition, reads: Reads) -> bool:
-    """True if a partition was built by this code and these settings from what is there now, and is intact."""
+    """True if a partition was built by this code and these settings from its present inputs, and is intact.
+
+    Args:
+        settings: give the code version, and where records and files lie.
+        step: the asset.
+        partition: which partition of it.
+        reads: present version of each partition that it reads.
+    """
     content = last_record(settings, step, partition)
     if content is None or content["retryable"]:
         return False

@@ -1,7 +1,7 @@
 """Runs one function over many cases in worker processes and commits each as it ends.
 
-Results do not depend on the number of workers, on order, or on interruptions. What the function
-does is not known here.
+Results do not depend on the number of workers, on order, or on interruptions. What the function does is not known
+here.
 """
 
 import errno
@@ -34,10 +34,22 @@ _DISK = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES, errno
 def run(
     work: Work, cases: Sequence[Case], settings: Settings, file: Path, progress: Callable[[int], None] | None = None
 ) -> None:
-    """Run ``work`` over ``cases`` and commit each in the journal ``file`` as it ends; ``progress`` is told how many.
+    """Run a function over cases and commit each in a journal as it ends.
 
-    A ``CaseRejected`` rejects its case. Any other exception, or a killed worker, is tried once
-    more and then rejected too. Only configuration errors and defects of this module escape.
+    A ``CaseRejected`` rejects its case. A case that ends by another exception, or whose worker is killed, is tried once
+    more and then rejected too.
+
+    Args:
+        work: makes a case's output from its payload and the settings; with several workers it must be a function of a
+            module, so that it can be pickled.
+        cases: the cases to run; a worker gets a few cases of one group at a time.
+        settings: how many worker processes; 1 runs all in this process.
+        file: journal that the lines are added to; made with its folder where it is missing.
+        progress: called after each commit with the number of cases that it held.
+
+    Raises:
+        ConfigError: ``work`` found a setting that is wrong for every case.
+        PlatformError: the disk failed, or workers end before they take a case.
     """
     if not cases:
         return
@@ -80,9 +92,22 @@ def run(
 def process(
     work: Work, cases: Sequence[Case], settings: Settings, stage: str, partition: str, run_id: str
 ) -> tuple[Collected, int]:
-    """Bring every case of a partition up to date in this process: what it holds, how many cases ran.
+    """Bring every case of a partition up to date, without shards.
+
+    Args:
+        work: makes a case's output from its payload and the settings.
+        cases: all cases of the partition; those that are done do not run again.
+        settings: outputs, and how many worker processes.
+        stage: the stage, or the asset's name where a stage has several (``tissue/eval_slices``).
+        partition: name of the partition, as ``steps.partition_name`` gives it.
+        run_id: the run; begins the journal's name.
+
+    Returns:
+        What the partition holds, and how many cases ran now.
 
     Raises:
+        ConfigError: a setting is wrong for every case.
+        PlatformError: the disk failed, or workers end before they take a case.
         TableError: a case is neither done nor rejected.
     """
     folder = journal.journal_dir(settings, stage, partition)
@@ -145,7 +170,7 @@ def _run_pool(
     settings: Settings,
     commit: Callable[[Iterable[dict[str, Any]]], None],
 ) -> list[Case]:
-    """Run chunks in the pool until none is left or a worker dies; the cases that were under way then.
+    """Run chunks in the pool until none is left or a worker dies; returns the cases that ran when it died.
 
     Few chunks are handed out at a time, so that few are in doubt when a worker dies; the others stay in ``chunks``.
     """

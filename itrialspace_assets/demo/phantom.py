@@ -71,6 +71,13 @@ class _Canvas:
         self.x, self.y, self.z = np.ix_(*axes)
 
     def paint(self, where: Array, label: int, over: Array | None = None) -> None:
+        """Set voxels to a label.
+
+        Args:
+            where: boolean (X, Y, Z) of the whole volume, or of a shape that broadcasts to it together with ``over``.
+            label: value in the platform's label map.
+            over: boolean, as ``where``; only voxels that are true in both are set. None: all of ``where``.
+        """
         self.volume.array[where if over is None else where & over] = label
 
     def ellipsoid(self, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Array:
@@ -79,7 +86,15 @@ class _Canvas:
         return np.asarray(((self.x - cx) / rx) ** 2 + ((self.y - cy) / ry) ** 2 + ((self.z - cz) / rz) ** 2 <= 1)
 
     def tube(self, start: Array, end: Array, radius: float, label: int, only: tuple[int, ...] | None = None) -> None:
-        """A capsule, painted inside its own box only."""
+        """Set the voxels of a capsule to a label; the part outside the volume is left out.
+
+        Args:
+            start: one end of the axis (3,), world mm, RAS+.
+            end: the other end (3,), world mm, RAS+.
+            radius: in mm, about the axis and its two ends.
+            label: value in the platform's label map.
+            only: labels that may be replaced; None: any.
+        """
         low = np.floor(self.volume.to_voxel(np.minimum(start, end) - radius)).astype(int)
         high = np.ceil(self.volume.to_voxel(np.maximum(start, end) + radius)).astype(int) + 1
         low, high = np.maximum(low, 0), np.minimum(high, self.volume.array.shape)

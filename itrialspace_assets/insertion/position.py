@@ -1,4 +1,4 @@
-"""Finds the position of a lesion. Knows a host's map, a lesion's shape and what was asked for; no donor and no trial.
+"""Finds the position of a lesion from a host's map, a lesion's shape and the wanted place; knows no donor, no trial.
 
 Rules that always hold (``strict``): every voxel of the lesion lies in one of the five lobes, so none on pleura,
 vessel or airway; its centre, at least half of it, and most of what surrounds it (without its own voxels) lie in the
@@ -129,7 +129,14 @@ class _Crop:
 
     @classmethod
     def of(cls, host: Volume, low: Ints, high: Ints, others: Sequence[Lesion]) -> "_Crop":
-        """The voxels from ``low`` up to, not including, ``high``; both may lie outside the host."""
+        """The part of a host between two corners, which may lie outside it.
+
+        Args:
+            host: nodule-free label map (X, Y, Z), canonical RAS+.
+            low: host index (3,) of the first voxel.
+            high: host index (3,) behind the last voxel.
+            others: lesions in the host's grid; their voxels and those within one voxel of them are not free.
+        """
         labels = np.zeros(high - low, np.uint8)
         begin, end = np.maximum(low, 0), np.minimum(high, host.array.shape)
         if np.all(end > begin):

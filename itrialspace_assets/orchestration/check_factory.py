@@ -42,7 +42,13 @@ def listing(lines: Sequence[str]) -> dg.MarkdownMetadataValue:
 
 
 def checks_of(node: Node, partitions: Partitions, rules: Sequence[Check]) -> dg.AssetChecksDefinition:
-    """All checks of an asset, evaluated in one step (a step costs more than most rules)."""
+    """All checks of an asset, evaluated in one step (a step costs more than most rules).
+
+    Args:
+        node: the asset.
+        partitions: partition definitions; a check has the partitions of its asset.
+        rules: the checks, in the order in which they are evaluated.
+    """
     key = dg.AssetKey(list(node.step.key))
     partitions_def = partitions.of(node.step.dims)
     specs = [
@@ -81,7 +87,13 @@ def _where(node: Node, partition: dict[str, str]) -> dict[str, str]:
 
 
 def obeys_registry(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
-    """Every table of a partition against the registry: types, ranges, allowed values, unique keys."""
+    """Whether every table of a partition obeys the registry: types, ranges, allowed values, unique keys.
+
+    Args:
+        settings: where tables lie.
+        node: the asset, which names its tables.
+        partition: partition of the asset, key by dimension; empty without dimensions.
+    """
     where = _where(node, partition)
     problems: list[str] = []
     rows: dict[str, int] = {}
@@ -101,7 +113,16 @@ def obeys_registry(settings: Settings, node: Node, partition: dict[str, str]) ->
 
 
 def nothing_odd(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
-    """Rules over columns that published rows break, with how many rows and which come first."""
+    """Whether no row breaks a rule of severity ``warning``; shows how many rows break one, and the first of them.
+
+    Args:
+        settings: where tables lie.
+        node: the asset, which names its tables.
+        partition: partition of the asset, key by dimension; empty without dimensions.
+
+    Raises:
+        TableError: a file of a table is damaged, or was accepted under another contract.
+    """
     where, lines = _where(node, partition), []
     for name in node.tables:
         for path in table_files(
@@ -123,7 +144,16 @@ def nothing_odd(settings: Settings, node: Node, partition: dict[str, str]) -> Ch
 
 
 def few_rejected(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
-    """The share of rejected cases stays below the limit; the cases are shown with their reasons."""
+    """Whether the share of rejected cases is at most the limit; shows the cases with their reasons.
+
+    Args:
+        settings: where tables and records lie, and the limit (``max_rejected``, 0 to 1).
+        node: the asset.
+        partition: partition of the asset, key by dimension; empty without dimensions.
+
+    Raises:
+        TableError: a file of ``rejected_cases`` is damaged, or was accepted under another contract.
+    """
     stage = node.step.name if len(node.step.key) > 1 else node.step.stage
     paths = table_files(settings.output, "rejected_cases", stage=stage, partition=partition_name(partition))
     rejected = pl.concat([TABLES["rejected_cases"].empty(), *(read_file("rejected_cases", p) for p in paths)])

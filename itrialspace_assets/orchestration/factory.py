@@ -1,7 +1,7 @@
-"""Turns a ``Node`` of the graph into a Dagster asset: the one place that knows how.
+"""Turns a ``Node`` of the graph into a Dagster asset.
 
-A stage's ``assets.py`` says which function builds it; everything that all assets share (keys,
-edges, groups, kinds, owners, schema, record of what was read, failure) is here.
+A stage's ``assets.py`` says which function builds it; everything that all assets share (keys, edges, groups, kinds,
+owners, schema, record of what was read, failure) is here.
 """
 
 import inspect
@@ -100,8 +100,16 @@ def _build(
 
 
 def code_tag(node: Node, settings: Settings, result: Result) -> dict[str, str]:
-    """Code version as it was run: other than the definition's if the run chose settings, or if a cause of rejection
-    may pass, so that Dagster shows the partition as out of date."""
+    """Tag with the code version as it was run.
+
+    It differs from the definition's if the run chose settings, or if a cause of rejection may pass; Dagster then shows
+    the partition as out of date.
+
+    Args:
+        node: the asset.
+        settings: as the run had them, with what it chose.
+        result: what the build gave; tells how many rejections may pass.
+    """
     version = node.step.code_version(settings)
     return {"dagster/code_version": f"{version}, to be tried again" if result.retryable else version}
 
@@ -150,8 +158,8 @@ def sharded_asset(
 ) -> dg.AssetsDefinition:
     """A graph-backed asset: plan assigns shards, one step works on each, collect gathers.
 
-    No value passes between the steps; a shard's key names the file that ``plan`` wrote. A cluster's
-    executor runs each shard in its own container, pod or job.
+    No value passes between the steps; a shard's key names the file that ``plan`` wrote. A cluster's executor runs each
+    shard in its own container, pod or job.
 
     Args:
         settings: of the code location.

@@ -27,7 +27,17 @@ def upstream_partitions(
 
 
 def reads_of(graph: Graph, node: Node, settings: Settings, partition: Partition) -> Reads:
-    """Version of each partition that a node reads for a partition of its own."""
+    """Version of each partition that a node reads for a partition of its own.
+
+    Args:
+        graph: dimensions, partition keys and sources of all that the node may read.
+        node: the asset that reads.
+        settings: where data, trials and records lie.
+        partition: partition of the asset, key by dimension; empty without dimensions.
+
+    Returns:
+        Version by label (``hosts|LUNA16``); empty text where a source holds nothing, or an asset was never built.
+    """
     sources = {s.key: s for s in graph.sources}
     found: Reads = {}
     for key in node.reads:
@@ -39,5 +49,12 @@ def reads_of(graph: Graph, node: Node, settings: Settings, partition: Partition)
 
 
 def up_to_date(graph: Graph, node: Node, settings: Settings, partition: Partition) -> bool:
-    """True if a partition was built by this code and these settings from what is there now, and is intact."""
+    """True if a partition was built by this code and these settings from its present inputs, and is intact.
+
+    Args:
+        graph: dimensions, partition keys and sources of all that the node may read.
+        node: the asset.
+        settings: where data, trials, records and outputs lie; decide the code version.
+        partition: partition of the asset, key by dimension; empty without dimensions.
+    """
     return is_current(settings, node.step, partition, reads_of(graph, node, settings, partition))

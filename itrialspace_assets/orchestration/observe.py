@@ -22,7 +22,7 @@ VERSION_TAG = "dagster/data_version"
 
 
 def observed_sources(graph: Graph, partitions: Partitions) -> "list[dg.SourceAsset]":
-    """One observable source for each that the graph rests on."""
+    """One observable source asset for each source of the graph."""
     return [_observed(source, graph, partitions) for source in graph.sources]
 
 
@@ -45,7 +45,14 @@ def _observed(source: Source, graph: Graph, partitions: Partitions) -> "dg.Sourc
 
 
 def report_sources(instance: dg.DagsterInstance, graph: Graph, settings: Settings, keys: Iterable[Key]) -> None:
-    """Tell Dagster what sources hold now, where that is not what it last saw."""
+    """Record an observation of each partition of some sources whose version is not the one that Dagster last saw.
+
+    Args:
+        instance: Dagster's storage.
+        graph: its sources and their partition keys.
+        settings: where data, trials, weights and releases lie.
+        keys: keys of the sources; keys of assets are skipped.
+    """
     for source in (s for s in graph.sources if s.key in set(keys)):
         for part in upstream_partitions(source.dims, {}, graph.keys):
             _report(instance, source, part, source.version(settings, part))
@@ -65,10 +72,19 @@ def _report(instance: dg.DagsterInstance, source: Source, partition: Partition, 
 
 
 def tags_of_reads(instance: dg.DagsterInstance, graph: Graph, node: Node, reads: Reads) -> dict[str, str]:
-    """Tags that say which version of each source a build truly read.
+    """Tags that say which version of each source a build read.
 
-    Dagster takes the last observation before the step for it, which may be older than what was read, or of other
-    settings than the run chose. A source without partitions, or read by one partition, is named exactly.
+    Without them Dagster takes the last observation before the step, which may be older than what was read, or of other
+    settings than the run chose. Where the versions that were read are not the last observed ones, they are reported.
+
+    Args:
+        instance: Dagster's storage.
+        graph: its sources and their partition keys.
+        node: the asset that was built.
+        reads: version of each partition that the build read, as ``lineage.reads_of`` gives it.
+
+    Returns:
+        Two tags for each source of which the build read one partition; none for the others.
     """
     tags = {}
     for source in (s for s in graph.sources if s.key in node.reads):
@@ -98,12 +114,12 @@ def released_parts(settings: Settings, key: tuple[str, ...]) -> dict[str, pl.Dat
 
 
 def version_of_part(rows: pl.DataFrame) -> str:
-    """Data version of a part of a release: what was found there, and how."""
+    """Data version of a part of a release: a hash of its rows of ``released``."""
     return digest(rows.sort("path").rows(), 32)
 
 
 def released_sources(partitions: Partitions) -> "list[dg.SourceAsset]":
-    """One observable source a part of a release."""
+    """One observable source asset for each part of a release."""
     return [_released(key, what, dims, partitions) for key, (what, dims) in RELEASED.items()]
 
 
@@ -121,7 +137,7 @@ def _released(key: tuple[str, ...], what: str, dims: tuple[str, ...], partitions
 
 
 def register_release(settings: Settings, instance: dg.DagsterInstance) -> int:
-    """Record a materialization of every part (and partition) of the release that is wholly as it should be."""
+    """Record a materialization of every part (and partition) of the release all of whose files passed verification."""
     recorded = 0
     for key, (what, _) in RELEASED.items():
         for partition, rows in released_parts(settings, key).items():

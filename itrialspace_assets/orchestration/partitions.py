@@ -1,7 +1,7 @@
 """Partition definitions of the graph and the mapping of every edge between different ones.
 
-Dagster falls back to an identity mapping that matches nothing, without an error; so an edge is only
-ever made with ``dep`` or ``mapping``, which name it.
+Where an edge names no mapping, Dagster falls back to an identity mapping that matches nothing, without an error. So
+an edge is made with ``dep`` or ``mapping`` only, which name it.
 """
 
 from dataclasses import dataclass
@@ -60,5 +60,15 @@ def mapping(upstream: Dims, downstream: Dims, *, every: bool = False) -> "dg.Par
 
 
 def dep(key: Key, upstream: Dims, downstream: Dims, *, every: bool = False) -> dg.AssetDep:
-    """An edge with its mapping named."""
+    """An edge with its mapping named.
+
+    Args:
+        key: asset or source that is read.
+        upstream: its dimensions.
+        downstream: dimensions of the asset that reads.
+        every: it reads all partitions whatever its own.
+
+    Raises:
+        ValueError: there is no natural mapping between the two.
+    """
     return dg.AssetDep(dg.AssetKey(list(key)), partition_mapping=mapping(upstream, downstream, every=every))

@@ -1,8 +1,8 @@
 """The blob reader's marks on whole scans: peaks of the Laplacian of Gaussian over position and scale.
 
-Images of one host differ around their lesions alone. A reader that marks one may be shown its like, the host without
-lesions: the like is filtered once, and of each image only what differs from it. The marks are those of filtering the
-whole image, bit for bit.
+Images of one host differ around their lesions only. A reader may be given a second scan that equals the one it marks
+nearly everywhere, its *like*: the host's lesion-free image. The like is filtered once, and of each image only the parts
+that differ from it. The marks equal those of filtering the whole image, bit for bit.
 """
 
 from dataclasses import dataclass
@@ -59,7 +59,16 @@ class _Lungs:
     def hold(
         self, at: npt.NDArray[np.int64], grid: CoarseGrid, spacing: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.bool_]:
-        """Which coarse voxels (n, 3) of the box lie in lung; ``spacing`` is the scan's (mm)."""
+        """Which coarse voxels lie in lung.
+
+        Args:
+            at: indices (n, 3) in the coarse grid, counted from the box's first voxel.
+            grid: the coarse grid over the box.
+            spacing: voxel size (mm) of the scan along x, y and z.
+
+        Returns:
+            Boolean (n,).
+        """
         rough = (at * grid.spacing / spacing / self.step).astype(int)
         return np.asarray(self.region[tuple(np.minimum(rough, np.asarray(self.region.shape) - 1).T)], dtype=bool)
 
@@ -122,7 +131,10 @@ def _find_lungs(ct: Volume) -> _Lungs | None:
 
 
 def _filtered_like(like: Volume | None, ct: Volume) -> _Filtered | None:
-    """The like of a scan, filtered; None where it would not do."""
+    """The like of a scan, filtered.
+
+    None without a like, if its grid or type differs, if values are no integers, or if it has no lung.
+    """
     if like is None or like.array.shape != ct.array.shape or not np.array_equal(like.affine, ct.affine):
         return None
     if like.array.dtype != ct.array.dtype or not np.issubdtype(ct.array.dtype, np.integer):

@@ -21,12 +21,22 @@ from itrialspace_assets.slices.case import RenderedImage
 
 
 def table_partition(source: str, partition: Partition) -> dict[str, str]:
-    """Where the tables of a source lie: a partition of the graph as one of ``slices`` and what is made of them."""
+    """Values of the partition columns of ``slices`` and the tables made from it, for a partition of the graph."""
     return {"source": source, "mode": partition.get("mode", REAL), "dataset": partition["dataset"]}
 
 
 def read_cases(settings: Settings, source: str, reader: Reader, partition: Partition) -> list[Case]:
-    """One case per case with slices; its hash covers slices, scans and the reader's revision."""
+    """One case per case with slices; its hash covers slices, scans and the reader's revision.
+
+    Args:
+        settings: where tables and real CTs lie.
+        source: ``real`` or a renderer's name.
+        reader: the reader; its name and revision enter the cases.
+        partition: dataset, and of a rendered source the mode.
+
+    Raises:
+        TableError: a table of a stage before is missing, or lacks the image of a slice.
+    """
     where = table_partition(source, partition)
     slices = read_table(settings.output, "slices", **where)
     if slices.is_empty():
@@ -91,6 +101,10 @@ def plan(settings: Settings, source: str, reader: str, partition: Partition, run
         reader: name of an enabled reader.
         partition: dataset, and of a rendered source the mode.
         run_id: of the run that assigns them.
+
+    Raises:
+        ConfigError: the data root is missing, the output folder cannot be written, or a reader's entry is wrong.
+        TableError: a table of a stage before is missing, or lacks the image of a slice.
     """
     require_data_root(settings)
     cases = read_cases(settings, source, readers(settings)[reader], partition)
@@ -98,12 +112,38 @@ def plan(settings: Settings, source: str, reader: str, partition: Partition, run
 
 
 def work(settings: Settings, source: str, reader: str, partition: Partition, run_id: str, shard: str) -> None:
-    """Read the cases of one shard; arguments as of ``plan``, and the shard's key."""
+    """Read the cases of one shard.
+
+    Args:
+        settings: data, outputs, number of workers.
+        source: ``real`` or a renderer's name.
+        reader: name of an enabled reader.
+        partition: dataset, and of a rendered source the mode.
+        run_id: of the run that assigned the shards.
+        shard: key of the shard, as ``plan`` gave it.
+
+    Raises:
+        ConfigError: a setting is wrong for every case.
+        PlatformError: the disk failed, or workers end before they take a case.
+    """
     shards.run_shard(read_case, ReadCase, settings, _journals(settings, source, reader, partition), run_id, shard)
 
 
 def collect(settings: Settings, source: str, reader: str, partition: Partition, run_id: str) -> Result:
-    """Gather the shards, write ``predictions``, ``detections`` and the rejected cases; arguments as of ``plan``."""
+    """Gather the shards, write ``predictions``, ``detections`` and the rejected cases.
+
+    Args:
+        settings: data and outputs.
+        source: ``real`` or a renderer's name.
+        reader: name of an enabled reader.
+        partition: dataset, and of a rendered source the mode.
+        run_id: of the run that assigned the shards.
+
+    Raises:
+        ConfigError: a reader's entry is wrong.
+        TableError: a table of a stage before is missing, a case is neither done nor rejected, or a row breaks a rule of
+            its table.
+    """
     how = readers(settings)[reader]
     step, name, where = make_step(source, how), partition_name(partition), table_partition(source, partition)
     cases = read_cases(settings, source, how, partition)

@@ -1,4 +1,4 @@
-"""Filters that can be computed in a part of an image, with the very bits that the whole image would give there.
+"""Filters that can be computed in a part of an image; the bits equal those of filtering the whole image.
 
 A box is a tuple of one slice (explicit bounds) an axis, in voxels of the image. Edges are continued by their nearest
 value.
@@ -37,7 +37,13 @@ def bounds(mask: npt.NDArray[np.bool_]) -> Box | None:
 
 
 def grow(box: Box, by: int | npt.NDArray[np.int64], shape: tuple[int, ...]) -> Box:
-    """A box with ``by`` voxels more on every side (one number, or one an axis), cut at the image's edge."""
+    """A box with more voxels on every side, cut at the image's edge.
+
+    Args:
+        box: in voxels of the image.
+        by: voxels that are added on each side: one number for all axes, or one for each.
+        shape: voxels of the image along each axis.
+    """
     reach = np.broadcast_to(by, (len(box),))
     return tuple(
         slice(max(0, s.start - int(r)), min(n, s.stop + int(r))) for s, r, n in zip(box, reach, shape, strict=True)

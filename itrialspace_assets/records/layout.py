@@ -144,7 +144,15 @@ def compact_id(host_id: str) -> str:
 def case_key(trial_name: str, case_id: int | str, host_id: str, host_dataset: str, donor_ids: Sequence[str]) -> str:
     """Stem of a case's files: ``iTS--{trial}--C{case}--host-{host}--src-{dataset}--nod-{donor}``.
 
-    Several nodules are ``Nnod<rows>``. Whatever no file name should hold becomes ``_``.
+    Letters, digits, ``.``, ``_`` and ``-`` are kept; every other character becomes ``_``.
+
+    Args:
+        trial_name: name of the trial, or of the trial with its arm.
+        case_id: number of the case, filled with zeros to four characters.
+        host_id: id of the host's patient; shortened by ``compact_id``.
+        host_dataset: dataset of the host.
+        donor_ids: id of the donor of each nodule; unless there is exactly one, only their number is in the name, as
+            ``Nnod<number>``.
     """
     donor = donor_ids[0] if len(donor_ids) == 1 else f"Nnod{len(donor_ids)}"
     number = str(case_id).zfill(4)

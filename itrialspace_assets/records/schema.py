@@ -1,6 +1,6 @@
-"""What a table, a column and a rule are, and the fast validator that holds a frame against them.
+"""What a table, a column and a rule are, and the fast validator that compares a frame with them.
 
-Which tables there are is said in ``tables``; reading and writing files is ``store``'s job.
+``tables`` lists the tables; ``store`` reads and writes files.
 """
 
 from collections.abc import Mapping
@@ -116,12 +116,29 @@ class Table:
 
 
 def text(name: str, description: str, *, null: bool = False, allowed: tuple[str, ...] = ()) -> Column:
+    """A column of text.
+
+    Args:
+        name: of the column.
+        description: what a value means, for readers of the table.
+        null: whether a value may be missing.
+        allowed: the only values that are accepted; empty: any.
+    """
     return Column(name, "text", description, nullable=null, allowed=allowed)
 
 
 def integer(
     name: str, description: str, *, null: bool = False, low: float | None = None, high: float | None = None
 ) -> Column:
+    """A column of whole numbers (64 bits).
+
+    Args:
+        name: of the column.
+        description: what a value means, for readers of the table.
+        null: whether a value may be missing.
+        low: least value, inclusive; None: no limit.
+        high: greatest value, inclusive; None: no limit.
+    """
     return Column(name, "integer", description, nullable=null, low=low, high=high)
 
 
@@ -134,30 +151,62 @@ def number(
     low: float | None = None,
     high: float | None = None,
 ) -> Column:
+    """A column of finite numbers (double precision).
+
+    Args:
+        name: of the column.
+        description: what a value means, for readers of the table.
+        unit: as shown beside the column; empty: none.
+        null: whether a value may be missing.
+        low: least value in that unit, inclusive; None: no limit.
+        high: greatest value in that unit, inclusive; None: no limit.
+    """
     return Column(name, "number", description, unit, null, (), low, high)
 
 
 def flag(name: str, description: str, *, null: bool = False) -> Column:
+    """A column of true and false.
+
+    Args:
+        name: of the column.
+        description: what true means, for readers of the table.
+        null: whether a value may be missing.
+    """
     return Column(name, "flag", description, nullable=null)
 
 
 def integers(name: str, description: str) -> Column:
+    """A column of lists of whole numbers, never null."""
     return Column(name, "integers", description)
 
 
 def millimetres(name: str, description: str, *, null: bool = True) -> Column:
+    """A column of lengths in mm, at least 0.
+
+    Args:
+        name: of the column.
+        description: what a value means, for readers of the table.
+        null: whether a value may be missing.
+    """
     return number(name, description, "mm", null=null, low=0)
 
 
 def percent(name: str, description: str, *, null: bool = True, bounded: bool = True) -> Column:
+    """A column of percentages.
+
+    Args:
+        name: of the column.
+        description: what a value means, for readers of the table.
+        null: whether a value may be missing.
+        bounded: whether a value must lie from 0 to 100.
+    """
     return number(name, description, "%", null=null, low=0 if bounded else None, high=100 if bounded else None)
 
 
 def violations(table: Table, frame: pl.DataFrame, **partition: str) -> list[Violation]:
     """Every rule of the registry that ``frame`` breaks, errors and warnings; without errors it is accepted.
 
-    Vectorised, a few milliseconds for 10,000 rows. ``partition`` gives the value that each
-    partition column must hold.
+    Vectorised, a few milliseconds for 10,000 rows. ``partition`` gives the value that each partition column must hold.
     """
     found: list[Violation] = []
     for name, dtype in table.schema.items():

@@ -1,7 +1,6 @@
 """Where outputs lie, and the only way in and out of Parquet: accepted or not written.
 
-Paths are below the output folder; file names and bytes depend on content only. Nothing here knows
-what a stage does.
+Paths are below the output folder; file names and bytes depend on content only. Nothing here knows what a stage does.
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,7 +38,15 @@ def _folder(value: str) -> str:
 def write_table(root: Path, name: str, rows: pl.DataFrame | list[dict[str, Any]], **partition: str) -> Path:
     """Validate against the registry, then write by rename; equal rows give equal bytes.
 
+    Args:
+        root: the output folder.
+        name: of the table.
+        rows: one dictionary a row, where a missing key becomes null; or a frame with every column of the table, whose
+            other columns are left out. The file's rows are sorted by the table's key.
+        partition: value of each partition column of the table; every row must hold it.
+
     Raises:
+        KeyError: a partition column of the table is not given.
         TableError: a rule is broken; the old file, if any, is untouched.
     """
     table = TABLES[name]
@@ -129,6 +136,11 @@ def read_all(root: Path, name: str, **partition: str) -> pl.DataFrame:
 
 def look_up(rows: Mapping[str, Row], key: str, table: str) -> Row:
     """The row of a key.
+
+    Args:
+        rows: row by key.
+        key: the key that is looked up.
+        table: name of the table that the rows are from, for the error.
 
     Raises:
         TableError: there is none: a stage before was run again since.

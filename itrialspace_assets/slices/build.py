@@ -22,7 +22,17 @@ VERSION = "3"
 
 
 def slice_cases(settings: Settings, source: str, partition: Partition) -> list[Case]:
-    """One case per rendered case, or per real finding; its hash covers everything drawn."""
+    """One case per rendered case, or per real finding; its hash covers everything drawn.
+
+    Args:
+        settings: where tables and real CTs lie, and the seed of the levels.
+        source: ``real`` or a renderer's name.
+        partition: dataset, and of a rendered source the mode.
+
+    Raises:
+        ConfigError: the dataset of a real scan is not registered.
+        TableError: a table of a stage before is missing, or lacks a row that another one names.
+    """
     return (
         _real_cases(settings, partition["dataset"]) if source == REAL else _rendered_cases(settings, source, partition)
     )

@@ -77,7 +77,14 @@ class _Field:
         return cls(np.asarray(field / field.std(), dtype=np.float32), step)
 
     def slab(self, first: int, last: int, ny: int, nx: int) -> npt.NDArray[np.float32]:
-        """Slices ``first`` up to ``last`` (z, y, x) by linear interpolation, one axis after the other."""
+        """Values (z, y, x) of some slices, by linear interpolation along one axis after the other.
+
+        Args:
+            first: index along z of the first slice in the image that the field was drawn for.
+            last: index behind the last slice.
+            ny: voxels along y, counted from the image's first.
+            nx: voxels along x, counted from the image's first.
+        """
         out = self.coarse
         for axis, (low, high) in enumerate(((first, last), (0, ny), (0, nx))):
             at = np.arange(low, high, dtype=np.float32) / np.float32(self.step[axis])

@@ -1,4 +1,4 @@
-"""Compares what was planned with what was asked: shares by marginal, standardised differences, a picture.
+"""Compares the planned cases with the asked ones: shares by marginal, standardised differences, a picture.
 
 Reads planned frames; plans nothing and writes no file.
 """
@@ -168,6 +168,11 @@ def picture(balance: pl.DataFrame, arms: pl.DataFrame, anatomy: str) -> bytes:
     """PNG: got (dot) and asked (dash) shares of the first six arms by marginal, and effective donors and host people.
 
     Drawn with Pillow: a chart of this kind costs matplotlib more than the planning of a paper-size mode.
+
+    Args:
+        balance: rows of ``balance`` of one trial.
+        arms: rows of ``arms`` of the same trial.
+        anatomy: ``real`` or ``procedural``, shown in the title.
     """
     from PIL import Image, ImageDraw, ImageFont
 

@@ -18,8 +18,7 @@ from itrialspace_assets.imaging.geometry import Box, Volume
 #: Bounds of the network's input (docs/facts/synthesis.md#grid): voxel size in plane and along z (mm), least field of
 #: view (mm).
 PIXEL_MM, SLICE_MM, LEAST_FIELD_MM = (0.5, 3.0), (0.5, 5.0), 256.0
-#: Change of a lesion's volume by resampling above which the case is rejected
-#: (docs/facts/synthesis.md#volume-change).
+#: A case is rejected if resampling changes its lesions' volume by more (docs/facts/synthesis.md#volume-change).
 MOST_VOLUME_CHANGE = 0.05
 #: Bits of a label: planes of the ControlNet's condition (docs/facts/synthesis.md#conditioning).
 BITS = 8
@@ -123,7 +122,7 @@ def legal_grid(
 
 
 def restore(ct: npt.NDArray[np.float32], prepared: Prepared, host: Volume) -> npt.NDArray[np.float32]:
-    """A CT on the host's own grid: padding is cut off, and a resampled map's CT is interpolated.
+    """A CT on the host's own grid: padding is cut off; the CT of a resampled map is interpolated.
 
     Args:
         ct: HU (X, Y, Z) over the prepared map.

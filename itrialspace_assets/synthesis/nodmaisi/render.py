@@ -31,8 +31,7 @@ TRAINED_ON = "unknown (MAISI's own sets; ControlNet on DLCS24 and others)"
 #: Logged for 512 x 512 x 256 voxels and 30 steps on a card of 48 GB (docs/facts/synthesis.md#memory-and-time):
 #: denoising 12.3 s, decoding 15.2 s.
 SECONDS_PER_VOXEL = (12.3 + 15.2) / (512 * 512 * 256)
-#: Documented peak of GPU memory (GiB) for each case, of decoding in the largest window
-#: (docs/facts/synthesis.md#memory-and-time).
+#: Documented peak of GPU memory (GiB) of a case in the largest window (docs/facts/synthesis.md#memory-and-time).
 GPU_GIB = 20.0
 
 
@@ -106,12 +105,19 @@ def _networks(settings: Settings, sha256: str, device: str) -> net.Networks:
 
 
 def render(settings: Settings, request: RenderRequest, bits: list[str]) -> Rendered:
-    """A CT of a host with its lesions, int16 HU on the host's grid, and in which window it was decoded.
+    """A CT of a host with its lesions, int16 HU on the host's grid, and the window in which it was decoded.
 
-    The noise is the host's, so that an image with lesions and its lesion-free twin start from the same.
+    The noise depends on the host, not on its lesions, so an image with lesions and its lesion-free twin start from the
+    same noise.
+
+    Args:
+        settings: device, folder of the weights, schedule of the steps.
+        request: host map (X, Y, Z; canonical RAS+), lesions in its grid, and seeds.
+        bits: the lesions, packed; not used, because the network draws their texture.
 
     Raises:
         CaseRejected: the map cannot be brought to a legal grid, memory does not suffice, or values are no numbers.
+        ConfigError: the weights are missing, or are not those that were locked.
     """
     import torch
     from filelock import FileLock
@@ -145,9 +151,19 @@ def _turn(device: str) -> Path:
 
 
 def seconds_per_image(settings: Settings, shape: tuple[int, int, int], spacing: npt.NDArray[np.float64]) -> float:
-    """Seconds of GPU for an image of a host, from the published run; counts the padding that is computed too.
+    """Seconds of GPU for an image of a host, from the published run; the padding is computed too and counts.
 
-    A host that no legal size holds counts nothing: its cases will be rejected.
+    Args:
+        settings: folder of the weights, which may name another architecture with other legal grids.
+        shape: voxels (X, Y, Z) of the host.
+        spacing: voxel size (x, y, z) of the host, mm.
+
+    Returns:
+        Seconds; 0 for a host that no legal grid holds, because its cases will be rejected.
+
+    Raises:
+        ConfigError: the weights are missing or are not those that were locked, or the file of the architecture holds
+            none.
     """
     legal = net.read_architecture(files.find(settings).architecture).legal
     try:
