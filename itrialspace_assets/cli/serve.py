@@ -1,6 +1,5 @@
 """Runs the Dagster webserver and daemon side by side until one ends or the user ends them."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -93,18 +92,30 @@ def _require_free(host: str, port: int) -> None:
 
 
 def _stop(running: list[subprocess.Popen[bytes]]) -> None:
-    """End processes with all their children: first by request, after ``PATIENCE_S`` by force."""
+    """End processes with all their children: first by request, after ``PATIENCE_S`` by force.
+
+    Runs that the daemon launched are among the children: they get the time to record that they were interrupted.
+    """
     for process in running:
         _signal(process, signal.SIGINT)
     deadline = time.monotonic() + PATIENCE_S
+    while any(_alive(p) for p in running) and time.monotonic() < deadline:
+        time.sleep(0.1)
     for process in running:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.0, deadline - time.monotonic()))
         _signal(process, signal.SIGKILL)
         process.wait()
 
 
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Signal a process's group, of which children may be left after the process itself has ended."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: PermissionError where all are zombies
+def _alive(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process or one of its children runs."""
+    process.poll()  # else a process that has ended stays in its group
+    return _signal(process, 0)
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> bool:
+    """Signal a process and its children, which may outlive it; False if none is left."""
+    try:
         os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):  # macOS refuses to signal a group of zombies
+        return False
+    return True

@@ -8,6 +8,7 @@ from itrialspace_assets.analysis.figures import mark_of
 from itrialspace_assets.analysis.study import load_study
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import last_record
+from itrialspace_assets.cli.show import progress
 from itrialspace_assets.graph import build_graph
 from itrialspace_assets.orchestration.lineage import up_to_date
 from itrialspace_assets.orchestration.nodes import Graph, Node
@@ -70,12 +71,15 @@ def print_status(settings: Settings) -> None:
     graph = build_graph(settings)
     here = [name for name, entry in datasets(settings).items() if entry.profile_csv(settings.data).exists()]
     table = Table("asset", "up to date", "out of date", "missing", "done", "reused", "rejected", title="Status")
-    for mode in ("", *modes):
-        table.add_section()
-        if mode:
-            table.add_row(mode, style="bold")
-        for node in (n for n in graph.nodes if ("mode" in n.step.dims) == bool(mode)):
-            table.add_row(node.step.name, *map(str, _counts(settings, graph, node, mode, here)))
+    sections = {mode: [n for n in graph.nodes if ("mode" in n.step.dims) == bool(mode)] for mode in ("", *modes)}
+    with progress("assets", sum(map(len, sections.values()))) as advance:
+        for mode, nodes in sections.items():
+            table.add_section()
+            if mode:
+                table.add_row(mode, style="bold")
+            for node in nodes:
+                table.add_row(node.step.name, *map(str, _counts(settings, graph, node, mode, here)))
+                advance(1)
     console = _console()
     console.print(table)
     for mode in (mode for mode in planned if mode not in known):

@@ -81,7 +81,12 @@ def test_plan_knows_ranges_and_refuses_files_of_two_folders(
     its: Its, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[Settings, drive.Choice]] = []
-    monkeypatch.setattr(drive, "drive", lambda settings, choice: bool(seen.append((settings, choice))))
+
+    def note(settings: Settings, choice: drive.Choice) -> bool:
+        seen.append((settings, choice))
+        return False
+
+    monkeypatch.setattr(drive, "drive", note)
     assert its("trials", "plan", "1-3", "x_lobe_size_shortcut", "--dir", ".", "--set", "cohort.n_cases=4").code == 0
     (settings, choice) = seen[0]
     assert [m[:3] for m in choice.modes] == ["m01", "m02", "m03", "x_l"]

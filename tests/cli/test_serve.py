@@ -14,13 +14,25 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.cli import serve
 
-#: Writes its process id, that of a child, and a setting; then waits.
-CHILD = """
+#: Stands for a run: takes a moment to record that it was interrupted.
+RUN = """
+import pathlib, sys, time
+try:
+    print(flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.5)
+    pathlib.Path(sys.argv[1]).write_text("interrupted")
+"""
+#: Stands for webserver or daemon: writes its process id, that of a run, and a setting; then waits.
+CHILD = f"""
 import os, pathlib, subprocess, sys, time
 from itrialspace_assets.base.settings import load_settings
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 path = pathlib.Path(sys.argv[1])
-path.with_suffix(".new").write_text(f"{os.getpid()} {child.pid} {load_settings().data}")
+command = [sys.executable, "-c", {RUN!r}, str(path.with_suffix(".run"))]
+child = subprocess.Popen(command, stdout=subprocess.PIPE)
+child.stdout.readline()
+path.with_suffix(".new").write_text(f"{{os.getpid()}} {{child.pid}} {{load_settings().data}}")
 path.with_suffix(".new").replace(path)
 try:
     time.sleep(float(sys.argv[2]))
@@ -74,6 +86,7 @@ def run(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num
         *pids, data = file.read_text().split()
         assert data == str(settings.data), "an option takes precedence over the environment"
         assert all(ended(int(p)) for p in pids)
+        assert file.with_suffix(".run").read_text() == "interrupted", "a run has time to end by itself"
     return code, ",".join(f.name for f in files if f.exists())
 
 
@@ -88,6 +101,20 @@ def test_a_signal_ends_both(
 def test_both_end_when_one_does(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, _ = run(settings, tmp_path, monkeypatch, None)
     assert code == 3
+
+
+def test_what_does_not_end_is_killed(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deaf = (
+        "import os, pathlib, signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+        "pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(60)"
+    )
+    path = tmp_path / "deaf"
+    ends = f"import pathlib, time\nwhile not pathlib.Path({str(path)!r}).exists(): time.sleep(0.02)"
+    commands = [[sys.executable, "-c", deaf, str(path)], [sys.executable, "-c", ends]]
+    monkeypatch.setattr(serve, "commands", lambda host, port: commands)
+    monkeypatch.setattr(serve, "PATIENCE_S", 0.3)
+    assert serve.serve(settings, "127.0.0.1", free_port()) == 0
+    assert ended(int(path.read_text()))
 
 
 def test_a_port_in_use_is_refused(settings: Settings) -> None:
