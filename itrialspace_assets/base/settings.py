@@ -6,7 +6,7 @@ checkout), else from its default; an empty variable counts as unset. Nothing her
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -184,8 +184,13 @@ def variable_of(loc: tuple[Any, ...]) -> str:
     return name if name.isupper() else PREFIX + name.upper()
 
 
-def provenance(settings: Settings) -> list[tuple[str, str, str]]:
-    """(variable, value, where it came from) of every setting; secrets are masked."""
+def provenance(settings: Settings, options: Collection[str] = ()) -> list[tuple[str, str, str]]:
+    """(variable, value, where it came from) of every setting; secrets are masked.
+
+    Args:
+        settings: of this process.
+        options: names of the settings that options of the command line gave.
+    """
     dotenv: dict[str, str] = {}
     if file := env_file():
         from dotenv import dotenv_values
@@ -194,12 +199,12 @@ def provenance(settings: Settings) -> list[tuple[str, str, str]]:
     rows = []
     for name, field in Settings.model_fields.items():
         variable = str(field.validation_alias or PREFIX + name.upper())
-        if os.environ.get(variable):
+        if name in options:
+            source = "option"
+        elif os.environ.get(variable):
             source = "environment"
         elif variable in dotenv:
             source = str(file)
-        elif name in settings.model_fields_set:
-            source = "option"
         else:
             source = "default"
         value = getattr(settings, name)

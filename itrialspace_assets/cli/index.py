@@ -8,7 +8,7 @@ import typer
 from itrialspace_assets.cli.options import Folder, load
 
 app = typer.Typer(
-    no_args_is_help=True, help="Ask the nodule index: counts, filters, similar nodules, donors for a place."
+    no_args_is_help=True, help="Query the nodule index: counts, filters, similar nodules, donors for a position."
 )
 
 Where = Annotated[
@@ -16,14 +16,16 @@ Where = Annotated[
     typer.Option(
         "--where",
         "-w",
-        help="Filter, repeatable: label=1, nodule_mean_diam_mm=6..15, lobe_name=a,b, annotation_id~text, age=null.",
+        help="Filter, repeatable: label=1 (equal), nodule_mean_diam_mm=6..15 (range), lobe_name=a,b (one of), "
+        "annotation_id~text (contains), age=null (missing).",
     ),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Write the whole answer (.csv, .parquet or .json) instead of showing it."),
+    typer.Option("--out", "-o", help="Write all rows to this file (.csv, .parquet, .json) instead of the screen."),
 ]
-Limit = Annotated[int, typer.Option(help="Rows to show.", min=1)]
+K = Annotated[int, typer.Option("--k", "-k", help="Number of nodules.", min=1)]
+Limit = Annotated[int, typer.Option(help="Rows on the screen.", min=1)]
 
 
 def _index(folder: Path | None) -> Any:
@@ -37,14 +39,19 @@ def _answer(index: Any, found: Any, out: Path | None, limit: int, title: str) ->
 
     if out:
         save(found, out)
-        typer.echo(f"{found.height} rows in {out}")
+        typer.echo(f"{found.height} nodules written\nResult: {out}")
     else:
         show(index.short(found), f"{title}: {found.height} nodules", limit)
 
 
 @app.command()
 def info(folder: Folder = None) -> None:
-    """Datasets, their sizes and terms, and what is unusual in their tables."""
+    """List the datasets with size, terms and citation, and the findings in their tables.
+
+    Example: `its index info`
+
+    Result: tables on the screen; nothing is written.
+    """
     import polars as pl
 
     from itrialspace_assets.cli.show import show
@@ -65,7 +72,7 @@ def info(folder: Folder = None) -> None:
                 "population": e.population,
                 "annotation": e.annotation_completeness,
                 "licence": e.licence,
-                "may be passed on": "yes" if e.redistributable else "no",
+                "redistributable": "yes" if e.redistributable else "no",
                 "release rows": e.release_rows,
                 "citation": e.citation,
             }
@@ -79,24 +86,29 @@ def info(folder: Folder = None) -> None:
     if findings.height:
         show(
             findings.sort("dataset", "severity", "rule", descending=[False, True, False]),
-            "Unusual in their tables",
+            "Findings in their tables",
             100,
         )
 
 
 @app.command()
 def stats(
-    by: Annotated[str | None, typer.Option(help="Count by this column instead.")] = None,
-    across: Annotated[str | None, typer.Option(help="And across this one.")] = None,
+    by: Annotated[str | None, typer.Option(help="Count by this column.")] = None,
+    across: Annotated[str | None, typer.Option(help="Second column to count by. Needs --by.")] = None,
     where: Where = None,
     folder: Folder = None,
 ) -> None:
-    """Per dataset: nodules, people, labels, diameters; or counts by any two columns."""
+    """Count nodules, persons, labels and diameters of each dataset, or nodules by any two columns.
+
+    Example: `its index stats --by dataset --across size_bucket`
+
+    Result: a table on the screen; nothing is written.
+    """
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.cli.show import show
 
     if across and (by is None or by == across):
-        raise ConfigError("--across needs --by with another column")
+        raise ConfigError(f"--across {across}: expected --by with another column, got {by or 'none'}")
     index = _index(folder)
     show(index.counts(by, across, where or ()) if by else index.stats(where or ()), "Nodules", 200)
 
@@ -110,48 +122,67 @@ def search(
     out: Out = None,
     folder: Folder = None,
 ) -> None:
-    """Nodules that meet every filter: `its index search -w label=1 -w nodule_mean_diam_mm=6..15 --sort age`."""
+    """Find nodules that meet every filter.
+
+    Example: `its index search -w label=1 -w nodule_mean_diam_mm=6..15 --sort age`
+
+    Result: a table on the screen, or the file of `--out`.
+    """
     index = _index(folder)
     _answer(index, index.where(where or (), sort, descending), out, limit, "Found")
 
 
 @app.command()
 def similar(
-    nodule: Annotated[str, typer.Argument(help="nodule_uid, for example LUNA16/<annotation id>.")],
-    k: Annotated[int, typer.Option("--k", "-k", help="How many.", min=1)] = 10,
-    weight: Annotated[list[str] | None, typer.Option(help="Weight, repeatable: diameter=2, lobe=0.")] = None,
+    nodule: Annotated[str, typer.Argument(help="nodule_uid: <dataset>/<annotation id>.")],
+    k: K = 10,
+    weight: Annotated[
+        list[str] | None, typer.Option(help="Weight of a feature, repeatable: diameter=2, lobe=0.")
+    ] = None,
     where: Where = None,
-    same_person: Annotated[bool, typer.Option("--same-person", help="Keep nodules of the same person.")] = False,
+    same_person: Annotated[bool, typer.Option("--same-person", help="Include nodules of the same person.")] = False,
     out: Out = None,
     folder: Folder = None,
 ) -> None:
-    """The nodules most like one, by standardised position, distance and size."""
+    """Find the nodules most similar to one, by standardized position, distance and size.
+
+    Example: `its index similar LUNA16/A-1 --weight diameter=2 -k 5`
+
+    Result: a table on the screen, or the file of `--out`.
+    """
     index = _index(folder)
     _answer(
         index,
         index.similar(nodule, k, _numbers("--weight", weight), where or (), same_person),
         out,
         k,
-        f"Most like {nodule}",
+        f"Most similar to {nodule}",
     )
 
 
 @app.command()
 def match(
-    lobe: Annotated[str, typer.Option(help="Lobe of the place: RUL, RML, RLL, LUL, LLL.")],
-    cc: Annotated[float | None, typer.Option(help="Height in the lobe, % from below.", min=0, max=100)] = None,
-    pleural: Annotated[float | None, typer.Option(help="Distance to the pleura, mm.", min=0)] = None,
-    diameter: Annotated[float | None, typer.Option(help="Wanted diameter, mm.", min=0.1)] = None,
+    lobe: Annotated[str, typer.Option(help="Lobe: RUL, RML, RLL, LUL, LLL.")],
+    cc: Annotated[
+        float | None, typer.Option(help="Craniocaudal position in the lobe, % from below.", min=0, max=100)
+    ] = None,
+    pleural: Annotated[float | None, typer.Option(help="Distance to the pleura in mm.", min=0)] = None,
+    diameter: Annotated[float | None, typer.Option(help="Diameter in mm.", min=0.1)] = None,
     label: Annotated[int | None, typer.Option(help="1 malignant, 0 benign.", min=0, max=1)] = None,
     host: Annotated[
-        str | None, typer.Option(help="Scan that receives the nodule; nodules of its person are left out.")
+        str | None, typer.Option(help="scan_uid of the host. Nodules of the same person are excluded.")
     ] = None,
-    k: Annotated[int, typer.Option("--k", "-k", help="How many.", min=1)] = 10,
+    k: K = 10,
     where: Where = None,
     out: Out = None,
     folder: Folder = None,
 ) -> None:
-    """Donors for a place, best first: `its index match --lobe RUL --cc 60 --diameter 12 --label 1`."""
+    """Find donors for a position in a lobe, best first.
+
+    Example: `its index match --lobe RUL --cc 60 --diameter 12 --label 1`
+
+    Result: a table on the screen, or the file of `--out`.
+    """
     import polars as pl
 
     from itrialspace_assets.base.errors import ConfigError
@@ -175,10 +206,15 @@ def match(
 
 @app.command()
 def detail(
-    nodule: Annotated[str, typer.Argument(help="nodule_uid, or an annotation id that one dataset alone has.")],
+    nodule: Annotated[str, typer.Argument(help="nodule_uid, or an annotation id that only one dataset has.")],
     folder: Folder = None,
 ) -> None:
-    """Every column of one nodule, and the other nodules of its scan."""
+    """Show every column of one nodule, and the other nodules of its scan.
+
+    Example: `its index detail LUNA16/A-1`
+
+    Result: tables on the screen; nothing is written.
+    """
     import polars as pl
 
     from itrialspace_assets.cli.show import show
@@ -201,17 +237,22 @@ def detail(
 def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")],
     kind: Annotated[
-        str | None, typer.Option("--format", help="csv, parquet or json; else by the file's ending.")
+        str | None, typer.Option("--format", help="csv, parquet or json. Default: the ending of the file.")
     ] = None,
     where: Where = None,
     folder: Folder = None,
 ) -> None:
-    """Write the index, or the rows that meet the filters, as CSV, Parquet or JSON."""
+    """Export the index, or the nodules that meet every filter, as CSV, Parquet or JSON.
+
+    Example: `its index export --out malignant.parquet -w label=1`
+
+    Result: the file of `--out`.
+    """
     from itrialspace_assets.cli.show import save
 
     found = _index(folder).where(where or ())
     save(found, out, kind)
-    typer.echo(f"{found.height} nodules in {out}")
+    typer.echo(f"{found.height} nodules written\nResult: {out}")
 
 
 def _numbers(option: str, given: list[str] | None) -> dict[str, float]:

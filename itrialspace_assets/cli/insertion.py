@@ -1,45 +1,57 @@
-"""``its insert`` (also ``its-insert``) and ``its masks``: manifests in, masks out, from files alone."""
+"""``its insert`` (also ``its-insert``) and ``its masks``: masks from manifest files alone, and their export."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from itrialspace_assets.cli.options import Folder, Workers, load, run_app
+from itrialspace_assets.cli.options import Case, Folder, Workers, load, mode_key, run_app
 
 insert_app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Insert nodules from manifest files, and verify what a run left. The graph does it by itself: its run.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Insert nodules from manifest files without the graph, and verify inserted masks.",
 )
-masks_app = typer.Typer(no_args_is_help=True, help="Hand inserted masks over.")
+masks_app = typer.Typer(no_args_is_help=True, help="Export inserted masks.")
+
+
+@masks_app.callback()
+def _masks() -> None: ...
 
 
 @insert_app.command()
 def run(
     manifests: Annotated[
         list[Path],
-        typer.Argument(help="Manifests in the published layout: CSV, or JSON with a list of rows or with 'cases'."),
+        typer.Argument(
+            help="Manifests in the published layout: CSV, or JSON with a list of rows or with the key cases."
+        ),
     ],
     base: Annotated[
-        Path | None, typer.Option("--base-dir", help="Where relative paths of the manifests start; the data root.")
+        Path | None,
+        typer.Option("--base-dir", help="Folder that relative paths of the manifests start from. Default: data root."),
     ] = None,
-    masks: Annotated[str | None, typer.Option(help="Keep whole masks (nifti) or deltas only (delta).")] = None,
+    masks: Annotated[str | None, typer.Option(help="Keep whole masks (nifti), or deltas only (delta).")] = None,
     placement: Annotated[
-        str | None, typer.Option(help="strict, or compat: the original's rules, quirks included.")
+        str | None, typer.Option(help="Rules of placement: strict (ours), or compat (the original system's).")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Root of every draw.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random draw.", min=0)] = None,
     workers: Workers = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read the manifests, say what would be done, write nothing.")
+        bool, typer.Option("--dry-run", help="Read the manifests and print their counts. Write nothing.")
     ] = False,
     folder: Folder = None,
 ) -> None:
-    """Insert every case of some manifests: `its insert run manifests/mode2_size_detection_curve/*.csv`.
+    """Insert the nodules of every case of some manifests.
 
-    Needs the label maps and donor masks that the manifests name, never a CT. A run that was stopped goes on
-    where it was. Masks and `audit.json` lie in `inserted_masks/` below the outputs; a row that cannot be done
-    says why in the audit, and the exit code is 1 only if nothing could be done.
+    Needs the label maps and donor masks that the manifests name, but no CT. A stopped command continues when it is run
+    again. A rejected nodule has its reason in `audit.json`; the exit code is 1 if every nodule was rejected.
+
+    Example: `its insert run manifests/mode2_size_detection_curve/10_15mm.csv`
+
+    Result: masks and `audit.json` in the folder `inserted_masks/` of the output folder.
     """
     from itrialspace_assets.cli.show import progress
     from itrialspace_assets.insertion.manifest_run import insert_manifests
@@ -63,39 +75,50 @@ def run(
         moved = sum("moved" in r["relaxations"] for r in result.rows)
         typer.echo(
             f"{len(result.records) - len(failed)} of {len(result.records)} nodules, {result.computed} cases "
-            f"computed, {moved} moved by more than a voxel: {result.folder}"
+            f"computed, {moved} moved by more than one voxel: {result.folder}"
         )
         for r in failed[:5]:
             typer.echo(f"  case {r['case_id']}, nodule {r['nodule_idx']}: {r['reason']}", err=True)
         if len(failed) > 5:
-            typer.echo(f"  and {len(failed) - 5} more; see audit.json", err=True)
-    typer.echo(
-        f"Inserted {done} of {total} nodules ({settings.placement} rules) below {settings.output / 'inserted_masks'}"
-    )
+            typer.echo(f"  and {len(failed) - 5} more; all are in audit.json", err=True)
+    typer.echo(f"{done} of {total} nodules inserted ({settings.placement} rules)")
+    typer.echo(f"Result: {settings.output / 'inserted_masks'}")
     if total and not done:
         raise typer.Exit(1)
 
 
 @insert_app.command()
 def verify(
-    audits: Annotated[list[Path], typer.Argument(help="Folders with an audit.json, or the files themselves.")],
+    audits: Annotated[list[Path], typer.Argument(help="Files audit.json, or folders that hold one.")],
     folder: Folder = None,
 ) -> None:
-    """Read audits again: every mask that they name must be there and hold as many nodule voxels as they say."""
+    """Verify audits: each mask that they name must exist and hold the number of nodule voxels that they state.
+
+    The exit code is 1 if a mask is missing or differs.
+
+    Example: `its insert verify inserted_masks/mode2_size_detection_curve/10_15mm`
+
+    Result: missing and different masks on the screen; nothing is written.
+    """
     from itrialspace_assets.base.errors import ConfigError
+    from itrialspace_assets.cli.show import progress
     from itrialspace_assets.insertion.verify import wrong_in_audit
 
     settings = load(folder)
-    wrong = 0
-    for given in audits:
-        path = given / "audit.json" if given.is_dir() else given
+    paths = [given / "audit.json" if given.is_dir() else given for given in audits]
+    for path in paths:
         if not path.is_file():
             raise ConfigError(f"{path}: expected an audit.json, found none")
-        found, records, good = wrong_in_audit(path, settings.output)
-        wrong += len(found)
-        for line in found:
-            typer.echo(f"  {line}", err=True)
-        typer.echo(f"{path}: {good} of {records} nodules inserted, {len(found)} masks not as they should be")
+    lines, wrong = [], 0
+    with progress("audits", len(paths)) as advance:
+        for path in paths:
+            found, records, good = wrong_in_audit(path, settings.output)
+            lines.append(f"{path}: {good} of {records} nodules inserted, {len(found)} masks missing or different")
+            lines += [f"  {line}" for line in found]
+            wrong += len(found)
+            advance(1)
+    for line in lines:
+        typer.echo(line)
     if wrong:
         raise typer.Exit(1)
 
@@ -105,24 +128,25 @@ def export(
     mode: Annotated[str, typer.Argument(help="Mode number or key.")],
     to: Annotated[Path, typer.Option("--to", help="Folder to fill.")],
     how: Annotated[
-        str, typer.Option("--format", help="nifti (whole label maps) or dicom-seg (the nodules, one segment each).")
+        str, typer.Option("--format", help="nifti (whole label maps) or dicom-seg (one segment for each nodule).")
     ] = "nifti",
-    case: Annotated[
-        str | None, typer.Option(help="One case_uid, for example size_detection_curve/10_15mm/00000.")
-    ] = None,
+    case: Case = None,
     folder: Folder = None,
 ) -> None:
-    """Write the masks of a mode as NIfTI or DICOM-SEG, also where only deltas are kept."""
+    """Export the masks of a mode as NIfTI or DICOM-SEG. Works with whole masks and with deltas.
+
+    Example: `its masks export 2 --to masks --format dicom-seg`
+
+    Result: one file for each case in the folder of `--to`.
+    """
     from itrialspace_assets.cli.show import progress
     from itrialspace_assets.insertion.export import chosen, export_masks
-    from itrialspace_assets.records.layout import MODES
 
     settings = load(folder)
-    key = MODES[int(mode) - 1] if mode.isdigit() and 1 <= int(mode) <= len(MODES) else mode
-    rows = chosen(settings, key, case)
+    rows = chosen(settings, mode_key(mode), case)
     with progress("masks", rows["case_uid"].n_unique()) as advance:
         count = export_masks(settings, rows, to, how, advance)
-    typer.echo(f"{count} masks ({how}) in {to}")
+    typer.echo(f"{count} masks exported ({how})\nResult: {to}")
 
 
 def main() -> None:

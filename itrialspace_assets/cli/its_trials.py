@@ -1,7 +1,7 @@
-"""``its-trials --mode NAME``: the published system's command and options, answered by our planner.
+"""``its-trials --mode NAME``: the command and options of the published system, on our planner.
 
-Each option becomes a field of the trial's cohort; what an option cannot mean in a mode is refused by name.
-Exit codes as published: 0 ok, 1 unknown mode or nothing to plan from, 2 bad usage.
+Each option becomes a field of the trial's cohort; an option that has no meaning in a mode is refused by name.
+Exit codes as published: 0 done, 1 unknown mode or nothing to plan from, 2 wrong usage.
 """
 
 import shutil
@@ -48,17 +48,19 @@ FIELDS: dict[str, tuple[str, tuple[int, ...]]] = {
     "max_donor_nodules": ("max_donor_nodules", (13,)),
 }
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
 
 @app.command()
 def plan(
     mode: Annotated[str, typer.Option(help=f"One of {', '.join(NAMES)}.")],
-    output_dir: Annotated[Path, typer.Option(help="Folder that the manifests are copied to.")] = Path("output"),
-    size: Annotated[str, typer.Option(help="Column of the trial's sizes.")] = "paper",
-    seed: Annotated[int, typer.Option(help="Root of every draw.")] = 42,
-    verify_paths: Annotated[bool, typer.Option(help="Look whether the inputs of the manifest are there.")] = True,
-    template: Annotated[str | None, typer.Option(help="Site: NLST, NELSON, UKLS, DANTE, MILD.")] = None,
+    output_dir: Annotated[Path, typer.Option(help="Folder for copies of the manifests.")] = Path("output"),
+    size: Annotated[str, typer.Option(help="Size of the trial: demo or paper.")] = "paper",
+    seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 42,
+    verify_paths: Annotated[bool, typer.Option(help="List inputs of the manifests that are missing.")] = True,
+    template: Annotated[
+        str | None, typer.Option(help="Screening trial to calibrate to: NLST, NELSON, UKLS, DANTE, MILD.")
+    ] = None,
     n_cases: Annotated[int | None, typer.Option(min=1)] = None,
     prevalence: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     label: Annotated[int | None, typer.Option(min=0, max=1)] = None,
@@ -68,9 +70,9 @@ def plan(
     diam_min: Annotated[float | None, typer.Option(min=0)] = None,
     diam_max: Annotated[float | None, typer.Option(min=0)] = None,
     vary_param: Annotated[
-        str | None, typer.Option(help="Only malignancy_prevalence; copy the trial file for another.")
+        str | None, typer.Option(help="Only malignancy_prevalence. For another, copy the trial file.")
     ] = None,
-    values: Annotated[str | None, typer.Option(help="Swept values, separated by commas.")] = None,
+    values: Annotated[str | None, typer.Option(help="Values of the varied parameter, separated by commas.")] = None,
     datasets: Annotated[str | None, typer.Option(help="Donor datasets of mode 6, separated by commas.")] = None,
     n_bootstrap: Annotated[int | None, typer.Option(min=1)] = None,
     n_rounds: Annotated[int | None, typer.Option(min=1)] = None,
@@ -93,11 +95,18 @@ def plan(
     all_donor_patients: Annotated[bool, typer.Option("--all-donor-patients")] = False,
     max_donor_nodules: Annotated[int | None, typer.Option(min=1)] = None,
     exclude_training: Annotated[
-        str | None, typer.Option(help="Datasets that a model saw, separated by commas.")
+        str | None, typer.Option(help="Datasets that a model was trained on, separated by commas.")
     ] = None,
     relax: Annotated[bool, typer.Option("--relax")] = False,
 ) -> None:
-    """Plan one mode and copy its manifests: `its-trials --mode controlled_prevalence --n-cases 500`."""
+    """Plan one mode of the published system and copy its manifests.
+
+    Data root and output folder are ITRIALSPACE_DATA_DIR and ITRIALSPACE_OUTPUT_DIR.
+
+    Example: `its-trials --mode controlled_prevalence --n-cases 500`
+
+    Result: manifests in the folder of `--output-dir`; the last line names it.
+    """
     given = {k: v for k, v in locals().items() if v is not None and v is not False}
     number = NAMES.get(mode)
     if number is None:
@@ -105,7 +114,8 @@ def plan(
         raise typer.Exit(1)
     if vary_param not in (None, "malignancy_prevalence"):
         raise typer.BadParameter(
-            "another parameter is a trial file of your own: its trials new NAME --from 5", param_hint="--vary-param"
+            "for another parameter, copy the trial file with `its trials new NAME --from 5` and edit it",
+            param_hint="--vary-param",
         )
     for capped, every in (
         ("max_patients", all_patients),
@@ -121,7 +131,7 @@ def overrides(number: int, given: dict[str, object]) -> list[str]:
     """``cohort.<field>=<value>`` of the options.
 
     Raises:
-        ConfigError: an option that means nothing in this mode.
+        ConfigError: an option that has no meaning in this mode.
     """
     from itrialspace_assets.base.errors import ConfigError
 
@@ -157,7 +167,7 @@ def _run(number: int, given: dict[str, object], output_dir: Path) -> None:
     from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli.options import load
     from itrialspace_assets.records.layout import MODES, published_mode
-    from itrialspace_assets.trials.published import manifest_files
+    from itrialspace_assets.trials.published import manifest_files, missing_inputs
 
     fields = overrides(number, given)
     settings = load(
@@ -174,24 +184,9 @@ def _run(number: int, given: dict[str, object], output_dir: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     if given.get("verify_paths"):
-        _missing(settings, mode)
-    typer.echo(f"Manifests: {output_dir / published_mode(mode)}")
-
-
-def _missing(settings: object, mode: str) -> None:
-    """Say which inputs of a manifest are not there; the exit code does not change."""
-    import polars as pl
-
-    from itrialspace_assets.trials.published import manifest_files
-
-    columns = ["host_ct_path", "host_organ_seg_path", "donor_nodule_mask_path", "donor_ct_path"]
-    for path in manifest_files(settings, mode):  # type: ignore[arg-type]
-        if path.suffix == ".csv" and path.name not in ("arms.csv", "balance.csv"):
-            rows = pl.read_csv(path, infer_schema=False)
-            for column in columns:
-                lost = [p for p in rows[column].drop_nulls().unique().sort() if not (settings.data / p).exists()]  # type: ignore[attr-defined]
-                if lost:
-                    typer.echo(f"{path.stem}: {column}: {len(lost)} files are not there, first {lost[0]}")
+        for stem, column, lost in missing_inputs(settings, mode):
+            typer.echo(f"{stem}: {column}: {len(lost)} files are missing, the first is {lost[0]}")
+    typer.echo(f"Result: {output_dir / published_mode(mode)}")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Commands of ``its``. Every error of the platform is one message and a non-zero exit code."""
+"""Commands of ``its`` that belong to no group. Parses, calls, prints."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from itrialspace_assets.cli.index import app as index_app
 from itrialspace_assets.cli.insertion import insert_app, masks_app
-from itrialspace_assets.cli.options import Folder, Workers, load, run_app
+from itrialspace_assets.cli.options import Folder, Relax, Set, Size, Workers, load, run_app
 from itrialspace_assets.cli.profiles import app as profiles_app
 from itrialspace_assets.cli.synthesis import app as cts_app
 from itrialspace_assets.cli.synthesis import weights_app
@@ -20,9 +20,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Declare a virtual lesion trial in lung CT, materialise it, look at it. Start with `its demo`.",
+    help="""Plan virtual lesion trials in lung CT, materialize them, and read their reports.
+
+    Start with `its demo`. Each command has its own help: `its run --help`.
+
+    Exit code: 0 done, 1 something failed or was rejected, 2 a wrong option or setting.""",
 )
-case_app = typer.Typer(no_args_is_help=True, help="Look at single cases.")
+case_app = typer.Typer(no_args_is_help=True, help="Inspect single cases.")
 app.add_typer(case_app, name="case")
 app.add_typer(index_app, name="index")
 app.add_typer(profiles_app, name="profiles")
@@ -31,19 +35,6 @@ app.add_typer(insert_app, name="insert")
 app.add_typer(masks_app, name="masks")
 app.add_typer(cts_app, name="cts")
 app.add_typer(weights_app, name="weights")
-
-
-def _export(settings: Any) -> None:
-    """Let child processes (web page, shards) have the same settings."""
-    import os
-
-    from itrialspace_assets.base.settings import environment
-
-    for variable, value in environment(settings).items():
-        if value is None:
-            os.environ.pop(variable, None)
-        else:
-            os.environ[variable] = value
 
 
 def _version(value: bool) -> None:
@@ -64,7 +55,14 @@ def _root(
 
 @app.command()
 def config(folder: Folder = None) -> None:
-    """Print every setting, its value, and where that value came from. Secrets are masked."""
+    """Print every setting, its value, and where the value comes from. Secrets are masked.
+
+    A value comes from an option, an environment variable, the file `.env`, or the default, in this order.
+
+    Example: `its config --dir .demo`
+
+    Result: a table on the screen; nothing is written.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -72,51 +70,59 @@ def config(folder: Folder = None) -> None:
 
     settings = load(folder)
     table = Table("variable", "value", "from", "meaning", title="Settings")
-    for (name, value, source), field in zip(provenance(settings), Settings.model_fields.values(), strict=True):
+    options = ("data_dir", "output_dir") if folder else ()
+    for (name, value, source), field in zip(provenance(settings, options), Settings.model_fields.values(), strict=True):
         table.add_row(name, value, source, field.description)
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(table)
-    console.print(f"data root: {settings.data} ({settings.anatomy} anatomy)\noutputs:   {settings.output}")
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    typer.echo(f"Data root: {settings.data} ({settings.anatomy} anatomy)\nOutputs: {settings.output}")
+
+
+Hosts = Annotated[int, typer.Option(help="Scans per dataset, 1 to 200.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random draw.", min=0)]
+Spacing = Annotated[
+    float,
+    typer.Option(help="In-plane voxel size in mm. Slices are 1.29 times as thick.", min=0.7, max=4.0),
+]
 
 
 @app.command("demo-data")
 def demo_data(
     out: Annotated[Path, typer.Option("--out", help="Folder to fill.")],
-    hosts: Annotated[int, typer.Option(help="Scans per dataset.")] = 5,
-    seed: Annotated[int, typer.Option(help="Root of every draw.")] = 42,
-    spacing: Annotated[
-        float, typer.Option(help="In-plane voxel size in mm; slices are 1.29 times as thick.", min=0.7, max=4.0)
-    ] = 1.36,
+    hosts: Hosts = 5,
+    seed: Seed = 42,
+    spacing: Spacing = 1.36,
 ) -> None:
-    """Write a data root of **procedural** anatomy: seven datasets, organ maps, nodules, CTs, profiles."""
+    """Make a data root of **procedural** anatomy: seven datasets with organ maps, nodules, CTs and profiles.
+
+    The anatomy is drawn. It shows no person. A stopped command continues when it is run again.
+
+    Example: `its demo-data --out mine/data`
+
+    Result: a data root in the folder of `--out`. Use it with `its run --dir mine`.
+    """
     _make_demo_data(out, hosts, seed, spacing)
+    typer.echo(f"Result: {out}")
 
 
 def _make_demo_data(out: Path, hosts: int, seed: int, spacing: float) -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from itrialspace_assets.demo.root import SPACING, make_root
+    from itrialspace_assets.cli.show import progress
+    from itrialspace_assets.demo.root import PUBLISHED_DATASETS, SPACING, make_root
 
     voxel = SPACING if spacing == SPACING[0] else (spacing, spacing, round(spacing * SPACING[2] / SPACING[0], 3))
-    with Progress(
-        TextColumn("procedural scans"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        transient=True,
-        disable=not sys.stdout.isatty(),
-    ) as bar:
-        task = bar.add_task("", total=7 * hosts)
-        made = make_root(out, hosts, seed, voxel, progress=lambda done: bar.advance(task, done))
-    typer.echo(f"{'Made' if made else 'Up to date:'} a procedural data root in {out}")
+    with progress("procedural scans", PUBLISHED_DATASETS * hosts) as advance:
+        made = make_root(out, hosts, seed, voxel, progress=advance)
+    typer.echo("Procedural data root made" if made else "Procedural data root is up to date")
 
 
 Modes = Annotated[
     str | None,
-    typer.Option(help="Mode numbers, ranges or keys: 1,2,11-13,x_mine. Default: the thirteen and your own trials."),
+    typer.Option(
+        help="Mode numbers, ranges or keys: 1,2,11-13,x_mine. Default: the thirteen modes and your own trials."
+    ),
 ]
 Datasets = Annotated[
-    str | None, typer.Option(help="Dataset keys, separated by commas. Default: every dataset with a profile table.")
+    str | None,
+    typer.Option(help="Host datasets, separated by commas. Default: every dataset with a profile table."),
 ]
 
 
@@ -124,21 +130,22 @@ Datasets = Annotated[
 def run(
     modes: Modes = None,
     datasets: Datasets = None,
-    only: Annotated[str | None, typer.Option(help="Run this stage alone.")] = None,
-    to: Annotated[str | None, typer.Option(help="Run every stage up to this one.")] = None,
-    size: Annotated[str | None, typer.Option(help="Column of the trial's sizes: demo or paper.")] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Set a field of every trial, repeatable: cohort.n_cases=1000.")
-    ] = None,
-    relax: Annotated[
-        bool, typer.Option("--relax", help="Give up constraints of an infeasible trial, and record each.")
-    ] = False,
-    workers: Annotated[int | None, typer.Option(help="Worker processes.", min=1)] = None,
+    only: Annotated[str | None, typer.Option(help="Run this stage only.")] = None,
+    to: Annotated[str | None, typer.Option(help="Run every stage up to and including this one.")] = None,
+    size: Size = None,
+    overrides: Set = None,
+    relax: Relax = False,
+    workers: Workers = None,
     folder: Folder = None,
 ) -> None:
-    """Materialise trials: only what is not up to date runs, and the UI shows every run.
+    """Materialize trials: run every stage that is not up to date.
 
-    Stages: profiles, hosts, index, plan, insert, synthesise, slice, read, fidelity, splits, report, catalog, release.
+    Stages, in order: profiles, hosts, index, plan, insert, synthesise, slice, read, fidelity, splits, report, catalog,
+    release. A stopped run continues when it is run again. The Dagster UI (`its ui`) shows every run.
+
+    Example: `its run --modes 2 --to plan --dir .demo`
+
+    Result: tables, images and reports in the output folder; the last line names it.
     """
     given = {"overrides": ";".join(overrides)} if overrides else {}
     settings = load(folder, size=size, workers=workers, relax=relax or None, **given)
@@ -151,9 +158,7 @@ def _run(settings: Any, modes: str | None, datasets: str | None, only: str | Non
 
     plan = drive.choose(settings, modes, datasets, only, to)
     require_data_root(settings)
-    _export(settings)
-    failed = drive.drive(settings, plan)
-    if failed:
+    if drive.drive(settings, plan):
         raise typer.Exit(1)
 
 
@@ -161,43 +166,57 @@ def _run(settings: Any, modes: str | None, datasets: str | None, only: str | Non
 def synth(
     modes: Modes = None,
     datasets: Datasets = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the estimate only. Render nothing.")] = False,
     workers: Workers = None,
     per_gpu: Annotated[
         int | None,
         typer.Option(
             "--per-gpu",
-            help="Workers of each GPU that CUDA_VISIBLE_DEVICES leaves; they take turns. Default: 2.",
+            help="Workers of each GPU that CUDA_VISIBLE_DEVICES allows; they take turns. Default: 2.",
             min=1,
         ),
     ] = None,
     folder: Folder = None,
 ) -> None:
-    """Render the CTs of cases that are inserted: first what it will take, measured on a few slices, then the work.
+    """Render CTs of the inserted cases with every enabled renderer, after an estimate of time and disk space.
 
-    Enabled renderers (ITRIALSPACE_RENDERERS) each make their own; ITRIALSPACE_CTS says whether whole images or
-    patches are kept. Refused before it begins where the disk cannot hold it.
+    The estimate renders a few slices. The command stops before it renders if the disk is too small.
+    ITRIALSPACE_RENDERERS names the renderers; ITRIALSPACE_CTS says whether whole images or patches are kept.
+
+    Example: `its synth --modes 2 --dry-run`
+
+    Result: CTs in the output folder; with `--dry-run` only the estimate on the screen.
     """
     from itrialspace_assets import drive
-    from itrialspace_assets.cli.synthesis import print_forecasts
+    from itrialspace_assets.cli.synthesis import print_estimates
 
     settings = load(folder, workers=workers, per_gpu=per_gpu)
     plan = drive.choose(settings, modes, datasets, "synthesise", None)
-    print_forecasts(settings, plan.modes, plan.datasets)
-    if not dry_run:
+    print_estimates(settings, plan.modes, plan.datasets)
+    if dry_run:
+        typer.echo("Nothing was rendered (--dry-run)")
+    else:
         _run(settings, modes, datasets, "synthesise", None)
 
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option("--dir", help="Where data/ and out/ go.")] = Path(".demo"),
-    modes: Annotated[str, typer.Option(help="Modes to run.")] = "all",
-    hosts: Annotated[int, typer.Option(help="Scans per dataset.")] = 5,
-    seed: Annotated[int, typer.Option(help="Root of every draw.")] = 42,
-    spacing: Annotated[float, typer.Option(help="In-plane voxel size in mm.", min=0.7, max=4.0)] = 1.36,
-    workers: Annotated[int | None, typer.Option(help="Worker processes.", min=1)] = None,
+    folder: Annotated[Path, typer.Option("--dir", help="Folder to fill with data/ and out/.")] = Path(".demo"),
+    modes: Annotated[str, typer.Option(help="Mode numbers, ranges or keys.")] = "all",
+    hosts: Hosts = 5,
+    seed: Seed = 42,
+    spacing: Spacing = 1.36,
+    workers: Workers = None,
 ) -> None:
-    """From nothing to reports: make the procedural data root, run the trials, print the primary result of each."""
+    """Make a procedural data root, run the trials on it, and print the primary result of each.
+
+    Takes minutes. The anatomy is **procedural**: results are no evidence about people. A stopped command continues
+    when it is run again.
+
+    Example: `its demo --modes 1,2`
+
+    Result: reports and catalog in `out/` of the folder; the last lines name them.
+    """
     from itrialspace_assets import drive
     from itrialspace_assets.cli import summary
 
@@ -213,34 +232,42 @@ def import_own(
     dataset: Annotated[str, typer.Option("--dataset", help="Name of your dataset.")],
     ct: Annotated[Path | None, typer.Option(help="One CT: a NIfTI file or a folder of DICOM slices.")] = None,
     organs: Annotated[
-        Path | None, typer.Option(help="Its organ map (NIfTI), or a folder with one mask a structure.")
+        Path | None, typer.Option(help="Its organ map: a NIfTI file, or a folder with one mask for each structure.")
     ] = None,
     nodules: Annotated[
         Path | None,
         typer.Option(
-            help="Its nodules: mask, folder of masks, DICOM-SEG, RTSTRUCT, LIDC XML, or a CSV of x,y,z,diameter_mm."
+            help="Its nodules: a mask, a folder of masks, DICOM-SEG, RTSTRUCT, LIDC XML, or a CSV with "
+            "x,y,z,diameter_mm."
         ),
     ] = None,
     listed: Annotated[
         Path | None, typer.Option("--list", help="CSV of many scans: ct,organs,nodules,ct_id,patient,age,sex.")
     ] = None,
-    labels: Annotated[str, typer.Option(help="Whose label map: totalsegmentator or vista3d.")] = "totalsegmentator",
+    labels: Annotated[
+        str, typer.Option(help="Labels of the organ map: totalsegmentator or vista3d.")
+    ] = "totalsegmentator",
     frame: Annotated[str | None, typer.Option(help="Axes of a nodule CSV: RAS or LPS.")] = None,
-    roi: Annotated[str | None, typer.Option(help="Regular expression for nodule regions of an RTSTRUCT.")] = None,
+    roi: Annotated[str | None, typer.Option(help="Regular expression of the nodule regions in an RTSTRUCT.")] = None,
     workers: Workers = None,
     folder: Folder = None,
 ) -> None:
-    """Bring your own scans into the data root: CT, organ map, nodules; profiles are measured.
+    """Import your own scans: CT, organ map and nodules. Profiles are measured.
 
-    A nodule without a mask becomes a sphere and is marked procedural. Without an organ map the CT is written
-    and the command ends with what to run and where to put its result.
+    A nodule without a mask becomes a sphere and is marked procedural. Without an organ map the CT is written, the scan
+    is rejected, and the message says what to run. A rejected scan does not stop the others; the exit code is then 1.
+
+    Example: `its import --dataset MINE --ct scan.nii.gz --organs organs.nii.gz --nodules nodules.csv --frame LPS`
+
+    Result: the scans in the data root, and a profile table in its folder `profiles/`.
     """
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.cli.show import progress
     from itrialspace_assets.intake.importing import DEFAULT_ROI, OwnScan, import_scans, read_list
 
     if (ct is None) == (listed is None):
-        raise ConfigError("give --ct for one scan or --list for many")
+        got = "both" if ct else "neither"
+        raise ConfigError(f"expected --ct (one scan) or --list (many scans), got {got}")
     scans = read_list(listed) if listed else [OwnScan(str(ct), str(organs or ""), str(nodules or ""))]
     settings = load(folder, workers=workers)
     at_root = load(data_dir=settings.data, output_dir=settings.data, workers=workers)
@@ -248,7 +275,9 @@ def import_own(
         done, found, rejected = import_scans(scans, at_root, dataset, labels, frame, roi or DEFAULT_ROI, advance)
     for rejection in rejected:
         typer.echo(f"rejected: {rejection.uid}: {rejection.detail}", err=True)
-    typer.echo(f"{done} scans with {found} nodules in {settings.data}. Next: its run --datasets {dataset} --to index")
+    typer.echo(f"{done} scans with {found} nodules imported, {len(rejected)} scans rejected")
+    typer.echo(f"Next: its run --datasets {dataset} --to index")
+    typer.echo(f"Result: {settings.data}")
     if rejected:
         raise typer.Exit(1)
 
@@ -263,14 +292,18 @@ def import_release(
     ],
     published: Annotated[
         bool,
-        typer.Option("--published", help="It is the published release: expect its 13,140 profiles and 44,174 CTs."),
+        typer.Option("--published", help="Expect the counts of the published release: 13,140 profiles, 44,174 CTs."),
     ] = False,
-    hashes: Annotated[bool, typer.Option("--hashes", help="Read every file and compare with SHA256SUMS.")] = False,
+    hashes: Annotated[bool, typer.Option("--hashes", help="Compare every file with SHA256SUMS. Slow.")] = False,
     folder: Folder = None,
 ) -> None:
-    """Verify a downloaded release and register what is whole as materialised; nothing is recomputed.
+    """Verify a downloaded release and register its intact parts as materialized. Nothing is computed again.
 
-    Every file that is missing, damaged or contradicts its own counts is named; then the exit code is 1.
+    Every file that is missing, damaged or has wrong counts is named; the exit code is then 1.
+
+    Example: `its import-release downloads/itrialspace --hashes`
+
+    Result: the table `released` in the output folder, and the registered parts in the Dagster UI.
     """
     from itrialspace_assets.cli import release
 
@@ -280,7 +313,12 @@ def import_release(
 
 @app.command()
 def status(folder: Folder = None) -> None:
-    """Per mode and stage: cases done, of them reused, rejected, and partitions missing."""
+    """Count partitions that are up to date, out of date and missing, and cases done, reused and rejected.
+
+    Example: `its status --dir .demo`
+
+    Result: a table on the screen; nothing is written.
+    """
     from itrialspace_assets.cli import summary
 
     summary.print_status(load(folder))
@@ -288,20 +326,29 @@ def status(folder: Folder = None) -> None:
 
 @app.command()
 def sql(
-    query: Annotated[str | None, typer.Argument(help="SQL over the catalogue.")] = None,
+    query: Annotated[str | None, typer.Argument(help="SQL statement.")] = None,
     question: Annotated[
-        str | None, typer.Option("--question", "-q", help="Name of a ready question; without a name, see --list.")
+        str | None, typer.Option("--question", "-q", help="Name of a ready question; `--list` names them.")
     ] = None,
     show: Annotated[bool, typer.Option("--list", help="List the ready questions.")] = False,
     folder: Folder = None,
 ) -> None:
-    """Ask the catalogue (DuckDB, read-only): `its sql "SELECT * FROM results"` or `its sql -q size_curve`."""
+    """Query the catalog (a read-only DuckDB file) with SQL or a ready question.
+
+    Example: `its sql -q size_curve --dir .demo`
+
+    Example: `its sql "SELECT * FROM results" --dir .demo`
+
+    Result: a table on the screen; nothing is written.
+    """
     import duckdb
 
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.catalog.rebuild import connect, questions
 
     ready = questions()
+    if query is not None and question is not None:
+        raise ConfigError("expected SQL or --question, got both")
     if show or (query is None and question is None):
         for name, text in ready.items():
             typer.echo(f"{name:16} {text.splitlines()[0].removeprefix('-- ')}")
@@ -320,16 +367,24 @@ def sql(
 @app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port of the web page.", min=1024, max=65535)] = 3000,
-    host: Annotated[str, typer.Option(help="Address to listen on; keep the default unless you mean it.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Other computers reach every address but the default.")
+    ] = "127.0.0.1",
     folder: Folder = None,
 ) -> None:
-    """Open the Dagster UI: a webserver and the daemon, until Ctrl-C."""
+    """Serve the Dagster UI: runs, lineage and backfills. Ctrl-C ends it.
+
+    Starts the Dagster webserver and the daemon. The page has no password.
+
+    Example: `its ui --dir .demo`
+
+    Result: a web page at http://127.0.0.1:3000.
+    """
     from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli import serve
 
     settings = load(folder)
     require_data_root(settings)
-    _export(settings)
     raise typer.Exit(serve.serve(settings, host, port))
 
 
@@ -338,16 +393,25 @@ def case_show(
     uid: Annotated[str, typer.Argument(help="case_uid, for example size_detection_curve/10_15mm/00000.")],
     folder: Folder = None,
 ) -> None:
-    """Write one HTML page of a case: host, mask, CT, twin, slices, answers, asked and got."""
+    """Write one HTML page of a case: host, mask, CT, lesion-free twin, slices, answers, planned and measured values.
+
+    Example: `its case show size_detection_curve/10_15mm/00000 --dir .demo`
+
+    Result: an HTML page in the output folder; the last line names it.
+    """
     from itrialspace_assets.catalog.casepage import write_page
 
-    path = write_page(load(folder), uid)
-    typer.echo(f"Case page: {path}")
+    typer.echo(f"Result: {write_page(load(folder), uid)}")
 
 
 @app.command()
 def graph() -> None:
-    """Print the asset graph as a Mermaid flow chart."""
+    """Print the asset graph as a Mermaid flow chart.
+
+    Example: `its graph > graph.mmd`
+
+    Result: text on the screen; nothing is written.
+    """
     from itrialspace_assets.graph import mermaid
 
     typer.echo(mermaid(load()))
@@ -355,7 +419,12 @@ def graph() -> None:
 
 @app.command()
 def dictionary() -> None:
-    """Print the data dictionary (Markdown)."""
+    """Print the data dictionary in Markdown: every table and column with unit and meaning.
+
+    Example: `its dictionary > dictionary.md`
+
+    Result: text on the screen; nothing is written.
+    """
     from itrialspace_assets.catalog.dictionary import dictionary as text
 
     typer.echo(text())

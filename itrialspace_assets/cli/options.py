@@ -8,13 +8,32 @@ import typer
 
 Folder = Annotated[
     Path | None,
-    typer.Option("--dir", help="Folder with data/ and out/ of a demo; else the ITRIALSPACE_ variables decide."),
+    typer.Option(
+        "--dir",
+        help="Folder with data/ (inputs) and out/ (outputs). Default: ITRIALSPACE_DATA_DIR and ITRIALSPACE_OUTPUT_DIR.",
+    ),
 ]
-Workers = Annotated[int | None, typer.Option(help="Worker processes; all cores by default.", min=1)]
+Workers = Annotated[int | None, typer.Option(help="Worker processes. Default: one for each core.", min=1)]
+Size = Annotated[str | None, typer.Option(help="Size of the trial: demo or paper. Default: ITRIALSPACE_SIZE.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Set a field of the cohort, repeatable: cohort.n_cases=1000.")
+]
+Relax = Annotated[
+    bool, typer.Option("--relax", help="Relax constraints of an infeasible trial in a fixed order; record each.")
+]
+Case = Annotated[str | None, typer.Option(help="One case only, by its case_uid: size_detection_curve/10_15mm/00000.")]
 
 
 def load(folder: Path | None = None, **overrides: Any) -> Any:
-    """Settings of the process, or of a demo's folder."""
+    """Settings of this process.
+
+    Args:
+        folder: with ``data/`` and ``out/``; takes precedence over the environment.
+        overrides: settings that options give; None keeps what the environment says.
+
+    Raises:
+        ConfigError: a setting is not allowed.
+    """
     from itrialspace_assets.base.settings import load_settings
 
     if folder is not None:
@@ -22,8 +41,18 @@ def load(folder: Path | None = None, **overrides: Any) -> Any:
     return load_settings(**overrides)
 
 
+def mode_key(word: str) -> str:
+    """Key of a mode that is given by its number or its key; an unknown word is returned as it is."""
+    from itrialspace_assets.records.layout import MODES
+
+    return MODES[int(word) - 1] if word.isdigit() and 1 <= int(word) <= len(MODES) else word
+
+
 def run_app(app: typer.Typer) -> None:
-    """Run a command line: an error of the platform is one message, without a traceback; 2 for a wrong configuration."""
+    """Run a command line. An error of the platform is one message without a traceback.
+
+    Exit code: 2 for a wrong setting or option, 1 for other errors.
+    """
     import warnings
 
     from itrialspace_assets.base.errors import ConfigError, PlatformError

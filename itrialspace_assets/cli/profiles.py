@@ -8,24 +8,30 @@ import typer
 
 from itrialspace_assets.cli.options import Folder, Workers, load
 
-app = typer.Typer(no_args_is_help=True, help="Make, check and re-measure nodule profiles (the 53-column tables).")
+app = typer.Typer(no_args_is_help=True, help="Make, check and verify nodule profiles (tables of 53 columns).")
 
 Masks = Annotated[
-    Path | None, typer.Option("--masks", help="Folder of label maps: <ct id>_seg.nii.gz, lobes 28-32, nodules 23.")
+    Path | None,
+    typer.Option("--masks", help="Folder of label maps <ct id>_seg.nii.gz: lobes 28-32, nodules 23."),
 ]
 
 
 @app.command()
 def measure(
-    masks: Annotated[Path, typer.Option("--masks", help="Folder of label maps: lobes 28-32, organs, nodules as 23.")],
+    masks: Annotated[Path, typer.Option("--masks", help="Folder of label maps: lobes 28-32, nodules 23.")],
     dataset: Annotated[str, typer.Option("--dataset", help="Name of the dataset.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Profile CSV to write.")],
-    nodules: Annotated[Path | None, typer.Option(help="Folder of nodule masks, where the maps hold none.")] = None,
+    nodules: Annotated[Path | None, typer.Option(help="Folder of nodule masks, for maps without nodules.")] = None,
     workers: Workers = None,
 ) -> None:
-    """Measure all 53 columns from masks: every component of label 23 is a nodule.
+    """Measure profiles from label maps: every connected component of label 23 is a nodule.
 
-    A scan that cannot be measured is rejected with its reason, and the rest go on; a rerun continues.
+    A scan that cannot be measured is rejected with a reason; the others continue. A stopped command continues when it
+    is run again.
+
+    Example: `its profiles measure --masks maps --dataset MINE --out MINE_nodule_profiles.csv`
+
+    Result: a profile CSV; the last line names it.
     """
     from itrialspace_assets.cli.show import progress
     from itrialspace_assets.intake.outcome import measured_profiles, write_outcome
@@ -45,19 +51,23 @@ def measure(
 @app.command("from-annotations")
 def from_annotations(
     source: Annotated[
-        str, typer.Argument(help="luna16, lidc, lndb, lungx, nsclc_radiomics, luna25, dlcs24, or your own YAML file.")
+        str, typer.Argument(help="luna16, lidc, lndb, lungx, nsclc_radiomics, luna25, dlcs24, or a YAML file.")
     ],
-    table: Annotated[Path, typer.Option("--table", help="The annotation table as its publisher ships it.")],
+    table: Annotated[Path, typer.Option("--table", help="Annotation table as published.")],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the profile CSV, the scan list and what was left out.")
+        Path, typer.Option("--out", "-o", help="Folder for the profile CSV, the scan list and the rejected rows.")
     ],
-    scans: Annotated[Path | None, typer.Option(help="The table of all scans (or patients).")] = None,
+    scans: Annotated[Path | None, typer.Option(help="Table of all scans (or patients).")] = None,
     masks: Masks = None,
     workers: Workers = None,
 ) -> None:
-    """Build profiles from a publisher's annotation table; with label maps at hand, measure the anatomy too.
+    """Make profiles from the annotation table of a published dataset. With label maps, measure the anatomy too.
 
-    Without maps, lobe, side and distances stay unknown and each row says why.
+    Without label maps, lobe, side and distances stay unknown, and each row says why.
+
+    Example: `its profiles from-annotations luna16 --table annotations.csv --scans scans.csv --out luna16`
+
+    Result: a profile CSV, a scan list and the rejected rows in the folder of `--out`.
     """
     from itrialspace_assets.cli.show import progress
     from itrialspace_assets.intake.annotations import find_source, read_annotations
@@ -79,14 +89,20 @@ def from_annotations(
 
 @app.command()
 def verify(
-    dataset: Annotated[str, typer.Option("--dataset", help="Dataset of the data root.")],
+    dataset: Annotated[str, typer.Option("--dataset", help="Dataset in the data root.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write every nodule's differences (.csv, .parquet, .json).")
+        Path | None,
+        typer.Option("--out", "-o", help="File for the differences of every nodule (.csv, .parquet, .json)."),
     ] = None,
     workers: Workers = None,
     folder: Folder = None,
 ) -> None:
-    """Re-measure a profile table from its masks and compare column by column."""
+    """Measure the masks of a dataset again and compare them with its profile table, column by column.
+
+    Example: `its profiles verify --dataset DLCS24 --out differences.csv`
+
+    Result: a table on the screen; with `--out` also a file.
+    """
     from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli.show import progress, save, show
     from itrialspace_assets.profiles.registry import dataset as registered
@@ -103,24 +119,30 @@ def verify(
     summary, each = compare(profiles, rows)
     show(
         summary,
-        f"{dataset}: {each['id'].n_unique() if each.height else 0} of {profiles.height} nodules measured again",
+        f"{dataset}: {each['id'].n_unique() if each.height else 0} of {profiles.height} nodules measured",
         100,
     )
     for rejection in rejected[:10]:
         typer.echo(f"not measured: {rejection.detail}")
     if out:
         save(each, out)
-        typer.echo(f"Differences of every nodule: {out}")
+        typer.echo(f"Result: {out}")
 
 
 @app.command()
 def check(
-    dataset: Annotated[str | None, typer.Option("--dataset", help="One dataset; else all with a table.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="One dataset. Default: every dataset with a profile table.")
+    ] = None,
     folder: Folder = None,
 ) -> None:
-    """Check published profile tables without loading them: every broken rule with its rows.
+    """Check profile tables of the data root: print every broken rule with its rows.
 
-    Exits with 1 where a table would be refused.
+    The exit code is 1 if a table is refused.
+
+    Example: `its profiles check --dataset DLCS24`
+
+    Result: findings on the screen; nothing is written.
     """
     from itrialspace_assets.base.errors import TableError
     from itrialspace_assets.base.settings import require_data_root
@@ -162,7 +184,7 @@ def _work(out: Path, workers: int | None) -> Any:
 
 
 def _entry(name: str, entry: dict[str, Any] | None = None, columns: Container[str] = ()) -> Any:
-    """The registered dataset, or one made of ``entry`` (or of what measuring and ``columns`` alone can say)."""
+    """The registered dataset, or a new one from ``entry``, or from what the measurement and ``columns`` tell."""
     from itrialspace_assets.base.settings import load_settings
     from itrialspace_assets.intake.outcome import new_entry
     from itrialspace_assets.profiles.registry import datasets
@@ -174,7 +196,7 @@ def _entry(name: str, entry: dict[str, Any] | None = None, columns: Container[st
 def _end(settings: Any, lines: list[str], out: Path) -> None:
     import shutil
 
-    shutil.rmtree(settings.output, ignore_errors=True)  # the journal of a command that ended well
+    shutil.rmtree(settings.output, ignore_errors=True)  # the journal of a finished command
     for line in lines:
         typer.echo(line)
     typer.echo(f"Result: {out}")

@@ -13,9 +13,16 @@ from itrialspace_assets.release.verify import KINDS, record_release, verify_rele
 
 
 def import_release(settings: Settings, root: Path, published: bool, hashes: bool) -> int:
-    """How many files are not as they should be."""
+    """Verify, record and show a release; the number of files that are missing, damaged or wrong.
+
+    Args:
+        settings: outputs and registry of datasets.
+        root: folder in the published layout.
+        published: expect the counts of the published release.
+        hashes: compare every file with its published hash.
+    """
     found = verify_release(
-        settings, root, published=published, hashes=hashes, progress=lambda kind: typer.echo(f"looking at {kind}")
+        settings, root, published=published, hashes=hashes, progress=lambda kind: typer.echo(f"Verifying {kind}")
     )
     every = pl.concat(record_release(settings, found).values())
     instance = open_instance(settings)
@@ -36,9 +43,6 @@ def import_release(settings: Settings, root: Path, published: bool, hashes: bool
     show(summary, f"Release {root}", 200)
     bad = every.filter(pl.col("status") != "ok").select("kind", "status", "path", "detail")
     if bad.height:
-        show(bad, "Not as they should be", 30)
-    typer.echo(
-        f"{recorded} parts registered as materialised; every file is in the table 'released' below "
-        f"{settings.output}/tables"
-    )
+        show(bad, "Missing, damaged or wrong", 30)
+    typer.echo(f"{recorded} parts registered as materialized\nResult: {settings.output / 'tables' / 'released'}")
     return bad.height

@@ -1,11 +1,13 @@
-"""How commands show frames and progress; nothing here knows what is shown."""
+"""Prints frames and progress, and saves frames to files. Knows nothing about their content."""
 
+import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -17,43 +19,92 @@ FORMATS = ("csv", "parquet", "json")
 
 
 def show(frame: pl.DataFrame, title: str = "", limit: int = 50) -> None:
-    """Print a frame as a table, at most ``limit`` rows of it."""
+    """Print a frame as a table.
+
+    Args:
+        frame: rows to print; nulls are printed as blanks.
+        title: printed above the table.
+        limit: most rows to print; the number of the others is printed below.
+    """
     table = Table(*frame.columns, title=title or None, title_justify="left")
     for row in frame.head(limit).iter_rows():
         table.add_row(*("" if v is None else f"{v:g}" if isinstance(v, float) else str(v) for v in row))
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
     if frame.height > limit:
-        console.print(f"{frame.height - limit} more rows; --limit or --out shows them")
+        console.print(f"{frame.height - limit} more rows are not shown")
 
 
 def save(frame: pl.DataFrame, path: Path, kind: str | None = None) -> None:
-    """Write a frame as CSV, Parquet or JSON, by ``kind`` or by the file's ending.
+    """Write a frame to a file. Lists become text with semicolons in CSV.
+
+    Args:
+        frame: rows to write.
+        path: file to write or to replace.
+        kind: one of ``FORMATS``; by default the ending of ``path``.
 
     Raises:
-        ConfigError: another kind.
+        ConfigError: another kind, or the file cannot be written.
     """
     kind = kind or path.suffix.removeprefix(".")
     if kind not in FORMATS:
         raise ConfigError(f"{path}: expected one of {', '.join(FORMATS)}, got {kind or 'no ending'!r}")
+    try:
+        replace_file(path, _encode(frame, kind))
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a file that can be written, got {error.strerror}") from None
+
+
+def _encode(frame: pl.DataFrame, kind: str) -> bytes:
     if kind == "csv":
         lists = [c for c, t in frame.schema.items() if t == pl.List]
-        data = frame.with_columns(pl.col(c).cast(pl.List(pl.String)).list.join(";") for c in lists).write_csv().encode()
-        replace_file(path, data)
-    elif kind == "json":
-        replace_file(path, frame.write_json().encode())
-    else:
-        import io
-
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer)
-        replace_file(path, buffer.getvalue())
+        return frame.with_columns(pl.col(c).cast(pl.List(pl.String)).list.join(";") for c in lists).write_csv().encode()
+    if kind == "json":
+        return frame.write_json().encode()
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
 
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal; gives the function that advances it."""
+    """Show progress on standard output: a bar on a terminal, else lines.
+
+    Lines are printed at the start, whenever another tenth is done, and at the end.
+
+    Args:
+        title: what is counted, for example ``scans``.
+        total: number of all.
+
+    Yields:
+        A function that is told how many more are done.
+    """
+    if not sys.stdout.isatty():
+        yield from _lines(title, total)
+        return
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as bar:
+    with Progress(*columns, transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda done: bar.advance(task, done)
+
+
+def _lines(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """As ``progress`` without a terminal. Nothing is printed where there is nothing to do."""
+    count = told = 0
+
+    def tell() -> None:
+        nonlocal told
+        told = count
+        typer.echo(f"{title}: {count} of {total}")
+
+    def advance(done: int) -> None:
+        nonlocal count
+        count += done
+        if total and 10 * count // total > 10 * told // total:
+            tell()
+
+    if total:
+        tell()
+    yield advance
+    if count > told:
+        tell()

@@ -1,4 +1,4 @@
-"""Tables for people at the end of a run, from the tables and records on disk. A page of text is 100 columns wide."""
+"""Prints the results of a run and its status from the tables and records on disk, 100 columns wide."""
 
 import polars as pl
 from rich.console import Console
@@ -8,11 +8,13 @@ from itrialspace_assets.analysis.figures import mark_of
 from itrialspace_assets.analysis.study import load_study
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import last_record
+from itrialspace_assets.cli.show import progress
 from itrialspace_assets.graph import build_graph
 from itrialspace_assets.orchestration.lineage import up_to_date
 from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.store import read_all, table_files
+from itrialspace_assets.trials.files import mode_keys
 
 WIDTH = 100
 
@@ -23,7 +25,7 @@ def _console() -> Console:
 
 
 def print_results(settings: Settings) -> None:
-    """The primary endpoint of every reported analysis, one line each, and where to look further."""
+    """Print the primary endpoint of every reported analysis, one line each, and where the results lie."""
     study = load_study(settings)
     primary = study.primary
     metrics = read_all(settings.output, "metrics").filter(
@@ -42,9 +44,9 @@ def print_results(settings: Settings) -> None:
     console.print(table)
     console.print(mark_of(settings.anatomy, "tissue"), style="bold red")
     console.print(
-        f"Reports: {settings.output / 'reports'}\nCatalog: {settings.output / 'itrialspace.duckdb'}\n"
-        "More:    its sql --list, for example its sql -q size_curve; every condition and task is in the reports\n"
-        "Look:    make ui",
+        "Next:    its sql --list, for example its sql -q size_curve\n"
+        "UI:      make ui, or its ui --dir FOLDER\n"
+        f"Catalog: {settings.output / 'itrialspace.duckdb'}\nResult:  {settings.output / 'reports'}",
         markup=False,
         soft_wrap=True,
     )
@@ -58,19 +60,34 @@ def _cell(row: dict[str, object] | None) -> str:
 
 
 def print_status(settings: Settings) -> None:
-    """Per asset and mode: partitions up to date, out of date and missing; cases done, reused, rejected."""
+    """Print, for each asset and mode, partitions up to date, out of date and missing; cases done, reused, rejected.
+
+    A planned mode whose trial file is not found is named below the table.
+    """
     require_data_root(settings)
-    modes = sorted(p.parent.name for p in table_files(settings.output, "cases"))
+    planned = sorted(p.parent.name for p in table_files(settings.output, "cases"))
+    known = mode_keys(settings)
+    modes = [mode for mode in planned if mode in known]
     graph = build_graph(settings)
     here = [name for name, entry in datasets(settings).items() if entry.profile_csv(settings.data).exists()]
     table = Table("asset", "up to date", "out of date", "missing", "done", "reused", "rejected", title="Status")
-    for mode in ("", *modes):
-        table.add_section()
-        if mode:
-            table.add_row(mode, style="bold")
-        for node in (n for n in graph.nodes if ("mode" in n.step.dims) == bool(mode)):
-            table.add_row(node.step.name, *map(str, _counts(settings, graph, node, mode, here)))
-    _console().print(table)
+    sections = {mode: [n for n in graph.nodes if ("mode" in n.step.dims) == bool(mode)] for mode in ("", *modes)}
+    with progress("assets", sum(map(len, sections.values()))) as advance:
+        for mode, nodes in sections.items():
+            table.add_section()
+            if mode:
+                table.add_row(mode, style="bold")
+            for node in nodes:
+                table.add_row(node.step.name, *map(str, _counts(settings, graph, node, mode, here)))
+                advance(1)
+    console = _console()
+    console.print(table)
+    for mode in (mode for mode in planned if mode not in known):
+        console.print(
+            f"Note: {mode}: its trial file is not found; set ITRIALSPACE_TRIALS_DIR to the folder that holds it",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _counts(

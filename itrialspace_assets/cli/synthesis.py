@@ -1,4 +1,4 @@
-"""``its cts``: hand rendered CTs over; and the forecast that ``its synth`` shows."""
+"""``its cts`` and ``its weights``, and the estimate that ``its synth`` prints."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,14 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from itrialspace_assets.cli.options import Folder, load
+from itrialspace_assets.cli.options import Case, Folder, load, mode_key
 
-app = typer.Typer(no_args_is_help=True, help="Hand rendered CTs over.")
-
-
-weights_app = typer.Typer(
-    no_args_is_help=True, help="Weights of GPU renderers: what is expected where, and whether it is there."
-)
+app = typer.Typer(no_args_is_help=True, help="Export rendered CTs.")
+weights_app = typer.Typer(no_args_is_help=True, help="Check and lock the network weights of the renderer NodMAISI.")
 
 
 @app.callback()
@@ -22,55 +18,84 @@ def _group() -> None: ...
 
 @weights_app.command("check")
 def check_weights(folder: Folder = None) -> None:
-    """Say which files NodMAISI needs, where they are looked for, how many parameters they hold, and whether they are as
-    locked."""
+    """Check that the weight files of NodMAISI are complete and equal to the locked ones.
+
+    Prints the files that are needed, their folder (NODMAISI_MODELS_DIR), and the parameters of each network.
+
+    Example: `its weights check`
+
+    Result: text on the screen; nothing is written.
+    """
+    from itrialspace_assets.cli.show import progress
     from itrialspace_assets.synthesis.nodmaisi import networks, weights
 
     settings = load(folder)
     for name, (own, public) in weights.FILES.items():
         typer.echo(f"{name:15} {own} (in the public MAISI set: {public})")
-    typer.echo(f"looked for in   NODMAISI_MODELS_DIR={settings.nodmaisi_models_dir or '(not set)'}")
-    found = weights.find(settings)
+    typer.echo(f"folder          NODMAISI_MODELS_DIR={settings.nodmaisi_models_dir or '(not set)'}")
+    with progress("hashes", 1) as advance:
+        found = weights.find(settings)
+        advance(1)
     for name, count in networks.parameters(networks.read_architecture(found.architecture)).items():
         typer.echo(f"{name:15} {count:,} parameters")
-    typer.echo(f"All as locked; {found.sha256}")
+    typer.echo(f"All files equal the locked ones; SHA-256 of all: {found.sha256}")
 
 
 @weights_app.command()
 def lock(folder: Folder = None) -> None:
-    """Write the SHA-256 of NodMAISI's weights beside them: from now on these very files are expected."""
+    """Lock the weight files of NodMAISI: write their SHA-256. From then on other files are refused.
+
+    Run it once, after you have checked where the files come from.
+
+    Example: `its weights lock`
+
+    Result: a lock file beside the weights; the last line names it.
+    """
+    from itrialspace_assets.cli.show import progress
     from itrialspace_assets.synthesis.nodmaisi import weights
 
-    typer.echo(f"Locked in {weights.lock(load(folder))}")
+    settings = load(folder)
+    with progress("hashes", 1) as advance:
+        path = weights.lock(settings)
+        advance(1)
+    typer.echo(f"Result: {path}")
 
 
 @app.command()
 def export(
     mode: Annotated[str, typer.Argument(help="Mode number or key.")],
     to: Annotated[Path, typer.Option("--to", help="Folder to fill.")],
-    dicom: Annotated[bool, typer.Option("--dicom", help="DICOM series instead of NIfTI files.")] = False,
-    case: Annotated[
-        str | None, typer.Option(help="One case_uid, for example size_detection_curve/10_15mm/00000.")
-    ] = None,
-    twins: Annotated[bool, typer.Option("--twins", help="The lesion-free twins as well, each host once.")] = False,
-    source: Annotated[str, typer.Option(help="Renderer.")] = "tissue",
+    dicom: Annotated[bool, typer.Option("--dicom", help="Write DICOM series instead of NIfTI files.")] = False,
+    case: Case = None,
+    twins: Annotated[bool, typer.Option("--twins", help="Write the lesion-free twins too, one for each host.")] = False,
+    source: Annotated[str, typer.Option(help="Renderer: tissue or nodmaisi.")] = "tissue",
     folder: Folder = None,
 ) -> None:
-    """Write the CTs of a mode as NIfTI or DICOM, also where only patches are kept; each file says it is synthetic."""
+    """Export the CTs of a mode as NIfTI or DICOM. Works with whole images and with patches.
+
+    Each file is marked synthetic.
+
+    Example: `its cts export 2 --to cts --dicom`
+
+    Result: one file or DICOM series for each case in the folder of `--to`.
+    """
     from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.records.layout import MODES
     from itrialspace_assets.synthesis.export import chosen, export_cts
 
     settings = load(folder)
-    key = MODES[int(mode) - 1] if mode.isdigit() and 1 <= int(mode) <= len(MODES) else mode
-    rows = chosen(settings, key, source, case, twins)
+    rows = chosen(settings, mode_key(mode), source, case, twins)
     with progress("CTs", rows.height) as advance:
         count = export_cts(settings, rows, to, dicom, advance)
-    typer.echo(f"{count} CTs ({'DICOM series' if dicom else 'NIfTI'}) in {to}")
+    typer.echo(f"{count} CTs exported ({'DICOM series' if dicom else 'NIfTI'})\nResult: {to}")
 
 
-def print_forecasts(settings: Any, modes: Sequence[str], datasets: Sequence[str]) -> None:
-    """What each enabled renderer would take for the inserted cases of some pairs that are left.
+def print_estimates(settings: Any, modes: Sequence[str], datasets: Sequence[str]) -> None:
+    """Print the time and disk space that each enabled renderer needs for the inserted cases that are left.
+
+    Args:
+        settings: outputs, renderers, workers.
+        modes: keys of the modes.
+        datasets: host datasets.
 
     Raises:
         ConfigError: no case is inserted, or the disk cannot hold them.
@@ -108,7 +133,7 @@ def print_forecasts(settings: Any, modes: Sequence[str], datasets: Sequence[str]
             )
         )
         if renderer.location == "gpu" and settings.device == "cpu":
-            takes = "of a GPU; the processor takes far longer"
+            takes = "on a GPU; the CPU takes far longer"
         typer.echo(
             f"{renderer.name} (trained on {renderer.trained_on}): {found.cases} cases left on {found.hosts} "
             f"hosts, about {seconds:.0f} s with {at_once} at once "

@@ -1,50 +1,69 @@
-"""``its trials``: list, show, new, plan, feasibility, validate, diff. Parses, calls ``trials``, prints."""
+"""``its trials``: list, show, new, plan, feasibility, validate, diff, schema. Parses, calls ``trials``, prints."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from itrialspace_assets.cli.options import Folder, Workers, load
+from itrialspace_assets.cli.options import Folder, Relax, Set, Size, Workers, load, mode_key
 
-app = typer.Typer(no_args_is_help=True, help="Trial files: look at them, make your own, see what is possible, plan.")
+app = typer.Typer(no_args_is_help=True, help="List, copy, check and plan trials.")
 
 Which = Annotated[
-    str, typer.Argument(help="Mode number or key (5, m05_counterfactual, x_mine), or a trial file such as x_mine.yaml.")
-]
-Size = Annotated[str | None, typer.Option(help="Column of the trial's sizes: demo or paper.")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Set a field of the cohort, repeatable: cohort.n_cases=1000.")
+    str,
+    typer.Argument(help="Mode number or key (5, m05_counterfactual, x_mine), or a trial file (trials/x_mine.yaml)."),
 ]
 
 
-def _settings(
-    which: str, folder: Path | None, size: str | None = None, overrides: list[str] | None = None, **more: Any
-) -> tuple[Any, str]:
-    """Settings in which a trial is a mode, and its key; a file brings its own folder along."""
+def _is_file(word: str) -> bool:
+    return Path(word).suffix in (".yaml", ".yml")
+
+
+def _settings(words: Sequence[str], folder: Path | None, overrides: list[str] | None = None, **given: Any) -> Any:
+    """Settings in which every trial that is asked for is a mode: the folder of a file becomes ``trials_dir``.
+
+    Raises:
+        ConfigError: a file is missing or has a wrong name, or the files lie in several folders.
+    """
     from itrialspace_assets.base.errors import ConfigError
-    from itrialspace_assets.records.layout import MODES
-    from itrialspace_assets.trials.files import trial_files
 
-    given = {"overrides": ";".join(overrides)} if overrides else {}
-    path = Path(which)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.stem.startswith("x_"):
-            raise ConfigError(f"{which}: expected a file named x_<name>.yaml; its name is the mode's key")
-        return load(folder, size=size, trials_dir=path.absolute().parent, **given, **more), path.stem
-    settings = load(folder, size=size, **given, **more)
-    if which.isdigit() and 1 <= int(which) <= len(MODES):
-        return settings, MODES[int(which) - 1]
-    if which not in trial_files(settings):
-        from itrialspace_assets.trials.files import load_trial
+    files = [Path(word).absolute() for word in words if _is_file(word)]
+    for file in files:
+        if not (file.stem.startswith("x_") and file.suffix == ".yaml"):
+            raise ConfigError(f"{file}: expected a trial file named x_<name>.yaml; its name is the key of the mode")
+        if not file.is_file():
+            raise ConfigError(f"{file}: expected a trial file, found none; make one with `its trials new NAME`")
+    folders = sorted({file.parent for file in files})
+    if len(folders) > 1:
+        raise ConfigError(f"expected trial files of one folder, got {', '.join(map(str, folders))}; plan each alone")
+    return load(
+        folder, trials_dir=folders[0] if folders else None, overrides=";".join(overrides or ()) or None, **given
+    )
 
-        load_trial(settings, which)  # says what is expected
-    return settings, which
+
+def _trial(word: str, folder: Path | None, overrides: list[str] | None = None, **given: Any) -> tuple[Any, str]:
+    """Settings in which one trial is a mode, and its key.
+
+    Raises:
+        ConfigError: no such trial; lists those that there are.
+    """
+    from itrialspace_assets.trials.files import load_trial
+
+    settings = _settings([word], folder, overrides, **given)
+    key = Path(word).stem if _is_file(word) else mode_key(word)
+    load_trial(settings, key)
+    return settings, key
 
 
 @app.command("list")
 def list_trials(folder: Folder = None) -> None:
-    """Every trial with its question, its arms, and its cases at both sizes."""
+    """List every trial with its question, its arms, and its cases at both sizes.
+
+    Example: `its trials list`
+
+    Result: a table on the screen; nothing is written.
+    """
     import polars as pl
 
     from itrialspace_assets.cli.show import show
@@ -57,7 +76,7 @@ def list_trials(folder: Folder = None) -> None:
         trial = load_trial(settings, key)
         at = {size: resolve(trial, size, (), list(datasets(settings))) for size in trial.sizes}
         counts = {
-            s: str(sum(a.cases or 0 for a in r.arms)) if trial.planner == "sampled" else "as the data have"
+            s: str(sum(a.cases or 0 for a in r.arms)) if trial.planner == "sampled" else "all available"
             for s, r in at.items()
         }
         rows.append(
@@ -74,19 +93,24 @@ def list_trials(folder: Folder = None) -> None:
 
 @app.command("show")
 def show_trial(which: Which, size: Size = None, overrides: Set = None, folder: Folder = None) -> None:
-    """A trial as it would be planned: every arm with its cohort."""
+    """Show a trial as it would be planned: every arm with its cohort.
+
+    Example: `its trials show 2 --size paper`
+
+    Result: text on the screen; nothing is written.
+    """
     import yaml
 
     from itrialspace_assets.trials.build import resolved_trial
 
-    settings, key = _settings(which, folder, size, overrides)
+    settings, key = _trial(which, folder, overrides, size=size)
     resolved = resolved_trial(settings, key)
     typer.echo(f"{key} at size {resolved.size}: {resolved.trial.question}")
     for arm in resolved.arms:
         cohort = arm.cohort.model_dump(mode="json", exclude_defaults=True)
         typer.echo(
             f"\narm {arm.name} ({arm.varies} = {arm.level}), "
-            f"{arm.cases if arm.cases is not None else 'as many as there are'} cases, file "
+            f"{arm.cases if arm.cases is not None else 'all available'} cases, file "
             f"{arm.folder}{arm.published}.csv"
         )
         typer.echo(yaml.safe_dump(cohort, sort_keys=False, default_flow_style=None).rstrip() if cohort else "{}")
@@ -94,95 +118,88 @@ def show_trial(which: Which, size: Size = None, overrides: Set = None, folder: F
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="Name of your trial: letters, digits, _.")],
+    name: Annotated[str, typer.Argument(help="Name of your trial: small letters, digits and _.")],
     source: Annotated[str, typer.Option("--from", help="Trial to copy: mode number or key.")] = "1",
     out: Annotated[
         Path | None,
-        typer.Option("--dir-out", help="Folder of your trials; else ITRIALSPACE_TRIALS_DIR, else ./trials."),
+        typer.Option("--dir-out", help="Folder of your trials. Default: ITRIALSPACE_TRIALS_DIR, else ./trials."),
     ] = None,
     folder: Folder = None,
 ) -> None:
-    """Copy a trial file to edit: it becomes a mode of its own and runs through the whole graph."""
-    import re
+    """Copy a trial file for you to edit. It becomes a mode of its own and runs through every stage.
 
-    from itrialspace_assets.base.errors import ConfigError
-    from itrialspace_assets.base.fingerprints import replace_file
-    from itrialspace_assets.trials.files import read_trial, trial_files
+    Example: `its trials new mine --from 2`, then edit `trials/x_mine.yaml`, then `its trials plan trials/x_mine.yaml`
 
-    if not re.fullmatch(r"[a-z0-9_]{1,38}", name):
-        raise ConfigError(f"{name!r}: expected small letters, digits and _ (at most 38)")
-    settings, key = _settings(source, folder)
-    target = (out or settings.trials_dir or Path("trials")) / f"x_{name}.yaml"
-    if target.exists():
-        raise ConfigError(f"{target}: is already there; choose another name")
-    text = trial_files(settings)[key].read_text(encoding="utf-8")
-    text = re.sub(r"(?m)^mode: .*$", f"mode: x_{name}", text, count=1)
-    text = re.sub(r"(?m)^trial: .*$", f"trial: {name}", text, count=1)
-    schema = Path(__file__).parents[1] / "trials" / "trial.schema.json"
-    text = re.sub(
-        r"(?m)^# yaml-language-server: .*$", f"# yaml-language-server: $schema={schema.as_uri()}", text, count=1
-    )
-    replace_file(target, text.encode())
-    read_trial(target)
-    typer.echo(f"Edit {target}, then: ITRIALSPACE_TRIALS_DIR={target.parent} its run --modes x_{name}")
+    Result: a file `x_NAME.yaml`; the last line names it.
+    """
+    from itrialspace_assets.trials.files import copy_trial
+
+    settings, key = _trial(source, folder)
+    target = copy_trial(settings, key, name, out or settings.trials_dir or Path("trials"))
+    typer.echo(f"Next: edit the file, then run `its trials plan {target}`")
+    typer.echo(f"Whole graph: ITRIALSPACE_TRIALS_DIR={target.parent} its run --modes {target.stem}")
+    typer.echo(f"Result: {target}")
 
 
 @app.command()
 def plan(
-    which: Annotated[list[str], typer.Argument(help="all, or mode numbers, keys and files.")],
+    which: Annotated[list[str], typer.Argument(help="Mode numbers, ranges (1-13), keys, trial files, or all.")],
     size: Size = None,
     overrides: Set = None,
-    relax: Annotated[
-        bool, typer.Option("--relax", help="Give up constraints of an infeasible trial, and record each.")
-    ] = False,
+    relax: Relax = False,
     workers: Workers = None,
     folder: Folder = None,
 ) -> None:
-    """Plan trials: tables, published manifests, balance. What is before (profiles, hosts, index) is brought up to date.
+    """Plan trials: manifests, planned cases, and balance (what was asked against what was planned).
 
-    An infeasible trial is refused with the constraint that binds; nothing of it is written.
+    Profiles, hosts and index are updated first. An infeasible trial is refused with the constraint that binds; nothing
+    of it is written. The folder of a trial file is its ITRIALSPACE_TRIALS_DIR for this call.
+
+    Example: `its trials plan 1-13 --size paper`
+
+    Example: `its trials plan trials/x_mine.yaml --dir .demo`
+
+    Result: `manifests/` and tables in the output folder; the last lines name the manifests.
     """
     from itrialspace_assets import drive
-    from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.base.settings import require_data_root
-
-    given = [_settings(w, folder, size, overrides, relax=relax or None, workers=workers) for w in which if w != "all"]
-    if len({s.trials_dir for s, _ in given if s.trials_dir}) > 1:
-        raise ConfigError("expected trial files of one folder; plan those of another in a call of their own")
-    settings = next(
-        (s for s, _ in given if s.trials_dir),
-        given[0][0] if given else _settings("1", folder, size, overrides, relax=relax or None, workers=workers)[0],
-    )
-    modes = ",".join(["all" for w in which if w == "all"] + [key for _, key in given])
-    chosen = drive.choose(settings, modes, None, None, "plan")
-    require_data_root(settings)
-    failed = drive.drive(settings, chosen)
-    if failed:
-        raise typer.Exit(1)
     from itrialspace_assets.records.layout import published_mode
 
+    settings = _settings(which, folder, overrides, size=size, relax=relax or None, workers=workers)
+    modes = ",".join(Path(word).stem if _is_file(word) else word for word in which)
+    chosen = drive.choose(settings, modes, None, None, "plan")
+    require_data_root(settings)
+    if drive.drive(settings, chosen):
+        raise typer.Exit(1)
     for mode in chosen.modes:
-        typer.echo(f"Manifests: {settings.output / 'manifests' / published_mode(mode)}")
+        typer.echo(f"Result: {settings.output / 'manifests' / published_mode(mode)}")
 
 
 @app.command()
 def feasibility(which: Which, size: Size = None, overrides: Set = None, folder: Folder = None) -> None:
-    """Count donors and hosts after each constraint; name the one that binds, and what a relaxation brings and costs.
+    """Count available donors and hosts after each constraint, and name the constraint that binds.
 
-    Exits with 1 where an arm is infeasible as asked.
+    Also says what each relaxation brings and costs. Needs the stages up to index. The exit code is 1 if an arm is
+    infeasible.
+
+    Example: `its trials feasibility 2 --set cohort.n_cases=300`
+
+    Result: a table for each arm on the screen; nothing is written.
     """
     import polars as pl
 
     from itrialspace_assets.base.settings import require_data_root
-    from itrialspace_assets.cli.show import show
+    from itrialspace_assets.cli.show import progress, show
     from itrialspace_assets.trials.build import pool_of, resolved_trial, seed_of
     from itrialspace_assets.trials.feasibility import feasibility as study
     from itrialspace_assets.trials.sites import sites
 
-    settings, key = _settings(which, folder, size, overrides)
+    settings, key = _trial(which, folder, overrides, size=size)
     require_data_root(settings)
     resolved = resolved_trial(settings, key)
-    frame = study(resolved, pool_of(settings)[0], sites(settings), seed_of(settings, resolved))
+    with progress("trials", 1) as advance:
+        frame = study(resolved, pool_of(settings)[0], sites(settings), seed_of(settings, resolved))
+        advance(1)
     for (arm,), rows in frame.group_by(["arm"], maintain_order=True):
         show(
             rows.sort("step").select(
@@ -208,18 +225,25 @@ def feasibility(which: Which, size: Size = None, overrides: Set = None, folder: 
 
 @app.command()
 def validate(which: Which, size: Size = None, folder: Folder = None) -> None:
-    """Check a trial file, and its manifest if it is planned, against every rule."""
+    """Check a trial file, and its manifest if there is one, against every rule.
+
+    The exit code is 1 if a rule is broken, 2 if the file has a wrong key or value.
+
+    Example: `its trials validate trials/x_mine.yaml`
+
+    Result: broken rules on the screen; nothing is written.
+    """
     from itrialspace_assets.records.store import read_table, table_path
     from itrialspace_assets.trials.build import resolved_trial
     from itrialspace_assets.trials.files import load_trial
     from itrialspace_assets.trials.resolve import resolve
     from itrialspace_assets.trials.verify import broken_rules, far_from_asked
 
-    settings, key = _settings(which, folder, size)
+    settings, key = _trial(which, folder, size=size)
     resolved = resolved_trial(settings, key)
-    typer.echo(f"{key}: the file is right; {len(resolved.arms)} arms at size {resolved.size}")
+    typer.echo(f"{key}: the file is valid; {len(resolved.arms)} arms at size {resolved.size}")
     if not table_path(settings.output, "cases", mode=key).exists():
-        typer.echo("no manifest is planned yet: its trials plan " + which)
+        typer.echo(f"There is no manifest yet; make it with `its trials plan {which}`")
         return
     row = read_table(settings.output, "trials", mode=key).row(0, named=True)
     index = read_table(settings.output, "nodules")
@@ -236,7 +260,7 @@ def validate(which: Which, size: Size = None, folder: Folder = None) -> None:
     for line in [*problems, *(f"note: {x}" for x in far_from_asked(balance))]:
         typer.echo(line)
     typer.echo(
-        f"manifest of size {row['size']}: {cases.height} cases, {nodules.height} nodules, {len(problems)} rules broken"
+        f"Manifest of size {row['size']}: {cases.height} cases, {nodules.height} nodules, {len(problems)} rules broken"
     )
     if problems:
         raise typer.Exit(1)
@@ -247,53 +271,40 @@ def diff(
     first: Which,
     second: Which,
     size: Size = None,
-    other: Annotated[str | None, typer.Option("--other-size", help="Size of the second, if another.")] = None,
+    other: Annotated[
+        str | None, typer.Option("--other-size", help="Size of the second. Default: that of the first.")
+    ] = None,
     folder: Folder = None,
 ) -> None:
-    """What two trials (or one at two sizes) are asked differently."""
+    """Show the differences between two trials, or between two sizes of one trial.
+
+    Example: `its trials diff 2 2 --size demo --other-size paper`
+
+    Result: a table on the screen; nothing is written.
+    """
     import polars as pl
 
     from itrialspace_assets.cli.show import show
-    from itrialspace_assets.trials.build import resolved_content, resolved_trial
+    from itrialspace_assets.trials.build import resolved_trial
+    from itrialspace_assets.trials.differences import differences
 
-    flat: list[dict[str, str]] = []
-    for which, at in ((first, size), (second, other or size)):
-        settings, key = _settings(which, folder, at)
-        content = resolved_content(resolved_trial(settings, key))
-        arms = {a.pop("name"): a for a in content["arms"]}
-        flat.append(
-            dict(
-                _flat(
-                    {
-                        "trial": {k: v for k, v in content["trial"].items() if k not in ("sizes", "arms", "cohort")},
-                        "size": content["size"],
-                        "arm": arms,
-                    }
-                )
-            )
-        )
-    rows = [
-        {"field": k, first: flat[0].get(k, "(not there)"), f"{second} ": flat[1].get(k, "(not there)")}
-        for k in sorted({*flat[0], *flat[1]})
-        if flat[0].get(k) != flat[1].get(k)
-    ]
-    if rows:
-        show(pl.DataFrame(rows, infer_schema_length=None), "Differences", 200)
+    asked = ((first, size), (second, other or size))
+    found = differences(*(resolved_trial(*_trial(which, folder, size=at)) for which, at in asked))
+    if found:
+        names = ["field", first, f"{second} "]  # a space: one trial at two sizes
+        show(pl.DataFrame(found, schema=dict.fromkeys(names, pl.String), orient="row"), "Differences", 200)
     else:
-        typer.echo("no difference")
-
-
-def _flat(value: Any, path: str = "") -> Any:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _flat(inner, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, str(value)
+        typer.echo("There is no difference")
 
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of trial files, for editors."""
+    """Print the JSON Schema of trial files, for editors.
+
+    Example: `its trials schema > trial.schema.json`
+
+    Result: text on the screen; nothing is written.
+    """
     import json
 
     from itrialspace_assets.trials.files import json_schema

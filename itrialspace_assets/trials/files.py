@@ -1,9 +1,10 @@
-"""Finds and reads trial files: their names, their limits, the user's folder, and the JSON Schema.
+"""Finds, reads and copies trial files: their names, their limits, the user's folder, and the JSON Schema.
 
 What a file may say is in ``model``; what it comes to at a run size is in ``resolve``. Reads no data.
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.base.validation import explain
 from itrialspace_assets.records.layout import MODES
@@ -18,6 +20,7 @@ from itrialspace_assets.trials.model import Trial
 from itrialspace_assets.trials.resolve import resolve
 
 _FOLDER = Path(__file__).parent / "modes"
+_SCHEMA = Path(__file__).parent / "trial.schema.json"
 #: Bytes of a trial file, at most; ours.
 _LARGEST = 200_000
 
@@ -117,6 +120,38 @@ def _refuse_aliases(path: Path) -> None:
         raise ConfigError(f"{path}: expected a trial file, found none") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name}: expected YAML, got {error}") from None
+
+
+def copy_trial(settings: Settings, mode: str, name: str, folder: Path) -> Path:
+    """Copy a trial file under a new name, to be edited; the path of the copy, ``x_<name>.yaml``.
+
+    Args:
+        settings: where the trial files are.
+        mode: key of the trial to copy.
+        name: of the new trial.
+        folder: where the copy is written; made if it is missing.
+
+    Raises:
+        ConfigError: the name is not allowed, the file exists, or the folder cannot be written.
+    """
+    if not re.fullmatch(r"[a-z0-9_]{1,38}", name):
+        raise ConfigError(f"{name!r}: expected 1 to 38 small letters, digits and _")
+    target = folder / f"x_{name}.yaml"
+    if target.exists():
+        raise ConfigError(f"{target}: is already there; choose another name")
+    text = trial_files(settings)[mode].read_text(encoding="utf-8")
+    for pattern, line in (
+        (r"(?m)^mode: .*$", f"mode: x_{name}"),
+        (r"(?m)^trial: .*$", f"trial: {name}"),
+        (r"(?m)^# yaml-language-server: .*$", f"# yaml-language-server: $schema={_SCHEMA.as_uri()}"),
+    ):
+        text = re.sub(pattern, line, text, count=1)
+    try:
+        replace_file(target, text.encode())
+    except OSError as error:
+        raise ConfigError(f"{target}: expected a folder that can be written, got {error.strerror}") from None
+    read_trial(target)
+    return target
 
 
 def json_schema() -> dict[str, Any]:

@@ -27,6 +27,9 @@ from itrialspace_assets.records.layout import (
 from itrialspace_assets.trials.compose import Manifest
 from itrialspace_assets.trials.resolve import Resolved
 
+#: Columns of a manifest that hold paths below the data root.
+INPUT_COLUMNS = ("host_ct_path", "host_organ_seg_path", "donor_nodule_mask_path", "donor_ct_path")
+
 
 def extra_columns(resolved: Resolved) -> list[str]:
     """Columns that a twin mode adds."""
@@ -249,3 +252,21 @@ def manifest_files(settings: Settings, mode: str) -> list[Path]:
         for p in (settings.output / "manifests" / published_mode(mode)).rglob("*")
         if p.is_file() and not p.name.startswith(".")
     )
+
+
+def missing_inputs(settings: Settings, mode: str) -> list[tuple[str, str, list[str]]]:
+    """(file stem, column, paths) of the inputs that a planned manifest names and the data root lacks.
+
+    Args:
+        settings: data root and outputs.
+        mode: key of a mode that is planned.
+    """
+    found = []
+    for path in manifest_files(settings, mode):
+        if path.suffix == ".csv" and path.name not in ("arms.csv", "balance.csv"):
+            rows = pl.read_csv(path, columns=list(INPUT_COLUMNS), infer_schema=False)
+            for column in INPUT_COLUMNS:
+                paths = rows[column].drop_nulls().unique().sort().to_list()
+                if lost := [p for p in paths if not (settings.data / p).exists()]:
+                    found.append((path.stem, column, lost))
+    return found

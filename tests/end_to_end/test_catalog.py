@@ -153,7 +153,7 @@ def test_what_is_wrong_in_a_release_is_named_by_path(release: Path, tmp_path: Pa
         for r in by_path.values()
         if r["kind"] == "slices"
     )
-    assert "Not as they should be" in told
+    assert "Missing, damaged or wrong" in told
 
 
 def test_the_published_release_has_its_counts(release: Path, tmp_path: Path) -> None:

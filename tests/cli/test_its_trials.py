@@ -1,0 +1,84 @@
+"""The published command: options become fields of a cohort, manifests are copied, missing inputs are listed."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from itrialspace_assets import drive
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.cli import its_trials
+from itrialspace_assets.trials.published import INPUT_COLUMNS
+
+
+def test_options_become_fields() -> None:
+    given = {"n_cases": 500, "prevalence": 0.2, "template": "NLST", "diam_min": 6.0, "values": "0.1,0.5"}
+    assert its_trials.overrides(1, given) == [
+        "cohort.n_cases=500",
+        "cohort.prevalence.value=0.2",
+        "cohort.site=NLST",
+        "cohort.donors.diameter_mm=[6.0, 1000]",
+        "cohort.values=[0.1,0.5]",
+    ]
+    given = {"host_dataset": "LUNA16", "donor_dataset": "LNDbv4", "all_host_patients": True}
+    assert its_trials.overrides(13, given) == [
+        "cohort.hosts.datasets=[LUNA16]",
+        "cohort.donors.datasets=[LNDbv4]",
+        "cohort.max_hosts=null",
+    ]
+    with pytest.raises(ConfigError, match="--n-bootstrap"):
+        its_trials.overrides(2, {"n_bootstrap": 3})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--mode", "nothing"], 1, "size_detection_curve"),
+        (["--n-cases", "3"], 2, "--mode"),
+        (["--mode", "counterfactual", "--vary-param", "age"], 2, "its trials new"),
+        (["--mode", "digital_twin_complete", "--max-patients", "3", "--all-patients"], 2, "not both"),
+    ],
+)
+def test_wrong_usage(
+    arguments: list[str],
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["its-trials", *arguments])
+    with pytest.raises(SystemExit) as end:
+        its_trials.main()
+    assert end.value.code == code
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_manifests_are_copied_and_missing_inputs_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data/profiles").mkdir(parents=True)
+    (tmp_path / "data/here.nii.gz").write_text("")
+    folder = tmp_path / "out/manifests/mode2_size_detection_curve"
+    folder.mkdir(parents=True)
+    rows = ["here.nii.gz,here.nii.gz,here.nii.gz,", "here.nii.gz,here.nii.gz,lost_1.nii.gz,", ",,lost_2.nii.gz,"]
+    (folder / "10_15mm.csv").write_text("\n".join([",".join(INPUT_COLUMNS), *rows]) + "\n")
+    (folder / "balance.csv").write_text("a\n1\n")
+
+    def done(settings: Settings, choice: drive.Choice) -> bool:
+        return choice.modes != ("m02_size_detection_curve",)
+
+    monkeypatch.setattr(drive, "drive", done)
+    monkeypatch.setenv("ITRIALSPACE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("ITRIALSPACE_OUTPUT_DIR", str(tmp_path / "out"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["its-trials", "--mode", "size_detection_curve", "--output-dir", "copies"])
+    with pytest.raises(SystemExit) as end:
+        its_trials.main()
+    assert end.value.code == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "10_15mm: donor_nodule_mask_path: 2 files are missing, the first is lost_1.nii.gz",
+        "Result: copies/mode2_size_detection_curve",
+    ]
+    copies = sorted(p.name for p in (tmp_path / "copies/mode2_size_detection_curve").iterdir())
+    assert copies == ["10_15mm.csv", "balance.csv"]
