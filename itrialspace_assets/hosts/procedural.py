@@ -18,11 +18,10 @@ from itrialspace_assets.hosts.store import donor_columns
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.imaging.anatomy import LOBES
 from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.records.layout import PROCEDURAL
 from itrialspace_assets.records.store import write_table
 
 VERSION = "2"
-#: Stands where a dataset's key does; no dataset may take the name.
-PROCEDURAL = "PROCEDURAL"
 #: Edge (mm) of the cubic voxels that they are drawn on; ours.
 SPACING_MM = 0.7
 #: Two or three diameters (mm) in each size bucket; ours.

@@ -16,6 +16,7 @@ from itrialspace_assets.casework.steps import last_record, partition_name
 from itrialspace_assets.orchestration.factory import partition_in
 from itrialspace_assets.orchestration.nodes import Node
 from itrialspace_assets.orchestration.partitions import Partitions
+from itrialspace_assets.records.layout import PROCEDURAL
 from itrialspace_assets.records.schema import errors, violations
 from itrialspace_assets.records.store import read_file, table_files
 from itrialspace_assets.records.tables import TABLES
@@ -80,7 +81,7 @@ def _where(node: Node, partition: dict[str, str]) -> dict[str, str]:
     if key[0] == "real" and node.step.stage in ("slice", "read"):
         where["mode"] = "real"
     if "donors" in node.tables and not node.step.dims:  # drawn donors belong to no dataset of people
-        where["dataset"] = "PROCEDURAL"
+        where["dataset"] = PROCEDURAL
     if node.step.stage == "report":
         where["analysis"] = partition.get("mode") or f"real-{partition['dataset']}"
     return where

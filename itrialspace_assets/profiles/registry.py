@@ -13,13 +13,14 @@ from pydantic import Field, ValidationError
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.base.validation import StrictModel, explain
+from itrialspace_assets.records.layout import PROCEDURAL
 
 #: Registry of a data root, if it has one; entries of ITRIALSPACE_DATASETS_CONFIG override it.
 OWN_DATASETS = "datasets.yaml"
 #: A dataset's name, as a regular expression; it is also a folder's name.
 NAME = r"^[A-Za-z0-9_]{1,40}$"
 REFUSED = ("NLST3D",)  # withdrawn from the published release (docs/facts/published-release.md#volumes-and-profiles)
-RESERVED = ("PROCEDURAL",)  # the dataset of drawn donors
+RESERVED = (PROCEDURAL,)  # the dataset of drawn donors
 
 
 class LabelRule(StrictModel):

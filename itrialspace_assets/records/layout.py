@@ -113,6 +113,8 @@ def published_mode(mode: str) -> str:
     return f"mode{int(mode[1:3])}_{mode[4:]}" if mode[:1] == "m" and mode[1:3].isdigit() else mode
 
 
+#: Dataset of drawn donors: in no index, without people.
+PROCEDURAL = "PROCEDURAL"
 #: Image source of real CTs, beside the names of renderers.
 REAL = "real"
 MODES: tuple[str, ...] = (

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from itrialspace_assets.hosts.procedural import PROCEDURAL
 from itrialspace_assets.imaging.anatomy import LOBES, size_buckets
+from itrialspace_assets.records.layout import PROCEDURAL
 from itrialspace_assets.trials.model import Cohort, Donors, Hosts
 
 #: A nodule's farthest voxel lies beyond its volume-equivalent radius by about this factor (lobulated shapes); ours.

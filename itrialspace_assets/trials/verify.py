@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.hosts.procedural import PROCEDURAL
+from itrialspace_assets.records.layout import PROCEDURAL
 from itrialspace_assets.trials.resolve import PlannedArm, Resolved
 
 

@@ -11,9 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from itrialspace_assets.base.errors import TrialError
 from itrialspace_assets.base.settings import load_settings
-from itrialspace_assets.hosts.procedural import PROCEDURAL
 from itrialspace_assets.imaging.anatomy import LOBES
-from itrialspace_assets.records.layout import MODES
+from itrialspace_assets.records.layout import MODES, PROCEDURAL
 from itrialspace_assets.trials.assignment import Preferences, SortedGroups, assign
 from itrialspace_assets.trials.compose import compose
 from itrialspace_assets.trials.frames import rotations
