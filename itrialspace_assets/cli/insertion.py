@@ -79,11 +79,14 @@ def run(
 @insert_app.command()
 def verify(
     audits: Annotated[list[Path], typer.Argument(help="Folders with an audit.json, or the files themselves.")],
+    base: Annotated[
+        Path | None, typer.Option("--base-dir", help="Where relative paths of donors start; the data root.")
+    ] = None,
     folder: Folder = None,
 ) -> None:
-    """Read audits again: every mask that they name must be there and hold as many nodule voxels as they say."""
+    """Read audits again: each mask must hold the nodule voxels that they say, in their donors' size and shape."""
     from itrialspace_assets.base.errors import ConfigError
-    from itrialspace_assets.insertion.verify import wrong_in_audit
+    from itrialspace_assets.insertion.verify import check_audit
 
     settings = load(folder)
     wrong = 0
@@ -91,11 +94,14 @@ def verify(
         path = given / "audit.json" if given.is_dir() else given
         if not path.is_file():
             raise ConfigError(f"{path}: expected an audit.json, found none")
-        found, records, good = wrong_in_audit(path, settings.output)
-        wrong += len(found)
-        for line in found:
+        found = check_audit(path, settings.output, (base or settings.data).absolute())
+        wrong += len(found.wrong)
+        for line in found.wrong:
             typer.echo(f"  {line}", err=True)
-        typer.echo(f"{path}: {good} of {records} nodules inserted, {len(found)} masks not as they should be")
+        typer.echo(
+            f"{path}: {found.inserted} of {found.records} nodules inserted, {found.compared} compared with their "
+            f"donors, {len(found.wrong)} not as they should be"
+        )
     if wrong:
         raise typer.Exit(1)
 

@@ -180,14 +180,13 @@ def _run(number: int, given: dict[str, object], output_dir: Path) -> None:
 
 def _missing(settings: object, mode: str) -> None:
     """Say which inputs of a manifest are not there; the exit code does not change."""
-    import polars as pl
-
+    from itrialspace_assets.records.text_tables import read_csv
     from itrialspace_assets.trials.published import manifest_files
 
     columns = ["host_ct_path", "host_organ_seg_path", "donor_nodule_mask_path", "donor_ct_path"]
     for path in manifest_files(settings, mode):  # type: ignore[arg-type]
         if path.suffix == ".csv" and path.name not in ("arms.csv", "balance.csv"):
-            rows = pl.read_csv(path, infer_schema=False)
+            rows = read_csv(path)
             for column in columns:
                 lost = [p for p in rows[column].drop_nulls().unique().sort() if not (settings.data / p).exists()]  # type: ignore[attr-defined]
                 if lost:

@@ -17,11 +17,11 @@ from pydantic import Field, ValidationError, model_validator
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.settings import read_yaml
 from itrialspace_assets.base.validation import StrictModel, explain
-from itrialspace_assets.profiles.load import read_text_table
 from itrialspace_assets.profiles.registry import Dataset
 from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
 from itrialspace_assets.records.schema import Violation
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
+from itrialspace_assets.records.text_tables import read_csv, read_text_table
 
 #: Names under which the registered profile tables, and a user's own, hold the patient.
 _PATIENT = ("patient", "PatientID", "patient_id", "patient-id")
@@ -440,11 +440,7 @@ def _scan_table(frame: pl.DataFrame, source: Source, path: Path | None, reading:
 
 def _second(source: Source, path: Path) -> pl.DataFrame:
     if source.scans and not source.scans.header:
-        try:
-            raw = pl.read_csv(path, has_header=False, infer_schema=False)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise TableError(f"{path.name}: expected a list of scans, got {error}") from None
-        return raw.rename({c: f"column_{i}" for i, c in enumerate(raw.columns, 1)})
+        return read_csv(path, "scans", header=False).with_columns(pl.all().str.strip_chars())
     return read_text_table(path, "scans")
 
 

@@ -30,11 +30,12 @@ from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume
 from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.intake.case import ImportCase
 from itrialspace_assets.profiles.dicom import read_ct_series, read_lidc_xml, read_rtstruct, read_seg
-from itrialspace_assets.profiles.load import SAFE_ID, read_text_table
+from itrialspace_assets.profiles.load import SAFE_ID
 from itrialspace_assets.profiles.masks import sphere
 from itrialspace_assets.profiles.measure import measure_scan, nodules_in
 from itrialspace_assets.profiles.registry import OWN_DATASETS, Dataset, check_name
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
+from itrialspace_assets.records.text_tables import read_csv, read_text_table
 
 VERSION = "1"
 #: The body is the largest piece of the CT above this (HU), its holes filled slice by slice.
@@ -476,7 +477,7 @@ def _write_tables(settings: Settings, dataset: str, rows: list[dict[str, Any]], 
     )
     profile, listed = entry.profile_csv(settings.data), entry.scan_list_csv(settings.data)
     if profile.exists():
-        old = pl.read_csv(profile, infer_schema=False)
+        old = read_csv(profile)
         fresh = pl.concat(
             [old.filter(~pl.col("ct_path").is_in([f"{dataset}/{c}.nii.gz" for c in done])), fresh], how="diagonal"
         )
@@ -485,9 +486,7 @@ def _write_tables(settings: Settings, dataset: str, rows: list[dict[str, Any]], 
         schema=dict.fromkeys(("ct_id", "patient", "series"), text),
     )
     if listed.exists():
-        names = pl.concat(
-            [pl.read_csv(listed, infer_schema=False).filter(~pl.col("ct_id").is_in(done)), names], how="diagonal"
-        )
+        names = pl.concat([read_csv(listed).filter(~pl.col("ct_id").is_in(done)), names], how="diagonal")
     replace_file(profile, fresh.sort("annotation").write_csv().encode())
     replace_file(listed, names.sort("ct_id").write_csv().encode())
     registry = settings.data / OWN_DATASETS

@@ -5,7 +5,6 @@ written, a warning is kept in ``findings``. No row is dropped and no value is co
 from 0 without the header.
 """
 
-import csv
 import difflib
 import json
 from collections.abc import Sequence
@@ -20,11 +19,11 @@ from itrialspace_assets.profiles.persons import person_uids
 from itrialspace_assets.profiles.registry import Dataset, LabelRule
 from itrialspace_assets.records.schema import Violation, violations
 from itrialspace_assets.records.tables import PROFILE_COLUMNS, TABLES
+from itrialspace_assets.records.text_tables import read_text_table
 
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "w": "F"}
 _SMOKING = {"current": "current", "former": "former", "never": "never", "ex": "former"}
-_BLANK = ("", "nan", "na", "none", "null", "n/a")
 #: Columns in which ``unknown`` stands for a missing side, lobe or zone.
 _UNKNOWN = (
     "lung_side",
@@ -70,52 +69,6 @@ class _Notes:
     def stop_on_errors(self) -> None:
         if wrong := [f for f in self.found if f.severity == "error"]:
             raise TableError(f"{self.file}: not loaded, {len(wrong)} rules broken: " + "; ".join(map(str, wrong)))
-
-
-def read_text_table(path: Path, what: str) -> pl.DataFrame:
-    """A CSV as text: trimmed, blanks as null; a byte-order mark and Windows line ends are fine.
-
-    Raises:
-        TableError: no file, an empty one, or no comma-separated table.
-    """
-    header = _header(path, what)
-    try:
-        raw = pl.read_csv(path, infer_schema=False, encoding="utf8")
-    except pl.exceptions.NoDataError:
-        raise TableError(f"{path.name}: expected a CSV table with a header, got an empty file") from None
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise TableError(f"{path.name}: expected a CSV table, got {_ragged(path, len(header)) or error}") from None
-    names = [c.strip().lstrip("\ufeff") for c in raw.columns]
-    if twice := sorted({c for c in names if names.count(c) > 1}):
-        raise TableError(f"{path.name}: expected unique columns, got {', '.join(twice)} more than once")
-    raw.columns = names
-    raw = raw.with_columns(pl.all().str.strip_chars())
-    return raw.with_columns(
-        pl.when(pl.all().str.to_lowercase().is_in(_BLANK)).then(None).otherwise(pl.all()).name.keep()
-    )
-
-
-def _header(path: Path, what: str) -> list[str]:
-    """Fields of the first line; compressed tables are looked at by polars alone."""
-    if not path.exists():
-        raise TableError(f"{what}: expected {path.name}, found none in {path.parent.name}/")
-    if path.suffix == ".gz":
-        return []
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as source:
-        line = source.readline()
-    if "," not in line and (mark := next((m for m in (";", "\t") if m in line), None)):
-        raise TableError(f"{path.name}: expected columns separated by commas, got {mark!r} in the header")
-    return next(csv.reader([line]), [])
-
-
-def _ragged(path: Path, width: int) -> str:
-    """The first rows that do not have as many fields as the header."""
-    if not width:
-        return ""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as source:
-        rows = [(i, len(r)) for i, r in enumerate(csv.reader(source)) if i and r and len(r) != width]
-    shown = ", ".join(f"row {i - 1} with {n}" for i, n in rows[:3])
-    return f"{len(rows)} rows without the header's {width} fields: {shown} (a decimal comma?)" if rows else ""
 
 
 def load_profiles(path: Path, dataset: Dataset, anatomy: str, *, released: bool = False) -> Loaded:
