@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from itrialspace_assets.base.errors import ConfigError, TableError
-from itrialspace_assets.records.text_tables import BLANK, read_csv
+from itrialspace_assets.records.text_tables import BLANK, NUMBER, read_csv
 
 #: Columns that every manifest must have (docs/facts/insertion.md#manifest-columns).
 NEEDED = (
@@ -68,8 +68,8 @@ _NUMBERS = (
     "insertion_lobe_ap_pct",
 )
 _FLAGS, _TRUE, _FALSE = ("present", "mirrored", "kept"), ("true", "1", "yes"), ("false", "0", "no")
-#: A number as other programs write it; a seed is a whole number of at most 18 digits, so that nothing is rounded.
-_NUMBER, _SEED = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$", r"^\d{1,18}(\.0*)?$"
+#: A seed as a manifest may write it: at most 18 digits, so that nothing is rounded.
+_SEED = r"^\d{1,18}(\.0*)?$"
 
 #: What planning writes beside its manifests.
 BESIDE = ("arms.csv", "balance.csv", "trial.json")
@@ -102,7 +102,7 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
         frame = frame.with_columns((column if value is None else column.fill_null(str(value))).alias(name))
     frame = frame.with_columns(pl.col(c).str.strip_chars() for c in _NUMBERS if c not in DEFAULTS)
     unreadable = pl.coalesce(
-        *(_not_a_number(c, _NUMBER, "a number") for c in _NUMBERS),
+        *(_not_a_number(c, NUMBER, "a number") for c in _NUMBERS),
         _not_a_number("seed", _SEED, "a whole number of at most 18 digits"),
         pl.lit(""),
     )

@@ -10,11 +10,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
 from itrialspace_assets.base.errors import TableError
-from itrialspace_assets.base.fingerprints import hash_file
+from itrialspace_assets.base.fingerprints import hash_file, replace_file
 from itrialspace_assets.profiles.persons import person_uids
 from itrialspace_assets.profiles.registry import Dataset, LabelRule
 from itrialspace_assets.records.schema import Violation, violations
@@ -159,6 +160,33 @@ def load_profiles(path: Path, dataset: Dataset, anatomy: str, *, released: bool 
     notes.found += violations(TABLES["profiles"], frame, dataset=dataset.name)
     notes.stop_on_errors()
     return Loaded(frame, _scans(path, frame, dataset, anatomy), notes.found)
+
+
+def write_checked(
+    entry: Dataset, profile: Path, profiles: pl.DataFrame, listed: Path, scans: pl.DataFrame, anatomy: str
+) -> Loaded:
+    """Write a profile CSV and its scan list, if a run would accept them; else neither is touched.
+
+    Args:
+        entry: the dataset.
+        profile: path of the profile CSV.
+        profiles: its rows.
+        listed: path of the scan list.
+        scans: its rows (``ct_id``, ``patient``, ``series``).
+        anatomy: ``real`` or ``procedural``.
+
+    Raises:
+        TableError: a run would refuse them; names every broken rule.
+    """
+    profile.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=profile.parent, prefix=".tmp-") as folder:
+        fresh = Path(folder) / profile.name
+        fresh.write_bytes(profiles.write_csv().encode())
+        _scan_list(fresh, entry).write_bytes(scans.write_csv().encode())
+        loaded = load_profiles(fresh, entry, anatomy)
+        replace_file(profile, fresh.read_bytes())
+        replace_file(listed, _scan_list(fresh, entry).read_bytes())
+    return loaded
 
 
 def native_columns(dataset: Dataset) -> list[str]:

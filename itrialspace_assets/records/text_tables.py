@@ -18,6 +18,8 @@ from itrialspace_assets.base.errors import TableError
 
 #: Texts that stand for a missing value.
 BLANK = ("", "nan", "na", "none", "null", "n/a")
+#: A number as programs write it, as a regular expression.
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _GZIP = b"\x1f\x8b"
 #: First bytes of files that people give in place of a table.
