@@ -94,9 +94,10 @@ class FileHashes:
             stat = path.stat()
         except FileNotFoundError:
             return None
+        name = os.fsencode(path).decode(errors="backslashreplace")  # also of a name that is not UTF-8
         row = self._db.execute(
             "SELECT sha256 FROM hashes WHERE path=? AND size=? AND mtime=?",
-            (str(path), stat.st_size, stat.st_mtime_ns),
+            (name, stat.st_size, stat.st_mtime_ns),
         ).fetchone()
         if row:
             return str(row[0])
@@ -104,7 +105,7 @@ class FileHashes:
         with self._db:
             self._db.execute(
                 "INSERT OR REPLACE INTO hashes VALUES (?,?,?,?)",
-                (str(path), stat.st_size, stat.st_mtime_ns, value),
+                (name, stat.st_size, stat.st_mtime_ns, value),
             )
         return value
 

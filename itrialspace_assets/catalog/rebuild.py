@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files as package_files
@@ -127,7 +128,7 @@ def _load(db: duckdb.DuckDBPyConnection, settings: Settings, table: Table) -> in
         try:
             ((rows,),) = db.execute(
                 f'INSERT INTO "{table.name}" SELECT * FROM read_parquet(?, hive_partitioning = false)',
-                [[str(path) for path in paths]],
+                [[_literal(str(path)) for path in paths]],
             ).fetchall()
         except duckdb.Error as error:
             for path in paths:
@@ -151,6 +152,11 @@ def _add_views(db: duckdb.DuckDBPyConnection) -> None:
 
 def _quoted(text: str) -> str:
     return text.replace("'", "''")
+
+
+def _literal(path: str) -> str:
+    """A path as a pattern of DuckDB that matches nothing else: ``study[1]`` alone would match ``study1``."""
+    return re.sub(r"[*?[]", r"[\g<0>]", path)
 
 
 def dictionary_page(anatomy: str) -> str:

@@ -89,10 +89,13 @@ def run(
 
 @insert_app.command()
 def verify(
-    audits: Annotated[list[Path], typer.Argument(help="Files audit.json, or folders that hold one.")],
+    audits: Annotated[list[Path], typer.Argument(help="Folders with an audit.json, or the files themselves.")],
+    base: Annotated[
+        Path | None, typer.Option("--base-dir", help="Where relative paths of donors start; the data root.")
+    ] = None,
     folder: Folder = None,
 ) -> None:
-    """Verify audits: each mask that they name must exist and hold the number of nodule voxels that they state.
+    """Verify audits: each mask must hold the nodule voxels that they state, in the size and shape of their donors.
 
     The exit code is 1 if a mask is missing or differs.
 
@@ -102,7 +105,7 @@ def verify(
     """
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.insertion.verify import wrong_in_audit
+    from itrialspace_assets.insertion.verify import check_audit
 
     settings = load(folder)
     paths = [given / "audit.json" if given.is_dir() else given for given in audits]
@@ -112,10 +115,13 @@ def verify(
     lines, wrong = [], 0
     with progress("audits", len(paths)) as advance:
         for path in paths:
-            found, records, good = wrong_in_audit(path, settings.output)
-            lines.append(f"{path}: {good} of {records} nodules inserted, {len(found)} masks missing or different")
-            lines += [f"  {line}" for line in found]
-            wrong += len(found)
+            found = check_audit(path, settings.output, (base or settings.data).absolute())
+            wrong += len(found.wrong)
+            lines.append(
+                f"{path}: {found.inserted} of {found.records} nodules inserted, {found.compared} compared with their "
+                f"donors, {len(found.wrong)} masks missing or different"
+            )
+            lines += [f"  {line}" for line in found.wrong]
             advance(1)
     for line in lines:
         typer.echo(line)

@@ -36,8 +36,6 @@ ManifestRow = Mapping[str, Any]
 Progress = Callable[[str, int], Any]
 #: Difference (mm) of two grids' voxel size or origin that counts as none. Ours: above what file headers round.
 _SAME_MM = 0.01
-#: Columns of which an unreadable number rejects the row; the others may be missing.
-_REQUIRED_NUMBERS = ("scale_factor", "margin_mm", "rotation_x_deg", "rotation_y_deg", "rotation_z_deg")
 
 
 @dataclass(frozen=True)
@@ -344,8 +342,8 @@ def _case(
                 f"{Reason.GRID_MISMATCH.value}: expected a native mask on the grid of {organ}, got "
                 f"{list(donor.grid.shape)}"
             )
-        elif lost := next((c for c in _REQUIRED_NUMBERS if row[c] is None), None):
-            failed[idx] = f"{Reason.BAD_POSITION.value}: expected a number as {lost}, got none"
+        elif row["unreadable"]:
+            failed[idx] = f"{Reason.BAD_POSITION.value}: {row['unreadable']}"
         else:
             nodules.append(_nodule(row, donor, organ))
     if not nodules or nodules[0].nodule_idx != 0:

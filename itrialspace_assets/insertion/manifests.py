@@ -11,7 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.errors import ConfigError, TableError
+from itrialspace_assets.records.text_tables import BLANK, NUMBER, read_csv
 
 #: Columns that every manifest must have (docs/facts/insertion.md#manifest-columns).
 NEEDED = (
@@ -67,6 +68,8 @@ _NUMBERS = (
     "insertion_lobe_ap_pct",
 )
 _FLAGS, _TRUE, _FALSE = ("present", "mirrored", "kept"), ("true", "1", "yes"), ("false", "0", "no")
+#: A seed as a manifest may write it: at most 18 digits, so that nothing is rounded.
+_SEED = r"^\d{1,18}(\.0*)?$"
 
 #: What planning writes beside its manifests.
 BESIDE = ("arms.csv", "balance.csv", "trial.json")
@@ -75,46 +78,76 @@ BESIDE = ("arms.csv", "balance.csv", "trial.json")
 def read_manifest(path: Path) -> list[dict[str, Any]]:
     """The rows of a manifest: CSV, or JSON with a list of rows or with ``cases``.
 
-    Numbers are numbers or None, flags are booleans, defaults are filled in; further columns are kept as text.
+    Numbers are numbers or None, flags are booleans, defaults are filled in; further columns are kept as text. Each row
+    has ``unreadable`` too: the first of its numbers that is none, with what was expected; empty if all are numbers.
 
     Raises:
         ConfigError: no such file, another format, a missing column, a flag that is none, or a row without its own
-            case_id and nodule_idx; names file and column.
+            case_id and nodule_idx; names file, row and column.
     """
     try:
-        if path.suffix == ".json":
-            tree = json.loads(path.read_text(encoding="utf-8"))
-            raw = tree["cases"] if isinstance(tree, dict) else tree
-            frame = pl.DataFrame(raw, infer_schema_length=None).with_columns(pl.all().cast(pl.String))
-        else:
-            frame = pl.read_csv(path, infer_schema=False)
+        frame = _of_json(path) if path.suffix == ".json" else read_csv(path, "manifest")
     except FileNotFoundError:
         raise ConfigError(f"{path}: expected a manifest (CSV or JSON), found none") from None
-    except (ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError, TableError) as error:
         raise ConfigError(f"{path}: expected a manifest (CSV or JSON), got {error}") from None
     if lost := [c for c in NEEDED if c not in frame.columns]:
         raise ConfigError(f"{path}: expected the columns {', '.join(NEEDED)}; {', '.join(lost)} missing")
     for name, value in DEFAULTS.items():
         column = pl.col(name) if name in frame.columns else pl.lit(None, pl.String)
+        if name in (*_NUMBERS, *_FLAGS, "seed"):
+            column = column.str.strip_chars()
+            blank = BLANK if value is None else ("",)  # "NA" never becomes a default that is not null
+            column = pl.when(~column.str.to_lowercase().is_in(blank)).then(column)
         frame = frame.with_columns((column if value is None else column.fill_null(str(value))).alias(name))
-    values = (pl.col(c).cast(pl.Float64, strict=False) for c in _NUMBERS)
+    frame = frame.with_columns(pl.col(c).str.strip_chars() for c in _NUMBERS if c not in DEFAULTS)
+    unreadable = pl.coalesce(
+        *(_not_a_number(c, NUMBER, "a number") for c in _NUMBERS),
+        _not_a_number("seed", _SEED, "a whole number of at most 18 digits"),
+        pl.lit(""),
+    )
+    values = (pl.col(c).cast(pl.Float64, strict=False) for c in _NUMBERS)  # strict: what is null here is unreadable
     frame = frame.with_columns(
+        unreadable.alias("unreadable"),
         *(pl.when(v.is_finite()).then(v).alias(c) for c, v in zip(_NUMBERS, values, strict=True)),
-        pl.col("seed").cast(pl.Int64, strict=False),
-        *(pl.col(c).str.strip_chars().str.to_lowercase().alias(c) for c in _FLAGS),
+        pl.when(pl.col("seed").str.contains(_SEED)).then(pl.col("seed").str.extract(r"^(\d+)")).cast(pl.Int64),
+        *(pl.col(c).str.to_lowercase().alias(c) for c in _FLAGS),
     )
     for name in _FLAGS:
-        if strange := sorted(set(frame[name]) - set(_TRUE) - set(_FALSE)):
-            raise ConfigError(f"{path}: {name}: expected true or false, got {strange[0]!r}")
+        strange = frame.with_row_index("_row").filter(~pl.col(name).is_in([*_TRUE, *_FALSE]))
+        if strange.height:
+            number, got = strange.select("_row", name).row(0)
+            raise ConfigError(f"{path}: row {number}: {name}: expected true or false, got {got!r}")
         frame = frame.with_columns(pl.col(name).is_in(_TRUE))
     rows = frame.to_dicts()
-    if any(r["nodule_idx"] is None or r["nodule_idx"] < 0 or r["nodule_idx"] % 1 or r["case_id"] is None for r in rows):
-        raise ConfigError(f"{path}: expected a case_id and a whole number as nodule_idx in every row")
+    for number, r in enumerate(rows):
+        if r["nodule_idx"] is None or r["nodule_idx"] < 0 or r["nodule_idx"] % 1 or r["case_id"] is None:
+            raise ConfigError(
+                f"{path}: row {number}: expected a case_id and a whole number as nodule_idx, got "
+                f"{r['case_id']!r} and {r['nodule_idx']!r}"
+            )
     keys = [(r["case_id"], r["nodule_idx"]) for r in rows]
     if len(set(keys)) != len(keys):
         twice = next(k for k in keys if keys.count(k) > 1)
         raise ConfigError(f"{path}: expected each case_id and nodule_idx once, got {twice} again")
     return rows
+
+
+def _of_json(path: Path) -> pl.DataFrame:
+    """Rows of a JSON manifest as text: each value as JSON writes it, so that no number is rounded."""
+    tree = json.loads(path.read_text(encoding="utf-8-sig"))
+    raw = tree["cases"] if isinstance(tree, dict) else tree
+    rows = [{k: v if v is None or isinstance(v, str) else json.dumps(v) for k, v in r.items()} for r in raw]
+    return pl.DataFrame(rows, schema=dict.fromkeys(dict.fromkeys(k for r in rows for k in r), pl.String()))
+
+
+def _not_a_number(column: str, pattern: str, what: str) -> pl.Expr:
+    """What is wrong with a value that is there and no number; else null."""
+    text = pl.col(column)
+    finite = text.str.contains(pattern) & text.cast(pl.Float64, strict=False).is_finite().fill_null(False)
+    return pl.when(text.is_not_null() & ~finite).then(
+        pl.concat_str(pl.lit(f"{column}: expected {what}, got '"), text, pl.lit("'"))
+    )
 
 
 def manifests_among(paths: Sequence[Path]) -> list[Path]:

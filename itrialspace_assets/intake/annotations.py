@@ -17,14 +17,17 @@ from pydantic import Field, ValidationError, model_validator
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.settings import read_yaml
 from itrialspace_assets.base.validation import StrictModel, explain
-from itrialspace_assets.profiles.load import read_text_table
 from itrialspace_assets.profiles.registry import Dataset
 from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
 from itrialspace_assets.records.schema import Violation
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
+from itrialspace_assets.records.text_tables import read_csv, read_text_table
 
 #: Names under which the registered profile tables, and a user's own, hold the patient.
 _PATIENT = ("patient", "PatientID", "patient_id", "patient-id")
+
+#: First words of a list that is known to have no header, in lower case.
+_HEADERS = ("seriesuid", "series_uid", "seriesinstanceuid", "series_instance_uid", "scan", "ct_id", "id", "uid")
 
 
 class Centre(StrictModel):
@@ -206,14 +209,14 @@ def read_annotations(source: Source, table: Path, scans: Path | None = None) -> 
     raw = reading.drop(
         raw, raw[source.scan].is_not_null() & _numeric(raw, source), "no nodule: a footer, a remark or an empty row"
     )
-    every = _clean(raw, [source.scan])
+    every = _clean(raw, [source.scan], table.name)
     for column, value in source.keep.items():
         raw = reading.drop(
             raw,
             (raw[column].str.replace(r"\.0+$", "") == value).fill_null(False),
             f"not a nodule by the table's own column {column}",
         )
-    raw = _clean(raw, [source.scan, source.finding])
+    raw = _clean(raw, [source.scan, source.finding], table.name)
     for column in source.zero_is_missing:
         zero = raw[column].cast(pl.Float64, strict=False) == 0
         reading.note("0 stands for a missing rating", column, zero, raw["_row"])
@@ -232,9 +235,20 @@ def read_annotations(source: Source, table: Path, scans: Path | None = None) -> 
     return Annotated(frame, listed, left_out.rename({"_row": "source_row"}).sort("source_row"), reading.notes)
 
 
-def _clean(raw: pl.DataFrame, columns: list[str | None]) -> pl.DataFrame:
-    """Ids without the ``.0`` that a spreadsheet gave them."""
-    return raw.with_columns(pl.col(c).str.replace(r"\.0+$", "") for c in columns if c)
+def _clean(raw: pl.DataFrame, columns: list[str | None], file: str) -> pl.DataFrame:
+    """Ids without the ``.0`` that a spreadsheet gave a number; a UID that ends in ``.0`` stays.
+
+    Raises:
+        TableError: a spreadsheet rounded an id.
+    """
+    for column in filter(None, columns):
+        if (bad := raw[column].str.contains(r"^\d+(\.\d+)?[eE]\+?\d+$").fill_null(False)).any():
+            rows = raw.filter(bad)
+            raise TableError(
+                f"{file}: {column}: expected ids, got {rows[column].head(3).to_list()} in rows "
+                f"{', '.join(map(str, rows['_row'].head(3)))}: a spreadsheet rounded them; export the column as text"
+            )
+    return raw.with_columns(pl.col(c).str.replace(r"^(\d+)\.0+$", "$1") for c in columns if c)
 
 
 def _read(path: Path, kind: str) -> pl.DataFrame:
@@ -292,7 +306,7 @@ def _numeric(raw: pl.DataFrame, source: Source) -> pl.Series:
 
 def _number(raw: pl.DataFrame, column: str, file: str, *, null: bool = False) -> pl.Series:
     parsed = raw[column].cast(pl.Float64, strict=False)
-    bad = parsed.is_null() & (raw[column].is_not_null() if null else True) | parsed.is_nan()
+    bad = parsed.is_null() & (raw[column].is_not_null() if null else True) | ~parsed.is_finite()
     if bad.any():
         rows = raw.filter(bad)["_row"]
         raise TableError(
@@ -440,11 +454,12 @@ def _scan_table(frame: pl.DataFrame, source: Source, path: Path | None, reading:
 
 def _second(source: Source, path: Path) -> pl.DataFrame:
     if source.scans and not source.scans.header:
-        try:
-            raw = pl.read_csv(path, has_header=False, infer_schema=False)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise TableError(f"{path.name}: expected a list of scans, got {error}") from None
-        return raw.rename({c: f"column_{i}" for i, c in enumerate(raw.columns, 1)})
+        raw = read_csv(path, "scans", header=False).with_columns(pl.all().str.strip_chars())
+        if (first := raw.row(0)[0] or "").lower() in _HEADERS:
+            raise TableError(
+                f"{path.name}: expected ids of scans from the first line on, got a header {first!r}; delete it"
+            )
+        return raw
     return read_text_table(path, "scans")
 
 

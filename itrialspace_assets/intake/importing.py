@@ -5,7 +5,7 @@ A scan is one case of ``casework``. A nodule of which only a point and a diamete
 ``imaging.geometry``) and measure nodules (``profiles.measure``).
 """
 
-import csv
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import yaml
+from filelock import FileLock
 from scipy import ndimage
 
-from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
+from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason, TableError
 from itrialspace_assets.base.fingerprints import FileHashes, replace_file
 from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.casework import journal, workers
@@ -29,12 +30,15 @@ from itrialspace_assets.imaging.anatomy import BODY, LABEL_NAMES, NODULE, lung_m
 from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
 from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.intake.case import ImportCase
+from itrialspace_assets.intake.own_files import is_hidden, refuse_other_scans, require_unicode_names
 from itrialspace_assets.profiles.dicom import read_ct_series, read_lidc_xml, read_rtstruct, read_seg
-from itrialspace_assets.profiles.load import SAFE_ID, read_text_table
+from itrialspace_assets.profiles.load import SAFE_ID, write_checked
 from itrialspace_assets.profiles.masks import sphere
 from itrialspace_assets.profiles.measure import measure_scan, nodules_in
 from itrialspace_assets.profiles.registry import OWN_DATASETS, Dataset, check_name
+from itrialspace_assets.profiles.registry import datasets as registered
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
+from itrialspace_assets.records.text_tables import NUMBER, read_csv, read_text_table
 
 VERSION = "1"
 #: The body is the largest piece of the CT above this (HU), its holes filled slice by slice.
@@ -71,7 +75,8 @@ def read_list(path: Path) -> list[OwnScan]:
     """Scans of a CSV with the columns of ``OwnScan``; paths are relative to the CSV.
 
     Raises:
-        ConfigError: no ``ct`` column, an unknown one, or a row without a CT.
+        ConfigError: no ``ct`` column, an unknown one, a row without a CT, or an age that is none; names the row.
+        TableError: no table; names the row and the column.
     """
     table = read_text_table(path, "scans")
     known = list(OwnScan.__dataclass_fields__)
@@ -84,10 +89,17 @@ def read_list(path: Path) -> list[OwnScan]:
             f"{path}: ct: expected a path in every row, rows {', '.join(map(str, bare.arg_true().head(3)))} have none"
         )
     rows = []
-    for row in table.fill_null("").iter_rows(named=True):
+    for number, row in enumerate(table.fill_null("").iter_rows(named=True)):
         paths = {k: str((path.parent / row[k]).absolute()) if row.get(k) else "" for k in ("ct", "organs", "nodules")}
+        if not _is_age(row.get("age", "")):
+            raise ConfigError(f"{path}: row {number}: age: expected years from 0 to 120 or nothing, got {row['age']!r}")
         rows.append(OwnScan(**(row | paths)))
     return rows
+
+
+def _is_age(text: str) -> bool:
+    """Whether a text is an age in years, as the table of profiles allows it, or empty."""
+    return not text or (re.fullmatch(NUMBER, text) is not None and 0 <= float(text) <= 120)
 
 
 def import_scans(
@@ -98,6 +110,8 @@ def import_scans(
     frame: str | None,
     roi: str = DEFAULT_ROI,
     progress: Callable[[int], None] | None = None,
+    *,
+    replace_scans: bool = False,
 ) -> tuple[int, int, list[Rejection]]:
     """Write scans into the data root; scans already imported from equal inputs are kept.
 
@@ -109,12 +123,14 @@ def import_scans(
         frame: ``RAS`` or ``LPS``: axes of nodule lists.
         roi: regular expression for names of nodule regions.
         progress: called with the number of scans that were just done.
+        replace_scans: another scan of the dataset under the same id is replaced; else that is refused.
 
     Returns:
         How many scans and nodules were imported, and the rejected ones.
 
     Raises:
-        ConfigError: before any work, unknown labels or a missing file; after the CTs are written, a missing organ
+        ConfigError: before any work, unknown labels, a missing file, a name that is not UTF-8, an id that another
+            scan of the dataset has; after the CTs are written, a missing organ
             map, with the command that makes one and where to put it.
     """
     check_name(dataset, own=True)
@@ -130,17 +146,30 @@ def import_scans(
             raise ConfigError(
                 f"{scan.nodules}: a list of nodules needs --frame RAS or --frame LPS: the axes of its coordinates"
             )
+        if not _is_age(scan.age):
+            raise ConfigError(f"{scan.ct}: age: expected years from 0 to 120 or nothing, got {scan.age!r}")
+    require_unicode_names(files_of(scans))
     named = [(scan.ct_id or _stem(Path(scan.ct)), scan) for scan in scans]
     if len({ct_id for ct_id, _ in named}) != len(named):
-        raise ConfigError("ct_id: expected unique ids; give ct_id in the list where files share a name")
+        ids = [ct_id for ct_id, _ in named]
+        twice = next(ct_id for ct_id in ids if ids.count(ct_id) > 1)
+        paths = ", ".join(scan.ct for ct_id, scan in named if ct_id == twice)
+        raise ConfigError(f"ct_id: expected unique ids, got {twice!r} for {paths}; give ct_id in the list")
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         cases = [_case(ct_id, scan, settings, dataset, labels, frame, roi, hashes) for ct_id, scan in named]
     folder = journal.journal_dir(settings, "import", dataset)
-    workers.run(import_case, journal.pending(settings, cases, folder), settings, folder / "journal.jsonl", progress)
+    pending = journal.pending(settings, cases, folder)
+    if not replace_scans:
+        own = [
+            c.payload for c in cases if isinstance(c.payload, ImportCase) and (c in pending or c.payload.ct.is_dir())
+        ]
+        refuse_other_scans(own, settings, _own(dataset))  # a NIfTI file that is done is the one that was imported
+    workers.run(import_case, pending, settings, folder / "journal.jsonl", progress)
     made = journal.collect(settings, cases, folder)
     require_all(made, f"import {dataset}")
     rows = made.rows.get("profiles", [])
-    _write_tables(settings, dataset, rows, made.rows.get("scans", []))
+    with FileLock(settings.output / "work" / f"import-{dataset}.lock"):  # two imports at once keep each other's rows
+        _write_tables(settings, dataset, rows, made.rows.get("scans", []))
     without = [r for r in made.rows.get("scans", []) if not r["organ"]]
     if without:
         entry = label_maps()[labels]
@@ -153,6 +182,11 @@ def import_scans(
             + "".join(f"\nrejected: {r.uid}: {r.detail}" for r in made.rejected)
         )
     return len({r["ct_id"] for r in made.rows.get("scans", [])}), len(rows), made.rejected
+
+
+def files_of(scans: Sequence[OwnScan]) -> list[Path]:
+    """Every file and folder that some scans name."""
+    return [Path(p) for scan in scans for p in (scan.ct, scan.organs, scan.nodules) if p]
 
 
 def _stem(path: Path) -> str:
@@ -193,7 +227,11 @@ def _case(
     )
     content = []
     for path in filter(None, (case.ct, case.organs, case.nodules)):
-        content += [hashes.get(f) for f in (sorted(path.iterdir()) if path.is_dir() else [path]) if f.is_file()]
+        content += [
+            hashes.get(f)
+            for f in (sorted(path.iterdir()) if path.is_dir() else [path])
+            if f.is_file() and not is_hidden(f)
+        ]
     return Case(ct_id, payload_hash([VERSION, content], case), ct_id, case)
 
 
@@ -238,10 +276,16 @@ def import_case(case: ImportCase, settings: Settings) -> Output:
     else:
         ct = read_volume(case.ct)
         ct = Volume(np.clip(np.rint(ct.array), -32768, 32767).astype(np.int16), ct.affine)
+    if not case.age and not _is_age(identity["age"]):
+        raise CaseRejected(
+            Reason.UNREADABLE_VOLUME,
+            f"{case.ct}: PatientAge: expected years from 0 to 120, got {identity['age']!r}; state it in the column age "
+            "of a list of scans",
+        )
     files: dict[str, str] = {}
 
     def save(name: str, volume: Volume) -> None:
-        if not (root / name).resolve().is_relative_to(root.resolve()):
+        if not Path(os.path.normpath(root / name)).is_relative_to(root):  # folders of the root may be links
             raise CaseRejected(Reason.BAD_POSITION, f"{name}: expected a file inside the data root")
         files[name] = write_volume(root / name, volume, f"imported into {dataset}")
 
@@ -358,7 +402,7 @@ def _nodules(case: ImportCase, ct: Volume) -> tuple[list[Nodule], str]:
     if path.suffix == ".csv":
         return _listed(path, str(case.frame), ct), "procedural"
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.name.endswith((".nii.gz", ".nii")))
+        files = sorted(p for p in path.iterdir() if p.name.endswith((".nii.gz", ".nii")) and not is_hidden(p))
         if not files:
             raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected nodule masks (*.nii.gz), found none")
         return [Nodule(_stem(f), lesion) for f in files for lesion in _components(f, ct, one=True)], "unknown"
@@ -400,23 +444,26 @@ def _components(path: Path, ct: Volume, *, one: bool) -> list[Lesion]:
 
 
 def _listed(path: Path, frame: str, ct: Volume) -> list[Nodule]:
-    with path.open(newline="", encoding="utf-8-sig") as source:
-        rows = list(csv.DictReader(source))
+    try:
+        table = read_text_table(path, "nodules")
+    except TableError as error:
+        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path.parent}/{error}") from None
+    rows = table.filter(~pl.all_horizontal(pl.all().is_null())).to_dicts()
     if not rows or (missing := [c for c in _LIST if c not in rows[0]]):
         raise CaseRejected(
             Reason.UNREADABLE_VOLUME,
             f"{path}: expected rows with the columns {', '.join(_LIST)} and, if known, id and label, got "
-            f"{', '.join(rows[0]) if rows else 'none'}; missing {', '.join(missing) if rows else 'all'}",
+            f"{', '.join(table.columns) or 'none'}; missing {', '.join(missing) if rows else 'all'}",
         )
     found = []
     for number, row in enumerate(rows):
-        try:
-            x, y, z, diameter = (float(row[c]) for c in _LIST)
-        except ValueError:
+        if wrong := [c for c in _LIST if not re.fullmatch(NUMBER, row[c] or "")]:
             raise CaseRejected(
                 Reason.BAD_POSITION,
-                f"{path}: row {number}: expected numbers for {', '.join(_LIST)}, got {[row[c] for c in _LIST]}",
-            ) from None
+                f"{path}: row {number}: expected numbers for {', '.join(_LIST)}, got {row[wrong[0]] or 'nothing'} as "
+                f"{wrong[0]}",
+            )
+        x, y, z, diameter = (float(row[c]) for c in _LIST)
         at = ct.to_voxel([-x, -y, z] if frame == "LPS" else [x, y, z])
         if not (
             np.all(np.isfinite(at)) and np.all((at >= 0) & (at <= np.array(ct.array.shape) - 1)) and 0 < diameter < 200
@@ -464,9 +511,13 @@ def own_entry() -> dict[str, Any]:
     }
 
 
+def _own(dataset: str) -> Dataset:
+    return Dataset(name=dataset, **own_entry())
+
+
 def _write_tables(settings: Settings, dataset: str, rows: list[dict[str, Any]], scans: list[dict[str, Any]]) -> None:
     """Write profile CSV, scan list and registry of the root; rows of scans that were imported earlier stay."""
-    entry = Dataset(name=dataset, **own_entry())
+    entry = _own(dataset)
     done = [s["ct_id"] for s in scans]
     text = pl.String()
     columns = [*(c.name for c in PROFILE_COLUMNS), *(f.name for f in fields(OwnColumns))]
@@ -476,7 +527,7 @@ def _write_tables(settings: Settings, dataset: str, rows: list[dict[str, Any]], 
     )
     profile, listed = entry.profile_csv(settings.data), entry.scan_list_csv(settings.data)
     if profile.exists():
-        old = pl.read_csv(profile, infer_schema=False)
+        old = read_csv(profile)
         fresh = pl.concat(
             [old.filter(~pl.col("ct_path").is_in([f"{dataset}/{c}.nii.gz" for c in done])), fresh], how="diagonal"
         )
@@ -485,14 +536,17 @@ def _write_tables(settings: Settings, dataset: str, rows: list[dict[str, Any]], 
         schema=dict.fromkeys(("ct_id", "patient", "series"), text),
     )
     if listed.exists():
-        names = pl.concat(
-            [pl.read_csv(listed, infer_schema=False).filter(~pl.col("ct_id").is_in(done)), names], how="diagonal"
+        names = pl.concat([read_csv(listed).filter(~pl.col("ct_id").is_in(done)), names], how="diagonal")
+    if (twice := fresh.filter(pl.col("annotation").is_duplicated())).height:
+        raise TableError(
+            f"{profile.name}: expected unique ids of nodules, got {twice['annotation'][0]} in the scans "
+            f"{' and '.join(twice['ct_path'].unique().sort())}; give one of them another ct_id and import both again"
         )
-    replace_file(profile, fresh.sort("annotation").write_csv().encode())
-    replace_file(listed, names.sort("ct_id").write_csv().encode())
+    known = registered(settings).get(dataset, entry)
+    write_checked(known, profile, fresh.sort("annotation"), listed, names.sort("ct_id"), settings.anatomy)
     registry = settings.data / OWN_DATASETS
-    known = read_yaml(registry) if registry.exists() else {"datasets": {}}
-    if dataset not in known["datasets"]:
-        known["datasets"][dataset] = own_entry()
+    entries = read_yaml(registry) if registry.exists() else {"datasets": {}}
+    if dataset not in entries["datasets"]:
+        entries["datasets"][dataset] = own_entry()
         head = "# Datasets of this root, written by `its import`; edit licence, population and labels.\n"
-        replace_file(registry, (head + yaml.safe_dump(known, sort_keys=False)).encode())
+        replace_file(registry, (head + yaml.safe_dump(entries, sort_keys=False)).encode())

@@ -19,7 +19,7 @@ from itrialspace_assets.base.validation import explain
 from itrialspace_assets.casework.cases import Rejection
 from itrialspace_assets.intake.annotations import Annotated, Source, bare_profiles, scan_list
 from itrialspace_assets.profiles.case import KnownNodule, MeasureCase, PixelFrame
-from itrialspace_assets.profiles.load import load_profiles, native_columns
+from itrialspace_assets.profiles.load import Loaded, native_columns, write_checked
 from itrialspace_assets.profiles.masks import scans_in
 from itrialspace_assets.profiles.registry import Dataset, check_name
 from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
@@ -181,14 +181,8 @@ def write_outcome(
     listed = pl.DataFrame({"ct_id": sorted(set(scans) - bad)}).with_columns(
         patient=pl.lit(None, pl.String), series=pl.lit(None, pl.String)
     )
-    replace_file(out, profiles.write_csv().encode())
-    replace_file(
-        entry.scan_list_csv(out.parent.parent)
-        if out.parent.name == "profiles"
-        else out.with_name(f"{entry.name}_scans.csv"),
-        listed.write_csv().encode(),
-    )
-    return _checked(out, entry, rejected) + _entry_file(out.parent, entry)
+    loaded = write_checked(entry, out, profiles, out.with_name(f"{entry.name}_scans.csv"), listed, "real")
+    return _lines(loaded, rejected) + _entry_file(out.parent, entry)
 
 
 def write_annotated(
@@ -205,17 +199,15 @@ def write_annotated(
         TableError: the platform would refuse the table.
     """
     path = out / f"{entry.name}_nodule_profiles.csv"
-    replace_file(path, profiles.write_csv().encode())
-    replace_file(out / f"{entry.name}_scans.csv", scan_list(annotated).write_csv().encode())
+    loaded = write_checked(entry, path, profiles, out / f"{entry.name}_scans.csv", scan_list(annotated), "real")
     lines = [f"{n.severity}: {n}" for n in annotated.notes]
     if annotated.left_out.height:
         replace_file(out / f"{entry.name}_left_out.csv", annotated.left_out.write_csv().encode())
         lines.append(f"{annotated.left_out.height} rows are no nodules: {entry.name}_left_out.csv says why")
-    return lines + _checked(path, entry, rejected) + _entry_file(out, entry, source.entry)
+    return lines + _lines(loaded, rejected) + _entry_file(out, entry, source.entry)
 
 
-def _checked(path: Path, entry: Dataset, rejected: Sequence[Rejection]) -> list[str]:
-    loaded = load_profiles(path, entry, "real")
+def _lines(loaded: Loaded, rejected: Sequence[Rejection]) -> list[str]:
     lines = [f"{f.severity}: {f}" for f in loaded.findings if f.severity != "info"]
     lines += [f"rejected: {r.detail}" for r in rejected[:20]]
     if len(rejected) > 20:

@@ -5,26 +5,26 @@ written, a warning is kept in ``findings``. No row is dropped and no value is co
 from 0 without the header.
 """
 
-import csv
 import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
 from itrialspace_assets.base.errors import TableError
-from itrialspace_assets.base.fingerprints import hash_file
+from itrialspace_assets.base.fingerprints import hash_file, replace_file
 from itrialspace_assets.profiles.persons import person_uids
 from itrialspace_assets.profiles.registry import Dataset, LabelRule
 from itrialspace_assets.records.schema import Violation, violations
 from itrialspace_assets.records.tables import PROFILE_COLUMNS, TABLES
+from itrialspace_assets.records.text_tables import read_text_table
 
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "w": "F"}
 _SMOKING = {"current": "current", "former": "former", "never": "never", "ex": "former"}
-_BLANK = ("", "nan", "na", "none", "null", "n/a")
 #: Columns in which ``unknown`` stands for a missing side, lobe or zone.
 _UNKNOWN = (
     "lung_side",
@@ -70,52 +70,6 @@ class _Notes:
     def stop_on_errors(self) -> None:
         if wrong := [f for f in self.found if f.severity == "error"]:
             raise TableError(f"{self.file}: not loaded, {len(wrong)} rules broken: " + "; ".join(map(str, wrong)))
-
-
-def read_text_table(path: Path, what: str) -> pl.DataFrame:
-    """A CSV as text: trimmed, blanks as null; a byte-order mark and Windows line ends are fine.
-
-    Raises:
-        TableError: no file, an empty one, or no comma-separated table.
-    """
-    header = _header(path, what)
-    try:
-        raw = pl.read_csv(path, infer_schema=False, encoding="utf8")
-    except pl.exceptions.NoDataError:
-        raise TableError(f"{path.name}: expected a CSV table with a header, got an empty file") from None
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise TableError(f"{path.name}: expected a CSV table, got {_ragged(path, len(header)) or error}") from None
-    names = [c.strip().lstrip("\ufeff") for c in raw.columns]
-    if twice := sorted({c for c in names if names.count(c) > 1}):
-        raise TableError(f"{path.name}: expected unique columns, got {', '.join(twice)} more than once")
-    raw.columns = names
-    raw = raw.with_columns(pl.all().str.strip_chars())
-    return raw.with_columns(
-        pl.when(pl.all().str.to_lowercase().is_in(_BLANK)).then(None).otherwise(pl.all()).name.keep()
-    )
-
-
-def _header(path: Path, what: str) -> list[str]:
-    """Fields of the first line; compressed tables are looked at by polars alone."""
-    if not path.exists():
-        raise TableError(f"{what}: expected {path.name}, found none in {path.parent.name}/")
-    if path.suffix == ".gz":
-        return []
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as source:
-        line = source.readline()
-    if "," not in line and (mark := next((m for m in (";", "\t") if m in line), None)):
-        raise TableError(f"{path.name}: expected columns separated by commas, got {mark!r} in the header")
-    return next(csv.reader([line]), [])
-
-
-def _ragged(path: Path, width: int) -> str:
-    """The first rows that do not have as many fields as the header."""
-    if not width:
-        return ""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as source:
-        rows = [(i, len(r)) for i, r in enumerate(csv.reader(source)) if i and r and len(r) != width]
-    shown = ", ".join(f"row {i - 1} with {n}" for i, n in rows[:3])
-    return f"{len(rows)} rows without the header's {width} fields: {shown} (a decimal comma?)" if rows else ""
 
 
 def load_profiles(path: Path, dataset: Dataset, anatomy: str, *, released: bool = False) -> Loaded:
@@ -206,6 +160,33 @@ def load_profiles(path: Path, dataset: Dataset, anatomy: str, *, released: bool 
     notes.found += violations(TABLES["profiles"], frame, dataset=dataset.name)
     notes.stop_on_errors()
     return Loaded(frame, _scans(path, frame, dataset, anatomy), notes.found)
+
+
+def write_checked(
+    entry: Dataset, profile: Path, profiles: pl.DataFrame, listed: Path, scans: pl.DataFrame, anatomy: str
+) -> Loaded:
+    """Write a profile CSV and its scan list, if a run would accept them; else neither is touched.
+
+    Args:
+        entry: the dataset.
+        profile: path of the profile CSV.
+        profiles: its rows.
+        listed: path of the scan list.
+        scans: its rows (``ct_id``, ``patient``, ``series``).
+        anatomy: ``real`` or ``procedural``.
+
+    Raises:
+        TableError: a run would refuse them; names every broken rule.
+    """
+    profile.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=profile.parent, prefix=".tmp-") as folder:
+        fresh = Path(folder) / profile.name
+        fresh.write_bytes(profiles.write_csv().encode())
+        _scan_list(fresh, entry).write_bytes(scans.write_csv().encode())
+        loaded = load_profiles(fresh, entry, anatomy)
+        replace_file(profile, fresh.read_bytes())
+        replace_file(listed, _scan_list(fresh, entry).read_bytes())
+    return loaded
 
 
 def native_columns(dataset: Dataset) -> list[str]:

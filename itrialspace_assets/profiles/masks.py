@@ -53,7 +53,7 @@ def scans_in(masks: Path, nodules: Path | None = None) -> list[MeasureCase]:
 def _by_id(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if _SUFFIX.search(path.name):
+        if _SUFFIX.search(path.name) and not path.name.startswith("."):  # ._x of a Mac beside every x
             ct_id = _SUFFIX.sub("", path.name)
             if ct_id in found:
                 raise ConfigError(f"{folder}: expected one mask a scan, got {found[ct_id].name} and {path.name}")

@@ -24,6 +24,7 @@ from itrialspace_assets.records.layout import (
     OWN_COLUMNS,
     published_mode,
 )
+from itrialspace_assets.records.text_tables import read_csv
 from itrialspace_assets.trials.compose import Manifest
 from itrialspace_assets.trials.resolve import Resolved
 
@@ -264,7 +265,7 @@ def missing_inputs(settings: Settings, mode: str) -> list[tuple[str, str, list[s
     found = []
     for path in manifest_files(settings, mode):
         if path.suffix == ".csv" and path.name not in ("arms.csv", "balance.csv"):
-            rows = pl.read_csv(path, columns=list(INPUT_COLUMNS), infer_schema=False)
+            rows = read_csv(path).select(INPUT_COLUMNS)
             for column in INPUT_COLUMNS:
                 paths = rows[column].drop_nulls().unique().sort().to_list()
                 if lost := [p for p in paths if not (settings.data / p).exists()]:

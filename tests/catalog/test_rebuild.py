@@ -92,3 +92,14 @@ def test_a_damaged_part_is_named_and_the_old_catalog_stays(built: Settings) -> N
         build(built, {})
     assert contents(built) == before
     assert not list(built.output.glob(f".{NAME}.*"))
+
+
+def test_a_folder_with_brackets_is_not_a_pattern(tmp_path: Path) -> None:
+    (tmp_path / "data" / "profiles").mkdir(parents=True)
+    for name in ("study1", "study[1]"):
+        review = {"case_uid": "a/b/00000", "reviewer": name, "verdict": "accept", "reason": None}
+        write_table(tmp_path / name, "reviews", [review])
+    settings = load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "study[1]")
+    build(settings, {})
+    with connect(settings) as db:
+        assert db.execute("SELECT reviewer FROM reviews").fetchall() == [("study[1]",)]

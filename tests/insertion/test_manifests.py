@@ -17,8 +17,9 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.cli.insertion import insert_app
 from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.dicom import as_frames, segmentation
-from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
+from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
 from itrialspace_assets.insertion.manifests import manifests_among, published_folders, read_manifest
+from itrialspace_assets.insertion.verify import check_audit
 from itrialspace_assets.records.layout import case_key, compact_id
 
 from ..conftest import small_chest
@@ -133,6 +134,11 @@ BAD = {
     "scale below zero": (row(1, scale_factor=-1), "bad_position"),
     "margin in words": (row(1, margin_mm="wide"), "bad_position"),
     "turn in words": (row(1, rotation_z_deg="half"), "bad_position"),
+    "turn with a decimal comma": (row(1, rotation_x_deg="30,5"), "bad_position"),
+    "turn that R left out": (row(1, rotation_x_deg="NA"), "bad_position"),
+    "margin that R left out": (row(1, margin_mm="NA"), "bad_position"),
+    "seed that a spreadsheet rounded": (row(1, seed="6.2E+14"), "bad_position"),
+    "diameter in words": (row(1, effective_diam_mm="8 mm"), "bad_position"),
     "no lobe": (row(1, insertion_lobe="brain"), "no_lobe"),
     "position without end": (row(1, insertion_lobe_ap_pct="inf"), "bad_position"),
     "scale without bounds": (row(1, scale_factor=100), "does_not_fit"),
@@ -206,6 +212,57 @@ def test_flags_as_other_programs_write_them(base: Path) -> None:
 def _saved(base: Path, rows: list[dict[str, Any]]) -> Path:
     pl.DataFrame(rows, infer_schema_length=None).write_csv(base / "odd.csv")
     return base / "odd.csv"
+
+
+def test_a_number_is_read_whole_or_named(base: Path) -> None:
+    quoted = "\n".join(",".join(f'"{v}"' for v in line) for line in (row(0, seed="").keys(), row(0, seed="").values()))
+    (base / "q.csv").write_text(quoted.replace('"scale_factor"', '"rotation_x_deg"').replace('"1.0"', '""'))
+    (blank,) = read_manifest(base / "q.csv")
+    assert (blank["rotation_x_deg"], blank["scale_factor"], blank["seed"], blank["unreadable"]) == (0.0, 1.0, None, "")
+    more = {"seed": "620000000000000123", "label": "NA", "effective_diam_mm": "", "rotation_x_deg": " 30 "}
+    (fine,) = read_manifest(_saved(base, [row(0, **more)]))
+    assert (fine["seed"], fine["label"], fine["rotation_x_deg"]) == (620000000000000123, None, 30.0)
+    assert fine["unreadable"] == ""
+    for column, text in (("seed", "1e3"), ("seed", "-1"), ("rotation_y_deg", "1_0"), ("scale_factor", "1e999")):
+        (odd,) = read_manifest(_saved(base, [row(0, **{column: text})]))
+        assert odd["unreadable"].startswith(f"{column}: expected a ") and repr(text) in odd["unreadable"]
+    (base / "x.json").write_text(json.dumps([row(0, seed=2**53 + 1), row(1, seed=1.5)]))
+    whole, part = read_manifest(base / "x.json")
+    assert whole["seed"] == 2**53 + 1, "a float in another row does not round it"
+    assert "seed" in part["unreadable"]
+
+
+def test_a_manifest_is_read_from_the_file_of_its_own_name(base: Path) -> None:
+    for name, case in (("m[1].csv", 1), ("m1.csv", 2)):
+        pl.DataFrame([row(case)]).write_csv(base / name)
+    assert [r["case_id"] for r in read_manifest(base / "m[1].csv")] == ["1"]
+    (base / "m1.csv").write_text("case_id;nodule_idx\n1;0\n")
+    with pytest.raises(ConfigError, match="separated by commas, got ';'"):
+        read_manifest(base / "m1.csv")
+
+
+def test_verify_compares_size_and_shape_with_the_donor(base: Path) -> None:
+    rows = [row(0, rotation_x_deg=40), row(1, scale_factor=0.8), row(2), row(2, nodule_idx=1, insertion_lobe="LLL")]
+    run(base, rows)
+    folder, out = base.parent / "out/inserted_masks/own/m", base.parent / "out"
+    clean = check_audit(folder / "audit.json", out, base)
+    assert (clean.wrong, clean.records, clean.inserted, clean.compared) == ([], 4, 4, 4)
+    record = json.loads((folder / "audit.json").read_text())["records"][0]
+    mask = read_labels(out / record["output_combined_path"])
+    slab = np.where(mask.array == NODULE, 200, mask.array).astype(np.uint8)
+    assert record["resampled_mask_voxels"] == 36
+    slab[27, 10:22, 5:8] = NODULE  # as many voxels, in one plane
+    (out / record["output_combined_path"]).unlink()
+    write_volume(out / record["output_combined_path"], Volume(slab, mask.affine))
+    found = check_audit(folder / "audit.json", out, base).wrong
+    assert len(found) == 1 and "expected its donor's shape at scale 1, axes of" in found[0]
+    write_volume(base / "donor.nii.gz", read_volume(base / "huge.nii.gz"))
+    assert sum("expected its donor's volume" in w for w in check_audit(folder / "audit.json", out, base).wrong) == 4
+    (base / "donor.nii.gz").unlink()
+    assert check_audit(folder / "audit.json", out, base).compared == 0
+    (folder / "audit.json").write_text('{"records": [{}]}')
+    with pytest.raises(ConfigError, match="expected an audit with records, got KeyError"):
+        check_audit(folder / "audit.json", out, base)
 
 
 def test_a_donor_in_two_pieces_keeps_its_volume_and_says_so(base: Path) -> None:

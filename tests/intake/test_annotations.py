@@ -150,6 +150,10 @@ def test_lps_becomes_ras(tmp_path: Path) -> None:
             "seriesuid,coordX,coordY,coordZ,diameter_mm\nA,1,2,3,-3\n",
             r"diameter: expected sizes > 0, got \[-3.0\] in rows 0",
         ),
+        (
+            "seriesuid,coordX,coordY,coordZ,diameter_mm\nA,1,2,inf,3\n",
+            r"coordZ: expected a number, got \['inf'\] in rows 0",
+        ),
         ("", "empty file"),
     ],
 )
@@ -158,6 +162,38 @@ def test_a_wrong_annotation_table_names_the_row(tmp_path: Path, text: str, messa
     (tmp_path / "s.csv").write_text("A\n")
     with pytest.raises(TableError, match=message):
         read_annotations(find_source("luna16"), tmp_path / "t.csv", tmp_path / "s.csv")
+
+
+def test_ids_are_text_and_a_spreadsheets_numbers_become_whole(tmp_path: Path) -> None:
+    siemens = "1.3.12.2.1107.5.1.4.50025.2009032512001515743702999.0.0.0"
+    head = "seriesuid,coordX,coordY,coordZ,diameter_mm\n"
+    (tmp_path / "t.csv").write_text(f"{head}{siemens},1,2,3,8\n17.0,1,2,3,8\n")
+    (tmp_path / "s.csv").write_text(f"{siemens}\n17\n007\n")
+    found = read_annotations(find_source("luna16"), tmp_path / "t.csv", tmp_path / "s.csv")
+    assert found.nodules["scan"].to_list() == [siemens, "17"]
+    assert found.scans["scan"].to_list() == [siemens, "17", "007"]
+    (tmp_path / "t.csv").write_text(f"{head}A,1,2,3,8\n1.36141E+30,1,2,3,8\n")
+    with pytest.raises(TableError, match=r"seriesuid: expected ids, got \['1\.36141E\+30'\] in rows 1: a spreadsheet"):
+        read_annotations(find_source("luna16"), tmp_path / "t.csv", tmp_path / "s.csv")
+
+
+def test_a_header_never_becomes_a_scan(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("seriesuid,coordX,coordY,coordZ,diameter_mm\nA,1,2,3,8\n")
+    (tmp_path / "s.csv").write_bytes(b"\xef\xbb\xbfseriesuid\r\nA\r\n")
+    with pytest.raises(TableError, match=r"s\.csv: expected ids of scans from the first line on, got a header"):
+        read_annotations(find_source("luna16"), tmp_path / "t.csv", tmp_path / "s.csv")
+
+
+def test_an_odd_age_leaves_no_table_behind(tmp_path: Path) -> None:
+    columns = "PatientID,SeriesInstanceUID,AnnotationID,LesionID,NoduleID,StudyDate,CoordX,CoordY,CoordZ,label"
+    (tmp_path / "t.csv").write_text(f"{columns},Age_at_StudyDate,Gender\n1,1.2,1_1,1,1,2001,1,2,3,0,061Y,Male\n")
+    source = find_source("luna25")
+    found = read_annotations(source, tmp_path / "t.csv")
+    entry = dataset(load_settings(), source.dataset)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(TableError, match=r"age: expected a number.*061Y"):
+        write_annotated(tmp_path / "out", entry, found, annotated_profiles(found, source, entry, None), [], source)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_the_table_of_scans_is_asked_for_and_checked(tmp_path: Path) -> None:

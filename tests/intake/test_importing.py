@@ -1,22 +1,36 @@
 """Importing own scans: every kind of file, on an asymmetric chest, against the volume they were written from."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pydicom
 import pytest
 
-from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
+from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason, TableError
 from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.casework.cases import Rejection
 from itrialspace_assets.imaging.anatomy import BODY, LABEL_NAMES, NODULE
 from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
 from itrialspace_assets.intake.case import ImportCase
-from itrialspace_assets.intake.importing import OwnScan, import_scans, label_maps, organ_map, read_list
+from itrialspace_assets.intake.importing import (
+    OwnScan,
+    files_of,
+    import_scans,
+    label_maps,
+    organ_map,
+    own_entry,
+    read_list,
+)
+from itrialspace_assets.intake.own_files import hidden_files
 from itrialspace_assets.profiles.dicom import read_ct_series, read_lidc_xml, read_rtstruct, read_seg
 from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.masks import measure_scans, scans_in, sphere
-from itrialspace_assets.profiles.registry import dataset
+from itrialspace_assets.profiles.registry import Dataset, dataset
 from itrialspace_assets.profiles.verify import compare, scans_of
 
 from ..conftest import small_chest
@@ -89,8 +103,6 @@ def test_a_wrong_series_says_what_is_wrong(tmp_path: Path) -> None:
         read_ct_series(tmp_path / "none")
     write_series(tmp_path / "two", chest_ct())
     other = next((tmp_path / "two").iterdir())
-    import pydicom
-
     data = pydicom.dcmread(other)
     data.SeriesInstanceUID = "1.2.3"
     data.save_as(other)
@@ -268,6 +280,160 @@ def test_what_stops_before_work(files: Path, root: Settings) -> None:
         with pytest.raises(ConfigError, match=message):
             import_scans([ok], root, name, "totalsegmentator", None)
     assert not (root.data / "raw_ct").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"x,y,z,diameter_mm,id\n1,2\n", "row 0 with 2"),
+        ("x,y,z,diameter_mm,id\n1,2,20,4,größer\n".encode("latin-1"), "column id: expected UTF-8, got the byte 0xF6"),
+        (b"x;y;z;diameter_mm\n1,0;2,0;20,0;4,5\n", "separated by commas, got ';'"),
+        (b"x,y,z,diameter_mm\n1,2,,4\n", "row 0: expected numbers for x, y, z, diameter_mm, got nothing as z"),
+        (b"x,y,z,diameter_mm\n1,2,2_0,4\n", "got 2_0 as z"),
+        (b"x,y,z,diameter_mm\n1,2,20,nan\n", "got nothing as diameter_mm"),
+        (b"x,y,z,diameter_mm,label\n1,2,20,4,maybe\n", "row 0: label: expected 1, 0, malignant, benign or nothing"),
+        (b"x,y,z,diameter_mm,id\n1,2,20,4,a/b\n", "row 0: expected an id without a path"),
+        (b"", "got an empty file"),
+        (b"x,y,z,diameter_mm\n", "got x, y, z, diameter_mm; missing all"),
+    ],
+)
+def test_a_nodule_list_of_a_spreadsheet_is_refused_with_the_place(
+    files: Path, root: Settings, data: bytes, why: str
+) -> None:
+    (files / "n.csv").write_bytes(data)
+    scan = OwnScan(str(files / "ct.nii.gz"), str(files / "organs.nii.gz"), str(files / "n.csv"))
+    _, found, (rejection,) = import_scans([scan], root, "MINE", "totalsegmentator", "RAS")
+    assert (found, rejection.reason is Reason.UNEXPECTED) == (0, False)
+    assert "n.csv: " in rejection.detail and why in rejection.detail
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_nodule_list_is_read_in_the_encodings_of_spreadsheets(files: Path, root: Settings, encoding: str) -> None:
+    x, y, z = chest_ct().to_world([27.0, 14.0, 9.0])
+    text = f"x,y,z,diameter_mm,id\r\n{x},{y},{z},4,größer\r\n,,,,\r\n\r\n"
+    (files / "n.csv").write_bytes(text.encode(encoding))
+    scan = OwnScan(str(files / "ct.nii.gz"), str(files / "organs.nii.gz"), str(files / "n.csv"))
+    assert import_scans([scan], root, "MINE", "totalsegmentator", "RAS") == (1, 1, [])
+    entry = dataset(root, "MINE")
+    loaded = load_profiles(entry.profile_csv(root.data), entry, root.anatomy)
+    assert loaded.profiles["annotation_id"].to_list() == ["ct_größer"]
+
+
+def test_another_scan_under_the_same_id_is_refused(files: Path, root: Settings, tmp_path: Path) -> None:
+    def take(ct: Path, ct_id: str = "CT", **more: bool) -> tuple[int, int, list[Rejection]]:
+        scan = OwnScan(str(ct), str(files / "organs.nii.gz"), "", ct_id)
+        return import_scans([scan], root, "MINE", "totalsegmentator", None, **more)
+
+    for patient in ("P0", "P1"):
+        write_series(tmp_path / patient / "CT", chest_ct())
+        for file in (tmp_path / patient / "CT").iterdir():
+            header = pydicom.dcmread(file)
+            header.PatientID, header.SeriesInstanceUID = patient, f"1.2.{patient[1]}"
+            header.save_as(file)
+    entry = dataset_of(root)
+    take(tmp_path / "P0" / "CT")
+    with pytest.raises(
+        ConfigError, match=r"another scan under this id \(patient P0, series 1\.2\.0\), got .*P1, .*--ct-id"
+    ):
+        take(tmp_path / "P1" / "CT")
+    assert pl.read_csv(entry.scan_list_csv(root.data))["patient"].to_list() == ["P0"]
+    take(tmp_path / "P1" / "CT", replace_scans=True)
+    assert pl.read_csv(entry.scan_list_csv(root.data))["patient"].to_list() == ["P1"]
+    with pytest.raises(ConfigError, match="another scan under this id"):
+        take(tmp_path / "P0" / "CT")
+
+    take(files / "ct.nii.gz", "N")
+    (tmp_path / "copy").mkdir()
+    write_volume(tmp_path / "copy" / "same.nii.gz", chest_ct(), orientation="RAS")
+    assert take(tmp_path / "copy" / "same.nii.gz", "N") == (1, 0, []), "the same voxels, stored otherwise"
+    other, moved = chest_ct(), chest_ct()
+    other.array[BOX] += 1
+    moved.affine[2, 3] += 5
+    for volume, why in (
+        (other, "other voxel values"),
+        (moved, "another place"),
+        (Volume(other.array[1:], other.affine), r"\(40, 36, 30\) voxels\), got .*\(39, 36, 30\) voxels"),
+    ):
+        write_volume(tmp_path / "copy" / "other.nii.gz", volume)
+        with pytest.raises(ConfigError, match=why):
+            take(tmp_path / "copy" / "other.nii.gz", "N")
+
+
+def test_two_scans_whose_nodules_would_share_an_id_are_refused(files: Path, root: Settings) -> None:
+    write_volume(files / "B_N1.nii.gz", Volume(nodule().astype(np.uint8), chest_ct().affine))
+    (files / "m").mkdir()
+    (files / "B_N1.nii.gz").rename(files / "m" / "B_N1.nii.gz")
+    write_volume(files / "n.nii.gz", Volume(nodule().astype(np.uint8), chest_ct().affine))
+    ct, organs = str(files / "ct.nii.gz"), str(files / "organs.nii.gz")
+    import_scans([OwnScan(ct, organs, str(files / "m"), "A")], root, "MINE", "totalsegmentator", None)
+    with pytest.raises(TableError, match=r"got A_B_N1 in the scans MINE/A\.nii\.gz and MINE/A_B\.nii\.gz"):
+        import_scans([OwnScan(ct, organs, str(files / "n.nii.gz"), "A_B")], root, "MINE", "totalsegmentator", None)
+
+
+def test_what_a_mac_leaves_beside_masks_is_left_out(files: Path, root: Settings) -> None:
+    write_volume(files / "m" / "N1.nii.gz", Volume(nodule().astype(np.uint8), chest_ct().affine))
+    for name in ("._N1.nii.gz", ".DS_Store"):
+        (files / "m" / name).write_bytes(b"\0\5\x16\7")
+    scan = OwnScan(str(files / "ct.nii.gz"), str(files / "organs.nii.gz"), str(files / "m"))
+    assert import_scans([scan], root, "MINE", "totalsegmentator", None) == (1, 1, [])
+    assert [p.name for p in hidden_files(files_of([scan]))] == [".DS_Store", "._N1.nii.gz"]
+
+
+def test_folders_of_the_root_may_be_links(files: Path, root: Settings, tmp_path: Path) -> None:
+    for name in ("raw_ct", "masks"):
+        (tmp_path / "big" / name).mkdir(parents=True)
+        root.data.mkdir(exist_ok=True)
+        (root.data / name).symlink_to(tmp_path / "big" / name)
+    scan = OwnScan(str(files / "ct.nii.gz"), str(files / "organs.nii.gz"))
+    assert import_scans([scan], root, "MINE", "totalsegmentator", None) == (1, 0, [])
+    assert (tmp_path / "big" / "raw_ct" / "MINE" / "ct.nii.gz").is_file()
+
+
+def test_names_that_are_not_utf8_are_named_by_their_bytes(files: Path, root: Settings) -> None:
+    (files / "d").mkdir()
+    for folder, ct in ((files, None), (files / "d", "d")):
+        os.link(files / "ct.nii.gz", os.fsencode(folder) + b"/M\xfcller.nii.gz")
+        path = Path(os.fsdecode(os.fsencode(files) + b"/M\xfcller.nii.gz")) if ct is None else files / ct
+        with pytest.raises(ConfigError, match=r"expected file names in UTF-8, got b'M\\xfcller\.nii\.gz'.*convmv"):
+            import_scans([OwnScan(str(path))], root, "MINE", "totalsegmentator", None)
+
+
+def test_an_odd_age_is_refused_at_the_import(tmp_path: Path, files: Path, root: Settings) -> None:
+    for age in ("045Y", "61 years", "-1", "130"):
+        (tmp_path / "l.csv").write_text(f"ct,age\nct.nii.gz,61.5\nct.nii.gz,{age}\n")
+        with pytest.raises(ConfigError, match=rf"row 1: age: expected years from 0 to 120 or nothing, got '{age}'"):
+            read_list(tmp_path / "l.csv")
+        with pytest.raises(ConfigError, match="age: expected years"):
+            import_scans([OwnScan(str(files / "ct.nii.gz"), age=age)], root, "MINE", "totalsegmentator", None)
+
+
+def test_an_age_that_is_none_in_the_headers_rejects_its_scan_alone(files: Path, root: Settings, tmp_path: Path) -> None:
+    write_series(tmp_path / "s", chest_ct())
+    for file in (tmp_path / "s").iterdir():
+        header = pydicom.dcmread(file)
+        header.PatientAge = "999Y"
+        header.save_as(file)
+    scans = [OwnScan(str(tmp_path / "s"), str(files / "organs.nii.gz")), OwnScan(str(files / "ct.nii.gz"))]
+    scans[1] = replace(scans[1], organs=str(files / "organs.nii.gz"), age="61")
+    done, _, (rejection,) = import_scans(scans, root, "MINE", "totalsegmentator", None)
+    assert (done, rejection.uid) == (1, "s")
+    assert "PatientAge: expected years from 0 to 120, got '999'; state it in the column age" in rejection.detail
+    assert import_scans([replace(scans[0], age="60")], root, "MINE", "totalsegmentator", None) == (1, 0, [])
+
+
+def test_two_imports_at_once_keep_each_others_rows(files: Path, root: Settings) -> None:
+    ct, organs = str(files / "ct.nii.gz"), str(files / "organs.nii.gz")
+
+    def take(ct_id: str) -> None:
+        import_scans([OwnScan(ct, organs, "", ct_id)], root, "MINE", "totalsegmentator", None)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(take, "ABCD"))
+    assert pl.read_csv(dataset_of(root).scan_list_csv(root.data))["ct_id"].to_list() == ["A", "B", "C", "D"]
+
+
+def dataset_of(root: Settings) -> Dataset:
+    return Dataset(name="MINE", **own_entry())
 
 
 def test_a_second_import_adds_and_replaces(files: Path, root: Settings) -> None:
