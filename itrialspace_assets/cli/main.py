@@ -226,7 +226,12 @@ def import_own(
     ] = None,
     labels: Annotated[str, typer.Option(help="Whose label map: totalsegmentator or vista3d.")] = "totalsegmentator",
     frame: Annotated[str | None, typer.Option(help="Axes of a nodule CSV: RAS or LPS.")] = None,
-    roi: Annotated[str | None, typer.Option(help="Regular expression for nodule regions of an RTSTRUCT.")] = None,
+    roi: Annotated[
+        str | None, typer.Option(help="Regular expression for names of nodules in a DICOM-SEG or RTSTRUCT.")
+    ] = None,
+    segment: Annotated[
+        list[str] | None, typer.Option(help="Number or name of a segment or region that is a nodule; repeatable.")
+    ] = None,
     workers: Workers = None,
     folder: Folder = None,
 ) -> None:
@@ -237,15 +242,21 @@ def import_own(
     """
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.intake.importing import DEFAULT_ROI, OwnScan, import_scans, read_list
+    from itrialspace_assets.intake.importing import OwnScan, import_scans, read_list
+    from itrialspace_assets.profiles.dicom.regions import LESION_NAMES
 
     if (ct is None) == (listed is None):
         raise ConfigError("give --ct for one scan or --list for many")
     scans = read_list(listed) if listed else [OwnScan(str(ct), str(organs or ""), str(nodules or ""))]
     settings = load(folder, workers=workers)
     at_root = load(data_dir=settings.data, output_dir=settings.data, workers=workers)
+    notes: list[str] = []
     with progress("scans", len(scans)) as advance:
-        done, found, rejected = import_scans(scans, at_root, dataset, labels, frame, roi or DEFAULT_ROI, advance)
+        done, found, rejected = import_scans(
+            scans, at_root, dataset, labels, frame, roi or LESION_NAMES, advance, segment or (), notes.append
+        )
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
     for rejection in rejected:
         typer.echo(f"rejected: {rejection.uid}: {rejection.detail}", err=True)
     typer.echo(f"{done} scans with {found} nodules in {settings.data}. Next: its run --datasets {dataset} --to index")
