@@ -248,11 +248,16 @@ def import_own(
         str, typer.Option(help="Labels of the organ map: totalsegmentator or vista3d.")
     ] = "totalsegmentator",
     frame: Annotated[str | None, typer.Option(help="Axes of a nodule CSV: RAS or LPS.")] = None,
-    roi: Annotated[str | None, typer.Option(help="Regular expression for nodule regions of an RTSTRUCT.")] = None,
     ct_id: Annotated[str, typer.Option("--ct-id", help="Id of the one CT; else its file's name.")] = "",
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace another scan of the dataset that has the same id.")
     ] = False,
+    roi: Annotated[
+        str | None, typer.Option(help="Regular expression for names of nodules in a DICOM-SEG or RTSTRUCT.")
+    ] = None,
+    segment: Annotated[
+        list[str] | None, typer.Option(help="Number or name of a segment or region that is a nodule; repeatable.")
+    ] = None,
     workers: Workers = None,
     folder: Folder = None,
 ) -> None:
@@ -267,8 +272,9 @@ def import_own(
     """
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.intake.importing import DEFAULT_ROI, OwnScan, files_of, import_scans, read_list
+    from itrialspace_assets.intake.importing import OwnScan, files_of, import_scans, read_list
     from itrialspace_assets.intake.own_files import hidden_files
+    from itrialspace_assets.profiles.dicom.regions import LESION_NAMES
 
     if (ct is None) == (listed is None):
         got = "both" if ct else "neither"
@@ -278,12 +284,24 @@ def import_own(
     scans = read_list(listed) if listed else [OwnScan(str(ct), str(organs or ""), str(nodules or ""), ct_id)]
     settings = load(folder, workers=workers)
     at_root = load(data_dir=settings.data, output_dir=settings.data, workers=workers)
+    notes: list[str] = []
     with progress("scans", len(scans)) as advance:
         done, found, rejected = import_scans(
-            scans, at_root, dataset, labels, frame, roi or DEFAULT_ROI, advance, replace_scans=replace
+            scans,
+            at_root,
+            dataset,
+            labels,
+            frame,
+            roi or LESION_NAMES,
+            advance,
+            replace_scans=replace,
+            segments=segment or (),
+            tell=notes.append,
         )
     if hidden := hidden_files(files_of(scans)):
         typer.echo(f"{len(hidden)} hidden files were left out, first {hidden[0].name}", err=True)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
     for rejection in rejected:
         typer.echo(f"rejected: {rejection.uid}: {rejection.detail}", err=True)
     typer.echo(f"{done} scans with {found} nodules imported, {len(rejected)} scans rejected")

@@ -31,7 +31,12 @@ from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume
 from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.intake.case import ImportCase
 from itrialspace_assets.intake.own_files import is_hidden, refuse_other_scans, require_unicode_names
-from itrialspace_assets.profiles.dicom import read_ct_series, read_lidc_xml, read_rtstruct, read_seg
+from itrialspace_assets.profiles.dicom.grid import SeriesIdentity
+from itrialspace_assets.profiles.dicom.lidc import read_lidc_xml
+from itrialspace_assets.profiles.dicom.regions import LESION_NAMES, Choice
+from itrialspace_assets.profiles.dicom.rtstruct import read_rtstruct
+from itrialspace_assets.profiles.dicom.seg import read_seg
+from itrialspace_assets.profiles.dicom.series import is_ct_file, read_ct_series
 from itrialspace_assets.profiles.load import SAFE_ID, write_checked
 from itrialspace_assets.profiles.masks import sphere
 from itrialspace_assets.profiles.measure import measure_scan, nodules_in
@@ -40,12 +45,10 @@ from itrialspace_assets.profiles.registry import datasets as registered
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
 from itrialspace_assets.records.text_tables import NUMBER, read_csv, read_text_table
 
-VERSION = "1"
+VERSION = "2"
 #: The body is the largest piece of the CT above this (HU), its holes filled slice by slice.
 BODY_HU = -300
 _LIST = ("x", "y", "z", "diameter_mm")
-#: Names of regions that are taken for nodules where a file holds others too.
-DEFAULT_ROI = r"nodule|gtv|tumou?r|lesion|neoplasm"
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,12 @@ def import_scans(
     dataset: str,
     labels: str,
     frame: str | None,
-    roi: str = DEFAULT_ROI,
+    roi: str = LESION_NAMES,
     progress: Callable[[int], None] | None = None,
     *,
     replace_scans: bool = False,
+    segments: Sequence[str] = (),
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[int, int, list[Rejection]]:
     """Write scans into the data root; scans already imported from equal inputs are kept.
 
@@ -124,6 +129,8 @@ def import_scans(
         roi: regular expression for names of nodule regions.
         progress: called with the number of scans that were just done.
         replace_scans: another scan of the dataset under the same id is replaced; else that is refused.
+        segments: numbers or names of the segments or regions that are nodules, instead of ``roi``.
+        tell: called with each note on what was left out of a scan or could not be checked.
 
     Returns:
         How many scans and nodules were imported, and the rejected ones.
@@ -134,6 +141,12 @@ def import_scans(
             map, with the command that makes one and where to put it.
     """
     check_name(dataset, own=True)
+    try:
+        re.compile(roi)
+    except re.error as error:
+        raise ConfigError(f"--roi {roi!r}: expected a regular expression, got {error}") from None
+    if segments and roi != LESION_NAMES:
+        raise ConfigError("--roi and --segment: expected one of them, got both")
     if labels not in label_maps():
         raise ConfigError(f"--labels {labels!r}: expected one of {', '.join(label_maps())}")
     if frame not in (None, "RAS", "LPS"):
@@ -156,7 +169,9 @@ def import_scans(
         paths = ", ".join(scan.ct for ct_id, scan in named if ct_id == twice)
         raise ConfigError(f"ct_id: expected unique ids, got {twice!r} for {paths}; give ct_id in the list")
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
-        cases = [_case(ct_id, scan, settings, dataset, labels, frame, roi, hashes) for ct_id, scan in named]
+        cases = [
+            _case(ct_id, scan, settings, dataset, labels, frame, roi, tuple(segments), hashes) for ct_id, scan in named
+        ]
     folder = journal.journal_dir(settings, "import", dataset)
     pending = journal.pending(settings, cases, folder)
     if not replace_scans:
@@ -167,6 +182,9 @@ def import_scans(
     workers.run(import_case, pending, settings, folder / "journal.jsonl", progress)
     made = journal.collect(settings, cases, folder)
     require_all(made, f"import {dataset}")
+    for note in made.rows.get("notes", []):
+        if tell is not None:
+            tell(f"{note['ct_id']}: {note['note']}")
     rows = made.rows.get("profiles", [])
     with FileLock(settings.output / "work" / f"import-{dataset}.lock"):  # two imports at once keep each other's rows
         _write_tables(settings, dataset, rows, made.rows.get("scans", []))
@@ -206,6 +224,7 @@ def _case(
     labels: str,
     frame: str | None,
     roi: str,
+    segments: tuple[str, ...],
     hashes: FileHashes,
 ) -> Case:
     if not re.fullmatch(SAFE_ID, ct_id):
@@ -221,6 +240,7 @@ def _case(
         labels=labels,
         frame=frame,
         roi=roi,
+        segments=segments,
         patient=scan.patient or None,
         age=scan.age or None,
         sex=scan.sex or None,
@@ -270,16 +290,16 @@ def import_case(case: ImportCase, settings: Settings) -> Output:
         CaseRejected: a file that cannot be read or does not fit the CT's grid, or no lobe in the organ map.
     """
     root, dataset, ct_id = settings.data, case.dataset, case.ct_id
-    identity = {"series": "", "patient": "", "age": "", "sex": ""}
-    if case.ct.is_dir():
+    identity = SeriesIdentity()
+    if case.ct.is_dir() or is_ct_file(case.ct):
         ct, identity = read_ct_series(case.ct)
     else:
         ct = read_volume(case.ct)
         ct = Volume(np.clip(np.rint(ct.array), -32768, 32767).astype(np.int16), ct.affine)
-    if not case.age and not _is_age(identity["age"]):
+    if not case.age and not _is_age(identity.age):
         raise CaseRejected(
             Reason.UNREADABLE_VOLUME,
-            f"{case.ct}: PatientAge: expected years from 0 to 120, got {identity['age']!r}; state it in the column age "
+            f"{case.ct}: PatientAge: expected years from 0 to 120, got {identity.age!r}; state it in the column age "
             "of a list of scans",
         )
     files: dict[str, str] = {}
@@ -290,12 +310,12 @@ def import_case(case: ImportCase, settings: Settings) -> Output:
         files[name] = write_volume(root / name, volume, f"imported into {dataset}")
 
     save(f"raw_ct/{dataset}/{ct_id}.nii.gz", ct)
-    patient = case.patient or identity["patient"] or None
-    scan = {"ct_id": ct_id, "patient": patient, "series": identity["series"] or None, "organ": case.organs is not None}
+    patient = case.patient or identity.patient or None
+    scan = {"ct_id": ct_id, "patient": patient, "series": identity.series or None, "organ": case.organs is not None}
     if case.organs is None:
         return Output({"scans": [scan]}, files)
     organs = organ_map(case.organs, case.labels, ct)
-    found, mask_source = _nodules(case, ct)
+    found, mask_source, notes = _nodules(case, ct, identity)
     combined = organs.array.copy()
     for nodule in found:
         combined[nodule.lesion.box][nodule.lesion.mask] = NODULE
@@ -314,8 +334,8 @@ def import_case(case: ImportCase, settings: Settings) -> Output:
             patient=patient,
             annotation=annotation,
             label=nodule.label,
-            age=case.age or identity["age"] or None,
-            sex=case.sex or identity["sex"] or None,
+            age=case.age or identity.age or None,
+            sex=case.sex or identity.sex or None,
             nodule_name=nodule.name,
             lobe_share=measured["lobe_share"],
             mask_source="procedural" if nodule.drawn else mask_source,
@@ -323,7 +343,8 @@ def import_case(case: ImportCase, settings: Settings) -> Output:
         )
         published = {c.name: measured[c.name] for c in PROFILE_COLUMNS if c.name != "ct_path"}
         rows.append({"ct_path": f"{dataset}/{ct_id}.nii.gz"} | published | asdict(own))
-    return Output({"scans": [scan], "profiles": rows}, files)
+    told = [{"ct_id": ct_id, "note": note} for note in notes]
+    return Output({"scans": [scan], "profiles": rows, "notes": told}, files)
 
 
 def _numbered(found: Sequence[Nodule]) -> list[Nodule]:
@@ -394,22 +415,23 @@ def body_outline(ct: Volume) -> npt.NDArray[np.bool_]:
     return np.stack(filled, axis=2)
 
 
-def _nodules(case: ImportCase, ct: Volume) -> tuple[list[Nodule], str]:
-    """The nodules of a scan, and how their masks were made (``mask_source`` of the registry)."""
+def _nodules(case: ImportCase, ct: Volume, identity: SeriesIdentity) -> tuple[list[Nodule], str, list[str]]:
+    """The nodules of a scan, how their masks were made (``mask_source`` of the registry), and notes for its user."""
     path = case.nodules
     if path is None:
-        return [], "unknown"
+        return [], "unknown", []
     if path.suffix == ".csv":
-        return _listed(path, str(case.frame), ct), "procedural"
+        return _listed(path, str(case.frame), ct), "procedural", []
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.name.endswith((".nii.gz", ".nii")) and not is_hidden(p))
         if not files:
             raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected nodule masks (*.nii.gz), found none")
-        return [Nodule(_stem(f), lesion) for f in files for lesion in _components(f, ct, one=True)], "unknown"
+        return [Nodule(_stem(f), lesion) for f in files for lesion in _components(f, ct, one=True)], "unknown", []
     if path.name.endswith((".nii.gz", ".nii")):
-        return [Nodule(f"N{i}", lesion) for i, lesion in enumerate(_components(path, ct, one=False), 1)], "unknown"
+        return [Nodule(f"N{i}", lesion) for i, lesion in enumerate(_components(path, ct, one=False), 1)], "unknown", []
     if path.suffix == ".xml":
-        return [Nodule(name, lesion) for name, lesion in read_lidc_xml(path, ct).items()], "consensus"
+        read = read_lidc_xml(path, ct, identity)
+        return [Nodule(name, lesion) for name, lesion in read.lesions], "consensus", read.notes
     import pydicom
 
     try:
@@ -418,15 +440,15 @@ def _nodules(case: ImportCase, ct: Volume) -> tuple[list[Nodule], str]:
         raise CaseRejected(
             Reason.UNREADABLE_VOLUME, f"{path}: expected NIfTI, CSV, XML or DICOM, got {error}"
         ) from None
+    choice = Choice(case.roi, case.segments)
     if modality == "SEG":
-        regions = read_seg(path, ct)
+        regions = read_seg(path, ct, identity, choice)
     elif modality == "RTSTRUCT":
-        regions = read_rtstruct(path, ct, case.roi)
+        regions = read_rtstruct(path, ct, identity, choice)
     else:
         raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected modality SEG or RTSTRUCT, got {modality}")
-    return [
-        Nodule("".join(c if c.isalnum() else "_" for c in name), lesion) for name, lesion in regions.items()
-    ], "manual"
+    named = [Nodule("".join(c if c.isalnum() else "_" for c in name), lesion) for name, lesion in regions.lesions]
+    return named, "manual", regions.notes
 
 
 def _components(path: Path, ct: Volume, *, one: bool) -> list[Lesion]:

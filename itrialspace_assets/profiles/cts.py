@@ -8,7 +8,7 @@ from pathlib import Path
 
 from itrialspace_assets.base.fingerprints import FileHashes, digest
 from itrialspace_assets.imaging.geometry import Volume, read_volume
-from itrialspace_assets.profiles.dicom import read_ct_series
+from itrialspace_assets.profiles.dicom.series import read_ct_series
 
 
 def ct_source(data: Path, ct_path: str) -> Path:

@@ -27,7 +27,12 @@ from itrialspace_assets.intake.importing import (
     read_list,
 )
 from itrialspace_assets.intake.own_files import hidden_files
-from itrialspace_assets.profiles.dicom import read_ct_series, read_lidc_xml, read_rtstruct, read_seg
+from itrialspace_assets.profiles.dicom.grid import SeriesIdentity
+from itrialspace_assets.profiles.dicom.lidc import read_lidc_xml
+from itrialspace_assets.profiles.dicom.regions import Choice
+from itrialspace_assets.profiles.dicom.rtstruct import read_rtstruct
+from itrialspace_assets.profiles.dicom.seg import read_seg
+from itrialspace_assets.profiles.dicom.series import read_ct_series
 from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.masks import measure_scans, scans_in, sphere
 from itrialspace_assets.profiles.registry import Dataset, dataset
@@ -90,7 +95,7 @@ def test_a_series_reads_as_the_volume_it_was_written_from(tmp_path: Path) -> Non
     ct, identity = read_ct_series(tmp_path / "s")
     np.testing.assert_array_equal(ct.array, chest_ct().array)
     np.testing.assert_allclose(ct.affine, chest_ct().affine, atol=1e-6)
-    assert (identity["patient"], identity["age"], identity["sex"]) == ("P7", "61", "F")
+    assert (identity.patient, identity.age, identity.sex) == ("P7", "61", "F")
 
 
 def test_a_wrong_series_says_what_is_wrong(tmp_path: Path) -> None:
@@ -129,7 +134,7 @@ def test_segmentations_of_every_kind_give_the_same_voxels(tmp_path: Path) -> Non
     ct, mask = chest_ct(), nodule()
     series = write_series(tmp_path / "s", ct)
     write_seg(tmp_path / "seg.dcm", series, {"Nodule": mask, "Other": np.roll(mask, 8, axis=1)})
-    found = read_seg(tmp_path / "seg.dcm", ct)
+    found = dict(read_seg(tmp_path / "seg.dcm", ct, SeriesIdentity(), Choice()).lesions)
     assert list(found) == ["Nodule", "Other"]
     assert found["Nodule"].box == BOX
     assert found["Nodule"].mask.all()
@@ -137,19 +142,19 @@ def test_segmentations_of_every_kind_give_the_same_voxels(tmp_path: Path) -> Non
 
     square = np.array([[24.5, 11.5], [28.5, 11.5], [28.5, 14.5], [24.5, 14.5]])
     write_rtstruct(tmp_path / "rt.dcm", ct, {"GTV-1": {8: [square], 9: [square]}, "Lung": {5: [square]}})
-    found = read_rtstruct(tmp_path / "rt.dcm", ct, "gtv")
+    found = dict(read_rtstruct(tmp_path / "rt.dcm", ct, SeriesIdentity(), Choice("gtv")).lesions)
     assert list(found) == ["GTV-1"]
     assert (found["GTV-1"].box, found["GTV-1"].mask.all()) == (BOX, True)
-    with pytest.raises(CaseRejected, match="expected a region that matches 'tumour', got GTV-1, Lung"):
-        read_rtstruct(tmp_path / "rt.dcm", ct, "tumour")
+    with pytest.raises(CaseRejected, match="expected a region that matches 'tumour', got 1 'GTV-1', 2 'Lung'"):
+        read_rtstruct(tmp_path / "rt.dcm", ct, SeriesIdentity(), Choice("tumour"))
 
     ring = [(x, y) for x in range(24, 30) for y in range(11, 16) if x in (24, 29) or y in (11, 15)]
     order = sorted(ring, key=lambda p: np.arctan2(p[1] - 13.0, p[0] - 26.5))
     (tmp_path / "r.xml").write_text(lidc_xml(ct, [{8: order, 9: order}, {8: order}, {8: order, 9: order}]))
-    (lesion,) = read_lidc_xml(tmp_path / "r.xml", ct).values()
+    ((_, lesion),) = read_lidc_xml(tmp_path / "r.xml", ct, SeriesIdentity()).lesions
     assert (lesion.box, lesion.mask.all()) == (BOX, True), "two of three readers marked both planes"
     (tmp_path / "one.xml").write_text(lidc_xml(ct, [{8: order, 9: order}, {8: order}, {8: order}]))
-    (lesion,) = read_lidc_xml(tmp_path / "one.xml", ct).values()
+    ((_, lesion),) = read_lidc_xml(tmp_path / "one.xml", ct, SeriesIdentity()).lesions
     assert lesion.box == (BOX[0], BOX[1], slice(8, 9)), "one of three readers is less than half"
 
 
@@ -157,7 +162,7 @@ def test_a_hole_in_a_contour_is_a_hole(tmp_path: Path) -> None:
     outer = np.array([[9.5, 9.5], [16.5, 9.5], [16.5, 16.5], [9.5, 16.5]])
     inner = np.array([[11.5, 11.5], [13.5, 11.5], [13.5, 13.5], [11.5, 13.5]])
     write_rtstruct(tmp_path / "rt.dcm", chest_ct(), {"nodule": {7: [outer, inner]}})
-    (lesion,) = read_rtstruct(tmp_path / "rt.dcm", chest_ct(), "nodule").values()
+    ((_, lesion),) = read_rtstruct(tmp_path / "rt.dcm", chest_ct(), SeriesIdentity(), Choice("nodule")).lesions
     assert lesion.mask.sum() == 49 - 4
 
 
