@@ -15,7 +15,7 @@ from scipy.spatial import KDTree
 
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
-from itrialspace_assets.imaging.anatomy import AIRWAY, TRACHEA, lung_mask
+from itrialspace_assets.imaging.anatomy import AIRWAY, LUNG, TRACHEA
 from itrialspace_assets.imaging.geometry import Box, Volume
 
 #: Distance (mm) between the voxels that are measured; ours. Half of it would make the file eight times as large, for a
@@ -27,6 +27,14 @@ STEPS = 4
 PLEURA_WEIGHT, AIRWAY_WEIGHT, MARGIN_WEIGHT = 0.3, 0.2, 0.3
 #: Distance (mm) beyond which places count as equally far from the pleura, and as equally wrong about the airway; ours.
 CAP_MM = 20.0
+#: Greatest share by which a single-precision distance may be wrong, and quarters beside it: sums of at most 512 steps,
+#: each rounded to 2**-24. Where a distance lies nearer than that to the next quarter, it is computed exactly.
+_ROUNDED, _ROUNDED_STEPS = 4e-5, 1e-3
+#: Lookup tables over labels: 0 in airway and trachea, else 1, and each lobe's own number.
+_OFF_AIRWAY = np.ones(256, np.uint8)
+_OFF_AIRWAY[[AIRWAY, TRACHEA]] = 0
+_LOBE = np.zeros(256, np.uint8)
+_LOBE[list(LUNG)] = LUNG
 #: Stands in a file for an airway distance of a host that has no airway.
 _NO_AIRWAY = 2**16 - 1
 
@@ -65,41 +73,71 @@ def airway_points(labels: Volume) -> KDTree | None:
     return KDTree(points * labels.spacing) if len(points) else None
 
 
-def measure_clearance(free: Volume, lungs: Box, pleura: npt.NDArray[np.uint8], airway: KDTree | None) -> bytes:
+def look_up(table: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The entry of a table (256,) for each label of a part of a map (X, Y, Z), as it lies in memory (Fortran)."""
+    return np.asarray(table[np.asfortranarray(labels).T].T, dtype=np.uint8)
+
+
+def lobe_distance(free: Volume, lungs: Box) -> npt.NDArray[np.float32]:
+    """Distance (mm) of each voxel of a lobe to the nearest voxel of any other label, over the box of the lungs.
+
+    Args:
+        free: nodule-free label map (X, Y, Z), canonical RAS+.
+        lungs: box of its lobes, in voxels of the map; what lies outside it counts as another label.
+
+    Returns:
+        float32 over the box; 0 outside the lobes.
+    """
+    lobes = look_up(_LOBE, free.array[lungs])
+    return np.asarray(edt.edt(lobes, anisotropy=tuple(free.spacing), black_border=True))
+
+
+def measure_clearance(free: Volume, lungs: Box, pleura: npt.NDArray[np.uint8], own: npt.NDArray[np.float32]) -> bytes:
     """The content of a host's clearance file.
 
     Args:
         free: nodule-free label map (X, Y, Z), canonical RAS+.
         lungs: box of its lobes, in voxels of the map.
         pleura: distance to the lung's outline over that box, in quarters of a mm.
-        airway: as ``airway_points`` gives it, mm from voxel 0 of the map.
+        own: its ``lobe_distance``.
     """
-    part = np.asfortranarray(free.array[lungs])
-    lobes = np.where(lung_mask(part), part, 0).astype(np.uint8)
-    anisotropy = tuple(free.spacing)
+    lobes = look_up(_LOBE, free.array[lungs])
     step = np.maximum(1, np.rint(LATTICE_MM / free.spacing)).astype(int)
-    at = tuple(slice(min(s // 2, n - 1), None, s) for s, n in zip(step, part.shape, strict=True))
-    label = lobes[at]
+    at = tuple(slice(min(s // 2, n - 1), None, s) for s, n in zip(step, lobes.shape, strict=True))
+    label = lobes[at].copy()
     first = np.array([a.start + b.start for a, b in zip(at, lungs, strict=True)])
     measured = np.nonzero(label)
     voxel = np.transpose(measured) * step + first
-    far = airway.query(voxel * free.spacing)[0] if airway is not None else np.full(len(voxel), np.inf)
-
-    def distance(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        return _steps(edt.edt(values, anisotropy=anisotropy, black_border=True)[at][measured])
-
+    outside = edt.edt(np.minimum(lobes, 1, out=lobes), anisotropy=tuple(free.spacing), black_border=True)
     data = io.BytesIO()
     np.savez_compressed(
         data,
         first=first,
         step=step,
         label=label,
-        free=distance((lobes > 0).astype(np.uint8)),
-        own=distance(lobes),
+        free=_steps(outside[at][measured]),
+        own=_steps(own[at][measured]),
         pleura=pleura[at][measured],
-        airway=np.where(np.isfinite(far), np.floor(np.minimum(far, 1000.0) * STEPS), _NO_AIRWAY).astype(np.uint16),
+        airway=_airway_steps(free, lungs, voxel),
     )
     return data.getvalue()
+
+
+def _airway_steps(free: Volume, lungs: Box, voxel: Ints) -> npt.NDArray[np.uint16]:
+    """Distance of some voxels (n, 3) of the lungs to airway or trachea, in quarters of a mm rounded down.
+
+    One pass over the box of lungs and airway; the voxels whose quarter its rounding leaves open are looked up.
+    """
+    points = airway_points(free)
+    if points is None:
+        return np.full(len(voxel), _NO_AIRWAY, np.uint16)
+    low = np.minimum([s.start for s in lungs], np.rint(points.mins / free.spacing).astype(int))
+    high = np.maximum([s.stop for s in lungs], np.rint(points.maxes / free.spacing).astype(int) + 1)
+    off = look_up(_OFF_AIRWAY, free.array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))])
+    mm = edt.edt(off, anisotropy=tuple(free.spacing))[tuple((voxel - low).T)].astype(np.float64)
+    open_ = np.abs(mm * STEPS - np.rint(mm * STEPS)) < _ROUNDED * mm * STEPS + _ROUNDED_STEPS
+    mm[open_] = points.query(voxel[open_] * free.spacing)[0]
+    return np.floor(np.minimum(mm, 1000.0) * STEPS).astype(np.uint16)
 
 
 def _steps(mm: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

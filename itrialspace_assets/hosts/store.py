@@ -20,8 +20,24 @@ from itrialspace_assets.base.fingerprints import digest, sha256_bytes
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import Output, Rejection
 from itrialspace_assets.hosts.case import HostCase
-from itrialspace_assets.hosts.clearance import STEPS, airway_points, measure_clearance, write_clearance
-from itrialspace_assets.hosts.rows import DonorRow, HostLobeRow, HostRow, LesionColumns, LobeColumns, MapColumns
+from itrialspace_assets.hosts.clearance import (
+    STEPS,
+    airway_points,
+    lobe_distance,
+    look_up,
+    measure_clearance,
+    write_clearance,
+)
+from itrialspace_assets.hosts.rows import (
+    DonorRow,
+    FreeMapColumns,
+    HostLobeRow,
+    HostRow,
+    LesionColumns,
+    LobeColumns,
+    LobeShapeColumns,
+    MapColumns,
+)
 from itrialspace_assets.hosts.shapes import describe
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, LUNG, NODULE, equivalent_diameter, lung_mask
 from itrialspace_assets.imaging.geometry import (
@@ -44,6 +60,9 @@ from itrialspace_assets.profiles.registry import dataset as registered
 DEPTH_STEPS = STEPS
 #: Voxels about a nodule in which a lobe is looked for to take its place; ours.
 CLEAR_PAD = 8
+#: Lookup table over labels: 1 inside the lung's outline.
+_INSIDE = np.zeros(256, np.uint8)
+_INSIDE[list(INSIDE_LUNG)] = 1
 
 
 def map_path(output: Path, map_sha256: str) -> Path:
@@ -73,9 +92,9 @@ def lung_depth(free: Volume, lungs: Box) -> Volume:
         at most 63.75 mm; what lies outside the box counts as outside the lung.
     """
     part = free.crop(lungs)
-    inside = np.isin(part.array, INSIDE_LUNG)
-    depth = edt.edt(np.asfortranarray(inside), anisotropy=tuple(free.spacing), black_border=True)
-    return Volume(np.asfortranarray(np.minimum(np.floor(depth * DEPTH_STEPS), 255).astype(np.uint8)), part.affine)
+    depth = edt.edt(look_up(_INSIDE, part.array), anisotropy=tuple(free.spacing), black_border=True)
+    np.minimum(np.multiply(depth, DEPTH_STEPS, out=depth), 255, out=depth)
+    return Volume(np.asfortranarray(depth.astype(np.uint8)), part.affine)
 
 
 def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]:
@@ -115,6 +134,31 @@ def content_hash(volume: Volume) -> str:
 
 
 @dataclass(frozen=True)
+class StoredMap:
+    """A nodule-free map in the store: what insertion reads of a host.
+
+    Attributes:
+        columns: its columns of ``hosts`` that need no measuring of distances.
+        lobes: the same of ``host_lobes``, one for each lobe.
+        free: nodule-free label map (X, Y, Z), canonical RAS+.
+        shapes: its lobes by name.
+        masks: the largest component of each lobe by name, over its box.
+        lungs: box of the lobes.
+        depth: its ``lung_depth``.
+        files: what was written, path below the output folder -> SHA-256.
+    """
+
+    columns: FreeMapColumns
+    lobes: tuple[LobeShapeColumns, ...]
+    free: Volume
+    shapes: dict[str, Lobe]
+    masks: dict[str, npt.NDArray[np.bool_]]
+    lungs: Box
+    depth: Volume
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
 class PreparedHost:
     """A host as the store holds it, and what was measured on the way.
 
@@ -145,8 +189,8 @@ class PreparedHost:
         return [asdict(lobe) for lobe in self.lobe_columns]
 
 
-def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str) -> PreparedHost:
-    """Clear a map of its nodules, measure its lobes and put it into the store.
+def store_map(settings: Settings, labels: Volume, scan_uid: str, anatomy: str) -> StoredMap:
+    """Clear a map of its nodules and put it into the store with its lung depth: enough to insert nodules into it.
 
     Args:
         settings: gives the store.
@@ -158,58 +202,98 @@ def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str
         CaseRejected: no lobe in it.
     """
     free, cleared = clear_nodules(labels)
-    shapes, lobes = _lobes(free)
-    if not lobes:
+    shapes, masks = _lobes(free)
+    if not shapes:
         raise CaseRejected(Reason.NO_LOBE, f"{scan_uid}: expected lobe labels 28-32 in the organ map, got none")
-    map_sha256 = content_hash(free)
-    native = nodules_in(labels)
-    low = np.min([lobe.box[::2] for lobe in lobes], axis=0)
-    high = np.max([lobe.box[1::2] for lobe in lobes], axis=0)
+    columns = tuple(
+        LobeShapeColumns(lobe=s.name, voxels=s.voxels, box=_bounds(s.box), occupied=runs(s.occupied))
+        for s in shapes.values()
+    )
+    low = np.min([lobe.box[::2] for lobe in columns], axis=0)
+    high = np.max([lobe.box[1::2] for lobe in columns], axis=0)
     lungs = slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
+    map_sha256 = content_hash(free)
+    path, deep = (f(settings.output, map_sha256) for f in (map_path, depth_path))
     depth = lung_depth(free, lungs)
-    path, deep, clearance = (f(settings.output, map_sha256) for f in (map_path, depth_path, clearance_path))
     files = {
         path: write_volume(path, free, f"nodule-free host map ({anatomy})"),
         deep: write_volume(deep, depth, f"quarter mm to the lung's outline ({anatomy})"),
-        clearance: write_clearance(clearance, measure_clearance(free, lungs, depth.array, airway_points(free))),
     }
     nothing = Lesion((0, 0, 0), np.zeros((0, 0, 0), bool))
-    columns = MapColumns(
-        map_sha256=map_sha256,
-        room_sha256=files[clearance],
-        shape=list(free.array.shape),
-        **_by_axis("spacing", free.spacing),
-        **_by_axis("origin", free.affine[:3, 3]),
-        lung_box=[int(v) for pair in zip(low, high, strict=True) for v in pair],
-        native_nodules=len(native),
-        cleared=pack_bits(cut_lesion(cleared) if cleared is not None else nothing),
+    return StoredMap(
+        columns=FreeMapColumns(
+            map_sha256=map_sha256,
+            shape=list(free.array.shape),
+            **_by_axis("spacing", free.spacing),
+            **_by_axis("origin", free.affine[:3, 3]),
+            lung_box=[int(v) for pair in zip(low, high, strict=True) for v in pair],
+            cleared=pack_bits(cut_lesion(cleared) if cleared is not None else nothing),
+        ),
+        lobes=columns,
+        free=free,
+        shapes=shapes,
+        masks=masks,
+        lungs=lungs,
+        depth=depth,
+        files={str(p.relative_to(settings.output)): sha for p, sha in files.items()},
     )
-    written = {str(p.relative_to(settings.output)): sha for p, sha in files.items()}
-    return PreparedHost(columns, lobes, free, shapes, native, written)
 
 
-def _lobes(free: Volume) -> tuple[dict[str, Lobe], tuple[LobeColumns, ...]]:
-    """The lobes of a nodule-free map by name, and their columns of ``host_lobes``."""
+def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str) -> PreparedHost:
+    """``store_map``, and what planning reads of a host: the radius of each lobe and the clearance map.
+
+    Args:
+        settings: gives the store.
+        labels: label map (X, Y, Z), canonical RAS+.
+        scan_uid: what to call it in messages.
+        anatomy: real or procedural, for the file's description.
+
+    Raises:
+        CaseRejected: no lobe in it.
+    """
+    stored = store_map(settings, labels, scan_uid, anatomy)
+    native = nodules_in(labels)
+    own = lobe_distance(stored.free, stored.lungs)
+    lobes = [
+        LobeColumns(**vars(shape), fit_radius_mm=round(_greatest(own, stored, shape.lobe), 4)) for shape in stored.lobes
+    ]
+    clearance = clearance_path(settings.output, stored.columns.map_sha256)
+    sha256 = write_clearance(clearance, measure_clearance(stored.free, stored.lungs, stored.depth.array, own))
+    return PreparedHost(
+        map_columns=MapColumns(**vars(stored.columns), room_sha256=sha256, native_nodules=len(native)),
+        lobe_columns=tuple(lobes),
+        free=stored.free,
+        shapes=stored.shapes,
+        native=native,
+        files=stored.files | {str(clearance.relative_to(settings.output)): sha256},
+    )
+
+
+def _lobes(free: Volume) -> tuple[dict[str, Lobe], dict[str, npt.NDArray[np.bool_]]]:
+    """The lobes of a nodule-free map by name, and the mask of each over its box."""
     _, boxes = label_boxes(free.array)
-    shapes: dict[str, Lobe] = {}
-    columns = []
+    shapes, masks = {}, {}
     for label in LUNG:
         box = boxes[label] if label < len(boxes) else None
-        if box is None:
-            continue
-        lobe, mask = lobe_in(free.array, label, box)
-        shapes[lobe.name] = lobe
-        radius = float(edt.edt(mask, anisotropy=tuple(free.spacing), black_border=True).max())
-        columns.append(
-            LobeColumns(
-                lobe=LOBE_NAMES[label],
-                voxels=lobe.voxels,
-                box=_bounds(lobe.box),
-                occupied=runs(lobe.occupied),
-                fit_radius_mm=round(radius, 4),
-            )
-        )
-    return shapes, tuple(columns)
+        if box is not None:
+            lobe, mask = lobe_in(free.array, label, box)
+            shapes[lobe.name], masks[lobe.name] = lobe, mask[_within(lobe.box, box)]
+    return shapes, masks
+
+
+def _within(part: Box, whole: Box) -> Box:
+    """A box in voxels of another that holds it."""
+    x, y, z = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, whole, strict=True))
+    return x, y, z
+
+
+def _greatest(own: npt.NDArray[np.float32], stored: StoredMap, lobe: str) -> float:
+    """Radius (mm) of the largest sphere in a lobe's largest component: its voxel that is deepest in the lobe.
+
+    The voxel nearest to one of the component that lies outside it has another label: one of the same label would touch
+    the component, since the voxel before it on the way is nearer and so lies inside.
+    """
+    return float(own[_within(stored.shapes[lobe].box, stored.lungs)].max(where=stored.masks[lobe], initial=0.0))
 
 
 def _by_axis(name: str, values: npt.NDArray[np.float64]) -> dict[str, Any]:
