@@ -4,11 +4,13 @@ Reads organ maps and nodule masks, writes ``store/hosts/<hash>.nii.gz`` with its
 it; plans nothing.
 """
 
+import hashlib
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import cc3d
 import edt
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
-from itrialspace_assets.base.fingerprints import digest, sha256_bytes
+from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import Output, Rejection
 from itrialspace_assets.hosts.case import HostCase
@@ -24,7 +26,6 @@ from itrialspace_assets.hosts.clearance import (
     STEPS,
     airway_points,
     lobe_distance,
-    look_up,
     measure_clearance,
     write_clearance,
 )
@@ -51,7 +52,7 @@ from itrialspace_assets.imaging.geometry import (
     write_volume,
 )
 from itrialspace_assets.imaging.volumes import Lesion, cut_lesion, pack_bits
-from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobe_in, runs
+from itrialspace_assets.profiles.lobes import Lobe, lobe_in, runs
 from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import INSIDE_LUNG, lobe_about, nodules_in
 from itrialspace_assets.profiles.registry import dataset as registered
@@ -60,9 +61,6 @@ from itrialspace_assets.profiles.registry import dataset as registered
 DEPTH_STEPS = STEPS
 #: Voxels about a nodule in which a lobe is looked for to take its place; ours.
 CLEAR_PAD = 8
-#: Lookup table over labels: 1 inside the lung's outline.
-_INSIDE = np.zeros(256, np.uint8)
-_INSIDE[list(INSIDE_LUNG)] = 1
 
 
 def map_path(output: Path, map_sha256: str) -> Path:
@@ -92,7 +90,11 @@ def lung_depth(free: Volume, lungs: Box) -> Volume:
         at most 63.75 mm; what lies outside the box counts as outside the lung.
     """
     part = free.crop(lungs)
-    depth = edt.edt(look_up(_INSIDE, part.array), anisotropy=tuple(free.spacing), black_border=True)
+    labels = np.asfortranarray(part.array)
+    inside = lung_mask(labels)
+    for label in set(INSIDE_LUNG) - set(LUNG):
+        inside |= labels == label
+    depth = edt.edt(inside.view(np.uint8), anisotropy=tuple(free.spacing), black_border=True)
     np.minimum(np.multiply(depth, DEPTH_STEPS, out=depth), 255, out=depth)
     return Volume(np.asfortranarray(depth.astype(np.uint8)), part.affine)
 
@@ -108,8 +110,8 @@ def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]
         return labels, None
     out = labels.array.copy(order="K")
     block = bounding_box(mask, pad=CLEAR_PAD)
-    pieces, _ = ndimage.label(mask[block], structure=np.ones((3, 3, 3)))
-    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+    pieces = cc3d.connected_components(np.asfortranarray(mask[block]), connectivity=26, out_dtype=np.uint32)
+    for number, box in enumerate(ndimage.find_objects(pieces.view(np.int32)), start=1):
         inner = tuple(slice(max(0, s.start - CLEAR_PAD), s.stop + CLEAR_PAD) for s in box)
         wide = tuple(
             slice(i.start + b.start, min(i.stop, b.stop - b.start) + b.start) for i, b in zip(inner, block, strict=True)
@@ -130,7 +132,9 @@ def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]
 def content_hash(volume: Volume) -> str:
     """Hash of a volume's voxels and grid, whatever the compression on disk."""
     head = digest([list(volume.array.shape), str(volume.array.dtype), (np.round(volume.affine, 4) + 0.0).tolist()])
-    return sha256_bytes(head.encode() + volume.array.tobytes(order="F"))
+    whole = hashlib.sha256(head.encode())
+    whole.update(np.ascontiguousarray(volume.array.T).data)  # not joined: a copy of a chest for nothing
+    return whole.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -271,13 +275,20 @@ def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str
 
 def _lobes(free: Volume) -> tuple[dict[str, Lobe], dict[str, npt.NDArray[np.bool_]]]:
     """The lobes of a nodule-free map by name, and the mask of each over its box."""
-    _, boxes = label_boxes(free.array)
-    shapes, masks = {}, {}
+    shapes: dict[str, Lobe] = {}
+    masks: dict[str, npt.NDArray[np.bool_]] = {}
+    lung = lung_mask(free.array)
+    if not lung.any():
+        return shapes, masks
+    block = bounding_box(lung)
+    part = np.asfortranarray(free.array[block])
     for label in LUNG:
-        box = boxes[label] if label < len(boxes) else None
-        if box is not None:
-            lobe, mask = lobe_in(free.array, label, box)
-            shapes[lobe.name], masks[lobe.name] = lobe, mask[_within(lobe.box, box)]
+        if (own := part == label).any():
+            x, y, z = (
+                slice(b.start + s.start, b.start + s.stop) for b, s in zip(block, bounding_box(own), strict=True)
+            )
+            lobe, mask = lobe_in(free.array, label, (x, y, z))
+            shapes[lobe.name], masks[lobe.name] = lobe, mask[_within(lobe.box, (x, y, z))]
     return shapes, masks
 
 
