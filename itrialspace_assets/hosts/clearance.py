@@ -27,6 +27,10 @@ STEPS = 4
 PLEURA_WEIGHT, AIRWAY_WEIGHT, MARGIN_WEIGHT = 0.3, 0.2, 0.3
 #: Distance (mm) beyond which places count as equally far from the pleura, and as equally wrong about the airway; ours.
 CAP_MM = 20.0
+#: Share of a number by which single precision may round it.
+_ROUNDED = 2.0**-24
+#: Distance (mm) between slices that is beyond any in a body: a pass then measures within each slice.
+_APART_MM = 1e4
 #: Stands in a file for an airway distance of a host that has no airway.
 _NO_AIRWAY = 2**16 - 1
 
@@ -60,46 +64,102 @@ def airway_points(labels: Volume) -> KDTree | None:
     found = []
     for first in range(0, labels.array.shape[2], 32):  # slab by slab: a mask of the whole would be as large as the map
         slab = labels.array[..., first : first + 32].T  # as it lies in memory
-        found.append(np.argwhere((slab == AIRWAY) | (slab == TRACHEA))[:, ::-1] + [0, 0, first])
+        at = np.flatnonzero((slab == AIRWAY) | (slab == TRACHEA))
+        k, j, i = np.unravel_index(at, slab.shape)
+        found.append(np.stack([i, j, k + first], axis=1))
     points = np.concatenate(found)
     return KDTree(points * labels.spacing) if len(points) else None
 
 
-def measure_clearance(free: Volume, lungs: Box, pleura: npt.NDArray[np.uint8], airway: KDTree | None) -> bytes:
+def lobe_distance(free: Volume, lungs: Box) -> npt.NDArray[np.float32]:
+    """Distance (mm) of each voxel of a lobe to the nearest voxel of any other label, over the box of the lungs.
+
+    Args:
+        free: nodule-free label map (X, Y, Z), canonical RAS+.
+        lungs: box of its lobes, in voxels of the map; what lies outside it counts as another label.
+
+    Returns:
+        float32 over the box; 0 outside the lobes.
+    """
+    lobes = _lobes(free.array[lungs])
+    return np.asarray(edt.edt(lobes, anisotropy=tuple(free.spacing), black_border=True))
+
+
+def measure_clearance(free: Volume, lungs: Box, pleura: npt.NDArray[np.uint8], own: npt.NDArray[np.float32]) -> bytes:
     """The content of a host's clearance file.
 
     Args:
         free: nodule-free label map (X, Y, Z), canonical RAS+.
         lungs: box of its lobes, in voxels of the map.
         pleura: distance to the lung's outline over that box, in quarters of a mm.
-        airway: as ``airway_points`` gives it, mm from voxel 0 of the map.
+        own: its ``lobe_distance``.
     """
-    part = np.asfortranarray(free.array[lungs])
-    lobes = np.where(lung_mask(part), part, 0).astype(np.uint8)
-    anisotropy = tuple(free.spacing)
+    lobes = _lobes(free.array[lungs])
     step = np.maximum(1, np.rint(LATTICE_MM / free.spacing)).astype(int)
-    at = tuple(slice(min(s // 2, n - 1), None, s) for s, n in zip(step, part.shape, strict=True))
+    at = tuple(slice(min(s // 2, n - 1), None, s) for s, n in zip(step, lobes.shape, strict=True))
     label = lobes[at]
     first = np.array([a.start + b.start for a, b in zip(at, lungs, strict=True)])
     measured = np.nonzero(label)
-    voxel = np.transpose(measured) * step + first
-    far = airway.query(voxel * free.spacing)[0] if airway is not None else np.full(len(voxel), np.inf)
-
-    def distance(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        return _steps(edt.edt(values, anisotropy=anisotropy, black_border=True)[at][measured])
-
+    outside = edt.edtsq(np.minimum(lobes, 1), anisotropy=tuple(free.spacing), black_border=True)
     data = io.BytesIO()
     np.savez_compressed(
         data,
         first=first,
         step=step,
         label=label,
-        free=distance((lobes > 0).astype(np.uint8)),
-        own=distance(lobes),
+        free=_steps(np.sqrt(outside[at][measured])),
+        own=_steps(own[at][measured]),
         pleura=pleura[at][measured],
-        airway=np.where(np.isfinite(far), np.floor(np.minimum(far, 1000.0) * STEPS), _NO_AIRWAY).astype(np.uint16),
+        airway=_airway_steps(free, lungs, label, first, step),
     )
     return data.getvalue()
+
+
+def _lobes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A label map (X, Y, Z) with 0 for whatever is no lobe, Fortran order."""
+    part = np.asfortranarray(labels)
+    return np.asarray(part * lung_mask(part))
+
+
+def _airway_steps(
+    free: Volume, lungs: Box, label: npt.NDArray[np.uint8], first: Ints, step: Ints
+) -> npt.NDArray[np.uint16]:
+    """Distance of the measured voxels to airway or trachea, in quarters of a mm rounded down.
+
+    One pass within the slices that hold any, read at the columns of the lattice, and one along these columns. Where
+    single precision leaves the quarter open, the voxel is looked up.
+
+    Args:
+        free: nodule-free label map (X, Y, Z), canonical RAS+.
+        lungs: box of its lobes, in voxels of the map.
+        label: label of each voxel of the lattice; 0: not measured.
+        first: voxel (3,) of the map at which the lattice begins.
+        step: voxels (3,) from one of its voxels to the next.
+    """
+    measured = np.nonzero(label)
+    points = airway_points(free)
+    if points is None:
+        return np.full(len(measured[0]), _NO_AIRWAY, np.uint16)
+    low, high = (np.rint(ends / free.spacing).astype(int) for ends in (points.mins, points.maxes))
+    low[:2] = np.minimum(low[:2], [s.start for s in lungs[:2]])
+    high[:2] = np.maximum(high[:2] + 1, [s.stop for s in lungs[:2]])
+    part = np.asfortranarray(free.array[low[0] : high[0], low[1] : high[1], low[2] : high[2] + 1])
+    off = ((part != AIRWAY) & (part != TRACHEA)).view(np.uint8)
+    within = edt.edtsq(off, anisotropy=(*free.spacing[:2], _APART_MM))
+    columns = label.any(axis=2)
+    x, y = (first + np.transpose([*np.nonzero(columns), np.zeros(columns.sum(), int)]) * step - low).T[:2]
+    square = np.ascontiguousarray(within[x, y].T)  # slices by columns
+    least = np.empty((label.shape[2], len(x)), np.float32)
+    for number, row in enumerate(least):
+        away = (first[2] + number * step[2] - low[2] - np.arange(len(square))) * free.spacing[2]
+        np.min(square + (away**2).astype(np.float32)[:, None], axis=0, out=row)
+    quarters = np.sqrt(least.T[label[columns] > 0], dtype=np.float64) * STEPS
+    # a pass adds up steps along x, so what it rounds grows with their number
+    rounded = quarters * (quarters / STEPS / free.spacing[0] + 8) * _ROUNDED
+    unsure = np.abs(quarters - np.rint(quarters)) <= rounded
+    voxel = np.transpose([axis[unsure] for axis in measured]) * step + first
+    quarters[unsure] = points.query(voxel * free.spacing)[0] * STEPS
+    return np.asarray(np.floor(np.minimum(quarters, 1000.0 * STEPS)), dtype=np.uint16)
 
 
 def _steps(mm: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapColumns:
-    """The columns of ``hosts`` that the label map gives."""
+class FreeMapColumns:
+    """The columns of ``hosts`` that the nodule-free label map in the store gives."""
 
     map_sha256: str
-    room_sha256: str  # of the clearance map; the published name of the column
     shape: list[int]
     spacing_x: float
     spacing_y: float
@@ -21,8 +20,15 @@ class MapColumns:
     origin_y: float
     origin_z: float
     lung_box: list[int]
-    native_nodules: int
     cleared: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapColumns(FreeMapColumns):
+    """The columns of ``hosts`` that the label map gives."""
+
+    room_sha256: str  # of the clearance map; the published name of the column
+    native_nodules: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +45,19 @@ class HostRow(MapColumns):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LobeColumns:
-    """The columns of ``host_lobes`` that the label map gives."""
+class LobeShapeColumns:
+    """The columns of ``host_lobes`` that turn percentages into positions."""
 
     lobe: str
     voxels: int
     box: list[int]
     occupied: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LobeColumns(LobeShapeColumns):
+    """The columns of ``host_lobes`` that the label map gives."""
+
     fit_radius_mm: float
 
 

@@ -4,11 +4,13 @@ Reads organ maps and nodule masks, writes ``store/hosts/<hash>.nii.gz`` with its
 it; plans nothing.
 """
 
+import hashlib
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import cc3d
 import edt
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +18,27 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
-from itrialspace_assets.base.fingerprints import digest, sha256_bytes
+from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import Output, Rejection
 from itrialspace_assets.hosts.case import HostCase
-from itrialspace_assets.hosts.clearance import STEPS, airway_points, measure_clearance, write_clearance
-from itrialspace_assets.hosts.rows import DonorRow, HostLobeRow, HostRow, LesionColumns, LobeColumns, MapColumns
+from itrialspace_assets.hosts.clearance import (
+    STEPS,
+    airway_points,
+    lobe_distance,
+    measure_clearance,
+    write_clearance,
+)
+from itrialspace_assets.hosts.rows import (
+    DonorRow,
+    FreeMapColumns,
+    HostLobeRow,
+    HostRow,
+    LesionColumns,
+    LobeColumns,
+    LobeShapeColumns,
+    MapColumns,
+)
 from itrialspace_assets.hosts.shapes import describe
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, LUNG, NODULE, equivalent_diameter, lung_mask
 from itrialspace_assets.imaging.geometry import (
@@ -35,7 +52,7 @@ from itrialspace_assets.imaging.geometry import (
     write_volume,
 )
 from itrialspace_assets.imaging.volumes import Lesion, cut_lesion, pack_bits
-from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobe_in, runs
+from itrialspace_assets.profiles.lobes import Lobe, lobe_in, runs
 from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import INSIDE_LUNG, lobe_about, nodules_in
 from itrialspace_assets.profiles.registry import dataset as registered
@@ -73,9 +90,13 @@ def lung_depth(free: Volume, lungs: Box) -> Volume:
         at most 63.75 mm; what lies outside the box counts as outside the lung.
     """
     part = free.crop(lungs)
-    inside = np.isin(part.array, INSIDE_LUNG)
-    depth = edt.edt(np.asfortranarray(inside), anisotropy=tuple(free.spacing), black_border=True)
-    return Volume(np.asfortranarray(np.minimum(np.floor(depth * DEPTH_STEPS), 255).astype(np.uint8)), part.affine)
+    labels = np.asfortranarray(part.array)
+    inside = lung_mask(labels)
+    for label in set(INSIDE_LUNG) - set(LUNG):
+        inside |= labels == label
+    depth = edt.edt(inside.view(np.uint8), anisotropy=tuple(free.spacing), black_border=True)
+    np.minimum(np.multiply(depth, DEPTH_STEPS, out=depth), 255, out=depth)
+    return Volume(np.asfortranarray(depth.astype(np.uint8)), part.affine)
 
 
 def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]:
@@ -89,8 +110,8 @@ def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]
         return labels, None
     out = labels.array.copy(order="K")
     block = bounding_box(mask, pad=CLEAR_PAD)
-    pieces, _ = ndimage.label(mask[block], structure=np.ones((3, 3, 3)))
-    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+    pieces = cc3d.connected_components(np.asfortranarray(mask[block]), connectivity=26, out_dtype=np.uint32)
+    for number, box in enumerate(ndimage.find_objects(pieces.view(np.int32)), start=1):
         inner = tuple(slice(max(0, s.start - CLEAR_PAD), s.stop + CLEAR_PAD) for s in box)
         wide = tuple(
             slice(i.start + b.start, min(i.stop, b.stop - b.start) + b.start) for i, b in zip(inner, block, strict=True)
@@ -111,7 +132,34 @@ def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]
 def content_hash(volume: Volume) -> str:
     """Hash of a volume's voxels and grid, whatever the compression on disk."""
     head = digest([list(volume.array.shape), str(volume.array.dtype), (np.round(volume.affine, 4) + 0.0).tolist()])
-    return sha256_bytes(head.encode() + volume.array.tobytes(order="F"))
+    whole = hashlib.sha256(head.encode())
+    whole.update(np.ascontiguousarray(volume.array.T).data)  # not joined: a copy of a chest for nothing
+    return whole.hexdigest()
+
+
+@dataclass(frozen=True)
+class StoredMap:
+    """A nodule-free map in the store: what insertion reads of a host.
+
+    Attributes:
+        columns: its columns of ``hosts`` that need no measuring of distances.
+        lobes: the same of ``host_lobes``, one for each lobe.
+        free: nodule-free label map (X, Y, Z), canonical RAS+.
+        shapes: its lobes by name.
+        masks: the largest component of each lobe by name, over its box.
+        lungs: box of the lobes.
+        depth: its ``lung_depth``.
+        files: what was written, path below the output folder -> SHA-256.
+    """
+
+    columns: FreeMapColumns
+    lobes: tuple[LobeShapeColumns, ...]
+    free: Volume
+    shapes: dict[str, Lobe]
+    masks: dict[str, npt.NDArray[np.bool_]]
+    lungs: Box
+    depth: Volume
+    files: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -145,8 +193,8 @@ class PreparedHost:
         return [asdict(lobe) for lobe in self.lobe_columns]
 
 
-def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str) -> PreparedHost:
-    """Clear a map of its nodules, measure its lobes and put it into the store.
+def store_map(settings: Settings, labels: Volume, scan_uid: str, anatomy: str) -> StoredMap:
+    """Clear a map of its nodules and put it into the store with its lung depth: enough to insert nodules into it.
 
     Args:
         settings: gives the store.
@@ -158,58 +206,105 @@ def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str
         CaseRejected: no lobe in it.
     """
     free, cleared = clear_nodules(labels)
-    shapes, lobes = _lobes(free)
-    if not lobes:
+    shapes, masks = _lobes(free)
+    if not shapes:
         raise CaseRejected(Reason.NO_LOBE, f"{scan_uid}: expected lobe labels 28-32 in the organ map, got none")
-    map_sha256 = content_hash(free)
-    native = nodules_in(labels)
-    low = np.min([lobe.box[::2] for lobe in lobes], axis=0)
-    high = np.max([lobe.box[1::2] for lobe in lobes], axis=0)
+    columns = tuple(
+        LobeShapeColumns(lobe=s.name, voxels=s.voxels, box=_bounds(s.box), occupied=runs(s.occupied))
+        for s in shapes.values()
+    )
+    low = np.min([lobe.box[::2] for lobe in columns], axis=0)
+    high = np.max([lobe.box[1::2] for lobe in columns], axis=0)
     lungs = slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
+    map_sha256 = content_hash(free)
+    path, deep = (f(settings.output, map_sha256) for f in (map_path, depth_path))
     depth = lung_depth(free, lungs)
-    path, deep, clearance = (f(settings.output, map_sha256) for f in (map_path, depth_path, clearance_path))
     files = {
         path: write_volume(path, free, f"nodule-free host map ({anatomy})"),
         deep: write_volume(deep, depth, f"quarter mm to the lung's outline ({anatomy})"),
-        clearance: write_clearance(clearance, measure_clearance(free, lungs, depth.array, airway_points(free))),
     }
     nothing = Lesion((0, 0, 0), np.zeros((0, 0, 0), bool))
-    columns = MapColumns(
-        map_sha256=map_sha256,
-        room_sha256=files[clearance],
-        shape=list(free.array.shape),
-        **_by_axis("spacing", free.spacing),
-        **_by_axis("origin", free.affine[:3, 3]),
-        lung_box=[int(v) for pair in zip(low, high, strict=True) for v in pair],
-        native_nodules=len(native),
-        cleared=pack_bits(cut_lesion(cleared) if cleared is not None else nothing),
+    return StoredMap(
+        columns=FreeMapColumns(
+            map_sha256=map_sha256,
+            shape=list(free.array.shape),
+            **_by_axis("spacing", free.spacing),
+            **_by_axis("origin", free.affine[:3, 3]),
+            lung_box=[int(v) for pair in zip(low, high, strict=True) for v in pair],
+            cleared=pack_bits(cut_lesion(cleared) if cleared is not None else nothing),
+        ),
+        lobes=columns,
+        free=free,
+        shapes=shapes,
+        masks=masks,
+        lungs=lungs,
+        depth=depth,
+        files={str(p.relative_to(settings.output)): sha for p, sha in files.items()},
     )
-    written = {str(p.relative_to(settings.output)): sha for p, sha in files.items()}
-    return PreparedHost(columns, lobes, free, shapes, native, written)
 
 
-def _lobes(free: Volume) -> tuple[dict[str, Lobe], tuple[LobeColumns, ...]]:
-    """The lobes of a nodule-free map by name, and their columns of ``host_lobes``."""
-    _, boxes = label_boxes(free.array)
+def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str) -> PreparedHost:
+    """``store_map``, and what planning reads of a host: the radius of each lobe and the clearance map.
+
+    Args:
+        settings: gives the store.
+        labels: label map (X, Y, Z), canonical RAS+.
+        scan_uid: what to call it in messages.
+        anatomy: real or procedural, for the file's description.
+
+    Raises:
+        CaseRejected: no lobe in it.
+    """
+    stored = store_map(settings, labels, scan_uid, anatomy)
+    native = nodules_in(labels)
+    own = lobe_distance(stored.free, stored.lungs)
+    lobes = [
+        LobeColumns(**vars(shape), fit_radius_mm=round(_greatest(own, stored, shape.lobe), 4)) for shape in stored.lobes
+    ]
+    clearance = clearance_path(settings.output, stored.columns.map_sha256)
+    sha256 = write_clearance(clearance, measure_clearance(stored.free, stored.lungs, stored.depth.array, own))
+    return PreparedHost(
+        map_columns=MapColumns(**vars(stored.columns), room_sha256=sha256, native_nodules=len(native)),
+        lobe_columns=tuple(lobes),
+        free=stored.free,
+        shapes=stored.shapes,
+        native=native,
+        files=stored.files | {str(clearance.relative_to(settings.output)): sha256},
+    )
+
+
+def _lobes(free: Volume) -> tuple[dict[str, Lobe], dict[str, npt.NDArray[np.bool_]]]:
+    """The lobes of a nodule-free map by name, and the mask of each over its box."""
     shapes: dict[str, Lobe] = {}
-    columns = []
+    masks: dict[str, npt.NDArray[np.bool_]] = {}
+    lung = lung_mask(free.array)
+    if not lung.any():
+        return shapes, masks
+    block = bounding_box(lung)
+    part = np.asfortranarray(free.array[block])
     for label in LUNG:
-        box = boxes[label] if label < len(boxes) else None
-        if box is None:
-            continue
-        lobe, mask = lobe_in(free.array, label, box)
-        shapes[lobe.name] = lobe
-        radius = float(edt.edt(mask, anisotropy=tuple(free.spacing), black_border=True).max())
-        columns.append(
-            LobeColumns(
-                lobe=LOBE_NAMES[label],
-                voxels=lobe.voxels,
-                box=_bounds(lobe.box),
-                occupied=runs(lobe.occupied),
-                fit_radius_mm=round(radius, 4),
+        if (own := part == label).any():
+            x, y, z = (
+                slice(b.start + s.start, b.start + s.stop) for b, s in zip(block, bounding_box(own), strict=True)
             )
-        )
-    return shapes, tuple(columns)
+            lobe, mask = lobe_in(free.array, label, (x, y, z))
+            shapes[lobe.name], masks[lobe.name] = lobe, mask[_within(lobe.box, (x, y, z))]
+    return shapes, masks
+
+
+def _within(part: Box, whole: Box) -> Box:
+    """A box in voxels of another that holds it."""
+    x, y, z = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, whole, strict=True))
+    return x, y, z
+
+
+def _greatest(own: npt.NDArray[np.float32], stored: StoredMap, lobe: str) -> float:
+    """Radius (mm) of the largest sphere in a lobe's largest component: its voxel that is deepest in the lobe.
+
+    The voxel nearest to one of the component that lies outside it has another label: one of the same label would touch
+    the component, since the voxel before it on the way is nearer and so lies inside.
+    """
+    return float(own[_within(stored.shapes[lobe].box, stored.lungs)].max(where=stored.masks[lobe], initial=0.0))
 
 
 def _by_axis(name: str, values: npt.NDArray[np.float64]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from itrialspace_assets.imaging.anatomy import (
     equivalent_diameter,
     side_of_lobe,
 )
-from itrialspace_assets.imaging.geometry import Box, Volume, box_around
+from itrialspace_assets.imaging.geometry import Box, Volume, bounding_box, box_around
 from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobes_of
 from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
@@ -99,12 +99,14 @@ def nodules_in(labels: Volume, label: int = NODULE) -> list[Lesion]:
     mask = labels.array == label
     if not mask.any():
         return []
-    parts = cc3d.connected_components(mask, connectivity=26)
+    block = bounding_box(mask)
+    parts = cc3d.connected_components(np.asfortranarray(mask[block]), connectivity=26)
     stats = cc3d.statistics(parts)
     found = []
     for part, (count, box) in enumerate(zip(stats["voxel_counts"], stats["bounding_boxes"], strict=True)):
         if part and count >= MIN_VOXELS:
-            found.append(Lesion(tuple(int(s.start) for s in box), parts[box] == part))  # type: ignore[arg-type]
+            x, y, z = (int(b.start + s.start) for b, s in zip(block, box, strict=True))
+            found.append(Lesion((x, y, z), parts[box] == part))
     return sorted(found, key=lambda f: (-int(f.mask.sum()), f.offset))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from itrialspace_assets.base.errors import TableError
-from itrialspace_assets.hosts.clearance import airway_points, measure_clearance, read_clearance, write_clearance
+from itrialspace_assets.hosts.clearance import lobe_distance, measure_clearance, read_clearance, write_clearance
 from itrialspace_assets.hosts.store import lung_depth
 from itrialspace_assets.imaging.anatomy import LUNG
 from itrialspace_assets.imaging.geometry import Box
@@ -24,7 +24,7 @@ def nearest(labels: np.ndarray, spacing: np.ndarray, wrong: np.ndarray) -> float
 def test_every_distance_is_that_of_brute_force(tmp_path: Path) -> None:
     chest = chest_with_specks()
     depth = lung_depth(chest, LUNGS).array
-    write_clearance(tmp_path / "c.npz", measure_clearance(chest, LUNGS, depth, airway_points(chest)))
+    write_clearance(tmp_path / "c.npz", measure_clearance(chest, LUNGS, depth, lobe_distance(chest, LUNGS)))
     clearance = read_clearance(tmp_path / "c.npz")
     labels, step = chest.array, chest.spacing
     inside = np.isin(labels, LUNG)
@@ -48,7 +48,7 @@ def test_a_host_without_an_airway_is_infinitely_far_from_one(tmp_path: Path) -> 
     chest = chest_with_specks()
     chest.array[chest.array == 57] = 200
     depth = lung_depth(chest, LUNGS).array
-    write_clearance(tmp_path / "c.npz", measure_clearance(chest, LUNGS, depth, airway_points(chest)))
+    write_clearance(tmp_path / "c.npz", measure_clearance(chest, LUNGS, depth, lobe_distance(chest, LUNGS)))
     assert np.isinf(read_clearance(tmp_path / "c.npz").airway).all()
 
 
