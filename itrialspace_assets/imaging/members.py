@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from isal import isal_zlib
 
-from itrialspace_assets.imaging.geometry import Volume, read_volume
+from itrialspace_assets.imaging.geometry import GZIP, Volume, read_volume
 
 _GZIP = 31  # window bits of zlib for a gzip member
 
@@ -36,6 +36,8 @@ def read_members(path: Path) -> Members:
     """
     volume = read_volume(path)
     left, members, sizes, content = path.read_bytes(), [], [], []
+    if not left.startswith(GZIP):
+        return Members(volume, (), ())
     while left:
         unpacked, size = _unpack(left)
         members.append(left[:size])
