@@ -224,9 +224,21 @@ def import_own(
     listed: Annotated[
         Path | None, typer.Option("--list", help="CSV of many scans: ct,organs,nodules,ct_id,patient,age,sex.")
     ] = None,
-    labels: Annotated[str, typer.Option(help="Whose label map: totalsegmentator or vista3d.")] = "totalsegmentator",
+    labels: Annotated[
+        str, typer.Option(help="Whose label map: totalsegmentator (version 2), totalsegmentator_v1 or vista3d.")
+    ] = "totalsegmentator",
     frame: Annotated[str | None, typer.Option(help="Axes of a nodule CSV: RAS or LPS.")] = None,
     roi: Annotated[str | None, typer.Option(help="Regular expression for nodule regions of an RTSTRUCT.")] = None,
+    trust: Annotated[
+        str | None,
+        typer.Option(help="sform or qform: which to use where a NIfTI states no orientation, or two that differ."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least value of a nodule, where masks hold probabilities.")
+    ] = None,
+    unusual_anatomy: Annotated[
+        bool, typer.Option("--unusual-anatomy", help="Take organ maps in which a lobe is missing or holds no air.")
+    ] = False,
     workers: Workers = None,
     folder: Folder = None,
 ) -> None:
@@ -237,15 +249,19 @@ def import_own(
     """
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.cli.show import progress
+    from itrialspace_assets.intake.case import allowances
     from itrialspace_assets.intake.importing import DEFAULT_ROI, OwnScan, import_scans, read_list
 
     if (ct is None) == (listed is None):
         raise ConfigError("give --ct for one scan or --list for many")
     scans = read_list(listed) if listed else [OwnScan(str(ct), str(organs or ""), str(nodules or ""))]
+    allowed = allowances(trust, threshold, unusual_anatomy)
     settings = load(folder, workers=workers)
     at_root = load(data_dir=settings.data, output_dir=settings.data, workers=workers)
     with progress("scans", len(scans)) as advance:
-        done, found, rejected = import_scans(scans, at_root, dataset, labels, frame, roi or DEFAULT_ROI, advance)
+        done, found, rejected = import_scans(
+            scans, at_root, dataset, labels, frame, roi or DEFAULT_ROI, advance, allowed
+        )
     for rejection in rejected:
         typer.echo(f"rejected: {rejection.uid}: {rejection.detail}", err=True)
     typer.echo(f"{done} scans with {found} nodules in {settings.data}. Next: its run --datasets {dataset} --to index")

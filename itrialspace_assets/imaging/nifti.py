@@ -19,7 +19,7 @@ Trust = Literal["sform", "qform"]
 
 #: Two orientations differ if they place a corner of the volume more than this share of a voxel apart; ours.
 ORIENTATION_TOLERANCE = 0.5
-#: Millimetres of each unit of length, by the low three bits of ``xyzt_units`` (published: NIfTI-1 header, nifti1.h).
+#: Millimetres of each unit of length, by the low three bits of ``xyzt_units`` (docs/facts/datasets.md#nifti-headers).
 #: A file without a unit (0) holds millimetres, as every reader takes it.
 UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 #: Smallest and largest voxel edge (mm) of a CT or of a mask on its grid; ours.

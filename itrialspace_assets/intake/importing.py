@@ -25,20 +25,32 @@ from itrialspace_assets.base.fingerprints import FileHashes, replace_file
 from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.casework import journal, workers
 from itrialspace_assets.casework.cases import Case, Output, Rejection, payload_hash, require_all
-from itrialspace_assets.imaging.anatomy import BODY, LABEL_NAMES, NODULE, lung_mask
-from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
-from itrialspace_assets.imaging.volumes import Lesion
-from itrialspace_assets.intake.case import ImportCase
+from itrialspace_assets.imaging.anatomy import BODY, LABEL_NAMES, NODULE
+from itrialspace_assets.imaging.geometry import (
+    LABEL_TOLERANCE,
+    Volume,
+    read_labels,
+    read_volume,
+    whole_numbers,
+    write_volume,
+)
+from itrialspace_assets.imaging.volumes import Lesion, shared_voxels
+from itrialspace_assets.intake.case import Allowances, ImportCase
+from itrialspace_assets.intake.plausible import Faults, anatomy_faults, hu_fault
 from itrialspace_assets.profiles.dicom import read_ct_series, read_lidc_xml, read_rtstruct, read_seg
 from itrialspace_assets.profiles.load import SAFE_ID, read_text_table
-from itrialspace_assets.profiles.masks import sphere
-from itrialspace_assets.profiles.measure import measure_scan, nodules_in
+from itrialspace_assets.profiles.masks import instances, joined, sphere
+from itrialspace_assets.profiles.measure import MIN_VOXELS, measure_scan
 from itrialspace_assets.profiles.registry import OWN_DATASETS, Dataset, check_name
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
 
 VERSION = "1"
 #: The body is the largest piece of the CT above this (HU), its holes filled slice by slice.
 BODY_HU = -300
+#: Two nodules that share more of the smaller one's voxels than this are one nodule, given twice; ours.
+MOST_SHARED = 0.5
+#: Least share of a nodule's voxels that lie in the body; ours: a mask drawn beyond the skin of a pleural lesion passes.
+LEAST_INSIDE = 0.5
 _LIST = ("x", "y", "z", "diameter_mm")
 #: Names of regions that are taken for nodules where a file holds others too.
 DEFAULT_ROI = r"nodule|gtv|tumou?r|lesion|neoplasm"
@@ -98,6 +110,7 @@ def import_scans(
     frame: str | None,
     roi: str = DEFAULT_ROI,
     progress: Callable[[int], None] | None = None,
+    allowed: Allowances | None = None,
 ) -> tuple[int, int, list[Rejection]]:
     """Write scans into the data root; scans already imported from equal inputs are kept.
 
@@ -109,6 +122,7 @@ def import_scans(
         frame: ``RAS`` or ``LPS``: axes of nodule lists.
         roi: regular expression for names of nodule regions.
         progress: called with the number of scans that were just done.
+        allowed: doubtful inputs that are taken; null: none.
 
     Returns:
         How many scans and nodules were imported, and the rejected ones.
@@ -134,7 +148,10 @@ def import_scans(
     if len({ct_id for ct_id, _ in named}) != len(named):
         raise ConfigError("ct_id: expected unique ids; give ct_id in the list where files share a name")
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
-        cases = [_case(ct_id, scan, settings, dataset, labels, frame, roi, hashes) for ct_id, scan in named]
+        cases = [
+            _case(ct_id, scan, settings, dataset, labels, frame, roi, allowed or Allowances(), hashes)
+            for ct_id, scan in named
+        ]
     folder = journal.journal_dir(settings, "import", dataset)
     workers.run(import_case, journal.pending(settings, cases, folder), settings, folder / "journal.jsonl", progress)
     made = journal.collect(settings, cases, folder)
@@ -172,6 +189,7 @@ def _case(
     labels: str,
     frame: str | None,
     roi: str,
+    allowed: Allowances,
     hashes: FileHashes,
 ) -> Case:
     if not re.fullmatch(SAFE_ID, ct_id):
@@ -190,6 +208,7 @@ def _case(
         patient=scan.patient or None,
         age=scan.age or None,
         sex=scan.sex or None,
+        allowed=allowed,
     )
     content = []
     for path in filter(None, (case.ct, case.organs, case.nodules)):
@@ -212,7 +231,7 @@ class Nodule:
 
 @dataclass(frozen=True)
 class OwnColumns:
-    """Columns of a profile row beyond the published ones; ``age`` in years."""
+    """Columns of a profile row beyond the published ones; ``age`` in years, ``doubts`` of the inputs (else null)."""
 
     patient: str | None
     annotation: str
@@ -223,21 +242,24 @@ class OwnColumns:
     lobe_share: float | None
     mask_source: str
     diam_definition: str
+    doubts: str | None
 
 
 def import_case(case: ImportCase, settings: Settings) -> Output:
     """Write one scan's files and give its rows of ``scans`` and ``profiles``.
 
     Raises:
-        CaseRejected: a file that cannot be read or does not fit the CT's grid, or no lobe in the organ map.
+        CaseRejected: a file that cannot be read or does not fit the CT's grid, a CT that holds no HU, an organ map
+            that contradicts anatomy, or a nodule that is there twice or outside the body.
     """
     root, dataset, ct_id = settings.data, case.dataset, case.ct_id
     identity = {"series": "", "patient": "", "age": "", "sex": ""}
     if case.ct.is_dir():
         ct, identity = read_ct_series(case.ct)
     else:
-        ct = read_volume(case.ct)
-        ct = Volume(np.clip(np.rint(ct.array), -32768, 32767).astype(np.int16), ct.affine)
+        ct = _whole_hu(read_volume(case.ct, case.allowed.trust), case.ct)
+    if fault := hu_fault(ct.array):
+        raise CaseRejected(Reason.IMPLAUSIBLE_HU, f"{case.ct}: expected a CT of a chest in HU, got {fault}")
     files: dict[str, str] = {}
 
     def save(name: str, volume: Volume) -> None:
@@ -250,8 +272,9 @@ def import_case(case: ImportCase, settings: Settings) -> Output:
     scan = {"ct_id": ct_id, "patient": patient, "series": identity["series"] or None, "organ": case.organs is not None}
     if case.organs is None:
         return Output({"scans": [scan]}, files)
-    organs = organ_map(case.organs, case.labels, ct)
-    found, mask_source = _nodules(case, ct)
+    organs = organ_map(case.organs, case.labels, ct, case.allowed)
+    found, mask_source, specks = _nodules(case, ct)
+    _check_places(found, organs, case)
     combined = organs.array.copy()
     for nodule in found:
         combined[nodule.lesion.box][nodule.lesion.mask] = NODULE
@@ -276,10 +299,51 @@ def import_case(case: ImportCase, settings: Settings) -> Output:
             lobe_share=measured["lobe_share"],
             mask_source="procedural" if nodule.drawn else mask_source,
             diam_definition="volume_equivalent_sphere",
+            doubts=case.allowed.doubts,
         )
         published = {c.name: measured[c.name] for c in PROFILE_COLUMNS if c.name != "ct_path"}
         rows.append({"ct_path": f"{dataset}/{ct_id}.nii.gz"} | published | asdict(own))
-    return Output({"scans": [scan], "profiles": rows}, files)
+    return Output({"scans": [scan], "profiles": rows}, files, rejected=specks)
+
+
+def _whole_hu(ct: Volume, path: Path) -> Volume:
+    """A CT as int16.
+
+    Raises:
+        CaseRejected: a value beyond int16.
+    """
+    low, high = ct.array.min(), ct.array.max()
+    if low < -32768 or high > 32767:
+        raise CaseRejected(
+            Reason.IMPLAUSIBLE_HU, f"{path}: expected HU from -32768 to 32767, got values from {low:g} to {high:g}"
+        )
+    return Volume(np.rint(ct.array).astype(np.int16), ct.affine)
+
+
+def _check_places(found: Sequence[Nodule], organs: Volume, case: ImportCase) -> None:
+    """Refuse nodules that share most voxels, and those of which most voxels lie outside the body.
+
+    Raises:
+        CaseRejected: names the nodules and their file.
+    """
+    for n, nodule in enumerate(found):
+        size = int(nodule.lesion.mask.sum())
+        inside = int((organs.array[nodule.lesion.box][nodule.lesion.mask] != 0).sum())
+        at = ", ".join(f"{v:.1f}" for v in organs.to_world(nodule.lesion.centroid))
+        if inside < LEAST_INSIDE * size:
+            raise CaseRejected(
+                Reason.BAD_POSITION,
+                f"{case.nodules}: nodule {nodule.name} at ({at}) mm: expected a nodule inside the body, got "
+                f"{inside} of {size} voxels inside; do the mask and the CT belong together?",
+            )
+        for other in found[:n]:
+            least = min(size, int(other.lesion.mask.sum()))
+            if (shared := shared_voxels(nodule.lesion, other.lesion)) > MOST_SHARED * least:
+                raise CaseRejected(
+                    Reason.BAD_POSITION,
+                    f"{case.nodules}: expected each nodule once, got {other.name} and {nodule.name} at ({at}) mm with "
+                    f"{shared} of {least} voxels in common; keep one of them",
+                )
 
 
 def _numbered(found: Sequence[Nodule]) -> list[Nodule]:
@@ -296,48 +360,116 @@ def _numbered(found: Sequence[Nodule]) -> list[Nodule]:
     return out
 
 
-def organ_map(path: Path, labels: str, ct: Volume) -> Volume:
+def organ_map(path: Path, labels: str, ct: Volume, allowed: Allowances | None = None) -> Volume:
     """An organ map of another program under this platform's labels, with the body outline of the CT as 200.
 
     Args:
         path: a label map, or a folder with one mask a structure (TotalSegmentator's other output).
         labels: key of ``labels.yaml``: the program whose ids or file names they are.
         ct: the CT in HU, RAS+; the map must have its grid.
+        allowed: doubtful inputs that are taken; null: none.
 
     Raises:
-        CaseRejected: another grid, no label map, or no lobe.
+        CaseRejected: another grid, no label map, no lobe, or lobes that contradict anatomy; names the label maps
+            whose numbers the map fits.
+    """
+    doubt = allowed or Allowances()
+    out: npt.NDArray[np.uint8] | None
+    if path.is_dir():
+        given, out = None, _structures(path, labels, ct, doubt)
+    else:
+        given = read_labels(path, doubt.trust)
+        _same_grid(given, ct, path)
+        out = _renumbered(given.array, labels)
+    outline = body_outline(ct)
+    faults = None if out is None else anatomy_faults(_with_body(out, outline, ct), ct)
+    if out is None or faults is None or faults.text:
+        others = [] if given is None else _fitting(given, labels, outline, ct)
+        if out is None or faults is None or faults.wrong or others or not doubt.unusual_anatomy:
+            raise _not_of(path, labels, faults, others)
+    return _with_body(out, outline, ct)
+
+
+def _structures(path: Path, labels: str, ct: Volume, allowed: Allowances) -> npt.NDArray[np.uint8]:
+    """Our labels (X, Y, Z) of a folder with one mask a structure.
+
+    Raises:
+        CaseRejected: a program that writes no such folder, another grid, or a mask that is none.
     """
     names = label_maps()[labels]["names"]
-    ours = {name: label for label, name in LABEL_NAMES.items()}
+    if names == "same":
+        raise CaseRejected(Reason.NOT_A_LABEL_MAP, f"{path}: expected one label map, got a folder")
     out = np.zeros(ct.array.shape, np.uint8)
-    if path.is_dir():
-        if names == "same":
-            raise CaseRejected(Reason.NOT_A_LABEL_MAP, f"{path}: expected one label map, got a folder")
-        for structure, name in names.items():
-            if (file := path / f"{structure}.nii.gz").exists():
-                mask = read_volume(file)
-                _same_grid(mask, ct, file)
-                out[mask.array > 0] = ours[name]
+    for structure, name in names.items():
+        if (file := path / f"{structure}.nii.gz").exists():
+            mask = read_volume(file, allowed.trust)
+            _same_grid(mask, ct, file)
+            if whole_numbers(mask.array) is None:
+                raise CaseRejected(
+                    Reason.NOT_A_LABEL_MAP,
+                    f"{file}: expected a mask of whole numbers, got {mask.array.dtype} from {mask.array.min():g} to "
+                    f"{mask.array.max():g}",
+                )
+            out[mask.array > LABEL_TOLERANCE] = _ours()[name]
+    return out
+
+
+def _ours() -> dict[str, int]:
+    return {name: label for label, name in LABEL_NAMES.items()}
+
+
+def _renumbered(given: npt.NDArray[np.uint8], labels: str) -> npt.NDArray[np.uint8] | None:
+    """Another program's numbers (X, Y, Z) as ours; None where it has no such number."""
+    names = label_maps()[labels]["names"]
+    ours = _ours()
+    table = np.zeros(256, np.uint8)
+    if names == "same":
+        last = max(label for label in LABEL_NAMES if label < BODY)
+        table[: last + 1], table[BODY] = np.arange(last + 1), BODY
+        known = [*range(last + 1), BODY]
     else:
-        given = read_labels(path)
-        _same_grid(given, ct, path)
-        table = np.arange(256, dtype=np.uint8)
-        if names != "same":
-            table = np.zeros(256, np.uint8)
-            table[1 : len(names) + 1] = [ours[name] for name in names.values()]
-        out = table[given.array]
+        table[1 : len(names) + 1] = [ours[name] for name in names.values()]
+        known = list(range(len(names) + 1))
+    return table[given] if set(np.unique(given).tolist()) <= set(known) else None
+
+
+def _with_body(labels: npt.NDArray[np.uint8], outline: npt.NDArray[np.bool_], ct: Volume) -> Volume:
+    """A map without nodules, with the body outline as 200."""
+    out = labels.copy()
     out[out == NODULE] = 0
-    if not lung_mask(out).any():
-        raise CaseRejected(Reason.NO_LOBE, f"{path}: expected lung lobes under the labels of {labels}, got none")
-    out[(out == 0) & body_outline(ct)] = BODY
+    out[(out == 0) & outline] = BODY
     return Volume(out, ct.affine)
 
 
+def _fitting(given: Volume, labels: str, outline: npt.NDArray[np.bool_], ct: Volume) -> list[str]:
+    """The other label maps whose numbers give a whole anatomy."""
+    found = []
+    for other in label_maps():
+        out = _renumbered(given.array, other) if other != labels else None
+        if out is not None and not anatomy_faults(_with_body(out, outline, ct), ct).text:
+            found.append(other)
+    return found
+
+
+def _not_of(path: Path, labels: str, faults: Faults | None, others: list[str]) -> CaseRejected:
+    """The refusal of an organ map, with what to do."""
+    got = "numbers that it does not have" if faults is None else faults.text
+    if others:
+        todo = f"; its numbers fit --labels {' or --labels '.join(others)}"
+    elif faults is not None and not faults.wrong:
+        todo = "; if the patient is so (a lobe removed, collapsed or outside the CT), say --unusual-anatomy"
+    else:
+        todo = "; make the map again, or say whose numbers it has with --labels"
+    if faults is not None and faults.wrong == ("no lung lobe",):
+        return CaseRejected(Reason.NO_LOBE, f"{path}: expected lung lobes under the labels of {labels}, got none{todo}")
+    return CaseRejected(
+        Reason.NOT_A_LABEL_MAP, f"{path}: expected the anatomy of a chest under the labels of {labels}, got {got}{todo}"
+    )
+
+
 def _same_grid(volume: Volume, ct: Volume, path: Path) -> None:
-    if not ct.same_grid(volume):
-        raise CaseRejected(
-            Reason.GRID_MISMATCH, f"{path}: expected the grid of its CT {ct.array.shape}, got {volume.array.shape}"
-        )
+    if difference := ct.grid_difference(volume):
+        raise CaseRejected(Reason.GRID_MISMATCH, f"{path}: expected the grid of its CT, got {difference}")
 
 
 def body_outline(ct: Volume) -> npt.NDArray[np.bool_]:
@@ -350,20 +482,36 @@ def body_outline(ct: Volume) -> npt.NDArray[np.bool_]:
     return np.stack(filled, axis=2)
 
 
-def _nodules(case: ImportCase, ct: Volume) -> tuple[list[Nodule], str]:
-    """The nodules of a scan, and how their masks were made (``mask_source`` of the registry)."""
+def _nodules(case: ImportCase, ct: Volume) -> tuple[list[Nodule], str, list[Rejection]]:
+    """The nodules of a scan, how their masks were made (``mask_source`` of the registry), and specks left out."""
+    if case.nodules is not None and (files := _mask_files(case.nodules)):
+        masks = [_masked(f, ct, case, alone=case.nodules.is_dir()) for f in files]
+        rejected = [rejection for _, specks in masks for rejection in specks]
+        return [nodule for nodules, _ in masks for nodule in nodules], "unknown", rejected
+    return (*_regions(case, ct), [])
+
+
+def _mask_files(path: Path) -> list[Path]:
+    """The NIfTI masks that a path names: itself, or those of a folder.
+
+    Raises:
+        CaseRejected: a folder without a mask.
+    """
+    if not path.is_dir():
+        return [path] if path.name.endswith((".nii.gz", ".nii")) else []
+    files = sorted(p for p in path.iterdir() if p.name.endswith((".nii.gz", ".nii")))
+    if not files:
+        raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected nodule masks (*.nii.gz), found none")
+    return files
+
+
+def _regions(case: ImportCase, ct: Volume) -> tuple[list[Nodule], str]:
+    """The nodules of a list, of DICOM or of XML, and how their masks were made."""
     path = case.nodules
     if path is None:
         return [], "unknown"
     if path.suffix == ".csv":
         return _listed(path, str(case.frame), ct), "procedural"
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.name.endswith((".nii.gz", ".nii")))
-        if not files:
-            raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected nodule masks (*.nii.gz), found none")
-        return [Nodule(_stem(f), lesion) for f in files for lesion in _components(f, ct, one=True)], "unknown"
-    if path.name.endswith((".nii.gz", ".nii")):
-        return [Nodule(f"N{i}", lesion) for i, lesion in enumerate(_components(path, ct, one=False), 1)], "unknown"
     if path.suffix == ".xml":
         return [Nodule(name, lesion) for name, lesion in read_lidc_xml(path, ct).items()], "consensus"
     import pydicom
@@ -385,18 +533,26 @@ def _nodules(case: ImportCase, ct: Volume) -> tuple[list[Nodule], str]:
     ], "manual"
 
 
-def _components(path: Path, ct: Volume, *, one: bool) -> list[Lesion]:
-    mask = read_volume(path)
+def _masked(path: Path, ct: Volume, case: ImportCase, *, alone: bool) -> tuple[list[Nodule], list[Rejection]]:
+    """The nodules of a mask, and its specks as rejected; ``alone``: the file holds one nodule and names it."""
+    mask = read_volume(path, case.allowed.trust)
     _same_grid(mask, ct, path)
-    binary = Volume((mask.array > 0).astype(np.uint8), mask.affine)
-    found = nodules_in(binary, label=1)
+    found, specks = instances(mask, path, case.allowed.threshold)
     if not found:
-        raise CaseRejected(Reason.EMPTY_LESION, f"{path}: expected at least one nodule of 3 voxels, got none")
-    if one and len(found) > 1:
-        from itrialspace_assets.imaging.volumes import cut_lesion
-
-        return [cut_lesion(binary.array > 0)]
-    return found
+        raise CaseRejected(
+            Reason.EMPTY_LESION,
+            f"{path}: expected at least one nodule of {MIN_VOXELS} connected voxels, got values from "
+            f"{mask.array.min():g} to {mask.array.max():g}",
+        )
+    detail = f"{path}: {specks} voxels in pieces below {MIN_VOXELS} voxels left out"
+    rejected = [Rejection(case.ct_id, Reason.EMPTY_LESION, detail, len(found))] if specks else []
+    values = sorted({value for value, _ in found})
+    if alone:
+        whole = [lesion for v in values for lesion in joined([part for value, part in found if value == v], ct)]
+        return [Nodule(_stem(path), lesion) for lesion in whole], rejected
+    if len(values) == 1:
+        return [Nodule(f"N{i}", lesion) for i, (_, lesion) in enumerate(found, 1)], rejected
+    return [Nodule(f"N{value}", lesion) for value, lesion in sorted(found, key=lambda f: f[0])], rejected
 
 
 def _listed(path: Path, frame: str, ct: Volume) -> list[Nodule]:
@@ -457,7 +613,7 @@ def own_entry() -> dict[str, Any]:
         "population": "diagnostic",
         "demographics": {"age": "age", "sex": "sex"},
         "mask_source": "unknown",
-        "extras": ["nodule_name"],
+        "extras": ["nodule_name", "doubts"],
         "annotation_completeness": "partial",
         "licence": "not stated",
         "redistributable": False,

@@ -96,16 +96,29 @@ class Scan:
 
 def nodules_in(labels: Volume, label: int = NODULE) -> list[Lesion]:
     """The 26-connected components of a label (23), largest first; specks below 3 voxels are left out."""
-    mask = labels.array == label
-    if not mask.any():
+    return [lesion for _, lesion in pieces(labels.array == label)]
+
+
+def pieces(values: npt.NDArray[Any]) -> list[tuple[int, Lesion]]:
+    """The 26-connected components of equal values other than 0, each with its value, largest first.
+
+    Args:
+        values: booleans or whole numbers from 0, (X, Y, Z).
+
+    Returns:
+        Value and voxels of each component; specks below 3 voxels are left out.
+    """
+    if not values.any():
         return []
-    parts = cc3d.connected_components(mask, connectivity=26)
+    parts = cc3d.connected_components(values, connectivity=26)
     stats = cc3d.statistics(parts)
     found = []
     for part, (count, box) in enumerate(zip(stats["voxel_counts"], stats["bounding_boxes"], strict=True)):
         if part and count >= MIN_VOXELS:
-            found.append(Lesion(tuple(int(s.start) for s in box), parts[box] == part))  # type: ignore[arg-type]
-    return sorted(found, key=lambda f: (-int(f.mask.sum()), f.offset))
+            mask = parts[box] == part
+            lesion = Lesion(tuple(int(s.start) for s in box), mask)  # type: ignore[arg-type]
+            found.append((int(values[box][mask][0]), lesion))
+    return sorted(found, key=lambda f: (-int(f[1].mask.sum()), f[1].offset))
 
 
 def pleural_distance(
