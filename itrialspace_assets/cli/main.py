@@ -245,7 +245,7 @@ def import_own(
         Path | None, typer.Option("--list", help="CSV of many scans: ct,organs,nodules,ct_id,patient,age,sex.")
     ] = None,
     labels: Annotated[
-        str, typer.Option(help="Labels of the organ map: totalsegmentator or vista3d.")
+        str, typer.Option(help="Whose label map: totalsegmentator (version 2), totalsegmentator_v1 or vista3d.")
     ] = "totalsegmentator",
     frame: Annotated[str | None, typer.Option(help="Axes of a nodule CSV: RAS or LPS.")] = None,
     ct_id: Annotated[str, typer.Option("--ct-id", help="Id of the one CT; else its file's name.")] = "",
@@ -258,6 +258,16 @@ def import_own(
     segment: Annotated[
         list[str] | None, typer.Option(help="Number or name of a segment or region that is a nodule; repeatable.")
     ] = None,
+    trust: Annotated[
+        str | None,
+        typer.Option(help="sform or qform: which to use where a NIfTI states no orientation, or two that differ."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least value of a nodule, where masks hold probabilities.")
+    ] = None,
+    unusual_anatomy: Annotated[
+        bool, typer.Option("--unusual-anatomy", help="Take organ maps in which a lobe is missing or holds no air.")
+    ] = False,
     workers: Workers = None,
     folder: Folder = None,
 ) -> None:
@@ -272,8 +282,11 @@ def import_own(
     """
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.intake.importing import OwnScan, files_of, import_scans, read_list
+    from itrialspace_assets.intake.case import allowances
+    from itrialspace_assets.intake.importing import import_scans
+    from itrialspace_assets.intake.listing import OwnScan, files_of, read_list
     from itrialspace_assets.intake.own_files import hidden_files
+    from itrialspace_assets.intake.request import ImportRequest
     from itrialspace_assets.profiles.dicom.regions import LESION_NAMES
 
     if (ct is None) == (listed is None):
@@ -281,30 +294,27 @@ def import_own(
         raise ConfigError(f"expected --ct (one scan) or --list (many scans), got {got}")
     if listed and ct_id:
         raise ConfigError("--ct-id: expected with --ct; a list has a column ct_id")
+    request = ImportRequest(
+        labels=labels,
+        frame=frame,
+        roi=roi or LESION_NAMES,
+        segments=tuple(segment or ()),
+        allowed=allowances(trust, threshold, unusual_anatomy),
+        replace_scans=replace,
+    )
     scans = read_list(listed) if listed else [OwnScan(str(ct), str(organs or ""), str(nodules or ""), ct_id)]
     settings = load(folder, workers=workers)
     at_root = load(data_dir=settings.data, output_dir=settings.data, workers=workers)
     notes: list[str] = []
     with progress("scans", len(scans)) as advance:
-        done, found, rejected = import_scans(
-            scans,
-            at_root,
-            dataset,
-            labels,
-            frame,
-            roi or LESION_NAMES,
-            advance,
-            replace_scans=replace,
-            segments=segment or (),
-            tell=notes.append,
-        )
+        done, found, rejected = import_scans(scans, at_root, dataset, request, progress=advance, tell=notes.append)
     if hidden := hidden_files(files_of(scans)):
         typer.echo(f"{len(hidden)} hidden files were left out, first {hidden[0].name}", err=True)
     for note in notes:
         typer.echo(f"note: {note}", err=True)
     for rejection in rejected:
         typer.echo(f"rejected: {rejection.uid}: {rejection.detail}", err=True)
-    typer.echo(f"{done} scans with {found} nodules imported, {len(rejected)} scans rejected")
+    typer.echo(f"{done} scans with {found} nodules imported, {len(scans) - done} scans rejected")
     typer.echo(f"Next: its run --datasets {dataset} --to index")
     typer.echo(f"Result: {settings.data}")
     if rejected:

@@ -1,4 +1,4 @@
-"""Volumes in one orientation: the only place where axes are flipped and NIfTI is read or written.
+"""Volumes in one orientation: the only place where axes are flipped and voxels of NIfTI are read or written.
 
 A ``Volume`` is an array with an affine in canonical RAS+: axis 0 runs left to right, axis 1 posterior to anterior,
 axis 2 inferior to superior. Arrays keep the memory order of the file (Fortran), because to transpose a chest takes
@@ -24,12 +24,19 @@ from nibabel.wrapstruct import WrapStructError
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
+from itrialspace_assets.imaging.nifti import Trust, open_image, world_affine
 
 Box = tuple[slice, slice, slice]
 Array = npt.NDArray[Any]
 
 #: An image is oblique if a direction cosine is off its axis by more than this (about 0.6 degrees); ours.
 OBLIQUE_TOLERANCE = 0.01
+#: Grids are the same if their first and last voxels lie within this share of a voxel of each other; ours.
+GRID_TOLERANCE = 0.1
+#: Greatest distance of a label from a whole number: a scale factor of the header leaves a rounding error; ours.
+LABEL_TOLERANCE = 1e-3
+#: First bytes of a gzip file.
+GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,9 +88,29 @@ class Volume:
         return Volume(self.array[box], affine)
 
     def same_grid(self, other: "Volume") -> bool:
-        """True if both have the same shape and, within a hundredth of a voxel, the same affine."""
-        tolerance = 0.01 * float(self.spacing.min())
-        return self.array.shape == other.array.shape and bool(np.allclose(self.affine, other.affine, atol=tolerance))
+        """True if both have the same shape, and first and last voxels within a tenth of a voxel of each other."""
+        return not self.grid_difference(other)
+
+    def grid_difference(self, other: "Volume") -> str:
+        """What sets the grid of ``other`` apart, with its values first; empty if both are the same."""
+        told = []
+        if self.array.shape != other.array.shape:
+            told.append(f"shape {_by(other.array.shape)} instead of {_by(self.array.shape)}")
+        last = np.array(self.array.shape) - 1
+        limit = GRID_TOLERANCE * float(self.spacing.min())
+        if np.abs((other.spacing - self.spacing) * last).max() > limit:
+            told.append(f"voxels of {_by(other.spacing)} mm instead of {_by(self.spacing)} mm")
+        shift = other.affine[:3, 3] - self.affine[:3, 3]
+        if np.abs(shift).max() > limit:
+            told.append(
+                f"voxel 0 at ({_by(other.affine[:3, 3], ', ')}) mm instead of ({_by(self.affine[:3, 3], ', ')}) mm, "
+                f"{np.linalg.norm(shift):.2f} mm away"
+            )
+        return "; ".join(told)
+
+
+def _by(values: Any, sign: str = "×") -> str:
+    return sign.join(f"{v:g}" for v in values)
 
 
 def place_of(part: Volume, whole: Volume) -> Box:
@@ -127,21 +154,24 @@ def bounding_box(mask: Array, pad: int = 0) -> Box:
     return bounds[0], bounds[1], bounds[2]
 
 
-def read_volume(path: Path, unpack: Callable[[bytes], bytes] = igzip.decompress) -> Volume:
-    """Read a NIfTI file into canonical RAS+; dtype as stored, scaling applied if the file has any.
+def read_volume(path: Path, trust: Trust | None = None, unpack: Callable[[bytes], bytes] = igzip.decompress) -> Volume:
+    """Read a NIfTI file into canonical RAS+; dtype as stored, scaling applied if the file has any, lengths in mm.
 
-    ``unpack`` decompresses the bytes of a ``.gz`` file.
+    Args:
+        path: a NIfTI-1 or NIfTI-2 file; whether it is compressed is read off its content.
+        trust: which orientation to use where the file states none, or two that differ.
+        unpack: decompresses the bytes of a gzip file.
 
     Raises:
-        CaseRejected: the file is missing, unreadable or truncated, not three-dimensional, or
-            oblique; the message names the file.
+        CaseRejected: the file is missing, unreadable or truncated, states no orientation or two, is not
+            three-dimensional, is oblique, or holds NaN or infinity; the message names the file.
     """
     try:
         raw = path.read_bytes()
-        if path.name.endswith(".gz"):
+        if raw.startswith(GZIP):
             raw = unpack(raw)
-        image = _in_place(raw, nib.Nifti1Image.from_bytes(raw))
-        canonical = nib.as_closest_canonical(image)
+        image = open_image(raw)
+        canonical = nib.as_closest_canonical(_in_place(raw, image, world_affine(image, str(path), trust)))
         array = np.asanyarray(canonical.dataobj)
     except FileNotFoundError:
         raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected a NIfTI file, found none") from None
@@ -158,10 +188,16 @@ def read_volume(path: Path, unpack: Callable[[bytes], bytes] = igzip.decompress)
     ) as error:  # type: ignore[misc]
         got = getattr(error, "strerror", None) or error  # without the path once more
         raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected a whole NIfTI file, got {got}") from None
+    if array.dtype.kind == "f" and not np.isfinite(array.sum(dtype=np.float64)):  # no copy of the array
+        raise CaseRejected(
+            Reason.UNREADABLE_VOLUME,
+            f"{path}: expected a number in every voxel, got {np.count_nonzero(~np.isfinite(array))} NaN or infinite of "
+            f"{array.size}; write air (-1000 HU) there in a CT, 0 in a mask",
+        )
     return _straight(array, np.asarray(canonical.affine, dtype=np.float64), str(path))
 
 
-def _in_place(raw: bytes, image: Any) -> Any:
+def _in_place(raw: bytes, image: Any, affine: npt.NDArray[np.float64]) -> Any:
     """The image over the very bytes that were read, where no value has to be scaled: half the memory.
 
     Raises:
@@ -169,12 +205,12 @@ def _in_place(raw: bytes, image: Any) -> Any:
     """
     proxy = image.dataobj
     if (proxy.slope, proxy.inter) != (1.0, 0.0):
-        return image
+        return nib.Nifti1Image(proxy, affine, dtype=proxy.dtype)
     wanted = proxy.offset + int(np.prod(proxy.shape)) * proxy.dtype.itemsize
     if len(raw) < wanted:
         raise ValueError(f"{len(raw)} of {wanted} bytes")
     array: Array = np.ndarray(proxy.shape, proxy.dtype, raw, proxy.offset, order="F")
-    return nib.Nifti1Image(array, image.affine, image.header)
+    return nib.Nifti1Image(array, affine, dtype=array.dtype)
 
 
 def canonical_volume(array: Array, affine: npt.NDArray[np.float64], where: str) -> Volume:
@@ -216,23 +252,51 @@ def _straight(array: Array, affine: npt.NDArray[np.float64], where: str) -> Volu
     return Volume(np.asfortranarray(array), straight)
 
 
-def read_labels(path: Path) -> Volume:
-    """Read a label map as uint8.
+def read_labels(path: Path, trust: Trust | None = None) -> Volume:
+    """Read a label map as uint8; ``trust`` as in ``read_volume``.
 
     Raises:
         CaseRejected: as ``read_volume``, or a value is not a whole number from 0 to 255.
     """
-    volume = read_volume(path)
+    volume = read_volume(path, trust)
     array = volume.array
     if array.dtype != np.uint8:
-        labels = array.astype(np.uint8)
+        with np.errstate(invalid="ignore"):  # values beyond 255 are found below
+            labels = array.astype(np.uint8)
         if not np.array_equal(labels, array):
-            raise CaseRejected(
-                Reason.NOT_A_LABEL_MAP,
-                f"{path}: expected whole numbers 0-255, got {array.dtype} from {array.min()} to {array.max()}",
-            )
+            whole = whole_numbers(array)
+            if whole is None or whole.min() < 0 or whole.max() > 255:
+                raise CaseRejected(
+                    Reason.NOT_A_LABEL_MAP,
+                    f"{path}: expected whole numbers 0-255, got {array.dtype} from {array.min()} to {array.max()}",
+                )
+            labels = whole.astype(np.uint8)
         volume = Volume(labels, volume.affine)
     return volume
+
+
+def require_same_grid(volume: Volume, like: Volume, path: Path, owner: str) -> None:
+    """Refuse a volume on another grid than it should have.
+
+    Args:
+        volume: what was read.
+        like: a volume on the grid that is expected.
+        path: file of ``volume``, for the message.
+        owner: what ``like`` is, for the message: ``CT`` or ``organ map``.
+
+    Raises:
+        CaseRejected: another shape, voxel size or place; names both.
+    """
+    if difference := like.grid_difference(volume):
+        raise CaseRejected(Reason.GRID_MISMATCH, f"{path}: expected the grid of its {owner}, got {difference}")
+
+
+def whole_numbers(array: Array) -> Array | None:
+    """An array whose values are all within a thousandth of a whole number, rounded; None if one is not."""
+    if array.dtype.kind != "f":
+        return array
+    rounded: Array = np.rint(array)
+    return rounded if bool(np.all(np.abs(array - rounded) <= LABEL_TOLERANCE)) else None
 
 
 #: Uncompressed bytes of a gzip member; ours: small enough that a nodule touches one or two.

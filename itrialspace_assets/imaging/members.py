@@ -49,7 +49,9 @@ def read_members(path: Path) -> Members:
         stored[0] = b"".join(content)
         return stored[0]
 
-    volume = read_volume(path, unpack)
+    volume = read_volume(path, unpack=unpack)
+    if not members:  # the file is not compressed
+        return Members(volume, (), ())
     array = volume.array
     start = np.frombuffer(stored[0], np.uint8).ctypes.data + sum(sizes[:1])
     over_the_bytes = array.flags.f_contiguous and array.ctypes.data == start and array.nbytes == sum(sizes[1:])

@@ -75,15 +75,14 @@ def _another(case: ImportCase, here: Path, known: dict[str, str | None]) -> tupl
     """What tells a scan from the one that has its id: of the old one, and of the new; None if they are the same."""
     if case.ct.name.endswith((".nii", ".nii.gz")):
         try:
-            old, new = read_volume(here), read_volume(case.ct)
+            old, new = read_volume(here), read_volume(case.ct, case.allowed.trust)
         except CaseRejected:
             return None  # the import itself says what is wrong
         if old.array.shape != new.array.shape:
             return f"{old.array.shape} voxels", f"{new.array.shape} voxels"
         if not np.allclose(old.affine, new.affine, atol=1e-3):
             return "another place or voxel size", "the same number of voxels"
-        hu = np.clip(np.rint(np.nan_to_num(new.array)), -32768, 32767)
-        return None if np.array_equal(old.array, hu) else ("other voxel values", "the same grid")
+        return None if np.array_equal(old.array, np.rint(new.array)) else ("other voxel values", "the same grid")
     series, patient = _series_of(case.ct)
     if series in ("", known.get("series")):
         return None

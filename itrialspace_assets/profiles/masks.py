@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.spatial import KDTree
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.fingerprints import FileHashes
@@ -19,14 +20,21 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework import journal, workers
 from itrialspace_assets.casework.cases import Case, Output, Rejection, payload_hash, require_all
 from itrialspace_assets.imaging.anatomy import LUNG, NODULE
-from itrialspace_assets.imaging.geometry import Volume, box_around, read_labels, read_volume
+from itrialspace_assets.imaging.geometry import (
+    Volume,
+    box_around,
+    read_labels,
+    read_volume,
+    require_same_grid,
+    whole_numbers,
+)
 from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
 from itrialspace_assets.profiles.case import KnownNodule, MeasureCase
-from itrialspace_assets.profiles.measure import MIN_VOXELS, measure_scan, nodules_in
+from itrialspace_assets.profiles.measure import MIN_VOXELS, measure_scan, nodules_in, pieces
 
 #: A component of label 23 belongs to a profile whose centre lies this many voxels (along its longest edge) from it.
 CENTRE_VOXELS = 2.0
-VERSION = "1"
+VERSION = "2"
 _SUFFIX = re.compile(r"(_seg_sh|_seg|_mask)?\.nii(\.gz)?$")
 
 
@@ -95,11 +103,9 @@ def find_lesion(
             )
     if mask is not None and mask.exists():
         own = read_volume(mask)
-        if not labels.same_grid(own):
-            raise CaseRejected(
-                Reason.GRID_MISMATCH,
-                f"{mask}: expected the grid of its organ map {labels.array.shape}, got {own.array.shape}",
-            )
+        require_same_grid(own, labels, mask, "organ map")
+        if whole_numbers(own.array) is None:
+            raise probabilities(own, mask)
         if not (own.array > 0).any():
             raise CaseRejected(Reason.EMPTY_LESION, f"{mask}: expected at least one nodule voxel, got none")
         return cut_lesion(own.array > 0), "nodule_seg"
@@ -113,6 +119,83 @@ def find_lesion(
         Reason.MISSING_FILE,
         f"{missing}expected a nodule mask or label 23 at the nodule's centre, found neither ({where})",
     )
+
+
+def probabilities(mask: Volume, where: Path) -> CaseRejected:
+    """The refusal of a mask whose values are no whole numbers."""
+    low, high = float(mask.array.min()), float(mask.array.max())
+    return CaseRejected(
+        Reason.NOT_A_LABEL_MAP,
+        f"{where}: expected whole numbers, 0 outside nodules, got {mask.array.dtype} from {low:g} to {high:g}; for a "
+        "map of probabilities say --threshold with the least value of a nodule (its import)",
+    )
+
+
+def instances(mask: Volume, where: Path, threshold: float | None = None) -> tuple[list[tuple[int, Lesion]], int]:
+    """The nodules of a mask: of equal values, each connected piece; touching nodules of two values stay two.
+
+    Args:
+        mask: 0 outside nodules; one value for all, or a value for each. With ``threshold``: any numbers.
+        where: its file, for messages.
+        threshold: least value of a nodule in a map of probabilities.
+
+    Returns:
+        The value of each nodule (1 where the mask has only one) and its voxels, largest first; and the number of
+        voxels in pieces below ``MIN_VOXELS``, which are left out.
+
+    Raises:
+        CaseRejected: values below 0 or no whole numbers, or a value without a piece of ``MIN_VOXELS`` voxels.
+    """
+    if threshold is not None:
+        values = mask.array >= threshold
+    else:
+        whole = whole_numbers(mask.array)
+        if whole is None:
+            raise probabilities(mask, where)
+        if whole.min() < 0:
+            raise CaseRejected(
+                Reason.NOT_A_LABEL_MAP, f"{where}: expected values from 0, 0 outside nodules, got {whole.min()}"
+            )
+        distinct = np.unique(whole[whole > 0])
+        values = whole > 0 if len(distinct) < 2 else whole.astype(np.uint32)
+    found = pieces(values)
+    if values.dtype != bool and (lost := sorted({int(v) for v in distinct} - {value for value, _ in found})):
+        raise CaseRejected(
+            Reason.EMPTY_LESION,
+            f"{where}: expected a nodule of at least {MIN_VOXELS} connected voxels for each value, got fewer for "
+            f"{', '.join(map(str, lost[:5]))} ({len(lost)} of {len(distinct)} values); a mask that was interpolated "
+            "needs --threshold (its import)",
+        )
+    return found, int(np.count_nonzero(values)) - sum(int(lesion.mask.sum()) for _, lesion in found)
+
+
+def joined(lesions: Sequence[Lesion], labels: Volume) -> list[Lesion]:
+    """Pieces of a mask that holds one nodule: those within two voxels (along the longest edge) are one.
+
+    Args:
+        lesions: pieces, in the grid of ``labels``.
+        labels: gives the voxel size.
+    """
+    limit = CENTRE_VOXELS * float(labels.spacing.max())
+    groups: list[list[npt.NDArray[np.int64]]] = []
+    for lesion in lesions:
+        tree = KDTree(lesion.indices * labels.spacing)
+        near = [g for g in groups if any(np.isfinite(_gap(tree, other, labels, limit)) for other in g)]
+        groups = [g for g in groups if all(g is not other for other in near)]
+        groups.append([lesion.indices, *(part for g in near for part in g)])
+    found = []
+    for group in groups:
+        at = np.concatenate(group)
+        low = at.min(axis=0)
+        block = np.zeros(at.max(axis=0) - low + 1, bool)
+        block[tuple((at - low).T)] = True
+        found.append(Lesion((int(low[0]), int(low[1]), int(low[2])), block))
+    return sorted(found, key=lambda f: (-int(f.mask.sum()), f.offset))
+
+
+def _gap(tree: KDTree, indices: npt.NDArray[np.int64], labels: Volume, limit: float) -> float:
+    """Least distance (mm) of some voxels to a tree of others; infinite beyond the limit."""
+    return float(tree.query(indices * labels.spacing, distance_upper_bound=limit * (1 + 1e-9))[0].min())
 
 
 def distance_mm(labels: Volume, lesion: Lesion, at: npt.NDArray[np.float64]) -> float:
@@ -183,17 +266,14 @@ def _lesions(case: MeasureCase, labels: Volume) -> tuple[list[Found], list[Rejec
 
 def _all_lesions(case: MeasureCase, labels: Volume) -> tuple[list[Found], list[Rejection]]:
     """Every component of the nodule mask, else of label 23; pieces below ``MIN_VOXELS`` are rejected together."""
-    grid, label = labels, NODULE
     if case.nodules is not None:
-        own = read_labels(case.nodules)
-        if not labels.same_grid(own):
-            raise CaseRejected(
-                Reason.GRID_MISMATCH,
-                f"{case.nodules}: expected the grid of its organ map {labels.array.shape}, got {own.array.shape}",
-            )
-        grid, label = Volume((own.array > 0).astype(np.uint8), own.affine), 1
-    native = nodules_in(grid, label)
-    specks = int((grid.array == label).sum()) - sum(int(lesion.mask.sum()) for lesion in native)
+        own = read_volume(case.nodules)
+        require_same_grid(own, labels, case.nodules, "organ map")
+        found, specks = instances(own, case.nodules)
+        native = [lesion for _, lesion in found]
+    else:
+        native = nodules_in(labels)
+        specks = int((labels.array == NODULE).sum()) - sum(int(lesion.mask.sum()) for lesion in native)
     rejected = []
     if specks:
         detail = f"{case.ct_id}: {specks} voxels in pieces below {MIN_VOXELS} voxels left out"

@@ -96,18 +96,31 @@ class Scan:
 
 def nodules_in(labels: Volume, label: int = NODULE) -> list[Lesion]:
     """The 26-connected components of a label (23), largest first; specks below 3 voxels are left out."""
-    mask = labels.array == label
-    if not mask.any():
+    return [lesion for _, lesion in pieces(labels.array == label)]
+
+
+def pieces(values: npt.NDArray[Any]) -> list[tuple[int, Lesion]]:
+    """The 26-connected components of equal values other than 0, each with its value, largest first.
+
+    Args:
+        values: booleans or whole numbers from 0, (X, Y, Z).
+
+    Returns:
+        Value and voxels of each component; specks below 3 voxels are left out.
+    """
+    if not values.any():
         return []
-    block = bounding_box(mask)
-    parts = cc3d.connected_components(np.asfortranarray(mask[block]), connectivity=26)
+    block = bounding_box(values)
+    inner = np.asfortranarray(values[block])
+    parts = cc3d.connected_components(inner, connectivity=26)
     stats = cc3d.statistics(parts)
     found = []
     for part, (count, box) in enumerate(zip(stats["voxel_counts"], stats["bounding_boxes"], strict=True)):
         if part and count >= MIN_VOXELS:
+            mask = parts[box] == part
             x, y, z = (int(b.start + s.start) for b, s in zip(block, box, strict=True))
-            found.append(Lesion((x, y, z), parts[box] == part))
-    return sorted(found, key=lambda f: (-int(f.mask.sum()), f.offset))
+            found.append((int(inner[box][mask][0]), Lesion((x, y, z), mask)))
+    return sorted(found, key=lambda f: (-int(f[1].mask.sum()), f[1].offset))
 
 
 def pleural_distance(

@@ -75,3 +75,13 @@ def test_a_file_that_is_cut_off_is_rejected_by_name(files: tuple[Path, Path], ke
 def test_a_missing_file_is_rejected_by_name(files: tuple[Path, Path]) -> None:
     with pytest.raises(CaseRejected, match=r"c\.nii\.gz"):
         read_beside(files[0].with_name("c.nii.gz"), read_members(files[0]))
+
+
+def test_a_file_that_is_not_packed_has_no_members(files: tuple[Path, Path]) -> None:
+    import gzip
+
+    plain = files[0].with_name("plain.nii")
+    plain.write_bytes(gzip.decompress(files[0].read_bytes()))
+    like = read_members(plain)
+    assert like.members == ()
+    np.testing.assert_array_equal(read_beside(files[1], like).array, read_volume(files[1]).array)

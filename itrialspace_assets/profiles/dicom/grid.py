@@ -70,7 +70,12 @@ def require_reference(ct: SeriesIdentity, drawn: SeriesIdentity, where: str) -> 
 
 
 def lesion_at(world: npt.NDArray[np.float64], ct: Volume, where: str) -> Lesion:
-    """The voxels of a CT whose centres lie at some world points (mm, RAS), shape (n, 3).
+    """The voxels of a CT whose centres lie at some world points.
+
+    Args:
+        world: the points (mm, RAS), shape (n, 3).
+        ct: gives the grid.
+        where: the file and region, for messages.
 
     Raises:
         CaseRejected: no point, or one that lies off the CT's grid or outside it; begins with ``where``.

@@ -52,7 +52,13 @@ class Regions:
     notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, lesion: Lesion, where: str) -> None:
-        """Take a region's voxels as one lesion for each 26-connected component; note where there are several."""
+        """Take a region's voxels as one lesion for each 26-connected component; note where there are several.
+
+        Args:
+            name: of each of its lesions.
+            lesion: all voxels of the region, in the grid of the CT.
+            where: the file and region, for notes.
+        """
         parts = cc3d.connected_components(lesion.mask, connectivity=26)
         counts = np.bincount(parts.ravel())[1:]
         whole = [i for i in np.argsort(-counts, kind="stable") if counts[i] >= MIN_VOXELS]

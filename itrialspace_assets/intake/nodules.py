@@ -1,0 +1,210 @@
+"""The nodules of a user's scan, from masks, DICOM, XML or a list, in the grid of its CT.
+
+A nodule of which only a place and a diameter are known becomes a sphere.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.casework.cases import Rejection
+from itrialspace_assets.imaging.geometry import Volume, read_volume, require_same_grid
+from itrialspace_assets.imaging.volumes import Lesion, shared_voxels
+from itrialspace_assets.intake.case import ImportCase
+from itrialspace_assets.intake.listing import read_nodules, stem
+from itrialspace_assets.intake.own_files import is_hidden
+from itrialspace_assets.profiles.dicom.grid import SeriesIdentity
+from itrialspace_assets.profiles.dicom.lidc import read_lidc_xml
+from itrialspace_assets.profiles.dicom.regions import Choice
+from itrialspace_assets.profiles.dicom.rtstruct import read_rtstruct
+from itrialspace_assets.profiles.dicom.seg import read_seg
+from itrialspace_assets.profiles.masks import instances, joined, sphere
+from itrialspace_assets.profiles.measure import MIN_VOXELS
+
+#: Two nodules that share more of the smaller one's voxels than this are one nodule, given twice; ours.
+MOST_SHARED = 0.5
+#: Least share of a nodule's voxels that lie in the body; ours: a mask drawn beyond the skin of a pleural lesion passes.
+LEAST_INSIDE = 0.5
+
+
+@dataclass(frozen=True)
+class Nodule:
+    """A nodule of a scan: its name, voxels (in the grid of the CT), label (1 malignant, 0 benign, null unknown).
+
+    ``drawn``: only a point and a diameter were known, and the voxels are a sphere.
+    """
+
+    name: str
+    lesion: Lesion
+    label: int | None = None
+    drawn: bool = False
+
+
+@dataclass(frozen=True)
+class NodulesOfScan:
+    """The nodules of a scan, under names that differ.
+
+    ``mask_source``: how their masks were made (of the registry). ``specks``: what was left out of masks, as rejected.
+    ``notes``: for the user, on what was left out of a file or could not be checked.
+    """
+
+    nodules: list[Nodule] = field(default_factory=list)
+    mask_source: str = "unknown"
+    specks: list[Rejection] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_scan_nodules(case: ImportCase, ct: Volume, identity: SeriesIdentity, organs: Volume) -> NodulesOfScan:
+    """The nodules that a case names.
+
+    Args:
+        case: names their file or folder, and how it is read.
+        ct: its CT (X, Y, Z; HU), RAS+.
+        identity: what the headers of the CT state; files that refer to a series are compared with it.
+        organs: its organ map on the grid of the CT, body as 200.
+
+    Raises:
+        CaseRejected: no readable file, another grid or series, no nodule in it, or a nodule that is there twice or
+            outside the body.
+    """
+    path = case.nodules
+    if path is None:
+        return NodulesOfScan()
+    if files := _mask_files(path):
+        masks = [_masked(f, ct, case, alone=path.is_dir()) for f in files]
+        found = NodulesOfScan(
+            [nodule for nodules, _ in masks for nodule in nodules], specks=[s for _, specks in masks for s in specks]
+        )
+    elif path.suffix == ".csv":
+        found = NodulesOfScan(_drawn(path, str(case.frame), ct), "procedural")
+    elif path.suffix == ".xml":
+        read = read_lidc_xml(path, ct, identity)
+        found = NodulesOfScan([Nodule(name, lesion) for name, lesion in read.lesions], "consensus", notes=read.notes)
+    else:
+        found = _dicom(path, ct, identity, Choice(case.roi, case.segments))
+    _check_places(found.nodules, organs, path)
+    return replace(found, nodules=_numbered(found.nodules))
+
+
+def _mask_files(path: Path) -> list[Path]:
+    """The NIfTI masks that a path names: itself, or those of a folder.
+
+    Raises:
+        CaseRejected: a folder without a mask.
+    """
+    if not path.is_dir():
+        return [path] if path.name.endswith((".nii.gz", ".nii")) else []
+    files = sorted(p for p in path.iterdir() if p.name.endswith((".nii.gz", ".nii")) and not is_hidden(p))
+    if not files:
+        raise CaseRejected(Reason.MISSING_FILE, f"{path}: expected nodule masks (*.nii.gz), found none")
+    return files
+
+
+def _dicom(path: Path, ct: Volume, identity: SeriesIdentity, choice: Choice) -> NodulesOfScan:
+    """The nodules of a DICOM-SEG or RTSTRUCT.
+
+    Raises:
+        CaseRejected: neither of them, or as their readers.
+    """
+    import pydicom
+
+    try:
+        modality = str(pydicom.dcmread(path, stop_before_pixels=True).get("Modality"))
+    except (pydicom.errors.InvalidDicomError, OSError) as error:
+        raise CaseRejected(
+            Reason.UNREADABLE_VOLUME, f"{path}: expected NIfTI, CSV, XML or DICOM, got {error}"
+        ) from None
+    if modality == "SEG":
+        regions = read_seg(path, ct, identity, choice)
+    elif modality == "RTSTRUCT":
+        regions = read_rtstruct(path, ct, identity, choice)
+    else:
+        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected modality SEG or RTSTRUCT, got {modality}")
+    named = [Nodule("".join(c if c.isalnum() else "_" for c in name), lesion) for name, lesion in regions.lesions]
+    return NodulesOfScan(named, "manual", notes=regions.notes)
+
+
+def _masked(path: Path, ct: Volume, case: ImportCase, *, alone: bool) -> tuple[list[Nodule], list[Rejection]]:
+    """The nodules of a mask, and its specks as rejected; ``alone``: the file holds one nodule and names it."""
+    mask = read_volume(path, case.allowed.trust)
+    require_same_grid(mask, ct, path, "CT")
+    found, specks = instances(mask, path, case.allowed.threshold)
+    if not found:
+        raise CaseRejected(
+            Reason.EMPTY_LESION,
+            f"{path}: expected at least one nodule of {MIN_VOXELS} connected voxels, got values from "
+            f"{mask.array.min():g} to {mask.array.max():g}",
+        )
+    detail = f"{path}: {specks} voxels in pieces below {MIN_VOXELS} voxels left out"
+    rejected = [Rejection(case.ct_id, Reason.EMPTY_LESION, detail, len(found))] if specks else []
+    values = sorted({value for value, _ in found})
+    if alone:
+        whole = [lesion for v in values for lesion in joined([part for value, part in found if value == v], ct)]
+        return [Nodule(stem(path), lesion) for lesion in whole], rejected
+    if len(values) == 1:
+        return [Nodule(f"N{i}", lesion) for i, (_, lesion) in enumerate(found, 1)], rejected
+    return [Nodule(f"N{value}", lesion) for value, lesion in sorted(found, key=lambda f: f[0])], rejected
+
+
+def _drawn(path: Path, frame: str, ct: Volume) -> list[Nodule]:
+    """A sphere for each nodule of a list.
+
+    Raises:
+        CaseRejected: as ``read_nodules``, or a place outside the CT; names the row.
+    """
+    found = []
+    for listed in read_nodules(path):
+        x, y, z = listed.place
+        at = ct.to_voxel([-x, -y, z] if frame == "LPS" else [x, y, z])
+        inside = np.all(np.isfinite(at)) and np.all((at >= 0) & (at <= np.array(ct.array.shape) - 1))
+        if not (inside and 0 < listed.diameter < 200):
+            raise CaseRejected(
+                Reason.BAD_POSITION,
+                f"{path}: row {listed.row}: expected a place inside the CT and a diameter of 0-200 mm, got "
+                f"x {x:g}, y {y:g}, z {z:g} ({frame}) and diameter_mm {listed.diameter:g}",
+            )
+        found.append(Nodule(listed.name, sphere(ct, at, listed.diameter), listed.label, drawn=True))
+    return found
+
+
+def _check_places(found: Sequence[Nodule], organs: Volume, path: Path) -> None:
+    """Refuse nodules that share most voxels, and those of which most voxels lie outside the body.
+
+    Raises:
+        CaseRejected: names the nodules and their file.
+    """
+    for n, nodule in enumerate(found):
+        size = int(nodule.lesion.mask.sum())
+        inside = int((organs.array[nodule.lesion.box][nodule.lesion.mask] != 0).sum())
+        at = ", ".join(f"{v:.1f}" for v in organs.to_world(nodule.lesion.centroid))
+        if inside < LEAST_INSIDE * size:
+            raise CaseRejected(
+                Reason.BAD_POSITION,
+                f"{path}: nodule {nodule.name} at ({at}) mm: expected a nodule inside the body, got "
+                f"{inside} of {size} voxels inside; do the mask and the CT belong together?",
+            )
+        for other in found[:n]:
+            least = min(size, int(other.lesion.mask.sum()))
+            if (shared := shared_voxels(nodule.lesion, other.lesion)) > MOST_SHARED * least:
+                raise CaseRejected(
+                    Reason.BAD_POSITION,
+                    f"{path}: expected each nodule once, got {other.name} and {nodule.name} at ({at}) mm with "
+                    f"{shared} of {least} voxels in common; keep one of them",
+                )
+
+
+def _numbered(found: Sequence[Nodule]) -> list[Nodule]:
+    """The nodules of a scan under names that differ: a second GTV_1 becomes GTV_1_2."""
+    taken: set[str] = set()
+    out = []
+    for nodule in found:
+        free, number = nodule.name, 1
+        while free in taken:
+            number += 1
+            free = f"{nodule.name}_{number}"
+        taken.add(free)
+        out.append(replace(nodule, name=free))
+    return out
