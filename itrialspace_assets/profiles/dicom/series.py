@@ -274,6 +274,19 @@ def _require_hu(header: Any, where: str) -> None:
             )
 
 
+def _require_pixels(path: Path, header: Any) -> None:
+    """Refuse stored pixels that are fewer than the header promises, which GDCM fills up without a word."""
+    import pydicom
+
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if syntax is not None and syntax.is_encapsulated:
+        return
+    wanted = int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * int(header.get("BitsAllocated") or 0) // 8
+    got = len(pydicom.dcmread(path, specific_tags=["PixelData"]).get("PixelData", b""))
+    if got < wanted:
+        raise _refused(path, f"expected {wanted} bytes of pixels, got {got}: the file is not whole")
+
+
 def _hu(slices: Sequence[_Slice], headers: dict[Path, Any]) -> npt.NDArray[Any]:
     """HU (columns, rows, slices); each slice by its own rescale."""
     import SimpleITK as sitk
@@ -281,6 +294,7 @@ def _hu(slices: Sequence[_Slice], headers: dict[Path, Any]) -> npt.NDArray[Any]:
     planes = []
     for item in slices:
         _require_hu(headers[item.path], item.where)
+        _require_pixels(item.path, headers[item.path])
         try:
             plane = sitk.GetArrayFromImage(sitk.ReadImage(str(item.path)))
         except RuntimeError as error:
