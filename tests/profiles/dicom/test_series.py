@@ -228,7 +228,7 @@ def test_other_files_of_the_folder_are_passed_over_or_named(tmp_path: Path) -> N
     data.save_as(tmp_path / "state.dcm")
     np.testing.assert_array_equal(read_ct_series(tmp_path)[0].array, small_ct().array)
     (tmp_path / "011.dcm").write_bytes((tmp_path / "011.dcm").read_bytes()[100:])
-    with pytest.raises(CaseRejected, match=r"011\.dcm: expected a DICOM file, got none"):
+    with pytest.raises(CaseRejected, match=r"011\.dcm: expected a whole DICOM file, got one without modality"):
         read_ct_series(tmp_path)
 
 
