@@ -21,6 +21,8 @@ from itrialspace_assets.profiles.dicom.grid import LPS, TOLERANCE, SeriesIdentit
 _OBLIQUE_VOXELS = 0.5
 #: Rescale types (PS3.3 C.11.1.1.2) that are HU or say nothing; writers of CT state US, "unspecified", for HU.
 _HU_TYPES = ("", "HU", "US")
+#: HU of air, and the brightest that 12 bits hold (-1024 + 4095); padding above it is no tissue.
+_AIR_HU, _BRIGHTEST_HU = -1000, 3071
 #: Names of files that hold DICOM and nothing else.
 _DICOM_NAMES = (".dcm", ".dicom", ".ima")
 
@@ -296,9 +298,19 @@ def _require_pixels(path: Path, header: Any) -> None:
     if syntax is not None and syntax.is_encapsulated:
         return
     wanted = int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * int(header.get("BitsAllocated") or 0) // 8
-    got = len(pydicom.dcmread(path, specific_tags=["PixelData"]).get("PixelData") or b"")
+    got = len(pydicom.dcmread(path, specific_tags=["PixelData"], force=True).get("PixelData") or b"")
     if got < wanted:
         raise _refused(path, f"expected {wanted} bytes of pixels, got {got}: the file is not whole")
+
+
+def _bright_padding(header: Any) -> float:
+    """HU of the padding outside the scanned circle if it is brighter than tissue, else not a number.
+
+    Padding far below air (-2000 stored) is kept: it is outside the body either way.
+    """
+    padding = header.get("PixelPaddingValue")
+    level = float(padding) * float(header.RescaleSlope) + float(header.RescaleIntercept) if padding is not None else 0.0
+    return level if level > _BRIGHTEST_HU else float("nan")
 
 
 def _hu(slices: Sequence[_Slice], headers: dict[Path, Any]) -> npt.NDArray[Any]:
@@ -317,7 +329,8 @@ def _hu(slices: Sequence[_Slice], headers: dict[Path, Any]) -> npt.NDArray[Any]:
             ) from None
         if plane.shape != (1, *item.shape[::-1]):
             raise _refused(item.where, f"expected one grey image {item.shape[::-1]}, got {plane.shape}")
-        planes.append(np.clip(np.rint(plane[0]), -32768, 32767).astype(np.int16))
+        plane = np.where(plane[0] == _bright_padding(headers[item.path]), _AIR_HU, plane[0])
+        planes.append(np.clip(np.rint(plane), -32768, 32767).astype(np.int16))
     return np.stack(planes).T
 
 

@@ -96,6 +96,46 @@ def test_each_slice_has_its_own_rescale(tmp_path: Path) -> None:
     assert np.abs(ct.array.astype(int) - small_ct().array).max() <= 1
 
 
+@pytest.mark.parametrize(("padding", "stored_as"), [(-2000, -3024), (32000, -1000)])
+def test_padding_is_outside_the_body(tmp_path: Path, padding: int, stored_as: int) -> None:
+    """Far below air it stays as it is; brighter than tissue it becomes air. The rest of the slice keeps its HU."""
+
+    def change(_: int, data: Any) -> None:
+        pixels = np.frombuffer(data.PixelData, np.int16).reshape(data.Rows, data.Columns).copy()
+        pixels[0] = padding
+        data.PixelData = pixels.tobytes()
+        data.add_new(0x00280120, "SS", padding)
+
+    write_series(tmp_path / "s", small_ct(), change=change)
+    ct, _ = read_ct_series(tmp_path / "s")
+    assert (ct.array[:, -1] == stored_as).all(), "the first row is the front of the patient"
+    np.testing.assert_array_equal(ct.array[:, :-1], small_ct().array[:, :-1])
+
+
+def test_bits_beside_the_stored_ones_are_no_hu(tmp_path: Path) -> None:
+    """Graphics that old scanners keep in the bits above the image's twelve."""
+
+    def change(_: int, data: Any) -> None:
+        data.BitsStored, data.HighBit, data.PixelRepresentation = 12, 11, 0
+        pixels = np.frombuffer(data.PixelData, np.uint16).reshape(data.Rows, data.Columns) | 0x1000
+        data.PixelData = pixels.tobytes()
+
+    write_series(tmp_path / "s", small_ct(), change=change)
+    np.testing.assert_array_equal(read_ct_series(tmp_path / "s")[0].array, small_ct().array)
+
+
+def test_slices_without_the_marker_of_dicom_count(tmp_path: Path) -> None:
+    """Old archives leave out the preamble; such a file has no name that says so either."""
+    write_series(tmp_path, small_ct())
+    for k in (5, 11):
+        data = pydicom.dcmread(tmp_path / f"{k:03d}.dcm")
+        bare = pydicom.Dataset()
+        bare.update(data)
+        bare.save_as(tmp_path / f"IM{k}", implicit_vr=True, little_endian=True, enforce_file_format=False)
+        (tmp_path / f"{k:03d}.dcm").unlink()
+    np.testing.assert_array_equal(read_ct_series(tmp_path)[0].array, small_ct().array)
+
+
 def test_a_missing_end_slice_is_no_fault_but_a_hole_is(tmp_path: Path) -> None:
     write_series(tmp_path / "end", small_ct(), skip=(11,))
     assert read_ct_series(tmp_path / "end")[0].array.shape == (8, 7, 11)
