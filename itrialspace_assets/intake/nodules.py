@@ -16,7 +16,7 @@ from itrialspace_assets.imaging.volumes import Lesion, shared_voxels
 from itrialspace_assets.intake.case import ImportCase
 from itrialspace_assets.intake.listing import read_nodules, stem
 from itrialspace_assets.intake.own_files import is_hidden
-from itrialspace_assets.profiles.dicom.grid import SeriesIdentity
+from itrialspace_assets.profiles.dicom.grid import SeriesIdentity, reading
 from itrialspace_assets.profiles.dicom.lidc import read_lidc_xml
 from itrialspace_assets.profiles.dicom.regions import Choice
 from itrialspace_assets.profiles.dicom.rtstruct import read_rtstruct
@@ -111,12 +111,8 @@ def _dicom(path: Path, ct: Volume, identity: SeriesIdentity, choice: Choice) -> 
     """
     import pydicom
 
-    try:
+    with reading(path, "NIfTI, CSV, XML or DICOM"):
         modality = str(pydicom.dcmread(path, stop_before_pixels=True).get("Modality"))
-    except (pydicom.errors.InvalidDicomError, OSError) as error:
-        raise CaseRejected(
-            Reason.UNREADABLE_VOLUME, f"{path}: expected NIfTI, CSV, XML or DICOM, got {error}"
-        ) from None
     if modality == "SEG":
         regions = read_seg(path, ct, identity, choice)
     elif modality == "RTSTRUCT":
