@@ -23,8 +23,9 @@ from scipy import ndimage
 
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
+from itrialspace_assets.hosts.depth import DEPTH_STEPS
 from itrialspace_assets.hosts.procedural import rows as procedural_donors
-from itrialspace_assets.hosts.store import DEPTH_STEPS, load_host_map, load_lung_depth, map_path, prepare_host
+from itrialspace_assets.hosts.store import load_host_map, load_lung_depth, map_path, prepare_host
 from itrialspace_assets.imaging.anatomy import LOBE_LABELS, LOBES, lung_mask
 from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
 from itrialspace_assets.insertion.case import Donor, Host, HostLobe, InsertionCase, PlannedNodule
@@ -68,11 +69,12 @@ def draw_percents(
     row = next(x for x in host["lobes"] if x["lobe"] == lobe)
     shape = HostLobe(**{name: row[name] for name in HostLobe.model_fields}).geometry()
     volume = load_host_map(out, host["host"]["map_sha256"])
-    part, deep = volume.array[shape.box], load_lung_depth(out, host["host"]["map_sha256"])
-    shift = np.array([s.start for s in shape.box]) - np.rint(volume.to_voxel(deep.affine[:3, 3])).astype(int)
+    part, low, high = volume.array[shape.box], *np.transpose([[s.start, s.stop] for s in shape.box])
+    lungs = tuple(host["host"]["lung_box"])
+    deep = load_lung_depth(out, host["host"]["map_sha256"], lungs).over(low, high, radius_mm)
     while True:
         at = [int(rng.integers(n)) for n in part.shape]
-        if part[tuple(at)] == LOBE_LABELS[lobe] and deep.array[tuple(at + shift)] >= DEPTH_STEPS * radius_mm:
+        if part[tuple(at)] == LOBE_LABELS[lobe] and deep[tuple(at)] >= DEPTH_STEPS * radius_mm:
             return shape.percent([a + s.start for a, s in zip(at, shape.box, strict=True)])
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import cc3d
-import edt
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -23,12 +22,12 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import Output, Rejection
 from itrialspace_assets.hosts.case import HostCase
 from itrialspace_assets.hosts.clearance import (
-    STEPS,
     airway_points,
     lobe_distance,
     measure_clearance,
     write_clearance,
 )
+from itrialspace_assets.hosts.depth import LungDepth, lung_depth
 from itrialspace_assets.hosts.rows import (
     DonorRow,
     FreeMapColumns,
@@ -54,11 +53,9 @@ from itrialspace_assets.imaging.geometry import (
 from itrialspace_assets.imaging.volumes import Lesion, cut_lesion, pack_bits
 from itrialspace_assets.profiles.lobes import Lobe, lobe_in, runs
 from itrialspace_assets.profiles.masks import find_lesion
-from itrialspace_assets.profiles.measure import INSIDE_LUNG, lobe_about, nodules_in
+from itrialspace_assets.profiles.measure import lobe_about, nodules_in
 from itrialspace_assets.profiles.registry import dataset as registered
 
-#: Steps of a lung depth in one mm: those of the clearance map.
-DEPTH_STEPS = STEPS
 #: Voxels about a nodule in which a lobe is looked for to take its place; ours.
 CLEAR_PAD = 8
 
@@ -76,27 +73,6 @@ def depth_path(output: Path, map_sha256: str) -> Path:
 def clearance_path(output: Path, map_sha256: str) -> Path:
     """File of a host's clearance map."""
     return map_path(output, map_sha256).with_name(f"{map_sha256}.clearance.npz")
-
-
-def lung_depth(free: Volume, lungs: Box) -> Volume:
-    """How deep in the lung each voxel lies, over the box of the lungs: measured once a host, read by every search.
-
-    Args:
-        free: nodule-free label map (X, Y, Z), canonical RAS+.
-        lungs: box of its lobes, in voxels of the map.
-
-    Returns:
-        uint8 over the box, in quarters of a mm to the nearest voxel centre outside the lung's outline, rounded down,
-        at most 63.75 mm; what lies outside the box counts as outside the lung.
-    """
-    part = free.crop(lungs)
-    labels = np.asfortranarray(part.array)
-    inside = lung_mask(labels)
-    for label in set(INSIDE_LUNG) - set(LUNG):
-        inside |= labels == label
-    depth = edt.edt(inside.view(np.uint8), anisotropy=tuple(free.spacing), black_border=True)
-    np.minimum(np.multiply(depth, DEPTH_STEPS, out=depth), 255, out=depth)
-    return Volume(np.asfortranarray(depth.astype(np.uint8)), part.affine)
 
 
 def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]:
@@ -148,7 +124,6 @@ class StoredMap:
         shapes: its lobes by name.
         masks: the largest component of each lobe by name, over its box.
         lungs: box of the lobes.
-        depth: its ``lung_depth``.
         files: what was written, path below the output folder -> SHA-256.
     """
 
@@ -158,7 +133,6 @@ class StoredMap:
     shapes: dict[str, Lobe]
     masks: dict[str, npt.NDArray[np.bool_]]
     lungs: Box
-    depth: Volume
     files: dict[str, str]
 
 
@@ -194,7 +168,7 @@ class PreparedHost:
 
 
 def store_map(settings: Settings, labels: Volume, scan_uid: str, anatomy: str) -> StoredMap:
-    """Clear a map of its nodules and put it into the store with its lung depth: enough to insert nodules into it.
+    """Clear a map of its nodules and put it into the store: enough to insert nodules into it.
 
     Args:
         settings: gives the store.
@@ -217,12 +191,7 @@ def store_map(settings: Settings, labels: Volume, scan_uid: str, anatomy: str) -
     high = np.max([lobe.box[1::2] for lobe in columns], axis=0)
     lungs = slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
     map_sha256 = content_hash(free)
-    path, deep = (f(settings.output, map_sha256) for f in (map_path, depth_path))
-    depth = lung_depth(free, lungs)
-    files = {
-        path: write_volume(path, free, f"nodule-free host map ({anatomy})"),
-        deep: write_volume(deep, depth, f"quarter mm to the lung's outline ({anatomy})"),
-    }
+    path = map_path(settings.output, map_sha256)
     nothing = Lesion((0, 0, 0), np.zeros((0, 0, 0), bool))
     return StoredMap(
         columns=FreeMapColumns(
@@ -238,13 +207,12 @@ def store_map(settings: Settings, labels: Volume, scan_uid: str, anatomy: str) -
         shapes=shapes,
         masks=masks,
         lungs=lungs,
-        depth=depth,
-        files={str(p.relative_to(settings.output)): sha for p, sha in files.items()},
+        files={str(path.relative_to(settings.output)): write_volume(path, free, f"nodule-free host map ({anatomy})")},
     )
 
 
 def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str) -> PreparedHost:
-    """``store_map``, and what planning reads of a host: the radius of each lobe and the clearance map.
+    """``store_map``, and all that is measured of a host once: lung depth, clearance map, the radius of each lobe.
 
     Args:
         settings: gives the store.
@@ -261,15 +229,17 @@ def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str
     lobes = [
         LobeColumns(**vars(shape), fit_radius_mm=round(_greatest(own, stored, shape.lobe), 4)) for shape in stored.lobes
     ]
-    clearance = clearance_path(settings.output, stored.columns.map_sha256)
-    sha256 = write_clearance(clearance, measure_clearance(stored.free, stored.lungs, stored.depth.array, own))
+    depth = lung_depth(stored.free, stored.lungs)
+    deep, clearance = (f(settings.output, stored.columns.map_sha256) for f in (depth_path, clearance_path))
+    sha256 = write_clearance(clearance, measure_clearance(stored.free, stored.lungs, depth.array, own))
+    files = {deep: write_volume(deep, depth, f"quarter mm to the lung's outline ({anatomy})"), clearance: sha256}
     return PreparedHost(
         map_columns=MapColumns(**vars(stored.columns), room_sha256=sha256, native_nodules=len(native)),
         lobe_columns=tuple(lobes),
         free=stored.free,
         shapes=stored.shapes,
         native=native,
-        files=stored.files | {str(clearance.relative_to(settings.output)): sha256},
+        files=stored.files | {str(p.relative_to(settings.output)): sha for p, sha in files.items()},
     )
 
 
@@ -391,13 +361,20 @@ def _bounds(box: tuple[slice, slice, slice]) -> list[int]:
 
 
 @lru_cache(maxsize=1)
-def load_lung_depth(output: Path, map_sha256: str) -> Volume:
-    """``lung_depth`` of a host, from the store.
+def load_lung_depth(output: Path, map_sha256: str, lungs: tuple[int, ...]) -> LungDepth:
+    """``lung_depth`` of a host: from the store, or, of a host that only insertion needs, measured as it is read.
+
+    Args:
+        output: folder of the outputs.
+        map_sha256: the host.
+        lungs: first and last voxel (not included) of the box of its lobes along each axis in turn.
 
     Raises:
-        CaseRejected: the store's file is missing or damaged.
+        CaseRejected: the store's file is damaged.
     """
-    return read_volume(depth_path(output, map_sha256))
+    path, box = depth_path(output, map_sha256), [slice(a, b) for a, b in zip(lungs[::2], lungs[1::2], strict=True)]
+    stored = read_volume(path) if path.is_file() else None
+    return LungDepth(load_host_map(output, map_sha256), (box[0], box[1], box[2]), stored)
 
 
 @lru_cache(maxsize=1)

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from itrialspace_assets.base.errors import CaseRejected
+from itrialspace_assets.hosts.depth import LungDepth
 from itrialspace_assets.imaging.anatomy import LUNG
 from itrialspace_assets.imaging.geometry import Box, Volume
 from itrialspace_assets.imaging.volumes import Lesion, shared_voxels, unpack_bits
@@ -79,7 +80,7 @@ def find_empty_site(
     sites: Sequence[Lesion],
     cleared: bool,
     within: Box | None,
-    depth: Volume,
+    depth: LungDepth,
 ) -> EmptySite:
     """An empty site like that of a lesion.
 
@@ -91,7 +92,7 @@ def find_empty_site(
         sites: the cleared sites of the host.
         cleared: whether a cleared site is wanted.
         within: box of the lesion's lobe; None: the whole host.
-        depth: ``lung_depth`` of the host.
+        depth: how deep the host's voxels lie in its lung.
     """
     note = ""
     if cleared:
@@ -111,7 +112,7 @@ def find_empty_site(
         return EmptySite(lesion, CLEARED, pleural_mm, "the outline fits nowhere else in the lobe")
 
 
-def _over(host: Volume, lesion: Lesion, site: Lesion, lobe: int, within: Box | None, depth: Volume) -> Lesion | None:
+def _over(host: Volume, lesion: Lesion, site: Lesion, lobe: int, within: Box | None, depth: LungDepth) -> Lesion | None:
     """The lesion's outline about a cleared site; None where it fits only away from it."""
     if lesion.offset == site.offset and np.array_equal(lesion.mask, site.mask):
         return lesion

@@ -110,10 +110,12 @@ def insert_case(case: InsertionCase, settings: Settings) -> Output:
 
 
 def _host_maps(host: Host, settings: Settings) -> HostMaps:
+    boxes = np.array([lobe.box for lobe in host.lobes])
+    lungs = np.stack([boxes[:, ::2].min(axis=0), boxes[:, 1::2].max(axis=0)], axis=1)
     return HostMaps(
         host.scan_uid,
         load_host_map(settings.output, host.map_sha256),
-        load_lung_depth(settings.output, host.map_sha256),
+        load_lung_depth(settings.output, host.map_sha256, tuple(lungs.ravel().tolist())),
         {lobe.lobe: lobe.geometry() for lobe in host.lobes},
         cleared_sites(host.cleared),
         airway_tree(settings.output, host.map_sha256),

@@ -20,7 +20,7 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.casework import journal, workers
 from itrialspace_assets.casework.cases import Case, Collected, Output, Rejection, require_all
-from itrialspace_assets.hosts.store import donor_columns, prepare_host
+from itrialspace_assets.hosts.store import donor_columns, store_map
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, lobe_label
 from itrialspace_assets.imaging.geometry import read_labels, read_volume
 from itrialspace_assets.imaging.volumes import cut_lesion
@@ -111,19 +111,19 @@ _File = TypeVar("_File", HostFile, DonorFile)
 
 
 def prepare_map(file: InputFile, settings: Settings) -> Output:
-    """Puts a host's nodule-free map into the store.
+    """Puts a host's nodule-free map into the store, without what only planning reads.
 
     Raises:
         CaseRejected: the map is missing, unreadable, oblique, no label map, or holds no lobe.
     """
-    made = prepare_host(settings, read_labels(Path(file.path)), file.name, file.anatomy)
-    columns = made.columns
+    made = store_map(settings, read_labels(Path(file.path)), file.name, file.anatomy)
+    columns = vars(made.columns)
     grid = Grid(
         shape=tuple(columns["shape"]),
         spacing=tuple(columns[f"spacing_{a}"] for a in "xyz"),
         origin=tuple(columns[f"origin_{a}"] for a in "xyz"),
     )
-    found = HostFile(name=file.name, grid=grid, host=Host.of(file.name, columns, made.lobes))
+    found = HostFile(name=file.name, grid=grid, host=Host.of(file.name, columns, map(vars, made.lobes)))
     return Output({"hosts": [found.model_dump(mode="json")]}, made.files)
 
 

@@ -7,12 +7,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import KDTree
 
-from itrialspace_assets.hosts.store import DEPTH_STEPS
+from itrialspace_assets.hosts.depth import DEEPEST_MM, DEPTH_STEPS, LungDepth
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, LUNG, equivalent_diameter
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.imaging.volumes import Lesion, shared_voxels
 from itrialspace_assets.profiles.lobes import Lobe
 from itrialspace_assets.profiles.measure import lobe_about, pleural_distance
+
+#: Depth (mm) up to which a lesion's margin is looked for first; ours: most are smaller.
+MARGIN_REACH_MM = 8.0
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class HostMaps:
     Attributes:
         scan_uid: its scan.
         labels: nodule-free label map (X, Y, Z), canonical RAS+.
-        depth: lung depth in ``DEPTH_STEPS`` a mm, over the box of the lungs.
+        depth: how deep its voxels lie in the lung.
         lobes: box and slices of each lobe, by name.
         cleared: each site at which a native nodule was cleared.
         airway: airway and trachea in mm from the first voxel; None: the host has none.
@@ -30,7 +33,7 @@ class HostMaps:
 
     scan_uid: str
     labels: Volume
-    depth: Volume
+    depth: LungDepth
     lobes: dict[str, Lobe]
     cleared: tuple[Lesion, ...]
     airway: KDTree | None
@@ -105,22 +108,24 @@ def measure(
         diameter_mm=equivalent_diameter(volume),
         pleural_mm=pleural_distance(labels, centre),
         airway_mm=float(host.airway.query(centre * labels.spacing)[0]) if host.airway is not None else None,
-        margin_mm=margin_of(host.depth, labels, lesion),
+        margin_mm=margin_of(host.depth, lesion),
         outside_lung=int((~np.isin(covered, LUNG)).sum()),
         overlap=sum(shared_voxels(lesion, other) for other in others) / len(covered),
         on_cleared=any(shared_voxels(lesion, site) for site in host.cleared),
     )
 
 
-def margin_of(depth: Volume, host: Volume, lesion: Lesion) -> float:
+def margin_of(depth: LungDepth, lesion: Lesion) -> float:
     """Least distance (mm) of any voxel of a lesion to the lung's outline.
 
     Args:
-        depth: ``lung_depth`` of the host, quarters of a mm over the box of the lungs.
-        host: the host's label map.
+        depth: of the host.
         lesion: in the host's grid; 0.0 if a voxel lies outside the box of the lungs.
     """
-    start = np.rint(host.to_voxel(depth.affine[:3, 3])).astype(int)
-    at = lesion.indices - start
-    known = np.all((at >= 0) & (at < depth.array.shape), axis=1)
-    return float(depth.array[tuple(at[known].T)].min()) / DEPTH_STEPS if known.all() else 0.0
+    low = np.array([s.start for s in lesion.box])
+    reach = MARGIN_REACH_MM
+    while True:
+        least = float(depth.over(low, low + lesion.mask.shape, reach)[lesion.mask].min()) / DEPTH_STEPS
+        if least <= reach or reach >= DEEPEST_MM:
+            return least
+        reach *= 2

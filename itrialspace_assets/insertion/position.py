@@ -27,7 +27,7 @@ from scipy.spatial import KDTree
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.hosts.clearance import AIRWAY_WEIGHT, CAP_MM, MARGIN_WEIGHT, PLEURA_WEIGHT
-from itrialspace_assets.hosts.store import DEPTH_STEPS, lung_depth
+from itrialspace_assets.hosts.depth import DEPTH_STEPS, LungDepth
 from itrialspace_assets.imaging.anatomy import LUNG, lung_mask
 from itrialspace_assets.imaging.geometry import Box, Volume
 from itrialspace_assets.imaging.volumes import Lesion
@@ -165,7 +165,7 @@ def find_position(
     others: Sequence[Lesion] = (),
     airway: KDTree | None = None,
     within: Box | None = None,
-    depth: Volume | None = None,
+    depth: LungDepth | None = None,
 ) -> Position:
     """The position of a lesion, by the rules and the cost that this module states.
 
@@ -177,7 +177,7 @@ def find_position(
         others: lesions that are already in the host.
         airway: airway and trachea of the host, in mm from the host's first voxel along its axes.
         within: the lobe's box; no position outside it is tried.
-        depth: ``lung_depth`` of the host; computed here if not given.
+        depth: of the host; None: the whole map counts as the box of the lungs.
 
     Raises:
         CaseRejected: the wanted centre is not finite, or no position in the lobe holds the lesion.
@@ -194,7 +194,7 @@ def find_position(
         return _position(mask, nearest, shape, target, host.spacing, "")
     nx, ny, nz = host.array.shape
     whole = slice(0, nx), slice(0, ny), slice(0, nz)
-    box, deep = within or whole, depth or lung_depth(host, whole)
+    box, deep = within or whole, depth or LungDepth(host, whole)
     core = _core(mask, shape, host.spacing)
     found = _search(host, deep, shape, lobe_label, target, nearest, wanted, others, airway, core, box)
     if found is None:
@@ -203,17 +203,6 @@ def find_position(
             Reason.DOES_NOT_FIT, f"lobe {lobe_label}: no place holds a lesion of {size:.1f} mm wholly inside the lung"
         )
     return _position(mask, found, shape, target, host.spacing, broken)
-
-
-def _overlay(deep: Volume, host: Volume, crop: _Crop) -> npt.NDArray[np.uint8]:
-    """The lung depth over a crop; 0 where it is not known."""
-    out = np.zeros(crop.labels.shape, np.uint8)
-    start = np.rint(host.to_voxel(deep.affine[:3, 3])).astype(np.int64) - crop.low
-    a, b = np.maximum(start, 0), np.minimum(start + deep.array.shape, out.shape)
-    if np.all(b > a):
-        source = tuple(slice(x, y) for x, y in zip(a - start, b - start, strict=True))
-        out[tuple(slice(x, y) for x, y in zip(a, b, strict=True))] = deep.array[source]
-    return out
 
 
 def _position(mask: Bools, at: Ints, shape: _Shape, target: Floats, spacing: Floats, moved_by: str) -> Position:
@@ -295,7 +284,7 @@ def _candidates(allowed: Bools, spare: Ints, offset: Floats, spacing: Floats) ->
 
 def _search(
     host: Volume,
-    deep: Volume,
+    deep: LungDepth,
     shape: _Shape,
     lobe_label: int,
     target: Floats,
@@ -317,7 +306,7 @@ def _search(
         if np.any(first >= last):
             continue  # the box is farther away
         crop = _Crop.of(host, first - spare, last + spare, others)
-        outline = _overlay(deep, host, crop)
+        outline = deep.over(crop.low, crop.low + crop.labels.shape, max(CAP_MM, core, wanted.margin_mm))
         centre = crop.low - shape.anchor + shape.centroid  # added to an anchor's index, the centre in the host
         at, distance = _candidates(
             (crop.labels == lobe_label) & (outline > core * DEPTH_STEPS), spare, centre - target, spacing

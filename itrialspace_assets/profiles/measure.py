@@ -149,9 +149,13 @@ def pleural_distance(
         half = np.ceil(reach_mm / labels.spacing).astype(int)
         box = box_around(at, half, labels.array.shape)
         whole = all(s.start == 0 and s.stop == n for s, n in zip(box, labels.array.shape, strict=True))
-        points = np.argwhere(outside[labels.array[box]]) - (at - [s.start for s in box])
-        if len(points):
-            found = float(np.sqrt(((points * labels.spacing) ** 2).sum(axis=1).min()))
+        beyond = outside[labels.array[box]]
+        if beyond.any():
+            x, y, z = (
+                ((np.arange(s.start, s.stop) - c) * mm) ** 2 for s, c, mm in zip(box, at, labels.spacing, strict=True)
+            )
+            square = (x[:, None, None] + y[:, None]) + z
+            found = float(np.sqrt(square[beyond].min()))
             if found <= reach_mm or whole:
                 return found
         elif whole:

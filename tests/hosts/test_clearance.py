@@ -7,7 +7,7 @@ import pytest
 
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.hosts.clearance import lobe_distance, measure_clearance, read_clearance, write_clearance
-from itrialspace_assets.hosts.store import lung_depth
+from itrialspace_assets.hosts.depth import lung_depth
 from itrialspace_assets.imaging.anatomy import LUNG
 from itrialspace_assets.imaging.geometry import Box
 

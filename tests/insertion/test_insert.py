@@ -18,6 +18,7 @@ from itrialspace_assets.base.errors import CaseRejected, PlatformError, Reason
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.casework import journal, workers
 from itrialspace_assets.casework.cases import Case
+from itrialspace_assets.hosts.depth import LungDepth
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
 from itrialspace_assets.hosts.store import donor_columns, map_path, prepare_host
 from itrialspace_assets.imaging.anatomy import LOBES, NODULE
@@ -221,7 +222,7 @@ def test_compat_pastes_over_what_strict_avoids(tmp_path: Path) -> None:
 def test_empty_sites_hold_no_lesion_and_lie_alike(out: Settings) -> None:
     made = host_in(out)
     host, sites = made.free, tuple(made.native)
-    depth = Volume(np.full((1, 1, 1), 0, np.uint8), host.affine)  # not needed where the nearest voxel does
+    depth = LungDepth(host, (slice(0), slice(0), slice(0)))  # not needed where the nearest voxel does
     mask = ball(4, tuple(host.spacing))
     lesion = Lesion((24, 20, 6), mask)
     never = find_empty_site(host, lesion, 32, 8.0, sites, False, None, depth)
