@@ -174,7 +174,7 @@ def import_scans(
 
 
 def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    return path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".dcm")
 
 
 def _organ_drop(settings: Settings, dataset: str, ct_id: str) -> Path:
