@@ -72,8 +72,8 @@ def files_of(scans: Sequence[OwnScan]) -> list[Path]:
 
 
 def stem(path: Path) -> str:
-    """Name of a file without ``.nii`` and ``.gz``."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    """Name of a file without ``.nii``, ``.gz`` and ``.dcm``."""
+    return path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".dcm")
 
 
 @dataclass(frozen=True)

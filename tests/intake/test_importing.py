@@ -552,6 +552,6 @@ def test_what_was_left_out_is_told(files: Path, root: Settings) -> None:
 def test_a_multi_frame_ct_and_a_reading_without_a_nodule_make_a_negative(files: Path, root: Settings) -> None:
     write_multiframe(files / "ct.dcm", chest_ct())
     (files / "r.xml").write_text(lidc_xml(chest_ct(), [{}, {}]).replace("unblindedReadNodule", "nonNodule"))
-    scan = OwnScan(str(files / "ct.dcm"), str(files / "organs.nii.gz"), str(files / "r.xml"), "A")
+    scan = OwnScan(str(files / "ct.dcm"), str(files / "organs.nii.gz"), str(files / "r.xml"))
     assert import_scans([scan], root, "MINE", ImportRequest()) == (1, 0, [])
-    np.testing.assert_array_equal(read_volume(root.data / "raw_ct/MINE/A.nii.gz").array, chest_ct().array)
+    np.testing.assert_array_equal(read_volume(root.data / "raw_ct/MINE/ct.nii.gz").array, chest_ct().array)

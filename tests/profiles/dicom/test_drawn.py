@@ -11,6 +11,7 @@ import pytest
 from pydicom.sr.codedict import codes
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
+from itrialspace_assets.imaging.dicom import ct_series, segmentation
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.profiles.dicom.grid import SeriesIdentity
 from itrialspace_assets.profiles.dicom.lidc import read_lidc_xml
@@ -149,6 +150,19 @@ def test_an_empty_segment_does_not_lose_the_others(tmp_path: Path, slices: list[
     found = read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice())
     assert list(voxels(found)) == ["N1"]
     assert "segment 2 'N2' (Nodule): left out: it has no voxel" in found.notes[0]
+
+
+def test_what_this_platform_exports_reads_back(tmp_path: Path) -> None:
+    for name, data in ct_series(grid(), "image", "anatomy", "P1", "synthetic"):
+        (tmp_path / "s").mkdir(exist_ok=True)
+        (tmp_path / "s" / name).write_bytes(data)
+    args = ("image", "anatomy", "P1", False)
+    (tmp_path / "seg.dcm").write_bytes(segmentation(grid(), [NODULE, OTHER], ["A", "B"], *args))
+    ct, identity = read_ct_series(tmp_path / "s")
+    np.testing.assert_array_equal(ct.array, grid().array)
+    found = read_seg(tmp_path / "seg.dcm", ct, identity, Choice())
+    assert voxels(found) == {"A": 24, "B": 12}
+    assert not found.notes
 
 
 # --- what was it drawn on?
