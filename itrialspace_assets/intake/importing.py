@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import yaml
-from filelock import FileLock
 from scipy import ndimage
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason, TableError
 from itrialspace_assets.base.fingerprints import FileHashes, replace_file
+from itrialspace_assets.base.locks import locked
 from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.casework import journal, workers
 from itrialspace_assets.casework.cases import Case, Output, Rejection, payload_hash, require_all
@@ -168,7 +168,7 @@ def import_scans(
     made = journal.collect(settings, cases, folder)
     require_all(made, f"import {dataset}")
     rows = made.rows.get("profiles", [])
-    with FileLock(settings.output / "work" / f"import-{dataset}.lock"):  # two imports at once keep each other's rows
+    with locked(settings.output / "work" / f"import-{dataset}.lock"):  # two imports at once keep each other's rows
         _write_tables(settings, dataset, rows, made.rows.get("scans", []))
     without = [r for r in made.rows.get("scans", []) if not r["organ"]]
     if without:
