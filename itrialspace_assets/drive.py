@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby, product
 from pathlib import Path
@@ -20,7 +21,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from itrialspace_assets.analysis.splits import missing_pairs
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.base.fingerprints import replace_file
+from itrialspace_assets.base.locks import locked
+from itrialspace_assets.base.settings import Settings, require_plain_path
 from itrialspace_assets.casework.steps import Partition, last_record, partition_name
 from itrialspace_assets.definitions import build_definitions
 from itrialspace_assets.graph import build_graph
@@ -59,6 +62,12 @@ run_monitoring:
   start_timeout_seconds: 300
   free_slots_after_run_end_seconds: 60
 """
+
+
+#: What Dagster's addresses of SQLite files do not keep: it would write into another folder.
+_NOT_IN_URL = r"\?|%[0-9a-fA-F]{2}"
+#: How long (ms) one run's event waits for those of others; ours: many times what 32 runs at once need.
+_WAIT_MS = 120_000
 
 
 @dataclass(frozen=True)
@@ -154,23 +163,29 @@ def _modes(settings: Settings, text: str) -> tuple[str, ...]:
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance that the web page shows too; made below the outputs unless DAGSTER_HOME says where."""
     home = Path(os.environ.get("DAGSTER_HOME") or settings.output / "dagster").absolute()
+    require_plain_path(
+        home, "DAGSTER_HOME" if os.environ.get("DAGSTER_HOME") else "ITRIALSPACE_OUTPUT_DIR", _NOT_IN_URL
+    )
     home.mkdir(parents=True, exist_ok=True)
-    config = home / "dagster.yaml"
-    if not config.exists():
-        config.write_text(INSTANCE)
-    os.environ["DAGSTER_HOME"] = str(home)
-    _relax_sqlite()
-    return dg.DagsterInstance.from_config(str(home))
+    # runs that start at once on a new folder would each make the tables of the history, and leave it unusable
+    with locked(home / "instance.lock") if os.access(home, os.W_OK) else nullcontext():
+        config = home / "dagster.yaml"
+        if not config.exists():
+            replace_file(config, INSTANCE.encode())
+        os.environ["DAGSTER_HOME"] = str(home)
+        _relax_sqlite()
+        return dg.DagsterInstance.from_config(str(home))
 
 
 def _relax_sqlite() -> None:
-    """No fsync per event: after a power cut the event log may lack its end, the outputs do not."""
+    """No fsync per event: after a power cut the event log may lack its end, the outputs do not. Writers wait."""
     import sqlalchemy
 
     @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
     def relax(connection: Any, record: Any) -> None:
         if isinstance(connection, sqlite3.Connection):
             connection.execute("PRAGMA synchronous=OFF")
+            connection.execute(f"PRAGMA busy_timeout={_WAIT_MS}")
 
 
 def driver_tag() -> str:

@@ -4,6 +4,7 @@ A value comes from the process environment, else from ``.env`` (working folder f
 checkout), else from its default; an empty variable counts as unset. Nothing here touches data.
 """
 
+import difflib
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -21,6 +22,21 @@ PREFIX = "ITRIALSPACE_"
 PROCEDURAL_MARK = "PROCEDURAL.json"
 #: A file of this name says that the root is the published release: its counts are checked.
 RELEASE_MARK = "RELEASE.json"
+
+
+def _absolute(path: Path, name: str) -> Path:
+    """A path with ``~`` resolved.
+
+    Raises:
+        ConfigError: nobody knows the home folder, as for a user without an entry in passwd.
+    """
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise ConfigError(
+            f"{PREFIX}{name}={path}: expected a home folder for ~, found none (no HOME, no entry in passwd); set "
+            f"{PREFIX}{name} to an absolute path"
+        ) from None
 
 
 def find_root() -> Path:
@@ -93,11 +109,11 @@ class Settings(BaseSettings):
 
     @property
     def data(self) -> Path:
-        return self.data_dir.expanduser().absolute()
+        return _absolute(self.data_dir, "DATA_DIR")
 
     @property
     def output(self) -> Path:
-        return (self.output_dir or self.data_dir).expanduser().absolute()
+        return self.data if self.output_dir is None else _absolute(self.output_dir, "OUTPUT_DIR")
 
     @property
     def anatomy(self) -> Literal["real", "procedural"]:
@@ -141,7 +157,46 @@ def load_settings(**overrides: Any) -> Settings:
         ConfigError: a value is not allowed; names the variable, the value and what is expected.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
-    return _checked(_env_file=env_file(), **given)
+    file = env_file()
+    _refuse_unknown([*os.environ, *_dotenv(file)])
+    return _checked(_env_file=file, _env_file_encoding="utf-8-sig", **given)
+
+
+def _dotenv(file: Path | None) -> dict[str, str]:
+    """Variables of an ``.env`` that are not empty.
+
+    Raises:
+        ConfigError: the file is not in UTF-8; names the line.
+    """
+    if file is None:
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        return {k.upper(): v for k, v in dotenv_values(file, encoding="utf-8-sig").items() if v}
+    except UnicodeDecodeError as error:
+        line = file.read_bytes()[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            f"{file}: line {line}: expected UTF-8, got the byte 0x{error.object[error.start]:02X}; save the file as "
+            "UTF-8"
+        ) from None
+
+
+def _refuse_unknown(names: list[str]) -> None:
+    """Refuse variables that look like settings and are none: a misspelt one would be ignored without a word.
+
+    Raises:
+        ConfigError: names such a variable, and the nearest setting.
+    """
+    known = [variable_of((field.validation_alias or name,)) for name, field in Settings.model_fields.items()]
+    for name in sorted({n.upper() for n in names if n.upper().startswith(PREFIX)} - set(known)):
+        if os.environ.get(name) == "":
+            continue
+        near = difflib.get_close_matches(name, known, 1, 0.6)
+        raise ConfigError(
+            f"{name}: expected a setting of `its config`, got none of that name"
+            + (f"; did you mean {near[0]}?" if near else "; unset it")
+        )
 
 
 def _checked(**given: Any) -> Settings:
@@ -191,11 +246,8 @@ def provenance(settings: Settings, options: Collection[str] = ()) -> list[tuple[
         settings: of this process.
         options: names of the settings that options of the command line gave.
     """
-    dotenv: dict[str, str] = {}
-    if file := env_file():
-        from dotenv import dotenv_values
-
-        dotenv = {k.upper(): v for k, v in dotenv_values(file).items() if v}
+    file = env_file()
+    dotenv = _dotenv(file)
     rows = []
     for name, field in Settings.model_fields.items():
         variable = str(field.validation_alias or PREFIX + name.upper())
@@ -245,6 +297,24 @@ def read_yaml(path: Path, environment: Mapping[str, str] | None = None) -> Any:
     return fill(tree, "")
 
 
+def require_plain_path(path: Path, name: str, refused: str) -> None:
+    """Refuse a path that a program below would take for another one.
+
+    Args:
+        path: the path.
+        name: variable that sets it.
+        refused: regular expression of what it must not hold.
+
+    Raises:
+        ConfigError: the path holds it.
+    """
+    if found := re.search(refused, str(path)):
+        raise ConfigError(
+            f"{name}={path}: expected a path without {found.group()!r}, which databases read as part of an address; "
+            "rename the folder"
+        )
+
+
 def require_data_root(settings: Settings) -> None:
     """Stop before any work where the inputs or the outputs cannot be used.
 
@@ -256,6 +326,7 @@ def require_data_root(settings: Settings) -> None:
             f"{PREFIX}DATA_DIR={settings.data}: expected a data root with a folder 'profiles', found none. "
             "Make one with `its demo-data --out DIR`, or point the variable at your own."
         )
+    require_plain_path(settings.output, f"{PREFIX}OUTPUT_DIR", r"\?")
     try:
         settings.output.mkdir(parents=True, exist_ok=True)
         probe = settings.output / f".probe-{os.getpid()}"

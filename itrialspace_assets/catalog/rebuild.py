@@ -1,6 +1,5 @@
 """Rebuilds the catalog ``itrialspace.duckdb`` from Parquet into a fresh file and swaps it in by rename."""
 
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -11,9 +10,11 @@ from pathlib import Path
 import duckdb
 import jinja2
 import polars as pl
+from filelock import Timeout
 
 from itrialspace_assets.base.errors import CatalogBusy, ConfigError, TableError
 from itrialspace_assets.base.fingerprints import digest, hash_file, replace_file
+from itrialspace_assets.base.locks import locked
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step
 from itrialspace_assets.imaging.pictures import markdown
@@ -26,6 +27,8 @@ VERSION = "3"
 NAME = "itrialspace.duckdb"
 #: Storage version of the file: DuckDB from 1.4 on, its browser build among them, can open it.
 STORAGE_VERSION = "v1.4.0"
+#: Seconds to wait for a rebuild that just ends; ours.
+_WAIT_S = 0.5
 #: Every table that the catalog loads: all of the registry.
 LOADED = tuple(TABLES)
 #: File of the data dictionary, beside it.
@@ -66,21 +69,16 @@ def rebuilding(settings: Settings) -> Iterator[None]:
         CatalogBusy: another process holds it; the message gives its number.
     """
     path = settings.output / "work" / "catalog.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            handle.seek(0)
-            raise CatalogBusy(
-                f"{NAME}: expected no other rebuild, but process {handle.read().strip() or '?'} is rebuilding it; "
-                "wait until it ends and run again"
-            ) from None
-        handle.seek(0)
-        handle.truncate()
-        handle.write(str(os.getpid()))
-        handle.flush()
-        yield
+    holder = path.with_suffix(".pid")
+    try:
+        with locked(path, timeout=_WAIT_S):
+            holder.write_text(str(os.getpid()))
+            yield
+    except Timeout:
+        pid = holder.read_text() if holder.exists() else "?"
+        raise CatalogBusy(
+            f"{NAME}: expected no other rebuild, but process {pid} is rebuilding it; wait until it ends and run again"
+        ) from None
 
 
 def build(settings: Settings, partition: Partition) -> Result:
@@ -176,6 +174,7 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     this process hold the file that it replaced.
 
     Raises:
+        CatalogBusy: another program holds it open for writing.
         TableError: there is no catalog yet, or it is damaged.
     """
     path: Path = settings.output / NAME
@@ -189,6 +188,11 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
         db.execute("USE catalog")
     except duckdb.Error as error:
         db.close()
+        if isinstance(error, duckdb.IOException) and "lock" in str(error):
+            raise CatalogBusy(
+                f"{path}: expected no program that holds it open for writing, got: {str(error).splitlines()[0]}. Close "
+                "the catalog there, or open it there read-only"
+            ) from None
         raise TableError(
             f"{NAME}: expected a DuckDB file, got: {error}; make it again with `its run --only catalog`"
         ) from None

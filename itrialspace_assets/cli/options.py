@@ -1,5 +1,6 @@
 """Options that several commands share, the settings they lead to, and how a command ends."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,6 +58,9 @@ def run_app(app: typer.Typer) -> None:
 
     from itrialspace_assets.base.errors import ConfigError, PlatformError
 
+    for stream in (sys.stdout, sys.stderr):  # a terminal or log without our characters: print replacements
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     # Dagster marks partitioned checks, backfill policies and observed sources as beta; its version is pinned exactly.
     warnings.filterwarnings("ignore", message=".*(beta|preview|superseded).*")
     try:

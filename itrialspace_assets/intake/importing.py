@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.fingerprints import FileHashes
+from itrialspace_assets.base.locks import locked
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework import journal, workers
 from itrialspace_assets.casework.cases import Case, Output, Rejection, payload_hash, require_all
@@ -92,7 +92,7 @@ def import_scans(
         if tell is not None:
             tell(f"{note['ct_id']}: {note['note']}")
     rows, done = made.rows.get("profiles", []), made.rows.get("scans", [])
-    with FileLock(settings.output / "work" / f"import-{dataset}.lock"):  # two imports at once keep each other's rows
+    with locked(settings.output / "work" / f"import-{dataset}.lock"):  # two imports at once keep each other's rows
         write_tables(settings, dataset, rows, done)
     if without := [r["ct_id"] for r in done if not r["organ"]]:
         raise _no_organ_map(without, settings, dataset, request.labels, made.rejected)

@@ -7,6 +7,8 @@ listed by path. Paths are relative to the release.
 
 import csv
 import json
+import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,7 +35,8 @@ KINDS = ("profiles", "manifests", "inserted_masks", "generated_cts", "slices", "
 #: Volumes and split sizes of the published release (docs/facts/published-release.md#volumes-and-profiles), expected
 #: with ``published``.
 PUBLISHED = {"profiles": 13_140, "generated_cts": 44_174}
-_SKIP = ("audit", "metadata", "log", "README", "_run_config", "arms.csv", "balance.csv")
+#: Tables beside manifests that are none: a word of their name.
+_SKIP = re.compile(r"(^|[._-])(audit|metadata|log|README|run_config|arms|balance)[._-]")
 _EVAL_COLUMNS = ("case_id", "dataset_name", "png_path", "ground_truth_presence")
 
 
@@ -71,7 +74,8 @@ def verify_release(
         settings: its registry of datasets names the profile tables.
         root: folder in the published layout.
         published: it is the published release, so its row and volume counts are expected.
-        hashes: compare every file with the hash that the release states for it (``SHA256SUMS``).
+        hashes: compare every file with the hash that the release states for it (``SHA256SUMS``); without it, those
+            files that are read anyway.
         progress: called with each kind before it is verified.
 
     Raises:
@@ -111,7 +115,34 @@ def verify_release(
                         detail=f"expected {wanted} in the published release, got {got}",
                     )
                 )
-    return _hashed(settings, root, found) if hashes else found
+    found += _not_looked_at(root, found)
+    return _hashed(settings, root, found, every=hashes) if hashes or (root / SUMS).exists() else found
+
+
+#: Folders of a release that are looked at, and those of inputs, which --hashes compares.
+_PARTS = ("meta", "profiles", "manifests", "inserted_masks", "vlm_dataset", "masks", "raw_ct")
+#: Folders of our own outputs, in which a release may lie.
+_OURS = ("dagster", "quality", "reports", "splits", "store", "tables", "work")
+
+
+def _not_looked_at(root: Path, found: list[ReleasedRow]) -> Iterator[ReleasedRow]:
+    """Parts of a release that nothing above looks at: other folders, profile tables of no dataset, masks that no
+    audit names."""
+    for path in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        if path.name not in (*_PARTS, *_OURS) and not path.name.startswith("generated_cts"):
+            yield _unexpected("inputs", root, path, "no part of the published layout; not looked at")
+    seen = {row.path for row in found}
+    for path in sorted((root / "profiles").glob("*_nodule_profiles.csv")):
+        if not path.name.startswith(".") and str(path.relative_to(root)) not in seen:
+            yield _unexpected("profiles", root, path, "of no registered dataset (ITRIALSPACE_DATASETS_CONFIG)")
+    for path in sorted((root / "inserted_masks").rglob("*_mask.nii.gz")):
+        if not path.name.startswith(".") and str(path.relative_to(root)) not in seen:
+            yield _unexpected("inserted_masks", root, path, "named by no audit beside it")
+
+
+def _unexpected(kind: str, root: Path, path: Path, detail: str) -> ReleasedRow:
+    where = str(path.relative_to(root))
+    return ReleasedRow(kind=kind, mode=_mode_below(root, path), path=where, status="unexpected", detail=detail)
 
 
 def record_release(settings: Settings, found: list[ReleasedRow]) -> dict[str, pl.DataFrame]:
@@ -142,7 +173,8 @@ def _profiles(settings: Settings, root: Path, published: bool) -> Iterator[Relea
 
 
 def _manifest_files(root: Path) -> list[Path]:
-    return [p for p in sorted((root / "manifests").rglob("*.csv")) if not any(word in p.name for word in _SKIP)]
+    tables = sorted(p for p in (root / "manifests").rglob("*.csv") if not p.name.startswith("."))
+    return [p for p in tables if not _SKIP.search(p.name)]
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:
@@ -442,20 +474,33 @@ def _splits(root: Path) -> Iterator[ReleasedRow]:
             yield ReleasedRow(kind="splits", path=where, rows=n, status="ok", sha256=sha)
 
 
-def _hashed(settings: Settings, root: Path, found: list[ReleasedRow]) -> list[ReleasedRow]:
-    """Compare every file with the hash that the release states for it (``SHA256SUMS``, as sha256sum writes it)."""
+def _hashed(settings: Settings, root: Path, found: list[ReleasedRow], *, every: bool) -> list[ReleasedRow]:
+    """Compare files with the hashes that the release states for them (``SHA256SUMS``, as sha256sum writes it).
+
+    Args:
+        settings: where hashes are remembered.
+        root: the release.
+        found: what was found so far.
+        every: all files; else those whose hash is known from reading them.
+
+    Raises:
+        ConfigError: no ``SHA256SUMS``, or a line that is none.
+    """
     sums = root / SUMS
     if not sums.exists():
         raise ConfigError(f"{sums}: expected the hashes of the release's files, found none; leave out --hashes")
     out = {row.path: row for row in found}
+    read = {path.partition("#")[0] for path, row in out.items() if row.sha256}
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as cache:
         for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
             sha, _, name = line.partition(" ")
             name = name.lstrip(" *")  # text and binary mode of sha256sum
             if not name or not _inside(root, name):
                 raise ConfigError(f"{sums}: expected lines of a hash and a path inside the release, got {line!r}")
+            if not (every or name in read):
+                continue
             got = cache.get(root / name) if not (root / name).is_dir() else ""
-            if got == sha:
+            if got == sha.lower():
                 continue
             status = "missing" if got is None else "damaged"
             detail = f"stated in {SUMS}, not there" if got is None else f"expected SHA-256 {sha[:12]}…, got {got[:12]}…"
@@ -483,5 +528,5 @@ def _row_of(root: Path, name: str) -> ReleasedRow:
 
 
 def _inside(root: Path, stated: str) -> bool:
-    """Whether a stated path stays within the release."""
-    return not Path(stated).is_absolute() and (root / stated).resolve().is_relative_to(root.resolve())
+    """Whether a stated path stays within the release; its files may be links, as in the cache of a hub."""
+    return not Path(stated).is_absolute() and Path(os.path.normpath(root / stated)).is_relative_to(root)

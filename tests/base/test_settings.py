@@ -52,3 +52,48 @@ def test_an_output_that_cannot_be_a_folder_is_refused(data_root: Path, tmp_path:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="writable folder"):
         require_data_root(load_settings(data_dir=data_root, output_dir=tmp_path / "file" / "out"))
+
+
+def test_an_env_file_of_windows_is_read_and_another_encoding_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfITRIALSPACE_SEED=7\r\nITRIALSPACE_WORKERS=3\r\n")
+    settings = load_settings()
+    assert (settings.seed, settings.workers) == (7, 3)
+    assert {r[0]: r[2] for r in provenance(settings)}["ITRIALSPACE_SEED"].endswith(".env")
+    latin = "ITRIALSPACE_SEED=7\nITRIALSPACE_DATA_DIR=/däta\n".encode("latin-1")
+    for data, place in (
+        (latin, "line 2: expected UTF-8, got the byte 0xE4"),
+        ("ITRIALSPACE_SEED=7\n".encode("utf-16"), "line 1: expected UTF-8, got the byte 0xFF"),
+    ):
+        (tmp_path / ".env").write_bytes(data)
+        with pytest.raises(ConfigError, match=rf"\.env: {place}"):
+            load_settings()
+
+
+def test_a_misspelt_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ITRIALSPACE_OUPUT_DIR", "")
+    load_settings()  # empty counts as unset
+    monkeypatch.setenv("ITRIALSPACE_OUPUT_DIR", "/x")
+    with pytest.raises(ConfigError, match=r"ITRIALSPACE_OUPUT_DIR: .*did you mean ITRIALSPACE_OUTPUT_DIR"):
+        load_settings()
+    monkeypatch.delenv("ITRIALSPACE_OUPUT_DIR")
+    (tmp_path / ".env").write_text("itrialspace_sede=4\n")
+    with pytest.raises(ConfigError, match=r"ITRIALSPACE_SEDE: .*did you mean ITRIALSPACE_SEED"):
+        load_settings()
+
+
+def test_without_a_home_folder_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(self: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", nobody)
+    with pytest.raises(ConfigError, match=r"ITRIALSPACE_DATA_DIR=~.*expected a home folder.*absolute path"):
+        _ = load_settings().output
+
+
+def test_a_path_that_databases_would_take_for_another_is_refused(data_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ITRIALSPACE_OUTPUT_DIR=.*a\?b.*rename the folder"):
+        require_data_root(load_settings(data_dir=data_root, output_dir=tmp_path / "a?b"))

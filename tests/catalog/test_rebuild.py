@@ -3,12 +3,13 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from itrialspace_assets.base.errors import TableError
+from itrialspace_assets.base.errors import CatalogBusy, TableError
 from itrialspace_assets.base.settings import PROCEDURAL_MARK, Settings, load_settings
 from itrialspace_assets.catalog.rebuild import LOADED, NAME, STORAGE_VERSION, build, connect, contents, views
 from itrialspace_assets.records.store import table_path, write_table
@@ -103,3 +104,16 @@ def test_a_folder_with_brackets_is_not_a_pattern(tmp_path: Path) -> None:
     build(settings, {})
     with connect(settings) as db:
         assert db.execute("SELECT reviewer FROM reviews").fetchall() == [("study[1]",)]
+
+
+def test_a_catalog_that_another_program_holds_is_locked_not_damaged(built: Settings) -> None:
+    hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(built.output / NAME)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(CatalogBusy, match=rf"holds it open for writing, got: .*{other.pid}.*Close"):
+            connect(built)
+        other.communicate()
+    connect(built).close()

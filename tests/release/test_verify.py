@@ -1,6 +1,7 @@
 """What a small, handmade release holds, and what is wrong in it, row by row of ``released``."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,40 @@ def test_a_changed_picture_is_found_by_its_hash_alone(release: Path, settings: S
     (release / name).write_text("another")
     assert wrong(verify_release(settings, release)) == {}
     assert wrong(verify_release(settings, release, hashes=True))[name][0] == "damaged"
+
+
+def test_a_release_of_links_as_a_hub_keeps_it(release: Path, settings: Settings, tmp_path: Path) -> None:
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    for number, path in enumerate(sorted(p for p in release.rglob("*") if p.is_file() and p.name != SUMS)):
+        path.rename(blobs / str(number))
+        path.symlink_to(os.path.relpath(blobs / str(number), path.parent))
+    assert wrong(verify_release(settings, release, hashes=True)) == {}
+    (blobs / "0").write_bytes(b"changed")
+    assert len(wrong(verify_release(settings, release, hashes=True))) >= 1
+
+
+def test_a_table_that_is_read_is_compared_without_being_asked(release: Path, settings: Settings) -> None:
+    text = (release / STEM).read_text()
+    (release / STEM).write_text(text.replace(",x\n", ",y\n"))
+    status, detail = wrong(verify_release(settings, release))[STEM]
+    assert (status, "expected SHA-256" in detail) == ("damaged", True)
+
+
+def test_what_nothing_looks_at_is_named(release: Path, settings: Settings) -> None:
+    for name in ("figures/a.png", "profiles/OTHER_nodule_profiles.csv", "inserted_masks/mode1_x/y/z_mask.nii.gz"):
+        write(release / name, "")
+    for name in ("README.md", "manifests/mode2_size_detection_curve/._size_5_10mm.csv", "masks/LUNGx/x.nii.gz"):
+        write(release / name, "")
+    write(release / "manifests/mode2_size_detection_curve/prologue.csv", "case_id\n0\n")
+    found = wrong(verify_release(settings, release))
+    assert {path: status for path, (status, _) in found.items()} == {
+        "figures": "unexpected",
+        "profiles/OTHER_nodule_profiles.csv": "unexpected",
+        "inserted_masks/mode1_x/y/z_mask.nii.gz": "unexpected",
+        "manifests/mode2_size_detection_curve/prologue.csv": "damaged",
+        "generated_cts/mode2_size_detection_curve/prologue": "missing",
+    }
 
 
 def test_hashes_must_stay_inside_the_release(release: Path, settings: Settings) -> None:

@@ -1,0 +1,49 @@
+"""The Dagster instance of an output folder: where it may lie, and runs that open a new one at the same moment."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.drive import open_instance
+
+_OPEN = """
+import sys
+from pathlib import Path
+from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.drive import open_instance
+settings = load_settings(data_dir=Path(sys.argv[1]), output_dir=Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(3):
+    with open_instance(settings) as instance:
+        instance.get_runs()
+"""
+
+
+@pytest.mark.parametrize("name", ["my%20data", "a?b"])
+def test_a_folder_that_the_history_would_miss_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="rename the folder"):
+        open_instance(load_settings(data_dir=tmp_path / name, output_dir=tmp_path / name))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_runs_that_start_at_once_on_a_new_folder_all_open_it(tmp_path: Path) -> None:
+    env = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"}
+    command = [sys.executable, "-W", "ignore", "-c", _OPEN, str(tmp_path / "out")]
+    pipe = subprocess.PIPE
+    others = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env) for _ in range(4)]
+    for other in others:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+    for other in others:
+        assert other.stdin is not None
+        other.stdin.write("\n")
+        other.stdin.flush()
+    said = [other.communicate(timeout=120)[1] for other in others]
+    assert [other.returncode for other in others] == [0] * 4, said
