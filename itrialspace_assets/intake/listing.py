@@ -73,7 +73,7 @@ def files_of(scans: Sequence[OwnScan]) -> list[Path]:
 
 def stem(path: Path) -> str:
     """Name of a file without ``.nii`` and ``.gz``."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    return path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".dcm")
 
 
 @dataclass(frozen=True)

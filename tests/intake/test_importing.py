@@ -35,7 +35,7 @@ from itrialspace_assets.profiles.registry import Dataset, dataset
 from itrialspace_assets.profiles.verify import compare, scans_of
 
 from ..conftest import small_chest
-from .dicom_files import lidc_xml, write_rtstruct, write_seg, write_series
+from .dicom_files import lidc_xml, write_multiframe, write_rtstruct, write_seg, write_series
 
 MIDDLE_LOBE = (slice(22, 35), slice(22, 30), slice(10, 16))  # in front of the right lower lobe
 BOX = (slice(25, 29), slice(12, 15), slice(8, 10))  # 4 x 3 x 2 voxels in the right lower lobe
@@ -534,3 +534,28 @@ def test_a_frame_is_ras_or_lps(files: Path, root: Settings) -> None:
     scan = OwnScan(str(files / "ct.nii.gz"), str(files / "organs.nii.gz"))
     with pytest.raises(ConfigError, match="--frame 'XYZ': expected RAS or LPS"):
         import_scans([scan], root, "MINE", ImportRequest(frame="XYZ"))
+
+
+def test_what_was_left_out_is_told(files: Path, root: Settings) -> None:
+    """Notes of a scan reach the caller, now and when the scan was imported before."""
+    masks = {"Nodule": nodule(), "Heart": np.roll(nodule(), 8, axis=1)}
+    write_seg(files / "seg.dcm", write_series(files / "s", chest_ct()), masks)
+    scan = OwnScan(str(files / "s"), str(files / "organs.nii.gz"), str(files / "seg.dcm"))
+    for segments, count in (((), 1), ((), 1), (("1", "Heart"), 2)):
+        told: list[str] = []
+        found = import_scans([scan], root, "MINE", ImportRequest(segments=segments), tell=told.append)
+        assert found == (1, count, [])
+        assert len(told) == (count == 1)
+        assert all("s: " in note and "left out: 2 'Heart' (Nodule)" in note for note in told)
+    with pytest.raises(ConfigError, match="--roi and --segment: expected one of them"):
+        import_scans([scan], root, "MINE", ImportRequest(roi="gtv", segments=("1",)))
+    with pytest.raises(ConfigError, match="expected a regular expression"):
+        import_scans([scan], root, "MINE", ImportRequest(roi="gtv("))
+
+
+def test_a_multi_frame_ct_and_a_reading_without_a_nodule_make_a_negative(files: Path, root: Settings) -> None:
+    write_multiframe(files / "ct.dcm", chest_ct())
+    (files / "r.xml").write_text(lidc_xml(chest_ct(), [{}, {}]).replace("unblindedReadNodule", "nonNodule"))
+    scan = OwnScan(str(files / "ct.dcm"), str(files / "organs.nii.gz"), str(files / "r.xml"))
+    assert import_scans([scan], root, "MINE", ImportRequest()) == (1, 0, [])
+    np.testing.assert_array_equal(read_volume(root.data / "raw_ct/MINE/ct.nii.gz").array, chest_ct().array)

@@ -1,6 +1,9 @@
 """What a CT series says of itself, and how far another object may lie from its grid."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +32,23 @@ class SeriesIdentity:
     sex: str = ""
     frame: str = ""
     pixels: npt.NDArray[np.float64] | None = None
+
+
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever pydicom and highdicom raise on damaged bytes or headers into a rejection that names the file.
+
+    Raises:
+        CaseRejected: the file cannot be read as ``what``.
+    """
+    try:
+        yield
+    except (CaseRejected, MemoryError):
+        raise
+    except Exception as error:
+        raise CaseRejected(
+            Reason.UNREADABLE_VOLUME, f"{path}: expected {what}, got {type(error).__name__}: {error}"
+        ) from error
 
 
 def require_reference(ct: SeriesIdentity, drawn: SeriesIdentity, where: str) -> list[str]:

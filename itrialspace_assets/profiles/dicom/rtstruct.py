@@ -1,5 +1,6 @@
 """DICOM structure sets (PS3.3 A.19): closed contours of regions as lesions in the grid of their CT."""
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.profiles.dicom.contours import Contour, fill, levels_of, plane_distance
-from itrialspace_assets.profiles.dicom.grid import TOLERANCE, SeriesIdentity, require_reference
+from itrialspace_assets.profiles.dicom.grid import TOLERANCE, SeriesIdentity, reading, require_reference
 from itrialspace_assets.profiles.dicom.regions import Choice, Region, Regions, choose
 
 #: Kinds of contours that enclose an area (PS3.3 C.8.8.6.3); empty: the file does not say.
@@ -30,20 +31,19 @@ def read_rtstruct(path: Path, ct: Volume, identity: SeriesIdentity, choice: Choi
     """
     import pydicom
 
-    try:
+    with reading(path, "a whole RTSTRUCT"):
         data = pydicom.dcmread(path)
         regions = [Region(int(r.ROINumber), str(r.get("ROIName", ""))) for r in data.StructureSetROISequence]
-        items = {int(r.ReferencedROINumber): list(r.get("ContourSequence") or []) for r in data.ROIContourSequence}
+        items: dict[int, list[Any]] = defaultdict(list)
+        for item in data.ROIContourSequence:
+            items[int(item.ReferencedROINumber)] += item.get("ContourSequence") or []
         chosen, notes = choose(regions, choice, str(path))
         drawn_on = _drawn_on(data, {region.number for region in chosen}, identity)
-    except (pydicom.errors.InvalidDicomError, AttributeError, OSError, ValueError, TypeError, KeyError) as error:
-        raise CaseRejected(
-            Reason.UNREADABLE_VOLUME, f"{path}: expected an RTSTRUCT, got {type(error).__name__}: {error}"
-        ) from None
     found = Regions(notes=[*require_reference(identity, drawn_on, str(path)), *notes])
     drawn = {}
     for region in chosen:
-        contours, notes = _contours(items.get(region.number, []), ct, f"{path}: region {region}")
+        with reading(path, "a whole RTSTRUCT"):
+            contours, notes = _contours(items[region.number], ct, f"{path}: region {region}")
         found.notes += notes
         if contours:
             drawn[region] = contours
@@ -56,7 +56,7 @@ def read_rtstruct(path: Path, ct: Volume, identity: SeriesIdentity, choice: Choi
         lesion, notes = fill(contours, ct, thickness, edge_outside=False, where=where)
         found.notes += notes
         if lesion:
-            found.add(region.name, lesion, where)
+            found.add(region.name or f"region_{region.number}", lesion, where)
     if not found.lesions:
         raise CaseRejected(
             Reason.EMPTY_LESION, f"{path}: expected a region with closed contours, got {'; '.join(found.notes)}"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.profiles.dicom.grid import LPS, TOLERANCE, SeriesIdentity, lesion_at, require_reference
+from itrialspace_assets.profiles.dicom.grid import LPS, TOLERANCE, SeriesIdentity, lesion_at, reading, require_reference
 from itrialspace_assets.profiles.dicom.regions import LESION_NAMES, Choice, Region, Regions, choose
 
 #: Segmented properties that are a lesion: names in DICOM's context group 7159, "Lesion Segmentation Types" (PS3.16).
@@ -40,21 +40,18 @@ def read_seg(path: Path, ct: Volume, identity: SeriesIdentity, choice: Choice) -
     """
     import highdicom as hd
 
-    try:
+    with reading(path, "a whole DICOM-SEG"):
         seg = hd.seg.segread(str(path))
         found = Regions(notes=require_reference(identity, _drawn_on(seg, identity), str(path)))
+        _require_frames(seg, path)
         chosen, notes = choose(_regions(seg), choice, str(path))
         found.notes += notes
         for region in chosen:
             where = f"{path}: segment {region}"
             if len(world := _world(seg, region.number, ct, where)):
-                found.add(region.name, lesion_at(world, ct, where), where)
+                found.add(region.name or f"segment_{region.number}", lesion_at(world, ct, where), where)
             else:
                 found.notes.append(f"{where}: left out: it has no voxel")
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError, OSError, RuntimeError) as error:
-        raise CaseRejected(
-            Reason.UNREADABLE_VOLUME, f"{path}: expected a DICOM-SEG, got {type(error).__name__}: {error}"
-        ) from None
     if not found.lesions:
         raise CaseRejected(Reason.EMPTY_LESION, f"{path}: expected a segment with voxels, got {'; '.join(found.notes)}")
     return found
@@ -67,6 +64,26 @@ def _drawn_on(seg: Any, ct: SeriesIdentity) -> SeriesIdentity:
         patient=str(seg.get("PatientID", "")).strip(),
         frame=str(seg.get("FrameOfReferenceUID", "")).strip(),
     )
+
+
+def _require_frames(seg: Any, path: Path) -> None:
+    """Refuse frames that are more or fewer than promised, or that belong to no segment: their voxels would be lost."""
+    groups, numbers = seg.PerFrameFunctionalGroupsSequence, [int(n) for n in seg.segment_numbers]
+    if len(groups) != int(seg.NumberOfFrames) or len(set(numbers)) != len(numbers):
+        raise CaseRejected(
+            Reason.UNREADABLE_VOLUME,
+            f"{path}: expected a place for each of {seg.NumberOfFrames} frames and a number for each segment, got "
+            f"{len(groups)} places and the numbers {numbers}",
+        )
+    if seg.SegmentationType == "LABELMAP":  # a frame holds all segments
+        return
+    shared = seg.SharedFunctionalGroupsSequence[0].get("SegmentIdentificationSequence")
+    for number, group in enumerate(groups, 1):
+        segment = int((shared or group.SegmentIdentificationSequence)[0].ReferencedSegmentNumber)
+        if segment not in numbers:
+            raise CaseRejected(
+                Reason.UNREADABLE_VOLUME, f"{path}: frame {number}: expected a segment of {numbers}, got {segment}"
+            )
 
 
 def _regions(seg: Any) -> list[Region]:

@@ -15,12 +15,14 @@ import numpy.typing as npt
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume, canonical_volume
-from itrialspace_assets.profiles.dicom.grid import LPS, TOLERANCE, SeriesIdentity
+from itrialspace_assets.profiles.dicom.grid import LPS, TOLERANCE, SeriesIdentity, reading
 
 #: Greatest distance, in voxels, of a corner of a slightly oblique scan from its place on straight axes; ours.
 _OBLIQUE_VOXELS = 0.5
 #: Rescale types (PS3.3 C.11.1.1.2) that are HU or say nothing; writers of CT state US, "unspecified", for HU.
 _HU_TYPES = ("", "HU", "US")
+#: HU of air, and the brightest that 12 bits hold (-1024 + 4095); padding above it is no tissue.
+_AIR_HU, _BRIGHTEST_HU = -1000, 3071
 #: Names of files that hold DICOM and nothing else.
 _DICOM_NAMES = (".dcm", ".dicom", ".ima")
 
@@ -61,10 +63,20 @@ def read_ct_series(source: Path) -> tuple[Volume, SeriesIdentity]:
         CaseRejected: no slices, several series or patients, a slice without place or of another size, uneven or
             tilted slices, values that are not HU, or not a CT; names folder or file.
     """
+    with reading(source, "a CT series"):
+        return _read(source)
+
+
+def _read(source: Path) -> tuple[Volume, SeriesIdentity]:
     files = [source] if source.is_file() else sorted(p for p in source.iterdir() if p.is_file())
     headers = _headers(files, strict=source.is_dir())
     if not headers:
-        raise _refused(source, f"expected the slices of a CT series, got 0 CT slices in {len(files)} files")
+        inner = 0 if source.is_file() else sum(p.is_dir() for p in source.iterdir())
+        raise _refused(
+            source,
+            f"expected the slices of a CT series, got 0 CT slices in {len(files)} files"
+            + (f" and {inner} folders: give the folder of one series" if inner else ""),
+        )
     for name, keyword in (("CT series", "SeriesInstanceUID"), ("patient", "PatientID")):
         if len(values := sorted({str(h.get(keyword, "")).strip() for _, h in headers})) > 1:
             raise _refused(source, f"expected one {name}, got {len(values)}: {', '.join(values[:3])}")
@@ -108,14 +120,18 @@ def _headers(files: Sequence[Path], *, strict: bool) -> list[tuple[Path, Any]]:
         if path.name.startswith("."):
             continue
         try:
-            header = pydicom.dcmread(path, stop_before_pixels=True)
+            header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
             modality = str(header.get("Modality", ""))
-        except pydicom.errors.InvalidDicomError:
-            if strict and path.suffix.lower() not in _DICOM_NAMES:
-                continue
-            raise _refused(path, "expected a DICOM file, got none: restore it, or move it out of the folder") from None
+            directory = header.file_meta.get("MediaStorageSOPClassUID") == pydicom.uid.MediaStorageDirectoryStorage
         except Exception as error:  # damaged bytes raise what they like
-            raise _refused(path, f"expected a whole DICOM file, got {type(error).__name__}: {error}") from None
+            if is_ct_file(path) or path.suffix.lower() in _DICOM_NAMES or not strict:
+                raise _refused(path, f"expected a whole DICOM file, got {type(error).__name__}: {error}") from None
+            continue
+        named = path.suffix.lower() in _DICOM_NAMES or not strict
+        if not modality and not directory and (named or is_ct_file(path)):
+            raise _refused(
+                path, "expected a whole DICOM file, got one without modality: restore it, or move it out of the folder"
+            )
         if modality == "CT":
             found.append((path, header))
     return found
@@ -274,6 +290,29 @@ def _require_hu(header: Any, where: str) -> None:
             )
 
 
+def _require_pixels(path: Path, header: Any) -> None:
+    """Refuse stored pixels that are fewer than the header promises, which GDCM fills up without a word."""
+    import pydicom
+
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if syntax is not None and syntax.is_encapsulated:
+        return
+    wanted = int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * int(header.get("BitsAllocated") or 0) // 8
+    got = len(pydicom.dcmread(path, specific_tags=["PixelData"], force=True).get("PixelData") or b"")
+    if got < wanted:
+        raise _refused(path, f"expected {wanted} bytes of pixels, got {got}: the file is not whole")
+
+
+def _bright_padding(header: Any) -> float:
+    """HU of the padding outside the scanned circle if it is brighter than tissue, else not a number.
+
+    Padding far below air (-2000 stored) is kept: it is outside the body either way.
+    """
+    padding = header.get("PixelPaddingValue")
+    level = float(padding) * float(header.RescaleSlope) + float(header.RescaleIntercept) if padding is not None else 0.0
+    return level if level > _BRIGHTEST_HU else float("nan")
+
+
 def _hu(slices: Sequence[_Slice], headers: dict[Path, Any]) -> npt.NDArray[Any]:
     """HU (columns, rows, slices); each slice by its own rescale."""
     import SimpleITK as sitk
@@ -281,6 +320,7 @@ def _hu(slices: Sequence[_Slice], headers: dict[Path, Any]) -> npt.NDArray[Any]:
     planes = []
     for item in slices:
         _require_hu(headers[item.path], item.where)
+        _require_pixels(item.path, headers[item.path])
         try:
             plane = sitk.GetArrayFromImage(sitk.ReadImage(str(item.path)))
         except RuntimeError as error:
@@ -289,7 +329,8 @@ def _hu(slices: Sequence[_Slice], headers: dict[Path, Any]) -> npt.NDArray[Any]:
             ) from None
         if plane.shape != (1, *item.shape[::-1]):
             raise _refused(item.where, f"expected one grey image {item.shape[::-1]}, got {plane.shape}")
-        planes.append(np.clip(np.rint(plane[0]), -32768, 32767).astype(np.int16))
+        plane = np.where(plane[0] == _bright_padding(headers[item.path]), _AIR_HU, plane[0])
+        planes.append(np.clip(np.rint(plane), -32768, 32767).astype(np.int16))
     return np.stack(planes).T
 
 
@@ -298,23 +339,11 @@ def _multiframe_hu(slices: Sequence[_Slice]) -> npt.NDArray[Any]:
     import highdicom as hd
 
     path = slices[0].path
-    try:
+    with reading(path, "a readable multi-frame CT in HU"):
         image = hd.imread(path)
         for own in (*image.PerFrameFunctionalGroupsSequence, *image.SharedFunctionalGroupsSequence):
             for item in own.get("PixelValueTransformationSequence", []):
                 _require_hu(item, str(path))
-        frames = image.get_frames(
-            [s.number + 1 for s in slices if s.number is not None], apply_modality_transform=True, dtype=np.float32
-        )
-    except (
-        ValueError,
-        TypeError,
-        AttributeError,
-        KeyError,
-        IndexError,
-        OSError,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:
-        raise _refused(path, f"expected a readable multi-frame CT in HU, got {type(error).__name__}: {error}") from None
+        numbers = [s.number + 1 for s in slices if s.number is not None]
+        frames = image.get_frames(numbers, apply_modality_transform=True, dtype=np.float32)
     return np.asarray(frames).T
