@@ -25,7 +25,7 @@ from itrialspace_assets.base.fingerprints import FileHashes, replace_file
 from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.casework import journal, workers
 from itrialspace_assets.casework.cases import Case, Output, Rejection, payload_hash, require_all
-from itrialspace_assets.imaging.anatomy import BODY, LABEL_NAMES, NODULE
+from itrialspace_assets.imaging.anatomy import BODY, LABEL_NAMES, NODULE, lung_mask
 from itrialspace_assets.imaging.geometry import (
     LABEL_TOLERANCE,
     Volume,
@@ -36,11 +36,11 @@ from itrialspace_assets.imaging.geometry import (
 )
 from itrialspace_assets.imaging.volumes import Lesion, shared_voxels
 from itrialspace_assets.intake.case import Allowances, ImportCase
-from itrialspace_assets.intake.plausible import Faults, anatomy_faults, hu_fault
 from itrialspace_assets.profiles.dicom import read_ct_series, read_lidc_xml, read_rtstruct, read_seg
 from itrialspace_assets.profiles.load import SAFE_ID, read_text_table
 from itrialspace_assets.profiles.masks import instances, joined, sphere
 from itrialspace_assets.profiles.measure import MIN_VOXELS, measure_scan
+from itrialspace_assets.profiles.plausible import Faults, anatomy_faults, hu_fault
 from itrialspace_assets.profiles.registry import OWN_DATASETS, Dataset, check_name
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
 
@@ -51,6 +51,8 @@ BODY_HU = -300
 MOST_SHARED = 0.5
 #: Least share of a nodule's voxels that lie in the body; ours: a mask drawn beyond the skin of a pleural lesion passes.
 LEAST_INSIDE = 0.5
+#: Nodules that together hold more of the lungs than this are no nodules but a map of lungs or organs; ours.
+MOST_OF_LUNGS = 0.5
 _LIST = ("x", "y", "z", "diameter_mm")
 #: Names of regions that are taken for nodules where a file holds others too.
 DEFAULT_ROI = r"nodule|gtv|tumou?r|lesion|neoplasm"
@@ -321,11 +323,19 @@ def _whole_hu(ct: Volume, path: Path) -> Volume:
 
 
 def _check_places(found: Sequence[Nodule], organs: Volume, case: ImportCase) -> None:
-    """Refuse nodules that share most voxels, and those of which most voxels lie outside the body.
+    """Refuse nodules that share most voxels, those of which most voxels lie outside the body, and whole lungs.
 
     Raises:
         CaseRejected: names the nodules and their file.
     """
+    lungs = int(np.count_nonzero(lung_mask(organs.array)))
+    taken = sum(int(lung_mask(organs.array[n.lesion.box][n.lesion.mask]).sum()) for n in found)
+    if taken > MOST_OF_LUNGS * lungs:
+        raise CaseRejected(
+            Reason.BAD_POSITION,
+            f"{case.nodules}: expected nodules, got {len(found)} regions that hold {100 * taken / lungs:.0f} % of the "
+            "lungs; is it a map of lungs or organs?",
+        )
     for n, nodule in enumerate(found):
         size = int(nodule.lesion.mask.sum())
         inside = int((organs.array[nodule.lesion.box][nodule.lesion.mask] != 0).sum())
