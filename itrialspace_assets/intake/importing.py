@@ -269,14 +269,15 @@ def import_case(case: ImportCase, settings: Settings) -> Output:
             raise CaseRejected(Reason.BAD_POSITION, f"{name}: expected a file inside the data root")
         files[name] = write_volume(root / name, volume, f"imported into {dataset}")
 
-    save(f"raw_ct/{dataset}/{ct_id}.nii.gz", ct)
     patient = case.patient or identity["patient"] or None
     scan = {"ct_id": ct_id, "patient": patient, "series": identity["series"] or None, "organ": case.organs is not None}
     if case.organs is None:
+        save(f"raw_ct/{dataset}/{ct_id}.nii.gz", ct)
         return Output({"scans": [scan]}, files)
     organs = organ_map(case.organs, case.labels, ct, case.allowed)
     found, mask_source, specks = _nodules(case, ct)
     _check_places(found, organs, case)
+    save(f"raw_ct/{dataset}/{ct_id}.nii.gz", ct)  # every input is checked: a refused scan leaves no file behind
     combined = organs.array.copy()
     for nodule in found:
         combined[nodule.lesion.box][nodule.lesion.mask] = NODULE

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import polars as pl
 import pytest
@@ -226,6 +227,30 @@ def test_measuring_refuses_a_map_of_another_numbering(tmp_path: Path) -> None:
     assert rows.is_empty()
     assert "left_lung_upper_lobe not above left_lung_lower_lobe" in rejection.detail
     assert "its import --labels" in rejection.detail
+
+
+def test_a_refused_scan_leaves_no_file(brought: Path) -> None:
+    masked(brought, (LOWER, 0.4), dtype=np.float32)
+    _, rejected = bring(brought, "n.nii.gz")
+    assert len(rejected) == 1
+    assert not list((brought / "root").rglob("*.nii.gz"))
+
+
+def test_trust_is_a_doubt_of_the_row(brought: Path) -> None:
+    """Every file of the scan says left in its qform and right in its sform; the user knows which one holds."""
+    masked(brought, (LOWER, 1))
+    for name in ("ct", "organs", "n"):
+        image = nib.load(brought / f"{name}.nii.gz")
+        mirrored = nib.Nifti1Image(np.asanyarray(image.dataobj), image.affine)
+        mirrored.set_qform(np.diag([-1.0, 1, 1, 1]) @ image.affine, code=1)
+        nib.save(mirrored, brought / f"{name}.nii.gz")
+    profiles, (rejection,) = bring(brought, "n.nii.gz")
+    assert profiles.is_empty()
+    assert "ct.nii.gz: expected one orientation, got two" in rejection.detail
+    row = bring(brought, "n.nii.gz", Allowances(trust="sform"))[0].row(0, named=True)
+    assert (row["lung_side"], '"doubts": "trust sform"' in row["extras"]) == ("right", True)
+    _, (rejection,) = bring(brought, "n.nii.gz", Allowances(trust="qform"))
+    assert "the left lobes not left of the right lobes" in rejection.detail, "the wrong one does not pass"
 
 
 def test_options_that_cannot_be() -> None:
