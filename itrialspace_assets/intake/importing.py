@@ -396,7 +396,7 @@ def organ_map(path: Path, labels: str, ct: Volume, allowed: Allowances | None = 
     faults = None if out is None else anatomy_faults(_with_body(out, outline, ct), ct)
     if out is None or faults is None or faults.text:
         others = [] if given is None else _fitting(given, labels, outline, ct)
-        if out is None or faults is None or faults.wrong or others or not doubt.unusual_anatomy:
+        if out is None or faults is None or faults.wrong or not doubt.unusual_anatomy:
             raise _not_of(path, labels, faults, others)
     return _with_body(out, outline, ct)
 
