@@ -6,6 +6,7 @@ from rich.table import Table
 
 from itrialspace_assets.analysis.figures import mark_of
 from itrialspace_assets.analysis.study import load_study
+from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import last_record
 from itrialspace_assets.graph import build_graph
@@ -13,6 +14,7 @@ from itrialspace_assets.orchestration.lineage import up_to_date
 from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.store import read_all, table_files
+from itrialspace_assets.trials.files import load_trial
 
 WIDTH = 100
 
@@ -60,7 +62,7 @@ def _cell(row: dict[str, object] | None) -> str:
 def print_status(settings: Settings) -> None:
     """Per asset and mode: partitions up to date, out of date and missing; cases done, reused, rejected."""
     require_data_root(settings)
-    modes = sorted(p.parent.name for p in table_files(settings.output, "cases"))
+    modes, lost = sorted(p.parent.name for p in table_files(settings.output, "cases")), dict[str, str]()
     graph = build_graph(settings)
     here = [name for name, entry in datasets(settings).items() if entry.profile_csv(settings.data).exists()]
     table = Table("asset", "up to date", "out of date", "missing", "done", "reused", "rejected", title="Status")
@@ -68,9 +70,18 @@ def print_status(settings: Settings) -> None:
         table.add_section()
         if mode:
             table.add_row(mode, style="bold")
+            try:
+                load_trial(settings, mode)
+            except ConfigError as error:  # its file was removed or is wrong: the other modes are shown all the same
+                lost[mode] = str(error)
+                table.add_row("its trial file cannot be read, see below")
+                continue
         for node in (n for n in graph.nodes if ("mode" in n.step.dims) == bool(mode)):
             table.add_row(node.step.name, *map(str, _counts(settings, graph, node, mode, here)))
     _console().print(table)
+    for mode, why in lost.items():
+        why += "; its results stay, put its file back into ITRIALSPACE_TRIALS_DIR to see them" * ("not a mode" in why)
+        _console().print(f"{mode}: {why}", markup=False, soft_wrap=True)
 
 
 def _counts(
