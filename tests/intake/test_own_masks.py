@@ -46,7 +46,10 @@ def bring(folder: Path, nodules: str, allowed: Allowances | None = None) -> tupl
     root = settings_of(folder)
     scan = OwnScan(str(folder / "ct.nii.gz"), str(folder / "organs.nii.gz"), str(folder / nodules), "A")
     _, _, rejected = import_scans(
-        [scan], root, "MINE", ImportRequest(labels="vista3d", frame="RAS", allowed=allowed or Allowances())
+        [scan],
+        root,
+        "MINE",
+        ImportRequest(labels="vista3d", frame="RAS", allowed=allowed or Allowances(), replace_scans=True),
     )
     entry = dataset(root, "MINE")
     return load_profiles(entry.profile_csv(root.data), entry, root.anatomy).profiles, rejected
