@@ -20,4 +20,4 @@ def test_a_trial_file_that_is_gone_does_not_end_the_status_of_the_others(
     assert "put its file back" in below
     after = table[table.index("m02_size_detection_curve") :]
     assert "cohort_manifests" in after
-    assert "its trial file cannot be read" in after
+    assert "its trial file is not found" in after
