@@ -8,7 +8,7 @@ FIND := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",)
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(FIND) -c constraints.txt
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 OLD := $(VENV)/old-duckdb
-export ITRIALSPACE_OLD_DUCKDB := $(abspath $(OLD)/bin/python)
+export OLD_DUCKDB_PYTHON := $(abspath $(OLD)/bin/python)
 
 .PHONY: demo ui test quick lint docs check-defs lock clean
 demo: $(STAMP)

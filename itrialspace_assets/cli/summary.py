@@ -6,6 +6,7 @@ from rich.table import Table
 
 from itrialspace_assets.analysis.figures import mark_of
 from itrialspace_assets.analysis.study import load_study
+from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import last_record
 from itrialspace_assets.cli.show import progress
@@ -14,7 +15,7 @@ from itrialspace_assets.orchestration.lineage import up_to_date
 from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.store import read_all, table_files
-from itrialspace_assets.trials.files import mode_keys
+from itrialspace_assets.trials.files import load_trial
 
 WIDTH = 100
 
@@ -66,8 +67,8 @@ def print_status(settings: Settings) -> None:
     """
     require_data_root(settings)
     planned = sorted(p.parent.name for p in table_files(settings.output, "cases"))
-    known = mode_keys(settings)
-    modes = [mode for mode in planned if mode in known]
+    lost = {mode: why for mode in planned if (why := _unreadable(settings, mode))}
+    modes = [mode for mode in planned if mode not in lost]
     graph = build_graph(settings)
     here = [name for name, entry in datasets(settings).items() if entry.profile_csv(settings.data).exists()]
     table = Table("asset", "up to date", "out of date", "missing", "done", "reused", "rejected", title="Status")
@@ -82,12 +83,19 @@ def print_status(settings: Settings) -> None:
                 advance(1)
     console = _console()
     console.print(table)
-    for mode in (mode for mode in planned if mode not in known):
-        console.print(
-            f"Note: {mode}: its trial file is not found; set ITRIALSPACE_TRIALS_DIR to the folder that holds it",
-            markup=False,
-            soft_wrap=True,
-        )
+    for mode, why in lost.items():
+        console.print(f"Note: {mode}: {why}", markup=False, soft_wrap=True)
+
+
+def _unreadable(settings: Settings, mode: str) -> str:
+    """Why the trial file of a planned mode cannot be read; empty if it can. The other modes are shown all the same."""
+    try:
+        load_trial(settings, mode)
+    except ConfigError as error:
+        if "not a mode" in str(error):
+            return "its trial file is not found; set ITRIALSPACE_TRIALS_DIR to the folder that holds it"
+        return str(error)
+    return ""
 
 
 def _counts(

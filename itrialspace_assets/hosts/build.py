@@ -17,6 +17,11 @@ from itrialspace_assets.records.store import read_table, write_table
 
 VERSION = "6"
 TABLES = ("hosts", "host_lobes", "donors")
+#: Columns of ``profiles`` that a case reads: of the person, and of each nodule.
+_PERSON, _NODULE = (
+    ("age", "sex", "smoking"),
+    ("nodule_uid", "annotation_id", "coordX", "coordY", "coordZ", "source_row"),
+)
 
 
 def scan_cases(settings: Settings, name: str) -> list[Case]:
@@ -24,9 +29,11 @@ def scan_cases(settings: Settings, name: str) -> list[Case]:
     masks and the profile rows."""
     entry = dataset(settings, name)
     profiles = read_table(settings.output, "profiles", dataset=name)
-    by_scan = {str(scan): rows for (scan,), rows in profiles.group_by(["scan_uid"], maintain_order=True)}
+    by_scan: dict[str, list[dict[str, Any]]] = {}
+    for row in profiles.select("scan_uid", *_PERSON, *_NODULE).iter_rows(named=True):
+        by_scan.setdefault(row["scan_uid"], []).append(row)
     scans = read_table(settings.output, "scan_lists", dataset=name).iter_rows(named=True)
-    payloads = [_host_case(scan, by_scan.get(scan["scan_uid"], profiles.clear())) for scan in scans]
+    payloads = [_host_case(scan, by_scan.get(scan["scan_uid"], [])) for scan in scans]
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         contents = [
             [
@@ -41,9 +48,9 @@ def scan_cases(settings: Settings, name: str) -> list[Case]:
     ]
 
 
-def _host_case(scan: dict[str, Any], profiles: pl.DataFrame) -> HostCase:
+def _host_case(scan: dict[str, Any], profiles: list[dict[str, Any]]) -> HostCase:
     """The case of a row of ``scan_lists``, from the profiles of that scan; its person is that of the first nodule."""
-    person = profiles.row(0, named=True) if profiles.height else dict.fromkeys(("age", "sex", "smoking"))
+    person = profiles[0] if profiles else dict.fromkeys(_PERSON)
     return HostCase(
         scan_uid=scan["scan_uid"],
         dataset=scan["dataset"],
@@ -53,7 +60,7 @@ def _host_case(scan: dict[str, Any], profiles: pl.DataFrame) -> HostCase:
         age=person["age"],
         sex=person["sex"],
         smoking=person["smoking"],
-        nodules=tuple(_host_nodule(row) for row in profiles.iter_rows(named=True)),
+        nodules=tuple(_host_nodule(row) for row in profiles),
     )
 
 

@@ -188,13 +188,21 @@ def read_volume(path: Path, trust: Trust | None = None, unpack: Callable[[bytes]
     ) as error:  # type: ignore[misc]
         got = getattr(error, "strerror", None) or error  # without the path once more
         raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected a whole NIfTI file, got {got}") from None
-    if array.dtype.kind == "f" and not np.isfinite(array.sum(dtype=np.float64)):  # no copy of the array
+    if not _finite(array):
         raise CaseRejected(
             Reason.UNREADABLE_VOLUME,
             f"{path}: expected a number in every voxel, got {np.count_nonzero(~np.isfinite(array))} NaN or infinite of "
             f"{array.size}; write air (-1000 HU) there in a CT, 0 in a mask",
         )
     return _straight(array, np.asarray(canonical.affine, dtype=np.float64), str(path))
+
+
+def _finite(array: Array) -> bool:
+    """True if every voxel holds a number; the sum tells in one pass without a copy, except where it overflows."""
+    if array.dtype.kind != "f":
+        return True
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
 
 
 def _in_place(raw: bytes, image: Any, affine: npt.NDArray[np.float64]) -> Any:

@@ -91,14 +91,14 @@ def _stated(image: Any, where: str, trust: Trust | None) -> Affine:
         by = f" that differ by up to {apart:.1f} mm" if np.isfinite(apart) else ""
         raise CaseRejected(
             Reason.UNREADABLE_VOLUME,
-            f"{where}: expected one orientation, got two{by}: {told}. Say --trust sform or --trust qform, or write "
-            "the right one into both",
+            f"{where}: expected one orientation, got two{by}: {told}. Say --trust sform or --trust qform (its "
+            "import), or write the right one into both",
         )
     raise CaseRejected(
         Reason.UNREADABLE_VOLUME,
         f"{where}: expected an orientation, got sform_code {codes['sform']} and qform_code {codes['qform']}: "
         "left and right are not known. Convert the scan again from its source; if the matrix of the file is known to "
-        "be right, say --trust sform or --trust qform",
+        "be right, say --trust sform or --trust qform (its import)",
     )
 
 

@@ -68,8 +68,8 @@ _NUMBERS = (
     "insertion_lobe_ap_pct",
 )
 _FLAGS, _TRUE, _FALSE = ("present", "mirrored", "kept"), ("true", "1", "yes"), ("false", "0", "no")
-#: A seed as a manifest may write it: at most 18 digits, so that nothing is rounded.
-_SEED = r"^\d{1,18}(\.0*)?$"
+#: A seed as a manifest may write it: all its digits, so that nothing is rounded.
+_SEED = r"^(\d+)(\.0*)?$"
 
 #: What planning writes beside its manifests.
 BESIDE = ("arms.csv", "balance.csv", "trial.json")
@@ -101,16 +101,19 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
             column = pl.when(~column.str.to_lowercase().is_in(blank)).then(column)
         frame = frame.with_columns((column if value is None else column.fill_null(str(value))).alias(name))
     frame = frame.with_columns(pl.col(c).str.strip_chars() for c in _NUMBERS if c not in DEFAULTS)
+    seed = pl.col("seed").str.extract(_SEED).cast(pl.Int64, strict=False)
     unreadable = pl.coalesce(
-        *(_not_a_number(c, NUMBER, "a number") for c in _NUMBERS),
-        _not_a_number("seed", _SEED, "a whole number of at most 18 digits"),
+        *(_not_a_number(c) for c in _NUMBERS),
+        pl.when(pl.col("seed").is_not_null() & seed.is_null()).then(
+            pl.concat_str(pl.lit("seed: expected a whole number below 2^63, got '"), pl.col("seed"), pl.lit("'"))
+        ),
         pl.lit(""),
     )
     values = (pl.col(c).cast(pl.Float64, strict=False) for c in _NUMBERS)  # strict: what is null here is unreadable
     frame = frame.with_columns(
         unreadable.alias("unreadable"),
         *(pl.when(v.is_finite()).then(v).alias(c) for c, v in zip(_NUMBERS, values, strict=True)),
-        pl.when(pl.col("seed").str.contains(_SEED)).then(pl.col("seed").str.extract(r"^(\d+)")).cast(pl.Int64),
+        seed.alias("seed"),
         *(pl.col(c).str.to_lowercase().alias(c) for c in _FLAGS),
     )
     for name in _FLAGS:
@@ -141,12 +144,12 @@ def _of_json(path: Path) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(dict.fromkeys(k for r in rows for k in r), pl.String()))
 
 
-def _not_a_number(column: str, pattern: str, what: str) -> pl.Expr:
+def _not_a_number(column: str) -> pl.Expr:
     """What is wrong with a value that is there and no number; else null."""
     text = pl.col(column)
-    finite = text.str.contains(pattern) & text.cast(pl.Float64, strict=False).is_finite().fill_null(False)
+    finite = text.str.contains(NUMBER) & text.cast(pl.Float64, strict=False).is_finite().fill_null(False)
     return pl.when(text.is_not_null() & ~finite).then(
-        pl.concat_str(pl.lit(f"{column}: expected {what}, got '"), text, pl.lit("'"))
+        pl.concat_str(pl.lit(f"{column}: expected a number, got '"), text, pl.lit("'"))
     )
 
 

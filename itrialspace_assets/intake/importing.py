@@ -28,12 +28,12 @@ from itrialspace_assets.intake.nodules import NodulesOfScan, read_scan_nodules
 from itrialspace_assets.intake.organs import label_maps, organ_map
 from itrialspace_assets.intake.own_dataset import OwnColumns, own_dataset, write_tables
 from itrialspace_assets.intake.own_files import is_hidden, refuse_other_scans, require_unicode_names
-from itrialspace_assets.intake.plausible import hu_fault
 from itrialspace_assets.intake.request import ImportRequest
 from itrialspace_assets.profiles.dicom.grid import SeriesIdentity
 from itrialspace_assets.profiles.dicom.series import is_ct_file, read_ct_series
 from itrialspace_assets.profiles.load import SAFE_ID
 from itrialspace_assets.profiles.measure import measure_scan
+from itrialspace_assets.profiles.plausible import hu_fault
 from itrialspace_assets.profiles.registry import check_name
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
 
@@ -176,13 +176,14 @@ def import_case(case: ImportCase, settings: Settings) -> Output:
             raise CaseRejected(Reason.BAD_POSITION, f"{name}: expected a file inside the data root")
         files[name] = write_volume(root / name, volume, f"imported into {dataset}")
 
-    save(f"raw_ct/{dataset}/{ct_id}.nii.gz", ct)
     patient = case.patient or identity.patient or None
     scan = {"ct_id": ct_id, "patient": patient, "series": identity.series or None, "organ": case.organs is not None}
     if case.organs is None:
+        save(f"raw_ct/{dataset}/{ct_id}.nii.gz", ct)
         return Output({"scans": [scan]}, files)
     organs = organ_map(case.organs, case.labels, ct, case.allowed)
     found = read_scan_nodules(case, ct, identity, organs)
+    save(f"raw_ct/{dataset}/{ct_id}.nii.gz", ct)  # every input is checked: a refused scan leaves no file behind
     combined = organs.array.copy()
     for nodule in found.nodules:
         combined[nodule.lesion.box][nodule.lesion.mask] = NODULE

@@ -11,6 +11,7 @@ import numpy as np
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.casework.cases import Rejection
+from itrialspace_assets.imaging.anatomy import lung_mask
 from itrialspace_assets.imaging.geometry import Volume, read_volume, require_same_grid
 from itrialspace_assets.imaging.volumes import Lesion, shared_voxels
 from itrialspace_assets.intake.case import ImportCase
@@ -26,6 +27,8 @@ from itrialspace_assets.profiles.measure import MIN_VOXELS
 
 #: Two nodules that share more of the smaller one's voxels than this are one nodule, given twice; ours.
 MOST_SHARED = 0.5
+#: Nodules that together hold more of the lungs than this are no nodules but a map of lungs or organs; ours.
+MOST_OF_LUNGS = 0.5
 #: Least share of a nodule's voxels that lie in the body; ours: a mask drawn beyond the skin of a pleural lesion passes.
 LEAST_INSIDE = 0.5
 
@@ -167,11 +170,19 @@ def _drawn(path: Path, frame: str, ct: Volume) -> list[Nodule]:
 
 
 def _check_places(found: Sequence[Nodule], organs: Volume, path: Path) -> None:
-    """Refuse nodules that share most voxels, and those of which most voxels lie outside the body.
+    """Refuse nodules that share most voxels, those of which most voxels lie outside the body, and whole lungs.
 
     Raises:
         CaseRejected: names the nodules and their file.
     """
+    lungs = int(np.count_nonzero(lung_mask(organs.array)))
+    taken = sum(int(lung_mask(organs.array[n.lesion.box][n.lesion.mask]).sum()) for n in found)
+    if taken > MOST_OF_LUNGS * lungs:
+        raise CaseRejected(
+            Reason.BAD_POSITION,
+            f"{path}: expected nodules, got {len(found)} regions that hold {100 * taken / lungs:.0f} % of the "
+            "lungs; is it a map of lungs or organs?",
+        )
     for n, nodule in enumerate(found):
         size = int(nodule.lesion.mask.sum())
         inside = int((organs.array[nodule.lesion.box][nodule.lesion.mask] != 0).sum())

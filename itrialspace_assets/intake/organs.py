@@ -21,7 +21,7 @@ from itrialspace_assets.imaging.geometry import (
     whole_numbers,
 )
 from itrialspace_assets.intake.case import Allowances
-from itrialspace_assets.intake.plausible import Faults, anatomy_faults
+from itrialspace_assets.profiles.plausible import Faults, anatomy_faults
 
 #: The body is the largest piece of the CT above this (HU), its holes filled slice by slice.
 BODY_HU = -300
@@ -59,7 +59,7 @@ def organ_map(path: Path, labels: str, ct: Volume, allowed: Allowances | None = 
     faults = None if out is None else anatomy_faults(_with_body(out, outline, ct), ct)
     if out is None or faults is None or faults.text:
         others = [] if given is None else _fitting(given, labels, outline, ct)
-        if out is None or faults is None or faults.wrong or others or not doubt.unusual_anatomy:
+        if out is None or faults is None or faults.wrong or not doubt.unusual_anatomy:
             raise _not_of(path, labels, faults, others)
     return _with_body(out, outline, ct)
 

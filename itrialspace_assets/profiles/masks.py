@@ -31,6 +31,7 @@ from itrialspace_assets.imaging.geometry import (
 from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
 from itrialspace_assets.profiles.case import KnownNodule, MeasureCase
 from itrialspace_assets.profiles.measure import MIN_VOXELS, measure_scan, nodules_in, pieces
+from itrialspace_assets.profiles.plausible import place_faults
 
 #: A component of label 23 belongs to a profile whose centre lies this many voxels (along its longest edge) from it.
 CENTRE_VOXELS = 2.0
@@ -326,11 +327,17 @@ def measure_case(case: MeasureCase, settings: Settings) -> Output:
     """Rows ``measured`` of one scan: ``ct_id``, ``id``, ``from`` and the measured columns.
 
     Raises:
-        CaseRejected: the map cannot be read, or holds no lobe.
+        CaseRejected: the map cannot be read, holds no lobe, or contradicts anatomy.
     """
     labels = read_labels(case.organ)
     if not np.isin(np.unique(labels.array), LUNG).any():
         raise CaseRejected(Reason.NO_LOBE, f"{case.ct_id}: expected lobe labels 28-32 in {case.organ.name}, got none")
+    if faults := place_faults(labels):
+        raise CaseRejected(
+            Reason.NOT_A_LABEL_MAP,
+            f"{case.organ}: expected the anatomy of a chest under the labels of VISTA3D, got {'; '.join(faults)}; maps "
+            "of other programs come in by its import --labels",
+        )
     found, rejected = _lesions(case, labels)
     if not found:
         return Output({"measured": []}, rejected=rejected)

@@ -209,23 +209,24 @@ def violations(table: Table, frame: pl.DataFrame, **partition: str) -> list[Viol
     Vectorised, a few milliseconds for 10,000 rows. ``partition`` gives the value that each partition column must hold.
     """
     found: list[Violation] = []
-    for name, dtype in table.schema.items():
-        if name not in frame.columns:
+    wanted, given = table.schema, frame.schema  # each is put together anew whenever it is asked for
+    for name, dtype in wanted.items():
+        if name not in given:
             found.append(Violation("missing column", name, frame.height))
-        elif frame.schema[name] != dtype:
-            found.append(Violation(f"expected type {dtype}, got {frame.schema[name]}", name, frame.height))
-    found += [Violation("no such column", name, frame.height) for name in frame.columns if name not in table.schema]
+        elif given[name] != dtype:
+            found.append(Violation(f"expected type {dtype}, got {given[name]}", name, frame.height))
+    found += [Violation("no such column", name, frame.height) for name in given if name not in wanted]
     if found:
         return found
     tests = _tests(table, partition)
-    bad = frame.select(test.fill_null(False).alias(str(i)) for i, (_, _, test, _) in enumerate(tests))
-    counts = bad.sum().row(0) if frame.height else (0,) * len(tests)
+    sums = (test.sum().alias(str(i)) for i, (_, _, test, _) in enumerate(tests))
+    counts = frame.select(sums).row(0) if frame.height else (0,) * len(tests)
     for i, count in enumerate(counts):
         if count:
-            rule, column, _, severity = tests[i]
-            at = bad[str(i)].arg_true().head(3)
+            rule, column, test, severity = tests[i]
+            at = frame.select(test.fill_null(False)).to_series().arg_true().head(3)
             shown = frame[at.to_list()]
-            sample = shown[column].to_list() if column in frame.columns else shown.select(table.key).rows()
+            sample = shown[column].to_list() if column in given else shown.select(table.key).rows()
             found.append(Violation(rule, column or "row", count, tuple(sample), severity, tuple(at)))
     return found
 

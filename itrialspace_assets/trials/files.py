@@ -4,6 +4,7 @@ What a file may say is in ``model``; what it comes to at a run size is in ``reso
 """
 
 import difflib
+import glob
 import re
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def trial_files(settings: Settings) -> dict[str, Path]:
     """Trial file by mode key: the thirteen, then those shipped beside them, then the user's ``x_<name>.yaml``.
 
     Raises:
-        ConfigError: the user's folder is not there, or one of its files has the name of a shipped one.
+        ConfigError: the user's folder is not there, or one of its files has the name of a shipped one or another
+            suffix.
     """
     found = {path.stem: path for path in sorted(_FOLDER.glob("m*.yaml"))}
     found |= {path.stem: path for path in sorted(_FOLDER.glob("x_*.yaml"))}
@@ -38,6 +40,8 @@ def trial_files(settings: Settings) -> dict[str, Path]:
             raise ConfigError(
                 f"ITRIALSPACE_TRIALS_DIR={settings.trials_dir}: expected a folder of trial files, found none"
             )
+        if other := sorted(p for p in settings.trials_dir.glob("x_*") if p.suffix.lower() == ".yml"):
+            raise ConfigError(f"{other[0]}: expected the suffix .yaml; rename it to {other[0].stem}.yaml")
         own = {path.stem: path for path in sorted(settings.trials_dir.glob("x_*.yaml"))}
         if twice := sorted(set(own) & set(found)):
             raise ConfigError(f"{own[twice[0]]}: the name {twice[0]} is that of a shipped trial; choose another")
@@ -60,6 +64,8 @@ def load_trial(settings: Settings, mode: str) -> Trial:
     if mode not in files:
         near = difflib.get_close_matches(mode, list(files), 1, 0.4)
         hint = f"; did you mean {near[0]!r}" if near else ""
+        unread = [p.name for p in sorted((settings.trials_dir or Path()).glob(f"{glob.escape(mode)}*.y*ml"))]
+        hint += f"; {unread[0]} is not read: name it x_<name>.yaml" if settings.trials_dir and unread else ""
         raise ConfigError(f"mode {mode!r} is not a mode: expected one of {', '.join(files)}{hint}")
     trial = read_trial(files[mode])
     names: dict[str, str] = {}

@@ -17,7 +17,7 @@ from itrialspace_assets.records.tables import TABLES
 
 #: Path of a Python that has DuckDB 1.4; without it the test with an older client is skipped. Read here, because
 #: tests run without any variable of the platform.
-OLD_CLIENT = os.environ.get("ITRIALSPACE_OLD_DUCKDB")
+OLD_CLIENT = os.environ.get("OLD_DUCKDB_PYTHON")
 _ASK = """
 import duckdb, sys
 db = duckdb.connect(sys.argv[1], read_only=True)
@@ -54,7 +54,7 @@ def test_the_file_is_written_for_older_clients(built: Settings, tmp_path: Path) 
 
 
 @pytest.mark.skipif(
-    not OLD_CLIENT, reason="ITRIALSPACE_OLD_DUCKDB: expected the path of a Python with duckdb 1.4, found none"
+    not OLD_CLIENT, reason="OLD_DUCKDB_PYTHON: expected the path of a Python with duckdb 1.4, found none"
 )
 def test_an_older_client_opens_it(built: Settings) -> None:
     assert OLD_CLIENT

@@ -219,11 +219,17 @@ def test_a_number_is_read_whole_or_named(base: Path) -> None:
     (base / "q.csv").write_text(quoted.replace('"scale_factor"', '"rotation_x_deg"').replace('"1.0"', '""'))
     (blank,) = read_manifest(base / "q.csv")
     assert (blank["rotation_x_deg"], blank["scale_factor"], blank["seed"], blank["unreadable"]) == (0.0, 1.0, None, "")
-    more = {"seed": "620000000000000123", "label": "NA", "effective_diam_mm": "", "rotation_x_deg": " 30 "}
+    more = {"seed": "6228001428610368519", "label": "NA", "effective_diam_mm": "", "rotation_x_deg": " 30 "}
     (fine,) = read_manifest(_saved(base, [row(0, **more)]))
-    assert (fine["seed"], fine["label"], fine["rotation_x_deg"]) == (620000000000000123, None, 30.0)
+    assert (fine["seed"], fine["label"], fine["rotation_x_deg"]) == (6228001428610368519, None, 30.0)
     assert fine["unreadable"] == ""
-    for column, text in (("seed", "1e3"), ("seed", "-1"), ("rotation_y_deg", "1_0"), ("scale_factor", "1e999")):
+    for column, text in (
+        ("seed", "1e3"),
+        ("seed", "9223372036854775808"),
+        ("seed", "-1"),
+        ("rotation_y_deg", "1_0"),
+        ("scale_factor", "1e999"),
+    ):
         (odd,) = read_manifest(_saved(base, [row(0, **{column: text})]))
         assert odd["unreadable"].startswith(f"{column}: expected a ") and repr(text) in odd["unreadable"]
     (base / "x.json").write_text(json.dumps([row(0, seed=2**53 + 1), row(1, seed=1.5)]))

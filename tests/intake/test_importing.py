@@ -547,6 +547,10 @@ def test_what_was_left_out_is_told(files: Path, root: Settings) -> None:
         assert found == (1, count, [])
         assert len(told) == (count == 1)
         assert all("s: " in note and "left out: 2 'Heart' (Nodule)" in note for note in told)
+    with pytest.raises(ConfigError, match="--roi and --segment: expected one of them"):
+        import_scans([scan], root, "MINE", ImportRequest(roi="gtv", segments=("1",)))
+    with pytest.raises(ConfigError, match="expected a regular expression"):
+        import_scans([scan], root, "MINE", ImportRequest(roi="gtv("))
 
 
 def test_a_multi_frame_ct_and_a_reading_without_a_nodule_make_a_negative(files: Path, root: Settings) -> None:

@@ -131,3 +131,13 @@ def test_a_request_that_cannot_be_met_is_refused_at_once() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             ImportRequest(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_damaged_nodule_file_is_rejected_by_name(scan: OwnScan, root: Settings) -> None:
+    """A DICOM header with a length that cannot be: pydicom raises an error of its own for it."""
+    meta = b"\2\0\0\0UL\x29\0\x1e\0\0\0" + b"\2\0\x10\0UI\x14\x001.2.840.10008.1.2.1\0"
+    path = Path(scan.ct).with_name("seg.dcm")
+    path.write_bytes(bytes(128) + b"DICM" + meta + b"\x08\0\x60\0CS\4\0SEG ")
+    _, _, (rejection,) = take(replace(scan, nodules=str(path)), root)
+    assert rejection.reason is Reason.UNREADABLE_VOLUME
+    assert f"{path}: expected NIfTI, CSV, XML or DICOM, got " in rejection.detail

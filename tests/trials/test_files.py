@@ -262,3 +262,13 @@ def test_the_shipped_files_are_the_yaml_that_people_copy() -> None:
     known = set(json_schema()["properties"])
     for path in trial_files(load_settings()).values():
         assert set(yaml.safe_load(path.read_text())) <= known, path.name
+
+
+def test_a_file_that_would_not_be_read_is_named(tmp_path: Path) -> None:
+    settings = load_settings(trials_dir=tmp_path)
+    (tmp_path / "mine.yaml").write_text("trial: mine\n")
+    with pytest.raises(ConfigError, match=r"'mine' is not a mode.*; mine\.yaml is not read: name it x_<name>\.yaml"):
+        load_trial(settings, "mine")
+    (tmp_path / "x_mine.yml").write_text("trial: mine\n")
+    with pytest.raises(ConfigError, match=r"x_mine\.yml: expected the suffix \.yaml; rename it to x_mine\.yaml"):
+        trial_files(settings)

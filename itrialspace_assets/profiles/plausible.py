@@ -30,6 +30,8 @@ STORED_OFFSET = 1024
 LUNGS_L = (0.05, 15.0)
 #: Least share of the lungs that a lobe takes; the middle lobe takes about 8 %.
 LEAST_LOBE = 0.005
+#: Axes longer than twice this many voxels are thinned for the checks.
+THINNED = 128
 _SPINE = tuple(range(33, 57))
 _LIVER, _SPLEEN = 1, 3
 
@@ -79,9 +81,8 @@ def anatomy_faults(labels: Volume, ct: Volume) -> Faults:
         labels: organ map (X, Y, Z), RAS+; body as 200.
         ct: its CT in HU, on its grid.
     """
-    stats = cc3d.statistics(labels.array)
-    counts = dict(enumerate(int(n) for n in stats["voxel_counts"]))
-    at = {label: labels.to_world(centre) for label, centre in enumerate(stats["centroids"]) if counts[label] and label}
+    labels, ct = _thinned(labels), _thinned(ct)
+    counts, at = _centres(labels)
     lobes = [label for label in LUNG if label in at]
     if not lobes:
         return Faults(("no lung lobe",))
@@ -89,7 +90,7 @@ def anatomy_faults(labels: Volume, ct: Volume) -> Faults:
     litres = total * labels.voxel_mm3 / 1e6
     wrong: list[str] = []
     unusual: list[str] = []
-    lost = [name for name, label in LOBE_LABELS.items() if counts.get(label, 0) < LEAST_LOBE * total]
+    lost = [name for name, label in LOBE_LABELS.items() if counts[label] < LEAST_LOBE * total]
     if not LUNGS_L[0] <= litres <= LUNGS_L[1]:
         some = unusual if lost and litres < LUNGS_L[0] else wrong
         some.append(f"lungs of {litres:.3g} L, expected {LUNGS_L[0]:g} to {LUNGS_L[1]:g} L")
@@ -101,9 +102,29 @@ def anatomy_faults(labels: Volume, ct: Volume) -> Faults:
         wrong.append(f"lungs with a median of {lungs:.0f} HU, expected air (below {AIRLESS_HU})")
     elif airless := [label for label in lobes if hu[label] > AIRLESS_HU]:
         unusual += [f"{LABEL_NAMES[label]} with a median of {hu[label]:.0f} HU, expected air" for label in airless]
-    solid = sum(counts[label] for label in at)
-    middle = sum(counts[label] * float(point[0]) for label, point in at.items()) / solid
-    return Faults((*wrong, *_body(labels, ct), *_places(at, middle)), tuple(unusual))
+    return Faults((*wrong, *_body(labels, ct), *_places(at), *_sides(counts, at)), tuple(unusual))
+
+
+def place_faults(labels: Volume) -> list[str]:
+    """What contradicts anatomy in where the structures of an organ map (X, Y, Z; RAS+) lie; without a CT."""
+    return _places(_centres(_thinned(labels))[1])
+
+
+def _thinned(volume: Volume) -> Volume:
+    """A volume with fewer voxels along long axes: enough for medians, centres and shares."""
+    step = [max(1, n // THINNED) for n in volume.array.shape]
+    affine = volume.affine @ np.diag([*step, 1.0])
+    return Volume(np.asfortranarray(volume.array[:: step[0], :: step[1], :: step[2]]), affine)
+
+
+def _centres(labels: Volume) -> tuple[npt.NDArray[np.int64], dict[int, npt.NDArray[np.float64]]]:
+    """Voxels of each label, by label, and centre (world mm) of each structure that occurs."""
+    stats = cc3d.statistics(labels.array)
+    counts = np.zeros(256, np.int64)
+    counts[: len(stats["voxel_counts"])] = stats["voxel_counts"]
+    return counts, {
+        label: labels.to_world(stats["centroids"][label]) for label in np.flatnonzero(counts).tolist() if label
+    }
 
 
 def _body(labels: Volume, ct: Volume) -> list[str]:
@@ -119,8 +140,8 @@ def _body(labels: Volume, ct: Volume) -> list[str]:
     return found
 
 
-def _places(at: dict[int, npt.NDArray[np.float64]], middle: float) -> list[str]:
-    """Pairs of structures whose centres (world mm, RAS) lie the wrong way round; ``middle``: the body's, along x."""
+def _places(at: dict[int, npt.NDArray[np.float64]]) -> list[str]:
+    """Pairs of structures whose centres (world mm, RAS) lie the wrong way round."""
     rules = [(LEFT_LUNG, RIGHT_LUNG, 0, "left of"), ((28,), (29,), 2, "above"), ((30,), (32,), 2, "above")]
     rules += [((31,), (32,), 1, "in front of"), ((30,), (31,), 2, "above"), ((TRACHEA,), LUNG, 2, "above")]
     rules += [(LUNG, _SPINE, 1, "in front of"), ((_SPLEEN,), (_LIVER,), 0, "left of")]
@@ -131,6 +152,13 @@ def _places(at: dict[int, npt.NDArray[np.float64]], middle: float) -> list[str]:
             continue
         if not (max(one) < min(other) if word == "left of" else np.mean(one) > np.mean(other)):
             found.append(f"{_group(first)} not {word} {_group(second)}")
+    return found
+
+
+def _sides(counts: npt.NDArray[np.int64], at: dict[int, npt.NDArray[np.float64]]) -> list[str]:
+    """Where a map has lobes of one lung alone: that it lies on the wrong side of the body."""
+    middle = sum(int(counts[label]) * float(point[0]) for label, point in at.items()) / int(counts[1:].sum())
+    found = []
     for lung, opposite, sign, word in ((LEFT_LUNG, RIGHT_LUNG, -1, "left"), (RIGHT_LUNG, LEFT_LUNG, 1, "right")):
         mine = [sign * (at[label][0] - middle) for label in lung if label in at]
         if mine and min(mine) < 0 and not any(label in at for label in opposite):

@@ -12,7 +12,7 @@ from itrialspace_assets.imaging.anatomy import BODY, LABEL_NAMES, TRACHEA
 from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
 from itrialspace_assets.intake.case import Allowances
 from itrialspace_assets.intake.organs import label_maps, organ_map
-from itrialspace_assets.intake.plausible import anatomy_faults, hu_fault
+from itrialspace_assets.profiles.plausible import anatomy_faults, hu_fault
 from itrialspace_assets.profiles.registry import datasets
 
 from ..conftest import small_chest
