@@ -235,7 +235,13 @@ class Driver:
         return [n for n in self.nodes if n.step.stage in stages and real in (None, n.step.key[0] == REAL)]
 
     def group(self, title: str, members: list[Node], partitions: Iterable[dict[str, str]]) -> None:
-        """Bring every partition of some assets of one shape up to date; end the call at a failure."""
+        """Bring every partition of some assets of one shape up to date; end the call at a failure.
+
+        Args:
+            title: what the bar or the lines are called.
+            members: the assets, upstream before downstream; one run makes those of a partition that are out of date.
+            partitions: of all of them, by dimension.
+        """
         parts = list(partitions)
         if not members or not parts or self.log.failures:
             return

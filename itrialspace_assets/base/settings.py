@@ -142,6 +142,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where values come from, first before last: arguments, the environment, ``.env``.
+
+        Args:
+            settings_cls: this class.
+            init_settings: arguments of the constructor.
+            env_settings: the process environment.
+            dotenv_settings: the ``.env`` file.
+            file_secret_settings: files of secrets; not used.
+        """
         return init_settings, env_settings, dotenv_settings
 
 

@@ -78,7 +78,13 @@ STEP = Step(("hosts",), "hosts", ("dataset",), VERSION)
 
 
 def build(settings: Settings, partition: Partition, run_id: str) -> Result:
-    """Prepare every scan of a dataset; a scan that cannot be a host is rejected with a reason."""
+    """Prepare every scan of a dataset; a scan that cannot be a host is rejected with a reason.
+
+    Args:
+        settings: data root, outputs and seed.
+        partition: the dataset.
+        run_id: of the run that builds it.
+    """
     require_data_root(settings)
     name = partition["dataset"]
     cases = scan_cases(settings, name)

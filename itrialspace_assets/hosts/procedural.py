@@ -71,7 +71,13 @@ STEP = Step(("procedural_donors",), "index", (), VERSION, options)
 
 
 def build(settings: Settings, partition: Partition, run_id: str) -> Result:
-    """Draw the procedural donors and write them beside the others."""
+    """Draw the procedural donors and write them beside the others.
+
+    Args:
+        settings: data root, outputs and seed.
+        partition: empty: the asset has none.
+        run_id: of the run that builds it.
+    """
     made = rows(settings.seed)
     path = write_table(settings.output, "donors", made, dataset=PROCEDURAL)
     shown = pl.DataFrame(made).unique("lesion_sha256", maintain_order=True)

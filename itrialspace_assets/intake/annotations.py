@@ -142,6 +142,16 @@ class _Reading:
         values: pl.Series | None = None,
         severity: str = "info",
     ) -> None:
+        """Keep a finding, if any row has it.
+
+        Args:
+            rule: what was expected.
+            column: the column that it is about.
+            bad: which rows break it, shape (n,); null counts as no.
+            rows: their row numbers in the file, shape (n,).
+            values: what stands there, shape (n,); the first three are kept as a sample.
+            severity: error, warning or info.
+        """
         at = bad.fill_null(False).arg_true()
         if len(at):
             first = at.head(3)
@@ -149,6 +159,13 @@ class _Reading:
             self.notes.append(Violation(rule, column, len(at), sample, severity, tuple(rows[first.to_list()])))  # type: ignore[arg-type]
 
     def drop(self, table: pl.DataFrame, keep: pl.Series, reason: str) -> pl.DataFrame:
+        """The rows that are kept; those that are left out are remembered with a reason.
+
+        Args:
+            table: rows with their number in ``_row``.
+            keep: which rows stay, shape (n,).
+            reason: why the others do not.
+        """
         gone = table.filter(~keep)
         if gone.height:
             self.left_out.append(gone.select("_row", reason=pl.lit(reason)))

@@ -69,7 +69,13 @@ def measured_profiles(rows: pl.DataFrame, entry: Dataset) -> pl.DataFrame:
 
 
 def annotated_scans(annotated: Annotated, source: Source, masks: Path) -> list[MeasureCase]:
-    """The scans of a table that have a label map in folder ``masks``, with the nodules that the table names."""
+    """The scans of a table that have a label map, with the nodules that the table names.
+
+    Args:
+        annotated: the table, as it was read.
+        source: says in which frame and unit centres are given.
+        masks: folder of label maps.
+    """
     have = {s.ct_id: s for s in scans_in(masks)}
     c = source.centre
     pixel = None if c.unit == "mm" else PixelFrame(frame=c.frame, z_unit=c.z_unit, slices_from=c.slices_from)
@@ -193,7 +199,15 @@ def write_annotated(
     rejected: Sequence[Rejection],
     source: Source,
 ) -> list[str]:
-    """Write a dataset read from annotations into folder ``out``; lines to show.
+    """Write a dataset read from annotations; lines to show.
+
+    Args:
+        out: folder of the profile table.
+        entry: the dataset, as it is registered.
+        annotated: the table, as it was read.
+        profiles: its nodules as profiles.
+        rejected: scans and nodules that were not measured, with reasons.
+        source: where the table comes from.
 
     Raises:
         TableError: the platform would refuse the table.

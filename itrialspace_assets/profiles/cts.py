@@ -19,7 +19,13 @@ def ct_source(data: Path, ct_path: str) -> Path:
 
 
 def ct_hash(hashes: FileHashes, data: Path, ct_path: str) -> str | None:
-    """Hash of the file, or of the names and contents of a folder; None where there is neither."""
+    """Hash of the file, or of the names and contents of a folder; None where there is neither.
+
+    Args:
+        hashes: cache of file hashes.
+        data: the data root.
+        ct_path: CT of a profile, relative to ``raw_ct/``.
+    """
     source = ct_source(data, ct_path)
     if not source.is_dir():
         return hashes.get(source)

@@ -61,6 +61,15 @@ class _Notes:
     def at(
         self, rule: str, column: str, bad: pl.Series, values: pl.Series | None = None, severity: str = "error"
     ) -> None:
+        """Keep a finding, if any row has it.
+
+        Args:
+            rule: what was expected.
+            column: the column that it is about.
+            bad: which rows break it, shape (n,); null counts as no.
+            values: what stands there, shape (n,); the first three are kept as a sample.
+            severity: error, warning or info.
+        """
         rows = bad.fill_null(False).arg_true()
         if len(rows):
             first = rows.head(3)

@@ -33,7 +33,13 @@ class Lobe:
         return 100.0 * cc, 100.0 * float(ml), 100.0 * float(ap)
 
     def position(self, cc: float, ml: float, ap: float) -> npt.NDArray[np.float64]:
-        """Fractional voxel index (3,) of percentages 0-100; inverse of ``percent``."""
+        """Fractional voxel index (3,), RAS+; inverse of ``percent``.
+
+        Args:
+            cc: rank among the occupied slices, 0 inferior to 100 superior.
+            ml: share of the box, 0 patient left to 100 patient right.
+            ap: share of the box, 0 posterior to 100 anterior.
+        """
         rank = cc / 100.0 * (len(self.occupied) - 1)
         k = float(np.interp(rank, np.arange(len(self.occupied)), self.occupied))
         i = self.box[0].start + ml / 100.0 * (self.box[0].stop - 1 - self.box[0].start)
@@ -50,12 +56,24 @@ def label_boxes(labels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], l
 
 
 def lobe_mask(labels: npt.NDArray[np.uint8], label: int, box: Box) -> npt.NDArray[np.bool_]:
-    """Largest 26-connected component of a lobe inside its label's box."""
+    """Largest 26-connected component of a lobe, in the shape of the box.
+
+    Args:
+        labels: label map (X, Y, Z), RAS+.
+        label: the lobe's label.
+        box: of the label, from ``label_boxes``.
+    """
     return np.asarray(cc3d.largest_k(labels[box] == label, k=1, connectivity=26), dtype=bool)
 
 
 def lobe_in(labels: npt.NDArray[np.uint8], label: int, box: Box) -> tuple[Lobe, npt.NDArray[np.bool_]]:
-    """A lobe and its largest component (inside ``box``, the box of the label)."""
+    """A lobe and its largest component, in the shape of the box.
+
+    Args:
+        labels: label map (X, Y, Z), RAS+.
+        label: the lobe's label.
+        box: of the label, from ``label_boxes``.
+    """
     mask = lobe_mask(labels, label, box)
     bounds = []
     for axis in range(3):

@@ -200,7 +200,13 @@ def _gap(tree: KDTree, indices: npt.NDArray[np.int64], labels: Volume, limit: fl
 
 
 def distance_mm(labels: Volume, lesion: Lesion, at: npt.NDArray[np.float64]) -> float:
-    """Distance (mm) from fractional voxel indices ``at`` (3,) to the centre of a lesion's nearest voxel."""
+    """Distance (mm) from a place to the centre of a lesion's nearest voxel.
+
+    Args:
+        labels: gives the grid, RAS+.
+        lesion: in that grid.
+        at: fractional voxel index (3,).
+    """
     return float(np.linalg.norm((lesion.indices - at) * labels.spacing, axis=1).min())
 
 

@@ -98,7 +98,13 @@ class Dataset(StrictModel):
         return data / "masks" / self.name / "refined_seg" / self.files.organ.format(ct_id=ct_id)
 
     def nodule_mask(self, data: Path, ct_id: str, annotation_id: str) -> Path:
-        """Mask of one nodule."""
+        """Mask of one nodule.
+
+        Args:
+            data: the data root.
+            ct_id: id of the scan.
+            annotation_id: id of the nodule in its dataset.
+        """
         name = self.files.nodule.format(ct_id=ct_id, annotation_id=annotation_id)
         return data / "masks" / self.name / "nodule_seg" / name
 
