@@ -86,7 +86,8 @@ def test_a_pair_in_shards_passes_no_value_and_counts(
             assert set(metadata) == set(PAIR_ASSETS)
             for name, values in metadata.items():
                 assert values[expected].value > 0, name
-                assert {"dagster/row_count", "uri", "seconds", "peak_memory_mb", "anatomy"} <= set(values)
+                assert {"dagster/partition_row_count", "uri", "seconds", "peak_memory_mb", "anatomy"} <= set(values)
+                assert values["uri"].value.startswith("file:///"), "absolute"
             assert "data:image/png" in metadata["tissue/synthetic_cts"]["picture"].value
             steps = {e.step_key for e in result.all_events if e.step_key}
             shards = [s for s in steps if "synthetic_cts__shard[" in s]
