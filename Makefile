@@ -18,7 +18,8 @@ ui: $(STAMP)
 	$(BIN)/its ui --dir $(DEMO)
 
 test: $(VENV)/.installed-test $(OLD)/.installed
-	$(PYTEST) --cov --cov-report=term
+	$(PYTEST) -m "not slow" --cov --cov-report=term
+	$(PYTEST) -m slow
 
 quick: $(VENV)/.installed-test
 	$(PYTEST) -m "not slow"

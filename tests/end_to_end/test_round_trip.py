@@ -1,12 +1,12 @@
 """Measuring an inserted nodule with the code of ``profiles`` gives back what was planned and what the table says."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from itrialspace_assets.base.settings import Settings, load_settings
-from itrialspace_assets.casework import steps
 from itrialspace_assets.demo.root import make_root
 from itrialspace_assets.hosts import build as hosts
 from itrialspace_assets.hosts import procedural
@@ -38,7 +38,7 @@ def remeasured(output: Path, rows: pl.DataFrame) -> pl.DataFrame:
         lesions = [unpack_bits(b) for b in group["lesion"]]
         scan = Scan(stamp(host, lesions))
         for row, lesion in zip(group.iter_rows(named=True), lesions, strict=True):
-            got = measure_nodule(scan, lesion)
+            got = asdict(measure_nodule(scan, lesion))
             lobe = scan.lobes[row["lobe"]]
             size = {
                 "cc": len(lobe.occupied) - 1,
@@ -121,7 +121,7 @@ def test_what_must_hold_of_every_mask(inserted: Settings) -> None:
     assert 0.2 < (of_twins == "cleared").mean() < 0.8
     for mode in MODES:
         for name in datasets(inserted):
-            assert steps.is_current(inserted, insertion.STEP, {"mode": mode, "dataset": name})
+            assert insertion.build(inserted, {"mode": mode, "dataset": name}, "again").computed == 0, "all committed"
 
 
 @pytest.mark.slow
@@ -139,7 +139,7 @@ def test_a_spoiled_mask_and_a_moved_nodule_are_found(inserted: Settings) -> None
         ({"world_x": -pl.col("world_x")}, "laterality: left lobes lie left of the lungs' midline"),
         ({"diameter_mm": pl.col("diameter_mm") * 1.2}, "size: diameter as planned"),
         ({"overlap": pl.lit(0.1)}, "collisions: placed nodules of a case share no voxel"),
-        ({"shift_mm": pl.lit(30.0), "relaxations": pl.lit("")}, "place: a move of more than a voxel is recorded"),
+        ({"shift_mm": pl.lit(30.0), "relaxations": pl.lit("")}, "position: a move of more than a voxel is recorded"),
     ):
         broken = broken_insertions(rows.with_columns(**change), tables)
         assert broken[rule].height > 0, rule
