@@ -22,17 +22,6 @@ VERSION = "2"
 _READS = ("profiles", "scan_lists")
 
 
-def _folders(settings: Settings) -> list[Path]:
-    found = []
-    for name in datasets(settings):
-        found += [
-            settings.data / "masks" / name / "refined_seg",
-            settings.data / "masks" / name / "nodule_seg",
-            settings.data / "raw_ct" / name,
-        ]
-    return found
-
-
 def options(settings: Settings) -> Options:
     return {"registry": digest({n: e.model_dump(mode="json") for n, e in datasets(settings).items()})}
 
