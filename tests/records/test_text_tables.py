@@ -23,7 +23,7 @@ TEXT = "id,note\n1.2.0,größer\n007,\n"
         TEXT.replace("\n", "\r\n").encode("utf-8-sig"),
         TEXT.replace("\n", "\r").encode(),
         (TEXT + "\n\r\n").encode(),
-        gzip.compress(TEXT.encode()),
+        gzip.compress(TEXT.encode(), mtime=0),
     ],
 )
 def test_encodings_and_line_ends_give_the_same_text(tmp_path: Path, data: bytes) -> None:
