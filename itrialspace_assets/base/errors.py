@@ -20,6 +20,17 @@ class TableError(PlatformError):
     """A table breaks its contract; it was not written."""
 
 
+class MissingTable(TableError):
+    """A stage that makes a table has not run for a partition."""
+
+    def __init__(self, table: str, partition: str) -> None:
+        super().__init__(f"{table}: expected {partition or 'its file'}, found none: its stage has not run")
+        self.table, self.partition = table, partition
+
+    def __reduce__(self) -> tuple[type["MissingTable"], tuple[str, str]]:
+        return MissingTable, (self.table, self.partition)
+
+
 class TrialError(PlatformError):
     """A trial cannot be planned as asked; names the constraint that binds."""
 

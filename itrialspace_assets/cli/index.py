@@ -29,9 +29,12 @@ Limit = Annotated[int, typer.Option(help="Rows on the screen.", min=1)]
 
 
 def _index(folder: Path | None) -> Any:
+    from itrialspace_assets.cli.earlier import index_first
     from itrialspace_assets.index.query import open_index
 
-    return open_index(load(folder))
+    settings = load(folder)
+    index_first(settings)
+    return open_index(settings)
 
 
 def _answer(index: Any, found: Any, out: Path | None, limit: int, title: str) -> None:
@@ -48,21 +51,27 @@ def _answer(index: Any, found: Any, out: Path | None, limit: int, title: str) ->
 def info(folder: Folder = None) -> None:
     """List the datasets with size, terms and citation, and the findings in their tables.
 
+    The index is made first where there is none.
+
     Example: `its index info`
 
     Result: tables on the screen; nothing is written.
     """
     import polars as pl
 
+    from itrialspace_assets.cli.earlier import index_first
     from itrialspace_assets.cli.show import show
     from itrialspace_assets.profiles.registry import datasets
-    from itrialspace_assets.records.store import read_all
+    from itrialspace_assets.records.store import read_all, read_table
 
     settings = load(folder)
-    known = (
-        read_all(settings.output, "nodules")
-        .group_by("dataset")
-        .agg(nodules=pl.len(), scans=pl.col("scan_uid").n_unique())
+    index_first(settings)
+    scans = read_table(settings.output, "scans")
+    known = scans.group_by("dataset").agg(
+        nodules=pl.col("n_nodules").sum(),
+        scans=pl.len(),
+        maps=pl.col("has_organ_map").sum(),
+        cts=pl.col("has_ct").sum(),
     )
     registry = pl.DataFrame(
         [
@@ -79,7 +88,8 @@ def info(folder: Folder = None) -> None:
             for e in datasets(settings).values()
         ]
     )
-    show(registry.join(known, on="dataset", how="left", maintain_order="left"), "Datasets")
+    counted = registry.join(known, on="dataset", how="left", maintain_order="left")
+    show(counted.with_columns(pl.col("nodules", "scans", "maps", "cts").fill_null(0)), "Datasets")
     findings = read_all(settings.output, "findings").select(
         "dataset", "severity", "rule", "column", "rows", "of_rows", "known", "sample"
     )

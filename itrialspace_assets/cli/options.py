@@ -56,7 +56,7 @@ def run_app(app: typer.Typer) -> None:
     """
     import warnings
 
-    from itrialspace_assets.base.errors import ConfigError, PlatformError
+    from itrialspace_assets.base.errors import ConfigError, MissingTable, PlatformError
 
     for stream in (sys.stdout, sys.stderr):  # a terminal or log without our characters: print replacements
         if isinstance(stream, io.TextIOWrapper):
@@ -65,6 +65,11 @@ def run_app(app: typer.Typer) -> None:
     warnings.filterwarnings("ignore", message=".*(beta|preview|superseded).*")
     try:
         app()
+    except MissingTable as error:
+        from itrialspace_assets.cli.earlier import command_for
+
+        typer.echo(f"Error: {error}; make it with `{command_for(error)}`", err=True)
+        sys.exit(1)
     except PlatformError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -179,7 +179,8 @@ def plan(
 def feasibility(which: Which, size: Size = None, overrides: Set = None, folder: Folder = None) -> None:
     """Count available donors and hosts after each constraint, and name the constraint that binds.
 
-    Also says what each relaxation brings and costs. Needs the stages up to index. The exit code is 1 if an arm is
+    Also says what each relaxation brings and costs. Feasible cases are counted up to twice what is asked. Profiles,
+    hosts and index are made first where there are none. The exit code is 1 if an arm is
     infeasible.
 
     Example: `its trials feasibility 2 --set cohort.n_cases=300`
@@ -189,16 +190,19 @@ def feasibility(which: Which, size: Size = None, overrides: Set = None, folder: 
     import polars as pl
 
     from itrialspace_assets.base.settings import require_data_root
+    from itrialspace_assets.cli.earlier import candidates_first
     from itrialspace_assets.cli.show import progress, show
-    from itrialspace_assets.trials.build import pool_of, resolved_trial, seed_of
+    from itrialspace_assets.trials.build import UNVERIFIED, pool_of, resolved_trial, seed_of
     from itrialspace_assets.trials.feasibility import feasibility as study
     from itrialspace_assets.trials.sites import sites
 
     settings, key = _trial(which, folder, overrides, size=size)
     require_data_root(settings)
     resolved = resolved_trial(settings, key)
+    candidates_first(settings)
     with progress("trials", 1) as advance:
-        frame = study(resolved, pool_of(settings)[0], sites(settings), seed_of(settings, resolved))
+        pool, _ = pool_of(settings)
+        frame = study(resolved, pool, sites(settings), seed_of(settings, resolved))
         advance(1)
     for (arm,), rows in frame.group_by(["arm"], maintain_order=True):
         show(
@@ -213,6 +217,8 @@ def feasibility(which: Which, size: Size = None, overrides: Set = None, folder: 
             f"{key}, arm {arm}",
             200,
         )
+    if not pool.verified:
+        typer.echo(f"Note: {UNVERIFIED}")
     short = frame.filter((pl.col("of") == "cases") & pl.col("binding"))
     typer.echo(
         f"{resolved.trial.trial}: every arm is feasible as asked"

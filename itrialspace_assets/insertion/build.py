@@ -33,8 +33,8 @@ def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
         host = hosts.get(row["host_scan_uid"])
         if host is None:
             raise TableError(
-                f"cases/{mode}: host {row['host_scan_uid']} is not in the host store; run the stages hosts and "
-                "plan again"
+                f"cases/{mode}: host {row['host_scan_uid']} is not in the host store: expected its organ map below "
+                f"masks/{dataset}; put it there and plan again (its trials plan {mode})"
             )
         case = InsertionCase(
             case_uid=row["case_uid"],

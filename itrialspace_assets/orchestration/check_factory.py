@@ -144,8 +144,12 @@ def nothing_odd(settings: Settings, node: Node, partition: dict[str, str]) -> Ch
     return not lines, {"warnings": len(lines), "which": listing(lines)}
 
 
+#: Rejected cases that a check shows of each reason.
+_FIRST_REJECTED = 3
+
+
 def few_rejected(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
-    """Whether the share of rejected cases is at most the limit; shows the cases with their reasons.
+    """Whether the share of rejected cases is at most the limit; shows how many have each reason, and the first of them.
 
     Args:
         settings: where tables and records lie, and the limit (``max_rejected``, 0 to 1).
@@ -161,9 +165,13 @@ def few_rejected(settings: Settings, node: Node, partition: dict[str, str]) -> C
     record = last_record(settings, node.step, partition) or {}
     total = int(record.get("computed", 0)) + int(record.get("reused", 0))
     share = rejected["case_uid"].n_unique() / total if total else 0.0
-    which = [
-        f"{r['case_uid']} #{r['nodule_idx']}: {r['reason']}, {r['detail']}" for r in rejected.iter_rows(named=True)
-    ]
+    which = []
+    for (reason,), rows in rejected.group_by(["reason"], maintain_order=True):
+        first = rows.head(_FIRST_REJECTED).iter_rows(named=True)
+        which.append(
+            f"{reason}: {rows.height}, "
+            + "; ".join(f"{r['case_uid']} #{r['nodule_idx']}: {r['detail']}" for r in first)
+        )
     shown = {"share": share, "limit": settings.max_rejected, "cases": total, "rejected": rejected.height}
     return share <= settings.max_rejected, shown | {"which": listing(which)}
 

@@ -87,6 +87,7 @@ OWN_COLUMNS = [
     "donor_nodule_uid",
     "present",
     "placement",
+    "fit",
     "asked_pleural_mm",
     "asked_airway_mm",
     "margin_mm",

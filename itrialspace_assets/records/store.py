@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from itrialspace_assets.base.errors import TableError
+from itrialspace_assets.base.errors import MissingTable, TableError
 from itrialspace_assets.base.fingerprints import FileHashes, replace_file
 from itrialspace_assets.records.schema import errors, violations
 from itrialspace_assets.records.tables import TABLES
@@ -71,13 +71,14 @@ def read_file(name: str, path: Path) -> pl.DataFrame:
     """One partition file.
 
     Raises:
-        TableError: the file is missing, unreadable, or was accepted under another contract.
+        MissingTable: there is no such file.
+        TableError: the file is unreadable, or was accepted under another contract.
     """
     try:
         with pq.ParquetFile(path) as file:  # half the time of ``pq.read_table`` for a small file
             arrow = file.read(use_threads=False)
     except FileNotFoundError:
-        raise TableError(f"{name}: expected {path.parent.name}/{path.name}, found none; run the stage before") from None
+        raise MissingTable(name, path.parent.name if TABLES[name].partition else "") from None
     except Exception as error:  # pyarrow raises many kinds for a damaged file
         raise TableError(f"{name}: {path.name} in {path.parent.name} is damaged: {error}") from None
     _same_contract(name, path, arrow.schema)

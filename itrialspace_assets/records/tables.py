@@ -517,6 +517,12 @@ _REGISTRY = (
                 "from the declared to the planned position; null: not tested, or it fits nowhere: the declared "
                 "position stands",
             ),
+            text(
+                "fit",
+                "verified: the host holds the nodule there (its clearance map, or the nodule's own voxels); nowhere: "
+                "no place was found in its lobe; unverified: there was no map to test it with",
+                allowed=("verified", "nowhere", "unverified"),
+            ),
             millimetres("asked_diameter_mm", "diameter asked for", null=True),
             millimetres("donor_diameter_mm", "diameter of the donor", null=False),
             millimetres("planned_diameter_mm", "donor diameter times scale", null=False),

@@ -23,6 +23,7 @@ from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.store import file_digests, read_all, read_table, table_files, write_table
 from itrialspace_assets.trials.balance import picture
 from itrialspace_assets.trials.compose import Manifest, compose
+from itrialspace_assets.trials.declared import declared_pool
 from itrialspace_assets.trials.feasibility import feasibility
 from itrialspace_assets.trials.files import load_trial
 from itrialspace_assets.trials.fit import fit_positions
@@ -33,10 +34,12 @@ from itrialspace_assets.trials.rows import TrialRow, table_of
 from itrialspace_assets.trials.sites import sites
 from itrialspace_assets.trials.verify import broken_rules
 
-VERSION = "3"
-FEASIBILITY_VERSION = "4"
+VERSION = "4"
+FEASIBILITY_VERSION = "5"
 TABLES = ("cases", "case_nodules", "trials", "arms", "case_weights", "balance")
-_READS = ("nodules", "hosts", "host_lobes", "donors")
+#: What a plan from profiles alone says of itself.
+UNVERIFIED = "planned from profiles alone: no mask is at hand, so no position is verified"
+_READS = ("nodules", "scans", "hosts", "host_lobes", "donors")
 
 
 def resolved_trial(settings: Settings, mode: str) -> Resolved:
@@ -91,7 +94,12 @@ def seed_of(settings: Settings, resolved: Resolved) -> int:
 def _pool(output: Path, digests: str) -> tuple[CandidatePool, pl.DataFrame]:
     """The pool of the files with these digests: all modes that a process plans draw from one."""
     nodules = read_table(output, "nodules")
-    return make_pool(nodules, *(read_all(output, name) for name in ("donors", "hosts", "host_lobes"))), nodules
+    donors, hosts, host_lobes = (read_all(output, name) for name in ("donors", "hosts", "host_lobes"))
+    if hosts.is_empty() and not nodules["has_nodule_mask"].any():
+        scans = read_table(output, "scans")
+        if not scans["has_organ_map"].any():
+            return declared_pool(nodules, scans, donors), nodules
+    return make_pool(nodules, donors, hosts, host_lobes), nodules
 
 
 def declared_version(settings: Settings, partition: Partition) -> str:
@@ -127,7 +135,8 @@ def build(settings: Settings, partition: Partition) -> Result:
     manifest = compose(
         resolved, pool, sites(settings), seed_of(settings, resolved), settings.anatomy, relax=settings.relax
     )
-    manifest = replace(manifest, nodules=_fitted(root, manifest))
+    if pool.verified:
+        manifest = replace(manifest, nodules=_fitted(root, manifest))
     broken = broken_rules(resolved, manifest.arms, manifest.cases, manifest.nodules, index)
     if broken:
         raise TrialError(
@@ -149,7 +158,7 @@ def build(settings: Settings, partition: Partition) -> Result:
     return Result(
         {name: len(frames[name]) for name in TABLES},
         computed=manifest.cases.height,
-        note="; ".join(manifest.arms["note"].drop_nulls().to_list()),
+        note="; ".join([*([] if pool.verified else [UNVERIFIED]), *manifest.arms["note"].drop_nulls()]),
         picture=shown,
         preview=_preview(manifest.arms),
         files=files,

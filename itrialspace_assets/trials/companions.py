@@ -26,10 +26,10 @@ def companion_needs(pool: CandidatePool, cohort: Cohort, donors: pl.DataFrame) -
     if cohort.companions == "none":
         return None
     primaries = donors.select("nodule_uid", "scan_uid", "lobe").with_row_index("row")
-    others = pool.donors.select("nodule_uid", "scan_uid", "lobe", "diameter_mm")
+    others = pool.donors.select("nodule_uid", "scan_uid", "lobe", "diameter_mm", "cc_pct")
     pairs = primaries.join(others, on="scan_uid", suffix="_c").filter(
         pl.col("nodule_uid") != pl.col("nodule_uid_c"),
-        pl.col("lobe_c").is_in(list(LOBES)),
+        pl.col("lobe_c").is_in(list(LOBES)) & pl.col("cc_pct").is_not_null(),
         companion_rule(cohort.companions, "lobe", "lobe_c"),
     )
     needs = np.zeros((donors.height, len(LOBES)))

@@ -19,8 +19,8 @@ from itrialspace_assets.trials.rows import FeasibilityRow, table_of
 from itrialspace_assets.trials.sites import Site
 from itrialspace_assets.trials.twins import plan_twin_arm
 
-#: Cases beyond which the most that are feasible is not looked for; ours.
-MOST = 20_000
+#: How many times the cases that are asked for are tried, to tell how many more are feasible; ours.
+HEADROOM = 2
 
 
 @dataclass(frozen=True)
@@ -88,28 +88,24 @@ def _sampled(
     most, planned = _most(plan, arm, wanted)
     found = [*_counted(planned.counts), *_strata(planned, wanted, arm)]
     short = most < wanted
-    at = f" ({planned.failed_of}: {stratum_of(planned, planned.failed)})" if planned.failed >= 0 else ""
-    found.append(_Finding("cases", f"feasible cases{at}", most, wanted, short))
+    at = f"{planned.failed_of}: {stratum_of(planned, planned.failed)}" if planned.failed >= 0 else "no more were tried"
+    found.append(_Finding("cases", f"feasible cases ({at})", most, wanted, short))
     for option in RELAXATIONS if short else ():
         looser = option.apply(arm.cohort)
         if looser == arm.cohort:
             continue
-        more, again = _most(plan, replace(arm, cohort=looser), max(wanted, most))
+        more, again = _most(plan, replace(arm, cohort=looser), wanted)
         price = _price(option.name, again, min(more, wanted)) if more > most else "does not help"
         found.append(_Finding("relaxation", option.name, more, wanted, price=price))
     return found
 
 
 def _most(plan: Callable[[PlannedArm, int], PlannedCases], arm: PlannedArm, wanted: int) -> tuple[int, PlannedCases]:
-    """The most feasible cases of an arm, and the plan that showed it (it begins like every shorter one)."""
-    n = max(1, wanted)
-    while True:
-        planned = plan(arm, n)
-        if planned.failed >= 0:
-            return planned.failed, planned
-        if n >= MOST:
-            return n, planned
-        n = min(MOST, n * 4)
+    """The most feasible cases of an arm, counted up to ``HEADROOM`` times what is wanted, and the plan that showed it
+    (it begins like every shorter one)."""
+    n = HEADROOM * max(1, wanted)
+    planned = plan(arm, n)
+    return (planned.failed if planned.failed >= 0 else n), planned
 
 
 def _strata(planned: PlannedCases, wanted: int, arm: PlannedArm) -> list[_Finding]:

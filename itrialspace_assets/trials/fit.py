@@ -9,7 +9,7 @@ nodule goes to the voxel of its host's ``ClearanceMap`` with the least cost, in 
 among the voxels where a ball of its reach lies within the lobes, its centre well inside its own (the rules of
 placement, made sufficient), and no other nodule of the case is near. The declared position stays in the table beside
 the planned one. A host without a clearance map, or without such a voxel, keeps the declared one; ``fit_mm`` is then
-null. Opens no volume and inserts nothing.
+null. ``fit`` says which it was. Opens no volume and inserts nothing.
 """
 
 from collections.abc import Callable
@@ -124,7 +124,12 @@ def fit_positions(
     new = pl.DataFrame({"_row": pl.Series(where, dtype=pl.UInt32), **fitted_columns})
     out = nodules.with_row_index("_row").join(new, on="_row", how="left", maintain_order="left")
     kept = pl.col("_fit_mm").is_null()
-    return out.with_columns(pl.when(kept).then(n).otherwise(f"_{n}").alias(n) for n in _FITTED).select(nodules.columns)
+    fits = (pl.col("placement") == "native") | ~kept
+    tested = pl.col("_row").is_in(rows["_row"].to_list())
+    return out.with_columns(
+        *(pl.when(kept).then(n).otherwise(f"_{n}").alias(n) for n in _FITTED),
+        fit=pl.when(fits).then(pl.lit("verified")).when(tested).then(pl.lit("nowhere")).otherwise(pl.lit("unverified")),
+    ).select(nodules.columns)
 
 
 def _lobes(clearance: ClearanceMap, rows: pl.DataFrame) -> dict[str, _Lobe]:

@@ -133,6 +133,7 @@ def with_asks(nodules: pl.DataFrame, pool: CandidatePool, cohort: Cohort, root: 
         declared_pleural_mm="asked_pleural_mm",
         declared_airway_mm="asked_airway_mm",
         fit_mm=pl.lit(None, pl.Float64),
+        fit=pl.lit("unverified"),
     )
 
 
@@ -333,7 +334,8 @@ def _companions(cohort: Cohort, pool: CandidatePool, donors: pl.DataFrame, uid: 
         return None
     primary = donors.select("nodule_uid", "scan_uid", "lobe").with_columns(case_uid=uid)
     pairs = primary.join(pool.donors, on="scan_uid", suffix="_c").filter(
-        pl.col("nodule_uid") != pl.col("nodule_uid_c"), pl.col("lobe_c").is_in(list(LOBES))
+        pl.col("nodule_uid") != pl.col("nodule_uid_c"),
+        pl.col("lobe_c").is_in(list(LOBES)) & pl.col("cc_pct").is_not_null(),
     )
     pairs = pairs.filter(companion_rule(cohort.companions, "lobe", "lobe_c")).sort("case_uid", "nodule_uid_c")
     return pairs.select(

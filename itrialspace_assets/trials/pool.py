@@ -60,12 +60,14 @@ class CandidatePool:
         hosts: rows of ``hosts``, sorted by ``scan_uid``.
         lobe_clearance: radius (mm) of the largest sphere in each lobe of each host, shape (hosts, lobes), lobes in the
             order of ``LOBES``; 0 where a host has no such lobe.
+        verified: false if hosts and donors are as the index declares them (``declared``), with no mask at hand.
         by_cohort: pools that were filtered already, by what they depend on.
     """
 
     donors: pl.DataFrame
     hosts: pl.DataFrame
     lobe_clearance: npt.NDArray[np.float64]
+    verified: bool = True
     by_cohort: dict[str, Filtered] = field(default_factory=dict, repr=False, compare=False)
 
     def clearance_of(self, hosts: pl.DataFrame) -> npt.NDArray[np.float64]:
@@ -86,18 +88,28 @@ def make_pool(
     """
     drawn = donors.filter(pl.col("dataset") == PROCEDURAL)
     cut = donors.filter(pl.col("dataset") != PROCEDURAL)
-    joined = pl.concat(
+    ordered = hosts.sort("scan_uid")
+    rows = host_lobes.join(ordered.select("scan_uid").with_row_index("host"), on="scan_uid", how="inner")
+    clearance = np.zeros((ordered.height, len(LOBES)))
+    clearance[rows["host"].to_numpy(), lobe_index(rows["lobe"])] = rows["fit_radius_mm"].to_numpy()
+    return CandidatePool(joined_donors(cut, drawn, nodules), ordered, clearance)
+
+
+def joined_donors(cut: pl.DataFrame, drawn: pl.DataFrame, nodules: pl.DataFrame) -> pl.DataFrame:
+    """Donors with what the index says of them, sorted by ``nodule_uid``.
+
+    Args:
+        cut: donors of the index.
+        drawn: procedural donors, which are in no index.
+        nodules: the index.
+    """
+    return pl.concat(
         [
             cut.join(nodules.select(_NODULE_COLUMNS), on="nodule_uid", how="inner"),
             drawn.with_columns(anatomy=pl.lit("procedural"), reinsertion_lobe="lobe", label_source=pl.lit("none")),
         ],
         how="diagonal_relaxed",
     ).sort("nodule_uid")
-    ordered = hosts.sort("scan_uid")
-    rows = host_lobes.join(ordered.select("scan_uid").with_row_index("host"), on="scan_uid", how="inner")
-    clearance = np.zeros((ordered.height, len(LOBES)))
-    clearance[rows["host"].to_numpy(), lobe_index(rows["lobe"])] = rows["fit_radius_mm"].to_numpy()
-    return CandidatePool(joined, ordered, clearance)
 
 
 def lobe_index(lobes: pl.Series) -> npt.NDArray[np.int64]:
@@ -118,7 +130,7 @@ def _once(
     pool: CandidatePool, of: Literal["donors", "hosts"], cohort: Cohort, make: Callable[[], Filtered]
 ) -> Filtered:
     """A filtered pool and its counts (a list of one's own); arms of one cohort share the work."""
-    key = of + cohort.model_dump_json(include={of, "exclude_training", "label", "prevalence", "calibrate"})
+    key = of + cohort.model_dump_json(include={of, "exclude_training", "label", "prevalence", "calibrate", "placement"})
     if key not in pool.by_cohort:
         pool.by_cohort[key] = make()
     frame, counts = pool.by_cohort[key]
@@ -145,7 +157,8 @@ def _donors(pool: CandidatePool, cohort: Cohort) -> Filtered:
             pl.col("dataset").is_in(d.datasets) if isinstance(d.datasets, list) else None,
         ),
         (f"not {', '.join(banned)}", ~pl.col("dataset").is_in(banned) if banned else None),
-        ("a measured place in a lobe", pl.col("lobe").is_in(list(LOBES)) & pl.col("cc_pct").is_not_null()),
+        ("a known lobe", pl.col("lobe").is_in(list(LOBES))),
+        ("a known place in it", pl.col("cc_pct").is_not_null() if cohort.placement.mode == "profile" else None),
         (f"label from {d.label_source}", pl.col("label_source") == d.label_source if d.label_source else None),
         (f"population {d.population}", pl.col("population_type") == d.population if d.population else None),
         (f"label {cohort.label}", pl.col("label") == cohort.label if cohort.label is not None else None),

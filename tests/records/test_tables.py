@@ -84,7 +84,7 @@ def test_a_file_of_another_contract_or_a_damaged_one_is_refused(
     with pytest.raises(TableError, match="damaged"):
         read_table(tmp_path, "nodule_map")
     path.unlink()
-    with pytest.raises(TableError, match="run the stage before"):
+    with pytest.raises(TableError, match="its stage has not run"):
         read_table(tmp_path, "nodule_map")
     assert read_all(tmp_path, "nodule_map").is_empty()
 

@@ -1,0 +1,42 @@
+"""Runs the stages that a command needs and that have not run yet, and names the command that makes a missing table.
+
+Stages that take minutes for many cases (insert and later) are named, never started by another command.
+"""
+
+from typing import Any
+
+import typer
+
+from itrialspace_assets.base.errors import MissingTable
+from itrialspace_assets.base.settings import require_data_root
+from itrialspace_assets.drive import Choice, choose, drive
+from itrialspace_assets.graph import build_graph
+from itrialspace_assets.records.store import table_files, table_path
+
+
+def index_first(settings: Any) -> None:
+    """Make the index, from profiles, where there is none."""
+    if not table_path(settings.output, "nodules").exists():
+        _run(settings, ("profiles", "index"))
+
+
+def candidates_first(settings: Any) -> None:
+    """Make the index and the host and donor stores, which planning draws from, where there are none."""
+    stored = all(table_files(settings.output, name) for name in ("hosts", "donors"))
+    if not (stored and table_path(settings.output, "nodules").exists()):
+        _run(settings, ("profiles", "hosts", "index"))
+
+
+def _run(settings: Any, stages: tuple[str, ...]) -> None:
+    require_data_root(settings)
+    asked = choose(settings, None, None, None, stages[-1])
+    if drive(settings, Choice(asked.modes, asked.datasets, stages)):
+        raise typer.Exit(1)
+
+
+def command_for(missing: MissingTable) -> str:
+    """The ``its run`` that makes a missing table."""
+    from itrialspace_assets.base.settings import load_settings
+
+    stage = next(n.step.stage for n in build_graph(load_settings()).nodes if missing.table in n.tables)
+    return f"its run --to {stage}"
