@@ -3,7 +3,7 @@
 import dagster as dg
 
 from itrialspace_assets.analysis.splits import STEP as SPLITS
-from itrialspace_assets.analysis.splits import broken_lists
+from itrialspace_assets.analysis.splits import broken_lists, unfrozen_slices
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.orchestration.check_factory import REGISTRY, Check, CheckOutcome, checks_of, listing
 from itrialspace_assets.orchestration.nodes import Graph, Node
@@ -13,6 +13,7 @@ from itrialspace_assets.orchestration.partitions import Partitions
 def frozen(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Frozen lists against the slices there are."""
     problems = broken_lists(settings)
+    problems += [] if problems else unfrozen_slices(settings)
     return not problems, {"problems": listing(problems)}
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from itrialspace_assets.analysis.splits import list_path, missing_pairs, read_list
+from itrialspace_assets.analysis.frozen import PICTURE, ListKey, locks, require_unchanged
+from itrialspace_assets.analysis.splits import missing_pairs, present_slices
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.records.layout import REAL
@@ -22,27 +23,21 @@ def observe(settings: Settings, source: str, mode: str, name: str, reader: str) 
         reader: whose answers.
 
     Raises:
-        TableError: there is no frozen list, or a frozen slice is gone.
+        TableError: there is no frozen list, it was changed after freezing, or a frozen picture is gone or changed.
     """
-    path = list_path(settings, source, name)
-    if not path.exists():
+    key = ListKey(settings.split, source, name)
+    if key not in locks(settings, settings.split):
         missing = missing_pairs(settings, source, mode) if mode != REAL else [name]
         raise TableError(
             f"report of {source}/{name}: split {settings.split} holds no list for it; still missing: "
             f"{', '.join(missing) or 'the stage splits'}"
         )
-    wanted = pl.DataFrame({"slice_uid": read_list(path)}, schema={"slice_uid": pl.String})
     where = {"dataset": name.removeprefix(f"{REAL}-")} if mode == REAL else {}
-    slices = read_all(settings.output, "slices", source=source, mode=mode, **where)
-    gone = wanted.join(slices, on="slice_uid", how="anti").height
-    if gone:
-        raise TableError(
-            f"report of {source}/{name}: {gone} slices of the frozen split {settings.split} are gone; give "
-            "ITRIALSPACE_SPLIT a new name"
-        )
+    slices = present_slices(settings, source, name)
+    wanted = require_unchanged(settings, key, slices)
     answers = read_all(settings.output, "predictions", source=source, reader=reader, mode=mode, **where)
     tasks = pl.DataFrame({"task": ["presence", "size", "lobe"]})
-    frame = slices.join(wanted, on="slice_uid", how="semi").join(tasks, how="cross")
+    frame = slices.join(wanted, on=PICTURE, how="semi").join(tasks, how="cross")
     kept = answers.select(
         "slice_uid", "condition", "task", "answer", "score", "status", pl.col("slice_sha256").alias("sha256")
     )

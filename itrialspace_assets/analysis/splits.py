@@ -1,40 +1,53 @@
-"""Frozen lists of slices: written once, when all slices of a mode (or real dataset) exist, then only verified.
+"""Chooses the slices of frozen lists: when all slices of a mode (or real dataset) exist, or by a rule of the user's.
 
-A report scores a list, not the slices that happen to exist.
+A report scores a list, not the slices that happen to exist. How a list is written and verified is in ``frozen``.
 """
 
-from pathlib import Path
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import polars as pl
 
+from itrialspace_assets.analysis.frozen import (
+    ListKey,
+    changes,
+    first_of,
+    freeze,
+    list_path,
+    locks,
+    read_list,
+    split_folder,
+)
 from itrialspace_assets.analysis.study import load_study, lock_study
-from itrialspace_assets.base.fingerprints import replace_file
+from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step, data_version, descends_from, label
 from itrialspace_assets.imaging.pictures import markdown
-from itrialspace_assets.records.layout import REAL, list_sha256
+from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import file_digests, read_all, read_table, table_files, table_path, write_table
 from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.synthesis.renderers import enabled
 
-VERSION = "1"
+VERSION = "2"
+#: Rules by which slices are chosen (docs/facts/evaluation.md#splits): every slice; those that every reader answered, in
+#: every task, on plain pictures; the same under every published guidance.
+Rule = Literal["all", "release_v1", "release_v1_full"]
+_PUBLISHED_CONDITIONS = ("plain", "bbox", "contour", "bbox_contour")
+_PUBLISHED_TASKS = ("presence", "lobe", "size")
 
 
-def list_path(settings: Settings, source: str, name: str) -> Path:
-    """File of a frozen list.
+@dataclass(frozen=True)
+class Candidate:
+    """A list that could be frozen now: image source, name (the mode, or real-<dataset>), and its rows of ``slices``."""
 
-    Args:
-        settings: output folder, and name of the split.
-        source: ``real`` or a renderer's name.
-        name: the mode, or real-<dataset>.
-    """
-    return settings.output / "splits" / settings.split / source / f"{name}.txt"
+    source: str
+    name: str
+    slices: pl.DataFrame
 
-
-def read_list(path: Path) -> list[str]:
-    """Ids of a list file; blank lines and lines that start with # do not count."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [x for x in lines if x and not x.startswith("#")]
+    @property
+    def mode(self) -> str:
+        return REAL if self.source == REAL else self.name
 
 
 def missing_pairs(settings: Settings, source: str, mode: str) -> list[str]:
@@ -56,20 +69,83 @@ def missing_pairs(settings: Settings, source: str, mode: str) -> list[str]:
     return [d for d, of in pairs.items() if not descends_from(settings, of, manifest, mode)]
 
 
-def _candidates(settings: Settings) -> list[tuple[str, str, pl.DataFrame]]:
-    """(source, list name, slices) of every list that could be frozen now."""
+def candidates(settings: Settings) -> list[Candidate]:
+    """Every list that could be frozen now: its slices are all there, and made from the present manifest."""
     found = []
     modes = [p.parent.name for p in table_files(settings.output, "cases")]
     for source in (r.name for r in enabled(settings)):
         for mode in modes:
             if not missing_pairs(settings, source, mode):
-                found.append((source, mode, read_all(settings.output, "slices", source=source, mode=mode)))
+                found.append(Candidate(source, mode, read_all(settings.output, "slices", source=source, mode=mode)))
     for path in table_files(settings.output, "slices", source=REAL, mode=REAL):
         name = path.parent.name
         if data_version(settings, label(f"{REAL}/eval_slices", {"dataset": name})):
             slices = read_table(settings.output, "slices", source=REAL, mode=REAL, dataset=name)
-            found.append((REAL, f"{REAL}-{name}", slices))
+            found.append(Candidate(REAL, f"{REAL}-{name}", slices))
     return found
+
+
+def present_slices(settings: Settings, source: str, name: str) -> pl.DataFrame:
+    """The rows of ``slices`` of a list there are, whatever they were made from.
+
+    Args:
+        settings: where tables lie.
+        source: ``real`` or a renderer's name.
+        name: of the list: the mode, or real-<dataset>.
+    """
+    if source == REAL:
+        return read_all(settings.output, "slices", source=source, mode=REAL, dataset=name.removeprefix(f"{REAL}-"))
+    return read_all(settings.output, "slices", source=source, mode=name)
+
+
+def chosen_by(rule: str, slices: pl.DataFrame, answers: pl.DataFrame, readers: Collection[str]) -> pl.DataFrame:
+    """The slices that a rule chooses, with all their pictures.
+
+    Args:
+        rule: how they are chosen.
+        slices: rows of ``slices``.
+        answers: rows of ``answers`` of the same source and mode, of all readers.
+        readers: the readers that must all have answered.
+
+    Raises:
+        ConfigError: there is no such rule, or it asks for answers and no reader is enabled.
+    """
+    if rule not in get_args(Rule):
+        raise ConfigError(f"--rule {rule!r}: expected one of {', '.join(get_args(Rule))}")
+    if rule == "all":
+        return slices
+    if not readers:
+        raise ConfigError(f"--rule {rule}: expected enabled readers, found none (readers.yaml)")
+    conditions = _PUBLISHED_CONDITIONS if rule == "release_v1_full" else _PUBLISHED_CONDITIONS[:1]
+    given = answers.filter(
+        pl.col("condition").is_in(conditions),
+        pl.col("control") == "none",
+        pl.col("task").is_in(_PUBLISHED_TASKS),
+        pl.col("status") != "error",
+    )
+    needed = len(readers) * len(conditions) * len(_PUBLISHED_TASKS)
+    whole = (
+        given.filter(pl.col("reader").is_in(list(readers)))
+        .unique(["slice_uid", "reader", "condition", "task"])
+        .group_by("slice_uid")
+        .len()
+        .filter(pl.col("len") == needed)
+    )
+    return slices.join(whole.select("slice_uid"), on="slice_uid", how="semi", maintain_order="left")
+
+
+def named_by(ids: Collection[str], slices: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """The slices that ids name, with all their pictures, and the ids that name none.
+
+    Args:
+        ids: each a ``slice_uid``, a ``published_id`` or a ``case_uid``.
+        slices: rows of ``slices``.
+    """
+    wanted = pl.Series("id", sorted(set(ids)), pl.String())
+    columns = ("slice_uid", "published_id", "case_uid")
+    found = slices.filter(pl.any_horizontal(pl.col(c).is_in(wanted.to_list()) for c in columns))
+    known = pl.concat([found[c] for c in columns]).unique()
+    return found, wanted.filter(~wanted.is_in(known.to_list())).to_list()
 
 
 def options(settings: Settings) -> Options:
@@ -81,53 +157,83 @@ STEP = Step(("evaluation_splits",), "splits", (), VERSION, options)
 
 
 def build(settings: Settings, partition: Partition) -> Result:
-    """Freeze the lists that are complete and not frozen yet; never rewrite one; write ``splits``."""
+    """Freeze the lists that are complete and not frozen yet; never rewrite one; write ``splits``.
+
+    Raises:
+        TableError: a frozen list is not what its lock says.
+    """
     require_data_root(settings)
     lock_study(settings, load_study(settings))
-    frozen, rows = 0, []
-    for source, name, slices in _candidates(settings):
-        path = list_path(settings, source, name)
-        if not path.exists():
-            uids = sorted(set(slices["slice_uid"].to_list()))
-            replace_file(path, "".join(f"{u}\n" for u in uids).encode())
+    known, frozen = locks(settings, settings.split), 0
+    for candidate in candidates(settings):
+        key = ListKey(settings.split, candidate.source, candidate.name)
+        if key not in known:
+            freeze(settings, key, candidate.slices, "all")
             frozen += 1
-    lists = sorted((settings.output / "splits" / settings.split).rglob("*.txt"))
-    for path in lists:
-        uids = read_list(path)
-        sha = list_sha256(uids)
-        mode = REAL if path.stem.startswith(f"{REAL}-") else path.stem
-        rows += [
-            {"split": settings.split, "source": path.parent.name, "mode": mode, "slice_uid": u, "list_sha256": sha}
-            for u in uids
-        ]
+    return _written(settings, frozen)
+
+
+def _written(settings: Settings, frozen: int) -> Result:
+    """The table ``splits`` of all lists of the split."""
+    found = locks(settings, settings.split)
+    frames = [
+        read_list(settings, key).with_columns(
+            split=pl.lit(key.split),
+            source=pl.lit(key.source),
+            mode=pl.lit(REAL if key.source == REAL else key.name),
+            name=pl.lit(key.name),
+            list_sha256=pl.lit(lock.list_sha256),
+        )
+        for key, lock in found.items()
+    ]
+    rows = pl.concat(frames) if frames else TABLES["splits"].empty()
     written = write_table(settings.output, "splits", rows)
-    summary = TABLES["splits"].frame(rows)
     table = (
-        summary.group_by("source", "mode", "list_sha256")
-        .agg(pl.len().alias("slices"))
-        .sort("source", "mode", "list_sha256")
+        rows.group_by("source", "name", "list_sha256")
+        .agg(pl.col("slice_uid").n_unique().alias("slices"), pl.len().alias("pictures"))
+        .sort("source", "name")
     )
+    lists = [list_path(settings, key) for key in found]
+    lock_file = [split_folder(settings, settings.split) / "lock.json"] if found else []
     return Result(
-        {"splits": len(rows)},
+        {"splits": rows.height},
         frozen,
-        len(lists) - frozen,
+        len(found) - frozen,
         preview=markdown(table),
         written=(written,),
-        files=file_digests(settings.output, lists),
+        files=file_digests(settings.output, [*lists, *lock_file]),
     )
 
 
-def broken_lists(settings: Settings) -> list[str]:
-    """Frozen lists that no longer agree with the present slices, each with the difference."""
+def broken_lists(settings: Settings, split: str | None = None) -> list[str]:
+    """Frozen lists of a split that are not what was frozen, or not what there is now, each with the difference.
+
+    Args:
+        settings: where lists and tables lie.
+        split: name of the split; the configured one if None.
+    """
     problems = []
-    for source, name, slices in _candidates(settings):
-        path = list_path(settings, source, name)
-        if not path.exists():
+    for key in locks(settings, split or settings.split):
+        try:
+            frozen = read_list(settings, key)
+        except TableError as error:
+            problems.append(str(error))
             continue
-        frozen, present = set(read_list(path)), set(slices["slice_uid"].to_list())
-        if frozen != present:
-            problems.append(
-                f"{source}/{name}: {len(frozen - present)} frozen slices are gone, {len(present - frozen)} are "
-                "new; give ITRIALSPACE_SPLIT a new name to report on them"
-            )
+        slices = present_slices(settings, key.source, key.name)
+        if found := changes(frozen, slices):
+            problems.append(f"{key}: {first_of(found)}")
     return problems
+
+
+def unfrozen_slices(settings: Settings) -> list[str]:
+    """Lists of the split that were frozen by the rule ``all`` and lack slices that are there now."""
+    found = []
+    for key, lock in locks(settings, settings.split).items():
+        new = set(present_slices(settings, key.source, key.name)["slice_uid"]) - set(
+            read_list(settings, key)["slice_uid"]
+        )
+        if lock.rule == "all" and new:
+            found.append(
+                f"{key}: {len(new)} slices are new; freeze another split (ITRIALSPACE_SPLIT) to report on them"
+            )
+    return found

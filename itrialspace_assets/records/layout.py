@@ -163,6 +163,11 @@ def case_key(trial_name: str, case_id: int | str, host_id: str, host_dataset: st
     return re.sub(r"[^A-Za-z0-9._-]", "_", "--".join(parts))
 
 
+def ids_of(text: str) -> list[str]:
+    """Ids of a published list, one a line; blank lines and lines that start with # do not count."""
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
 def list_sha256(uids: Iterable[str]) -> str:
     """SHA-256 over the sorted unique ids, each followed by a newline (published rule)."""
     return hashlib.sha256("".join(f"{u}\n" for u in sorted(set(uids))).encode()).hexdigest()

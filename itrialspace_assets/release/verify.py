@@ -19,13 +19,12 @@ import numpy as np
 import polars as pl
 from isal import igzip
 
-from itrialspace_assets.analysis.splits import read_list
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.fingerprints import FileHashes, hash_file
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.records.layout import MANIFEST_COLUMNS, MODES, list_sha256
+from itrialspace_assets.records.layout import MANIFEST_COLUMNS, MODES, ids_of, list_sha256
 from itrialspace_assets.records.store import write_table
 from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.release.write import SUMS
@@ -457,7 +456,7 @@ def _splits(root: Path) -> Iterator[ReleasedRow]:
             yield ReleasedRow(kind="splits", path=where, rows=n, status="missing", detail=f"list of {split}/{name}")
             continue
         try:
-            uids = read_list(path)
+            uids = ids_of(path.read_text(encoding="utf-8"))
         except UnicodeDecodeError:
             yield ReleasedRow(kind="splits", path=where, status="damaged", detail="expected a list of ids in UTF-8")
             continue

@@ -4,17 +4,11 @@ Files are hard links where the file system allows, else copies. Unlike the publi
 root, names hold no ``<`` or ``>``, and equal stems never share a folder.
 """
 
-import csv
-import io
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-import polars as pl
-
-from itrialspace_assets.base.fingerprints import link_file, replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result, Step
 from itrialspace_assets.hosts.store import load_host_map
@@ -22,14 +16,15 @@ from itrialspace_assets.imaging.geometry import write_volume
 from itrialspace_assets.imaging.volumes import stamp, unpack_bits
 from itrialspace_assets.insertion.audit import audit, audit_record
 from itrialspace_assets.insertion.manifests import read_manifest
-from itrialspace_assets.records.layout import REAL, case_key, list_sha256, published_mode
+from itrialspace_assets.records.layout import REAL, case_key, published_mode
 from itrialspace_assets.records.store import file_digests, read_all
-from itrialspace_assets.records.tables import CONDITIONS
+from itrialspace_assets.release.files import link, text
+from itrialspace_assets.release.slice_sets import slice_set, split_files
 from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.published import manifest_files
 
-VERSION = "4"
+VERSION = "5"
 #: (mode, arm) -> folder below the mode, and file stem.
 Stems = dict[tuple[str, str], tuple[str, str]]
 #: Hash of every file, in the format of sha256sum; ``its import-release --hashes`` checks it.
@@ -61,30 +56,13 @@ def build(settings: Settings, partition: Partition) -> Result:
         files |= _manifests_and_masks(settings, mode, stems)
     for renderer in (r.name for r in enabled(settings)):
         files |= _cts(settings, renderer, stems)
-        files |= _slice_set(settings, renderer, "synthetic" if renderer == "nodmaisi" else f"synthetic_{renderer}")
-    files |= _slice_set(settings, REAL, REAL)
+        name = "synthetic" if renderer == "nodmaisi" else f"synthetic_{renderer}"
+        files |= slice_set(settings, renderer, name, _places(settings, renderer, stems))
+    files |= slice_set(settings, REAL, REAL, {})
+    files |= split_files(settings)
     sums = "".join(f"{sha}  {name}\n" for name, sha in sorted(files.items()))
-    files |= _text(settings, SUMS, sums)
+    files |= text(settings, SUMS, sums)
     return Result({}, computed=len(files), files=files, preview=f"{len(files)} files in the published layout")
-
-
-def _link(settings: Settings, source: str, target: str, sha: str) -> dict[str, str]:
-    link_file(settings.output / source, settings.output / target)
-    return {target: sha}
-
-
-def _text(settings: Settings, target: str, text: str) -> dict[str, str]:
-    replace_file(settings.output / target, text.encode())
-    return {target: sha256_bytes(text.encode())}
-
-
-def _csv(rows: Iterable["EvalRow"]) -> str:
-    """Rows as CSV with a header; null is empty."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, [f.name for f in fields(EvalRow)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: "" if v is None else v for k, v in asdict(row).items()} for row in rows)
-    return out.getvalue()
 
 
 def _manifests_and_masks(settings: Settings, mode: str, stems: Stems) -> dict[str, str]:
@@ -106,10 +84,10 @@ def _manifests_and_masks(settings: Settings, mode: str, stems: Stems) -> dict[st
             records += _case_records(
                 settings, uid, list(group), f"inserted_masks/{top}/{folder}{stem}", got, donors, why, files
             )
-        text = json.dumps(
+        content = json.dumps(
             audit(f"{top}_{stem}", f"manifests/{top}/{folder}{stem}.csv", records), indent=1, allow_nan=False
         )
-        files |= _text(settings, f"inserted_masks/{top}/{folder}{stem}/audit.json", text)
+        files |= text(settings, f"inserted_masks/{top}/{folder}{stem}/audit.json", content)
     return files
 
 
@@ -160,7 +138,7 @@ def _case_records(
 
 def _mask(settings: Settings, rows: list[dict[str, Any]], target: str) -> dict[str, str]:
     if rows[0]["mask_path"] is not None:
-        return _link(settings, rows[0]["mask_path"], target, rows[0]["mask_sha256"])
+        return link(settings, rows[0]["mask_path"], target, rows[0]["mask_sha256"])
     host = load_host_map(settings.output, rows[0]["host_map_sha256"])
     return {
         target: write_volume(
@@ -203,27 +181,34 @@ def _key(stem: str, case: dict[str, Any], donors: list[str]) -> str:
     return case_key(stem, case["number"], person, case["host_dataset"], ids)
 
 
+def _places(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
+    """Folder below the output folder of each planned case's CT, by ``case_uid``."""
+    top = "generated_cts" if renderer == "nodmaisi" else f"generated_cts_{renderer}"
+    plans = read_all(settings.output, "case_nodules").group_by("case_uid", maintain_order=True).agg("donor_nodule_uid")
+    donors = dict(plans.iter_rows())
+    found = {}
+    for case in read_all(settings.output, "cases").iter_rows(named=True):
+        folder, stem = stems[case["mode"], case["arm"]]
+        name = _key(stem, case, donors[case["case_uid"]])
+        found[case["case_uid"]] = f"{top}/{published_mode(case['mode'])}/{folder}{stem}/{name}"
+    return found
+
+
 def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
     files: dict[str, str] = {}
-    top = "generated_cts" if renderer == "nodmaisi" else f"generated_cts_{renderer}"
-    root = settings.output
-    plans = read_all(root, "case_nodules").group_by("case_uid", maintain_order=True).agg("donor_nodule_uid")
-    donors = dict(plans.iter_rows())
-    cases = {r["case_uid"]: r for r in read_all(root, "cases").iter_rows(named=True)}
+    root, places = settings.output, _places(settings, renderer, stems)
     masks = {r["case_uid"]: r for r in read_all(root, "insertions").iter_rows(named=True)}
     for row in (
         read_all(root, "cts", source=renderer).sort("twin_uid", "case_uid", "is_lesion_free").iter_rows(named=True)
     ):
-        if row["case_uid"] not in cases or row["case_uid"] not in masks:
+        if row["case_uid"] not in places or row["case_uid"] not in masks:
             continue  # its manifest was planned anew and no longer holds it
-        case = cases[row["case_uid"]]
-        folder, stem = stems[row["mode"], case["arm"]]
-        place = f"{top}/{published_mode(row['mode'])}/{folder}{stem}/{_key(stem, case, donors[row['case_uid']])}"
+        place = places[row["case_uid"]]
         if row["is_lesion_free"]:
-            files |= _link(settings, row["path"], f"{place}/lesion_free_ct.nii.gz", row["sha256"])
+            files |= link(settings, row["path"], f"{place}/lesion_free_ct.nii.gz", row["sha256"])
             continue
         if row["kept"] == "nifti":
-            files |= _link(settings, row["path"], f"{place}/synthetic_ct.nii.gz", row["sha256"])
+            files |= link(settings, row["path"], f"{place}/synthetic_ct.nii.gz", row["sha256"])
         elif row["kept"] == "patch":
             files[f"{place}/synthetic_ct.nii.gz"] = write_volume(
                 root / f"{place}/synthetic_ct.nii.gz",
@@ -232,7 +217,7 @@ def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
             )
         mask = masks[row["case_uid"]]
         if mask["mask_path"] is not None:
-            files |= _link(settings, mask["mask_path"], f"{place}/input_mask.nii.gz", mask["mask_sha256"])
+            files |= link(settings, mask["mask_path"], f"{place}/input_mask.nii.gz", mask["mask_sha256"])
         record = CtAudit(
             case_id=place.rsplit("/", 1)[1],
             status="success",
@@ -252,104 +237,5 @@ def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
             ),
         )
         name = "nodmaisi_audit.json" if renderer == "nodmaisi" else "render_audit.json"
-        files |= _text(settings, f"{place}/{name}", json.dumps(asdict(record), indent=1, allow_nan=False))
+        files |= text(settings, f"{place}/{name}", json.dumps(asdict(record), indent=1, allow_nan=False))
     return files
-
-
-@dataclass(frozen=True)
-class EvalRow:
-    """A row of ``eval_dataset.csv``: one slice, its pictures by guidance, and its truth (diameter in mm)."""
-
-    case_id: str
-    mode: str
-    trial_name: str
-    dataset_name: str
-    donor_dataset: str
-    png_path: str | None
-    png_bbox_path: str | None
-    png_contour_path: str | None
-    png_bbox_contour_path: str | None
-    slice_z: int
-    slice_method: str
-    preprocess_profile: str
-    ground_truth_presence: str
-    ground_truth_lobe: str
-    ground_truth_size_bucket: str
-    effective_diam_mm: float | None
-    insertion_lobe: str | None
-    label: int | None
-    image_source: str
-    anatomy: str
-    slice_uid: str
-
-
-def _eval_row(row: dict[str, Any], pictures: dict[str, str]) -> EvalRow:
-    """A row of ``slices`` (any guidance) with the published pictures by guidance."""
-    group, stem = row["published_id"].rsplit("/", 1)
-    return EvalRow(
-        case_id=stem.split("__C")[-1].split("_")[0] if "__C" in stem else stem,
-        mode=group,
-        trial_name=stem.split("__C")[0],
-        dataset_name=row["dataset"],
-        donor_dataset=(row["donor_person_uid"] or "").split("/", 1)[0],
-        png_path=pictures.get("plain"),
-        png_bbox_path=pictures.get("bbox"),
-        png_contour_path=pictures.get("contour"),
-        png_bbox_contour_path=pictures.get("bbox_contour"),
-        slice_z=row["slice_z"],
-        slice_method="largest_plane",
-        preprocess_profile=row["profile"],
-        ground_truth_presence=row["presence"],
-        ground_truth_lobe=row["lobe"] or "N/A",
-        ground_truth_size_bucket=row["size_class"] or "N/A",
-        effective_diam_mm=row["diameter_mm"],
-        insertion_lobe=row["planned_lobe"],
-        label=row["label"],
-        image_source=row["source"],
-        anatomy=row["anatomy"],
-        slice_uid=row["slice_uid"],
-    )
-
-
-def _slice_set(settings: Settings, source: str, name: str) -> dict[str, str]:
-    """The evaluation set of an image source below ``vlm_dataset/<name>``: pictures, tables, splits."""
-    files: dict[str, str] = {}
-    slices = read_all(settings.output, "slices", source=source)
-    if slices.is_empty():
-        return files
-    base = f"vlm_dataset/{name}/lung_axial"
-    first: dict[str, dict[str, Any]] = {}
-    pictures: dict[str, dict[str, str]] = {}
-    for row in slices.sort("published_id", "condition").iter_rows(named=True):
-        uid = row["published_id"]
-        group, stem = uid.rsplit("/", 1)
-        folder = "" if row["condition"] == "plain" else f"{row['condition']}/"
-        target = f"{base}/slices/{group}/{folder}{stem}.png"
-        files |= _link(settings, row["path"], target, row["sha256"])
-        first.setdefault(uid, row)
-        pictures.setdefault(uid, {})[row["condition"]] = target
-    table = [_eval_row(first[uid], pictures[uid]) for uid in sorted(first)]
-    for presence, file in (("present", "eval_dataset.csv"), ("absent", "eval_dataset_negatives.csv")):
-        rows = [row for row in table if row.ground_truth_presence == presence]
-        files |= _text(settings, f"{base}/{file}", _csv(rows))
-    return files | _split_files(settings, source, name, slices)
-
-
-def _split_files(settings: Settings, source: str, name: str, slices: pl.DataFrame) -> dict[str, str]:
-    frozen = read_all(settings.output, "splits").filter(pl.col("source") == source)
-    wanted = slices.filter(pl.col("condition") == CONDITIONS[0]).join(
-        frozen.select("slice_uid").unique(), on="slice_uid", how="semi"
-    )
-    uids = sorted(set(wanted["published_id"].to_list()))
-    file = f"{settings.split}.{name}.txt"
-    index = settings.output / "vlm_dataset" / "splits" / "splits.json"
-    entries = json.loads(index.read_text()) if index.exists() else {}
-    entries.setdefault(settings.split, {})[name] = {
-        "n": len(uids),
-        "sha256": list_sha256(uids),
-        "set": name,
-        "file": file,
-        "description": f"slices of split {settings.split}, source {source}",
-    }
-    files = _text(settings, f"vlm_dataset/splits/{file}", "".join(f"{u}\n" for u in uids))
-    return files | _text(settings, "vlm_dataset/splits/splits.json", json.dumps(entries, indent=2, sort_keys=True))
