@@ -5,6 +5,7 @@ Opens none of the files that it names.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,9 @@ _FLAGS, _TRUE, _FALSE = ("present", "mirrored", "kept"), ("true", "1", "yes"), (
 #: A seed as a manifest may write it: all its digits, so that nothing is rounded.
 _SEED = r"^(\d+)(\.0*)?$"
 
-#: What planning writes beside its manifests.
-BESIDE = ("arms.csv", "balance.csv", "trial.json")
+#: Tables and JSON files that lie beside manifests and are none, of the original and of our version 0.1: a word of
+#: their name (docs/facts/insertion.md#files-beside-manifests).
+_BESIDE = re.compile(r"(^|[._-])(audit|metadata|log|readme|run_config|arms|balance)[._-]|^trial\.json$", re.IGNORECASE)
 
 
 def read_manifest(path: Path) -> list[dict[str, Any]]:
@@ -153,17 +155,24 @@ def _not_a_number(column: str) -> pl.Expr:
     )
 
 
+def is_beside(path: Path) -> bool:
+    """Whether a file among manifests is none: hidden, neither CSV nor JSON, or named as what lies beside them."""
+    return path.name.startswith(".") or path.suffix not in (".csv", ".json") or bool(_BESIDE.search(path.name))
+
+
 def manifests_among(paths: Sequence[Path]) -> list[Path]:
-    """Those of some files that are manifests: no file that planning writes beside them, no JSON twin of a CSV.
+    """Those of some files that are manifests: nothing that lies beside them, no JSON twin of a CSV. A folder stands
+    for the files below it.
 
     Raises:
         ConfigError: none of them is a manifest.
     """
-    tables = {p.with_suffix("") for p in paths if p.suffix == ".csv"}
-    kept = [p for p in paths if p.name not in BESIDE and not (p.suffix == ".json" and p.with_suffix("") in tables)]
+    files = [f for p in paths for f in (sorted(x for x in p.rglob("*") if x.is_file()) if p.is_dir() else [p])]
+    tables = {p.with_suffix("") for p in files if p.suffix == ".csv"}
+    kept = [p for p in files if not is_beside(p) and not (p.suffix == ".json" and p.with_suffix("") in tables)]
     if not kept:
-        raise ConfigError(f"expected a manifest, got {', '.join(p.name for p in paths) or 'nothing'}")
-    return kept
+        raise ConfigError(f"expected a manifest, got {', '.join(p.name for p in files[:5]) or 'nothing'}")
+    return list(dict.fromkeys(kept))
 
 
 def published_folders(manifest: Path) -> tuple[str, str]:

@@ -8,7 +8,6 @@ listed by path. Paths are relative to the release.
 import csv
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from itrialspace_assets.analysis.splits import read_list
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.fingerprints import FileHashes, hash_file
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.insertion.manifests import is_beside
 from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import MANIFEST_COLUMNS, MODES, list_sha256
@@ -35,8 +35,6 @@ KINDS = ("profiles", "manifests", "inserted_masks", "generated_cts", "slices", "
 #: Volumes and split sizes of the published release (docs/facts/published-release.md#volumes-and-profiles), expected
 #: with ``published``.
 PUBLISHED = {"profiles": 13_140, "generated_cts": 44_174}
-#: Tables beside manifests that are none: a word of their name.
-_SKIP = re.compile(r"(^|[._-])(audit|metadata|log|README|run_config|arms|balance)[._-]")
 _EVAL_COLUMNS = ("case_id", "dataset_name", "png_path", "ground_truth_presence")
 
 
@@ -122,7 +120,7 @@ def verify_release(
 #: Folders of a release that are looked at, and those of inputs, which --hashes compares.
 _PARTS = ("meta", "profiles", "manifests", "inserted_masks", "vlm_dataset", "masks", "raw_ct")
 #: Folders of our own outputs, in which a release may lie.
-_OURS = ("dagster", "quality", "reports", "splits", "store", "tables", "work")
+_OURS = ("dagster", "quality", "reports", "splits", "store", "tables", "trials", "work")
 
 
 def _not_looked_at(root: Path, found: list[ReleasedRow]) -> Iterator[ReleasedRow]:
@@ -173,8 +171,7 @@ def _profiles(settings: Settings, root: Path, published: bool) -> Iterator[Relea
 
 
 def _manifest_files(root: Path) -> list[Path]:
-    tables = sorted(p for p in (root / "manifests").rglob("*.csv") if not p.name.startswith("."))
-    return [p for p in tables if not _SKIP.search(p.name)]
+    return [p for p in sorted((root / "manifests").rglob("*.csv")) if not is_beside(p)]
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:

@@ -33,7 +33,7 @@ from itrialspace_assets.trials.rows import TrialRow, table_of
 from itrialspace_assets.trials.sites import sites
 from itrialspace_assets.trials.verify import broken_rules
 
-VERSION = "3"
+VERSION = "4"
 FEASIBILITY_VERSION = "4"
 TABLES = ("cases", "case_nodules", "trials", "arms", "case_weights", "balance")
 _READS = ("nodules", "hosts", "host_lobes", "donors")

@@ -465,7 +465,7 @@ def test_row_25_unlabelled_is_no_radiology_and_codes_are_harmonised(paper: Paper
 
 def test_row_26_a_manifest_says_what_it_was_planned_from(paper: Paper) -> None:
     build.build(paper.settings, {"mode": "m08_algorithm_comparison"})
-    about = json.loads((paper.settings.output / "manifests/mode8_algorithm_comparison/trial.json").read_text())
+    about = json.loads((paper.settings.output / "trials/mode8_algorithm_comparison/trial.json").read_text())
     assert {"version", "seed", "index_sha256", "pool_sha256", "file_sha256", "resolved", "size"} <= about.keys()
     assert about["resolved"]["trial"]["cohort"]["site"] == "NLST"
 
