@@ -204,7 +204,8 @@ def _transfer(number: int, given: dict[str, object]) -> list[str]:
         raise ConfigError(f"--donor-transfer-mode: expected single or complete, got {transfer!r}")
     if (transfer == "complete") != (pairing == whole):
         raise ConfigError(
-            f"--donor-transfer-mode {transfer}: contradicts --pairing-policy {pairing}; {whole} is the one that is complete"
+            f"--donor-transfer-mode {transfer}: contradicts --pairing-policy {pairing}: {whole} is complete, the "
+            "others are single"
         )
     return [] if "pairing_policy" in given else [f"twin.pairing={pairing}"]
 

@@ -88,7 +88,7 @@ def _csv(rows: Iterable["EvalRow"]) -> str:
 
 
 def _manifests_and_masks(settings: Settings, mode: str, stems: Stems) -> dict[str, str]:
-    """The manifests that planning wrote with what they were planned from, and the masks with their audits, row by row of the manifest."""
+    """Planned manifests, what they were planned from, and the masks with their audits, row by row of the manifest."""
     root, top = settings.output, published_mode(mode)
     files = file_digests(root, [*manifest_files(settings, mode), *plan_files(settings, mode)])
     got = {

@@ -240,8 +240,12 @@ def write_manifests(
         cases = (json.dumps(head)[:-1] + ', "cases": ' + shown.write_json() + "}").encode()
         put(f"{_MANIFESTS}/{mode}/{folder}{stem}.json", cases)
     plan = json.dumps(dict(about) | {"version": __version__}, indent=1, sort_keys=True, allow_nan=False).encode()
-    tables = {name: frame.write_csv().encode() for name, frame in (("balance", manifest.balance), ("arms", manifest.arms))}
-    beside = {"trial.json": plan, "balance.png": picture} | {f"{name}.csv": text for name, text in tables.items()}
+    beside = {
+        "trial.json": plan,
+        "balance.csv": manifest.balance.write_csv().encode(),
+        "arms.csv": manifest.arms.write_csv().encode(),
+        "balance.png": picture,
+    }
     for name, data in beside.items():
         put(f"{_PLANS}/{mode}/{name}", data)
         (settings.output / _MANIFESTS / mode / name).unlink(missing_ok=True)  # where version 0.1 had it

@@ -120,7 +120,8 @@ def _overridden(trial: Trial, late: Mapping[str, Any]) -> Trial:
     content = trial.model_dump(exclude_unset=True)
     for part in ("twin", "arms_from"):
         if part in late and content.get(part) is None:
-            raise ConfigError(f"{trial.trial}: --set {part}.{next(iter(late[part]))}: means nothing here: it has no {part}")
+            path = f"{part}.{next(iter(late[part]))}"
+            raise ConfigError(f"{trial.trial}: --set {path}: means nothing here: it has no {part}")
     names = [arm.name for arm in trial.arms]
     for name in late.get("arms", {}):
         if name not in names:
