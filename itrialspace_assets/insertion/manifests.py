@@ -6,7 +6,7 @@ Opens none of the files that it names.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,13 @@ DEFAULTS: dict[str, Any] = {
     "host_dataset": "",
     "donor_dataset": "",
     "donor_annotation_id": "",
+    "donor_patient_id": "",
     "host_ct_path": None,
     "donor_ct_path": None,
+    "donor_refined_seg_path": None,
+    "insertion_coord_x": None,
+    "insertion_coord_y": None,
+    "insertion_coord_z": None,
     "label": None,
     "effective_diam_mm": None,
     "present": "true",
@@ -53,7 +58,9 @@ DEFAULTS: dict[str, Any] = {
     "companion_group_id": None,
     "kept": "false",
 }
+_COORDS = ("insertion_coord_x", "insertion_coord_y", "insertion_coord_z")
 _NUMBERS = (
+    *_COORDS,
     "nodule_idx",
     "scale_factor",
     "label",
@@ -153,6 +160,28 @@ def _not_a_number(column: str) -> pl.Expr:
     return pl.when(text.is_not_null() & ~finite).then(
         pl.concat_str(pl.lit(f"{column}: expected a number, got '"), text, pl.lit("'"))
     )
+
+
+def own_scan(row: Mapping[str, Any]) -> bool | None:
+    """Whether a row's host is the scan that its donor was segmented on, by CT, else by label map, else by person.
+
+    None: both are of one person, so that their grids must tell.
+    """
+    if row["host_ct_path"] and row["donor_ct_path"]:
+        return bool(row["host_ct_path"] == row["donor_ct_path"])
+    if row["host_organ_seg_path"] and row["donor_refined_seg_path"]:
+        return bool(row["host_organ_seg_path"] == row["donor_refined_seg_path"])
+    same = all(row[f"host_{c}"] == row[f"donor_{c}"] for c in ("dataset", "patient_id"))
+    return None if same else False
+
+
+def stated_place(row: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """World mm (RAS+) of the nodule's centre in its donor's scan, as a row states it; None where it states none.
+
+    The original writes 0, 0, 0 where it draws a position (docs/facts/insertion.md#places-of-a-manifest).
+    """
+    x, y, z = (row[c] for c in _COORDS)
+    return None if None in (x, y, z) or (x, y, z) == (0, 0, 0) else (x, y, z)
 
 
 def is_beside(path: Path) -> bool:
