@@ -4,11 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from itrialspace_assets import drive
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, load_settings
-from itrialspace_assets.cli import its_trials
+from itrialspace_assets.cli import its_trials, trials
 from itrialspace_assets.records.layout import MODES
 from itrialspace_assets.trials.files import load_trial
 from itrialspace_assets.trials.published import INPUT_COLUMNS
@@ -98,6 +99,17 @@ def test_wrong_usage(
         its_trials.main()
     assert end.value.code == code
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_range_of_the_readme_plans_thirteen_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data/profiles").mkdir(parents=True)
+    chosen: list[drive.Choice] = []
+    monkeypatch.setattr(drive, "drive", lambda _settings, choice: bool(chosen.append(choice)))
+    for words in (["1-13"], ["1-3", "4-12", "m13_digital_twin_cross"], ["all"]):
+        done = CliRunner().invoke(trials.app, ["plan", *words, "--size", "paper", "--dir", str(tmp_path)])
+        assert done.exit_code == 0, done.output
+        assert chosen[-1].modes == MODES
+        assert done.output.count("Result: ") == 13
 
 
 def test_manifests_are_copied_and_missing_inputs_are_listed(
