@@ -20,7 +20,7 @@ from itrialspace_assets.base.errors import CaseRejected, ConfigError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume
-from itrialspace_assets.insertion.manifests import read_manifest
+from itrialspace_assets.insertion.manifests import input_path, read_manifest
 from itrialspace_assets.profiles.registry import datasets
 
 #: A nodule's volume agrees with its donor's if it differs by no more than this share, or one voxel; ours.
@@ -142,8 +142,8 @@ def _check_mask(
         return 0
     compared = 0
     for record, voxels in _told_apart(mask, [r for r, _ in group]):
-        donor = base / str(record["donor_nodule_mask_path"])
-        if record.get("rules") == "strict" and donor.is_file():
+        donor = input_path(str(record["donor_nodule_mask_path"]), base)
+        if record.get("rules") == "strict" and donor is not None and donor.is_file():
             compared += 1
             scale = float(record["scale_factor"] or 1)
             if why := _unlike(voxels, mask.spacing, *_donor_sizes(str(donor), donor.stat().st_mtime_ns), scale):
@@ -205,17 +205,18 @@ def _originals(mask: Volume, group: list[tuple[Record, int]], base: Path) -> tup
 
 def _host(stated: str, base: Path, mask: Volume) -> tuple[Volume | None, str]:
     """The host's label map, by its path as stated or below ``base``, and what is worth knowing about it."""
-    parts = Path(stated).parts
-    inner = Path(*parts[parts.index("masks") :]) if "masks" in parts else Path(stated)
-    file = next((f for f in (base / inner, base / stated) if stated and f.is_file()), None)
-    if file is None:
-        return None, f"its host's map {inner} is not below {base}: the host's own nodules are told by their place alone"
+    file = input_path(stated, base)
+    if file is None or not file.is_file():
+        return None, (
+            f"its host's map {stated or 'is not stated'} is not here (--base-dir {base}): the host's own nodules are "
+            "told by their place alone"
+        )
     try:
         host = read_labels(file)
     except CaseRejected as error:
         return None, error.detail
     if difference := host.grid_difference(mask):
-        return None, f"its host's map {inner} has another grid: {difference}"
+        return None, f"its host's map {stated} has another grid: {difference}"
     return host, ""
 
 

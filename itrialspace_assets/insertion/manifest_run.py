@@ -27,7 +27,7 @@ from itrialspace_assets.imaging.volumes import cut_lesion
 from itrialspace_assets.insertion.audit import audit, audit_record
 from itrialspace_assets.insertion.case import VERSION, Donor, Host, InsertionCase, PlannedNodule, work_of
 from itrialspace_assets.insertion.insert import insert_case
-from itrialspace_assets.insertion.manifests import own_scan, published_folders, read_manifest, stated_place
+from itrialspace_assets.insertion.manifests import input_path, own_scan, published_folders, read_manifest, stated_place
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import case_key
 
@@ -197,12 +197,8 @@ def _drop_others(folder: Path, known: Collection[str]) -> None:
 
 
 def _resolve(base: Path, texts: Sequence[str | None]) -> dict[str, Path | None]:
-    """Each path that manifests name: as given if absolute, else below ``base``; None where it would leave it."""
-    paths = {text: Path(text) for text in sorted({t or "" for t in texts})}
-    return {
-        text: path if path.is_absolute() else base / path if text and ".." not in path.parts else None
-        for text, path in paths.items()
-    }
+    """Where each path that manifests name lies here; None where it would leave ``base``."""
+    return {text: input_path(text, base) for text in sorted({t or "" for t in texts})}
 
 
 def _prepared(

@@ -184,6 +184,20 @@ def stated_place(row: Mapping[str, Any]) -> tuple[float, float, float] | None:
     return None if None in (x, y, z) or (x, y, z) == (0, 0, 0) else (x, y, z)
 
 
+def input_path(stated: str, base: Path) -> Path | None:
+    """A path that a manifest or an audit states, on this machine; None where it would leave ``base``.
+
+    Relative: below ``base``. Absolute: as it is; where no file is there, its part from ``masks`` on below ``base``, if
+    that is one, because the original's files hold paths of the machine that wrote them.
+    """
+    path = Path(stated)
+    if not stated or (".." in path.parts and not path.is_absolute()):
+        return None
+    inner = path.parts[path.parts.index("masks") :] if "masks" in path.parts and ".." not in path.parts else ()
+    moved = base.joinpath(*inner)
+    return moved if path.is_absolute() and not path.is_file() and inner and moved.is_file() else base / path
+
+
 def is_beside(path: Path) -> bool:
     """Whether a file among manifests is none: hidden, neither CSV nor JSON, or named as what lies beside them."""
     return path.name.startswith(".") or path.suffix not in (".csv", ".json") or bool(_BESIDE.search(path.name))

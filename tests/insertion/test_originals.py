@@ -121,6 +121,23 @@ def test_world_coordinates_win_in_the_donors_own_scan(root: tuple[Settings, Lesi
     assert records[6]["shift_mm"] == pytest.approx(0, abs=1e-3), "its own voxels"
 
 
+def test_paths_of_the_machine_that_planned_are_found_below_the_data_root(root: tuple[Settings, Lesion, Volume]) -> None:
+    settings, lesion, host = root
+    there = {
+        c: f"{THERE}/{original_row(0, lesion, host)[c]}" for c in ("host_organ_seg_path", "donor_nodule_mask_path")
+    }
+    rows = [
+        original_row(0, lesion, host, **there),
+        original_row(
+            1, lesion, host, **there | {"donor_nodule_mask_path": f"{THERE}/masks/DLCS24/nodule_seg/no.nii.gz"}
+        ),
+        original_row(2, lesion, host, **there | {"donor_nodule_mask_path": f"{THERE}/masks/../../secret.nii.gz"}),
+    ]
+    records = insert(settings, rows).records
+    assert [r["status"] for r in records] == ["success", "failed", "failed"]
+    assert records[1]["reason"].startswith("missing_file") and f"{THERE}/masks/DLCS24" in records[1]["reason"]
+
+
 def test_the_audit_states_the_whole_way_from_the_stated_place(root: tuple[Settings, Lesion, Volume]) -> None:
     settings, lesion, host = root
     far = host.to_world(np.array([37.0, 5, 25]))  # outside the lobe's box, where no nodule may go
@@ -286,7 +303,7 @@ def test_without_the_hosts_map_its_nodules_are_told_by_place(tmp_path: Path) -> 
     path = original_audit(tmp_path, with_nodules(NATIVE, A), [((28, 14, 8), 75)])
     found = check_audit(path, tmp_path / "out", tmp_path / "data")
     assert found.wrong == []
-    assert "masks/DLCS24/refined_seg/s_seg.nii.gz is not below" in found.notes[0]
+    assert "masks/DLCS24/refined_seg/s_seg.nii.gz is not here" in found.notes[0]
     assert "45 voxels of label 23 elsewhere are taken for the host's own nodules" in found.notes[1]
     path = original_audit(tmp_path, with_nodules(TOUCHING, A), [((28, 14, 8), 75)])
     (line,) = check_audit(path, tmp_path / "out", tmp_path / "data").wrong
@@ -324,5 +341,4 @@ def test_real_nodules_land_where_the_manifest_says(real_data: Path, tmp_path: Pa
         stated = [row[f"insertion_coord_{a}"] for a in "xyz"]
         away = math.dist(centre_of(settings, record), stated)
         assert record["shift_mm"] == pytest.approx(away, abs=1e-3)
-        on_fissure = (case, row["case_id"]) == ("0001", 0)  # it must leave the place: most of it in the wanted lobe
-        assert away < (10 if on_fissure else diagonal), f"{away:.2f} mm"
+        assert away < diagonal, f"{away:.2f} mm"
