@@ -193,7 +193,8 @@ def input_path(stated: str, base: Path) -> Path | None:
     path = Path(stated)
     if not stated or (".." in path.parts and not path.is_absolute()):
         return None
-    inner = path.parts[path.parts.index("masks") :] if "masks" in path.parts and ".." not in path.parts else ()
+    above = [i for i, part in enumerate(path.parts) if part == "masks"]
+    inner = path.parts[above[-1] :] if above and ".." not in path.parts else ()
     moved = base.joinpath(*inner)
     return moved if path.is_absolute() and not path.is_file() and inner and moved.is_file() else base / path
 

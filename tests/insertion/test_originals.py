@@ -26,7 +26,7 @@ from ..conftest import small_chest
 from .shapes import chest_with_specks
 
 #: Where the original ran: no folder of the machine that reads its files.
-THERE = "/another/machine/data"
+THERE = "/another/masks/machine/data"
 SLUG = "mode1_controlled_prevalence"
 
 
