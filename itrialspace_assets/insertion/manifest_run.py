@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import numpy as np
+import numpy.typing as npt
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.fingerprints import FileHashes, digest, link_file, replace_file
@@ -23,11 +24,12 @@ from itrialspace_assets.casework.cases import Case, Collected, Output, Rejection
 from itrialspace_assets.hosts.store import donor_columns, store_map
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, lobe_label
 from itrialspace_assets.imaging.geometry import read_labels, read_volume
-from itrialspace_assets.imaging.volumes import cut_lesion
+from itrialspace_assets.imaging.volumes import cut_lesion, unpack_bits
 from itrialspace_assets.insertion.audit import audit, audit_record
 from itrialspace_assets.insertion.case import VERSION, Donor, Host, InsertionCase, PlannedNodule, work_of
 from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.insertion.manifests import input_path, own_scan, published_folders, read_manifest, stated_place
+from itrialspace_assets.profiles.lobes import Lobe
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import case_key
 
@@ -37,6 +39,8 @@ ManifestRow = Mapping[str, Any]
 Progress = Callable[[str, int], Any]
 #: Difference (mm) of two grids' voxel size or origin that counts as none. Ours: above what file headers round.
 _SAME_MM = 0.01
+#: Distance (mm) beyond a donor's radius within which coordinates are its own centre. Ours: a box's centre lies so far.
+_CENTRE_MM = 5.0
 
 
 @dataclass(frozen=True)
@@ -391,34 +395,62 @@ def _case(
     return case, failed
 
 
+def _lobe(row: ManifestRow) -> str:
+    """Name of the lobe that a row aims at; a text that names none is kept."""
+    label = lobe_label(str(row["insertion_lobe"] or ""))
+    return LOBE_NAMES[label] if label else str(row["insertion_lobe"])
+
+
 def _place(row: ManifestRow, donor: DonorFile, host: HostFile) -> tuple[float, float, float] | None:
     """World mm (RAS+) of the place that a row gives in its host; None where it gives percentages alone.
 
-    The coordinates of a manifest are the nodule's in its donor's scan, so they are a place in the host only where that
-    is the same scan. Where a manifest says how to place (``placement``: ours), its percentages are meant.
+    The coordinates of the original's manifests are the nodule's in its donor's scan, so they are a place in the host
+    where that is the same scan. In another scan they are one only if they are not the donor's own centre and lie in the
+    box of the wanted lobe. Where a manifest says how to place (``placement``: ours), its percentages are meant.
     """
-    own = own_scan(row)
-    if row["placement"] or not (donor.grid.same(host.grid) if own is None else own):
+    place = stated_place(row)
+    if row["placement"] or place is None:
         return None
-    return stated_place(row)
+    own = own_scan(row)
+    if donor.grid.same(host.grid) if own is None else own:
+        return place
+    found = _geometry(_lobe(row), host)
+    if found is None or _is_centre(place, donor):
+        return None
+    inside = all(b.start <= v < b.stop for b, v in zip(found.box, _voxel(place, host), strict=True))
+    return place if inside else None
+
+
+def _is_centre(place: tuple[float, float, float], donor: DonorFile) -> bool:
+    """Whether some coordinates are a donor's own centre in its scan, in RAS or, as other tools write it, in LPS."""
+    centre = unpack_bits(donor.lesion).centroid * donor.grid.spacing + donor.grid.origin
+    near = donor.diameter_mm / 2 + _CENTRE_MM
+    return any(float(np.linalg.norm(centre * turn - place)) <= near for turn in ((1, 1, 1), (-1, -1, 1)))
+
+
+def _geometry(lobe: str, host: HostFile) -> Lobe | None:
+    return next((x.geometry() for x in host.host.lobes if x.lobe == lobe), None)
+
+
+def _voxel(place: tuple[float, float, float], host: HostFile) -> npt.NDArray[np.float64]:
+    """Fractional voxel index (3,) of world mm in a host."""
+    return np.asarray((np.array(place) - host.grid.origin) / host.grid.spacing, dtype=np.float64)
 
 
 def _percents(
-    row: ManifestRow, lobe: str, place: tuple[float, float, float] | None, host: HostFile
+    row: ManifestRow, place: tuple[float, float, float] | None, host: HostFile
 ) -> tuple[float | None, float | None, float | None]:
-    """Wanted position (cc, ml, ap) in a lobe of the host: that of the row's place, else the row's own percentages.
+    """Wanted position (cc, ml, ap) in the lobe: that of the row's place, else the row's own percentages.
 
     Args:
         row: of the manifest.
-        lobe: name of the target lobe.
-        place: from ``_place``.
-        host: its grid and lobes. A place beyond the lobe's box becomes the nearest in it.
+        place: from ``_place``. One beyond the lobe's box becomes the nearest in it.
+        host: its grid and lobes.
     """
-    found = next((x.geometry() for x in host.host.lobes if x.lobe == lobe), None)
-    if place is None or found is None:
+    lobe = _geometry(_lobe(row), host)
+    if place is None or lobe is None:
         return row["insertion_lobe_cc_pct"], row["insertion_lobe_ml_pct"], row["insertion_lobe_ap_pct"]
-    voxel = (np.array(place) - host.grid.origin) / host.grid.spacing
-    cc, ml, ap = np.clip(found.percent(voxel), 0.0, 100.0)
+    cc, ml, ap = np.clip(lobe.percent(_voxel(place, host)), 0.0, 100.0)
     return float(cc), float(ml), float(ap)
 
 
@@ -438,11 +470,9 @@ def _nodule(row: ManifestRow, donor: DonorFile, organ: str, host: HostFile, sett
         settings: rules of placement, and the registered datasets, in which a donor may have two names.
     """
     scan = organ if own_scan(row) or row["host_ct_path"] is None else "another scan"
-    label = lobe_label(str(row["insertion_lobe"] or ""))
     scale = row["scale_factor"]
-    lobe = LOBE_NAMES[label] if label else str(row["insertion_lobe"])
     place = _place(row, donor, host) if settings.placement == "strict" else None
-    cc, ml, ap = _percents(row, lobe, place, host)
+    cc, ml, ap = _percents(row, place, host)
     entry = datasets(settings).get(row["donor_dataset"])
     annotation = row["donor_annotation_id"]
     return PlannedNodule(
@@ -453,7 +483,7 @@ def _nodule(row: ManifestRow, donor: DonorFile, organ: str, host: HostFile, sett
         donor_person_uid=str(row["donor_patient_id"] or annotation),
         label=None if row["label"] is None else int(row["label"]),
         placement="native" if _is_native(row) else "profile",
-        lobe=lobe,
+        lobe=_lobe(row),
         cc_pct=cc,
         ml_pct=ml,
         ap_pct=ap,

@@ -121,6 +121,30 @@ def test_world_coordinates_win_in_the_donors_own_scan(root: tuple[Settings, Lesi
     assert records[6]["shift_mm"] == pytest.approx(0, abs=1e-3), "its own voxels"
 
 
+def test_coordinates_in_another_scan_are_a_place_only_if_they_are_not_the_donors(
+    root: tuple[Settings, Lesion, Volume],
+) -> None:
+    settings, lesion, host = root
+    x, y, z = host.to_world(lesion.centroid)
+    other = {"donor_ct_path": f"{THERE}/raw_ct/DLCS24/other.nii.gz", "donor_patient_id": "P2"}
+
+    def at(place: tuple[float, float, float]) -> dict[str, Any]:
+        return other | {f"insertion_coord_{a}": float(v) for a, v in zip("xyz", place, strict=True)}
+
+    moved = host.to_world(np.array([29.0, 20, 9]))
+    assert math.dist(moved, (x, y, z)) > 10
+    rows = [
+        original_row(0, lesion, host, **at((x + 3, y, z))),  # the centre of the donor's box
+        original_row(1, lesion, host, **at((-x, -y, z))),  # the same in LPS
+        original_row(2, lesion, host, **at(tuple(moved))),
+        original_row(3, lesion, host, **at(tuple(host.to_world(np.array([2.0, 2, 2]))))),  # in no lobe's box
+    ]
+    records = insert(settings, rows).records
+    assert [r["place_from"] for r in records] == ["percentages", "percentages", "coordinates", "percentages"]
+    assert math.dist(centre_of(settings, records[2]), moved) == pytest.approx(records[2]["shift_mm"], abs=1e-3)
+    assert records[2]["shift_mm"] < float(np.linalg.norm(host.spacing))
+
+
 def test_paths_of_the_machine_that_planned_are_found_below_the_data_root(root: tuple[Settings, Lesion, Volume]) -> None:
     settings, lesion, host = root
     there = {
