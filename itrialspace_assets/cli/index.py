@@ -81,6 +81,7 @@ def info(folder: Folder = None) -> None:
                 "population": e.population,
                 "annotation": e.annotation_completeness,
                 "licence": e.licence,
+                "stated by": e.licence_source,
                 "redistributable": "yes" if e.redistributable else "no",
                 "release rows": e.release_rows,
                 "citation": e.citation,

@@ -24,11 +24,19 @@ def _masks() -> None: ...
 @insert_app.command()
 def run(
     manifests: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
-            help="Manifests in the published layout: CSV, or JSON with a list of rows or with the key cases."
+            help="Manifests in the published layout: CSV, or JSON with a list of rows or with the key cases; or their "
+            "folders."
         ),
-    ],
+    ] = None,
+    named: Annotated[
+        list[Path] | None, typer.Option("--manifest", "-m", help="A manifest, as the original's command names it.")
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("--output-dir", "-o", help="Folder that gets the masks and audit.json of the one manifest, too."),
+    ] = None,
     base: Annotated[
         Path | None,
         typer.Option("--base-dir", help="Folder that relative paths of the manifests start from. Default: data root."),
@@ -44,7 +52,7 @@ def run(
     ] = False,
     folder: Folder = None,
 ) -> None:
-    """Insert the nodules of every case of some manifests.
+    """Insert the nodules of every case of some manifests, ours or the original's.
 
     Needs the label maps and donor masks that the manifests name, but no CT. A stopped command continues when it is run
     again. A rejected nodule has its reason in `audit.json`; the exit code is 1 if every nodule was rejected.
@@ -53,14 +61,17 @@ def run(
 
     Result: masks and `audit.json` in the folder `inserted_masks/` of the output folder.
     """
+    from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.insertion.manifest_run import insert_manifests
+    from itrialspace_assets.insertion.manifest_run import insert_manifests, link_result
     from itrialspace_assets.insertion.manifests import manifests_among, published_folders, read_manifest
 
     settings = load(folder, masks=masks, placement=placement, seed=seed, workers=workers)
-    manifests = manifests_among(manifests)
+    paths = manifests_among([*(manifests or ()), *(named or ())])
+    if output_dir is not None and len(paths) > 1:
+        raise ConfigError(f"--output-dir: expected one manifest, got {len(paths)}; leave the option out")
     if dry_run:
-        for path in manifests:
+        for path in paths:
             rows = read_manifest(path)
             hosts = {r["host_organ_seg_path"] for r in rows}
             typer.echo(
@@ -69,7 +80,7 @@ def run(
             )
         return
     done = total = 0
-    for result in insert_manifests(manifests, settings, (base or settings.data).absolute(), progress):
+    for result in insert_manifests(paths, settings, (base or settings.data).absolute(), progress):
         failed = result.failed
         done, total = done + len(result.records) - len(failed), total + len(result.records)
         moved = sum("moved" in r["relaxations"] for r in result.rows)
@@ -77,27 +88,41 @@ def run(
             f"{len(result.records) - len(failed)} of {len(result.records)} nodules, {result.computed} cases "
             f"computed, {moved} moved by more than one voxel: {result.folder}"
         )
+        if output_dir is not None:
+            link_result(result, output_dir)
         for r in failed[:5]:
             typer.echo(f"  case {r['case_id']}, nodule {r['nodule_idx']}: {r['reason']}", err=True)
         if len(failed) > 5:
             typer.echo(f"  and {len(failed) - 5} more; all are in audit.json", err=True)
     typer.echo(f"{done} of {total} nodules inserted ({settings.placement} rules)")
-    typer.echo(f"Result: {settings.output / 'inserted_masks'}")
+    typer.echo(f"Result: {output_dir or settings.output / 'inserted_masks'}")
     if total and not done:
         raise typer.Exit(1)
 
 
 @insert_app.command()
 def verify(
-    audits: Annotated[list[Path], typer.Argument(help="Folders with an audit.json, or the files themselves.")],
+    audits: Annotated[
+        list[Path] | None, typer.Argument(help="Folders with an audit.json, or the files themselves.")
+    ] = None,
+    output_dir: Annotated[
+        list[Path] | None,
+        typer.Option("--output-dir", "-o", help="A folder with an audit.json, as the original's command names it."),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option("--manifest", "-m", help="Manifest of the one audit: how much of it was inserted."),
+    ] = None,
     base: Annotated[
-        Path | None, typer.Option("--base-dir", help="Where relative paths of donors start; the data root.")
+        Path | None, typer.Option("--base-dir", help="Where relative paths of donors and hosts start; the data root.")
     ] = None,
     folder: Folder = None,
 ) -> None:
-    """Verify audits: each mask must hold the nodule voxels that they state, in the size and shape of their donors.
+    """Verify audits, ours or the original's: each mask must hold the nodule voxels that they state.
 
-    The exit code is 1 if a mask is missing or differs.
+    Masks are looked up beside their audit. Nodules that we inserted are compared with their donors in size and shape.
+    Nodules of the host's own that the original leaves in are said and not counted. The exit code is 1 if a mask is
+    missing or differs.
 
     Example: `its insert verify inserted_masks/mode2_size_detection_curve/10_15mm`
 
@@ -105,10 +130,14 @@ def verify(
     """
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.insertion.verify import check_audit
+    from itrialspace_assets.insertion.audit_check import check_audit, check_coverage
 
     settings = load(folder)
-    paths = [given / "audit.json" if given.is_dir() else given for given in audits]
+    paths = [given / "audit.json" if given.is_dir() else given for given in [*(audits or ()), *(output_dir or ())]]
+    if not paths:
+        raise ConfigError("expected a folder with an audit.json, got none; give it, or --output-dir")
+    if manifest is not None and len(paths) > 1:
+        raise ConfigError(f"--manifest: expected one audit, got {len(paths)}")
     for path in paths:
         if not path.is_file():
             raise ConfigError(f"{path}: expected an audit.json, found none")
@@ -122,6 +151,13 @@ def verify(
                 f"donors, {len(found.wrong)} masks missing or different"
             )
             lines += [f"  {line}" for line in found.wrong]
+            lines += [f"  note: {line}" for line in found.notes[:5]]
+            if len(found.notes) > 5:
+                lines.append(f"  and {len(found.notes) - 5} more notes of this kind")
+            if manifest is not None:
+                said, differ = check_coverage(manifest, found, settings)
+                lines += [f"  {line}" for line in (said, *differ)]
+                wrong += len(differ)
             advance(1)
     for line in lines:
         typer.echo(line)

@@ -1,6 +1,6 @@
 """``its-trials --mode NAME``: the command and options of the published system, on our planner.
 
-Each option becomes a field of the trial's cohort; an option that has no meaning in a mode is refused by name.
+Each option becomes a field of the trial; an option that has no meaning in a mode is refused by name.
 Exit codes as published: 0 done, 1 unknown mode or nothing to plan from, 2 wrong usage.
 """
 
@@ -27,26 +27,32 @@ NAMES = {
     "digital_twin_cross": 13,
 }
 _SITED = (1, 4, 5, 7, 8, 9)
-#: Option -> (field of the cohort, modes in which it means something).
+#: Option -> (field of the trial, modes in which it means something).
 FIELDS: dict[str, tuple[str, tuple[int, ...]]] = {
-    "n_cases": ("n_cases", (1, 5, 6, 7, 8, 10)),
-    "n_per_bucket": ("n_cases", (2,)),
-    "n_per_lobe": ("n_cases", (3,)),
-    "n_per_stratum": ("n_cases", (4,)),
-    "n_cases_per_round": ("n_cases", (9,)),
-    "prevalence": ("prevalence.value", (1, 4, 7, 8, 9)),
-    "label": ("label", (2, 3)),
-    "n_bootstrap": ("n_bootstrap", (7,)),
-    "n_rounds": ("n_rounds", (9,)),
-    "companion_strategy": ("companions", (1, 8)),
-    "template": ("site", _SITED),
-    "max_nodules_per_patient": ("max_nodules_per_scan", (11,)),
-    "iso_label": ("label", (11, 12, 13)),
-    "max_patients": ("max_patients", (11, 12)),
-    "max_host_patients": ("max_hosts", (13,)),
-    "max_donor_patients": ("max_donor_patients", (13,)),
-    "max_donor_nodules": ("max_donor_nodules", (13,)),
+    "n_cases": ("cohort.n_cases", (1, 5, 6, 7, 8, 10)),
+    "n_per_bucket": ("cohort.n_cases", (2,)),
+    "n_per_lobe": ("cohort.n_cases", (3,)),
+    "n_per_stratum": ("cohort.n_cases", (4,)),
+    "n_cases_per_round": ("cohort.n_cases", (9,)),
+    "prevalence": ("cohort.prevalence.value", (1, 4, 7, 8, 9)),
+    "label": ("cohort.label", (2, 3)),
+    "n_bootstrap": ("cohort.n_bootstrap", (7,)),
+    "n_rounds": ("cohort.n_rounds", (9,)),
+    "companion_strategy": ("cohort.companions", (1, 8, 10)),
+    "template": ("cohort.site", _SITED),
+    "max_nodules_per_patient": ("cohort.max_nodules_per_scan", (11,)),
+    "iso_label": ("cohort.label", (11, 12, 13)),
+    "max_patients": ("cohort.max_patients", (11, 12)),
+    "max_host_patients": ("cohort.max_hosts", (13,)),
+    "max_donor_patients": ("cohort.max_donor_patients", (13,)),
+    "max_donor_nodules": ("cohort.max_donor_nodules", (13,)),
+    "prevalence_decay": ("arms_from.decay", (9,)),
+    "pairing_policy": ("twin.pairing", (13,)),
+    "n_hosts_per_donor": ("twin.n_hosts_per_donor", (13,)),
+    "placement_strategy": ("twin.placement", (13,)),
 }
+#: Arms of mode 10: scans with one nodule, and with several.
+_SINGLE, _MULTI = "single", "multi"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
@@ -77,8 +83,14 @@ def plan(
     n_bootstrap: Annotated[int | None, typer.Option(min=1)] = None,
     n_rounds: Annotated[int | None, typer.Option(min=1)] = None,
     n_cases_per_round: Annotated[int | None, typer.Option(min=1)] = None,
+    prevalence_decay: Annotated[
+        float | None, typer.Option(help="Prevalence of a round over that of the round before.", min=0, max=1)
+    ] = None,
     companion_strategy: Annotated[
         str | None, typer.Option(help="none, all_companions, ipsilateral, same_lobe.")
+    ] = None,
+    multi_nodule_fraction: Annotated[
+        float | None, typer.Option(help="Share of cases in scans with several nodules.", min=0, max=1)
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset of a twin mode.")] = None,
     max_patients: Annotated[int | None, typer.Option(min=1)] = None,
@@ -94,6 +106,16 @@ def plan(
     max_donor_patients: Annotated[int | None, typer.Option(min=1)] = None,
     all_donor_patients: Annotated[bool, typer.Option("--all-donor-patients")] = False,
     max_donor_nodules: Annotated[int | None, typer.Option(min=1)] = None,
+    donor_transfer_mode: Annotated[
+        str | None, typer.Option(help="single, or complete: every nodule of a donor's patient into one host.")
+    ] = None,
+    pairing_policy: Annotated[
+        str | None, typer.Option(help="one_to_one, one_to_many_hosts, donor_patient_complete.")
+    ] = None,
+    n_hosts_per_donor: Annotated[int | None, typer.Option(help="With one_to_many_hosts.", min=1)] = None,
+    placement_strategy: Annotated[
+        str | None, typer.Option(help="profile_faithful_transfer, host_constrained_transfer.")
+    ] = None,
     exclude_training: Annotated[
         str | None, typer.Option(help="Datasets that a model was trained on, separated by commas.")
     ] = None,
@@ -128,10 +150,10 @@ def plan(
 
 
 def overrides(number: int, given: dict[str, object]) -> list[str]:
-    """``cohort.<field>=<value>`` of the options.
+    """``<path>=<value>`` of the options, as ``--set`` takes them.
 
     Raises:
-        ConfigError: an option that has no meaning in this mode.
+        ConfigError: an option that has no meaning in this mode, or two that contradict each other.
     """
     from itrialspace_assets.base.errors import ConfigError
 
@@ -140,7 +162,9 @@ def overrides(number: int, given: dict[str, object]) -> list[str]:
         if option in given:
             if number not in modes:
                 raise ConfigError(f"--{option.replace('_', '-')}: means nothing in this mode")
-            out.append(f"cohort.{field}={given[option]}")
+            arm = f"arms.{_MULTI}." if (number, option) == (10, "companion_strategy") else ""
+            out.append(f"{arm}{field}={given[option]}")
+    out += _transfer(number, given) + _fraction(number, given)
     low = given.get("diam_min", given.get("diameter_min"))
     high = given.get("diam_max", given.get("diameter_max"))
     if low is not None or high is not None:
@@ -162,6 +186,48 @@ def overrides(number: int, given: dict[str, object]) -> list[str]:
     return out
 
 
+def _transfer(number: int, given: dict[str, object]) -> list[str]:
+    """The pairing that a transfer mode means; in the published system it is only recorded.
+
+    Raises:
+        ConfigError: another mode than 13, another word, or a pairing that contradicts it.
+    """
+    from itrialspace_assets.base.errors import ConfigError
+
+    if (transfer := given.get("donor_transfer_mode")) is None:
+        return []
+    whole = "donor_patient_complete"
+    pairing = given.get("pairing_policy", whole if transfer == "complete" else "one_to_one")
+    if number != 13:
+        raise ConfigError("--donor-transfer-mode: means nothing in this mode")
+    if transfer not in ("single", "complete"):
+        raise ConfigError(f"--donor-transfer-mode: expected single or complete, got {transfer!r}")
+    if (transfer == "complete") != (pairing == whole):
+        raise ConfigError(
+            f"--donor-transfer-mode {transfer}: contradicts --pairing-policy {pairing}: {whole} is complete, the "
+            "others are single"
+        )
+    return [] if "pairing_policy" in given else [f"twin.pairing={pairing}"]
+
+
+def _fraction(number: int, given: dict[str, object]) -> list[str]:
+    """The shares of the two arms of mode 10.
+
+    Raises:
+        ConfigError: another mode, or a share that leaves an arm empty.
+    """
+    from itrialspace_assets.base.errors import ConfigError
+
+    if (share := given.get("multi_nodule_fraction")) is None:
+        return []
+    if number != 10:
+        raise ConfigError("--multi-nodule-fraction: means nothing in this mode")
+    rest = round(1 - float(str(share)), 9)
+    if not 0 < rest < 1:
+        raise ConfigError(f"--multi-nodule-fraction: expected a share between 0 and 1, got {share}")
+    return [f"arms.{_SINGLE}.share={rest}", f"arms.{_MULTI}.share={share}"]
+
+
 def _run(number: int, given: dict[str, object], output_dir: Path) -> None:
     from itrialspace_assets import drive
     from itrialspace_assets.base.settings import require_data_root
@@ -173,6 +239,8 @@ def _run(number: int, given: dict[str, object], output_dir: Path) -> None:
     settings = load(
         size=given["size"], seed=given["seed"], relax=given.get("relax"), overrides=";".join(fields) or None
     )
+    if "n_hosts_per_donor" in given and given.get("pairing_policy") != "one_to_many_hosts":
+        typer.echo("note: --n-hosts-per-donor counts only with --pairing-policy one_to_many_hosts", err=True)
     chosen = drive.choose(settings, str(number), None, None, "plan")
     require_data_root(settings)
     if drive.drive(settings, chosen):

@@ -17,7 +17,12 @@ Folder = Annotated[
 Workers = Annotated[int | None, typer.Option(help="Worker processes. Default: one for each core.", min=1)]
 Size = Annotated[str | None, typer.Option(help="Size of the trial: demo or paper. Default: ITRIALSPACE_SIZE.")]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Set a field of the cohort, repeatable: cohort.n_cases=1000.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Set a field of the trial, repeatable: cohort.n_cases=1000, twin.pairing=one_to_many_hosts, "
+        "arms_from.decay=0.5, arms.multi.share=0.4.",
+    ),
 ]
 Relax = Annotated[
     bool, typer.Option("--relax", help="Relax constraints of an infeasible trial in a fixed order; record each.")

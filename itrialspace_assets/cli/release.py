@@ -41,6 +41,16 @@ def import_release(settings: Settings, root: Path, published: bool, hashes: bool
         .sort(pl.col("kind").replace_strict(order, return_dtype=pl.Int64), "mode", nulls_last=True)
     )
     show(summary, f"Release {root}", 200)
+    results = every.filter((pl.col("kind") == "results") & (pl.col("status") == "ok"))
+    if results.height:
+        of = results["detail"].str.extract_groups(r"model (.+), condition (.+), task (.+)").struct.unnest()
+        told = "; ".join(
+            f"{what} {', '.join(of[column].unique().sort())}"
+            for what, column in zip(("models", "conditions", "tasks"), of.columns, strict=True)
+        )
+        typer.echo(
+            f"Results: {results.height} tables, {results['rows'].sum()} answers ({told}); read into no table yet"
+        )
     bad = every.filter(pl.col("status") != "ok").select("kind", "status", "path", "detail")
     if bad.height:
         show(bad, "Missing, damaged or wrong", 30)

@@ -3,6 +3,7 @@
 Writes no file.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from itrialspace_assets.records.layout import compact_id
 class AuditRecord:
     """One record of an audit, its fields in the order of the file. Distances in mm, voxels in RAS+.
 
+    ``shift_mm`` is the whole way from the place that the manifest gives to the realised centre; ``place_from`` says how
+    it gives that: ``coordinates`` (world mm) or ``percentages`` (of the lobe's largest component).
     ``elapsed_sec`` and ``output_mask_path`` are kept for readers of the published format and are empty: an output
     holds no time, and nodules have no files of their own.
     """
@@ -36,6 +39,7 @@ class AuditRecord:
     target_world_mm: tuple[float, float, float] | None
     snapped: bool
     shift_mm: float | None
+    place_from: str | None
     pleural_dist_mm: float | None
     margin_mm: float | None
     overlap_fraction: float | None
@@ -64,12 +68,16 @@ def audit_record(asked: Mapping[str, Any], got: Mapping[str, Any] | None, reason
     """One record, as JSON has it.
 
     Args:
-        asked: row of the manifest, with ``donor_voxels``, the voxels of the donor's mask.
+        asked: row of the manifest, with ``donor_voxels``, the voxels of the donor's mask; and ``place_mm``, if the row
+            gives a place in its host by world coordinates (RAS+).
         got: row of ``insertions``; None: the nodule was not inserted.
         reason: why it was not inserted.
         target: path of the case's mask below the output folder; empty if only its delta was kept.
     """
     relaxations = (got["relaxations"] if got else "") or ""
+    place, shift = asked.get("place_mm"), got["shift_mm"] if got else None
+    if got and place is not None:
+        shift = round(math.dist(place, (got["world_x"], got["world_y"], got["world_z"])), 4)
     record = AuditRecord(
         case_id=str(asked["case_id"]),
         nodule_idx=int(asked["nodule_idx"]),
@@ -87,7 +95,8 @@ def audit_record(asked: Mapping[str, Any], got: Mapping[str, Any] | None, reason
         target_ijk=(got["centre_i"], got["centre_j"], got["centre_k"]) if got else None,
         target_world_mm=(got["world_x"], got["world_y"], got["world_z"]) if got else None,
         snapped="moved" in relaxations or "snapped" in relaxations,
-        shift_mm=got["shift_mm"] if got else None,
+        shift_mm=shift,
+        place_from=None if got is None else "percentages" if place is None else "coordinates",
         pleural_dist_mm=got["pleural_mm"] if got else None,
         margin_mm=got["margin_mm"] if got else None,
         overlap_fraction=got["overlap"] if got else None,

@@ -5,13 +5,14 @@ published layout. A rerun continues where the last one stopped.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import numpy as np
+import numpy.typing as npt
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.fingerprints import FileHashes, digest, link_file, replace_file
@@ -23,11 +24,13 @@ from itrialspace_assets.casework.cases import Case, Collected, Output, Rejection
 from itrialspace_assets.hosts.store import donor_columns, store_map
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, lobe_label
 from itrialspace_assets.imaging.geometry import read_labels, read_volume
-from itrialspace_assets.imaging.volumes import cut_lesion
+from itrialspace_assets.imaging.volumes import cut_lesion, unpack_bits
 from itrialspace_assets.insertion.audit import audit, audit_record
 from itrialspace_assets.insertion.case import VERSION, Donor, Host, InsertionCase, PlannedNodule, work_of
 from itrialspace_assets.insertion.insert import insert_case
-from itrialspace_assets.insertion.manifests import published_folders, read_manifest
+from itrialspace_assets.insertion.manifests import input_path, own_scan, published_folders, read_manifest, stated_place
+from itrialspace_assets.profiles.lobes import Lobe
+from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import case_key
 
 #: A row of a manifest, as ``read_manifest`` gives it.
@@ -36,6 +39,8 @@ ManifestRow = Mapping[str, Any]
 Progress = Callable[[str, int], Any]
 #: Difference (mm) of two grids' voxel size or origin that counts as none. Ours: above what file headers round.
 _SAME_MM = 0.01
+#: Distance (mm) beyond a donor's radius within which coordinates are its own centre. Ours: a box's centre lies so far.
+_CENTRE_MM = 5.0
 
 
 @dataclass(frozen=True)
@@ -180,13 +185,24 @@ def insert_manifests(paths: Sequence[Path], settings: Settings, base: Path, prog
         yield _insert_one(path, own, hosts, donors, settings, progress)
 
 
+def link_result(result: Inserted, folder: Path) -> None:
+    """Put the masks and the audit of a manifest into another folder, flat, as the original's command does."""
+    known = {Path(r["output_combined_path"]).name for r in result.records if r["output_combined_path"]}
+    for name in sorted(known):
+        link_file(result.folder / name, folder / name)
+    replace_file(folder / "audit.json", (result.folder / "audit.json").read_bytes())
+
+
+def _drop_others(folder: Path, known: Collection[str]) -> None:
+    """Remove masks of an earlier run of a manifest: its audit does not name them."""
+    for old in folder.glob("iTS--*_mask.nii.gz"):
+        if old.name not in known:
+            old.unlink()
+
+
 def _resolve(base: Path, texts: Sequence[str | None]) -> dict[str, Path | None]:
-    """Each path that manifests name: as given if absolute, else below ``base``; None where it would leave it."""
-    paths = {text: Path(text) for text in sorted({t or "" for t in texts})}
-    return {
-        text: path if path.is_absolute() else base / path if text and ".." not in path.parts else None
-        for text, path in paths.items()
-    }
+    """Where each path that manifests name lies here; None where it would leave ``base``."""
+    return {text: input_path(text, base) for text in sorted({t or "" for t in texts})}
 
 
 def _prepared(
@@ -276,12 +292,10 @@ def _insert_one(
     records = [
         record
         for case_id, group in groups.items()
-        for record in _records(settings, case_id, [r for r in group if r["present"]], below, donors, got, reasons)
+        for record in _records(settings, case_id, group, below, hosts, donors, got, reasons)
     ]
     known = {Path(r["output_combined_path"]).name for r in records}
-    for old in (settings.output / below).glob("iTS--*_mask.nii.gz"):
-        if old.name not in known:
-            old.unlink()  # of an earlier run of this manifest: the audit does not name it
+    _drop_others(settings.output / below, known)
     text = json.dumps(audit(name.replace("/", "_"), path.name, records), indent=1, allow_nan=False)
     replace_file(settings.output / below / "audit.json", text.encode())
     return Inserted(settings.output / below, records, inserted, computed)
@@ -290,13 +304,26 @@ def _insert_one(
 def _records(
     settings: Settings,
     case_id: str,
-    asked: Sequence[ManifestRow],
+    group: Sequence[ManifestRow],
     below: str,
+    hosts: Hosts,
     donors: Donors,
     got: Mapping[tuple[str, int], dict[str, Any]],
     reasons: Mapping[tuple[str, int], str],
 ) -> list[dict[str, Any]]:
-    """The audit records of a case; its mask is linked into the published layout."""
+    """The audit records of a case; its mask is linked into the published layout.
+
+    Args:
+        settings: outputs, rules of placement.
+        case_id: the case.
+        group: its rows of the manifest.
+        below: folder of the manifest's masks, below the output folder.
+        hosts: label maps that were prepared.
+        donors: donor masks that were prepared.
+        got: rows of ``insertions`` by case and nodule.
+        reasons: why a nodule was not inserted, by case and nodule.
+    """
+    asked = [r for r in group if r["present"]]
     if not asked:
         return []
     first = asked[0]
@@ -311,8 +338,11 @@ def _records(
     records = []
     for row, at in zip(asked, keys, strict=True):
         donor = donors.get(str(row["donor_nodule_mask_path"] or ""))
-        voxels = donor.voxels if isinstance(donor, DonorFile) else None
-        records.append(audit_record({**row, "donor_voxels": voxels}, got.get(at), reasons.get(at, ""), target))
+        host = hosts[str(row["host_organ_seg_path"] or "")]
+        more: dict[str, Any] = {"donor_voxels": donor.voxels if isinstance(donor, DonorFile) else None}
+        if settings.placement == "strict" and isinstance(donor, DonorFile) and isinstance(host, HostFile):
+            more["place_mm"] = _place(row, donor, host)
+        records.append(audit_record({**row, **more}, got.get(at), reasons.get(at, ""), target))
     return records
 
 
@@ -345,7 +375,7 @@ def _case(
         elif row["unreadable"]:
             failed[idx] = f"{Reason.BAD_POSITION.value}: {row['unreadable']}"
         else:
-            nodules.append(_nodule(row, donor, organ))
+            nodules.append(_nodule(row, donor, organ, host, settings))
     if not nodules or nodules[0].nodule_idx != 0:
         first = failed.get(0, f"{Reason.EMPTY_LESION.value}: the case has no nodule")
         return None, {
@@ -365,32 +395,98 @@ def _case(
     return case, failed
 
 
-def _own_ct(row: ManifestRow) -> bool:
-    return row["host_ct_path"] is not None and row["host_ct_path"] == row["donor_ct_path"]
+def _lobe(row: ManifestRow) -> str:
+    """Name of the lobe that a row aims at; a text that names none is kept."""
+    label = lobe_label(str(row["insertion_lobe"] or ""))
+    return LOBE_NAMES[label] if label else str(row["insertion_lobe"])
+
+
+def _place(row: ManifestRow, donor: DonorFile, host: HostFile) -> tuple[float, float, float] | None:
+    """World mm (RAS+) of the place that a row gives in its host; None where it gives percentages alone.
+
+    The coordinates of the original's manifests are the nodule's in its donor's scan, so they are a place in the host
+    where that is the same scan. In another scan they are one only if they are not the donor's own centre and lie in the
+    box of the wanted lobe. Where a manifest says how to place (``placement``: ours), its percentages are meant.
+    """
+    place = stated_place(row)
+    if row["placement"] or place is None:
+        return None
+    own = own_scan(row)
+    if donor.grid.same(host.grid) if own is None else own:
+        return place
+    found = _geometry(_lobe(row), host)
+    if found is None or _is_centre(place, donor):
+        return None
+    inside = all(b.start <= v < b.stop for b, v in zip(found.box, _voxel(place, host), strict=True))
+    return place if inside else None
+
+
+def _is_centre(place: tuple[float, float, float], donor: DonorFile) -> bool:
+    """Whether some coordinates are a donor's own centre in its scan, in RAS or, as other tools write it, in LPS."""
+    centre = unpack_bits(donor.lesion).centroid * donor.grid.spacing + donor.grid.origin
+    near = donor.diameter_mm / 2 + _CENTRE_MM
+    return any(float(np.linalg.norm(centre * turn - place)) <= near for turn in ((1, 1, 1), (-1, -1, 1)))
+
+
+def _geometry(lobe: str, host: HostFile) -> Lobe | None:
+    return next((x.geometry() for x in host.host.lobes if x.lobe == lobe), None)
+
+
+def _voxel(place: tuple[float, float, float], host: HostFile) -> npt.NDArray[np.float64]:
+    """Fractional voxel index (3,) of world mm in a host."""
+    return np.asarray((np.array(place) - host.grid.origin) / host.grid.spacing, dtype=np.float64)
+
+
+def _percents(
+    row: ManifestRow, place: tuple[float, float, float] | None, host: HostFile
+) -> tuple[float | None, float | None, float | None]:
+    """Wanted position (cc, ml, ap) in the lobe: that of the row's place, else the row's own percentages.
+
+    Args:
+        row: of the manifest.
+        place: from ``_place``. One beyond the lobe's box becomes the nearest in it.
+        host: its grid and lobes.
+    """
+    lobe = _geometry(_lobe(row), host)
+    if place is None or lobe is None:
+        return row["insertion_lobe_cc_pct"], row["insertion_lobe_ml_pct"], row["insertion_lobe_ap_pct"]
+    cc, ml, ap = np.clip(lobe.percent(_voxel(place, host)), 0.0, 100.0)
+    return float(cc), float(ml), float(ap)
 
 
 def _is_native(row: ManifestRow) -> bool:
-    """As the manifest says; where it says nothing, a nodule of the host's own CT at its own size is native."""
-    return bool(row["placement"] == "native" if row["placement"] else _own_ct(row) and row["scale_factor"] == 1)
+    """As the manifest says; where it says nothing, a nodule of the host's own scan at its own size is native."""
+    return bool(row["placement"] == "native" if row["placement"] else own_scan(row) and row["scale_factor"] == 1)
 
 
-def _nodule(row: ManifestRow, donor: DonorFile, organ: str) -> PlannedNodule:
-    """The planned nodule of a row, whose host is the label map ``organ``."""
-    scan = organ if _own_ct(row) or row["host_ct_path"] is None else "another scan"
-    label = lobe_label(str(row["insertion_lobe"] or ""))
+def _nodule(row: ManifestRow, donor: DonorFile, organ: str, host: HostFile, settings: Settings) -> PlannedNodule:
+    """The planned nodule of a row.
+
+    Args:
+        row: of the manifest.
+        donor: its donor.
+        organ: the host's label map, as the manifest names it.
+        host: what was prepared of it.
+        settings: rules of placement, and the registered datasets, in which a donor may have two names.
+    """
+    scan = organ if own_scan(row) or row["host_ct_path"] is None else "another scan"
     scale = row["scale_factor"]
+    place = _place(row, donor, host) if settings.placement == "strict" else None
+    cc, ml, ap = _percents(row, place, host)
+    entry = datasets(settings).get(row["donor_dataset"])
+    annotation = row["donor_annotation_id"]
     return PlannedNodule(
         nodule_idx=int(row["nodule_idx"]),
         present=True,
         kept=row["kept"],
-        donor_nodule_uid=f"{row['donor_dataset']}/{row['donor_annotation_id']}",
-        donor_person_uid=str(row.get("donor_patient_id") or row["donor_annotation_id"]),
+        donor_nodule_uid=f"{row['donor_dataset']}/{entry.canonical_annotation(annotation) if entry else annotation}",
+        donor_person_uid=str(row["donor_patient_id"] or annotation),
         label=None if row["label"] is None else int(row["label"]),
         placement="native" if _is_native(row) else "profile",
-        lobe=LOBE_NAMES[label] if label else str(row["insertion_lobe"]),
-        cc_pct=row["insertion_lobe_cc_pct"],
-        ml_pct=row["insertion_lobe_ml_pct"],
-        ap_pct=row["insertion_lobe_ap_pct"],
+        lobe=_lobe(row),
+        cc_pct=cc,
+        ml_pct=ml,
+        ap_pct=ap,
         planned_diameter_mm=row["effective_diam_mm"] or donor.diameter_mm * (scale or 1),
         scale=scale,
         asked_pleural_mm=row["asked_pleural_mm"],

@@ -5,7 +5,8 @@ Opens none of the files that it names.
 """
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,13 @@ DEFAULTS: dict[str, Any] = {
     "host_dataset": "",
     "donor_dataset": "",
     "donor_annotation_id": "",
+    "donor_patient_id": "",
     "host_ct_path": None,
     "donor_ct_path": None,
+    "donor_refined_seg_path": None,
+    "insertion_coord_x": None,
+    "insertion_coord_y": None,
+    "insertion_coord_z": None,
     "label": None,
     "effective_diam_mm": None,
     "present": "true",
@@ -52,7 +58,9 @@ DEFAULTS: dict[str, Any] = {
     "companion_group_id": None,
     "kept": "false",
 }
+_COORDS = ("insertion_coord_x", "insertion_coord_y", "insertion_coord_z")
 _NUMBERS = (
+    *_COORDS,
     "nodule_idx",
     "scale_factor",
     "label",
@@ -71,8 +79,9 @@ _FLAGS, _TRUE, _FALSE = ("present", "mirrored", "kept"), ("true", "1", "yes"), (
 #: A seed as a manifest may write it: all its digits, so that nothing is rounded.
 _SEED = r"^(\d+)(\.0*)?$"
 
-#: What planning writes beside its manifests.
-BESIDE = ("arms.csv", "balance.csv", "trial.json")
+#: Tables and JSON files that lie beside manifests and are none, of the original and of our version 0.1: a word of
+#: their name (docs/facts/insertion.md#files-beside-manifests).
+_BESIDE = re.compile(r"(^|[._-])(audit|metadata|log|readme|run_config|arms|balance)[._-]|^trial\.json$", re.IGNORECASE)
 
 
 def read_manifest(path: Path) -> list[dict[str, Any]]:
@@ -153,17 +162,61 @@ def _not_a_number(column: str) -> pl.Expr:
     )
 
 
+def own_scan(row: Mapping[str, Any]) -> bool | None:
+    """Whether a row's host is the scan that its donor was segmented on, by CT, else by label map, else by person.
+
+    None: both are of one person, so that their grids must tell.
+    """
+    if row["host_ct_path"] and row["donor_ct_path"]:
+        return bool(row["host_ct_path"] == row["donor_ct_path"])
+    if row["host_organ_seg_path"] and row["donor_refined_seg_path"]:
+        return bool(row["host_organ_seg_path"] == row["donor_refined_seg_path"])
+    same = all(row[f"host_{c}"] == row[f"donor_{c}"] for c in ("dataset", "patient_id"))
+    return None if same else False
+
+
+def stated_place(row: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """World mm (RAS+) of the nodule's centre in its donor's scan, as a row states it; None where it states none.
+
+    The original writes 0, 0, 0 where it draws a position (docs/facts/insertion.md#places-of-a-manifest).
+    """
+    x, y, z = (row[c] for c in _COORDS)
+    return None if None in (x, y, z) or (x, y, z) == (0, 0, 0) else (x, y, z)
+
+
+def input_path(stated: str, base: Path) -> Path | None:
+    """A path that a manifest or an audit states, on this machine; None where it would leave ``base``.
+
+    Relative: below ``base``. Absolute: as it is; where no file is there, its part from ``masks`` on below ``base``, if
+    that is one, because the original's files hold paths of the machine that wrote them.
+    """
+    path = Path(stated)
+    if not stated or (".." in path.parts and not path.is_absolute()):
+        return None
+    above = [i for i, part in enumerate(path.parts) if part == "masks"]
+    inner = path.parts[above[-1] :] if above and ".." not in path.parts else ()
+    moved = base.joinpath(*inner)
+    return moved if path.is_absolute() and not path.is_file() and inner and moved.is_file() else base / path
+
+
+def is_beside(path: Path) -> bool:
+    """Whether a file among manifests is none: hidden, neither CSV nor JSON, or named as what lies beside them."""
+    return path.name.startswith(".") or path.suffix not in (".csv", ".json") or bool(_BESIDE.search(path.name))
+
+
 def manifests_among(paths: Sequence[Path]) -> list[Path]:
-    """Those of some files that are manifests: no file that planning writes beside them, no JSON twin of a CSV.
+    """Those of some files that are manifests: nothing that lies beside them, no JSON twin of a CSV. A folder stands
+    for the files below it.
 
     Raises:
         ConfigError: none of them is a manifest.
     """
-    tables = {p.with_suffix("") for p in paths if p.suffix == ".csv"}
-    kept = [p for p in paths if p.name not in BESIDE and not (p.suffix == ".json" and p.with_suffix("") in tables)]
+    files = [f for p in paths for f in (sorted(x for x in p.rglob("*") if x.is_file()) if p.is_dir() else [p])]
+    tables = {p.with_suffix("") for p in files if p.suffix == ".csv"}
+    kept = [p for p in files if not is_beside(p) and not (p.suffix == ".json" and p.with_suffix("") in tables)]
     if not kept:
-        raise ConfigError(f"expected a manifest, got {', '.join(p.name for p in paths) or 'nothing'}")
-    return kept
+        raise ConfigError(f"expected a manifest, got {', '.join(p.name for p in files[:5]) or 'nothing'}")
+    return list(dict.fromkeys(kept))
 
 
 def published_folders(manifest: Path) -> tuple[str, str]:

@@ -42,7 +42,7 @@ class TrialRun(dg.Config):
     """What one run may choose about a trial; what is left empty is as the settings say."""
 
     size: str = Field("", description="demo or paper; empty: the setting ITRIALSPACE_SIZE")
-    set: list[str] = Field([], description="cohort.<field>=<value>, for example cohort.n_cases=1000")
+    set: list[str] = Field([], description="<path>=<value>, for example cohort.n_cases=1000 or twin.keep_native=true")
     relax: bool = Field(False, description="give up constraints of a trial that is infeasible, and record them")
 
     def chosen(self) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 Nothing here opens a table or a volume.
 """
 
+import os
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, read_yaml
@@ -21,6 +23,22 @@ OWN_DATASETS = "datasets.yaml"
 NAME = r"^[A-Za-z0-9_]{1,40}$"
 REFUSED = ("NLST3D",)  # withdrawn from the published release (docs/facts/published-release.md#volumes-and-profiles)
 RESERVED = (PROCEDURAL,)  # the dataset of drawn donors
+#: Licences that say nothing: such a dataset is never passed on.
+_NO_LICENCE = ("", "not stated", "unknown", "see source")
+#: Keys of the original's registry: where the table is, and what its programs keep in mind about it.
+_STATED = ("csv_path", "path")
+_ORIGINALS = (
+    *_STATED,
+    "has_label",
+    "all_malignant",
+    "all_unlabelled",
+    "label_is_soft",
+    "label_threshold",
+    "lobe_ml_pct_unreliable",
+    "lobe_ap_pct_unreliable",
+    "lobe_cc_pct_unreliable",
+    "notes",
+)
 
 
 class LabelRule(StrictModel):
@@ -69,6 +87,9 @@ class Dataset(StrictModel):
     scan_person: str | None = None
     aliases: str | None = Field(None, description="Table that joins scan_person (or patient) to a person.")
     annotation: str | None
+    published_annotation: str | None = Field(
+        None, description="How the original names a finding of a table without ids: {ct_id}, and {row} from 0."
+    )
     lesion: str | None = Field(None, description="Column that joins one lesion's findings over scans.")
     label: LabelRule | None
     label_source: Literal["histopathology", "radiology", "none"]
@@ -81,9 +102,25 @@ class Dataset(StrictModel):
     defects: tuple[Defect, ...] = ()
     annotation_completeness: Literal["complete", "partial"]
     licence: str
+    licence_source: str = Field("not stated", description="Where the terms are stated.")
     citation: str = "not stated"
     redistributable: bool = Field(False, description="Whether its terms let others pass it on.")
     release_rows: int | None = None
+
+    @model_validator(mode="after")
+    def _known_terms(self) -> Self:
+        if self.redistributable and self.licence.strip().lower() in _NO_LICENCE:
+            raise ValueError(f"redistributable: expected a licence that is known, got {self.licence!r}")
+        return self
+
+    def canonical_annotation(self, annotation_id: str) -> str:
+        """A finding's id as the index has it, from that or from the original's form (``published_annotation``)."""
+        if self.published_annotation is None:
+            return annotation_id
+        pattern = re.escape(self.published_annotation)
+        pattern = pattern.replace(re.escape("{ct_id}"), "(.+)").replace(re.escape("{row}"), r"\d+")
+        found = re.fullmatch(pattern, annotation_id)
+        return found[1] if found else annotation_id
 
     def profile_csv(self, data: Path) -> Path:
         """The published table of nodules below a data root."""
@@ -138,16 +175,52 @@ def check_name(name: str, *, own: bool = False) -> None:
         raise ConfigError(f"dataset {name}: is shipped with its own columns; choose another name for your scans")
 
 
+def _entry(config: Path, data: Path, name: str, given: Any, shipped: Collection[str]) -> dict[str, Any]:
+    """An entry of a registry as fields of ``Dataset``.
+
+    The original's form is a path of the profile table, or a mapping with it
+    (docs/facts/datasets.md#the-originals-registry). It adds nothing to the shipped entry, and its path must be where
+    the table is looked for.
+
+    Args:
+        config: the registry's file.
+        data: the data root.
+        name: of the dataset.
+        given: the entry as the file has it.
+        shipped: names of the shipped datasets.
+
+    Raises:
+        ConfigError: an entry of the original's form for a dataset that is not shipped, or of a table elsewhere.
+    """
+    entry = {"csv_path": given} if isinstance(given, str) else dict(given or {})
+    stated = [str(entry[key]) for key in _STATED if entry.get(key)]
+    if not stated:
+        return entry
+    wanted = Path("profiles") / f"{name}_nodule_profiles.csv"
+    if name not in shipped:
+        raise ConfigError(
+            f"{config}: datasets.{name}: expected the columns of its table too (`its import --dataset {name}` writes "
+            f"them), got only its path {stated[0]}"
+        )
+    for path in stated:
+        if Path(os.path.normpath(data / path)) != data / wanted:
+            raise ConfigError(
+                f"{config}: datasets.{name}: expected its table at {data / wanted}, got {path}; copy or link it there"
+            )
+    return {key: value for key, value in entry.items() if key not in _ORIGINALS}
+
+
 @lru_cache(maxsize=8)
-def _datasets(configs: tuple[tuple[Path, int], ...]) -> dict[str, Dataset]:
+def _datasets(configs: tuple[tuple[Path, int], ...], data: Path) -> dict[str, Dataset]:
     entries = dict(read_yaml(Path(__file__).with_name("datasets.yaml"))["datasets"])
     where = dict.fromkeys(entries, "datasets.yaml")
+    known = tuple(entries)
     for config, _ in configs:
-        own = read_yaml(config)
+        own = read_yaml(config, os.environ | {"ITRIALSPACE_DATA_DIR": str(data)})
         if not isinstance(own, dict) or not isinstance(own.get("datasets"), dict):
             raise ConfigError(f"{config}: expected a mapping with the key 'datasets', got {type(own).__name__}")
         for name, entry in own["datasets"].items():
-            entries[name] = {**entries.get(name, {}), **(entry or {})}
+            entries[name] = {**entries.get(name, {}), **_entry(config, data, name, entry, known)}
             where[name] = str(config)
     found: dict[str, Dataset] = {}
     for name, entry in entries.items():
@@ -171,7 +244,7 @@ def datasets(settings: Settings) -> dict[str, Dataset]:
     """
     own = settings.data / OWN_DATASETS
     configs = [p for p in (own if own.exists() else None, settings.datasets_config) if p is not None]
-    return _datasets(tuple((p, p.stat().st_mtime_ns if p.exists() else 0) for p in configs))
+    return _datasets(tuple((p, p.stat().st_mtime_ns if p.exists() else 0) for p in configs), settings.data)
 
 
 def dataset(settings: Settings, name: str) -> Dataset:

@@ -5,12 +5,11 @@ compared with the hash that the release states. An artefact that is missing, dam
 listed by path. Paths are relative to the release.
 """
 
-import csv
 import json
 import os
-import re
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +21,22 @@ from isal import igzip
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.fingerprints import FileHashes, hash_file
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.insertion.manifests import is_beside
 from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import MANIFEST_COLUMNS, MODES, ids_of, list_sha256
 from itrialspace_assets.records.store import write_table
 from itrialspace_assets.records.tables import TABLES
+from itrialspace_assets.release.parts import ReleasedRow, read_rows
+from itrialspace_assets.release.results import RESULT_FOLDERS, result_rows
 from itrialspace_assets.release.write import SUMS
 
-#: What a release may hold, in the order of the data; each is a source asset ``released/<kind>``.
-KINDS = ("profiles", "manifests", "inserted_masks", "generated_cts", "slices", "splits", "inputs")
+#: What a release may hold, in the order of the data; all but the last two are source assets ``released/<kind>``.
+KINDS = ("profiles", "manifests", "inserted_masks", "generated_cts", "slices", "splits", "results", "inputs")
 #: Volumes and split sizes of the published release (docs/facts/published-release.md#volumes-and-profiles), expected
 #: with ``published``.
 PUBLISHED = {"profiles": 13_140, "generated_cts": 44_174}
-#: Tables beside manifests that are none: a word of their name.
-_SKIP = re.compile(r"(^|[._-])(audit|metadata|log|README|run_config|arms|balance)[._-]")
 _EVAL_COLUMNS = ("case_id", "dataset_name", "png_path", "ground_truth_presence")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReleasedRow:
-    """A row of ``released``: one artefact of a release, what it counts, and whether it is as stated."""
-
-    kind: str
-    mode: str | None = None
-    dataset: str | None = None
-    path: str
-    rows: int | None = None
-    status: str
-    detail: str | None = None
-    sha256: str | None = None
 
 
 def mode_of(folder: str) -> str | None:
@@ -83,13 +69,15 @@ def verify_release(
     """
     if not root.is_dir():
         raise ConfigError(f"{root}: expected a folder in the published layout, found none")
+    known: dict[str, frozenset[str]] = {}
     looks: dict[str, Callable[[], Iterator[ReleasedRow]]] = {
-        "profiles": lambda: _profiles(settings, root, published),
-        "manifests": lambda: _manifests(root),
+        "profiles": lambda: _profiles(settings, root, published, known),
+        "manifests": lambda: _manifests(settings, root, known),
         "inserted_masks": lambda: _masks(root),
         "generated_cts": lambda: _cts(root),
         "slices": lambda: _slices(root),
         "splits": lambda: _splits(root),
+        "results": lambda: result_rows(root),
     }
     found: list[ReleasedRow] = []
     for kind, look in looks.items():
@@ -120,15 +108,17 @@ def verify_release(
 
 #: Folders of a release that are looked at, and those of inputs, which --hashes compares.
 _PARTS = ("meta", "profiles", "manifests", "inserted_masks", "vlm_dataset", "masks", "raw_ct")
+#: Beginnings of names of such folders.
+_PART_STARTS = ("generated_cts", *RESULT_FOLDERS)
 #: Folders of our own outputs, in which a release may lie.
-_OURS = ("dagster", "quality", "reports", "splits", "store", "tables", "work")
+_OURS = ("dagster", "quality", "reports", "splits", "store", "tables", "trials", "work")
 
 
 def _not_looked_at(root: Path, found: list[ReleasedRow]) -> Iterator[ReleasedRow]:
     """Parts of a release that nothing above looks at: other folders, profile tables of no dataset, masks that no
     audit names."""
     for path in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        if path.name not in (*_PARTS, *_OURS) and not path.name.startswith("generated_cts"):
+        if path.name not in (*_PARTS, *_OURS) and not path.name.startswith(_PART_STARTS):
             yield _unexpected("inputs", root, path, "no part of the published layout; not looked at")
     seen = {row.path for row in found}
     for path in sorted((root / "profiles").glob("*_nodule_profiles.csv")):
@@ -158,41 +148,63 @@ def record_release(settings: Settings, found: list[ReleasedRow]) -> dict[str, pl
     return frames
 
 
-def _profiles(settings: Settings, root: Path, published: bool) -> Iterator[ReleasedRow]:
+def _profiles(
+    settings: Settings, root: Path, published: bool, known: dict[str, frozenset[str]]
+) -> Iterator[ReleasedRow]:
+    """Rows of the profile tables.
+
+    Args:
+        settings: its registry of datasets names the tables.
+        root: the release.
+        published: it is the published release, so its row counts are expected.
+        known: gets the ids of the nodules of each dataset.
+    """
     for name, entry in datasets(settings).items():
         path = entry.profile_csv(root)
         if not path.exists():
             continue
         where = str(path.relative_to(root))
         try:
-            rows = load_profiles(path, entry, "real", released=published).profiles.height
-            yield ReleasedRow(kind="profiles", dataset=name, path=where, rows=rows, status="ok", sha256=hash_file(path))
+            profiles = load_profiles(path, entry, "real", released=published).profiles
+            known[name] = frozenset(profiles["annotation_id"])
+            rows, sha = profiles.height, hash_file(path)
+            yield ReleasedRow(kind="profiles", dataset=name, path=where, rows=rows, status="ok", sha256=sha)
         except TableError as error:
             yield ReleasedRow(kind="profiles", dataset=name, path=where, status="damaged", detail=str(error))
 
 
 def _manifest_files(root: Path) -> list[Path]:
-    tables = sorted(p for p in (root / "manifests").rglob("*.csv") if not p.name.startswith("."))
-    return [p for p in tables if not _SKIP.search(p.name)]
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a table as text; a file that is no table gives no rows, and every caller reports that."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as source:
-            return [{str(k): str(v or "") for k, v in row.items()} for row in csv.DictReader(source)]
-    except (UnicodeDecodeError, csv.Error):
-        return []
+    return [p for p in sorted((root / "manifests").rglob("*.csv")) if not is_beside(p)]
 
 
 def _mode_below(root: Path, path: Path) -> str | None:
     return next((m for part in path.relative_to(root).parts if (m := mode_of(part))), None)
 
 
-def _manifests(root: Path) -> Iterator[ReleasedRow]:
+def _strangers(
+    settings: Settings, rows: list[dict[str, str]], known: dict[str, frozenset[str]]
+) -> tuple[int, str | None]:
+    """How many rows name a donor that the profiles of its dataset lack, under any of its names; the first such donor.
+
+    Args:
+        settings: the registered datasets, in which a donor may have two names.
+        rows: of a manifest.
+        known: ids of the nodules of each dataset whose profiles the release holds.
+    """
+    entries = datasets(settings)
+    named = Counter((r["donor_dataset"], r["donor_annotation_id"]) for r in rows if r["donor_annotation_id"])
+    lost = {
+        f"{dataset}/{name}": count
+        for (dataset, name), count in named.items()
+        if dataset in known and entries[dataset].canonical_annotation(name) not in known[dataset]
+    }
+    return sum(lost.values()), next(iter(lost), None)
+
+
+def _manifests(settings: Settings, root: Path, known: dict[str, frozenset[str]]) -> Iterator[ReleasedRow]:
     for path in _manifest_files(root):
         where, mode = str(path.relative_to(root)), _mode_below(root, path)
-        rows = _read_csv(path)
+        rows = read_rows(path)
         missing = [c for c in MANIFEST_COLUMNS if not rows or c not in rows[0]]
         keys = [(r.get("case_id"), r.get("nodule_idx")) for r in rows]
         if missing:
@@ -212,6 +224,15 @@ def _manifests(root: Path) -> Iterator[ReleasedRow]:
                 rows=len(rows),
                 status="contradicts",
                 detail="case_id and nodule_idx are not unique",
+            )
+        elif (strangers := _strangers(settings, rows, known))[0]:
+            yield ReleasedRow(
+                kind="manifests",
+                mode=mode,
+                path=where,
+                rows=len(rows),
+                status="contradicts",
+                detail=f"{strangers[0]} of {len(rows)} rows name a donor that its profiles lack, first {strangers[1]}",
             )
         elif mode is None:
             yield ReleasedRow(
@@ -238,7 +259,7 @@ def _cases_of(root: Path) -> dict[str, dict[str, str]]:
     found = {}
     for path in _manifest_files(root):
         place = str(path.relative_to(root / "manifests").with_suffix(""))
-        ids = [(r.get("case_id", "").removesuffix(".0"), r.get("host_dataset", "")) for r in _read_csv(path)]
+        ids = [(r.get("case_id", "").removesuffix(".0"), r.get("host_dataset", "")) for r in read_rows(path)]
         found[place] = {case_id: dataset for case_id, dataset in ids if case_id.isdigit()}
     return found
 
@@ -392,7 +413,7 @@ def _cts_of(root: Path, folder: Path, mode: str | None, ids: dict[str, str]) -> 
 def _slices(root: Path) -> Iterator[ReleasedRow]:
     for path in sorted((root / "vlm_dataset").glob("*/*/eval_dataset*.csv")):
         where = str(path.relative_to(root))
-        rows = _read_csv(path)
+        rows = read_rows(path)
         if missing := [c for c in _EVAL_COLUMNS if not rows or c not in rows[0]]:
             yield ReleasedRow(
                 kind="slices",

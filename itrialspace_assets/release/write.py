@@ -22,7 +22,7 @@ from itrialspace_assets.release.files import link, text
 from itrialspace_assets.release.slice_sets import slice_set, split_files
 from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.renderers import enabled
-from itrialspace_assets.trials.published import manifest_files
+from itrialspace_assets.trials.published import manifest_files, plan_files
 
 VERSION = "5"
 #: (mode, arm) -> folder below the mode, and file stem.
@@ -66,9 +66,9 @@ def build(settings: Settings, partition: Partition) -> Result:
 
 
 def _manifests_and_masks(settings: Settings, mode: str, stems: Stems) -> dict[str, str]:
-    """The manifests that planning wrote, and the masks with their audits, row by row of the manifest."""
+    """Planned manifests, what they were planned from, and the masks with their audits, row by row of the manifest."""
     root, top = settings.output, published_mode(mode)
-    files = file_digests(root, manifest_files(settings, mode))
+    files = file_digests(root, [*manifest_files(settings, mode), *plan_files(settings, mode)])
     got = {
         (r["case_uid"], r["nodule_idx"]): r
         for r in read_all(root, "insertions", mode=mode).filter("present").iter_rows(named=True)

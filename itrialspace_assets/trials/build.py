@@ -34,7 +34,7 @@ from itrialspace_assets.trials.rows import TrialRow, table_of
 from itrialspace_assets.trials.sites import sites
 from itrialspace_assets.trials.verify import broken_rules
 
-VERSION = "4"
+VERSION = "5"
 FEASIBILITY_VERSION = "5"
 TABLES = ("cases", "case_nodules", "trials", "arms", "case_weights", "balance")
 #: What a plan from profiles alone says of itself.

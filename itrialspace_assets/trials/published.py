@@ -1,8 +1,9 @@
-"""Writes a manifest in the published layout: one CSV and one JSON an arm, beside them what they were planned from.
+"""Writes a manifest in the published layout: one CSV and one JSON an arm; what they were planned from lies apart.
 
 ``manifests/mode<N>_<name>/[<folder>/]<stem>.csv``: 44 columns and those of the mode
-(docs/facts/trials.md#manifest-columns), paths relative to the data root, nulls empty. Columns are joined, never looped
-over. Plans nothing.
+(docs/facts/trials.md#manifest-columns), paths relative to the data root, nulls empty. Nothing else lies there, so that
+a tool may take every table below it for a manifest. ``trials/mode<N>_<name>/`` holds the rest. Columns are joined,
+never looped over. Plans nothing.
 """
 
 import json
@@ -28,6 +29,7 @@ from itrialspace_assets.records.text_tables import read_csv
 from itrialspace_assets.trials.compose import Manifest
 from itrialspace_assets.trials.resolve import Resolved
 
+_MANIFESTS, _PLANS = "manifests", "trials"
 #: Columns of a manifest that hold paths below the data root.
 INPUT_COLUMNS = ("host_ct_path", "host_organ_seg_path", "donor_nodule_mask_path", "donor_ct_path")
 
@@ -202,7 +204,7 @@ def write_manifests(
     about: Mapping[str, Any],
     picture: bytes,
 ) -> dict[str, str]:
-    """Write a trial's manifests with ``trial.json``, ``arms.csv`` and its balance.
+    """Write a trial's manifests, and apart from them ``trial.json``, ``arms.csv`` and its balance.
 
     Args:
         settings: gives the output folder.
@@ -215,18 +217,18 @@ def write_manifests(
     Returns:
         Path below the output folder -> SHA-256.
     """
-    base = f"manifests/{published_mode(resolved.trial.mode)}"
+    mode = published_mode(resolved.trial.mode)
     frame = manifest_frame(settings, resolved, manifest, index)
     columns = [*MANIFEST_COLUMNS, *extra_columns(resolved), *OWN_COLUMNS]
     files: dict[str, str] = {}
 
     def put(name: str, data: bytes) -> None:
-        replace_file(settings.output / base / name, data)
-        files[f"{base}/{name}"] = sha256_bytes(data)
+        replace_file(settings.output / name, data)
+        files[name] = sha256_bytes(data)
 
     for (folder, stem), rows in frame.group_by(["_folder", "_stem"], maintain_order=True):
         shown = rows.select(columns)
-        put(f"{folder}{stem}.csv", shown.write_csv().encode())
+        put(f"{_MANIFESTS}/{mode}/{folder}{stem}.csv", shown.write_csv().encode())
         head = {
             "trial_name": stem,
             "trial_template": resolved.cohort.site or "",
@@ -235,24 +237,33 @@ def write_manifests(
             "cohort_mode": rows["cohort_mode"][0],
             "seed": about["seed"],
         }
-        put(f"{folder}{stem}.json", (json.dumps(head)[:-1] + ', "cases": ' + shown.write_json() + "}").encode())
-    put(
-        "trial.json",
-        json.dumps(dict(about) | {"version": __version__}, indent=1, sort_keys=True, allow_nan=False).encode(),
-    )
-    put("balance.csv", manifest.balance.write_csv().encode())
-    put("arms.csv", manifest.arms.write_csv().encode())
-    put("balance.png", picture)
+        cases = (json.dumps(head)[:-1] + ', "cases": ' + shown.write_json() + "}").encode()
+        put(f"{_MANIFESTS}/{mode}/{folder}{stem}.json", cases)
+    plan = json.dumps(dict(about) | {"version": __version__}, indent=1, sort_keys=True, allow_nan=False).encode()
+    beside = {
+        "trial.json": plan,
+        "balance.csv": manifest.balance.write_csv().encode(),
+        "arms.csv": manifest.arms.write_csv().encode(),
+        "balance.png": picture,
+    }
+    for name, data in beside.items():
+        put(f"{_PLANS}/{mode}/{name}", data)
+        (settings.output / _MANIFESTS / mode / name).unlink(missing_ok=True)  # where version 0.1 had it
     return files
 
 
 def manifest_files(settings: Settings, mode: str) -> list[Path]:
     """Files of a mode's manifests, in path order."""
-    return sorted(
-        p
-        for p in (settings.output / "manifests" / published_mode(mode)).rglob("*")
-        if p.is_file() and not p.name.startswith(".")
-    )
+    return _below(settings.output / _MANIFESTS / published_mode(mode))
+
+
+def plan_files(settings: Settings, mode: str) -> list[Path]:
+    """What a mode's manifests were planned from (``trial.json``, ``arms.csv``, the balance), in path order."""
+    return _below(settings.output / _PLANS / published_mode(mode))
+
+
+def _below(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
 
 
 def missing_inputs(settings: Settings, mode: str) -> list[tuple[str, str, list[str]]]:
@@ -264,7 +275,7 @@ def missing_inputs(settings: Settings, mode: str) -> list[tuple[str, str, list[s
     """
     found = []
     for path in manifest_files(settings, mode):
-        if path.suffix == ".csv" and path.name not in ("arms.csv", "balance.csv"):
+        if path.suffix == ".csv":
             rows = read_csv(path).select(INPUT_COLUMNS)
             for column in INPUT_COLUMNS:
                 paths = rows[column].drop_nulls().unique().sort().to_list()

@@ -48,7 +48,11 @@ class PlannedArm:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A trial at one run size (``demo`` or ``paper``) with a run's overrides: all that planning reads of a file."""
+    """A trial at one run size (``demo`` or ``paper``) with a run's overrides: all that planning reads of a file.
+
+    ``trial`` holds what the run sets of ``twin``, ``arms_from`` and ``arms``; ``cohort`` and ``arms`` what it sets of
+    the cohort.
+    """
 
     trial: Trial
     size: str
@@ -73,27 +77,66 @@ def lay_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
     return out
 
 
+#: What ``--set`` may reach: the cohort, how twins are paired, how arms are made, one listed arm.
+_SETTABLE = ("cohort", "twin", "arms_from", "arms")
+
+
 def read_overrides(texts: Iterable[str]) -> dict[str, Any]:
-    """``cohort.n_cases=1000`` and the like as a partial cohort; values are YAML.
+    """``cohort.n_cases=1000``, ``twin.pairing=crossed`` and the like as a partial trial; values are YAML.
+
+    Below ``arms`` the next key is the name of an arm.
 
     Raises:
-        ConfigError: no ``path=value``, or a path outside ``cohort``.
+        ConfigError: no ``path=value``, or a path that cannot be set.
     """
     out: dict[str, Any] = {}
     for text in texts:
         path, mark, value = text.partition("=")
         keys = path.strip().split(".")
-        if not mark or keys[0] != "cohort" or len(keys) < 2:
-            raise ConfigError(f"--set {text!r}: expected cohort.<field>=<value>, for example cohort.n_cases=1000")
+        if not mark or keys[0] not in _SETTABLE or len(keys) < (3 if keys[0] == "arms" else 2):
+            raise ConfigError(
+                f"--set {text!r}: expected cohort.<field>=<value>, for example cohort.n_cases=1000; or "
+                "twin.<field>, arms_from.<field>, arms.<name>.<field>"
+            )
         try:
             found = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {text!r}: expected a YAML value, got {error}") from None
         at: dict[str, Any] = {keys[-1]: found}
-        for key in reversed(keys[1:-1]):
+        for key in reversed(keys[:-1]):
             at = {key: at}
         out = lay_over(out, at)
     return out
+
+
+def _overridden(trial: Trial, late: Mapping[str, Any]) -> Trial:
+    """A trial with what a run sets of it beside its cohort laid over, checked as a whole.
+
+    Raises:
+        ConfigError: the trial has no such part, or the result is wrong; names the path.
+    """
+    if not late:
+        return trial
+    content = trial.model_dump(exclude_unset=True)
+    for part in ("twin", "arms_from"):
+        if part in late and content.get(part) is None:
+            path = f"{part}.{next(iter(late[part]))}"
+            raise ConfigError(f"{trial.trial}: --set {path}: means nothing here: it has no {part}")
+    names = [arm.name for arm in trial.arms]
+    for name in late.get("arms", {}):
+        if name not in names:
+            raise ConfigError(
+                f"{trial.trial}: --set arms.{name}: expected one of its listed arms, "
+                f"{', '.join(names) or 'of which it has none'}"
+            )
+    arms = late.get("arms", {})
+    changed = {part: late[part] for part in ("twin", "arms_from") if part in late}
+    if arms:
+        changed["arms"] = [lay_over(arm, arms.get(arm["name"], {})) for arm in content["arms"]]
+    try:
+        return Trial.model_validate(lay_over(content, changed))
+    except ValidationError as error:
+        raise ConfigError(f"{trial.trial}: {explain(error, Trial)}") from None
 
 
 def resolve(trial: Trial, size: str, overrides: Sequence[str] = (), known: Sequence[str] = ()) -> Resolved:
@@ -102,7 +145,7 @@ def resolve(trial: Trial, size: str, overrides: Sequence[str] = (), known: Seque
     Args:
         trial: the trial file.
         size: run size, ``demo`` or ``paper``.
-        overrides: ``cohort.<field>=<value>`` of this run.
+        overrides: ``cohort.<field>=<value>`` of this run, or of ``twin``, ``arms_from`` and ``arms.<name>``.
         known: registered datasets; ``all`` stands for them in arms.
 
     Raises:
@@ -110,9 +153,11 @@ def resolve(trial: Trial, size: str, overrides: Sequence[str] = (), known: Seque
     """
     if size not in trial.sizes:
         raise ConfigError(f"{trial.trial}: size {size!r}: expected one of {', '.join(trial.sizes)}")
+    given = read_overrides(overrides)
+    late = given.pop("cohort", {})
+    trial = _overridden(trial, given)
     base = trial.cohort.model_dump(exclude_unset=True)
     base = lay_over(base, trial.sizes[size])
-    late = read_overrides(overrides)
     whole = _cohort(trial, lay_over(base, late), f"sizes.{size}")
     layers = _Layers(trial, base, late, whole)
     arms = tuple(_listed(layers) if trial.arms else _made(layers, known))

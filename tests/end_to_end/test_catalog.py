@@ -89,7 +89,7 @@ def test_quality_page_tells_tables_and_severity(done: Settings) -> None:
 def release(done: Settings, tmp_path: Path) -> Path:
     """The demo's own published layout with its profiles, as if it had been downloaded."""
     root = tmp_path / "release"
-    for name in ("manifests", "inserted_masks", "generated_cts_tissue", "vlm_dataset"):
+    for name in ("manifests", "trials", "inserted_masks", "generated_cts_tissue", "vlm_dataset"):
         shutil.copytree(done.output / name, root / name, copy_function=os.link)
     shutil.copytree(done.data / "profiles", root / "profiles", copy_function=os.link)
     (root / "SHA256SUMS").write_bytes((done.output / "SHA256SUMS").read_bytes())

@@ -74,6 +74,7 @@ def test_planning_refuses_and_relaxes(data_root: Path, tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "no donor is left for case" in refused.stdout + refused.stderr
     assert not (tmp_path / "out/manifests").exists()
+    assert not (tmp_path / "out/trials").exists()
     assert not (tmp_path / "out/tables/cases").exists()
     possible = its("trials", "feasibility", "2", *asked, COLUMNS="200", **roots)
     assert possible.returncode == 1
@@ -84,7 +85,7 @@ def test_planning_refuses_and_relaxes(data_root: Path, tmp_path: Path) -> None:
     arms = read_all(tmp_path / "out", "arms")
     assert set(arms["got_cases"]) == {8}
     assert arms["relaxations"].str.contains("donors.max_uses x2").any()
-    about = json.loads((tmp_path / "out/manifests/mode2_size_detection_curve/trial.json").read_text())
+    about = json.loads((tmp_path / "out/trials/mode2_size_detection_curve/trial.json").read_text())
     assert about["relaxed"] is True
     checked = its("trials", "validate", "2", **roots)
     assert (checked.returncode, "0 rules broken" in checked.stdout) == (0, True)

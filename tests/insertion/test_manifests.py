@@ -18,8 +18,8 @@ from itrialspace_assets.cli.insertion import insert_app
 from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.dicom import as_frames, segmentation
 from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
+from itrialspace_assets.insertion.audit_check import check_audit
 from itrialspace_assets.insertion.manifests import manifests_among, published_folders, read_manifest
-from itrialspace_assets.insertion.verify import check_audit
 from itrialspace_assets.records.layout import case_key, compact_id
 
 from ..conftest import small_chest
@@ -321,11 +321,16 @@ def test_wrong_manifests_are_refused_before_any_work(base: Path, tmp_path: Path)
     assert "same folder" in str(both.exception)
 
 
-def test_what_planning_writes_beside_a_manifest_is_none() -> None:
-    names = ["arms.csv", "balance.csv", "trial.json", "a.csv", "a.json", "b.json"]
-    assert [p.name for p in manifests_among([Path(n) for n in names])] == ["a.csv", "b.json"]
-    with pytest.raises(ConfigError, match=r"expected a manifest, got arms\.csv"):
-        manifests_among([Path("arms.csv")])
+def test_what_lies_beside_manifests_is_none(tmp_path: Path) -> None:
+    beside = ["_run_config.json", "datasets.yaml", "README.md", "arms.csv", "x_audit.json", "._a.csv"]
+    names = [*beside, "a.csv", "a.json", "b.json", "prologue.csv", "trial.json"]
+    assert [p.name for p in manifests_among([Path(n) for n in names])] == ["a.csv", "b.json", "prologue.csv"]
+    with pytest.raises(ConfigError, match=r"expected a manifest, got _run_config\.json, datasets\.yaml"):
+        manifests_among([Path(n) for n in beside])
+    for name in [*beside, "D/s.csv", "t.csv"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert manifests_among([tmp_path, tmp_path / "t.csv"]) == [tmp_path / "D/s.csv", tmp_path / "t.csv"]
 
 
 def test_names_of_the_published_layout() -> None:

@@ -244,6 +244,60 @@ def test_registering_and_refusing_datasets(tmp_path: Path) -> None:
         dataset(load_settings(), "DLCS25")
 
 
+@pytest.mark.parametrize("top", ["${ITRIALSPACE_DATA_DIR}/profiles", "profiles", "../root/profiles"])
+def test_the_originals_registry_in_a_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top: str) -> None:
+    """docs/facts/datasets.md#the-originals-registry."""
+    monkeypatch.delenv("ITRIALSPACE_DATA_DIR", raising=False)
+    table = f"{top}/LUNGx_nodule_profiles.csv"
+    for number, entry in enumerate((table, {"path": table}, {"csv_path": table, "has_label": True, "notes": "x"})):
+        root = tmp_path / str(number) / "root"
+        root.mkdir(parents=True)
+        (root / "datasets.yaml").write_text(json.dumps({"datasets": {"LUNGx": entry}}))
+        settings = load_settings(data_dir=root)
+        assert datasets(settings)["LUNGx"] == datasets(load_settings())["LUNGx"]
+
+
+def test_the_originals_registry_is_refused_where_it_would_be_misread(tmp_path: Path) -> None:
+    for number, (entry, message) in enumerate(
+        (
+            (
+                "LUNGx: /elsewhere/LUNGx_nodule_profiles.csv",
+                "expected its table at .*/LUNGx_nodule_profiles.csv",
+            ),
+            ("MINE: profiles/MINE_nodule_profiles.csv", "its import --dataset MINE"),
+            ("LUNGx: {csv_path: profiles/LUNGx_nodule_profiles.csv, labels: 3}", "labels: unknown key"),
+        )
+    ):
+        root = tmp_path / str(number)
+        root.mkdir()
+        (root / "datasets.yaml").write_text(f"datasets: {{{entry}}}")
+        with pytest.raises(ConfigError, match=message):
+            datasets(load_settings(data_dir=root))
+
+
+def test_both_names_of_a_finding_without_an_id_mean_it() -> None:
+    known = datasets(load_settings())
+    for given in ("IMDCT_IMDCT-0649_648", "IMDCT-0649"):
+        assert known["IMDCT"].canonical_annotation(given) == "IMDCT-0649"
+    assert known["IMDCT"].canonical_annotation("IMDCT_unknown") == "IMDCT_unknown"
+    assert known["LUNA25"].canonical_annotation("LUNA25_a_1") == "LUNA25_a_1"
+
+
+def test_terms_that_are_not_stated_let_nobody_pass_a_dataset_on(tmp_path: Path) -> None:
+    known = datasets(load_settings())
+    assert {n: known[n].licence for n in ("DLCS24", "LUNA25")} == {
+        "DLCS24": "CC BY-NC-ND 4.0",
+        "LUNA25": "CC BY-NC-SA 4.0",
+    }
+    for entry in known.values():
+        restricted = "NC" in entry.licence or entry.licence == "not stated"
+        assert not (entry.redistributable and restricted)
+        assert not restricted or entry.licence_source != "not stated" or entry.name == "IMDCT"
+    (tmp_path / "datasets.yaml").write_text("datasets: {IMDCT: {redistributable: true}}")
+    with pytest.raises(ConfigError, match="expected a licence that is known, got 'not stated'"):
+        datasets(load_settings(data_dir=tmp_path))
+
+
 def test_published_counts_sum_to_the_release() -> None:
     """13,140 and its parts: docs/facts/published-release.md#volumes-and-profiles."""
     counts = {name: entry.release_rows for name, entry in datasets(load_settings()).items()}

@@ -10,7 +10,10 @@ import pytest
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import hash_file
 from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.demo.paper import make_profiles
 from itrialspace_assets.imaging.geometry import Volume, write_volume
+from itrialspace_assets.profiles.load import load_profiles
+from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import MANIFEST_COLUMNS, MODES, list_sha256
 from itrialspace_assets.records.store import read_all
 from itrialspace_assets.release.verify import ReleasedRow, mode_of, record_release, verify_release
@@ -170,3 +173,59 @@ def test_the_published_release_has_its_counts(release: Path, settings: Settings)
 def test_folders_name_modes() -> None:
     assert mode_of("mode2_size_detection_curve") == MODES[1]
     assert [mode_of(f) for f in ("mode14_x", "mode0", "size", "modeX")] == [None] * 4
+
+
+RESULTS = "case_id,mode,image_path,task,prediction,ground_truth,correct,score_present\n"
+
+
+def test_results_of_models_are_named_and_counted(release: Path, settings: Settings) -> None:
+    """docs/facts/published-release.md#results-of-models."""
+    top = "vlm_dataset/synthetic/lung_axial/biomedclip"
+    row = "0,mode1_x,/there/slices/mode1_x/a.png,{task},present,present,True,20.5\n"
+    for condition, task, text in (
+        ("plain", "presence", RESULTS + 2 * row.format(task="presence")),
+        ("bbox", "lobe", RESULTS + row.format(task="size")),
+        ("bbox", "size", "case_id\n0\n"),
+        ("arrow", "size", RESULTS),
+    ):
+        write(release / top / condition / f"{task}_results.csv", text)
+    for copy in ("plain/aggregate", "plain/mode1_x"):
+        write(release / top / copy / "presence_results.csv", RESULTS)
+    write(release / "vlm_eval_demo/lung_axial/llava_med/plain/size_results.csv", RESULTS + row.format(task="size"))
+    rows = {r.path: r for r in verify_release(settings, release) if r.kind == "results"}
+    told = rows[f"{top}/plain/presence_results.csv"]
+    assert (told.rows, told.status, told.detail) == (2, "ok", "model biomedclip, condition plain, task presence")
+    assert {path: row.status for path, row in rows.items()} == {
+        f"{top}/plain/presence_results.csv": "ok",
+        f"{top}/bbox/lobe_results.csv": "contradicts",
+        f"{top}/bbox/size_results.csv": "damaged",
+        f"{top}/arrow/size_results.csv": "unexpected",
+        "vlm_eval_demo/lung_axial/llava_med/plain/size_results.csv": "ok",
+    }
+    record_release(settings, list(rows.values()))
+    assert read_all(settings.output, "released", kind="results").height == 5
+
+
+def test_a_manifest_names_donors_that_its_profiles_hold(release: Path, settings: Settings) -> None:
+    """Both names of an IMDCT donor; one that no profile has is named."""
+    table = "profiles/IMDCT_nodule_profiles.csv"
+    entry = datasets(settings)["IMDCT"]
+    write(release / table, make_profiles("IMDCT", entry).head(3).write_csv())
+    (release / SUMS).unlink()
+    ids = load_profiles(release / table, entry, "real").profiles["annotation_id"].to_list()
+    base = dict.fromkeys(MANIFEST_COLUMNS, "x") | {"host_dataset": "LUNGx", "nodule_idx": "0"}
+    named = [("IMDCT", f"IMDCT_{ids[0]}_648"), ("IMDCT", ids[1]), ("LUNGx", "any"), ("", "")]
+
+    def status(donors: list[tuple[str, str]]) -> ReleasedRow:
+        rows = [
+            base | {"case_id": str(i), "donor_dataset": d, "donor_annotation_id": a} for i, (d, a) in enumerate(donors)
+        ]
+        write(release / STEM, "\n".join(",".join(r) for r in [base, *(r.values() for r in rows)]) + "\n")
+        return next(r for r in verify_release(settings, release) if r.path == STEM)
+
+    assert status(named).status == "ok"
+    lost = status([*named, ("IMDCT", "IMDCT_none_1"), ("IMDCT", "IMDCT_none_1")])
+    assert (lost.status, lost.detail) == (
+        "contradicts",
+        "2 of 6 rows name a donor that its profiles lack, first IMDCT/IMDCT_none_1",
+    )

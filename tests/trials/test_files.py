@@ -117,6 +117,10 @@ def test_a_name_is_given_once(tmp_path: Path) -> None:
         ("cohort.donors.diameter_mm=[9", "expected a YAML value"),
         ("cohort.prevalence.value=2", "prevalence.value"),
         ("cohort.donors=3", "donors"),
+        ("arms.only=3", r"expected cohort\.<field>=<value>"),
+        ("twin.pairing=crossed", "twin.pairing: means nothing here: it has no twin"),
+        ("arms_from.decay=0.5", "it has no arms_from"),
+        ("arms.multi.share=0.5", r"arms\.multi: expected one of its listed arms, "),
     ],
 )
 def test_a_wrong_override_is_refused(text: str, message: str) -> None:
@@ -128,6 +132,24 @@ def test_an_override_beats_arm_and_size() -> None:
     trial = load_trial(load_settings(), "m03_location_sensitivity")
     for size in ("demo", "paper"):
         assert {a.cases for a in resolve(trial, size, ("cohort.n_cases=7",), ["A"]).arms} == {7}
+
+
+def test_a_run_may_set_how_twins_are_paired_and_arms_are_made() -> None:
+    cross = load_trial(load_settings(), "m13_digital_twin_cross")
+    got = resolve(cross, "demo", ("twin.pairing=crossed", "twin.render_seeds=2", "arms_from.published=a_{level}"), ())
+    assert got.trial.twin is not None
+    assert (got.trial.twin.pairing, got.trial.twin.render_seeds, got.trial.twin.kind) == ("crossed", 2, "cross")
+    assert [a.published for a in got.arms] == ["a_DLCS24_x_LUNA25"]
+    for wrong, message in (
+        ("twin.pairing=crossed", "render_seeds of 2 or more"),
+        ("twin.pairings=one_to_one", "did you mean 'pairing'"),
+        ("arms_from.what=rounds", "planner twin makes arms from"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            resolve(cross, "demo", (wrong,), ())
+    several = load_trial(load_settings(), "m10_multi_nodule_realism")
+    with pytest.raises(ConfigError, match="summing to 1"):
+        resolve(several, "demo", ("arms.multi.share=0.5",), ())
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,14 @@ import pytest
 
 from itrialspace_assets.base.errors import ConfigError, TableError, TrialError
 from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.insertion.manifests import read_manifest
 from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import MODES
 from itrialspace_assets.records.store import read_table
 from itrialspace_assets.trials import build
 from itrialspace_assets.trials.files import load_trial
-from itrialspace_assets.trials.published import manifest_frame
+from itrialspace_assets.trials.published import manifest_files, manifest_frame, plan_files
 from itrialspace_assets.trials.resolve import resolve
 from itrialspace_assets.trials.verify import broken_rules, far_from_asked
 
@@ -465,7 +466,19 @@ def test_row_25_unlabelled_is_no_radiology_and_codes_are_harmonised(paper: Paper
 
 def test_row_26_a_manifest_says_what_it_was_planned_from(paper: Paper) -> None:
     build.build(paper.settings, {"mode": "m08_algorithm_comparison"})
-    about = json.loads((paper.settings.output / "manifests/mode8_algorithm_comparison/trial.json").read_text())
+    out, mode = paper.settings.output, "mode8_algorithm_comparison"
+    about = json.loads((out / "trials" / mode / "trial.json").read_text())
+    assert {p.name for p in plan_files(paper.settings, "m08_algorithm_comparison")} == {
+        "trial.json",
+        "arms.csv",
+        "balance.csv",
+        "balance.png",
+    }
+    tables = [p for p in (out / "manifests" / mode).rglob("*") if p.is_file()]
+    assert sorted(tables) == manifest_files(paper.settings, "m08_algorithm_comparison")
+    assert {p.suffix for p in tables} == {".csv", ".json"}
+    for table in (p for p in tables if p.suffix == ".csv"):
+        assert read_manifest(table), "nothing but manifests"
     assert {"version", "seed", "index_sha256", "pool_sha256", "file_sha256", "resolved", "size"} <= about.keys()
     assert about["resolved"]["trial"]["cohort"]["site"] == "NLST"
 
