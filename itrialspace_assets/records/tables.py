@@ -671,8 +671,8 @@ _REGISTRY = (
             flag("cleared_site", "the nodule covers a place where a native one was cleared"),
             text(
                 "empty",
-                "voxels, in the same lobe, that guidance surrounds on the lesion-free twin; null: not the "
-                "primary nodule",
+                "voxels beside the nodule's own place, in the same lobe, that guidance surrounds on the lesion-free "
+                "twin; null: not the primary nodule, or its outline fits nowhere else in the lobe",
                 null=True,
             ),
             text(
