@@ -314,7 +314,12 @@ def _eval_row(row: dict[str, Any], pictures: dict[str, str]) -> EvalRow:
 def _slice_set(settings: Settings, source: str, name: str) -> dict[str, str]:
     """The evaluation set of an image source below ``vlm_dataset/<name>``: pictures, tables, splits."""
     files: dict[str, str] = {}
-    slices = read_all(settings.output, "slices", source=source)
+    slices = read_all(settings.output, "slices", source=source).filter(
+        pl.col("profile") == "lung_axial",
+        pl.col("z_offset") == 0,
+        pl.col("control") == "none",
+        pl.col("condition").is_in(CONDITIONS[:4]),  # those of the published layout
+    )
     if slices.is_empty():
         return files
     base = f"vlm_dataset/{name}/lung_axial"

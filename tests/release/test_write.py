@@ -19,7 +19,9 @@ def slice_row(uid: str, condition: str, presence: str, **other: Any) -> dict[str
     """A row of ``slices`` whose picture is ``store/<uid>_<condition>.png``."""
     return {
         "slice_uid": uid,
+        "target_uid": f"{uid}_target",
         "condition": condition,
+        "control": "none",
         "source": "tissue",
         "mode": "m02_size_detection_curve",
         "dataset": "LUNGx",
@@ -28,7 +30,8 @@ def slice_row(uid: str, condition: str, presence: str, **other: Any) -> dict[str
         "published_id": f"mode2_size_detection_curve/size__C0001_{uid}",
         "path": f"store/{uid}_{condition}.png",
         "sha256": "s",
-        "profile": "lung",
+        "profile": "lung_axial",
+        "affine": [0.0] * 12,
         "slice_z": 7,
         "z_offset": 0,
         "pixel_x_mm": 1.0,
@@ -38,6 +41,7 @@ def slice_row(uid: str, condition: str, presence: str, **other: Any) -> dict[str
         "presence": presence,
         "target_pixels": 4,
         "guidance_site": "lesion",
+        "guidance_covers_target": False,
         "pair_uid": "p",
         "paired": True,
         "other_lesions_in_slice": False,
