@@ -93,6 +93,8 @@ def build_graph(settings: Settings) -> Graph:
         Node(
             step=release.STEP,
             reads=(
+                PROFILES,
+                INDEX,
                 HOSTS,
                 DRAWN,
                 PLAN,
@@ -102,7 +104,7 @@ def build_graph(settings: Settings) -> Graph:
                 SPLITS,
                 STUDY_REPORT,
             ),
-            every=(HOSTS, PLAN, INSERT, *_keys(settings, "synthetic_cts"), *_slices(settings)),
+            every=(PROFILES, HOSTS, PLAN, INSERT, *_keys(settings, "synthetic_cts"), *_slices(settings)),
             kind="files",
             what="The published layout: manifests, masks, CTs, slice sets, splits.",
         ),

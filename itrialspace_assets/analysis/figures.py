@@ -5,8 +5,6 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.records.tables import CONDITIONS
-
 COLOURS = {"plain": "#334155", "bbox": "#16a34a", "contour": "#dc2626", "bbox_contour": "#7c3aed"}
 
 
@@ -43,7 +41,7 @@ def level_figure(metrics: pl.DataFrame, factor: str, levels: list[str], title: s
     fig, axes = plt.subplots(
         1, 2, figsize=(10.5, 4.2), sharey=True, gridspec_kw={"width_ratios": [max(2, len(names)), 2]}
     )
-    for shift, condition in enumerate(CONDITIONS):
+    for shift, condition in enumerate(COLOURS):
         _bars(axes[0], metrics, condition, "sensitivity", names, shift)
         _bars(axes[1], metrics, condition, "auc", ["all"], shift)
         _bars(axes[1], metrics, condition, "specificity", ["all"], shift, start=1)
@@ -55,7 +53,7 @@ def level_figure(metrics: pl.DataFrame, factor: str, levels: list[str], title: s
     axes[1].set_title("all slices", fontsize=10)
     axes[1].axhline(0.5, color="#94a3b8", lw=0.8, ls=":")
     axes[0].set_ylim(-0.03, 1.03)
-    handles = [Line2D([], [], color=COLOURS[c], marker="o", ls="", label=c) for c in CONDITIONS]
+    handles = [Line2D([], [], color=COLOURS[c], marker="o", ls="", label=c) for c in COLOURS]
     fig.legend(handles=handles, loc="lower right", ncol=4, fontsize=8, frameon=False)
     fig.suptitle(title, fontsize=11)
     fig.text(0.01, 0.015, mark, fontsize=8, color="#b91c1c")

@@ -30,8 +30,8 @@ from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.synthesis.renderers import enabled
 
 VERSION = "2"
-#: Rules by which slices are chosen (docs/facts/evaluation.md#splits): every slice; those that every reader answered, in
-#: every task, on plain pictures; the same under every published guidance.
+#: Rules by which slices are chosen (docs/facts/evaluation.md#frozen-lists): every slice; those that every reader
+#: answered, in every task, on plain pictures; the same under every published guidance.
 Rule = Literal["all", "release_v1", "release_v1_full"]
 _PUBLISHED_CONDITIONS = ("plain", "bbox", "contour", "bbox_contour")
 _PUBLISHED_TASKS = ("presence", "lobe", "size")

@@ -75,6 +75,12 @@ class Settings(BaseSettings):
             "only the slices that hold lesions."
         ),
     )
+    profiles: str = Field("lung_axial", description="Preprocess profiles that slices are cut with.")
+    z_offsets: str = Field("0", description="Slices from the target's plane that are cut: -1, 0, 1.")
+    conditions: str = Field("plain,bbox,contour,bbox_contour", description="Guidance that is drawn on slices.")
+    controls: str = Field(
+        "", description="Pictures that show whether a reader looks at pixels: blank, box_only, contralateral_box."
+    )
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=512, description="Worker processes.")
     device: Literal["cuda", "cpu"] = Field(
         "cuda", description="Where GPU renderers and readers compute; cpu is for small networks."

@@ -16,7 +16,7 @@ from itrialspace_assets.imaging import pictures
 from itrialspace_assets.imaging.volumes import Lesion, stamp, unpack_bits
 from itrialspace_assets.records.store import read_all
 from itrialspace_assets.records.tables import CONDITIONS
-from itrialspace_assets.synthesis.images import open_plane
+from itrialspace_assets.synthesis.images import open_planes
 
 
 def write_page(settings: Settings, uid: str) -> Path:
@@ -66,9 +66,9 @@ def write_page(settings: Settings, uid: str) -> Path:
 
 def _ct_picture(settings: Settings, row: dict[str, Any], lesion: Lesion) -> bytes:
     k = pictures.lesion_plane(lesion)
-    ct, at = open_plane(settings, row, k)
+    ct, first = open_planes(settings, row, slice(k, k + 1))
     x, y, z = lesion.offset
-    return pictures.ct_slice(ct, replace(lesion, offset=(x, y, z + at - k)))
+    return pictures.ct_slice(ct, replace(lesion, offset=(x, y, z - first)))
 
 
 def _b64(data: bytes) -> str:
@@ -96,17 +96,27 @@ def _galleries(
                 [(_caption(r), _b64(_ct_picture(settings, r, lesion))) for r in own.iter_rows(named=True)],
             )
         )
-        for presence in ("present", "absent"):
-            mine = slices.filter(pl.col("source") == source, pl.col("presence") == presence)
-            order = {r["condition"]: r for r in mine.iter_rows(named=True)}
-            images = [
-                (f"{c} ({order[c]['guidance_site']} site)", _b64((settings.output / order[c]["path"]).read_bytes()))
-                for c in CONDITIONS
-                if c in order
-            ]
-            if images:
-                galleries.append((f"Slices, {source}, nodule {presence}", images))
+        mine = slices.filter(
+            pl.col("source") == source,
+            pl.col("control") == "none",
+            pl.col("z_offset") == 0,
+            pl.col("path").str.ends_with(".png"),
+        )
+        mine = mine.filter(pl.col("profile") == mine["profile"].min())
+        for site in mine["guidance_site"].unique().sort(descending=True):
+            order = {r["condition"]: r for r in mine.filter(pl.col("guidance_site") == site).iter_rows(named=True)}
+            images = [(c, _b64((settings.output / order[c]["path"]).read_bytes())) for c in CONDITIONS if c in order]
+            galleries.append((f"Slices, {source}, {_SITES[site]}", images))
     return galleries
+
+
+#: What guidance points at, by ``guidance_site``.
+_SITES = {
+    "lesion": "nodule",
+    "cleared_lesion": "its place on the lesion-free twin",
+    "cleared": "a place where a native nodule was cleared",
+    "never": "a place without a nodule",
+}
 
 
 def _caption(row: dict[str, Any]) -> str:

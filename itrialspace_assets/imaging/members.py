@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from isal import isal_zlib
 
-from itrialspace_assets.imaging.geometry import Volume, read_volume
+from itrialspace_assets.imaging.geometry import Box, Volume, read_volume
 
 _GZIP = 31  # window bits of zlib for a gzip member
 
@@ -58,26 +58,45 @@ def read_members(path: Path) -> Members:
     return Members(volume, tuple(members), tuple(sizes)) if over_the_bytes else Members(volume, (), ())
 
 
-def read_beside(path: Path, like: Members) -> Volume:
+def read_beside(path: Path, like: Members, levels: slice | None = None) -> Volume:
     """What ``read_volume`` gives, from the members in which a file differs from its like.
+
+    Args:
+        path: a NIfTI file.
+        like: a volume of the same grid and type with the members of its file.
+        levels: bounds along z of what is wanted, within the volume; None: all of it.
 
     Raises:
         CaseRejected: as ``read_volume``.
     """
-    found = _patched(path, like)
-    return read_volume(path) if found is None else found
+    wanted = levels or slice(0, like.volume.array.shape[2])
+    found = _patched(path, like, wanted)
+    if found is not None:
+        return found
+    volume = read_volume(path)
+    return volume if levels is None else volume.crop(_levels(volume, levels))
 
 
-def _patched(path: Path, like: Members) -> Volume | None:
-    """The like's volume with the differing members laid over; None where that does not give the whole file."""
+def _levels(volume: Volume, levels: slice) -> Box:
+    x, y, _ = volume.array.shape
+    return slice(0, x), slice(0, y), levels
+
+
+def _patched(path: Path, like: Members, levels: slice) -> Volume | None:
+    """The wanted levels with the differing members laid over the like's; None where that does not give the whole file.
+
+    Every differing member is unpacked, also of other levels, so that a damaged file is never taken for a whole one.
+    """
     try:
         raw = path.read_bytes()
     except OSError:
         return None
     if not like.members or not raw.startswith(like.members[0]):
         return None
-    array = like.volume.array.copy(order="F")
+    part = like.volume.crop(_levels(like.volume, levels))
+    array = part.array.copy(order="F")
     flat = array.reshape(-1, order="F").view(np.uint8)
+    begin = levels.start * (flat.nbytes // array.shape[2])
     at, first = len(like.members[0]), 0
     for member, size in zip(like.members[1:], like.sizes[1:], strict=True):
         if raw.startswith(member, at):
@@ -89,10 +108,12 @@ def _patched(path: Path, like: Members) -> Volume | None:
                 return None
             if len(unpacked) != size:
                 return None
-            flat[first : first + size] = np.frombuffer(unpacked, np.uint8)
+            low, high = max(first, begin), min(first + size, begin + flat.nbytes)
+            if low < high:
+                flat[low - begin : high - begin] = np.frombuffer(unpacked, np.uint8)[low - first : high - first]
             at += packed
         first += size
-    return Volume(array, like.volume.affine) if at == len(raw) else None
+    return Volume(array, part.affine) if at == len(raw) else None
 
 
 def _unpack(data: bytes) -> tuple[bytes, int]:

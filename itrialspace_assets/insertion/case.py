@@ -174,7 +174,7 @@ class InsertionCase(StrictModel):
 
 
 #: Part of every case's input hash: raised when the same case would give other rows or masks.
-VERSION = "3"
+VERSION = "4"
 
 
 def work_of(settings: Settings, case: InsertionCase) -> Case:

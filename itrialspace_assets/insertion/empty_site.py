@@ -1,8 +1,9 @@
-"""The empty site of a case: where guidance points on the lesion-free twin, like the lesion's own with no lesion in it.
+"""The empty site of a case: where guidance on the lesion-free twin points beside the lesion's own place.
 
 Two kinds, so that a reader that sees traces of clearing is found out: where a native nodule was cleared, and where no
 nodule ever was. Both take the lesion's own outline, in its lobe, at about its distance from the pleura; so both follow
-the law of lobes, sizes and distances that the lesions follow.
+the law of lobes, sizes and distances that the lesions follow. Neither is the place of the lesion itself: that one is
+cut on the twin as well, as the paired counterfactual.
 """
 
 from collections.abc import Sequence
@@ -30,14 +31,14 @@ class EmptySite:
     """Voxels without a lesion that guidance surrounds.
 
     Attributes:
-        lesion: the voxels, in the host's canonical RAS+ grid.
-        kind: ``CLEARED`` or ``NEVER``.
+        lesion: the voxels, in the host's canonical RAS+ grid; None where the outline fits nowhere else in the lobe.
+        kind: ``CLEARED`` or ``NEVER``; None without a place.
         pleural_mm: distance of the centre to the pleura; None where the centre lies outside the lung.
         note: why it is not of the wanted kind; empty if it is.
     """
 
-    lesion: Lesion
-    kind: str
+    lesion: Lesion | None
+    kind: str | None
     pleural_mm: float | None
     note: str = ""
 
@@ -56,7 +57,7 @@ def cleared_sites(bits: str) -> tuple[Lesion, ...]:
     return tuple(sorted(found, key=lambda site: (-int(site.mask.sum()), site.offset)))
 
 
-def wants_cleared(draw: float, host: Volume, sites: Sequence[Lesion], own: bool) -> bool:
+def wants_cleared(draw: float, host: Volume, sites: Sequence[Lesion]) -> bool:
     """Whether a case points at a cleared site; as near to half of all cases as hosts allow.
 
     A case can point at one if its lobe has one. A share f of the host's five lobes has one; so a case that can point
@@ -65,10 +66,9 @@ def wants_cleared(draw: float, host: Volume, sites: Sequence[Lesion], own: bool)
     Args:
         draw: uniform in [0, 1), of the case.
         host: nodule-free label map.
-        sites: the cleared sites of the host.
-        own: the lesion itself is a cleared nodule that is put back: its site is always available, f = 1.
+        sites: the cleared sites of the host beside the lesion's own place.
     """
-    share = 1.0 if own else len({lobe_about(host, s)[0] for s in sites} - {0}) / len(LUNG)
+    share = len({lobe_about(host, s)[0] for s in sites} - {0}) / len(LUNG)
     return share > 0 and draw < min(1.0, 0.5 / share)
 
 
@@ -78,7 +78,8 @@ def find_empty_site(
     lobe: int,
     pleural_mm: float | None,
     sites: Sequence[Lesion],
-    cleared: bool,
+    draw: float,
+    present: bool,
     within: Box | None,
     depth: LungDepth,
 ) -> EmptySite:
@@ -90,34 +91,58 @@ def find_empty_site(
         lobe: label of its lobe; the empty site lies in the same.
         pleural_mm: distance of its centre to the pleura.
         sites: the cleared sites of the host.
-        cleared: whether a cleared site is wanted.
+        draw: uniform in [0, 1), of the case; decides with ``wants_cleared`` which kind is wanted.
+        present: whether the lesion is in the lesion image; the planned place of a clean case is empty itself.
         within: box of the lesion's lobe; None: the whole host.
         depth: how deep the host's voxels lie in its lung.
     """
+    elsewhere = [site for site in sites if not (present and shared_voxels(lesion, site))]
     note = ""
-    if cleared:
-        own_lobe = [(i, site) for i, site in enumerate(sites) if lobe_about(host, site)[0] == lobe]
+    if wants_cleared(draw, host, elsewhere):
+        own_lobe = [(i, site) for i, site in enumerate(elsewhere) if lobe_about(host, site)[0] == lobe]
         near = [(abs((pleural_distance(host, site.centroid) or 0.0) - (pleural_mm or 0.0)), i) for i, site in own_lobe]
         for _, i in sorted(near):
-            if (found := _over(host, lesion, sites[i], lobe, within, depth)) is not None:
+            found = _over(host, lesion, elsewhere[i], lobe, [lesion] if present else [], within, depth)
+            if found is not None:
                 return EmptySite(found, CLEARED, pleural_distance(host, found.centroid))
         note = "no cleared place in the lobe" if not near else "the outline fits at no cleared place of the lobe"
-    if not any(shared_voxels(lesion, site) for site in sites):
+    if not present and not any(shared_voxels(lesion, site) for site in sites):
         return EmptySite(lesion, NEVER, pleural_mm, note)
     try:
         wanted = Wanted(lesion.centroid, pleural_mm)
-        elsewhere = find_position(host, lesion.mask, lobe, wanted, sites, within=within, depth=depth).lesion
-        return EmptySite(elsewhere, NEVER, pleural_distance(host, elsewhere.centroid), note)
+        others = [*sites, lesion] if present else sites
+        place = find_position(host, lesion.mask, lobe, wanted, others, within=within, depth=depth).lesion
+        return EmptySite(place, NEVER, pleural_distance(host, place.centroid), note)
     except CaseRejected:
+        if present:
+            return EmptySite(None, None, None, "the outline fits nowhere else in the lobe")
         return EmptySite(lesion, CLEARED, pleural_mm, "the outline fits nowhere else in the lobe")
 
 
-def _over(host: Volume, lesion: Lesion, site: Lesion, lobe: int, within: Box | None, depth: LungDepth) -> Lesion | None:
-    """The lesion's outline about a cleared site; None where it fits only away from it."""
+def _over(
+    host: Volume,
+    lesion: Lesion,
+    site: Lesion,
+    lobe: int,
+    others: Sequence[Lesion],
+    within: Box | None,
+    depth: LungDepth,
+) -> Lesion | None:
+    """The lesion's outline about a cleared site; None where it fits only away from it.
+
+    Args:
+        host: nodule-free label map.
+        lesion: gives the outline.
+        site: voxels that were cleared.
+        lobe: label of the lobe.
+        others: what the outline may not touch.
+        within: box of the lobe.
+        depth: of the host.
+    """
     if lesion.offset == site.offset and np.array_equal(lesion.mask, site.mask):
         return lesion
     try:
-        found = find_position(host, lesion.mask, lobe, Wanted(site.centroid), within=within, depth=depth).lesion
+        found = find_position(host, lesion.mask, lobe, Wanted(site.centroid), others, within=within, depth=depth).lesion
     except CaseRejected:
         return None
     return found if shared_voxels(found, site) else None

@@ -23,7 +23,7 @@ from itrialspace_assets.imaging.geometry import write_packed
 from itrialspace_assets.imaging.volumes import Lesion, pack_bits, stamp_packed, unpack_bits
 from itrialspace_assets.insertion import compat
 from itrialspace_assets.insertion.case import Host, InsertionCase, PlannedNodule
-from itrialspace_assets.insertion.empty_site import EmptySite, cleared_sites, find_empty_site, wants_cleared
+from itrialspace_assets.insertion.empty_site import EmptySite, cleared_sites, find_empty_site
 from itrialspace_assets.insertion.measured import HostMaps, Measured, measure
 from itrialspace_assets.insertion.position import Wanted, find_position
 from itrialspace_assets.insertion.prepare import pose_matrix, resample_lesion
@@ -98,7 +98,7 @@ def insert_case(case: InsertionCase, settings: Settings) -> Output:
             continue
         empty = None
         if nodule.nodule_idx == 0:
-            empty = _empty_site(host, measured, realised.lesion, case.seed, nodule.placement == "native")
+            empty = _empty_site(host, measured, realised.lesion, case.seed, nodule.present)
         done.append(_Inserted(nodule, realised, measured, empty))
         if nodule.present:  # the lesion of a clean case is never put into its mask
             lesions.append(realised.lesion)
@@ -194,7 +194,7 @@ def _compat(
     return Realised(lesion, np.array(found.first, dtype=np.float64), (*found.warnings, *pasted))
 
 
-def _empty_site(host: HostMaps, measured: Measured, lesion: Lesion, seed: int, own: bool) -> EmptySite:
+def _empty_site(host: HostMaps, measured: Measured, lesion: Lesion, seed: int, present: bool) -> EmptySite:
     """The site that guidance surrounds on the lesion-free twin of a primary nodule."""
     draw = (case_seed(seed, _SITE_DRAW) >> 31) / 2**32
     return find_empty_site(
@@ -203,7 +203,8 @@ def _empty_site(host: HostMaps, measured: Measured, lesion: Lesion, seed: int, o
         LOBE_LABELS[measured.lobe],
         _rounded(measured.pleural_mm),
         host.cleared,
-        wants_cleared(draw, host.labels, host.cleared, own),
+        draw,
+        present,
         host.lobes[measured.lobe].box if measured.lobe in host.lobes else None,
         host.depth,
     )
@@ -291,7 +292,7 @@ def _row(case: InsertionCase, part: _Inserted, mask: _Mask, status: str, rules: 
         mirrored=nodule.mirrored,
         relaxations=";".join(relaxations),
         cleared_site=got.on_cleared,
-        empty=pack_bits(empty.lesion) if empty else None,
+        empty=pack_bits(empty.lesion) if empty and empty.lesion else None,
         empty_site=empty.kind if empty else None,
         empty_pleural_mm=_rounded(empty.pleural_mm) if empty else None,
         empty_note=(empty.note or None) if empty else None,

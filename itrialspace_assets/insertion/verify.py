@@ -60,8 +60,8 @@ def broken_insertions(rows: pl.DataFrame, hosts: pl.DataFrame) -> dict[str, pl.D
             strict & ((pl.col("diameter_mm") - pl.col("planned_diameter_mm")).abs() > allowed)
         ),
         "collisions: placed nodules of a case share no voxel": seen.filter(placed & (pl.col("overlap") > 0)),
-        "empty site: every primary nodule has one": seen.filter(
-            (pl.col("nodule_idx") == 0) & pl.col("empty").is_null()
+        "empty site: every primary nodule has one, or says why not": seen.filter(
+            (pl.col("nodule_idx") == 0) & pl.col("empty").is_null() & pl.col("empty_note").is_null()
         ),
     }
 

@@ -18,6 +18,7 @@ _POLARS: dict[str, pl.DataType] = {
     "number": pl.Float64(),
     "flag": pl.Boolean(),
     "integers": pl.List(pl.Int64()),
+    "numbers": pl.List(pl.Float64()),
 }
 
 
@@ -178,6 +179,11 @@ def flag(name: str, description: str, *, null: bool = False) -> Column:
 def integers(name: str, description: str) -> Column:
     """A column of lists of whole numbers, never null."""
     return Column(name, "integers", description)
+
+
+def numbers(name: str, description: str) -> Column:
+    """A column of lists of numbers, never null."""
+    return Column(name, "numbers", description)
 
 
 def millimetres(name: str, description: str, *, null: bool = True) -> Column:

@@ -21,6 +21,7 @@ from itrialspace_assets.records.schema import (
     integers,
     millimetres,
     number,
+    numbers,
     percent,
     text,
 )
@@ -28,7 +29,12 @@ from itrialspace_assets.records.schema import (
 SIDES = ("left", "right", "unknown")
 ZONES = ("upper_zone", "middle_zone", "lower_zone", "unknown")
 LOBES_OR_NONE = (*LOBES, "background", "unknown")
-CONDITIONS = ("plain", "bbox", "contour", "bbox_contour")
+#: Guidance on a slice; the contour of the last two is the published one.
+CONDITIONS = ("plain", "bbox", "contour", "bbox_contour", "contour_published", "bbox_contour_published")
+#: Controls that are pictures of their own: mean grey; guidance on mean grey; guidance at the place mirrored left-right.
+PICTURE_CONTROLS = ("blank", "box_only", "contralateral_box")
+#: Slices from the target's own plane.
+Z_OFFSETS = (-1, 0, 1)
 TASKS = ("presence", "lobe", "size", "malignancy")
 STATUSES = ("ok", "refused", "unparsed", "unsupported", "error")
 ATTENUATIONS = ("solid", "part_solid", "ground_glass")
@@ -671,8 +677,8 @@ _REGISTRY = (
             flag("cleared_site", "the nodule covers a place where a native one was cleared"),
             text(
                 "empty",
-                "voxels, in the same lobe, that guidance surrounds on the lesion-free twin; null: not the "
-                "primary nodule",
+                "voxels beside the nodule's own place, in the same lobe, that guidance surrounds on the lesion-free "
+                "twin; null: not the primary nodule, or its outline fits nowhere else in the lobe",
                 null=True,
             ),
             text(
@@ -803,45 +809,94 @@ _REGISTRY = (
     ),
     Table(
         "slices",
-        "Evaluation slices under four kinds of guidance.",
+        "Evaluation slices: a target's plane and its neighbours, by preprocess profile, guidance and control.",
         ("source", "mode", "dataset"),
-        ("slice_uid", "condition", "case_uid"),
+        ("slice_uid", "condition", "control", "case_uid"),
         (
-            text("slice_uid", "hash of image, target, z offset and preprocess profile"),
+            text("slice_uid", "hash of target_uid, z offset and preprocess profile"),
+            text("target_uid", "hash of image and target; joins its z offsets, profiles, conditions and controls"),
             text("condition", "guidance drawn", allowed=CONDITIONS),
+            text(
+                "control",
+                "none: the plane itself; blank: mean grey; box_only: guidance on mean grey; contralateral_box: "
+                "guidance at the place mirrored left-right",
+                allowed=("none", *PICTURE_CONTROLS),
+            ),
             SOURCE,
             text("mode", "trial mode, or real"),
             DATASET,
             CASE,
             text("image_uid", "rendered image, or the scan of a real one"),
             text("published_id", "id in the published layout"),
-            text("path", "PNG below the output folder"),
+            text("path", "picture (PNG, or uint8 array of a profile with npy) below the output folder"),
             text("sha256", _SHA),
             text("profile", "preprocess profile"),
-            integer("slice_z", "index along z (RAS)", low=0),
-            integer("z_offset", "slices from the centre slice"),
+            integer("slice_z", "index along the axis that the profile cuts across (z of an axial one; RAS)", low=0),
+            integer("z_offset", "slices from the target's largest plane", low=min(Z_OFFSETS), high=max(Z_OFFSETS)),
             number("pixel_x_mm", "pixel width", "mm", low=0),
             number("pixel_y_mm", "pixel height", "mm", low=0),
             integer("width", "pixels", low=1),
             integer("height", "pixels", low=1),
-            text("presence", "is a nodule on this slice", allowed=("present", "absent")),
+            numbers("affine", "3×4 matrix, row by row: pixel (column, row, 0) to world mm (RAS)"),
+            text(
+                "presence",
+                "whether the target is a nodule of the image, which its own plane (z offset 0) shows",
+                allowed=("present", "absent"),
+            ),
             text("lobe", "realised lobe of the target", null=True, allowed=LOBES_OR_NONE),
+            number("lobe_share", "share of the target's surroundings in that lobe", null=True, low=0, high=1),
             text("size_class", "class of the realised diameter", null=True, allowed=ANSWER_SIZES),
             text("size_bucket", "cohort bucket of the realised diameter", null=True, allowed=SIZE_BUCKETS),
-            millimetres("diameter_mm", "realised diameter of the target"),
+            millimetres("diameter_mm", "volume-equivalent diameter of the target's realised mask"),
+            flag(
+                "size_near_edge",
+                "diameter_mm lies within a voxel (edge of the cube of its volume) of 5, 10 or 20 mm",
+                null=True,
+            ),
+            flag(
+                "mask_grown",
+                "the target's mask was grown from a point; a rendered image shows its mask as it is, so false",
+                null=True,
+            ),
             text("planned_lobe", "lobe planned", null=True),
             millimetres("planned_diameter_mm", "diameter planned"),
             integer("label", "malignancy label of the target", null=True),
             integer("target_pixels", "nodule pixels of the target on this slice", low=0),
             text("negative_type", "what kind of negative", null=True, allowed=("twin", "level", "clean_scan")),
-            text("guidance_site", "where guidance is drawn", allowed=("lesion", "cleared", "never")),
-            text("pair_uid", "joins a lesion slice and its lesion-free twin"),
-            flag("paired", "image and twin may be compared as a pair"),
+            text(
+                "guidance_site",
+                "where guidance is drawn: at the lesion; at its place on its lesion-free twin; where a native nodule "
+                "was cleared; where there never was one",
+                allowed=("lesion", "cleared_lesion", "cleared", "never"),
+            ),
+            flag("guidance_covers_target", "a pixel that was drawn over shows what guidance points at"),
+            text("pair_uid", "joins the slices of a case"),
+            flag("paired", "a lesion's slice and that of its place on its twin, which may be compared as a pair"),
             flag("other_lesions_in_slice", "another nodule is on this slice"),
             text("host_person_uid", "person whose anatomy it is"),
             text("donor_person_uid", "person whose nodule it is", null=True),
             text("arm", "arm of the trial", null=True),
             ANATOMY,
+        ),
+        (
+            Rule(
+                "a pair is a lesion and its place on the twin",
+                "paired only where guidance_site is lesion or cleared_lesion",
+                ~pl.col("paired") | pl.col("guidance_site").is_in(["lesion", "cleared_lesion"]),
+                "error",
+            ),
+            Rule(
+                "a blank shows no guidance, other controls do",
+                "control and condition fit",
+                (pl.col("control") == "none") | ((pl.col("control") == "blank") == (pl.col("condition") == "plain")),
+                "error",
+            ),
+            Rule(
+                "a positive has pixels on its own plane",
+                "target_pixels > 0 where presence is present and z_offset is 0",
+                (pl.col("presence") == "absent") | (pl.col("z_offset") != 0) | (pl.col("target_pixels") > 0),
+                "error",
+            ),
         ),
     ),
     Table(

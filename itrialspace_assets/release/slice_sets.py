@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -16,13 +17,14 @@ import polars as pl
 from itrialspace_assets.analysis.frozen import ListKey, Lock, locks, read_list
 from itrialspace_assets.analysis.splits import present_slices
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import REAL, list_sha256
 from itrialspace_assets.records.store import read_all
 from itrialspace_assets.release.files import link, text
 
-#: Columns of ``slices`` beside which those of a case or a profile are joined.
+#: What the published tables say of a truth that is unknown.
 _UNKNOWN = "N/A"
+#: Guidance of the published sets.
+_CONDITIONS = ("plain", "bbox", "contour", "bbox_contour")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,22 +96,46 @@ class RealEnd:
     guidance_site: str
 
 
-def slice_set(settings: Settings, source: str, name: str, places: Mapping[str, str]) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class PlannedCase:
+    """What the table of a rendered set says of a case beside its slices; ``place`` is the folder of its CT."""
+
+    number: int
+    place: str
+    donor_dataset: str
+    insertion_mode: str
+    population_type: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealFinding:
+    """What the table of the real set says of a finding beside its slices; diameter in mm."""
+
+    annotation_id: str
+    ct_path: str
+    nodule_mask_path: str
+    nodule_mean_diam_mm: float | None
+    lobe_name: str | None
+
+
+def slice_set(
+    settings: Settings, source: str, name: str, cases: Mapping[str, PlannedCase] | Mapping[str, RealFinding]
+) -> dict[str, str]:
     """The evaluation set of an image source below ``vlm_dataset/<name>``.
 
     Args:
-        settings: data and outputs.
+        settings: outputs.
         source: ``real`` or a renderer's name.
         name: of the set: real, synthetic, synthetic_<renderer>.
-        places: folder of each case's CT in the published layout, by ``case_uid``; a case that is in none is left out of
-            a rendered set: its manifest was planned anew.
+        cases: by ``case_uid``; slices of a case that is not among them are left out: its manifest was planned anew.
 
     Returns:
         Path below the output folder -> SHA-256.
     """
-    slices = read_all(settings.output, "slices", source=source).filter(pl.col("control") == "none")
-    if source != REAL:
-        slices = slices.filter(pl.col("case_uid").is_in(list(places)))
+    slices = read_all(settings.output, "slices", source=source).filter(
+        pl.col("control") == "none", pl.col("condition").is_in(_CONDITIONS)
+    )
+    slices = slices.filter(pl.col("case_uid").is_in(list(cases)))
     files: dict[str, str] = {}
     for (profile,), of_profile in slices.group_by(["profile"], maintain_order=True):
         base = f"vlm_dataset/{name}/{profile}"
@@ -118,23 +144,24 @@ def slice_set(settings: Settings, source: str, name: str, places: Mapping[str, s
         for (_, z), rows in ordered.group_by(["slice_uid", "z_offset"], maintain_order=True):
             pictures = {}
             for row in rows.iter_rows(named=True):
-                target = f"{base}/slices/{_file(row['published_id'], row['condition'], int(str(z)))}"
+                target = f"{base}/slices/{_file(row)}"
                 files |= link(settings, row["path"], target, row["sha256"])
                 pictures[row["condition"]] = target
             if z == 0:
                 first = rows.row(0, named=True)
                 table[first["presence"]].append((first, pictures))
         for presence, file in (("present", "eval_dataset.csv"), ("absent", "eval_dataset_negatives.csv")):
-            rows_of = _real_rows if source == REAL else _synthetic_rows
-            files |= text(settings, f"{base}/{file}", rows_of(settings, table[presence], places))
+            rows_of = [_row(row, pictures, cases[row["case_uid"]]) for row, pictures in table[presence]]
+            files |= text(settings, f"{base}/{file}", _csv(_columns(source), rows_of))
     return files
 
 
-def _file(published_id: str, condition: str, z: int) -> str:
+def _file(row: dict[str, Any]) -> str:
     """Published name of a picture below ``slices/``: a folder for guidance, a suffix for a slice beside the centre."""
-    group, stem = published_id.rsplit("/", 1)
-    folder = "" if condition == "plain" else f"{condition}/"
-    return f"{group}/{folder}{stem}{f'_z{z:+d}' if z else ''}.png"
+    group, stem = row["published_id"].rsplit("/", 1)
+    folder = "" if row["condition"] == "plain" else f"{row['condition']}/"
+    beside = f"_z{row['z_offset']:+d}" if row["z_offset"] else ""
+    return f"{group}/{folder}{stem}{beside}{Path(row['path']).suffix}"
 
 
 def _pictures(row: dict[str, Any], pictures: dict[str, str]) -> dict[str, Any]:
@@ -154,87 +181,53 @@ def _pictures(row: dict[str, Any], pictures: dict[str, str]) -> dict[str, Any]:
     )
 
 
-def _synthetic_rows(
-    settings: Settings, table: Sequence[tuple[dict[str, Any], dict[str, str]]], places: Mapping[str, str]
-) -> str:
-    root = settings.output
-    primary = read_all(root, "case_nodules").filter(pl.col("nodule_idx") == 0)
-    population = read_all(root, "nodules").select(donor_nodule_uid="nodule_uid", population_type="population_type")
-    numbers = dict(read_all(root, "cases").select("case_uid", "number").iter_rows())
-    donors = {
-        r["case_uid"]: r
-        for r in primary.join(population, on="donor_nodule_uid", how="left")
-        .select("case_uid", "donor_dataset", "insertion_mode", "population_type")
-        .iter_rows(named=True)
-    }
-    rows = []
-    for row, pictures in table:
+def _row(row: dict[str, Any], pictures: dict[str, str], case: PlannedCase | RealFinding) -> dict[str, Any]:
+    """A row of a published table, from a row of ``slices`` (any guidance) and its pictures by guidance."""
+    ours = {c: row[c] for c in ("anatomy", "slice_uid", "negative_type", "guidance_site")}
+    begin: SyntheticPart | RealPart
+    end: SyntheticEnd | RealEnd
+    if isinstance(case, RealFinding):
+        positive = row["presence"] == "present"
+        begin = RealPart(
+            case_id=case.annotation_id,
+            dataset=row["dataset"],
+            ct_path=case.ct_path,
+            nodule_mask_path=case.nodule_mask_path,
+        )
+        end = RealEnd(
+            nodule_mean_diam_mm=case.nodule_mean_diam_mm if positive else None,
+            lobe_name=case.lobe_name if positive else None,
+            image_source=row["source"],
+            **ours,
+        )
+    else:
         group, stem = row["published_id"].rsplit("/", 1)
-        place, donor = places[row["case_uid"]], donors[row["case_uid"]]
-        ct = "lesion_free_ct" if row["negative_type"] == "twin" else "synthetic_ct"
+        image = "lesion_free_ct" if row["negative_type"] == "twin" else "synthetic_ct"
         begin = SyntheticPart(
-            case_id=numbers[row["case_uid"]],
+            case_id=case.number,
             mode=group,
             trial_name=stem.split("__C")[0],
             dataset_name=row["dataset"],
-            donor_dataset=donor["donor_dataset"],
-            ct_path=f"{place}/{ct}.nii.gz",
-            input_mask_path=f"{place}/input_mask.nii.gz",
-            inserted_mask_path=_inserted(place),
+            donor_dataset=case.donor_dataset,
+            ct_path=f"{case.place}/{image}.nii.gz",
+            input_mask_path=f"{case.place}/input_mask.nii.gz",
+            inserted_mask_path=f"inserted_masks/{case.place.split('/', 1)[1]}_mask.nii.gz",
         )
         end = SyntheticEnd(
             effective_diam_mm=row["diameter_mm"],
             insertion_lobe=row["planned_lobe"],
             label=row["label"],
-            population_type=donor["population_type"],
-            insertion_mode=donor["insertion_mode"],
+            population_type=case.population_type,
+            insertion_mode=case.insertion_mode,
             image_source=row["source"],
-            anatomy=row["anatomy"],
-            slice_uid=row["slice_uid"],
-            negative_type=row["negative_type"],
-            guidance_site=row["guidance_site"],
+            **ours,
         )
-        rows.append(asdict(begin) | _pictures(row, pictures) | asdict(end))
-    return _csv([*_names(SyntheticPart), *_names(_Pictures), *_names(SyntheticEnd)], rows)
+    return asdict(begin) | _pictures(row, pictures) | asdict(end)
 
 
-def _inserted(place: str) -> str:
-    """Published name of a case's inserted mask: beside its manifest's folder of CTs, the case's name and _mask."""
-    _, rest = place.split("/", 1)
-    return f"inserted_masks/{rest}_mask.nii.gz"
-
-
-def _real_rows(
-    settings: Settings, table: Sequence[tuple[dict[str, Any], dict[str, str]]], places: Mapping[str, str]
-) -> str:
-    entries = datasets(settings)
-    profiles = {
-        (r["dataset"], r["annotation_id"]): r
-        for r in read_all(settings.output, "profiles")
-        .select("dataset", "annotation_id", "scan_uid", "ct_path", "nodule_mean_diam_mm", "lobe_name")
-        .iter_rows(named=True)
-    }
-    rows = []
-    for row, pictures in table:
-        _, name, annotation = row["case_uid"].split("/", 2)
-        profile = profiles[name, annotation]
-        ct_id = profile["scan_uid"].split("/", 1)[1]
-        mask = entries[name].nodule_mask(settings.data, ct_id, annotation).relative_to(settings.data)
-        positive = row["presence"] == "present"
-        begin = RealPart(
-            case_id=annotation, dataset=name, ct_path=f"raw_ct/{profile['ct_path']}", nodule_mask_path=str(mask)
-        )
-        end = RealEnd(
-            nodule_mean_diam_mm=profile["nodule_mean_diam_mm"] if positive else None,
-            lobe_name=profile["lobe_name"] if positive else None,
-            image_source=row["source"],
-            anatomy=row["anatomy"],
-            slice_uid=row["slice_uid"],
-            negative_type=row["negative_type"],
-            guidance_site=row["guidance_site"],
-        )
-        rows.append(asdict(begin) | _pictures(row, pictures) | asdict(end))
-    return _csv([*_names(RealPart), *_names(_Pictures), *_names(RealEnd)], rows)
+def _columns(source: str) -> list[str]:
+    begin, end = (RealPart, RealEnd) if source == REAL else (SyntheticPart, SyntheticEnd)
+    return [*_names(begin), *_names(_Pictures), *_names(end)]
 
 
 def _names(of: type) -> list[str]:

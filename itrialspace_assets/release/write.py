@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
+import polars as pl
+
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result, Step
 from itrialspace_assets.hosts.store import load_host_map
@@ -16,10 +18,11 @@ from itrialspace_assets.imaging.geometry import write_volume
 from itrialspace_assets.imaging.volumes import stamp, unpack_bits
 from itrialspace_assets.insertion.audit import audit, audit_record
 from itrialspace_assets.insertion.manifests import read_manifest
+from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import REAL, case_key, published_mode
 from itrialspace_assets.records.store import file_digests, read_all
 from itrialspace_assets.release.files import link, text
-from itrialspace_assets.release.slice_sets import slice_set, split_files
+from itrialspace_assets.release.slice_sets import PlannedCase, RealFinding, slice_set, split_files
 from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.published import manifest_files, plan_files
@@ -29,20 +32,6 @@ VERSION = "5"
 Stems = dict[tuple[str, str], tuple[str, str]]
 #: Hash of every file, in the format of sha256sum; ``its import-release --hashes`` checks it.
 SUMS = "SHA256SUMS"
-_READS = (
-    "trials",
-    "arms",
-    "cases",
-    "case_nodules",
-    "insertions",
-    "cts",
-    "slices",
-    "splits",
-    "nodules",
-    "rejected_cases",
-)
-
-
 STEP = Step(("release_files",), "release", (), VERSION)
 
 
@@ -57,8 +46,8 @@ def build(settings: Settings, partition: Partition) -> Result:
     for renderer in (r.name for r in enabled(settings)):
         files |= _cts(settings, renderer, stems)
         name = "synthetic" if renderer == "nodmaisi" else f"synthetic_{renderer}"
-        files |= slice_set(settings, renderer, name, _places(settings, renderer, stems))
-    files |= slice_set(settings, REAL, REAL, {})
+        files |= slice_set(settings, renderer, name, _planned(settings, renderer, stems))
+    files |= slice_set(settings, REAL, REAL, _findings(settings))
     files |= split_files(settings)
     sums = "".join(f"{sha}  {name}\n" for name, sha in sorted(files.items()))
     files |= text(settings, SUMS, sums)
@@ -191,6 +180,44 @@ def _places(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
         folder, stem = stems[case["mode"], case["arm"]]
         name = _key(stem, case, donors[case["case_uid"]])
         found[case["case_uid"]] = f"{top}/{published_mode(case['mode'])}/{folder}{stem}/{name}"
+    return found
+
+
+def _planned(settings: Settings, renderer: str, stems: Stems) -> dict[str, PlannedCase]:
+    """The planned cases of every mode, by ``case_uid``."""
+    root, places = settings.output, _places(settings, renderer, stems)
+    population = read_all(root, "nodules").select(donor_nodule_uid="nodule_uid", population_type="population_type")
+    primary = (
+        read_all(root, "case_nodules")
+        .filter(pl.col("nodule_idx") == 0)
+        .join(read_all(root, "cases").select("case_uid", "number"), on="case_uid", how="inner")
+        .join(population, on="donor_nodule_uid", how="left")
+        .select("case_uid", "number", "donor_dataset", "insertion_mode", "population_type")
+    )
+    return {
+        uid: PlannedCase(
+            number=number, place=places[uid], donor_dataset=donor, insertion_mode=how, population_type=population_type
+        )
+        for uid, number, donor, how, population_type in primary.iter_rows()
+    }
+
+
+def _findings(settings: Settings) -> dict[str, RealFinding]:
+    """The findings of every dataset, by ``case_uid``."""
+    entries = datasets(settings)
+    profiles = read_all(settings.output, "profiles").select(
+        "dataset", "annotation_id", "scan_uid", "ct_path", "nodule_mean_diam_mm", "lobe_name"
+    )
+    found = {}
+    for name, annotation, scan, ct, diameter, lobe in profiles.iter_rows():
+        mask = entries[name].nodule_mask(settings.data, scan.split("/", 1)[1], annotation)
+        found[f"real/{name}/{annotation}"] = RealFinding(
+            annotation_id=annotation,
+            ct_path=f"raw_ct/{ct}",
+            nodule_mask_path=str(mask.relative_to(settings.data)),
+            nodule_mean_diam_mm=diameter,
+            lobe_name=lobe,
+        )
     return found
 
 

@@ -17,8 +17,9 @@ from itrialspace_assets.records.layout import REAL, published_mode
 from itrialspace_assets.records.store import look_up, read_table, write_table
 from itrialspace_assets.slices.case import ImageToCut, RealSliceCase, SliceCase, SliceNodule
 from itrialspace_assets.slices.cut import cut_case, cut_real
+from itrialspace_assets.slices.wanted import wanted
 
-VERSION = "3"
+VERSION = "4"
 
 
 def slice_cases(settings: Settings, source: str, partition: Partition) -> list[Case]:
@@ -30,15 +31,16 @@ def slice_cases(settings: Settings, source: str, partition: Partition) -> list[C
         partition: dataset, and of a rendered source the mode.
 
     Raises:
-        ConfigError: the dataset of a real scan is not registered.
+        ConfigError: the dataset of a real scan is not registered, or the settings ask for pictures that there are not.
         TableError: a table of a stage before is missing, or lacks a row that another one names.
     """
-    return (
-        _real_cases(settings, partition["dataset"]) if source == REAL else _rendered_cases(settings, source, partition)
-    )
+    made_by = [VERSION, dict(wanted(settings).options)]
+    if source == REAL:
+        return _real_cases(settings, partition["dataset"], made_by)
+    return _rendered_cases(settings, source, partition, made_by)
 
 
-def _rendered_cases(settings: Settings, source: str, partition: Partition) -> list[Case]:
+def _rendered_cases(settings: Settings, source: str, partition: Partition, made_by: list[Any]) -> list[Case]:
     cts = read_table(settings.output, "cts", source=source, **partition)
     if cts.is_empty():
         return []
@@ -65,11 +67,11 @@ def _rendered_cases(settings: Settings, source: str, partition: Partition) -> li
             images=tuple(ImageToCut(**row) for row in rows),
             nodules=tuple(look_up(nodules, str(uid), f"insertions/{mode}")),
         )
-        out.append(Case(payload.case_uid, payload_hash([VERSION], payload), payload.images[0].twin_uid, payload))
+        out.append(Case(payload.case_uid, payload_hash(made_by, payload), payload.images[0].twin_uid, payload))
     return out
 
 
-def _real_cases(settings: Settings, name: str) -> list[Case]:
+def _real_cases(settings: Settings, name: str, made_by: list[Any]) -> list[Case]:
     entry = registered(settings, name)
     donors = read_table(settings.output, "donors", dataset=name)
     hosts = {r["scan_uid"]: r for r in read_table(settings.output, "hosts", dataset=name).iter_rows(named=True)}
@@ -95,18 +97,23 @@ def _real_cases(settings: Settings, name: str) -> list[Case]:
                 ct_path=profile["ct_path"],
                 ct_sha256=ct_hash(hashes, settings.data, profile["ct_path"]),
                 map_sha256=host["map_sha256"],
+                shape=tuple(host["shape"]),
+                spacing=(host["spacing_x"], host["spacing_y"], host["spacing_z"]),
+                origin=(host["origin_x"], host["origin_y"], host["origin_z"]),
                 lesion=row["lesion"],
                 all_lesions=tuple(siblings[row["scan_uid"]]),
                 cleared=host["cleared"],
                 extents=tuple(extents.get(row["scan_uid"], ())),
                 lobe=profile["lobe_name"],
+                lobe_share=profile["lobe_share"],
+                mask_grown=profile["mask_source"] == "grown",
                 label=profile["label"],
                 anatomy=profile["anatomy"],
                 complete=entry.annotation_completeness == "complete" and row["scan_uid"] not in unplaced,
                 published_id=f"{name}/{profile['annotation_id']}",
                 seed=case_seed(settings.seed, uid, "level"),
             )
-            out.append(Case(uid, payload_hash([VERSION], payload), row["scan_uid"], payload))
+            out.append(Case(uid, payload_hash(made_by, payload), row["scan_uid"], payload))
     return out
 
 
@@ -114,7 +121,7 @@ def make_step(source: str, location: str = "cpu") -> Step:
     """The step that cuts the slices of one source."""
 
     def options(settings: Settings) -> Options:
-        return {"seed": str(settings.seed)} if source == REAL else {}
+        return dict(wanted(settings).options) | ({"seed": str(settings.seed)} if source == REAL else {})
 
     dims = ("dataset",) if source == REAL else ("mode", "dataset")
     return Step((source, "eval_slices"), "slice", dims, VERSION, options, location)
@@ -139,7 +146,8 @@ def build(settings: Settings, source: str, partition: Partition, run_id: str) ->
         settings.output, "slices", rows, source=source, mode=partition.get("mode", REAL), dataset=partition["dataset"]
     )
     write_rejected(settings, step.name, name, made.rejected)
-    picture = next((r for r in rows if r["condition"] == "bbox_contour"), None)
+    shown_first = sorted(rows, key=lambda r: (r["control"] != "none", -len(r["condition"])))
+    picture = next((r for r in shown_first if r["path"].endswith(".png")), None)
     shown = (settings.output / picture["path"]).read_bytes() if picture else None
     note = "" if cases else "nothing to cut in this partition"
     return Result(
@@ -161,5 +169,7 @@ def _preview(rows: list[dict[str, Any]]) -> str:
         return ""
     frame = pl.DataFrame(rows, infer_schema_length=None)
     return pictures.markdown(
-        frame.group_by("condition", "presence").agg(pl.len().alias("slices")).sort("condition", "presence")
+        frame.group_by("profile", "condition", "control", "guidance_site")
+        .agg(pl.len().alias("slices"))
+        .sort("profile", "condition", "control", "guidance_site")
     )

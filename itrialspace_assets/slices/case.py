@@ -30,12 +30,13 @@ class SliceNodule(StrictModel):
     lesion: str
     present: bool
     lobe: str
+    lobe_share: float
     asked_lobe: str
     diameter_mm: float
     planned_diameter_mm: float
     size_bucket: str
     label: int | None
-    empty: str | None  # packed voxels of the place that guidance on the twin surrounds
+    empty: str | None  # packed voxels of a place that guidance on the twin surrounds
     empty_site: str | None
     host_person_uid: str
     donor_person_uid: str
@@ -64,11 +65,16 @@ class RealSliceCase(StrictModel):
     ct_path: str
     ct_sha256: str | None  # None where there is no CT
     map_sha256: str
+    shape: tuple[int, int, int]  # grid of the organ map: voxels along x, y, z
+    spacing: tuple[float, float, float]  # mm
+    origin: tuple[float, float, float]  # world mm of voxel 0
     lesion: str
     all_lesions: tuple[str, ...]  # every nodule of the scan whose voxels are known
     cleared: str  # voxels of label 23 that were cleared from the organ map
     extents: tuple[tuple[float, float], ...]  # world z (mm) from and to of every annotated nodule
     lobe: str | None
+    lobe_share: float | None
+    mask_grown: bool
     label: int | None
     anatomy: str
     complete: bool  # every nodule of the scan is known to lie in ``extents``: a negative plane may be looked for

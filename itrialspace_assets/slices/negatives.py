@@ -6,6 +6,7 @@ from scipy import ndimage
 
 from itrialspace_assets.imaging.anatomy import lung_mask
 from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.pictures import lesion_plane
 from itrialspace_assets.imaging.volumes import Lesion
 
 #: A negative plane keeps this far (mm) from every annotated nodule's extent (docs/facts/evaluation.md#negative-levels).
@@ -18,31 +19,32 @@ _FROM_EDGE = 2
 _TRIED = 4000
 
 
-def negative_plane(
+def negative_place(
     host: Volume,
     lesions: list[Lesion],
     extents: tuple[tuple[float, float], ...],
-    footprint: npt.NDArray[np.bool_],
+    lesion: Lesion,
     seed: int,
-) -> tuple[int, npt.NDArray[np.bool_]] | None:
-    """A plane clear of nodules and a place on it that holds a nodule's footprint; None if there is none.
+) -> Lesion | None:
+    """A nodule's outline, moved to an axial plane clear of nodules; None if there is none that holds it.
 
     Args:
         host: the organ map (labels, RAS+).
         lesions: every known voxel of a nodule, over the host's grid.
         extents: world z (mm) from and to of every annotated nodule, whether its voxels are known or not.
-        footprint: plane (X, Y) of the nodule; the place has its shape, as near to it as the lung allows.
+        lesion: the nodule; its largest plane lies in lung at the new place, as near to the old one as the lung allows.
         seed: draws the order in which planes are tried.
 
     Returns:
-        Index along z, and a mask (X, Y) of the place.
+        The outline over the host's grid, cut at its ends.
     """
     spacing = host.spacing
     clear = _clear_planes(host, lesions, extents)
     lungs = lung_mask(host.array)
     share = lungs.sum(axis=(0, 1)) / np.maximum(1, (host.array > 0).sum(axis=(0, 1)))
     planes = np.flatnonzero(clear & (share >= LUNG_SHARE))
-    points = np.argwhere(footprint)
+    own = lesion_plane(lesion)
+    points = np.argwhere(lesion.mask[..., own - lesion.offset[2]]) + lesion.offset[:2]
     centre = np.rint(points.mean(axis=0)).astype(int)
     offsets = points - centre
     for k in np.random.default_rng(seed).permutation(planes):
@@ -53,11 +55,17 @@ def negative_plane(
         at = at[np.all((at >= 0) & (at < lung.shape), axis=(1, 2))]
         fits = lung[at[..., 0], at[..., 1]].all(axis=1)
         if fits.any():
-            chosen = at[int(np.argmax(fits))]
-            mask = np.zeros(lung.shape, bool)
-            mask[chosen[:, 0], chosen[:, 1]] = True
-            return int(k), mask
+            across = at[int(np.argmax(fits))][0] - points[0]
+            return _moved(lesion, np.array([*across, int(k) - own]), host.array.shape)
     return None
+
+
+def _moved(lesion: Lesion, by: npt.NDArray[np.int64], shape: tuple[int, ...]) -> Lesion:
+    """A lesion moved by some voxels (3,), without what leaves a grid of a shape."""
+    first = np.asarray(lesion.offset) + by
+    low, high = np.maximum(first, 0), np.minimum(first + lesion.mask.shape, shape)
+    inner = tuple(slice(int(a), int(b)) for a, b in zip(low - first, high - first, strict=True))
+    return Lesion((int(low[0]), int(low[1]), int(low[2])), lesion.mask[inner])
 
 
 def _clear_planes(

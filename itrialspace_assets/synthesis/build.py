@@ -22,7 +22,7 @@ from itrialspace_assets.records.store import look_up, read_table, write_table
 from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
 from itrialspace_assets.synthesis.case import RenderCase
 from itrialspace_assets.synthesis.estimate import GIB, estimate_rendering, host_grids, require_disk
-from itrialspace_assets.synthesis.images import render_seed
+from itrialspace_assets.synthesis.images import how_kept, render_seed
 from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer
 from itrialspace_assets.synthesis.rendering import render_case
 from itrialspace_assets.synthesis.sheet import contact_sheet
@@ -49,7 +49,7 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
     asked = cases.select("render_replicate", "attenuation", *ACQUISITION).rows(named=True)
     planned = dict(zip(cases["case_uid"], asked, strict=True))
     grids = host_grids(settings, partition["dataset"])
-    made_by = [renderer.version, renderer.weights(settings), settings.cts]
+    made_by = [renderer.version, renderer.weights(settings), how_kept(settings)]
     found = []
     for (case_uid,), group in rows.group_by(["case_uid"], maintain_order=True):
         first = group.row(0, named=True)
@@ -78,7 +78,7 @@ def make_step(renderer: Renderer) -> Step:
 
     def options(settings: Settings) -> Options:
         how = {"schedule": settings.nodmaisi_schedule, "device": settings.device} if renderer.has_weights else {}
-        return {"cts": settings.cts, "seed": str(settings.seed)} | how
+        return {"cts": how_kept(settings), "seed": str(settings.seed)} | how
 
     key = (renderer.name, "synthetic_cts")
     return Step(key, "synthesise", ("mode", "dataset"), renderer.version, options, renderer.location)

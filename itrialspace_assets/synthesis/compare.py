@@ -329,7 +329,7 @@ def _montage(settings: Settings, overlaps: list[dict[str, Any]]) -> bytes | None
         real = real_ct(settings.data, scans[row["scan_uid"]]["ct_path"])
         for j, ct in enumerate((real, open_ct(settings, twins[row["image_uid"]]))):
             middle = ct.array[..., ct.array.shape[2] // 2]
-            tile = Image.fromarray(np.ascontiguousarray(pictures.axial(pictures.lung_grey(middle))))
+            tile = Image.fromarray(np.ascontiguousarray(pictures.radiological(pictures.lung_grey(middle))))
             sheet.paste(tile.resize((_TILE - 2, _TILE), Image.Resampling.BILINEAR), (j * _TILE, y))
         told = f"{row['scan_uid'][:40]}: real, {row['source']}; histograms share {row['whole'] or 0:.2f}"
         pen.text((4, y + _TILE + 2), told, "white", font)

@@ -22,6 +22,7 @@ from itrialspace_assets.imaging.volumes import lesion_box, unpack_bits
 from itrialspace_assets.records.store import read_all
 from itrialspace_assets.synthesis.acquisition import Acquisition
 from itrialspace_assets.synthesis.case import RenderCase
+from itrialspace_assets.synthesis.images import PLANES_BESIDE
 from itrialspace_assets.synthesis.quality import require_plausible
 from itrialspace_assets.synthesis.renderers import Renderer
 from itrialspace_assets.synthesis.request import RenderRequest
@@ -176,7 +177,7 @@ def _plane_voxels(cases: Sequence[RenderCase], grids: dict[str, Grid]) -> float:
     some = cases[:: max(1, len(cases) // SAMPLE_CASES)]
     each = []
     for case in some:
-        levels = _lesion_box(case, (0, 0, 0))[2]
+        levels = _lesion_box(case, (0, 0, PLANES_BESIDE))[2]
         each.append(math.prod(grids[case.map_sha256].shape[:2]) * (levels.stop - levels.start))
     return float(np.mean(each)) * len(cases) if each else 0.0
 

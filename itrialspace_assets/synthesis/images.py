@@ -9,7 +9,7 @@ from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.seeds import case_seed
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.imaging.geometry import Volume, place_of, read_volume
+from itrialspace_assets.imaging.geometry import Box, Volume, place_of, read_volume
 from itrialspace_assets.imaging.members import Members, read_beside, read_members
 from itrialspace_assets.synthesis.acquisition import Acquisition
 from itrialspace_assets.synthesis.renderers import Renderer
@@ -44,6 +44,17 @@ def image_uid(
     return digest([map_sha256, sorted(lesions), *how, acquisition.name, seed, attenuation], 32)
 
 
+#: Slices that are kept beside those with lesions: the neighbours that evaluation slices may ask for.
+PLANES_BESIDE = 1
+#: What the name of an image's file says of what it holds; of planes also how many are kept beside those with lesions.
+_SUFFIX = {"nifti": "", "patch": ".patch", "planes": f".planes{PLANES_BESIDE}"}
+
+
+def how_kept(settings: Settings) -> str:
+    """How images are kept, as it enters code versions and input hashes."""
+    return f"slices and {PLANES_BESIDE} beside" if settings.cts == "slices" else settings.cts
+
+
 def image_path(renderer: str, uid: str, kept: str = "nifti") -> str:
     """Path of an image below the output folder.
 
@@ -52,7 +63,7 @@ def image_path(renderer: str, uid: str, kept: str = "nifti") -> str:
         uid: its ``image_uid``.
         kept: nifti, patch or planes, as the column ``kept`` of ``cts``.
     """
-    return f"store/cts/{renderer}/{uid[:2]}/{uid}{'' if kept == 'nifti' else f'.{kept}'}.nii.gz"
+    return f"store/cts/{renderer}/{uid[:2]}/{uid}{_SUFFIX[kept]}.nii.gz"
 
 
 def lay_over(part: Volume, whole: Volume) -> Volume:
@@ -67,27 +78,54 @@ def _read_twin(path: Path) -> Members:
     return read_members(path)
 
 
-def open_plane(settings: Settings, row: Mapping[str, Any], k: int) -> tuple[Volume, int]:
-    """A CT (HU) that holds a slice of an image, and the slice's index in it; also where only some slices are kept.
+def open_planes(settings: Settings, row: Mapping[str, Any], levels: slice) -> tuple[Volume, int]:
+    """Some levels along z of an image (HU), and the index of the first; also where only slices are kept.
 
     Args:
         settings: gives the store.
         row: a row of ``cts``.
-        k: index of the slice along z on the host's grid.
+        levels: bounds along z on the host's grid; cut at its ends.
 
     Raises:
-        CaseRejected: a file is missing or damaged, or the slice was not kept.
+        CaseRejected: a file is missing or damaged, or a level was not kept.
     """
-    if row["kept"] != "planes":
-        return open_ct(settings, row), k
-    ct = read_volume(settings.output / row["path"])
-    host = _read_twin(settings.output / image_path(row["source"], row["twin_uid"])).volume
-    at = k - place_of(ct, host)[2].start
-    if not 0 <= at < ct.array.shape[2]:
+    twin = _read_twin(settings.output / image_path(row["source"], row["twin_uid"]))
+    x, y, z = twin.volume.array.shape
+    levels = slice(max(0, levels.start), min(z, levels.stop))
+    box = slice(0, x), slice(0, y), levels
+    if row["is_lesion_free"]:
+        return twin.volume.crop(box), levels.start
+    if row["kept"] == "nifti":
+        return read_beside(settings.output / row["path"], twin, levels), levels.start
+    part = read_volume(settings.output / row["path"])
+    place = place_of(part, twin.volume)
+    if row["kept"] == "patch":
+        return _laid_over(part, twin.volume.crop(box), place, levels), levels.start
+    first = place[2].start
+    if levels.start < first or levels.stop > first + part.array.shape[2]:
         raise CaseRejected(
-            Reason.NOT_KEPT, f"{row['path']}: slice {k} was not kept (ITRIALSPACE_CTS=slices keeps those with lesions)"
+            Reason.NOT_KEPT,
+            f"{row['path']}: expected slices {levels.start} to {levels.stop - 1}, got {first} to "
+            f"{first + part.array.shape[2] - 1} (ITRIALSPACE_CTS=slices keeps those with lesions and one beside)",
         )
-    return ct, at
+    return part.crop((box[0], box[1], slice(levels.start - first, levels.stop - first))), levels.start
+
+
+def _laid_over(part: Volume, whole: Volume, place: Box, levels: slice) -> Volume:
+    """Levels of a volume with what a patch holds of them laid over.
+
+    Args:
+        part: the patch.
+        whole: the levels.
+        place: box of the patch in the volume that the levels were taken of.
+        levels: their bounds along z in it.
+    """
+    low, high = max(place[2].start, levels.start), min(place[2].stop, levels.stop)
+    array = whole.array.copy(order="F")
+    if low < high:
+        x, y, z = place
+        array[x, y, low - levels.start : high - levels.start] = part.array[..., low - z.start : high - z.start]
+    return Volume(array, whole.affine)
 
 
 def open_ct(settings: Settings, row: Mapping[str, Any]) -> Volume:

@@ -31,7 +31,7 @@ from itrialspace_assets.imaging.pictures import ct_slice
 from itrialspace_assets.imaging.volumes import Lesion, lesion_box, unpack_bits
 from itrialspace_assets.synthesis import quality
 from itrialspace_assets.synthesis.case import RenderCase
-from itrialspace_assets.synthesis.images import image_path, image_uid, lay_over
+from itrialspace_assets.synthesis.images import PLANES_BESIDE, image_path, image_uid, lay_over
 from itrialspace_assets.synthesis.quality import paired_difference, require_contrast, require_known, require_plausible
 from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer
 from itrialspace_assets.synthesis.request import Rendered, RenderRequest
@@ -46,8 +46,8 @@ def _kept(settings: Settings, renderer: Renderer) -> str:
 
 
 def _planes(ct: Volume, lesions: list[Lesion]) -> Volume:
-    """The slices of a CT that hold lesions, from the first to the last."""
-    levels = lesion_box(lesions, ct.array.shape, (0, 0, 0))[2]
+    """The slices of a CT that hold lesions, from the first to the last, and ``PLANES_BESIDE`` on each side."""
+    levels = lesion_box(lesions, ct.array.shape, (0, 0, PLANES_BESIDE))[2]
     return ct.crop((slice(0, ct.array.shape[0]), slice(0, ct.array.shape[1]), levels))
 
 

@@ -14,10 +14,10 @@ from PIL import Image, ImageDraw, ImageFont
 from itrialspace_assets.base.errors import CaseRejected
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.imaging.pictures import OUTLINE, axial, label_grey, lesion_plane, lung_grey, outline
+from itrialspace_assets.imaging.pictures import OUTLINE, label_grey, lesion_plane, lung_grey, outline, radiological
 from itrialspace_assets.imaging.volumes import Lesion, unpack_bits
 from itrialspace_assets.profiles.cts import ct_source, real_ct
-from itrialspace_assets.synthesis.images import open_plane
+from itrialspace_assets.synthesis.images import open_planes
 
 #: Pixels: edge of a tile, height of a line of text; most cases that are shown.
 _TILE, _TEXT, _AT_MOST = 220, 18, 6
@@ -77,7 +77,7 @@ def _host_tile(settings: Settings, row: dict[str, Any], ct_path: str | None, les
         return blank
     if not ct.same_grid(load_host_map(settings.output, row["host_map_sha256"])):
         return blank
-    return np.repeat(axial(lung_grey(ct.array[..., k]))[..., None], 3, axis=2).astype(np.uint8)
+    return np.repeat(radiological(lung_grey(ct.array[..., k]))[..., None], 3, axis=2).astype(np.uint8)
 
 
 def _tiles(
@@ -85,11 +85,12 @@ def _tiles(
 ) -> list[npt.NDArray[np.uint8]]:
     """Mask, CT, twin and difference (H, W, 3) at the lesion's largest plane."""
     k = lesion_plane(lesion)
-    ct, free = (v.array[..., at].astype(np.float32) for v, at in (open_plane(settings, r, k) for r in (row, twin)))
+    planes = [open_planes(settings, r, slice(k, k + 1))[0] for r in (row, twin)]
+    ct, free = (plane.array[..., 0].astype(np.float32) for plane in planes)
     labels = label_grey(load_host_map(settings.output, row["host_map_sha256"]).array[..., k])
     own = np.zeros(labels.shape, bool)
     own[lesion.box[0], lesion.box[1]] = lesion.mask[..., k - lesion.offset[2]]
     greys = [labels, lung_grey(ct), lung_grey(free), np.clip(128 + (ct - free) / DIFFERENCE_HU * 127, 0, 255)]
-    tiles = [np.repeat(axial(g)[..., None], 3, axis=2).astype(np.uint8) for g in greys]
-    tiles[0][axial(outline(own))] = OUTLINE
+    tiles = [np.repeat(radiological(g)[..., None], 3, axis=2).astype(np.uint8) for g in greys]
+    tiles[0][radiological(outline(own))] = OUTLINE
     return tiles

@@ -136,7 +136,7 @@ def answers_of(reader: str, slices: list[str], conditions: tuple[str, ...], stat
 
 
 def test_the_published_rules_choose_what_every_reader_answered() -> None:
-    """docs/facts/evaluation.md#splits: plain pictures, or all four conditions; refusals are answers, errors are not."""
+    """docs/facts/evaluation.md#frozen-lists: plain, or all four conditions; a refusal is an answer."""
     four = ("plain", "bbox", "contour", "bbox_contour")
     slices = pictures(5)
     both = pl.concat(

@@ -96,8 +96,12 @@ def test_a_slice_and_its_twin_differ_only_around_the_lesion(demo: Path) -> None:
     from PIL import Image
 
     slices = read_all(demo / "out", "slices", source="tissue").filter(pl.col("condition") == "plain")
-    slices = slices.filter(pl.col("slice_z").n_unique().over("pair_uid") == 1)  # the empty place may lie elsewhere
+    decoys = slices.filter(pl.col("guidance_site").is_in(["cleared", "never"]))
+    assert not decoys["paired"].any() and decoys["presence"].unique().to_list() == ["absent"]
+    slices = slices.filter("paired")
     assert slices["pair_uid"].n_unique() > 5
+    assert slices.group_by("pair_uid").n_unique()["slice_z"].max() == 1, "the same plane of image and twin"
+    assert slices.group_by("pair_uid").n_unique()["guidance_site"].min() == 2
     for pair in slices.partition_by("pair_uid"):
         images = {
             r["presence"]: np.asarray(Image.open(demo / "out" / r["path"])).astype(int)

@@ -98,10 +98,10 @@ def test_real_hosts_go_through_the_whole_chain(real_data: Path, tmp_path: Path) 
     assert again["recorded"].all()
     assert again.filter(~pl.col("planned"))["relaxations"].str.contains("moved").all()
     slices = read_all(out, "slices", source="tissue")
-    assert slices.height == 3 * 2 * 4
+    assert slices.height == 3 * 3 * 4, "nodule, its place on the twin, an empty place"
     metrics = read_all(out, "metrics", analysis="x_real")
     area = metrics.filter(pl.col("metric") == "auc", pl.col("condition") == "plain", pl.col("stratum") == "all")
-    assert area["n_cases"].to_list() == [6]
+    assert area["n_cases"].to_list() == [9]
     assert "real anatomy" in (out / "reports/x_real/report.html").read_text()
     assert read_all(out, "rejected_cases").filter(pl.col("reason") == "missing_file").height == 3
 

@@ -23,12 +23,12 @@ from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
 from itrialspace_assets.hosts.store import donor_columns, map_path, prepare_host
 from itrialspace_assets.imaging.anatomy import LOBES, NODULE
 from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
-from itrialspace_assets.imaging.volumes import Lesion, stamp, unpack_bits
+from itrialspace_assets.imaging.volumes import Lesion, shared_voxels, stamp, unpack_bits
 from itrialspace_assets.insertion.case import Donor, Host, InsertionCase, PlannedNodule, work_of
-from itrialspace_assets.insertion.empty_site import find_empty_site, wants_cleared
+from itrialspace_assets.insertion.empty_site import EmptySite, find_empty_site, wants_cleared
 from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.insertion.rows import InsertionRow
-from itrialspace_assets.profiles.measure import pleural_distance
+from itrialspace_assets.profiles.measure import lobe_about
 from itrialspace_assets.records.tables import TABLES
 
 from ..conftest import small_chest
@@ -222,29 +222,48 @@ def test_compat_pastes_over_what_strict_avoids(tmp_path: Path) -> None:
 def test_empty_sites_hold_no_lesion_and_lie_alike(out: Settings) -> None:
     made = host_in(out)
     host, sites = made.free, tuple(made.native)
-    depth = LungDepth(host, (slice(0), slice(0), slice(0)))  # not needed where the nearest voxel does
+    depth = LungDepth(host, (slice(0, 40), slice(0, 36), slice(0, 30)))
     mask = ball(4, tuple(host.spacing))
     lesion = Lesion((24, 20, 6), mask)
-    never = find_empty_site(host, lesion, 32, 8.0, sites, False, None, depth)
-    assert (never.kind, never.lesion.offset) == ("never", lesion.offset), "its own site: nothing was there"
-    cleared = find_empty_site(host, lesion, 32, 8.0, sites, True, None, depth)
-    assert cleared.kind == "cleared"
+
+    def found(lesion: Lesion, lobe: int, draw: float, present: bool = True) -> EmptySite:
+        return find_empty_site(host, lesion, lobe, 8.0, sites, draw, present, None, depth)
+
+    clean = found(lesion, 32, 1.0, present=False)
+    assert clean.lesion is not None
+    assert (clean.kind, clean.lesion.offset) == ("never", lesion.offset), "of a clean case: nothing is there"
+    never = found(lesion, 32, 1.0)
+    assert never.kind == "never" and never.lesion is not None
+    assert not any(shared_voxels(never.lesion, other) for other in (lesion, *sites))
+    assert (host.array[never.lesion.box][mask] == 32).mean() >= 0.5
+    cleared = found(lesion, 32, 0.0)
+    assert cleared.kind == "cleared" and cleared.lesion is not None
+    assert not shared_voxels(cleared.lesion, lesion)
     native = np.zeros(host.array.shape, bool)
     native[sites[0].box] |= sites[0].mask
     assert native[cleared.lesion.box][cleared.lesion.mask].any()
     assert (host.array[cleared.lesion.box][cleared.lesion.mask] == 32).mean() >= 0.5
-    other = find_empty_site(host, Lesion((8, 14, 8), mask), 29, 8.0, sites, True, None, depth)
+    other = found(Lesion((8, 14, 8), mask), 29, 0.0)
     assert (other.kind, other.note) == ("never", "no cleared place in the lobe")
-    twin = find_empty_site(host, sites[0], 32, pleural_distance(host, sites[0].centroid), sites, True, None, depth)
-    assert (twin.kind, twin.lesion.offset) == ("cleared", sites[0].offset)
+    twin = found(sites[0], 32, 0.0)
+    assert twin.kind == "never" and twin.lesion is not None, "its own cleared place is the paired counterfactual's"
+    assert not shared_voxels(twin.lesion, sites[0])
+    large = Lesion((22, 8, 4), np.ones((13, 20, 11), bool))
+    assert found(large, 32, 1.0) == EmptySite(None, None, None, "the outline fits nowhere else in the lobe")
 
 
-def test_half_of_the_twins_point_at_cleared_sites(out: Settings) -> None:
+def test_half_of_the_cases_point_at_cleared_sites(out: Settings) -> None:
     made = host_in(out)
     draws = np.linspace(0, 1, 1000, endpoint=False)
-    assert sum(wants_cleared(d, made.free, made.native, own=True) for d in draws) == 500
-    assert sum(wants_cleared(d, made.free, made.native, own=False) for d in draws) == 1000, "one lobe of five has one"
-    assert not any(wants_cleared(d, made.free, [], own=False) for d in draws)
+    lobes = {lobe_about(made.free, site)[0] for site in made.native}
+    assert len(lobes) == 1
+    assert sum(wants_cleared(d, made.free, made.native) for d in draws) == 1000, "one lobe of five has one"
+    left = Lesion((8, 14, 8), ball(4, tuple(made.free.spacing)))
+    upper = Lesion((8, 14, 21), np.ones((2, 2, 2), bool))
+    right = Lesion((26, 14, 20), np.ones((2, 2, 2), bool))
+    four = [*made.native, left, upper, right]
+    assert sum(wants_cleared(d, made.free, four) for d in draws) == 625, "half of all: four lobes of five times 0.625"
+    assert not any(wants_cleared(d, made.free, []) for d in draws)
 
 
 def many(settings: Settings, n: int = 24) -> list[Case]:

@@ -98,16 +98,18 @@ def test_only_slices_with_lesions_are_kept_if_asked_and_cut_alike(tmp_path: Path
     assert (row["kept"], free["kept"], row["image_uid"]) == ("planes", "nifti", same["image_uid"])
     stored, full = read_volume(settings.output / row["path"]), open_ct(whole, same)
     put = Lesion((25, 14, 6), ball(5, tuple(small_chest().spacing)))
-    assert stored.array.shape == (40, 36, put.mask.shape[2])
-    for k in (6, 6 + put.mask.shape[2] - 1):
-        ct, at = images.open_plane(settings, row, k)
-        np.testing.assert_array_equal(ct.array[..., at], full.array[..., k])
-        np.testing.assert_allclose(ct.to_world([0, 0, at]), full.to_world([0, 0, k]))
-    for refused in (lambda: open_ct(settings, row), lambda: images.open_plane(settings, row, 5)):
+    deep = put.mask.shape[2]
+    assert stored.array.shape == (40, 36, deep + 2), "those with the lesion and one on each side"
+    for k in (6, 6 + deep - 1):  # with its neighbours
+        ct, first = images.open_planes(settings, row, slice(k - 1, k + 2))
+        assert first == k - 1
+        np.testing.assert_array_equal(ct.array, full.array[..., k - 1 : k + 2])
+        np.testing.assert_allclose(ct.to_world([0, 0, 1]), full.to_world([0, 0, k]))
+    for refused in (lambda: open_ct(settings, row), lambda: images.open_planes(settings, row, slice(4, 6))):
         with pytest.raises(CaseRejected, match="ITRIALSPACE_CTS=slices") as error:
             refused()
         assert error.value.reason is Reason.NOT_KEPT
-    assert images.open_plane(settings, free, 2)[1] == 2
+    assert images.open_planes(settings, free, slice(-1, 3))[1] == 0
 
 
 @pytest.mark.usefixtures("lenient")
