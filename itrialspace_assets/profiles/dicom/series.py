@@ -17,8 +17,6 @@ from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume, canonical_volume
 from itrialspace_assets.profiles.dicom.grid import LPS, TOLERANCE, SeriesIdentity, reading
 
-#: Greatest distance, in voxels, of a corner of a slightly oblique scan from its place on straight axes; ours.
-_OBLIQUE_VOXELS = 0.5
 #: Rescale types (PS3.3 C.11.1.1.2) that are HU or say nothing; writers of CT state US, "unspecified", for HU.
 _HU_TYPES = ("", "HU", "US")
 #: HU of air, and the brightest that 12 bits hold (-1024 + 4095); padding above it is no tissue.
@@ -252,21 +250,7 @@ def _stack(slices: Sequence[_Slice], source: Path) -> tuple[list[_Slice], npt.ND
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack([row * slices[0].spacing[0], column * slices[0].spacing[1], normal * step])
     affine[:3, 3] = places[0]
-    _require_straight(affine, (*slices[0].shape, len(slices)), source)
     return slices, LPS @ affine
-
-
-def _require_straight(affine: npt.NDArray[np.float64], shape: tuple[int, int, int], source: Path) -> None:
-    size = np.linalg.norm(affine[:3, :3], axis=0)
-    cosines = affine[:3, :3] / size
-    aside = np.where(np.abs(cosines) > 0.5, 0.0, np.abs(cosines)) * size * shape  # mm at the far end of each axis
-    if aside.sum(axis=1).max() > _OBLIQUE_VOXELS * size.min():
-        angle = np.degrees(np.arccos(np.clip(np.abs(cosines).max(axis=0), 0, 1))).max()
-        raise CaseRejected(
-            Reason.OBLIQUE_VOLUME,
-            f"{source}: expected axes along the patient's, got a direction off by {angle:.2f} degrees, "
-            f"{aside.sum(axis=1).max():.1f} mm at the far corner: resample it to straight axes and import the result",
-        )
 
 
 def _require_hu(header: Any, where: str) -> None:
