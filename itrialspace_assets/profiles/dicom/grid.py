@@ -11,6 +11,7 @@ import numpy.typing as npt
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.profiles.doubts import Doubt, Note
 
 #: DICOM and ITK world axes (LPS) to RAS.
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -51,7 +52,7 @@ def reading(path: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def require_reference(ct: SeriesIdentity, drawn: SeriesIdentity, where: str) -> list[str]:
+def require_reference(ct: SeriesIdentity, drawn: SeriesIdentity, where: str) -> list[Note]:
     """Compare what a segmentation was drawn on with the CT it is imported with.
 
     One frame of reference is one coordinate system (PS3.3 C.7.4.1.1.1), whatever the series.
@@ -76,7 +77,8 @@ def require_reference(ct: SeriesIdentity, drawn: SeriesIdentity, where: str) -> 
         if not (wanted and got):
             continue
         if name == "series" and ct.frame and drawn.frame:
-            return [] if wanted == got else [f"{where}: drawn on series {got} of the CT's frame of reference"]
+            text = f"{where}: drawn on series {got} of the CT's frame of reference"
+            return [] if wanted == got else [Note(text, Doubt.OTHER_SERIES)]
         if wanted != got:
             raise CaseRejected(
                 Reason.GRID_MISMATCH,
@@ -86,7 +88,8 @@ def require_reference(ct: SeriesIdentity, drawn: SeriesIdentity, where: str) -> 
     if (ct.frame and drawn.frame) or (ct.series and drawn.series):
         return []
     missing = "the CT" if not (ct.frame or ct.series) else "the file"
-    return [f"{where}: {missing} states no frame of reference and no series: not compared"]
+    text = f"{where}: {missing} states no frame of reference and no series: not compared"
+    return [Note(text, Doubt.REFERENCE_NOT_COMPARED)]
 
 
 def lesion_at(world: npt.NDArray[np.float64], ct: Volume, where: str) -> Lesion:

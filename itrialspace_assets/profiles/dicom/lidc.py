@@ -12,6 +12,7 @@ from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.profiles.dicom.contours import Contour, fill
 from itrialspace_assets.profiles.dicom.grid import TOLERANCE, SeriesIdentity, from_indices, require_reference
 from itrialspace_assets.profiles.dicom.regions import Regions
+from itrialspace_assets.profiles.doubts import Note
 
 
 def read_lidc_xml(path: Path, ct: Volume, identity: SeriesIdentity) -> Regions:
@@ -60,7 +61,7 @@ def read_lidc_xml(path: Path, ct: Volume, identity: SeriesIdentity) -> Regions:
         else:
             small += 1  # a single point marks a nodule below 3 mm
     if small:
-        found.notes.append(f"{path}: {small} marks without an outline (nodules below 3 mm) left out")
+        found.notes.append(Note(f"{path}: {small} marks without an outline (nodules below 3 mm) left out"))
     found.lesions += [(f"N{i}", lesion) for i, lesion in enumerate(_consensus(marks), 1)]
     return found
 

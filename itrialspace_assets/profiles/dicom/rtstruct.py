@@ -11,6 +11,7 @@ from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.profiles.dicom.contours import Contour, fill, levels_of, plane_distance
 from itrialspace_assets.profiles.dicom.grid import TOLERANCE, SeriesIdentity, reading, require_reference
 from itrialspace_assets.profiles.dicom.regions import Choice, Region, Regions, choose
+from itrialspace_assets.profiles.doubts import Doubt, Note
 
 #: Kinds of contours that enclose an area (PS3.3 C.8.8.6.3); empty: the file does not say.
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "")
@@ -59,7 +60,8 @@ def read_rtstruct(path: Path, ct: Volume, identity: SeriesIdentity, choice: Choi
             found.add(region.name or f"region_{region.number}", lesion, where)
     if not found.lesions:
         raise CaseRejected(
-            Reason.EMPTY_LESION, f"{path}: expected a region with closed contours, got {'; '.join(found.notes)}"
+            Reason.EMPTY_LESION,
+            f"{path}: expected a region with closed contours, got {'; '.join(map(str, found.notes))}",
         )
     return found
 
@@ -83,7 +85,7 @@ def _drawn_on(data: Any, regions: set[int], ct: SeriesIdentity) -> SeriesIdentit
     )
 
 
-def _contours(items: list[Any], ct: Volume, where: str) -> tuple[list[Contour], list[str]]:
+def _contours(items: list[Any], ct: Volume, where: str) -> tuple[list[Contour], list[Note]]:
     """The closed contours of a region, and notes on what else it holds."""
     found, other = [], 0
     for item in items:
@@ -108,7 +110,7 @@ def _contours(items: list[Any], ct: Volume, where: str) -> tuple[list[Contour], 
                 f"{world[:, 2].max():.2f} mm",
             )
         found.append(Contour(level, voxels[:, :2]))
-    notes = [f"{where}: left out: it has no closed contour"] if not found else []
+    left = [] if found else [f"{where}: left out: it has no closed contour"]
     if other:
-        notes.append(f"{where}: {other} points, open or empty contours left out")
-    return found, notes
+        left.append(f"{where}: {other} points, open or empty contours left out")
+    return found, [Note(text, Doubt.PARTS_LEFT_OUT) for text in left]

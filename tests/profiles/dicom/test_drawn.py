@@ -67,7 +67,7 @@ def test_organs_of_a_segmentation_are_no_nodules(tmp_path: Path, slices: list[An
     write_seg(path, slices, masks, types={"Segment 5": codes.SCT.Heart, "Neoplasm, Primary": codes.SCT.Heart})
     found = read_seg(path, grid(), OWN, Choice())
     assert voxels(found) == {"Segment 3": 24, "Neoplasm, Primary": 12}, "one by its code, one by its name"
-    assert "left out: 1 'Lung-Left' (Nodule), 2 'Lungs-GTV' (Nodule), 5 'Segment 5' (Heart)" in found.notes[0]
+    assert "left out: 1 'Lung-Left' (Nodule), 2 'Lungs-GTV' (Nodule), 5 'Segment 5' (Heart)" in found.notes[0].text
     assert list(voxels(read_seg(path, grid(), OWN, Choice("neoplasm")))) == ["Neoplasm, Primary"]
     for segments in (("3",), ("Segment 3",), ("3", "Segment 3")):
         assert voxels(read_seg(path, grid(), OWN, Choice(segments=segments))) == {"Segment 3": 24}
@@ -93,6 +93,22 @@ def test_probabilities_are_no_segment(tmp_path: Path, slices: list[Any]) -> None
         CaseRejected, match=r"segment 1 'N1' \(Nodule\): expected .* BINARY or LABELMAP, got FRACTIONAL"
     ):
         read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice())
+    with pytest.raises(CaseRejected, match="expected a share from 0 to 1 for a FRACTIONAL segmentation, got 128"):
+        read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice(), 128)
+
+
+@pytest.mark.parametrize(("threshold", "inside"), [(0.5, NODULE), (0.2, NODULE | OTHER)])
+def test_a_threshold_takes_probabilities(
+    tmp_path: Path, slices: list[Any], threshold: float, inside: np.ndarray
+) -> None:
+    write_seg(tmp_path / "seg.dcm", slices, {"N1": NODULE * 0.6 + OTHER * 0.3}, kind="FRACTIONAL")
+    found = read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice(), threshold)
+    whole = np.zeros(NODULE.shape, bool)
+    for _, lesion in found.lesions:
+        whole[lesion.box] |= lesion.mask
+    np.testing.assert_array_equal(whole, inside)
+    with pytest.raises(CaseRejected, match=r"expected a segment with voxels, got .*left out: it has no voxel"):
+        read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice(), 0.9)
 
 
 def test_lesions_of_one_segment_are_counted(tmp_path: Path, slices: list[Any]) -> None:
@@ -105,7 +121,7 @@ def test_lesions_of_one_segment_are_counted(tmp_path: Path, slices: list[Any]) -
         ("N2", 9),
     ]
     assert found.lesions[1][1].offset == (15, 4, 7)
-    assert "3 separate parts: 2 nodules, 1 specks of fewer than 3 voxels left out" in found.notes[0]
+    assert "3 separate parts: 2 nodules, 1 specks of fewer than 3 voxels left out" in found.notes[0].text
 
 
 @pytest.mark.parametrize(
@@ -149,7 +165,7 @@ def test_an_empty_segment_does_not_lose_the_others(tmp_path: Path, slices: list[
     write_seg(tmp_path / "seg.dcm", slices, {"N1": NODULE, "N2": NODULE & OTHER})
     found = read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice())
     assert list(voxels(found)) == ["N1"]
-    assert "segment 2 'N2' (Nodule): left out: it has no voxel" in found.notes[0]
+    assert "segment 2 'N2' (Nodule): left out: it has no voxel" in found.notes[0].text
 
 
 def test_what_this_platform_exports_reads_back(tmp_path: Path) -> None:
@@ -195,16 +211,16 @@ def test_what_was_drawn_on_another_image_is_refused(tmp_path: Path, make: Any) -
         with pytest.raises(CaseRejected, match=rf"x\.dcm: expected the {word} of its CT, .* got"):
             read(other)
     (note,) = read(replace(OWN, series="1.2.3")).notes
-    assert "drawn on series" in note, "the same frame of reference is the same place"
+    assert "drawn on series" in note.text, "the same frame of reference is the same place"
     (note,) = read(SeriesIdentity()).notes
-    assert "the CT states no frame of reference and no series: not compared" in note
+    assert "the CT states no frame of reference and no series: not compared" in note.text
 
 
 def test_a_reading_of_another_series_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.xml"
     path.write_text(lidc_xml(grid(), [{4: EDGE}]))
     (note,) = read_lidc_xml(path, grid(), OWN).notes
-    assert "the file states no frame of reference and no series: not compared" in note
+    assert "the file states no frame of reference and no series: not compared" in note.text
     head = "<ResponseHeader><SeriesInstanceUid>1.2.3</SeriesInstanceUid></ResponseHeader><readingSession>"
     path.write_text(path.read_text().replace("<readingSession>", head, 1))
     with pytest.raises(CaseRejected, match=rf"r\.xml: expected the series of its CT, {SERIES}, got 1\.2\.3"):
@@ -261,23 +277,23 @@ def test_holes_islands_and_parts_side_by_side(tmp_path: Path) -> None:
     rings = [square(5.5, 6.5), square(1.5, 10.5), square(3.5, 8.5), square(12.5, 15.5)]
     found = _region(tmp_path / "rt.dcm", {4: rings})
     assert sorted(int(lesion.mask.sum()) for _, lesion in found.lesions) == [9, 81 - 25]
-    assert "specks of fewer than 3 voxels left out" in found.notes[0], "the island of one voxel"
+    assert "specks of fewer than 3 voxels left out" in found.notes[0].text, "the island of one voxel"
     crossing = _region(tmp_path / "rt.dcm", {4: [square(1.5, 8.5), square(6.5, 11.5)]})
     assert voxels(crossing) == {"GTV": 49 + 25 - 4}
-    assert "contours cross each other at z=-80.00 mm" in crossing.notes[0]
+    assert "contours cross each other at z=-80.00 mm" in crossing.notes[0].text
 
 
 def test_a_contour_between_slices_is_not_lost(tmp_path: Path) -> None:
     """Two planes 1 mm apart, both between two slices: thinner than any slice."""
     found = _region(tmp_path / "rt.dcm", {4.35: [square(3.5, 8.5)], 4.45: [square(3.5, 8.5)]})
     assert voxels(found) == {"GTV": 25}
-    assert "100 mm³ by its contours became 500 mm³ in voxels of the CT" in found.notes[0]
+    assert "100 mm³ by its contours became 500 mm³ in voxels of the CT" in found.notes[0].text
 
 
 def test_two_lesions_far_apart_are_not_joined(tmp_path: Path) -> None:
     found = _region(tmp_path / "rt.dcm", {2: [square(3.5, 8.5)], 9: [square(3.5, 8.5)]})
     assert [int(lesion.mask.sum()) for _, lesion in found.lesions] == [25, 25]
-    assert "2 separate parts: 2 nodules" in "; ".join(found.notes)
+    assert "2 separate parts: 2 nodules" in "; ".join(map(str, found.notes))
 
 
 def test_points_and_empty_regions_are_left_out_and_named(tmp_path: Path) -> None:
@@ -287,7 +303,7 @@ def test_points_and_empty_regions_are_left_out_and_named(tmp_path: Path) -> None
     )
     found = read_rtstruct(path, grid(), OWN, Choice())
     assert voxels(found) == {"GTV-1": 25}
-    assert "region 2 'GTV-2': left out: it has no closed contour" in found.notes[0]
+    assert "region 2 'GTV-2': left out: it has no closed contour" in found.notes[0].text
     data.ROIContourSequence[0].ContourSequence[0].ContourGeometricType = "OPEN_PLANAR"
     data.save_as(path)
     with pytest.raises(CaseRejected, match=r"expected a region with closed contours, got .*GTV-1.*; .*GTV-2"):
@@ -332,7 +348,7 @@ def test_a_reading_without_a_nodule_is_a_negative(tmp_path: Path) -> None:
     path.write_text(small)
     found = read_lidc_xml(path, grid(), SeriesIdentity())
     assert not found.lesions
-    assert "1 marks without an outline (nodules below 3 mm) left out" in found.notes[-1]
+    assert "1 marks without an outline (nodules below 3 mm) left out" in found.notes[-1].text
     for text, got in (
         ("<IdriReadMessage><CXRreadingSession/></IdriReadMessage>", "IdriReadMessage"),
         ("<html/>", "html"),
