@@ -244,8 +244,10 @@ def canonical_volume(array: Array, affine: npt.NDArray[np.float64], where: str) 
 def _straight(array: Array, affine: npt.NDArray[np.float64], where: str) -> Volume:
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
-    if array.ndim != 3:
-        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{where}: expected 3 dimensions, got shape {array.shape}")
+    if array.ndim != 3 or not array.size:
+        raise CaseRejected(
+            Reason.UNREADABLE_VOLUME, f"{where}: expected 3 dimensions and a voxel or more, got shape {array.shape}"
+        )
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.all(np.isfinite(affine)) or np.any(spacing <= 0):
         raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{where}: expected a finite affine, got spacing {spacing}")

@@ -18,6 +18,7 @@ class Doubt(StrEnum):
     SPECKS_LEFT_OUT = "specks_left_out"
     REFERENCE_NOT_COMPARED = "reference_not_compared"
     OTHER_SERIES = "other_series"
+    FRAMES_CONTRADICT = "frames_contradict"
     PARTS_LEFT_OUT = "parts_left_out"
     CROSSING_CONTOURS = "crossing_contours"
     CONTOURS_BETWEEN_SLICES = "contours_between_slices"

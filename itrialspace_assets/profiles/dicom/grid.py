@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,8 @@ class SeriesIdentity:
     """What the headers of a CT series state; empty text: not stated, as of every NIfTI file.
 
     ``series`` and ``frame``: UIDs of the series and of its frame of reference. ``age`` in years. ``pixels``: affine
-    (4×4) from column, row and slice of the stored images to world mm (RAS); None without headers.
+    (4×4) from column, row and slice of the stored images to world mm (RAS); None without headers. ``places``: first
+    pixel (mm, LPS) of each image by its SOP instance UID; none of a multi-frame file.
     """
 
     series: str = ""
@@ -33,6 +34,7 @@ class SeriesIdentity:
     sex: str = ""
     frame: str = ""
     pixels: npt.NDArray[np.float64] | None = None
+    places: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.profiles.dicom.frames import contradictions, require_frames
 from itrialspace_assets.profiles.dicom.grid import LPS, TOLERANCE, SeriesIdentity, lesion_at, reading, require_reference
 from itrialspace_assets.profiles.dicom.regions import LESION_NAMES, Choice, Region, Regions, choose
 from itrialspace_assets.profiles.doubts import Doubt, Note
@@ -47,7 +48,8 @@ def read_seg(
     with reading(path, "a whole DICOM-SEG"):
         seg = hd.seg.segread(str(path))
         found = Regions(notes=require_reference(identity, _drawn_on(seg, identity), str(path)))
-        _require_frames(seg, path)
+        require_frames(seg, path)
+        found.notes += contradictions(seg, identity, str(path))
         chosen, notes = choose(_regions(seg), choice, str(path))
         found.notes += notes
         for region in chosen:
@@ -70,26 +72,6 @@ def _drawn_on(seg: Any, ct: SeriesIdentity) -> SeriesIdentity:
         patient=str(seg.get("PatientID", "")).strip(),
         frame=str(seg.get("FrameOfReferenceUID", "")).strip(),
     )
-
-
-def _require_frames(seg: Any, path: Path) -> None:
-    """Refuse frames that are more or fewer than promised, or that belong to no segment: their voxels would be lost."""
-    groups, numbers = seg.PerFrameFunctionalGroupsSequence, [int(n) for n in seg.segment_numbers]
-    if len(groups) != int(seg.NumberOfFrames) or len(set(numbers)) != len(numbers):
-        raise CaseRejected(
-            Reason.UNREADABLE_VOLUME,
-            f"{path}: expected a place for each of {seg.NumberOfFrames} frames and a number for each segment, got "
-            f"{len(groups)} places and the numbers {numbers}",
-        )
-    if seg.SegmentationType == "LABELMAP":  # a frame holds all segments
-        return
-    shared = seg.SharedFunctionalGroupsSequence[0].get("SegmentIdentificationSequence")
-    for number, group in enumerate(groups, 1):
-        segment = int((shared or group.SegmentIdentificationSequence)[0].ReferencedSegmentNumber)
-        if segment not in numbers:
-            raise CaseRejected(
-                Reason.UNREADABLE_VOLUME, f"{path}: frame {number}: expected a segment of {numbers}, got {segment}"
-            )
 
 
 def _regions(seg: Any) -> list[Region]:
@@ -117,6 +99,7 @@ def _world(seg: Any, number: int, ct: Volume, where: str, threshold: float | Non
         inside = volume.array == number
     affine = LPS @ np.asarray(volume.affine, float)
     _require_size(affine, volume.array.shape, ct, where)
+    _require_inside(affine, volume.array.shape, ct, where)
     return np.asarray(np.argwhere(inside) @ affine[:3, :3].T + affine[:3, 3], np.float64)
 
 
@@ -140,6 +123,18 @@ def _above(values: npt.NDArray[Any], full: int, threshold: float | None, where: 
             f"{where}: --threshold: expected a share from 0 to 1 for a FRACTIONAL segmentation, got {threshold:g}",
         )
     return np.asarray((values > 0) & (values >= threshold * full))
+
+
+def _require_inside(affine: npt.NDArray[np.float64], shape: tuple[int, ...], ct: Volume, where: str) -> None:
+    """Refuse frames that reach beyond the CT: they were drawn on another grid, or lie in the wrong place."""
+    corners = np.array([[0, 0, 0], np.array(shape[:3]) - 1]) @ affine[:3, :3].T + affine[:3, 3]
+    at = ct.to_voxel(corners)
+    if at.min() < -TOLERANCE or np.any(at > np.array(ct.array.shape) - 1 + TOLERANCE):
+        low, high = (", ".join(f"{v:.1f}" for v in edge) for edge in (at.min(axis=0), at.max(axis=0)))
+        raise CaseRejected(
+            Reason.GRID_MISMATCH,
+            f"{where}: expected frames inside its CT {ct.array.shape}, got voxels from ({low}) to ({high})",
+        )
 
 
 def _require_size(affine: npt.NDArray[np.float64], shape: tuple[int, ...], ct: Volume, where: str) -> None:

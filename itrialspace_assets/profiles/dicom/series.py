@@ -101,6 +101,7 @@ def _read(source: Path) -> tuple[Volume, SeriesIdentity]:
         sex=str(first.get("PatientSex", "")).strip(),
         frame=frames[0],
         pixels=affine,
+        places={} if many else {str(h.get("SOPInstanceUID", "")): tuple(_place(h)) for _, h in headers},
     )
     return canonical_volume(np.clip(np.rint(array), -32768, 32767).astype(np.int16), affine, str(source)), identity
 
@@ -165,6 +166,10 @@ def _slice(path: Path, header: Any, groups: Any, number: int | None) -> _Slice:
     axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
     shape = (int(header.get("Columns") or 0), int(header.get("Rows") or 0))
     return _Slice(path, number, position, axes, np.array([columns, rows]), shape)
+
+
+def _place(header: Any) -> list[float]:
+    return [float(v) for v in header.ImagePositionPatient]
 
 
 def _frames(path: Path, header: Any) -> list[_Slice]:

@@ -19,6 +19,7 @@ from itrialspace_assets.profiles.dicom.regions import Choice, Region, Regions, c
 from itrialspace_assets.profiles.dicom.rtstruct import read_rtstruct
 from itrialspace_assets.profiles.dicom.seg import read_seg
 from itrialspace_assets.profiles.dicom.series import read_ct_series
+from itrialspace_assets.profiles.doubts import Doubt
 
 from ...intake.dicom_files import FRAME, SERIES, lidc_xml, write_rtstruct, write_seg, write_series
 
@@ -111,6 +112,65 @@ def test_a_threshold_takes_probabilities(
         read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice(), 0.9)
 
 
+def _frame(number: int, change: Callable[[Any], None]) -> Callable[[Any], None]:
+    return lambda data: change(data.PerFrameFunctionalGroupsSequence[number])
+
+
+def _place(frame: Any) -> Any:
+    return frame.PlanePositionSequence[0].ImagePositionPatient
+
+
+def _two_places(data: Any) -> None:
+    """The two frames of the first segment change their places."""
+    first, second = (_place(frame) for frame in data.PerFrameFunctionalGroupsSequence[:2])
+    first[:], second[:] = list(second), list(first)
+
+
+def _without_the_last_frame(data: Any) -> None:
+    data.PerFrameFunctionalGroupsSequence.pop()
+    data.NumberOfFrames -= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: None, ""),
+        (_two_places, "frames 1, 2 lie elsewhere than the images they name"),
+        (_two_places, "indices and places of the frames do not agree"),
+        (
+            _frame(0, lambda f: setattr(f.SegmentIdentificationSequence[0], "ReferencedSegmentNumber", 2)),
+            "indices and segments of the frames do not agree",
+        ),
+        (_without_the_last_frame, "bytes of pixels beyond those of its 4 frames"),
+    ],
+)
+def test_a_frame_that_its_file_describes_in_two_ways_is_a_doubt(
+    tmp_path: Path, change: Callable[[Any], None], message: str
+) -> None:
+    """Moved within the grid of the CT, or given to another segment: nothing else would show it."""
+    write_series(tmp_path / "s", grid())
+    _, identity = read_ct_series(tmp_path / "s")
+    slices = list(write_series(tmp_path / "s", grid()))
+    write_seg(tmp_path / "seg.dcm", slices, {"N1": box((3, 6), (4, 8), (2, 5)), "N2": OTHER})
+    data = pydicom.dcmread(tmp_path / "seg.dcm")
+    change(data)
+    data.save_as(tmp_path / "seg.dcm")
+    found = read_seg(tmp_path / "seg.dcm", grid(), identity, Choice())
+    told = [note.text for note in found.notes if note.doubt is Doubt.FRAMES_CONTRADICT]
+    assert any(message in text for text in told) if message else not told
+
+
+def test_frames_beyond_the_ct_are_refused(tmp_path: Path, slices: list[Any]) -> None:
+    """The whole frame moved by one pixel: each voxel still lies on the CT's grid."""
+    write_seg(tmp_path / "seg.dcm", slices, {"N1": NODULE})
+    data = pydicom.dcmread(tmp_path / "seg.dcm")
+    for frame in data.PerFrameFunctionalGroupsSequence:
+        _place(frame)[0] += float(grid().spacing[0])
+    data.save_as(tmp_path / "seg.dcm")
+    with pytest.raises(CaseRejected, match=r"expected frames inside its CT .*, got voxels from \(-1\.0, "):
+        read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice())
+
+
 def test_lesions_of_one_segment_are_counted(tmp_path: Path, slices: list[Any]) -> None:
     speck = box((20, 21), (10, 11), (5, 6))
     write_seg(tmp_path / "seg.dcm", slices, {"Nodules": NODULE | OTHER | speck, "N2": box((9, 12), (9, 12), (5, 6))})
@@ -147,7 +207,7 @@ def test_a_segmentation_beside_the_grid_is_refused(tmp_path: Path, slices: list[
     write_seg(tmp_path / "seg.dcm", slices, {"N1": NODULE})
     for shift, message in (
         ((0.0, 0.0, 1.0), r"got some 0\.20 off"),
-        ((8.0, 0.0, 0.0), "expected voxels inside its CT"),
+        ((8.0, 0.0, 0.0), "expected frames inside its CT"),
     ):
         affine = grid().affine.copy()
         affine[:3, 3] += shift
