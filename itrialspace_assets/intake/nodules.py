@@ -14,7 +14,7 @@ from itrialspace_assets.imaging.anatomy import lung_mask
 from itrialspace_assets.imaging.geometry import Volume, read_volume, require_same_grid
 from itrialspace_assets.imaging.volumes import Lesion, shared_voxels
 from itrialspace_assets.intake.case import ImportCase
-from itrialspace_assets.intake.listing import read_nodules, stem
+from itrialspace_assets.intake.listing import is_cut_off, read_nodules, stem
 from itrialspace_assets.intake.own_files import is_hidden
 from itrialspace_assets.profiles.dicom.grid import SeriesIdentity, reading
 from itrialspace_assets.profiles.dicom.lidc import read_lidc_xml
@@ -81,7 +81,9 @@ def read_scan_nodules(case: ImportCase, ct: Volume, identity: SeriesIdentity, or
             [nodule for nodules, _ in masks for nodule in nodules], notes=[n for _, notes in masks for n in notes]
         )
     elif path.suffix == ".csv":
-        found = NodulesOfScan(_drawn(path, str(case.frame), ct), "procedural")
+        text = f"{path}: its last line has no line end: is the file whole?"
+        notes = [Note(text, Doubt.LIST_CUT_OFF)] if is_cut_off(path) else []
+        found = NodulesOfScan(_drawn(path, str(case.frame), ct), "procedural", notes)
     elif path.suffix == ".xml":
         read = read_lidc_xml(path, ct, identity)
         found = NodulesOfScan([Nodule(name, lesion) for name, lesion in read.lesions], "consensus", notes=read.notes)

@@ -12,6 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pydicom
+from nibabel.spatialimages import HeaderDataError
 
 Random = np.random.Generator
 #: Bytes of a NIfTI-1 file before its voxels.
@@ -20,8 +21,8 @@ _HEADER = 352
 _DRAWN = ("PixelData", "ContourData")
 
 
-class NotWritten(Exception):
-    """The library that writes the format refuses the damaged content."""
+#: What libraries raise where they do not write a damaged value.
+NOT_WRITTEN = (TypeError, ValueError, AttributeError, OverflowError, HeaderDataError)
 
 
 def damage_bytes(data: bytes, rng: Random, spared: tuple[tuple[int, int], ...] = ()) -> bytes:
@@ -88,7 +89,8 @@ def _nifti_geometry(path: Path, rng: Random) -> bool:
     array, affine = np.asanyarray(image.dataobj), image.affine.copy()
     kind, axis = int(rng.integers(12)), int(rng.integers(3))
     if kind == 0:  # the same volume with an axis turned round
-        turned = nib.orientations.axcodes2ornt("".join(rng.permutation(["RL"[rng.integers(2)], "AP"[0], "SI"[0]])))
+        ends = [pair[rng.integers(2)] for pair in ("RL", "AP", "SI")]
+        turned = nib.orientations.axcodes2ornt("".join(rng.permutation(ends)))
         moved = image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(affine), turned))
         array, affine = np.asanyarray(moved.dataobj), moved.affine
     elif kind == 1:
@@ -252,15 +254,17 @@ def text(path: Path, rng: Random, numbers: str) -> bool:
     kind = int(rng.integers(6))
     if kind < 3:
         spans = tuple(m.span() for m in re.finditer(numbers.encode(), raw))
-        path.write_bytes(damage_bytes(raw, rng, spans))
+        left = damage_bytes(raw, rng, spans)
+        path.write_bytes(left)
+        return not (left.endswith(b"\n") and set(left.split(b"\n")) <= set(raw.split(b"\n")))  # a shorter list is one
     elif kind == 3:
         path.write_bytes(raw.decode().encode(str(rng.choice(["utf-16", "utf-16-le", "utf-8-sig", "cp037", "utf-32"]))))
     elif kind == 4:
         lines = raw.split(b"\n")
         at = int(rng.integers(len(lines)))
-        path.write_bytes(
-            b"\n".join([*lines[:at], lines[at][: int(rng.integers(1 + len(lines[at])))], *lines[at + 1 :]])
-        )
+        cut = lines[at][: int(rng.integers(1 + len(lines[at])))]
+        path.write_bytes(b"\n".join([*lines[:at], cut, *lines[at + 1 :]]))
+        return re.search(numbers.encode() + rb"$", cut) is None
     else:
         old, new = ((b",", b";"), (b"\n", b"\r\n"), (b".", b","), (b'"', b"'"), (b"\n", b"\n\n"))[rng.integers(5)]
         path.write_bytes(raw.replace(old, new))

@@ -11,6 +11,9 @@ import pytest
 from itrialspace_assets.base.errors import PlatformError
 from itrialspace_assets.intake import importing
 from itrialspace_assets.intake.importing import import_case
+from itrialspace_assets.intake.own_dataset import write_tables
+from itrialspace_assets.profiles.load import load_profiles
+from itrialspace_assets.profiles.registry import dataset
 
 from . import damage
 from .scan import at_root, case, lie, told, write_scan
@@ -37,6 +40,7 @@ def one_file(inner: Damage) -> Damage:
     return change
 
 
+NUMBERS = r"[-+\d.]+"
 COORDINATES = r"<(xCoord|yCoord|imageZposition|inclusion)>[^<]*<"
 #: File, CT and nodules of its import, how it is damaged, and how often.
 KINDS: dict[str, tuple[str, str, tuple[Damage, ...], int]] = {
@@ -54,13 +58,17 @@ KINDS: dict[str, tuple[str, str, tuple[Damage, ...], int]] = {
     "labelmap.dcm": ("series", "labelmap.dcm", (damage.dicom_bytes, damage.dicom_field, damage.seg_geometry), 120),
     "fractional.dcm": ("series", "fractional.dcm", (damage.dicom_bytes, damage.dicom_field, damage.seg_geometry), 120),
     "rt.dcm": ("series", "rt.dcm", (damage.dicom_bytes, damage.dicom_field), 200),
-    "lidc.xml": ("series", "lidc.xml", (partial(damage.text, numbers=COORDINATES),), 150),
-    "list.csv": ("series", "list.csv", (partial(damage.text, numbers=r"[-+\d.]+"),), 150),
+    "lidc.xml": ("series", "lidc.xml", (partial(damage.text, numbers=COORDINATES),), 140),
+    "list.csv": ("series", "list.csv", (partial(damage.text, numbers=NUMBERS),), 110),
 }
 
 
+#: Tries of the profile table that an import writes.
+TABLES = 50
+
+
 def test_there_are_two_thousand() -> None:
-    assert sum(tries for *_, tries in KINDS.values()) == 2000
+    assert sum(tries for *_, tries in KINDS.values()) + TABLES == 2000
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -75,6 +83,7 @@ def test_a_damaged_input_is_refused_right_or_flagged(
     if name != ct:
         read = importing._read_ct(whole)
         monkeypatch.setattr(importing, "_read_ct", lambda _: read)  # it is not what is damaged
+    monkeypatch.setattr(importing, "write_volume", lambda *_: "")  # what was read counts
     refused, lies, copy = 0, [], tmp_path / name
     for number in range(tries):
         rng = np.random.default_rng([len(name), number])
@@ -82,15 +91,40 @@ def test_a_damaged_input_is_refused_right_or_flagged(
         (shutil.copytree if (scan / name).is_dir() else shutil.copyfile)(scan / name, copy)
         try:
             known = kinds[number % len(kinds)](copy, rng)
-        except (TypeError, ValueError, AttributeError, OverflowError):  # the library does not write such a value
+        except damage.NOT_WRITTEN:
             continue
         try:
             got = told(import_case(case(scan, {name: copy}, nodules, ct), settings))
         except PlatformError as error:
             refused += 1
-            assert str(copy) in str(error) or name in str(error), f"try {number}: {error}"
+            assert any(str(path) in str(error) for path in (copy, scan)), f"try {number}: {error}"
             continue
         if known and (what := lie(got, truth)):
             lies.append(f"try {number}: {what}")
     assert not lies, f"{len(lies)} lies:\n" + "\n".join(lies)
     assert refused > tries / 5
+
+
+def test_a_damaged_profile_table_is_refused_or_right(scan: Path, tmp_path: Path) -> None:
+    settings = at_root(tmp_path)
+    out = import_case(case(scan, {}, "mask.nii.gz", "ct.nii.gz"), settings)
+    write_tables(settings, "MINE", out.rows["profiles"], out.rows["scans"])
+    entry = dataset(settings, "MINE")
+    path = entry.profile_csv(settings.data)
+    whole, refused, lies = path.read_bytes(), 0, []
+    columns = ["coordX", "coordY", "coordZ", "lung_side", "nodule_vol_mm3", "lobe_name"]
+    truth = set(load_profiles(path, entry, "real").profiles.select(columns).rows())
+    assert len(truth) == 2
+    for number in range(TABLES):
+        path.write_bytes(whole)
+        known = damage.text(path, np.random.default_rng([0, number]), NUMBERS)
+        try:
+            found = load_profiles(path, entry, "real").profiles
+        except PlatformError as error:
+            refused += 1
+            assert path.name in str(error), f"try {number}: {error}"
+            continue
+        if known and set(found.select(columns).rows()) != truth:
+            lies.append(f"try {number}: {found.select(columns).rows()}")
+    assert not lies, lies
+    assert refused > TABLES / 5

@@ -1,5 +1,6 @@
 """DICOM structure sets (PS3.3 A.19): closed contours of regions as lesions in the grid of their CT."""
 
+import io
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def read_rtstruct(path: Path, ct: Volume, identity: SeriesIdentity, choice: Choi
             items[int(item.ReferencedROINumber)] += item.get("ContourSequence") or []
         chosen, notes = choose(regions, choice, str(path))
         drawn_on = _drawn_on(data, {region.number for region in chosen}, identity)
+        notes += _lengths(data, path)
     found = Regions(notes=[*require_reference(identity, drawn_on, str(path)), *notes])
     drawn = {}
     for region in chosen:
@@ -64,6 +66,15 @@ def read_rtstruct(path: Path, ct: Volume, identity: SeriesIdentity, choice: Choi
             f"{path}: expected a region with closed contours, got {'; '.join(map(str, found.notes))}",
         )
     return found
+
+
+def _lengths(data: Any, path: Path) -> list[Note]:
+    """A note where the parts of a file, as they were read, are not as long as the file: some were read as another."""
+    written = io.BytesIO()
+    data.save_as(written)
+    read, there = len(written.getvalue()), path.stat().st_size
+    text = f"{path}: its parts are {read} bytes long, the file {there}: lengths that it states may be wrong"
+    return [] if read == there else [Note(text, Doubt.LENGTHS_CONTRADICT)]
 
 
 def _drawn_on(data: Any, regions: set[int], ct: SeriesIdentity) -> SeriesIdentity:

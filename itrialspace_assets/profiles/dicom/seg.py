@@ -96,6 +96,11 @@ def _world(seg: Any, number: int, ct: Volume, where: str, threshold: float | Non
         inside = _above(volume.array[..., 0], int(seg.MaximumFractionalValue), threshold, where)
     else:  # of a LABELMAP highdicom gives all segments, whichever is asked for
         volume = seg.get_volume(segment_numbers=[number], combine_segments=True)
+        if unknown := sorted(set(np.unique(volume.array).tolist()) - {0, *map(int, seg.segment_numbers)}):
+            raise CaseRejected(
+                Reason.UNREADABLE_VOLUME,
+                f"{where}: expected pixels of the segments that the file describes, got some of {unknown[:5]}",
+            )
         inside = volume.array == number
     affine = LPS @ np.asarray(volume.affine, float)
     _require_size(affine, volume.array.shape, ct, where)
