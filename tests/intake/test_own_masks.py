@@ -149,6 +149,15 @@ def test_a_nodule_given_twice_is_refused(brought: Path, kind: str) -> None:
     assert "expected each nodule once, got first and second at (" in rejection.detail
 
 
+@pytest.mark.parametrize(("end", "doubts"), [("\n", None), ("\r\n", None), ("", "list_cut_off")])
+def test_a_list_without_its_last_line_end_may_be_cut_off(brought: Path, end: str, doubts: str | None) -> None:
+    """A file that ends in 1 may have ended in 12."""
+    x, y, z = small_chest().to_world([26, 14, 8])
+    for encoding in ("utf-8", "utf-16"):
+        (brought / "n.csv").write_bytes(f"x,y,z,diameter_mm\n{x},{y},{z},9{end}".encode(encoding))
+        assert bring(brought, "n.csv")[0]["doubts"].to_list() == [doubts]
+
+
 def test_neighbours_are_not_the_same_nodule(brought: Path) -> None:
     (brought / "n").mkdir()
     masked(brought / "n", (LOWER, 1), name="first")

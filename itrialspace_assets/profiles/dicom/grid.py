@@ -49,8 +49,9 @@ def reading(path: Path, what: str) -> Iterator[None]:
     except (CaseRejected, MemoryError):
         raise
     except Exception as error:
+        first = str(error).partition("\n")[0]  # pydicom adds a traceback of its own
         raise CaseRejected(
-            Reason.UNREADABLE_VOLUME, f"{path}: expected {what}, got {type(error).__name__}: {error}"
+            Reason.UNREADABLE_VOLUME, f"{path}: expected {what}, got {type(error).__name__}: {first}"
         ) from error
 
 

@@ -160,6 +160,16 @@ def test_a_frame_that_its_file_describes_in_two_ways_is_a_doubt(
     assert any(message in text for text in told) if message else not told
 
 
+def test_pixels_of_a_segment_that_is_not_described_are_refused(tmp_path: Path, slices: list[Any]) -> None:
+    """One byte of a segment's number: its voxels would be gone."""
+    write_seg(tmp_path / "seg.dcm", slices, {"N1": NODULE, "N2": OTHER}, kind="LABELMAP")
+    data = pydicom.dcmread(tmp_path / "seg.dcm")
+    data.SegmentSequence.pop()
+    data.save_as(tmp_path / "seg.dcm")
+    with pytest.raises(CaseRejected, match=r"expected pixels of the segments that the file describes, got some of"):
+        read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice())
+
+
 def test_frames_beyond_the_ct_are_refused(tmp_path: Path, slices: list[Any]) -> None:
     """The whole frame moved by one pixel: each voxel still lies on the CT's grid."""
     write_seg(tmp_path / "seg.dcm", slices, {"N1": NODULE})
@@ -389,6 +399,27 @@ def test_contours_in_other_planes_are_refused(tmp_path: Path) -> None:
             _region(path, planes)
 
 
+@pytest.mark.parametrize(("byte", "value", "refused"), [(2, 0x45, True), (0, 1, False)])
+def test_lengths_that_do_not_add_up_show(tmp_path: Path, byte: int, value: int, refused: bool) -> None:
+    """One byte of the length of a contour's item: what comes after it is read as part of it, or lost."""
+    path = tmp_path / "rt.dcm"
+    ring = [square(3.5, 8.5)]
+    write_rtstruct(path, grid(), {"GTV-1": {4: ring, 5: ring}, "GTV-2": {7: ring, 8: ring}})
+    assert not read_rtstruct(path, grid(), OWN, Choice()).notes
+    raw = bytearray(path.read_bytes())
+    item = raw.index(b"CLOSED_PLANAR") - 12
+    assert raw[item - 4 : item] == b"\xfe\xff\x00\xe0"
+    raw[item + byte] = value
+    path.write_bytes(raw)
+    if refused:
+        with pytest.raises(CaseRejected, match=r"rt\.dcm: expected a whole RTSTRUCT, got \w+: .*") as told:
+            read_rtstruct(path, grid(), OWN, Choice())
+        assert "\n" not in told.value.detail
+    else:
+        found = read_rtstruct(path, grid(), OWN, Choice())
+        assert Doubt.LENGTHS_CONTRADICT in {note.doubt for note in found.notes}, voxels(found)
+
+
 # --- LIDC XML
 
 EDGE = [(x, y) for x in range(8, 12) for y in (5, 9)] + [(x, y) for x in (8, 12) for y in range(5, 10)]
@@ -398,6 +429,23 @@ EDGE = sorted(set(EDGE), key=lambda p: np.arctan2(p[1] - 7.0, p[0] - 10.0))
 def _reading(sessions: str, series: str = str(SERIES)) -> str:
     head = f"<ResponseHeader><SeriesInstanceUid>{series}</SeriesInstanceUid></ResponseHeader>"
     return f'<LidcReadMessage xmlns="http://www.nih.gov">{head}{sessions}</LidcReadMessage>'
+
+
+def test_a_mark_in_two_places_is_two_nodules_and_a_doubt(tmp_path: Path) -> None:
+    """Two outlines under one nodule, as of a reading whose middle is missing; a slice that was left out is none."""
+    moved = [(x + 8, y + 6) for x, y in EDGE]
+    both = lidc_xml(grid(), [{4: EDGE, 5: EDGE}, {4: moved, 5: moved}]).replace(
+        "</unblindedReadNodule></readingSession><readingSession><unblindedReadNodule><noduleID>R1</noduleID>", ""
+    )
+    path = tmp_path / "r.xml"
+    path.write_text(both)
+    found = read_lidc_xml(path, grid(), OWN)
+    assert [int(lesion.mask.sum()) for _, lesion in found.lesions] == [18, 18]
+    assert Doubt.PARTS_APART in {note.doubt for note in found.notes}
+    path.write_text(lidc_xml(grid(), [{4: EDGE, 6: EDGE}]))
+    found = read_lidc_xml(path, grid(), OWN)
+    assert len(found.lesions) == 1
+    assert Doubt.PARTS_APART not in {note.doubt for note in found.notes}
 
 
 def test_a_reading_without_a_nodule_is_a_negative(tmp_path: Path) -> None:
