@@ -27,7 +27,7 @@ from itrialspace_assets.intake.listing import OwnScan, files_of, is_age
 from itrialspace_assets.intake.nodules import NodulesOfScan, read_scan_nodules
 from itrialspace_assets.intake.organs import label_maps, organ_map
 from itrialspace_assets.intake.own_dataset import OwnColumns, own_dataset, write_tables
-from itrialspace_assets.intake.own_files import is_hidden, refuse_other_scans, require_unicode_names
+from itrialspace_assets.intake.own_files import is_hidden, refuse_other_scans, refuse_same_series, require_unicode_names
 from itrialspace_assets.intake.request import ImportRequest
 from itrialspace_assets.profiles.dicom.grid import SeriesIdentity
 from itrialspace_assets.profiles.dicom.series import is_ct_file, read_ct_series
@@ -86,6 +86,7 @@ def import_scans(
             c.payload for c in cases if isinstance(c.payload, ImportCase) and (c in pending or c.payload.ct.is_dir())
         ]
         refuse_other_scans(own, settings, own_dataset(dataset))  # a NIfTI that is done is the one that was imported
+    refuse_same_series([c.payload for c in cases if isinstance(c.payload, ImportCase)], settings, own_dataset(dataset))
     workers.run(import_case, pending, settings, folder / "journal.jsonl", progress)
     made = journal.collect(settings, cases, folder)
     require_all(made, f"import {dataset}")

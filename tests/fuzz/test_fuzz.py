@@ -11,7 +11,8 @@ import pytest
 from itrialspace_assets.base.errors import PlatformError
 from itrialspace_assets.intake import importing
 from itrialspace_assets.intake.importing import import_case
-from itrialspace_assets.intake.own_dataset import write_tables
+from itrialspace_assets.intake.own_dataset import own_dataset, write_tables
+from itrialspace_assets.intake.own_files import refuse_same_series
 from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.registry import dataset
 
@@ -94,7 +95,9 @@ def test_a_damaged_input_is_refused_right_or_flagged(
         except damage.NOT_WRITTEN:
             continue
         try:
-            got = told(import_case(case(scan, {name: copy}, nodules, ct), settings))
+            asked = case(scan, {name: copy}, nodules, ct)
+            refuse_same_series([asked], settings, own_dataset("MINE"))
+            got = told(import_case(asked, settings))
         except PlatformError as error:
             refused += 1
             assert any(str(path) in str(error) for path in (copy, scan)), f"try {number}: {error}"
