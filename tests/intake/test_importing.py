@@ -430,6 +430,17 @@ def test_what_a_mac_leaves_beside_masks_is_left_out(files: Path, root: Settings)
     assert [p.name for p in hidden_files(files_of([scan]))] == [".DS_Store", "._N1.nii.gz"]
 
 
+def test_a_root_whose_name_is_a_pattern_holds_its_own_rows(files: Path, tmp_path: Path) -> None:
+    for name, ids in (("study1", ["x"]), ("study[1]", ["a", "b"]), ("study*", ["y"])):
+        settings = load_settings(data_dir=tmp_path / name, output_dir=tmp_path / name, workers=1)
+        for ct_id in ids:
+            scan = OwnScan(str(files / "ct.nii.gz"), str(files / "organs.nii.gz"), str(files / "n.nii.gz"), ct_id)
+            write_volume(files / "n.nii.gz", Volume(nodule().astype(np.uint8), chest_ct().affine))
+            import_scans([scan], settings, "MINE", ImportRequest())
+        table = pl.read_csv((settings.data / "profiles" / "MINE_nodule_profiles.csv").read_bytes())
+        assert table["annotation"].to_list() == [f"{ct_id}_N1" for ct_id in ids]
+
+
 def test_folders_of_the_root_may_be_links(files: Path, root: Settings, tmp_path: Path) -> None:
     for name in ("raw_ct", "masks"):
         (tmp_path / "big" / name).mkdir(parents=True)

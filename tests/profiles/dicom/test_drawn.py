@@ -353,6 +353,17 @@ def test_holes_islands_and_parts_side_by_side(tmp_path: Path) -> None:
     assert "contours cross each other at z=-80.00 mm" in crossing.notes[0].text
 
 
+def test_a_cavity_as_a_keyhole_is_a_hole(tmp_path: Path) -> None:
+    """One curve: round the lesion, by a cut into it, round the cavity the other way, and back."""
+    outer, inner = square(1.5, 10.5), square(4.5, 7.5)[::-1]
+    keyhole = np.concatenate([outer, outer[:1], inner, inner[:1]])
+    expected = _region(tmp_path / "rt.dcm", {4: [outer, inner]}).lesions[0][1]
+    found = _region(tmp_path / "rt.dcm", {4: [keyhole]}).lesions[0][1]
+    assert expected.mask.sum() == 81 - 9
+    assert found.offset == expected.offset
+    assert (found.mask != expected.mask).sum() <= 3, "voxels on the cut"
+
+
 def test_a_contour_between_slices_is_not_lost(tmp_path: Path) -> None:
     """Two planes 1 mm apart, both between two slices: thinner than any slice."""
     found = _region(tmp_path / "rt.dcm", {4.35: [square(3.5, 8.5)], 4.45: [square(3.5, 8.5)]})
