@@ -57,12 +57,16 @@ def nifti(path: Path, rng: Random) -> bool:
     if kind == 1:
         raw = gzip.decompress(path.read_bytes())
         cut = damage_bytes(raw, rng, ((_HEADER, len(raw)),))
-        path.write_bytes(gzip.compress(cut, 1))
+        path.write_bytes(_packed(cut))
         return True
     if kind == 2:
         _nifti_field(path, rng)
         return True
     return _nifti_geometry(path, rng)
+
+
+def _packed(raw: bytes) -> bytes:
+    return gzip.compress(raw, 1, mtime=0)
 
 
 def _nifti_field(path: Path, rng: Random) -> None:
@@ -80,7 +84,7 @@ def _nifti_field(path: Path, rng: Random) -> None:
         with np.errstate(all="ignore"):
             values[at] = np.array(choices[rng.integers(len(choices))]).astype(base)
     raw[offset : offset + dtype.itemsize] = values.tobytes()
-    path.write_bytes(gzip.compress(bytes(raw), 1))
+    path.write_bytes(_packed(bytes(raw)))
 
 
 def _nifti_geometry(path: Path, rng: Random) -> bool:
@@ -121,7 +125,7 @@ def _nifti_geometry(path: Path, rng: Random) -> bool:
     moved = nib.Nifti1Image(array, None if kind == 6 and not np.isfinite(affine).all() else affine)
     if int(rng.integers(3)) == 0:
         moved.header["qform_code"] = 0
-    path.write_bytes(gzip.compress(moved.to_bytes(), 1))
+    path.write_bytes(_packed(moved.to_bytes()))
     return True
 
 

@@ -131,3 +131,11 @@ def test_a_damaged_profile_table_is_refused_or_right(scan: Path, tmp_path: Path)
             lies.append(f"try {number}: {found.select(columns).rows()}")
     assert not lies, lies
     assert refused > TABLES / 5
+
+
+def test_equal_seeds_damage_equal_files(scan: Path, tmp_path: Path) -> None:
+    """Written again, in another folder and second, every file has the same bytes."""
+    write_scan(tmp_path)
+    files = {p.relative_to(scan) for p in scan.rglob("*") if p.is_file()}
+    assert files == {p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()}
+    assert [str(name) for name in sorted(files) if (scan / name).read_bytes() != (tmp_path / name).read_bytes()] == []
