@@ -16,6 +16,7 @@ import polars as pl
 
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.base.fingerprints import hash_file, replace_file
+from itrialspace_assets.profiles.doubts import Doubt, unknown_codes
 from itrialspace_assets.profiles.persons import person_uids
 from itrialspace_assets.profiles.registry import Dataset, LabelRule
 from itrialspace_assets.records.schema import Violation, violations
@@ -36,7 +37,7 @@ _UNKNOWN = (
     "reinsertion_lung_zone",
 )
 #: Columns beyond the 53 that this program writes itself (measured or imported tables).
-OWN_COLUMNS = ("lobe_share", "mask_source", "diam_definition", "missing_because")
+OWN_COLUMNS = ("lobe_share", "mask_source", "diam_definition", "missing_because", "doubts")
 _NEEDED = [c.name for c in PROFILE_COLUMNS]
 #: An id that may be part of a file name.
 SAFE_ID = r"^(\.{0,2}[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,199})$"
@@ -129,6 +130,9 @@ def load_profiles(path: Path, dataset: Dataset, anatomy: str, *, released: bool 
         _words(raw, d.sex, _SEX, notes),
         _words(raw, d.smoking, _SMOKING, notes),
     )
+    doubts = _own(raw, "doubts", None)
+    known = pl.Series([not (text and unknown_codes(text)) for text in doubts], dtype=pl.Boolean())
+    notes.at(f"expected codes of {', '.join(Doubt)} joined with ;", "doubts", ~known, doubts)
     lobe_share = _numbers(raw, "lobe_share" if "lobe_share" in raw.columns else None, notes)
     notes.stop_on_errors()
 
@@ -162,6 +166,7 @@ def load_profiles(path: Path, dataset: Dataset, anatomy: str, *, released: bool 
         smoking=smoking,
         missing_because=_own(raw, "missing_because", None),
         anatomy=pl.lit(anatomy),
+        doubts=doubts,
         extras=_extras(raw, dataset),
         source_row=pl.int_range(pl.len(), dtype=pl.Int64),
         source_sha256=pl.lit(hash_file(path)),

@@ -190,6 +190,7 @@ _REGISTRY = (
         (
             *_IDENTITY,
             *PROFILE_COLUMNS,
+            text("doubts", "what is doubtful in the files of its scan that were taken, codes joined with ;", null=True),
             text("extras", "native columns beyond the 53, as JSON"),
             integer("source_row", "row of the CSV, from 0", low=0),
             text("source_sha256", "SHA-256 of the CSV"),
