@@ -1,17 +1,22 @@
 """The case of a scan survives JSON, its hash covers every field, and the rows have the columns of their tables."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.base.errors import CaseRejected
+from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.casework import workers
 from itrialspace_assets.casework.cases import payload_hash
 from itrialspace_assets.hosts import build as hosts
 from itrialspace_assets.hosts import procedural
 from itrialspace_assets.hosts.case import HostCase, HostNodule
 from itrialspace_assets.hosts.rows import DonorRow, HostLobeRow, HostRow
+from itrialspace_assets.imaging.geometry import read_labels
 from itrialspace_assets.profiles import build as profiles
+from itrialspace_assets.records.store import read_table
 from itrialspace_assets.records.tables import TABLES
 
 CASE = HostCase(
@@ -51,13 +56,38 @@ def test_a_row_has_the_columns_of_its_table(table: str, row: type) -> None:
 
 def test_the_cases_of_a_dataset_are_its_scans(settings: Settings) -> None:
     profiles.build(settings, {"dataset": "DLCS24"})
-    cases = hosts.scan_cases(settings, "DLCS24")
+    cases, absent = hosts.scan_cases(settings, "DLCS24")
+    assert absent == []
     assert [c.uid for c in cases] == sorted(c.uid for c in cases)
     for case in cases:
         assert isinstance(case.payload, HostCase)
         assert HostCase.model_validate(case.payload.model_dump(mode="json")) == case.payload
         assert all(n.centre is not None for n in case.payload.nodules)
     assert sum(len(c.payload.nodules) for c in cases) > 0
+
+
+def test_a_scan_without_a_map_is_rejected_at_once_and_made_when_the_map_is_there(
+    own_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No worker, no line of the journal; the reason and its text are those of reading the file."""
+    settings = load_settings(data_dir=own_root, output_dir=tmp_path / "out", workers=2)
+    profiles.build(settings, {"dataset": "DLCS24"})
+    folder = own_root / "masks" / "DLCS24" / "refined_seg"
+    folder.rename(tmp_path / "away")
+    with pytest.raises(CaseRejected) as read:
+        read_labels(next(folder / p.name for p in sorted((tmp_path / "away").iterdir())))
+    with monkeypatch.context() as no_worker:
+        no_worker.setattr(workers, "_pool", lambda n: pytest.fail("a worker was started"))
+        result = hosts.build(settings, {"dataset": "DLCS24"}, "r")
+    scans = read_table(settings.output, "scan_lists", dataset="DLCS24").height
+    assert (result.tables["hosts"], result.rejected, result.computed, result.retryable) == (0, scans, 0, 0)
+    rejected = read_table(settings.output, "rejected_cases", stage="hosts", partition="DLCS24")
+    assert set(rejected["reason"]) == {"missing_file"}
+    assert rejected["detail"].sort()[0] == read.value.detail.removeprefix(f"{own_root}/")
+    assert not list((settings.output / "work" / "hosts").rglob("*.jsonl"))
+    (tmp_path / "away").rename(folder)
+    cases, absent = hosts.scan_cases(settings, "DLCS24")
+    assert (len(cases), absent) == (scans, [])
 
 
 def test_procedural_donors_are_drawn_from_the_seed_alone() -> None:
