@@ -5,8 +5,9 @@
 over. Plans nothing.
 """
 
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,13 @@ def _twin_columns(resolved: Resolved, frame: pl.DataFrame, index: pl.DataFrame) 
     )
 
 
+def _written(write: Callable[[io.BytesIO], None]) -> bytes:
+    """What a frame writes, without the text between: a manifest has tens of MiB."""
+    out = io.BytesIO()
+    write(out)
+    return out.getvalue()
+
+
 def write_manifests(
     settings: Settings,
     resolved: Resolved,
@@ -226,7 +234,7 @@ def write_manifests(
 
     for (folder, stem), rows in frame.group_by(["_folder", "_stem"], maintain_order=True):
         shown = rows.select(columns)
-        put(f"{folder}{stem}.csv", shown.write_csv().encode())
+        put(f"{folder}{stem}.csv", _written(shown.write_csv))
         head = {
             "trial_name": stem,
             "trial_template": resolved.cohort.site or "",
@@ -235,7 +243,8 @@ def write_manifests(
             "cohort_mode": rows["cohort_mode"][0],
             "seed": about["seed"],
         }
-        put(f"{folder}{stem}.json", (json.dumps(head)[:-1] + ', "cases": ' + shown.write_json() + "}").encode())
+        cases = json.dumps(head)[:-1].encode() + b', "cases": '
+        put(f"{folder}{stem}.json", b"".join((cases, _written(shown.write_json), b"}")))
     put(
         "trial.json",
         json.dumps(dict(about) | {"version": __version__}, indent=1, sort_keys=True, allow_nan=False).encode(),
