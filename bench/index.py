@@ -117,9 +117,7 @@ def main() -> None:
         ),
         50,
     )
-    print(
-        f"{index.nodules.height} nodules; CPU ms of all threads, medians, in turn in one process, no imports"
-    )
+    print(f"{index.nodules.height} nodules; CPU ms of all threads, medians, in turn in one process, no imports")
     for name, (a, b) in rows.items():
         ours, theirs = statistics.median(a) * 1000, statistics.median(b) * 1000
         print(f"{name:46} ours {ours:8.1f}   pandas {theirs:8.1f}   ratio {ours / theirs:5.2f}")
