@@ -37,7 +37,7 @@ def build(settings: Settings, partition: Partition) -> Result:
         TableError: no dataset has profiles yet.
     """
     require_data_root(settings)
-    profiles = read_all(settings.output, "profiles").sort("nodule_uid")
+    profiles = read_all(settings.output, "profiles")  # sorted by nodule_uid
     if profiles.is_empty():
         raise TableError(
             "nodules: expected at least one dataset with profiles, found none; run the stage profiles "
