@@ -756,6 +756,13 @@ _REGISTRY = (
                 null=True,
             ),
             text("decoding", "latent voxels decoded at once, where memory decides; null: not decoded", null=True),
+            integer(
+                "filled_voxels",
+                "voxels without a label inside the body that were rendered as the nearest tissue; the map in the store "
+                "keeps them",
+                low=0,
+            ),
+            integer("dropped_voxels", "voxels of specks beside the body that were rendered as air", low=0),
             text("trained_on", "what the renderer was trained on"),
             ANATOMY,
         ),
