@@ -312,7 +312,8 @@ def prepare_scan(case: HostCase, settings: Settings) -> Output:
     """Rows of ``hosts``, ``host_lobes`` and ``donors`` for one scan.
 
     Raises:
-        CaseRejected: no readable organ map, no lobe in it, or structures that lie where they cannot. A nodule without voxels is rejected alone.
+        CaseRejected: no readable organ map, no lobe in it, or structures that lie where they cannot. A nodule without
+            voxels is rejected alone.
     """
     entry = registered(settings, case.dataset)
     file = entry.organ_map(settings.data, case.ct_id)

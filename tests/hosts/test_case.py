@@ -109,6 +109,6 @@ def test_a_map_mirrored_left_to_right_is_no_host(settings: Settings, own_root: P
     labels = read_labels(file)
     file.unlink()
     write_volume(file, Volume(labels.array[::-1].copy(), labels.affine))
-    with pytest.raises(CaseRejected, match="not_a_label_map.*anatomy of a chest") as error:
+    with pytest.raises(CaseRejected, match=r"not_a_label_map.*anatomy of a chest") as error:
         prepare_scan(case, mine)
     assert file.name in str(error.value)
