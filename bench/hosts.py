@@ -150,7 +150,10 @@ def main() -> None:
             made: list[Inserted] = []
             spent = timed(lambda made=made: made.append(insert(folder, "many.csv")))
             times["many"].append((spent, least_many(folder, made[0])))
-        print(f"hosts of 512 x 512 x 256, {'real first' if given.real else 'generated'}; medians of {REPEATS}, in turn")
+        print(
+            f"hosts of 512 x 512 x 256, {'real first' if given.real else 'generated'}; "
+            f"processor seconds, medians of {REPEATS}, in turn"
+        )
         for what, title, least in (
             ("host", "one host prepared", "read it + one distance pass over the lungs"),
             ("single", "one nodule from a manifest, new host", "read host and donor"),

@@ -140,9 +140,10 @@ def _load(out: Path, n: int) -> list[InsertionCase]:
 
 
 def timed(call: Any) -> float:
-    started = time.perf_counter()
+    """Seconds of processor time: others that use the machine do not count."""
+    started = time.process_time()
     call()
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def ours(out: Path, n: int, masks: str) -> float:
@@ -169,11 +170,11 @@ def yardstick(out: Path, n: int) -> float:
 
 def whole_volume(host: Volume) -> float:
     """What the original's rules cost for one nodule: transforms of the whole volume."""
-    started = time.perf_counter()
+    started = time.process_time()
     np.argwhere(host.array == 30)
     ndimage.distance_transform_edt(lung_mask(host.array), sampling=host.spacing)
     ndimage.binary_fill_holes(host.array == 23)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def main() -> None:

@@ -21,10 +21,13 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+#: Made once: ``json.dumps`` makes an encoder at each call, which costs as much as a short value.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
 def digest(value: Any, length: int = 64) -> str:
     """Hex SHA-256 of a JSON-able value in canonical form (sorted keys, no spaces, no NaN)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-    return sha256_bytes(text.encode())[:length]
+    return sha256_bytes(_CANONICAL.encode(value).encode())[:length]
 
 
 def replace_file(path: Path, data: bytes) -> None:

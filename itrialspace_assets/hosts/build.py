@@ -4,10 +4,11 @@ from typing import Any
 
 import polars as pl
 
+from itrialspace_assets.base.errors import Reason
 from itrialspace_assets.base.fingerprints import FileHashes
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import workers
-from itrialspace_assets.casework.cases import Case, payload_hash, retryable, write_rejected
+from itrialspace_assets.casework.cases import Case, Rejection, payload_hash, retryable, write_rejected
 from itrialspace_assets.casework.steps import Partition, Result, Step
 from itrialspace_assets.hosts.case import HostCase, HostNodule
 from itrialspace_assets.hosts.store import prepare_scan
@@ -15,7 +16,7 @@ from itrialspace_assets.imaging.pictures import markdown
 from itrialspace_assets.profiles.registry import dataset
 from itrialspace_assets.records.store import read_table, write_table
 
-VERSION = "6"
+VERSION = "7"
 TABLES = ("hosts", "host_lobes", "donors")
 #: Columns of ``profiles`` that a case reads: of the person, and of each nodule.
 _PERSON, _NODULE = (
@@ -24,28 +25,33 @@ _PERSON, _NODULE = (
 )
 
 
-def scan_cases(settings: Settings, name: str) -> list[Case]:
-    """One case for each scan that a dataset names, with nodules or without; its hash covers the organ map, the nodule
-    masks and the profile rows."""
+def scan_cases(settings: Settings, name: str) -> tuple[list[Case], list[Rejection]]:
+    """One case for each scan that a dataset names and that has an organ map, with nodules or without; its hash covers
+    the organ map, the nodule masks and the profile rows. The scans without a map are rejected at once: nothing about
+    them would be worth a worker, or a line of the journal."""
     entry = dataset(settings, name)
+    scans, absent = [], []
+    for scan in read_table(settings.output, "scan_lists", dataset=name).iter_rows(named=True):
+        path = entry.organ_map(settings.data, scan["ct_id"])
+        if path.exists():
+            scans.append((scan, path))
+        else:
+            detail = f"{path.relative_to(settings.data)}: expected a NIfTI file, found none"
+            absent.append(Rejection(scan["scan_uid"], Reason.MISSING_FILE, detail))
+    if not scans:
+        return [], absent
     profiles = read_table(settings.output, "profiles", dataset=name)
     by_scan: dict[str, list[dict[str, Any]]] = {}
     for row in profiles.select("scan_uid", *_PERSON, *_NODULE).iter_rows(named=True):
         by_scan.setdefault(row["scan_uid"], []).append(row)
-    scans = read_table(settings.output, "scan_lists", dataset=name).iter_rows(named=True)
-    payloads = [_host_case(scan, by_scan.get(scan["scan_uid"], [])) for scan in scans]
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
-        contents = [
-            [
-                hashes.get(entry.organ_map(settings.data, p.ct_id)),
-                *(hashes.get(entry.nodule_mask(settings.data, p.ct_id, n.annotation_id)) for n in p.nodules),
-            ]
-            for p in payloads
-        ]
-    return [
-        Case(p.scan_uid, payload_hash([VERSION, found], p), p.scan_uid, p)
-        for p, found in zip(payloads, contents, strict=True)
-    ]
+        cases = []
+        for scan, path in scans:
+            p = _host_case(scan, by_scan.get(scan["scan_uid"], []))
+            masks = (entry.nodule_mask(settings.data, p.ct_id, n.annotation_id) for n in p.nodules)
+            found = [hashes.get(path), *(hashes.get(mask) for mask in masks)]
+            cases.append(Case(p.scan_uid, payload_hash([VERSION, found], p), p.scan_uid, p))
+    return cases, absent
 
 
 def _host_case(scan: dict[str, Any], profiles: list[dict[str, Any]]) -> HostCase:
@@ -87,16 +93,16 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     """
     require_data_root(settings)
     name = partition["dataset"]
-    cases = scan_cases(settings, name)
+    cases, absent = scan_cases(settings, name)
     made, computed = workers.process(prepare_scan, cases, settings, "hosts", name, run_id)
     paths = [write_table(settings.output, t, made.rows.get(t, []), dataset=name) for t in TABLES]
-    write_rejected(settings, "hosts", name, made.rejected)
+    write_rejected(settings, "hosts", name, [*made.rejected, *absent])
     counts = {t: len(made.rows.get(t, [])) for t in TABLES}
     return Result(
         counts,
         computed=computed,
         reused=len(cases) - computed,
-        rejected=len(made.rejected),
+        rejected=len(made.rejected) + len(absent),
         note="" if counts["hosts"] else "no scan of this dataset can be a host",
         preview=_preview(settings, name),
         files=made.files,

@@ -98,5 +98,6 @@ def _inside(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _steps(mm: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    scaled = mm * DEPTH_STEPS
-    return np.asarray(np.minimum(scaled, _DEEPEST, out=scaled).astype(np.uint8))
+    """Distances in steps, rounded down, at most ``_DEEPEST``; ``mm`` is used up."""
+    np.multiply(mm, DEPTH_STEPS, out=mm)
+    return np.asarray(np.minimum(mm, _DEEPEST, out=mm).astype(np.uint8))

@@ -51,9 +51,10 @@ from itrialspace_assets.imaging.geometry import (
     write_volume,
 )
 from itrialspace_assets.imaging.volumes import Lesion, cut_lesion, pack_bits
-from itrialspace_assets.profiles.lobes import Lobe, lobe_in, runs
+from itrialspace_assets.profiles.lobes import Lobe, runs
 from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import lobe_about, nodules_in
+from itrialspace_assets.profiles.plausible import place_faults
 from itrialspace_assets.profiles.registry import dataset as registered
 
 #: Voxels about a nodule in which a lobe is looked for to take its place; ours.
@@ -244,22 +245,29 @@ def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str
 
 
 def _lobes(free: Volume) -> tuple[dict[str, Lobe], dict[str, npt.NDArray[np.bool_]]]:
-    """The lobes of a nodule-free map by name, and the mask of each over its box."""
-    shapes: dict[str, Lobe] = {}
-    masks: dict[str, npt.NDArray[np.bool_]] = {}
+    """The lobes of a nodule-free map by name, and the mask of each over its box: its largest component, as
+    ``profiles.lobes.lobe_in`` finds it, all lobes in one pass."""
     lung = lung_mask(free.array)
     if not lung.any():
-        return shapes, masks
+        return {}, {}
     block = bounding_box(lung)
     part = np.asfortranarray(free.array[block])
-    for label in LUNG:
-        if (own := part == label).any():
-            x, y, z = (
-                slice(b.start + s.start, b.start + s.stop) for b, s in zip(block, bounding_box(own), strict=True)
-            )
-            lobe, mask = lobe_in(free.array, label, (x, y, z))
-            shapes[lobe.name], masks[lobe.name] = lobe, mask[_within(lobe.box, (x, y, z))]
-    return shapes, masks
+    part = np.multiply(part, lung[block], order="F")
+    pieces = cc3d.connected_components(part, connectivity=26)  # of equal labels
+    stats = cc3d.statistics(pieces)
+    counts, boxes = stats["voxel_counts"], stats["bounding_boxes"]
+    found: dict[int, tuple[Lobe, npt.NDArray[np.bool_]]] = {}
+    for number in np.argsort(-counts[1:].astype(np.int64), kind="stable") + 1:
+        mask = pieces[boxes[number]] == number
+        label = int(part[boxes[number]].T[np.unravel_index(mask.T.argmax(), mask.T.shape)])  # of its first voxel
+        if label not in found:
+            x, y, z = (slice(b.start + s.start, b.start + s.stop) for b, s in zip(block, boxes[number], strict=True))
+            occupied = np.flatnonzero(mask.any(axis=(0, 1))) + z.start
+            found[label] = Lobe(LOBE_NAMES[label], int(counts[number]), (x, y, z), occupied), mask
+            if len(found) == len(LUNG):
+                break
+    in_order = [found[label] for label in sorted(found)]
+    return {lobe.name: lobe for lobe, _ in in_order}, {lobe.name: mask for lobe, mask in in_order}
 
 
 def _within(part: Box, whole: Box) -> Box:
@@ -304,10 +312,17 @@ def prepare_scan(case: HostCase, settings: Settings) -> Output:
     """Rows of ``hosts``, ``host_lobes`` and ``donors`` for one scan.
 
     Raises:
-        CaseRejected: no readable organ map, or no lobe in it. A nodule without voxels is rejected alone.
+        CaseRejected: no readable organ map, no lobe in it, or structures that lie where they cannot. A nodule without
+            voxels is rejected alone.
     """
     entry = registered(settings, case.dataset)
-    labels = read_labels(entry.organ_map(settings.data, case.ct_id))
+    file = entry.organ_map(settings.data, case.ct_id)
+    labels = read_labels(file)
+    if faults := place_faults(labels):
+        raise CaseRejected(
+            Reason.NOT_A_LABEL_MAP,
+            f"{file}: expected the anatomy of a chest under the labels of VISTA3D, got {'; '.join(faults)}",
+        )
     made = prepare_host(settings, labels, case.scan_uid, case.anatomy)
     host = HostRow(
         **made.columns,

@@ -29,8 +29,8 @@ from itrialspace_assets.imaging.nifti import Trust, open_image, world_affine
 Box = tuple[slice, slice, slice]
 Array = npt.NDArray[Any]
 
-#: An image is oblique if a direction cosine is off its axis by more than this (about 0.6 degrees); ours.
-OBLIQUE_TOLERANCE = 0.01
+#: An image is oblique if straight axes would move a corner by more than this share of its shortest voxel edge; ours.
+OBLIQUE_TOLERANCE = 0.5
 #: Grids are the same if their first and last voxels lie within this share of a voxel of each other; ours.
 GRID_TOLERANCE = 0.1
 #: Greatest distance of a label from a whole number: a scale factor of the header leaves a rounding error; ours.
@@ -244,16 +244,21 @@ def canonical_volume(array: Array, affine: npt.NDArray[np.float64], where: str) 
 def _straight(array: Array, affine: npt.NDArray[np.float64], where: str) -> Volume:
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
-    if array.ndim != 3:
-        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{where}: expected 3 dimensions, got shape {array.shape}")
+    if array.ndim != 3 or not array.size:
+        raise CaseRejected(
+            Reason.UNREADABLE_VOLUME, f"{where}: expected 3 dimensions and a voxel or more, got shape {array.shape}"
+        )
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.all(np.isfinite(affine)) or np.any(spacing <= 0):
         raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{where}: expected a finite affine, got spacing {spacing}")
-    off_axis = np.abs(affine[:3, :3] / spacing - np.eye(3)).max()
-    if off_axis > OBLIQUE_TOLERANCE:
+    aside = float((np.abs(affine[:3, :3] - np.diag(spacing)) @ (np.array(array.shape) - 1)).max())  # mm
+    if aside > OBLIQUE_TOLERANCE * spacing.min():
+        angle = np.degrees(np.arccos(np.clip(np.diag(affine)[:3] / spacing, -1, 1))).max()
         raise CaseRejected(
             Reason.OBLIQUE_VOLUME,
-            f"{where}: expected axes along the patient's, got a direction off by {off_axis:.3f}",
+            f"{where}: expected axes along the patient's, got a direction off by {angle:.2f} degrees, which straight "
+            f"axes would move by {aside:.1f} mm at the far corner (at most {OBLIQUE_TOLERANCE:g} voxels): resample it "
+            "to straight axes and import the result",
         )
     straight = np.diag([*spacing, 1.0])
     straight[:3, 3] = affine[:3, 3]

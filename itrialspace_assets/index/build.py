@@ -3,13 +3,14 @@
 Harmonises and marks, and drops no row; answers no question (``query`` does) and opens no volume.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from string import Formatter
 
-import duckdb
 import polars as pl
 
 from itrialspace_assets.base.errors import TableError
-from itrialspace_assets.base.fingerprints import digest
+from itrialspace_assets.base.fingerprints import digest, sha256_bytes
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step
 from itrialspace_assets.imaging.anatomy import LOBES, size_buckets
@@ -36,7 +37,7 @@ def build(settings: Settings, partition: Partition) -> Result:
         TableError: no dataset has profiles yet.
     """
     require_data_root(settings)
-    profiles = read_all(settings.output, "profiles").sort("nodule_uid")
+    profiles = read_all(settings.output, "profiles")  # sorted by nodule_uid
     if profiles.is_empty():
         raise TableError(
             "nodules: expected at least one dataset with profiles, found none; run the stage profiles "
@@ -114,12 +115,9 @@ def _patients(scans: pl.DataFrame) -> pl.DataFrame:
 
 def _row_hashes(profiles: pl.DataFrame) -> pl.Series:
     texts = [pl.col(c.name).cast(pl.String()).fill_null("\\N") for c in PROFILE_COLUMNS]
-    joined = profiles.select(t=pl.concat_str(texts, separator="\x1f")).to_arrow()
-    with duckdb.connect() as db:
-        db.register("joined", joined)
-        hashes = pl.from_arrow(db.sql("SELECT sha256(t) AS row_sha256 FROM joined").to_arrow_table())
-    assert isinstance(hashes, pl.DataFrame)
-    return hashes["row_sha256"]
+    joined = profiles.select(pl.concat_str(texts, separator="\x1f")).to_series().to_list()
+    # one call a row: hashing them in DuckDB takes three times as long
+    return pl.Series([sha256_bytes(text.encode()) for text in joined], dtype=pl.String())
 
 
 def _names_on_disk(settings: Settings, name: str) -> tuple[set[str], set[str], set[str]]:
@@ -133,21 +131,35 @@ def _on_disk(settings: Settings, profiles: pl.DataFrame) -> pl.DataFrame:
     frames = []
     for (name,), rows in profiles.group_by(["dataset"], maintain_order=True):
         files = datasets(settings)[str(name)].files
-        ct_ids = rows["scan_uid"].str.strip_prefix(f"{name}/").to_list()
-        ids = rows["annotation_id"].to_list()
         organ, own, cts = _names_on_disk(settings, str(name))
+        ids = {"ct_id": pl.col("scan_uid").str.strip_prefix(f"{name}/"), "annotation_id": pl.col("annotation_id")}
+        ct = pl.col("ct_path").str.split("/").list.last()
         frames.append(
             rows.with_columns(
-                has_organ_map=pl.Series([files.organ.format(ct_id=c) in organ for c in ct_ids], dtype=pl.Boolean()),
-                has_nodule_mask=pl.Series(
-                    [files.nodule.format(ct_id=c, annotation_id=a) in own for c, a in zip(ct_ids, ids, strict=True)],
-                    dtype=pl.Boolean(),
-                ),
-                has_ct=rows["ct_path"].str.split("/").list.last().is_in(sorted(cts))
-                | rows["ct_path"].str.split("/").list.last().str.replace(r"\.nii(\.gz)?$", "").is_in(sorted(cts)),
+                has_organ_map=_among(organ, _filled_in(files.organ, ids)),
+                has_nodule_mask=_among(own, _filled_in(files.nodule, ids)),
+                has_ct=_among(cts, ct) | _among(cts, ct.str.replace(r"\.nii(\.gz)?$", "")),
             )
         )
     return pl.concat(frames).sort("nodule_uid")
+
+
+def _filled_in(template: str, values: Mapping[str, pl.Expr]) -> pl.Expr:
+    """Each row's file name.
+
+    Args:
+        template: with places such as ``{ct_id}``, as ``str.format`` takes it.
+        values: what each place holds, by name.
+    """
+    parts = []
+    for text, place, _, _ in Formatter().parse(template):
+        parts += [pl.lit(text), *([values[place]] if place else [])]
+    return pl.concat_str(parts)
+
+
+def _among(listed: set[str], name: pl.Expr) -> pl.Expr:
+    """Whether each row's name is listed."""
+    return name.is_in(sorted(listed)) if listed else pl.lit(False)
 
 
 def _listing(folder: Path) -> set[str]:

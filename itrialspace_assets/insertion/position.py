@@ -35,6 +35,8 @@ from itrialspace_assets.profiles.measure import SHELL_VOXELS
 
 #: Search radii in mm, tried in turn; the last spans any lung. Ours.
 SEARCH_MM = (5.0, 10.0, 20.0, 40.0, 400.0)
+#: Candidates that are sorted and tried before all are. Ours.
+_FIRST = 20_000
 #: Voxels looked up at once, so that memory stays small. Ours.
 _GATHERED = 2_000_000
 
@@ -324,16 +326,27 @@ def _search(
             here = abs(float(airway.query(target * spacing)[0]) - wanted.airway_mm)
             away = AIRWAY_WEIGHT * np.minimum(CAP_MM, np.maximum(0.0, here - distance))
             bound += away
-        order = np.argsort(bound, kind="stable")
-        at, bound, away = at[order], bound[order], away[order] if len(away) else away
-        rest = _Rest(wanted, airway, at, crop.labels.shape, centre, spacing, away)
-        best, cost = _cheapest(crop, shape, lobe_label, at, bound, outline, rest)
+        for limit in _limits(bound):
+            part = np.flatnonzero(bound <= limit)
+            part = part[np.argsort(bound[part], kind="stable")]
+            counted = away[part] if len(away) else away
+            rest = _Rest(wanted, airway, at[part], crop.labels.shape, centre, spacing, counted)
+            best, cost = _cheapest(crop, shape, lobe_label, at[part], bound[part], outline, rest)
+            if cost <= limit:
+                break  # what lies beyond costs more
         # a position beyond the radius costs more than the radius: the best is final if it does not
         if best is not None and (whole or cost <= radius):
             return np.asarray(np.array(np.unravel_index(best, crop.labels.shape)) + crop.low, dtype=np.int64)
         if whole:
             return None
     return None
+
+
+def _limits(bound: Floats) -> tuple[float, ...]:
+    """Bounds up to which candidates are sorted and tried: that of the first few, then any; most end with the first."""
+    if len(bound) <= _FIRST:
+        return (np.inf,)
+    return float(np.partition(bound, _FIRST)[_FIRST]), np.inf
 
 
 def _cheapest(

@@ -6,6 +6,7 @@ from typing import Literal
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.imaging.nifti import Trust
+from itrialspace_assets.profiles.doubts import Doubt
 
 
 class Allowances(StrictModel):
@@ -20,12 +21,14 @@ class Allowances(StrictModel):
     unusual_anatomy: bool = False
 
     @property
-    def doubts(self) -> str | None:
-        """The allowances in force, in words; null if there are none."""
-        told = [f"trust {self.trust}"] if self.trust else []
-        told += [f"threshold {self.threshold:g}"] if self.threshold is not None else []
-        told += ["unusual anatomy"] if self.unusual_anatomy else []
-        return ", ".join(told) or None
+    def doubts(self) -> tuple[Doubt, ...]:
+        """The allowances in force."""
+        given = (
+            (self.trust is not None, Doubt.TRUSTED_ORIENTATION),
+            (self.threshold is not None, Doubt.THRESHOLD),
+            (self.unusual_anatomy, Doubt.UNUSUAL_ANATOMY),
+        )
+        return tuple(doubt for said, doubt in given if said)
 
 
 def allowances(trust: str | None, threshold: float | None, unusual_anatomy: bool) -> Allowances:

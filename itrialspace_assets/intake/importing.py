@@ -27,17 +27,18 @@ from itrialspace_assets.intake.listing import OwnScan, files_of, is_age
 from itrialspace_assets.intake.nodules import NodulesOfScan, read_scan_nodules
 from itrialspace_assets.intake.organs import label_maps, organ_map
 from itrialspace_assets.intake.own_dataset import OwnColumns, own_dataset, write_tables
-from itrialspace_assets.intake.own_files import is_hidden, refuse_other_scans, require_unicode_names
+from itrialspace_assets.intake.own_files import is_hidden, refuse_other_scans, refuse_same_series, require_unicode_names
 from itrialspace_assets.intake.request import ImportRequest
 from itrialspace_assets.profiles.dicom.grid import SeriesIdentity
 from itrialspace_assets.profiles.dicom.series import is_ct_file, read_ct_series
+from itrialspace_assets.profiles.doubts import codes_of
 from itrialspace_assets.profiles.load import SAFE_ID
 from itrialspace_assets.profiles.measure import measure_scan
 from itrialspace_assets.profiles.plausible import hu_fault
 from itrialspace_assets.profiles.registry import check_name
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
 
-VERSION = "3"
+VERSION = "4"
 
 
 def import_scans(
@@ -60,7 +61,7 @@ def import_scans(
         tell: called with each note on what was left out of a scan or could not be checked.
 
     Returns:
-        How many scans and nodules were imported, and the rejected scans and voxels.
+        How many scans and nodules were imported, and the rejected scans.
 
     Raises:
         ConfigError: before any work, a missing file, a name that is not UTF-8, a list of nodules without axes, or an
@@ -85,6 +86,7 @@ def import_scans(
             c.payload for c in cases if isinstance(c.payload, ImportCase) and (c in pending or c.payload.ct.is_dir())
         ]
         refuse_other_scans(own, settings, own_dataset(dataset))  # a NIfTI that is done is the one that was imported
+    refuse_same_series([c.payload for c in cases if isinstance(c.payload, ImportCase)], settings, own_dataset(dataset))
     workers.run(import_case, pending, settings, folder / "journal.jsonl", progress)
     made = journal.collect(settings, cases, folder)
     require_all(made, f"import {dataset}")
@@ -161,7 +163,7 @@ def _case(scan: OwnScan, settings: Settings, dataset: str, request: ImportReques
 
 
 def import_case(case: ImportCase, settings: Settings) -> Output:
-    """Write one scan's files and give its rows of ``scans``, ``profiles`` and ``notes``, and specks as rejected.
+    """Write one scan's files and give its rows of ``scans``, ``profiles`` and ``notes``.
 
     Raises:
         CaseRejected: a file that cannot be read or does not fit the CT's grid, a CT that holds no HU, an organ map
@@ -194,8 +196,8 @@ def import_case(case: ImportCase, settings: Settings) -> Output:
         voxels = np.zeros(ct.array.shape, np.uint8)
         voxels[nodule.lesion.box][nodule.lesion.mask] = 1
         save(f"masks/{dataset}/nodule_seg/{ct_id}_{nodule.name}.nii.gz", Volume(voxels, ct.affine))
-    notes = [{"ct_id": ct_id, "note": note} for note in found.notes]
-    return Output({"scans": [scan], "profiles": profiles, "notes": notes}, files, rejected=found.specks)
+    notes = [{"ct_id": ct_id, "note": note.text} for note in found.notes]
+    return Output({"scans": [scan], "profiles": profiles, "notes": notes}, files)
 
 
 def _read_ct(case: ImportCase) -> tuple[Volume, SeriesIdentity]:
@@ -252,7 +254,7 @@ def _profile_rows(
             lobe_share=measured["lobe_share"],
             mask_source="procedural" if nodule.drawn else found.mask_source,
             diam_definition="volume_equivalent_sphere",
-            doubts=case.allowed.doubts,
+            doubts=codes_of((*case.allowed.doubts, *(note.doubt for note in found.notes))),
         )
         published = {c.name: measured[c.name] for c in PROFILE_COLUMNS if c.name != "ct_path"}
         rows.append({"ct_path": f"{case.dataset}/{case.ct_id}.nii.gz"} | published | asdict(own))

@@ -76,6 +76,11 @@ def stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".dcm")
 
 
+def is_cut_off(path: Path) -> bool:
+    """Whether the last line of a list has no line end, as of a file of which the end is missing."""
+    return not path.read_bytes().rstrip(b"\0").endswith((b"\n", b"\r"))
+
+
 @dataclass(frozen=True)
 class ListedNodule:
     """A row of a list of nodules: place (mm, in the axes of the list), diameter (mm) and, if known, its label.

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
-from itrialspace_assets.casework.cases import Rejection
 from itrialspace_assets.imaging.anatomy import lung_mask
 from itrialspace_assets.imaging.geometry import Volume, read_volume, require_same_grid
 from itrialspace_assets.imaging.volumes import Lesion, shared_voxels
 from itrialspace_assets.intake.case import ImportCase
-from itrialspace_assets.intake.listing import read_nodules, stem
+from itrialspace_assets.intake.listing import is_cut_off, read_nodules, stem
 from itrialspace_assets.intake.own_files import is_hidden
 from itrialspace_assets.profiles.dicom.grid import SeriesIdentity, reading
 from itrialspace_assets.profiles.dicom.lidc import read_lidc_xml
 from itrialspace_assets.profiles.dicom.regions import Choice
 from itrialspace_assets.profiles.dicom.rtstruct import read_rtstruct
 from itrialspace_assets.profiles.dicom.seg import read_seg
+from itrialspace_assets.profiles.doubts import Doubt, Note
 from itrialspace_assets.profiles.masks import instances, joined, sphere
 from itrialspace_assets.profiles.measure import MIN_VOXELS
 
@@ -50,14 +50,13 @@ class Nodule:
 class NodulesOfScan:
     """The nodules of a scan, under names that differ.
 
-    ``mask_source``: how their masks were made (of the registry). ``specks``: what was left out of masks, as rejected.
-    ``notes``: for the user, on what was left out of a file or could not be checked.
+    ``mask_source``: how their masks were made (of the registry). ``notes``: for the user, on what was left out of a
+    file, could not be checked, or is doubtful.
     """
 
     nodules: list[Nodule] = field(default_factory=list)
     mask_source: str = "unknown"
-    specks: list[Rejection] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
 
 def read_scan_nodules(case: ImportCase, ct: Volume, identity: SeriesIdentity, organs: Volume) -> NodulesOfScan:
@@ -79,17 +78,19 @@ def read_scan_nodules(case: ImportCase, ct: Volume, identity: SeriesIdentity, or
     if files := _mask_files(path):
         masks = [_masked(f, ct, case, alone=path.is_dir()) for f in files]
         found = NodulesOfScan(
-            [nodule for nodules, _ in masks for nodule in nodules], specks=[s for _, specks in masks for s in specks]
+            [nodule for nodules, _ in masks for nodule in nodules], notes=[n for _, notes in masks for n in notes]
         )
     elif path.suffix == ".csv":
-        found = NodulesOfScan(_drawn(path, str(case.frame), ct), "procedural")
+        text = f"{path}: its last line has no line end: is the file whole?"
+        notes = [Note(text, Doubt.LIST_CUT_OFF)] if is_cut_off(path) else []
+        found = NodulesOfScan(_drawn(path, str(case.frame), ct), "procedural", notes)
     elif path.suffix == ".xml":
         read = read_lidc_xml(path, ct, identity)
         found = NodulesOfScan([Nodule(name, lesion) for name, lesion in read.lesions], "consensus", notes=read.notes)
     else:
-        found = _dicom(path, ct, identity, Choice(case.roi, case.segments))
-    _check_places(found.nodules, organs, path)
-    return replace(found, nodules=_numbered(found.nodules))
+        found = _dicom(path, ct, identity, case)
+    shared = _check_places(found.nodules, organs, path)
+    return replace(found, nodules=_numbered(found.nodules), notes=[*found.notes, *shared])
 
 
 def _mask_files(path: Path) -> list[Path]:
@@ -106,7 +107,7 @@ def _mask_files(path: Path) -> list[Path]:
     return files
 
 
-def _dicom(path: Path, ct: Volume, identity: SeriesIdentity, choice: Choice) -> NodulesOfScan:
+def _dicom(path: Path, ct: Volume, identity: SeriesIdentity, case: ImportCase) -> NodulesOfScan:
     """The nodules of a DICOM-SEG or RTSTRUCT.
 
     Raises:
@@ -116,8 +117,9 @@ def _dicom(path: Path, ct: Volume, identity: SeriesIdentity, choice: Choice) -> 
 
     with reading(path, "NIfTI, CSV, XML or DICOM"):
         modality = str(pydicom.dcmread(path, stop_before_pixels=True).get("Modality"))
+    choice = Choice(case.roi, case.segments)
     if modality == "SEG":
-        regions = read_seg(path, ct, identity, choice)
+        regions = read_seg(path, ct, identity, choice, case.allowed.threshold)
     elif modality == "RTSTRUCT":
         regions = read_rtstruct(path, ct, identity, choice)
     else:
@@ -126,8 +128,8 @@ def _dicom(path: Path, ct: Volume, identity: SeriesIdentity, choice: Choice) -> 
     return NodulesOfScan(named, "manual", notes=regions.notes)
 
 
-def _masked(path: Path, ct: Volume, case: ImportCase, *, alone: bool) -> tuple[list[Nodule], list[Rejection]]:
-    """The nodules of a mask, and its specks as rejected; ``alone``: the file holds one nodule and names it."""
+def _masked(path: Path, ct: Volume, case: ImportCase, *, alone: bool) -> tuple[list[Nodule], list[Note]]:
+    """The nodules of a mask, and a note on its specks; ``alone``: the file holds one nodule and names it."""
     mask = read_volume(path, case.allowed.trust)
     require_same_grid(mask, ct, path, "CT")
     found, specks = instances(mask, path, case.allowed.threshold)
@@ -137,15 +139,15 @@ def _masked(path: Path, ct: Volume, case: ImportCase, *, alone: bool) -> tuple[l
             f"{path}: expected at least one nodule of {MIN_VOXELS} connected voxels, got values from "
             f"{mask.array.min():g} to {mask.array.max():g}",
         )
-    detail = f"{path}: {specks} voxels in pieces below {MIN_VOXELS} voxels left out"
-    rejected = [Rejection(case.ct_id, Reason.EMPTY_LESION, detail, len(found))] if specks else []
+    text = f"{path}: {specks} voxels in pieces below {MIN_VOXELS} voxels left out"
+    notes = [Note(text, Doubt.SPECKS_LEFT_OUT)] if specks else []
     values = sorted({value for value, _ in found})
     if alone:
         whole = [lesion for v in values for lesion in joined([part for value, part in found if value == v], ct)]
-        return [Nodule(stem(path), lesion) for lesion in whole], rejected
+        return [Nodule(stem(path), lesion) for lesion in whole], notes
     if len(values) == 1:
-        return [Nodule(f"N{i}", lesion) for i, (_, lesion) in enumerate(found, 1)], rejected
-    return [Nodule(f"N{value}", lesion) for value, lesion in sorted(found, key=lambda f: f[0])], rejected
+        return [Nodule(f"N{i}", lesion) for i, (_, lesion) in enumerate(found, 1)], notes
+    return [Nodule(f"N{value}", lesion) for value, lesion in sorted(found, key=lambda f: f[0])], notes
 
 
 def _drawn(path: Path, frame: str, ct: Volume) -> list[Nodule]:
@@ -169,13 +171,17 @@ def _drawn(path: Path, frame: str, ct: Volume) -> list[Nodule]:
     return found
 
 
-def _check_places(found: Sequence[Nodule], organs: Volume, path: Path) -> None:
+def _check_places(found: Sequence[Nodule], organs: Volume, path: Path) -> list[Note]:
     """Refuse nodules that share most voxels, those of which most voxels lie outside the body, and whole lungs.
+
+    Returns:
+        A note on each pair that shares some voxels: one nodule drawn twice, or two neighbours.
 
     Raises:
         CaseRejected: names the nodules and their file.
     """
     lungs = int(np.count_nonzero(lung_mask(organs.array)))
+    notes: list[Note] = []
     taken = sum(int(lung_mask(organs.array[n.lesion.box][n.lesion.mask]).sum()) for n in found)
     if taken > MOST_OF_LUNGS * lungs:
         raise CaseRejected(
@@ -201,6 +207,10 @@ def _check_places(found: Sequence[Nodule], organs: Volume, path: Path) -> None:
                     f"{path}: expected each nodule once, got {other.name} and {nodule.name} at ({at}) mm with "
                     f"{shared} of {least} voxels in common; keep one of them",
                 )
+            if shared:
+                text = f"{path}: {other.name} and {nodule.name} have {shared} of {least} voxels in common: one nodule?"
+                notes.append(Note(text, Doubt.SHARED_VOXELS))
+    return notes
 
 
 def _numbered(found: Sequence[Nodule]) -> list[Nodule]:

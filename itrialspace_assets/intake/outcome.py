@@ -64,7 +64,7 @@ def measured_profiles(rows: pl.DataFrame, entry: Dataset) -> pl.DataFrame:
     ids = [pl.col("id").alias(entry.annotation)] if entry.annotation else []
     path = pl.concat_str(pl.lit(f"{entry.name}/"), pl.col("ct_id"), pl.lit(".nii.gz")).alias("ct_path")
     return rows.select(
-        path, *_MEASURED, *ids, *native, "lobe_share", diam_definition=pl.lit("volume_equivalent_sphere")
+        path, *_MEASURED, *ids, *native, "lobe_share", "doubts", diam_definition=pl.lit("volume_equivalent_sphere")
     )
 
 

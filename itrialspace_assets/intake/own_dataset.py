@@ -18,7 +18,7 @@ from itrialspace_assets.records.text_tables import read_csv
 
 @dataclass(frozen=True)
 class OwnColumns:
-    """Columns of a profile row beyond the published ones; ``age`` in years, ``doubts`` of the inputs (else null)."""
+    """Columns of a profile row beyond the published ones; ``age`` in years, ``doubts``: codes of the scan's inputs."""
 
     patient: str | None
     annotation: str
@@ -42,7 +42,7 @@ def own_entry() -> dict[str, Any]:
         "population": "diagnostic",
         "demographics": {"age": "age", "sex": "sex"},
         "mask_source": "unknown",
-        "extras": ["nodule_name", "doubts"],
+        "extras": ["nodule_name"],
         "annotation_completeness": "partial",
         "licence": "not stated",
         "redistributable": False,

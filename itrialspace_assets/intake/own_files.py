@@ -71,6 +71,29 @@ def refuse_other_scans(cases: Sequence[ImportCase], settings: Settings, entry: D
             )
 
 
+def refuse_same_series(cases: Sequence[ImportCase], settings: Settings, entry: Dataset) -> None:
+    """Refuse a DICOM series under a second id: each of its nodules would be in the dataset twice.
+
+    Args:
+        cases: what is to be imported.
+        settings: where the data root is.
+        entry: the dataset.
+
+    Raises:
+        ConfigError: two scans, or a scan and one imported earlier, hold one series; names both.
+    """
+    listed = entry.scan_list_csv(settings.data)
+    rows = read_csv(listed).iter_rows(named=True) if listed.exists() else ()
+    holder = {str(row["series"]): str(row["ct_id"]) for row in rows if row.get("series")}
+    for case in cases:
+        series = "" if case.ct.name.endswith((".nii", ".nii.gz")) else _series_of(case.ct)[0]
+        if series and (other := holder.setdefault(series, case.ct_id)) != case.ct_id:
+            raise ConfigError(
+                f"{case.ct}: expected each series once in {entry.name}, got {series} under the ids {other!r} and "
+                f"{case.ct_id!r}; import it once, or into another dataset"
+            )
+
+
 def _another(case: ImportCase, here: Path, known: dict[str, str | None]) -> tuple[str, str] | None:
     """What tells a scan from the one that has its id: of the old one, and of the new; None if they are the same."""
     if case.ct.name.endswith((".nii", ".nii.gz")):
@@ -100,7 +123,7 @@ def _series_of(path: Path) -> tuple[str, str]:
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:
         try:
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=wanted)
-        except (pydicom.errors.InvalidDicomError, OSError):
+        except Exception:  # damaged bytes raise what they like; the import itself names the file
             continue
         if header.get("Modality") == "CT":
             return str(header.get("SeriesInstanceUID", "")).strip(), str(header.get("PatientID", "")).strip()

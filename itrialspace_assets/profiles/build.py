@@ -7,7 +7,7 @@ from itrialspace_assets.profiles.load import finding_rows, load_profiles
 from itrialspace_assets.profiles.registry import dataset
 from itrialspace_assets.records.store import write_table
 
-VERSION = "2"
+VERSION = "3"
 TABLES = ("profiles", "scan_lists", "findings")
 
 

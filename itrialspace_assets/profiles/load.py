@@ -16,6 +16,7 @@ import polars as pl
 
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.base.fingerprints import hash_file, replace_file
+from itrialspace_assets.profiles.doubts import Doubt, unknown_codes
 from itrialspace_assets.profiles.persons import person_uids
 from itrialspace_assets.profiles.registry import Dataset, LabelRule
 from itrialspace_assets.records.schema import Violation, violations
@@ -36,8 +37,10 @@ _UNKNOWN = (
     "reinsertion_lung_zone",
 )
 #: Columns beyond the 53 that this program writes itself (measured or imported tables).
-OWN_COLUMNS = ("lobe_share", "mask_source", "diam_definition", "missing_because")
+OWN_COLUMNS = ("lobe_share", "mask_source", "diam_definition", "missing_because", "doubts")
 _NEEDED = [c.name for c in PROFILE_COLUMNS]
+_INTEGERS = [c.name for c in PROFILE_COLUMNS if c.type == "integer"]
+_NUMBERS = [c.name for c in PROFILE_COLUMNS if c.type in ("number", "integer")]
 #: An id that may be part of a file name.
 SAFE_ID = r"^(\.{0,2}[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,199})$"
 
@@ -129,6 +132,9 @@ def load_profiles(path: Path, dataset: Dataset, anatomy: str, *, released: bool 
         _words(raw, d.sex, _SEX, notes),
         _words(raw, d.smoking, _SMOKING, notes),
     )
+    doubts = _own(raw, "doubts", None)
+    known = pl.Series([not (text and unknown_codes(text)) for text in doubts], dtype=pl.Boolean())
+    notes.at(f"expected codes of {', '.join(Doubt)} joined with ;", "doubts", ~known, doubts)
     lobe_share = _numbers(raw, "lobe_share" if "lobe_share" in raw.columns else None, notes)
     notes.stop_on_errors()
 
@@ -162,6 +168,7 @@ def load_profiles(path: Path, dataset: Dataset, anatomy: str, *, released: bool 
         smoking=smoking,
         missing_because=_own(raw, "missing_because", None),
         anatomy=pl.lit(anatomy),
+        doubts=doubts,
         extras=_extras(raw, dataset),
         source_row=pl.int_range(pl.len(), dtype=pl.Int64),
         source_sha256=pl.lit(hash_file(path)),
@@ -247,44 +254,28 @@ def _parsed(values: pl.Series, name: str, dtype: pl.DataType, notes: _Notes) -> 
 
 def _typed(raw: pl.DataFrame, notes: _Notes) -> pl.DataFrame:
     """The 53 columns in their types; all in one pass, and column by column only where something is wrong."""
-    exprs, suspicions = [], []
-    for column in PROFILE_COLUMNS:
-        text = pl.col(column.name)
-        if column.type in ("number", "integer"):
-            number = text.cast(pl.Float64(), strict=False)
-            suspicions.append(
-                (
-                    (number.is_null() & text.is_not_null())
-                    | number.is_infinite()
-                    | (number.abs() > 2**53)
-                    | (number != number.round() if column.type == "integer" else False)
-                )
-                .any()
-                .alias(column.name)
-            )
-            exprs.append(number.cast(pl.Int64() if column.type == "integer" else pl.Float64(), strict=False))
-        elif column.type == "flag":
-            lower = text.str.to_lowercase()
-            suspicions.append((lower.is_not_null() & ~lower.is_in([*_TRUE, *_FALSE])).any().alias(column.name))
-            truth = lower.is_in(list(_TRUE))
-            exprs.append(truth if column.nullable else truth.fill_null(False))
-        else:
-            exprs.append(text.fill_null("unknown") if column.name in _UNKNOWN else text)
-    suspect = raw.select(suspicions).row(0, named=True)
-    for column in PROFILE_COLUMNS:
-        if suspect.get(column.name):
-            values = raw[column.name]
-            if column.type == "flag":
-                spelled = values.str.to_lowercase()
-                notes.at(
-                    "expected true or false",
-                    column.name,
-                    spelled.is_not_null() & ~spelled.is_in([*_TRUE, *_FALSE]),
-                    values,
-                )
-            else:
-                _parsed(values, column.name, pl.Int64() if column.type == "integer" else pl.Float64(), notes)
-    return raw.select(exprs)
+    flags = [c for c in PROFILE_COLUMNS if c.type == "flag"]
+    floats = raw.select(pl.col(_NUMBERS).cast(pl.Float64(), strict=False))
+    spelled = raw.select(pl.col([c.name for c in flags]).str.to_lowercase())
+    greatest = floats.select(pl.all().abs().nan_max()).row(0, named=True)
+    whole = floats.select((pl.col(c) == pl.col(c).round()).all() for c in _INTEGERS).row(0, named=True)
+    for name in _NUMBERS:
+        parsed = floats[name].null_count() == raw[name].null_count()
+        if not (parsed and (greatest[name] is None or greatest[name] <= 2**53) and whole.get(name, True)):
+            _parsed(raw[name], name, pl.Int64() if name in _INTEGERS else pl.Float64(), notes)
+    for column in flags:
+        words = spelled[column.name]
+        wrong = words.is_not_null() & ~words.is_in([*_TRUE, *_FALSE])
+        notes.at("expected true or false", column.name, wrong, raw[column.name])
+    truths = spelled.select(pl.all().is_in(list(_TRUE)))
+    truths = truths.with_columns(pl.col(c.name).fill_null(False) for c in flags if not c.nullable)
+    typed = floats.with_columns(pl.col(_INTEGERS).cast(pl.Int64(), strict=False)).hstack(truths)
+    texts = raw.select(
+        pl.col(c.name).fill_null("unknown") if c.name in _UNKNOWN else pl.col(c.name)
+        for c in PROFILE_COLUMNS
+        if c.type == "text"
+    )
+    return typed.hstack(texts).select(_NEEDED)
 
 
 def _numbers(raw: pl.DataFrame, column: str | None, notes: _Notes) -> pl.Series:

@@ -30,12 +30,13 @@ from itrialspace_assets.imaging.geometry import (
 )
 from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
 from itrialspace_assets.profiles.case import KnownNodule, MeasureCase
+from itrialspace_assets.profiles.doubts import Doubt, codes_of
 from itrialspace_assets.profiles.measure import MIN_VOXELS, measure_scan, nodules_in, pieces
 from itrialspace_assets.profiles.plausible import place_faults
 
 #: A component of label 23 belongs to a profile whose centre lies this many voxels (along its longest edge) from it.
 CENTRE_VOXELS = 2.0
-VERSION = "2"
+VERSION = "3"
 _SUFFIX = re.compile(r"(_seg_sh|_seg|_mask)?\.nii(\.gz)?$")
 
 
@@ -330,7 +331,7 @@ def _own_components(
 
 
 def measure_case(case: MeasureCase, settings: Settings) -> Output:
-    """Rows ``measured`` of one scan: ``ct_id``, ``id``, ``from`` and the measured columns.
+    """Rows ``measured`` of one scan: ``ct_id``, ``id``, ``from``, ``doubts`` and the measured columns.
 
     Raises:
         CaseRejected: the map cannot be read, holds no lobe, or contradicts anatomy.
@@ -348,7 +349,8 @@ def measure_case(case: MeasureCase, settings: Settings) -> Output:
     if not found:
         return Output({"measured": []}, rejected=rejected)
     rows = measure_scan(labels, [f.lesion for f in found], [f.id for f in found])
-    named = [{"ct_id": case.ct_id, "id": f.id, "from": f.source} for f in found]
+    doubts = codes_of([Doubt.SPECKS_LEFT_OUT] if rejected and not case.known else [])  # of a whole mask: its specks
+    named = [{"ct_id": case.ct_id, "id": f.id, "from": f.source, "doubts": doubts} for f in found]
     return Output({"measured": [name | row for name, row in zip(named, rows, strict=True)]}, rejected=rejected)
 
 

@@ -5,14 +5,14 @@ shipped in ``aliases/`` (LIDC-IDRI, CC BY 3.0, The Cancer Imaging Archive). A sc
 a person of its own, marked with a question mark.
 """
 
-import csv
 from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
 
-from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.profiles.registry import Dataset
+from itrialspace_assets.records.text_tables import read_text_table
 
 _ALIASES = Path(__file__).parent / "aliases"
 
@@ -26,19 +26,24 @@ def alias_table(aliases: str) -> dict[str, str]:
             ``person_uid``.
 
     Raises:
-        ConfigError: no such table, or not these columns.
+        ConfigError: no such table, not these columns, a row without an id or a person, or two people for one id.
     """
     shipped = aliases == "lidc_series_patients"
     path = _ALIASES / f"{aliases}.csv" if shipped else Path(aliases).expanduser()
     columns = ("series_uid", "patient_id") if shipped else ("id", "person_uid")
+    wanted = f"aliases {aliases!r}: expected a CSV with the columns {' and '.join(columns)}"
     try:
-        with path.open(newline="", encoding="utf-8-sig") as source:
-            rows = list(csv.DictReader(source))
-            return {row[columns[0]]: f"LIDC-IDRI/{row[columns[1]]}" if shipped else row[columns[1]] for row in rows}
-    except (OSError, KeyError) as error:
-        raise ConfigError(
-            f"aliases {aliases!r}: expected a CSV with the columns {' and '.join(columns)}, got {error}"
-        ) from None
+        table = read_text_table(path, "aliases")
+    except TableError as error:
+        raise ConfigError(f"{wanted}: {error}") from None
+    if missing := [c for c in columns if c not in table.columns]:
+        raise ConfigError(f"{wanted}, got {', '.join(table.columns)}; missing {' and '.join(missing)}")
+    if (blank := table.select(pl.any_horizontal(pl.col(columns).is_null())).to_series().arg_true()).len():
+        raise ConfigError(f"{wanted} in every row, got row {blank[0]} without one ({blank.len()} rows)")
+    ids, people = table.select(columns).unique(maintain_order=True).get_columns()
+    if (twice := ids.filter(ids.is_duplicated())).len():
+        raise ConfigError(f"{wanted}: one person for an id, got several for {twice[0]!r}")
+    return dict(zip(ids, (f"LIDC-IDRI/{p}" for p in people) if shipped else people, strict=True))
 
 
 def person_uids(dataset: Dataset, patient: pl.Series, series: pl.Series | None, scan: pl.Series) -> pl.Series:

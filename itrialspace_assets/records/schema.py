@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import polars as pl
@@ -224,7 +224,7 @@ def violations(table: Table, frame: pl.DataFrame, **partition: str) -> list[Viol
     found += [Violation("no such column", name, frame.height) for name in given if name not in wanted]
     if found:
         return found
-    tests = _tests(table, partition)
+    tests = _tests(table, tuple(sorted(partition.items())))
     sums = (test.sum().alias(str(i)) for i, (_, _, test, _) in enumerate(tests))
     counts = frame.select(sums).row(0) if frame.height else (0,) * len(tests)
     for i, count in enumerate(counts):
@@ -244,22 +244,23 @@ def errors(found: list[Violation]) -> list[Violation]:
 
 def obeys(table: Table, frame: pl.DataFrame) -> pl.Series:
     """For each row of a frame of the table's schema, whether it breaks no rule of severity ``error``."""
-    bad = [test.fill_null(False) for _, _, test, severity in _tests(table, {}) if severity == "error"]
+    bad = [test.fill_null(False) for _, _, test, severity in _tests(table, ()) if severity == "error"]
     return frame.select(~pl.any_horizontal(bad)).to_series().rename("obeys")
 
 
 def rules_at_write(table: Table) -> list[str]:
     """Every rule that keeps a table from being written, as ``column: rule``; types come first."""
-    tests = (f"{column or 'row'}: {rule}" for rule, column, _, severity in _tests(table, {}) if severity == "error")
+    tests = (f"{column or 'row'}: {rule}" for rule, column, _, severity in _tests(table, ()) if severity == "error")
     return [*(f"{c.name}: expected type {c.type}" for c in table.columns), *tests]
 
 
 _Test = tuple[str, str, pl.Expr, Literal["error", "warning"]]
 
 
-def _tests(table: Table, partition: Mapping[str, str]) -> list[_Test]:
+@lru_cache(maxsize=64)  # a table's expressions take longer to put together than to compare with a small frame
+def _tests(table: Table, partition: tuple[tuple[str, str], ...]) -> list[_Test]:
     """Rule, column, an expression that is true where the rule is broken, severity: of every rule of a table."""
-    tests = [*_column_tests(table, partition), *((r.name, "", ~r.holds, r.severity) for r in table.rules)]
+    tests = [*_column_tests(table, dict(partition)), *((r.name, "", ~r.holds, r.severity) for r in table.rules)]
     key = pl.struct(table.key).is_duplicated()
     return [*tests, ("expected a unique key", "/".join(table.key), key, "error")]
 

@@ -196,6 +196,7 @@ _REGISTRY = (
         (
             *_IDENTITY,
             *PROFILE_COLUMNS,
+            text("doubts", "what is doubtful in the files of its scan that were taken, codes joined with ;", null=True),
             text("extras", "native columns beyond the 53, as JSON"),
             integer("source_row", "row of the CSV, from 0", low=0),
             text("source_sha256", "SHA-256 of the CSV"),
@@ -761,6 +762,13 @@ _REGISTRY = (
                 null=True,
             ),
             text("decoding", "latent voxels decoded at once, where memory decides; null: not decoded", null=True),
+            integer(
+                "filled_voxels",
+                "voxels without a label inside the body that were rendered as the nearest tissue; the map in the store "
+                "keeps them",
+                low=0,
+            ),
+            integer("dropped_voxels", "voxels of specks beside the body that were rendered as air", low=0),
             text("trained_on", "what the renderer was trained on"),
             ANATOMY,
         ),

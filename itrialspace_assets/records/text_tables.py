@@ -10,14 +10,19 @@ import csv
 import gzip
 import io
 import zlib
+from itertools import product
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from itrialspace_assets.base.errors import TableError
 
 #: Texts that stand for a missing value.
 BLANK = ("", "nan", "na", "none", "null", "n/a")
+#: The same in every mixture of capitals: looked up as they are, without a copy of the table in lower case.
+_BLANK_SPELLINGS = ["".join(s) for text in BLANK for s in product(*({c, c.upper()} for c in text))]
 #: A number as programs write it, as a regular expression.
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -67,9 +72,7 @@ def read_csv(path: Path, what: str = "table", *, header: bool = True) -> pl.Data
 def read_text_table(path: Path, what: str) -> pl.DataFrame:
     """A table with a header as text: trimmed, blanks as null. See ``read_csv``."""
     raw = read_csv(path, what).with_columns(pl.all().str.strip_chars())
-    return raw.with_columns(
-        pl.when(pl.all().str.to_lowercase().is_in(BLANK)).then(None).otherwise(pl.all()).name.keep()
-    )
+    return raw.with_columns(pl.when(pl.all().is_in(_BLANK_SPELLINGS)).then(None).otherwise(pl.all()).name.keep())
 
 
 def _text(path: Path, what: str) -> str:
@@ -120,6 +123,36 @@ def _undecodable(path: Path, data: bytes, error: UnicodeDecodeError) -> str:
     )
 
 
+def _widths(text: str, separator: str) -> npt.NDArray[np.int64] | None:
+    """Fields of each line; 0 of an empty one that has not as many as the first. None where a quotation mark stands
+    anywhere but at the edges of a field or doubled: then only a parser can tell.
+
+    Args:
+        text: a whole table.
+        separator: of its columns.
+    """
+    data = np.frombuffer(f"\n{text}\n".encode(), np.uint8)
+    end, mark = data == ord("\n"), data == ord(separator)
+    quotes = np.flatnonzero(data == ord('"'))
+    if len(quotes):
+        edge = end | mark
+        edge[quotes] = True
+        if len(quotes) % 2 or not (edge[quotes[::2] - 1] & edge[quotes[1::2] + 1]).all():
+            return None
+        inside = np.zeros(len(data), np.int8)
+        inside[quotes[::2]], inside[quotes[1::2]] = 1, -1
+        outside = np.cumsum(inside, dtype=np.int8) == 0
+        end &= outside
+        mark &= outside
+    ends = np.flatnonzero(end)
+    widths = np.diff(np.searchsorted(np.flatnonzero(mark), ends)) + 1
+    other = np.flatnonzero(widths != widths[0])
+    lines = [data[ends[i] : ends[i + 1]].tobytes().decode() for i in other]
+    space = "\n" if len(quotes) else None  # as the parser takes it, which sees white space as a field
+    widths[other[[not line.strip(space) for line in lines]]] = 0
+    return np.asarray(widths, dtype=np.int64)
+
+
 def _separator(path: Path, first: str) -> str:
     """Separator of the columns, by the first line."""
     if first.lower().startswith("sep="):
@@ -133,15 +166,15 @@ def _separator(path: Path, first: str) -> str:
 
 def _ragged(text: str, separator: str, header: bool) -> str:
     """What is wrong with rows that do not have as many fields as the first line; empty if there are none."""
-    if '"' in text:
+    widths = _widths(text, separator)
+    if widths is None:
         try:
-            widths = [len(row) for row in csv.reader(io.StringIO(text), delimiter=separator, strict=True)]
+            parsed = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
+            widths = np.array([len(row) for row in parsed])
         except csv.Error as error:
             return f"{error} (an open quotation mark?)"
-    else:
-        widths = [line.count(separator) + 1 if line.strip() else 0 for line in text.split("\n")]
-    width = widths[0]
-    rows = [(i - header, n) for i, n in enumerate(widths) if n not in (0, width)]
+    width = int(widths[0])
+    rows = [(int(i) - header, int(widths[i])) for i in np.flatnonzero((widths != 0) & (widths != width))]
     shown = ", ".join(f"row {i} with {n}" for i, n in rows[:3])
     first = "header" if header else "first row"
     comma = " (a decimal comma?)" if rows and rows[0][1] > width else " (a file that was cut off?)"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import edt
@@ -31,6 +32,7 @@ from itrialspace_assets.imaging.pictures import ct_slice
 from itrialspace_assets.imaging.volumes import Lesion, lesion_box, unpack_bits
 from itrialspace_assets.synthesis import quality
 from itrialspace_assets.synthesis.case import RenderCase
+from itrialspace_assets.synthesis.filling import Closed, close_map
 from itrialspace_assets.synthesis.images import PLANES_BESIDE, image_path, image_uid, lay_over
 from itrialspace_assets.synthesis.quality import paired_difference, require_contrast, require_known, require_plausible
 from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer
@@ -156,7 +158,8 @@ def render_case(case: RenderCase, settings: Settings) -> Output:
         CaseRejected: the host map cannot be read, or an image does not pass the checks of ``quality``.
     """
     renderer, sha = RENDERERS[case.source], case.map_sha256
-    request = RenderRequest(load_host_map(settings.output, sha), sha, case.seed, acquisition=case.acquisition)
+    closed = _closed_map(settings.output, sha)
+    request = RenderRequest(closed.labels, sha, case.seed, acquisition=case.acquisition)
     twin_uid = image_uid(settings, renderer, sha, case.seed, case.acquisition, [])
     twin = _twin(settings, renderer, request, twin_uid, case.anatomy)
     free = _twin_image(renderer, twin, twin_uid)
@@ -166,11 +169,19 @@ def render_case(case: RenderCase, settings: Settings) -> Output:
         put = replace(request, lesions=lesions, attenuation=case.attenuation, twin=twin.ct)
         image, taken = _lesion_image(settings, renderer, put, list(case.lesions), twin, case.anatomy)
         files, measured, images = {image.path: image.sha256} | files, measured | taken, [image, free]
-    rows = [asdict(_row(settings, renderer, case, request.host, twin_uid, image)) for image in images]
+    rows = [asdict(_row(settings, renderer, case, closed, twin_uid, image)) for image in images]
     return Output({"cts": rows}, files, measured=measured)
 
 
-def _row(settings: Settings, renderer: Renderer, case: RenderCase, host: Volume, twin_uid: str, image: _Image) -> CtRow:
+@lru_cache(maxsize=1)
+def _closed_map(output: Path, map_sha256: str) -> Closed:
+    """A host's map as it is rendered; the last one stays in memory, since cases come grouped by host."""
+    return close_map(load_host_map(output, map_sha256))
+
+
+def _row(
+    settings: Settings, renderer: Renderer, case: RenderCase, closed: Closed, twin_uid: str, image: _Image
+) -> CtRow:
     """The row of an image; what the renderer does not model is null."""
     acquisition, modelled = case.acquisition, renderer.models
     return CtRow(
@@ -182,10 +193,12 @@ def _row(settings: Settings, renderer: Renderer, case: RenderCase, host: Volume,
         weights_sha256=renderer.weights(settings),
         acquisition=acquisition.name if modelled else "not modelled",
         mtf50_per_mm=acquisition.mtf50_per_mm if modelled else None,
-        shown_mtf50_per_mm=round(acquisition.shown_mtf50(host.spacing), 6) if modelled else None,
+        shown_mtf50_per_mm=round(acquisition.shown_mtf50(closed.labels.spacing), 6) if modelled else None,
         dose=acquisition.dose if modelled else None,
         slice_mm=acquisition.slice_mm if modelled else None,
         attenuation=case.attenuation if modelled and not image.is_lesion_free else None,
+        filled_voxels=closed.filled,
+        dropped_voxels=closed.dropped,
         trained_on=renderer.trained_on,
         anatomy=case.anatomy,
         **asdict(image),

@@ -31,6 +31,8 @@ class CtRow:
     twin_difference_hu: float | None
     paired: bool | None
     decoding: str | None
+    filled_voxels: int
+    dropped_voxels: int
     trained_on: str
     anatomy: str
 

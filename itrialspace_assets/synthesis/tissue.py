@@ -35,7 +35,7 @@ from itrialspace_assets.synthesis.quality import AIR_HU, HIGH_HU, LOW_HU
 from itrialspace_assets.synthesis.vessels import occupancy
 
 NAME = "tissue"
-VERSION = "5"
+VERSION = "6"
 TRAINED_ON = "nothing (procedural)"
 
 #: Diameter of a part-solid nodule's core over its own: ours, the middle of what is called part-solid.

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import ndtr
 
 from itrialspace_assets.base.errors import TrialError
 from itrialspace_assets.base.seeds import uniform
@@ -81,7 +81,7 @@ def size_law(cohort: Cohort, site: Site | None) -> dict[str, float] | None:
     if isinstance(cohort.sizes, LogNormal):
         law = cohort.sizes
         edges = np.log(np.clip([law.min_mm, *SIZE_EDGES, law.max_mm], law.min_mm, law.max_mm))
-        mass = np.diff(stats.norm(law.mean_log_mm, law.std_log_mm).cdf(edges))
+        mass = np.diff(ndtr((edges - law.mean_log_mm) / law.std_log_mm))
         return {b: float(m) for b, m in zip(SIZE_BUCKETS, mass / mass.sum(), strict=True) if m > 0}
     if cohort.sizes is not None:
         return {str(k): v for k, v in cohort.sizes.items()}

@@ -81,8 +81,12 @@ def pool_of(settings: Settings) -> tuple[CandidatePool, pl.DataFrame]:
     Raises:
         TableError: the stages hosts and index have not run.
     """
-    files = file_digests(settings.output, [f for name in _READS for f in table_files(settings.output, name)])
-    return _pool(settings.output, digest(files))
+    return _pool(settings.output, _digests(settings.output))
+
+
+def _digests(output: Path) -> str:
+    """Hash of the files that planning reads."""
+    return digest(file_digests(output, [f for name in _READS for f in table_files(output, name)]))
 
 
 def seed_of(settings: Settings, resolved: Resolved) -> int:
@@ -94,12 +98,18 @@ def seed_of(settings: Settings, resolved: Resolved) -> int:
 def _pool(output: Path, digests: str) -> tuple[CandidatePool, pl.DataFrame]:
     """The pool of the files with these digests: all modes that a process plans draw from one."""
     nodules = read_table(output, "nodules")
-    donors, hosts, host_lobes = (read_all(output, name) for name in ("donors", "hosts", "host_lobes"))
+    donors, hosts, host_lobes = _prepared(output, digests)
     if hosts.is_empty() and not nodules["has_nodule_mask"].any():
         scans = read_table(output, "scans")
         if not scans["has_organ_map"].any():
             return declared_pool(nodules, scans, donors), nodules
     return make_pool(nodules, donors, hosts, host_lobes), nodules
+
+
+@lru_cache(maxsize=1)
+def _prepared(output: Path, digests: str) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """``donors``, ``hosts`` and ``host_lobes`` of the files with these digests."""
+    return read_all(output, "donors"), read_all(output, "hosts"), read_all(output, "host_lobes")
 
 
 def declared_version(settings: Settings, partition: Partition) -> str:
@@ -188,7 +198,7 @@ def _trial_row(settings: Settings, resolved: Resolved, pool: CandidatePool, cont
 
 def _fitted(output: Path, manifest: Manifest) -> pl.DataFrame:
     """The planned nodules, moved to where their hosts hold them."""
-    donors, hosts, lobes = (read_all(output, name) for name in ("donors", "hosts", "host_lobes"))
+    donors, hosts, lobes = _prepared(output, _digests(output))
     return fit_positions(
         manifest.nodules, manifest.cases, donors, hosts, lobes, lambda sha: read_clearance(clearance_path(output, sha))
     )

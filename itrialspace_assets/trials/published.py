@@ -6,8 +6,9 @@ a tool may take every table below it for a manifest. ``trials/mode<N>_<name>/`` 
 never looped over. Plans nothing.
 """
 
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,13 @@ def _twin_columns(resolved: Resolved, frame: pl.DataFrame, index: pl.DataFrame) 
     )
 
 
+def _written(write: Callable[[io.BytesIO], None]) -> bytes:
+    """What a frame writes, without the text between: a manifest has tens of MiB."""
+    out = io.BytesIO()
+    write(out)
+    return out.getvalue()
+
+
 def write_manifests(
     settings: Settings,
     resolved: Resolved,
@@ -228,7 +236,7 @@ def write_manifests(
 
     for (folder, stem), rows in frame.group_by(["_folder", "_stem"], maintain_order=True):
         shown = rows.select(columns)
-        put(f"{_MANIFESTS}/{mode}/{folder}{stem}.csv", shown.write_csv().encode())
+        put(f"{_MANIFESTS}/{mode}/{folder}{stem}.csv", _written(shown.write_csv))
         head = {
             "trial_name": stem,
             "trial_template": resolved.cohort.site or "",
@@ -237,8 +245,8 @@ def write_manifests(
             "cohort_mode": rows["cohort_mode"][0],
             "seed": about["seed"],
         }
-        cases = (json.dumps(head)[:-1] + ', "cases": ' + shown.write_json() + "}").encode()
-        put(f"{_MANIFESTS}/{mode}/{folder}{stem}.json", cases)
+        cases = json.dumps(head)[:-1].encode() + b', "cases": '
+        put(f"{_MANIFESTS}/{mode}/{folder}{stem}.json", b"".join((cases, _written(shown.write_json), b"}")))
     plan = json.dumps(dict(about) | {"version": __version__}, indent=1, sort_keys=True, allow_nan=False).encode()
     beside = {
         "trial.json": plan,

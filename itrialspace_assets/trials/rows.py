@@ -5,7 +5,7 @@ are made as whole columns, in ``frames``. Computes nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -95,4 +95,4 @@ class FeasibilityRow:
 
 def table_of(name: str, rows: Sequence[TrialRow | ArmRow | BalanceRow | FeasibilityRow]) -> pl.DataFrame:
     """Rows as a frame of their table, sorted by key."""
-    return TABLES[name].frame([asdict(row) for row in rows])
+    return TABLES[name].frame([vars(row) for row in rows])

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from pydantic import ValidationError, model_validator
-from scipy import stats
+from scipy.special import ndtr
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, read_yaml
@@ -66,8 +66,7 @@ class Site(StrictModel):
         edges = np.unique(
             np.concatenate([[low], np.arange(np.ceil(low / AGE_BAND) * AGE_BAND, high, AGE_BAND), [high]])
         )
-        law = stats.norm(self.age_mean.value, self.age_sd.value)
-        mass = np.diff(law.cdf(edges))
+        mass = np.diff(ndtr((edges - self.age_mean.value) / self.age_sd.value))
         return [(float(a), float(b), float(m)) for a, b, m in zip(edges, edges[1:], mass / mass.sum(), strict=False)]
 
 

@@ -163,3 +163,21 @@ def test_a_small_error_of_spacing_adds_up_over_the_grid() -> None:
     grid = Volume(np.zeros((2, 2, 512), np.uint8), np.diag([0.7, 0.7, 0.7, 1.0]))
     longer = Volume(grid.array, np.diag([0.7, 0.7, 0.706, 1.0]))
     assert not grid.same_grid(longer)
+
+
+@pytest.mark.parametrize(("degrees", "taken"), [(0.57, False), (0.057, False), (0.05, True)])
+def test_a_small_rotation_counts_by_what_it_moves_at_the_corner(tmp_path: Path, degrees: float, taken: bool) -> None:
+    """Turned about z, the far end of an edge of 512 voxels moves by 511 times the sine of the angle."""
+    angle, array = np.radians(degrees), np.zeros((512, 512, 2), np.uint8)
+    affine = np.diag([0.7, 0.7, 2.5, 1.0])
+    affine[:2, :2] = 0.7 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    nib.save(nib.Nifti1Image(array, affine), tmp_path / "a.nii")
+    if taken:
+        assert read_volume(tmp_path / "a.nii").array.shape == array.shape
+        return
+    moved = 0.7 * 511 * np.sin(angle)
+    with pytest.raises(
+        CaseRejected, match=rf"off by {degrees:.2f} degrees, .* by {moved:.1f} mm at the far corner"
+    ) as told:
+        read_volume(tmp_path / "a.nii")
+    assert told.value.reason is Reason.OBLIQUE_VOLUME

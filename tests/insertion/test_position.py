@@ -11,6 +11,7 @@ from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
 from itrialspace_assets.imaging.anatomy import lung_mask
 from itrialspace_assets.imaging.volumes import Lesion, cut_lesion, shared_voxels, stamp
+from itrialspace_assets.insertion import position
 from itrialspace_assets.insertion.position import Wanted, find_position
 from itrialspace_assets.insertion.prepare import resample_lesion
 from itrialspace_assets.profiles.measure import INSIDE_LUNG, lobe_about
@@ -139,3 +140,17 @@ def test_a_dumbbell_fits_a_cavity_of_its_shape() -> None:
     chest.array[20:33, 10:15, 10:15][shape] = 32
     chest.array[15:20, 12, 12] = 32  # a wisp of lobe beside it: a position has some lobe around it
     assert find_position(chest, shape, 32, Wanted([26, 12, 12])).lesion.offset == (20, 10, 10)
+
+
+def test_candidates_that_are_tried_first_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same position, whether a few of the candidates are sorted first or all at once."""
+    host, shape = small_chest(), ball(4.0, (1.5, 2.0, 2.5))
+    wanted = Wanted((23.0, 9.0, 5.0), pleural_mm=9.0, margin_mm=2.0)
+    found = []
+    for first in (1, 7, 10**6):
+        monkeypatch.setattr(position, "_FIRST", first)
+        found.append(find_position(host, shape, 32, wanted).lesion.offset)
+    assert found[0] == found[1] == found[2]
+    assert position._limits(np.arange(10.0)) == (np.inf,)
+    monkeypatch.setattr(position, "_FIRST", 3)
+    assert position._limits(np.arange(10.0)) == (3.0, np.inf)

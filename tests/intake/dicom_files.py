@@ -124,28 +124,38 @@ def write_seg(
             for k in range(next(iter(masks.values())).shape[2])
         ]
     )
-    hd.seg.Segmentation(
+    made = hd.seg.Segmentation(
         series,
         planes.astype(np.float32 if kind == "FRACTIONAL" else np.uint8),
         hd.seg.SegmentationTypeValues[kind],
         described,
-        generate_uid(),
+        generate_uid(entropy_srcs=["seg series", path.name]),
         2,
-        generate_uid(),
+        generate_uid(entropy_srcs=["seg", path.name]),
         1,
         "test",
         "test",
         "1",
         "1",
-    ).save_as(path)
+    )
+    organisation = generate_uid(entropy_srcs=["dimensions", path.name])  # highdicom draws one, and reads the clock
+    for part in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
+        part.DimensionOrganizationUID = organisation
+    for equipment in made.ContributingEquipmentSequence:
+        equipment.ContributionDateTime = "20000101000000"
+    for name in ("ContentDate", "SeriesDate", "InstanceCreationDate"):
+        setattr(made, name, "20000101")
+    for name in ("ContentTime", "SeriesTime", "InstanceCreationTime"):
+        setattr(made, name, "000000")
+    made.save_as(path)
 
 
 def write_rtstruct(
     path: Path, ct: Volume, regions: dict[str, dict[float, list[np.ndarray]]], kind: str = "CLOSED_PLANAR"
 ) -> FileDataset:
     """Contours (voxel x and y of plane z, RAS+) as an RTSTRUCT."""
-    data = _base(path, RTStructureSetStorage, generate_uid())
-    data.Modality, data.SeriesInstanceUID = "RTSTRUCT", generate_uid()
+    data = _base(path, RTStructureSetStorage, generate_uid(entropy_srcs=["rtstruct", path.name]))
+    data.Modality, data.SeriesInstanceUID = "RTSTRUCT", generate_uid(entropy_srcs=["rtstruct series", path.name])
     data.StructureSetROISequence, data.ROIContourSequence = pydicom.Sequence(), pydicom.Sequence()
     for number, (name, planes) in enumerate(regions.items(), 1):
         roi = Dataset()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -154,6 +155,51 @@ def test_segmentations_of_every_kind_give_the_same_voxels(tmp_path: Path) -> Non
     (tmp_path / "one.xml").write_text(lidc_xml(ct, [{8: order, 9: order}, {8: order}, {8: order}]))
     ((_, lesion),) = read_lidc_xml(tmp_path / "one.xml", ct, SeriesIdentity()).lesions
     assert lesion.box == (BOX[0], BOX[1], slice(8, 9)), "one of three readers is less than half"
+
+
+@pytest.mark.parametrize("kind", ["seg", "rt", "inner"])
+def test_a_nodule_under_two_names_is_refused(files: Path, root: Settings, kind: str) -> None:
+    """A segment or region twice, by two readers, and a tumour inside its own margin (GTV in ITV)."""
+    series = write_series(files / "s", chest_ct())
+    path = files / f"{kind}.dcm"
+    if kind == "seg":
+        write_seg(path, series, {"Nodule": nodule(), "Nodule reader 2": nodule()})
+    else:
+        x, y, z = BOX
+        grow = 1 if kind == "inner" else 0
+        corners = [
+            np.array([[a, b] for a, b in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]) - 0.5
+            for x0, x1, y0, y1 in (
+                (x.start, x.stop, y.start, y.stop),
+                (x.start - grow, x.stop + grow, y.start - grow, y.stop + grow),
+            )
+        ]
+        planes = range(z.start, z.stop)
+        write_rtstruct(
+            path,
+            chest_ct(),
+            {"GTV-1": {k: [corners[0]] for k in planes}, "GTV-1 margin": {k: [corners[1]] for k in planes}},
+        )
+    scan = OwnScan(str(files / "s"), str(files / "organs.nii.gz"), str(path))
+    done, found, (rejection,) = import_scans([scan], root, "MINE", ImportRequest())
+    assert (done, found) == (0, 0)
+    assert re.search(
+        r"expected each nodule once, got \w+ and \w+ at .* with 24 of 24 voxels in common", rejection.detail
+    )
+
+
+def test_a_series_under_two_ids_is_refused(files: Path, root: Settings) -> None:
+    """At once, and after it was imported; its nodules would be in the dataset twice."""
+    for name in ("a", "b"):
+        write_series(files / name, chest_ct())
+    a, b = (OwnScan(str(files / name), str(files / "organs.nii.gz")) for name in ("a", "b"))
+    with pytest.raises(ConfigError, match=r"expected each series once in MINE, got .* under the ids 'a' and 'b'"):
+        import_scans([a, b], root, "MINE", ImportRequest())
+    assert import_scans([a], root, "MINE", ImportRequest())[0] == 1
+    assert import_scans([a], root, "MINE", ImportRequest())[0] == 1, "again is not twice"
+    with pytest.raises(ConfigError, match="under the ids 'a' and 'b'; import it once, or into another dataset"):
+        import_scans([b], root, "MINE", ImportRequest())
+    assert import_scans([b], root, "OTHER", ImportRequest())[0] == 1
 
 
 def test_a_hole_in_a_contour_is_a_hole(tmp_path: Path) -> None:
@@ -382,6 +428,17 @@ def test_what_a_mac_leaves_beside_masks_is_left_out(files: Path, root: Settings)
     scan = OwnScan(str(files / "ct.nii.gz"), str(files / "organs.nii.gz"), str(files / "m"))
     assert import_scans([scan], root, "MINE", ImportRequest()) == (1, 1, [])
     assert [p.name for p in hidden_files(files_of([scan]))] == [".DS_Store", "._N1.nii.gz"]
+
+
+def test_a_root_whose_name_is_a_pattern_holds_its_own_rows(files: Path, tmp_path: Path) -> None:
+    for name, ids in (("study1", ["x"]), ("study[1]", ["a", "b"]), ("study*", ["y"])):
+        settings = load_settings(data_dir=tmp_path / name, output_dir=tmp_path / name, workers=1)
+        for ct_id in ids:
+            scan = OwnScan(str(files / "ct.nii.gz"), str(files / "organs.nii.gz"), str(files / "n.nii.gz"), ct_id)
+            write_volume(files / "n.nii.gz", Volume(nodule().astype(np.uint8), chest_ct().affine))
+            import_scans([scan], settings, "MINE", ImportRequest())
+        table = pl.read_csv((settings.data / "profiles" / "MINE_nodule_profiles.csv").read_bytes())
+        assert table["annotation"].to_list() == [f"{ct_id}_N1" for ct_id in ids]
 
 
 def test_folders_of_the_root_may_be_links(files: Path, root: Settings, tmp_path: Path) -> None:

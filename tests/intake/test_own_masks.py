@@ -1,5 +1,6 @@
 """Nodule masks that users bring: instances, probabilities, duplicates and places that cannot be."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -7,16 +8,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
+from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason, TableError
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.casework.cases import Rejection
 from itrialspace_assets.imaging.geometry import Volume, write_volume
 from itrialspace_assets.intake.case import Allowances, allowances
 from itrialspace_assets.intake.importing import OwnScan, import_scans
+from itrialspace_assets.intake.outcome import measured_profiles, write_outcome
+from itrialspace_assets.intake.own_dataset import own_dataset
 from itrialspace_assets.intake.request import ImportRequest
+from itrialspace_assets.profiles.doubts import Doubt
 from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.masks import instances, joined, measure_scans, scans_in
-from itrialspace_assets.profiles.registry import dataset
+from itrialspace_assets.profiles.registry import Demographics, dataset
 
 from ..conftest import small_chest
 
@@ -41,7 +45,9 @@ def settings_of(folder: Path) -> Settings:
     return load_settings(data_dir=folder / "root", output_dir=folder / "root", workers=1)
 
 
-def bring(folder: Path, nodules: str, allowed: Allowances | None = None) -> tuple[pl.DataFrame, list[Rejection]]:
+def bring(
+    folder: Path, nodules: str, allowed: Allowances | None = None, tell: Callable[[str], None] | None = None
+) -> tuple[pl.DataFrame, list[Rejection]]:
     """Profiles of one imported scan, and what was rejected."""
     root = settings_of(folder)
     scan = OwnScan(str(folder / "ct.nii.gz"), str(folder / "organs.nii.gz"), str(folder / nodules), "A")
@@ -50,6 +56,7 @@ def bring(folder: Path, nodules: str, allowed: Allowances | None = None) -> tupl
         root,
         "MINE",
         ImportRequest(labels="vista3d", frame="RAS", allowed=allowed or Allowances(), replace_scans=True),
+        tell=tell,
     )
     entry = dataset(root, "MINE")
     return load_profiles(entry.profile_csv(root.data), entry, root.anatomy).profiles, rejected
@@ -99,12 +106,12 @@ def test_probabilities_need_a_threshold(brought: Path) -> None:
         assert not rejected
         row = profiles.row(0, named=True)
         assert row["nodule_vol_mm3"] == voxels * 7.5
-        assert f'"doubts": "threshold {threshold}"' in row["extras"], "the row names the doubt"
+        assert row["doubts"] == "threshold"
 
 
 def test_a_row_without_doubt_names_none(brought: Path) -> None:
     masked(brought, (LOWER, 1))
-    assert "doubts" not in bring(brought, "n.nii.gz")[0]["extras"][0]
+    assert bring(brought, "n.nii.gz")[0]["doubts"].to_list() == [None]
 
 
 def test_an_interpolated_mask_of_whole_numbers_is_no_instance_map(brought: Path) -> None:
@@ -123,9 +130,10 @@ def test_negative_values_are_no_mask() -> None:
 
 def test_specks_are_said(brought: Path) -> None:
     masked(brought, (LOWER, 1), ((slice(8, 9), slice(12, 13), slice(6, 8)), 1))
-    profiles, (rejection,) = bring(brought, "n.nii.gz")
-    assert profiles.height == 1
-    assert "n.nii.gz: 2 voxels in pieces below 3 voxels left out" in rejection.detail
+    told: list[str] = []
+    profiles, rejected = bring(brought, "n.nii.gz", tell=told.append)
+    assert (profiles.height, profiles["doubts"].to_list(), rejected) == (1, ["specks_left_out"], [])
+    assert "n.nii.gz: 2 voxels in pieces below 3 voxels left out" in told[0]
 
 
 @pytest.mark.parametrize("kind", ["files", "list"])
@@ -141,11 +149,23 @@ def test_a_nodule_given_twice_is_refused(brought: Path, kind: str) -> None:
     assert "expected each nodule once, got first and second at (" in rejection.detail
 
 
+@pytest.mark.parametrize(("end", "doubts"), [("\n", None), ("\r\n", None), ("", "list_cut_off")])
+def test_a_list_without_its_last_line_end_may_be_cut_off(brought: Path, end: str, doubts: str | None) -> None:
+    """A file that ends in 1 may have ended in 12."""
+    x, y, z = small_chest().to_world([26, 14, 8])
+    for encoding in ("utf-8", "utf-16"):
+        (brought / "n.csv").write_bytes(f"x,y,z,diameter_mm\n{x},{y},{z},9{end}".encode(encoding))
+        assert bring(brought, "n.csv")[0]["doubts"].to_list() == [doubts]
+
+
 def test_neighbours_are_not_the_same_nodule(brought: Path) -> None:
     (brought / "n").mkdir()
     masked(brought / "n", (LOWER, 1), name="first")
     masked(brought / "n", ((slice(27, 31), *LOWER[1:]), 1), name="second")  # a quarter in common
-    assert bring(brought, "n")[0].height == 2
+    assert bring(brought, "n")[0]["doubts"].to_list() == ["shared_voxels"] * 2
+    (brought / "n" / "second.nii.gz").unlink()
+    masked(brought / "n", (BESIDE, 1), name="second")  # they touch, and share none
+    assert bring(brought, "n")[0]["doubts"].to_list() == [None] * 2
 
 
 def test_a_nodule_outside_the_body_is_refused(brought: Path) -> None:
@@ -221,6 +241,23 @@ def test_measuring_splits_instances_and_refuses_probabilities(tmp_path: Path) ->
     assert "x_mask.nii.gz: expected whole numbers" in rejection.detail
 
 
+def test_measuring_names_the_doubt_in_its_table(tmp_path: Path) -> None:
+    labels = small_chest()
+    labels.array[LOWER] = 23
+    write_volume(tmp_path / "m" / "x.nii.gz", labels)
+    labels.array[8, 12, 6] = 23
+    write_volume(tmp_path / "m" / "y.nii.gz", labels)
+    rows, rejected = measure_scans(scans_in(tmp_path / "m"), settings_of(tmp_path), "a")
+    entry, out = own_dataset("MINE"), tmp_path / "MINE_nodule_profiles.csv"
+    entry = entry.model_copy(update={"label": None, "demographics": Demographics()})
+    write_outcome(out, entry, measured_profiles(rows, entry), ["x", "y"], rejected)
+    found = load_profiles(out, entry, "real").profiles
+    assert dict(found.select("scan_uid", "doubts").rows()) == {"MINE/x": None, "MINE/y": "specks_left_out"}
+    out.write_text(out.read_text().replace("specks_left_out", "specks"))
+    with pytest.raises(TableError, match=r"expected codes of trusted_orientation, .* joined with ; .* first: specks\)"):
+        load_profiles(out, entry, "real")
+
+
 def test_measuring_refuses_a_map_of_another_numbering(tmp_path: Path) -> None:
     """Numbers 28 to 32 of TotalSegmentator are vertebrae, from L4 upwards."""
     labels = small_chest()
@@ -254,14 +291,18 @@ def test_trust_is_a_doubt_of_the_row(brought: Path) -> None:
     assert profiles.is_empty()
     assert "ct.nii.gz: expected one orientation, got two" in rejection.detail
     row = bring(brought, "n.nii.gz", Allowances(trust="sform"))[0].row(0, named=True)
-    assert (row["lung_side"], '"doubts": "trust sform"' in row["extras"]) == ("right", True)
+    assert (row["lung_side"], row["doubts"]) == ("right", "trusted_orientation")
     _, (rejection,) = bring(brought, "n.nii.gz", Allowances(trust="qform"))
     assert "the left lobes not left of the right lobes" in rejection.detail, "the wrong one does not pass"
 
 
 def test_options_that_cannot_be() -> None:
-    assert allowances(None, None, False).doubts is None
-    assert allowances("sform", 0.5, True).doubts == "trust sform, threshold 0.5, unusual anatomy"
+    assert allowances(None, None, False).doubts == ()
+    assert allowances("sform", 0.5, True).doubts == (
+        Doubt.TRUSTED_ORIENTATION,
+        Doubt.THRESHOLD,
+        Doubt.UNUSUAL_ANATOMY,
+    )
     with pytest.raises(ConfigError, match="--trust 'best': expected sform or qform"):
         allowances("best", None, False)
     for threshold in (0.0, -1.0, float("nan"), float("inf")):

@@ -79,6 +79,18 @@ def test_a_users_alias_table_joins_people(settings: Settings, tmp_path: Path) ->
     assert set(found.filter(pl.col("patient_id") != "DLCS24-P0001")["person_uid"]) == {"DLCS24/DLCS24-P0002"}
     with pytest.raises(ConfigError, match="expected a CSV with the columns id and person_uid"):
         alias_table(str(tmp_path / "none.csv"))
+    for name, text, message in (
+        ("semicolons", "id;person_uid\na;b\n", "expected columns separated by commas, got ';'"),
+        ("short", "id,person_uid\na,b\nc\n", "row 1 with 1"),
+        ("blank", "id,person_uid\na,b\nc,\n", "in every row, got row 1 without one"),
+        ("twice", "id,person_uid\na,b\na,c\n", "one person for an id, got several for 'a'"),
+        ("named", "id,who\na,b\n", "got id, who; missing person_uid"),
+    ):
+        (tmp_path / f"{name}.csv").write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            alias_table(str(tmp_path / f"{name}.csv"))
+    (tmp_path / "[1].csv").write_bytes("id,person_uid\r\n1.20,b\r\n1.20,b\r\n".encode("utf-16"))
+    assert alias_table(str(tmp_path / "[1].csv")) == {"1.20": "b"}, "a Windows program's table; an id is text"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """Tables of text as other programs write them: read as they are, or refused with the place and the cause."""
 
+import csv
 import gzip
+import io
 from pathlib import Path
 
 import pytest
 
 from itrialspace_assets.base.errors import TableError
+from itrialspace_assets.records import text_tables
 from itrialspace_assets.records.text_tables import read_csv, read_text_table
 
 ROWS = [{"id": "1.2.0", "note": "größer"}, {"id": "007", "note": None}]
@@ -79,3 +82,23 @@ def test_what_is_no_table_is_refused_with_the_place_and_the_cause(tmp_path: Path
         read_csv(tmp_path / "t.csv")
     with pytest.raises(TableError, match=r"nodules: expected none\.csv, found none"):
         read_csv(tmp_path / "none.csv", "nodules")
+
+
+@pytest.mark.parametrize(
+    ("text", "widths"),
+    [
+        ("a,b\n1,2\n\n3,4", [2, 2, 0, 2]),
+        ('a,b\n"x,y",2\n"two\nlines",""', [2, 2, 2]),
+        ('a,b\n"say ""hi"", you",2', [2, 2]),
+        ("a,b\n \n1", [2, 0, 1]),
+        ("", [1]),
+        ('a,b\n"1",2\n \n3', [2, 2, 1, 1]),
+        ('a,b\n5",2', None),
+        ('a,b\n"1" ,2', None),
+    ],
+)
+def test_fields_are_counted_as_a_parser_counts_them(text: str, widths: list[int] | None) -> None:
+    found = text_tables._widths(text, ",")
+    assert (found if found is None else found.tolist()) == widths
+    if widths is not None and '"' in text:
+        assert widths == [len(row) for row in csv.reader(io.StringIO(text), strict=True)]

@@ -16,6 +16,7 @@ from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
 from itrialspace_assets.profiles.dicom.grid import TOLERANCE
+from itrialspace_assets.profiles.doubts import Doubt, Note
 
 Mask = npt.NDArray[np.bool_]
 
@@ -64,7 +65,7 @@ def plane_distance(levels: npt.NDArray[np.float64], ct: Volume) -> list[float]:
 
 def fill(
     contours: Sequence[Contour], ct: Volume, thickness: float, *, edge_outside: bool, where: str
-) -> tuple[Lesion | None, list[str]]:
+) -> tuple[Lesion | None, list[Note]]:
     """Contours as a lesion in the grid of a CT.
 
     Args:
@@ -93,14 +94,15 @@ def fill(
     lo = np.clip(np.floor(points.min(axis=0)).astype(int) - 1, 0, [nx - 1, ny - 1])
     hi = np.clip(np.ceil(points.max(axis=0)).astype(int) + 2, 1, [nx, ny])
     size = (int(hi[0] - lo[0]), int(hi[1] - lo[1]))
-    notes: list[str] = []
+    notes: list[Note] = []
     planes = []
     for level in levels:
         here = [c for c in contours if levels[np.argmin(np.abs(levels - c.level))] == level]
         plane, crossing = _plane(here, lo, size, edge_outside=edge_outside)
         planes.append(plane)
         if crossing:
-            notes.append(f"{where}: contours cross each other at z={ct.to_world([0, 0, level])[2]:.2f} mm")
+            z = ct.to_world([0, 0, level])[2]
+            notes.append(Note(f"{where}: contours cross each other at z={z:.2f} mm", Doubt.CROSSING_CONTOURS))
     low, high = _slabs(levels, thickness)
     first, last = max(0, int(np.ceil(low[0])) - 1), min(nz - 1, int(np.floor(high[-1])) + 1)
     block = np.zeros((*size, last - first + 1), bool)
@@ -112,14 +114,18 @@ def fill(
         largest = int(np.argmax([p.sum() for p in planes]))
         block[..., int(np.clip(np.rint(levels[largest]), first, last)) - first] = planes[largest]
     if not block.any():
-        return None, [*notes, f"{where}: left out: its contours enclose no voxel"]
+        return None, [*notes, Note(f"{where}: left out: its contours enclose no voxel", Doubt.PARTS_LEFT_OUT)]
     if abs(block.sum() - drawn) > _VOLUME_SHARE * drawn:
         notes.append(
-            f"{where}: {drawn * ct.voxel_mm3:.0f} mm³ by its contours became {block.sum() * ct.voxel_mm3:.0f} mm³ in "
-            "voxels of the CT"
+            Note(
+                f"{where}: {drawn * ct.voxel_mm3:.0f} mm³ by its contours became {block.sum() * ct.voxel_mm3:.0f} mm³ "
+                "in voxels of the CT",
+                Doubt.VOLUME_BY_CONTOURS_DIFFERS,
+            )
         )
     if not np.array_equal(levels, np.rint(levels)):
-        notes.append(f"{where}: its contours lie between the CT's slices; each slice takes the nearest")
+        text = f"{where}: its contours lie between the CT's slices; each slice takes the nearest"
+        notes.append(Note(text, Doubt.CONTOURS_BETWEEN_SLICES))
     tight = cut_lesion(block)
     offset = np.add(tight.offset, [lo[0], lo[1], first])
     return Lesion((int(offset[0]), int(offset[1]), int(offset[2])), tight.mask), notes

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.profiles.doubts import Doubt, Note
 
 #: DICOM and ITK world axes (LPS) to RAS.
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -23,7 +24,8 @@ class SeriesIdentity:
     """What the headers of a CT series state; empty text: not stated, as of every NIfTI file.
 
     ``series`` and ``frame``: UIDs of the series and of its frame of reference. ``age`` in years. ``pixels``: affine
-    (4×4) from column, row and slice of the stored images to world mm (RAS); None without headers.
+    (4×4) from column, row and slice of the stored images to world mm (RAS); None without headers. ``places``: first
+    pixel (mm, LPS) of each image by its SOP instance UID; none of a multi-frame file.
     """
 
     series: str = ""
@@ -32,6 +34,7 @@ class SeriesIdentity:
     sex: str = ""
     frame: str = ""
     pixels: npt.NDArray[np.float64] | None = None
+    places: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -46,12 +49,13 @@ def reading(path: Path, what: str) -> Iterator[None]:
     except (CaseRejected, MemoryError):
         raise
     except Exception as error:
+        first = str(error).partition("\n")[0]  # pydicom adds a traceback of its own
         raise CaseRejected(
-            Reason.UNREADABLE_VOLUME, f"{path}: expected {what}, got {type(error).__name__}: {error}"
+            Reason.UNREADABLE_VOLUME, f"{path}: expected {what}, got {type(error).__name__}: {first}"
         ) from error
 
 
-def require_reference(ct: SeriesIdentity, drawn: SeriesIdentity, where: str) -> list[str]:
+def require_reference(ct: SeriesIdentity, drawn: SeriesIdentity, where: str) -> list[Note]:
     """Compare what a segmentation was drawn on with the CT it is imported with.
 
     One frame of reference is one coordinate system (PS3.3 C.7.4.1.1.1), whatever the series.
@@ -76,7 +80,8 @@ def require_reference(ct: SeriesIdentity, drawn: SeriesIdentity, where: str) -> 
         if not (wanted and got):
             continue
         if name == "series" and ct.frame and drawn.frame:
-            return [] if wanted == got else [f"{where}: drawn on series {got} of the CT's frame of reference"]
+            text = f"{where}: drawn on series {got} of the CT's frame of reference"
+            return [] if wanted == got else [Note(text, Doubt.OTHER_SERIES)]
         if wanted != got:
             raise CaseRejected(
                 Reason.GRID_MISMATCH,
@@ -86,7 +91,8 @@ def require_reference(ct: SeriesIdentity, drawn: SeriesIdentity, where: str) -> 
     if (ct.frame and drawn.frame) or (ct.series and drawn.series):
         return []
     missing = "the CT" if not (ct.frame or ct.series) else "the file"
-    return [f"{where}: {missing} states no frame of reference and no series: not compared"]
+    text = f"{where}: {missing} states no frame of reference and no series: not compared"
+    return [Note(text, Doubt.REFERENCE_NOT_COMPARED)]
 
 
 def lesion_at(world: npt.NDArray[np.float64], ct: Volume, where: str) -> Lesion:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import cc3d
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +13,8 @@ from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.profiles.dicom.contours import Contour, fill
 from itrialspace_assets.profiles.dicom.grid import TOLERANCE, SeriesIdentity, from_indices, require_reference
 from itrialspace_assets.profiles.dicom.regions import Regions
+from itrialspace_assets.profiles.doubts import Doubt, Note
+from itrialspace_assets.profiles.masks import cut_lesion_in, joined
 
 
 def read_lidc_xml(path: Path, ct: Volume, identity: SeriesIdentity) -> Regions:
@@ -60,8 +63,14 @@ def read_lidc_xml(path: Path, ct: Volume, identity: SeriesIdentity) -> Regions:
         else:
             small += 1  # a single point marks a nodule below 3 mm
     if small:
-        found.notes.append(f"{path}: {small} marks without an outline (nodules below 3 mm) left out")
-    found.lesions += [(f"N{i}", lesion) for i, lesion in enumerate(_consensus(marks), 1)]
+        found.notes.append(Note(f"{path}: {small} marks without an outline (nodules below 3 mm) left out"))
+    groups = [(lesion, _parts(lesion, ct)) for lesion in _consensus(marks)]
+    found.lesions += [(f"N{i}", part) for i, part in enumerate((p for _, parts in groups for p in parts), 1)]
+    for lesion, parts in groups:
+        if len(parts) > 1:
+            at = ", ".join(f"{v:.1f}" for v in ct.to_world(lesion.centroid))
+            text = f"{path}: nodule about ({at}) mm: {len(parts)} parts apart from each other are taken as nodules"
+            found.notes.append(Note(text, Doubt.PARTS_APART))
     return found
 
 
@@ -101,6 +110,13 @@ def _contours(nodule: Any, ct: Volume, to_voxel: npt.NDArray[np.float64], where:
         hole = _text(roi, "inclusion").upper() == "FALSE"
         found.append(Contour(float(np.rint(level)), edge @ to_voxel.T, hole))
     return found
+
+
+def _parts(lesion: Lesion, ct: Volume) -> list[Lesion]:
+    """A lesion's voxels in parts more than two voxels apart; a part may lack a slice."""
+    labelled = cc3d.connected_components(lesion.mask, connectivity=26)
+    every = [cut_lesion_in(labelled == i, lesion.offset) for i in range(1, int(labelled.max()) + 1)]
+    return joined(every, ct) if len(every) > 1 else [lesion]
 
 
 def _text(element: Any, name: str) -> str:

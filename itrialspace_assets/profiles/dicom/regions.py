@@ -9,6 +9,7 @@ import numpy as np
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.profiles.doubts import Doubt, Note
 from itrialspace_assets.profiles.measure import MIN_VOXELS
 
 #: Names of regions that are taken for nodules where the user names none; ours.
@@ -49,7 +50,7 @@ class Regions:
     """Lesions of a file by name (names may repeat), in the grid of its CT, and notes for its user."""
 
     lesions: list[tuple[str, Lesion]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     def add(self, name: str, lesion: Lesion, where: str) -> None:
         """Take a region's voxels as one lesion for each 26-connected component; note where there are several.
@@ -71,13 +72,12 @@ class Regions:
             offset = [int(o + s.start) for o, s in zip(lesion.offset, box, strict=True)]
             self.lesions.append((name, Lesion((offset[0], offset[1], offset[2]), parts[box] == i + 1)))
         specks = len(counts) - len(whole)
-        self.notes.append(
-            f"{where}: {len(counts)} separate parts: {len(whole)} nodules"
-            + (f", {specks} specks of fewer than {MIN_VOXELS} voxels left out" if specks else "")
-        )
+        left = f", {specks} specks of fewer than {MIN_VOXELS} voxels left out" if specks else ""
+        text = f"{where}: {len(counts)} separate parts: {len(whole)} nodules{left}"
+        self.notes.append(Note(text, Doubt.SPECKS_LEFT_OUT if specks else None))
 
 
-def choose(regions: Sequence[Region], choice: Choice, where: str) -> tuple[list[Region], list[str]]:
+def choose(regions: Sequence[Region], choice: Choice, where: str) -> tuple[list[Region], list[Note]]:
     """The regions that are nodules, and a note on those left out.
 
     Without a choice of the user, a region is a nodule if its name says so, or its code does and its name is no
@@ -113,7 +113,7 @@ def choose(regions: Sequence[Region], choice: Choice, where: str) -> tuple[list[
             f"{where}: expected a region that matches {choice.roi!r}, got {there}: name one by --segment or --roi",
         )
     left = [r for r in regions if r not in chosen]
-    return chosen, [f"{where}: left out: {', '.join(map(str, left))}"] if left else []
+    return chosen, [Note(f"{where}: left out: {', '.join(map(str, left))}")] if left else []
 
 
 def _is_lesion(region: Region) -> bool:

@@ -1,5 +1,6 @@
 """DICOM structure sets (PS3.3 A.19): closed contours of regions as lesions in the grid of their CT."""
 
+import io
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.profiles.dicom.contours import Contour, fill, levels_of, plane_distance
 from itrialspace_assets.profiles.dicom.grid import TOLERANCE, SeriesIdentity, reading, require_reference
 from itrialspace_assets.profiles.dicom.regions import Choice, Region, Regions, choose
+from itrialspace_assets.profiles.doubts import Doubt, Note
 
 #: Kinds of contours that enclose an area (PS3.3 C.8.8.6.3); empty: the file does not say.
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "")
@@ -39,6 +41,7 @@ def read_rtstruct(path: Path, ct: Volume, identity: SeriesIdentity, choice: Choi
             items[int(item.ReferencedROINumber)] += item.get("ContourSequence") or []
         chosen, notes = choose(regions, choice, str(path))
         drawn_on = _drawn_on(data, {region.number for region in chosen}, identity)
+        notes += _lengths(data, path)
     found = Regions(notes=[*require_reference(identity, drawn_on, str(path)), *notes])
     drawn = {}
     for region in chosen:
@@ -59,9 +62,19 @@ def read_rtstruct(path: Path, ct: Volume, identity: SeriesIdentity, choice: Choi
             found.add(region.name or f"region_{region.number}", lesion, where)
     if not found.lesions:
         raise CaseRejected(
-            Reason.EMPTY_LESION, f"{path}: expected a region with closed contours, got {'; '.join(found.notes)}"
+            Reason.EMPTY_LESION,
+            f"{path}: expected a region with closed contours, got {'; '.join(map(str, found.notes))}",
         )
     return found
+
+
+def _lengths(data: Any, path: Path) -> list[Note]:
+    """A note where the parts of a file, as they were read, are not as long as the file: some were read as another."""
+    written = io.BytesIO()
+    data.save_as(written)
+    read, there = len(written.getvalue()), path.stat().st_size
+    text = f"{path}: its parts are {read} bytes long, the file {there}: lengths that it states may be wrong"
+    return [] if read == there else [Note(text, Doubt.LENGTHS_CONTRADICT)]
 
 
 def _drawn_on(data: Any, regions: set[int], ct: SeriesIdentity) -> SeriesIdentity:
@@ -83,7 +96,7 @@ def _drawn_on(data: Any, regions: set[int], ct: SeriesIdentity) -> SeriesIdentit
     )
 
 
-def _contours(items: list[Any], ct: Volume, where: str) -> tuple[list[Contour], list[str]]:
+def _contours(items: list[Any], ct: Volume, where: str) -> tuple[list[Contour], list[Note]]:
     """The closed contours of a region, and notes on what else it holds."""
     found, other = [], 0
     for item in items:
@@ -108,7 +121,7 @@ def _contours(items: list[Any], ct: Volume, where: str) -> tuple[list[Contour], 
                 f"{world[:, 2].max():.2f} mm",
             )
         found.append(Contour(level, voxels[:, :2]))
-    notes = [f"{where}: left out: it has no closed contour"] if not found else []
+    left = [] if found else [f"{where}: left out: it has no closed contour"]
     if other:
-        notes.append(f"{where}: {other} points, open or empty contours left out")
-    return found, notes
+        left.append(f"{where}: {other} points, open or empty contours left out")
+    return found, [Note(text, Doubt.PARTS_LEFT_OUT) for text in left]

@@ -17,8 +17,6 @@ from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume, canonical_volume
 from itrialspace_assets.profiles.dicom.grid import LPS, TOLERANCE, SeriesIdentity, reading
 
-#: Greatest distance, in voxels, of a corner of a slightly oblique scan from its place on straight axes; ours.
-_OBLIQUE_VOXELS = 0.5
 #: Rescale types (PS3.3 C.11.1.1.2) that are HU or say nothing; writers of CT state US, "unspecified", for HU.
 _HU_TYPES = ("", "HU", "US")
 #: HU of air, and the brightest that 12 bits hold (-1024 + 4095); padding above it is no tissue.
@@ -103,6 +101,7 @@ def _read(source: Path) -> tuple[Volume, SeriesIdentity]:
         sex=str(first.get("PatientSex", "")).strip(),
         frame=frames[0],
         pixels=affine,
+        places={} if many else {str(h.get("SOPInstanceUID", "")): tuple(_place(h)) for _, h in headers},
     )
     return canonical_volume(np.clip(np.rint(array), -32768, 32767).astype(np.int16), affine, str(source)), identity
 
@@ -167,6 +166,10 @@ def _slice(path: Path, header: Any, groups: Any, number: int | None) -> _Slice:
     axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
     shape = (int(header.get("Columns") or 0), int(header.get("Rows") or 0))
     return _Slice(path, number, position, axes, np.array([columns, rows]), shape)
+
+
+def _place(header: Any) -> list[float]:
+    return [float(v) for v in header.ImagePositionPatient]
 
 
 def _frames(path: Path, header: Any) -> list[_Slice]:
@@ -252,21 +255,7 @@ def _stack(slices: Sequence[_Slice], source: Path) -> tuple[list[_Slice], npt.ND
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack([row * slices[0].spacing[0], column * slices[0].spacing[1], normal * step])
     affine[:3, 3] = places[0]
-    _require_straight(affine, (*slices[0].shape, len(slices)), source)
     return slices, LPS @ affine
-
-
-def _require_straight(affine: npt.NDArray[np.float64], shape: tuple[int, int, int], source: Path) -> None:
-    size = np.linalg.norm(affine[:3, :3], axis=0)
-    cosines = affine[:3, :3] / size
-    aside = np.where(np.abs(cosines) > 0.5, 0.0, np.abs(cosines)) * size * shape  # mm at the far end of each axis
-    if aside.sum(axis=1).max() > _OBLIQUE_VOXELS * size.min():
-        angle = np.degrees(np.arccos(np.clip(np.abs(cosines).max(axis=0), 0, 1))).max()
-        raise CaseRejected(
-            Reason.OBLIQUE_VOLUME,
-            f"{source}: expected axes along the patient's, got a direction off by {angle:.2f} degrees, "
-            f"{aside.sum(axis=1).max():.1f} mm at the far corner: resample it to straight axes and import the result",
-        )
 
 
 def _require_hu(header: Any, where: str) -> None:

@@ -25,7 +25,7 @@ from itrialspace_assets.synthesis.quality import AIR_HU
 from itrialspace_assets.synthesis.request import Rendered, RenderRequest
 
 NAME = "nodmaisi"
-VERSION = "1"
+VERSION = "2"
 #: Data that MAISI and NodMAISI's ControlNet were trained on are only partly published.
 TRAINED_ON = "unknown (MAISI's own sets; ControlNet on DLCS24 and others)"
 #: Logged for 512 x 512 x 256 voxels and 30 steps on a card of 48 GB (docs/facts/synthesis.md#memory-and-time):

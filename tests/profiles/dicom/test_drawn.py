@@ -19,6 +19,7 @@ from itrialspace_assets.profiles.dicom.regions import Choice, Region, Regions, c
 from itrialspace_assets.profiles.dicom.rtstruct import read_rtstruct
 from itrialspace_assets.profiles.dicom.seg import read_seg
 from itrialspace_assets.profiles.dicom.series import read_ct_series
+from itrialspace_assets.profiles.doubts import Doubt
 
 from ...intake.dicom_files import FRAME, SERIES, lidc_xml, write_rtstruct, write_seg, write_series
 
@@ -67,7 +68,7 @@ def test_organs_of_a_segmentation_are_no_nodules(tmp_path: Path, slices: list[An
     write_seg(path, slices, masks, types={"Segment 5": codes.SCT.Heart, "Neoplasm, Primary": codes.SCT.Heart})
     found = read_seg(path, grid(), OWN, Choice())
     assert voxels(found) == {"Segment 3": 24, "Neoplasm, Primary": 12}, "one by its code, one by its name"
-    assert "left out: 1 'Lung-Left' (Nodule), 2 'Lungs-GTV' (Nodule), 5 'Segment 5' (Heart)" in found.notes[0]
+    assert "left out: 1 'Lung-Left' (Nodule), 2 'Lungs-GTV' (Nodule), 5 'Segment 5' (Heart)" in found.notes[0].text
     assert list(voxels(read_seg(path, grid(), OWN, Choice("neoplasm")))) == ["Neoplasm, Primary"]
     for segments in (("3",), ("Segment 3",), ("3", "Segment 3")):
         assert voxels(read_seg(path, grid(), OWN, Choice(segments=segments))) == {"Segment 3": 24}
@@ -93,6 +94,91 @@ def test_probabilities_are_no_segment(tmp_path: Path, slices: list[Any]) -> None
         CaseRejected, match=r"segment 1 'N1' \(Nodule\): expected .* BINARY or LABELMAP, got FRACTIONAL"
     ):
         read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice())
+    with pytest.raises(CaseRejected, match="expected a share from 0 to 1 for a FRACTIONAL segmentation, got 128"):
+        read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice(), 128)
+
+
+@pytest.mark.parametrize(("threshold", "inside"), [(0.5, NODULE), (0.2, NODULE | OTHER)])
+def test_a_threshold_takes_probabilities(
+    tmp_path: Path, slices: list[Any], threshold: float, inside: np.ndarray
+) -> None:
+    write_seg(tmp_path / "seg.dcm", slices, {"N1": NODULE * 0.6 + OTHER * 0.3}, kind="FRACTIONAL")
+    found = read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice(), threshold)
+    whole = np.zeros(NODULE.shape, bool)
+    for _, lesion in found.lesions:
+        whole[lesion.box] |= lesion.mask
+    np.testing.assert_array_equal(whole, inside)
+    with pytest.raises(CaseRejected, match=r"expected a segment with voxels, got .*left out: it has no voxel"):
+        read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice(), 0.9)
+
+
+def _frame(number: int, change: Callable[[Any], None]) -> Callable[[Any], None]:
+    return lambda data: change(data.PerFrameFunctionalGroupsSequence[number])
+
+
+def _place(frame: Any) -> Any:
+    return frame.PlanePositionSequence[0].ImagePositionPatient
+
+
+def _two_places(data: Any) -> None:
+    """The two frames of the first segment change their places."""
+    first, second = (_place(frame) for frame in data.PerFrameFunctionalGroupsSequence[:2])
+    first[:], second[:] = list(second), list(first)
+
+
+def _without_the_last_frame(data: Any) -> None:
+    data.PerFrameFunctionalGroupsSequence.pop()
+    data.NumberOfFrames -= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: None, ""),
+        (_two_places, "frames 1, 2 lie elsewhere than the images they name"),
+        (_two_places, "indices and places of the frames do not agree"),
+        (
+            _frame(0, lambda f: setattr(f.SegmentIdentificationSequence[0], "ReferencedSegmentNumber", 2)),
+            "indices and segments of the frames do not agree",
+        ),
+        (_without_the_last_frame, "bytes of pixels beyond those of its 4 frames"),
+    ],
+)
+def test_a_frame_that_its_file_describes_in_two_ways_is_a_doubt(
+    tmp_path: Path, change: Callable[[Any], None], message: str
+) -> None:
+    """Moved within the grid of the CT, or given to another segment: nothing else would show it."""
+    write_series(tmp_path / "s", grid())
+    _, identity = read_ct_series(tmp_path / "s")
+    slices = list(write_series(tmp_path / "s", grid()))
+    write_seg(tmp_path / "seg.dcm", slices, {"N1": box((3, 6), (4, 8), (2, 5)), "N2": OTHER})
+    data = pydicom.dcmread(tmp_path / "seg.dcm")
+    change(data)
+    data.save_as(tmp_path / "seg.dcm")
+    found = read_seg(tmp_path / "seg.dcm", grid(), identity, Choice())
+    told = [note.text for note in found.notes if note.doubt is Doubt.FRAMES_CONTRADICT]
+    assert any(message in text for text in told) if message else not told
+
+
+def test_pixels_of_a_segment_that_is_not_described_are_refused(tmp_path: Path, slices: list[Any]) -> None:
+    """One byte of a segment's number: its voxels would be gone."""
+    write_seg(tmp_path / "seg.dcm", slices, {"N1": NODULE, "N2": OTHER}, kind="LABELMAP")
+    data = pydicom.dcmread(tmp_path / "seg.dcm")
+    data.SegmentSequence.pop()
+    data.save_as(tmp_path / "seg.dcm")
+    with pytest.raises(CaseRejected, match=r"expected pixels of the segments that the file describes, got some of"):
+        read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice())
+
+
+def test_frames_beyond_the_ct_are_refused(tmp_path: Path, slices: list[Any]) -> None:
+    """The whole frame moved by one pixel: each voxel still lies on the CT's grid."""
+    write_seg(tmp_path / "seg.dcm", slices, {"N1": NODULE})
+    data = pydicom.dcmread(tmp_path / "seg.dcm")
+    for frame in data.PerFrameFunctionalGroupsSequence:
+        _place(frame)[0] += float(grid().spacing[0])
+    data.save_as(tmp_path / "seg.dcm")
+    with pytest.raises(CaseRejected, match=r"expected frames inside its CT .*, got voxels from \(-1\.0, "):
+        read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice())
 
 
 def test_lesions_of_one_segment_are_counted(tmp_path: Path, slices: list[Any]) -> None:
@@ -105,7 +191,7 @@ def test_lesions_of_one_segment_are_counted(tmp_path: Path, slices: list[Any]) -
         ("N2", 9),
     ]
     assert found.lesions[1][1].offset == (15, 4, 7)
-    assert "3 separate parts: 2 nodules, 1 specks of fewer than 3 voxels left out" in found.notes[0]
+    assert "3 separate parts: 2 nodules, 1 specks of fewer than 3 voxels left out" in found.notes[0].text
 
 
 @pytest.mark.parametrize(
@@ -131,7 +217,7 @@ def test_a_segmentation_beside_the_grid_is_refused(tmp_path: Path, slices: list[
     write_seg(tmp_path / "seg.dcm", slices, {"N1": NODULE})
     for shift, message in (
         ((0.0, 0.0, 1.0), r"got some 0\.20 off"),
-        ((8.0, 0.0, 0.0), "expected voxels inside its CT"),
+        ((8.0, 0.0, 0.0), "expected frames inside its CT"),
     ):
         affine = grid().affine.copy()
         affine[:3, 3] += shift
@@ -149,7 +235,7 @@ def test_an_empty_segment_does_not_lose_the_others(tmp_path: Path, slices: list[
     write_seg(tmp_path / "seg.dcm", slices, {"N1": NODULE, "N2": NODULE & OTHER})
     found = read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice())
     assert list(voxels(found)) == ["N1"]
-    assert "segment 2 'N2' (Nodule): left out: it has no voxel" in found.notes[0]
+    assert "segment 2 'N2' (Nodule): left out: it has no voxel" in found.notes[0].text
 
 
 def test_what_this_platform_exports_reads_back(tmp_path: Path) -> None:
@@ -195,16 +281,16 @@ def test_what_was_drawn_on_another_image_is_refused(tmp_path: Path, make: Any) -
         with pytest.raises(CaseRejected, match=rf"x\.dcm: expected the {word} of its CT, .* got"):
             read(other)
     (note,) = read(replace(OWN, series="1.2.3")).notes
-    assert "drawn on series" in note, "the same frame of reference is the same place"
+    assert "drawn on series" in note.text, "the same frame of reference is the same place"
     (note,) = read(SeriesIdentity()).notes
-    assert "the CT states no frame of reference and no series: not compared" in note
+    assert "the CT states no frame of reference and no series: not compared" in note.text
 
 
 def test_a_reading_of_another_series_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.xml"
     path.write_text(lidc_xml(grid(), [{4: EDGE}]))
     (note,) = read_lidc_xml(path, grid(), OWN).notes
-    assert "the file states no frame of reference and no series: not compared" in note
+    assert "the file states no frame of reference and no series: not compared" in note.text
     head = "<ResponseHeader><SeriesInstanceUid>1.2.3</SeriesInstanceUid></ResponseHeader><readingSession>"
     path.write_text(path.read_text().replace("<readingSession>", head, 1))
     with pytest.raises(CaseRejected, match=rf"r\.xml: expected the series of its CT, {SERIES}, got 1\.2\.3"):
@@ -261,23 +347,34 @@ def test_holes_islands_and_parts_side_by_side(tmp_path: Path) -> None:
     rings = [square(5.5, 6.5), square(1.5, 10.5), square(3.5, 8.5), square(12.5, 15.5)]
     found = _region(tmp_path / "rt.dcm", {4: rings})
     assert sorted(int(lesion.mask.sum()) for _, lesion in found.lesions) == [9, 81 - 25]
-    assert "specks of fewer than 3 voxels left out" in found.notes[0], "the island of one voxel"
+    assert "specks of fewer than 3 voxels left out" in found.notes[0].text, "the island of one voxel"
     crossing = _region(tmp_path / "rt.dcm", {4: [square(1.5, 8.5), square(6.5, 11.5)]})
     assert voxels(crossing) == {"GTV": 49 + 25 - 4}
-    assert "contours cross each other at z=-80.00 mm" in crossing.notes[0]
+    assert "contours cross each other at z=-80.00 mm" in crossing.notes[0].text
+
+
+def test_a_cavity_as_a_keyhole_is_a_hole(tmp_path: Path) -> None:
+    """One curve: round the lesion, by a cut into it, round the cavity the other way, and back."""
+    outer, inner = square(1.5, 10.5), square(4.5, 7.5)[::-1]
+    keyhole = np.concatenate([outer, outer[:1], inner, inner[:1]])
+    expected = _region(tmp_path / "rt.dcm", {4: [outer, inner]}).lesions[0][1]
+    found = _region(tmp_path / "rt.dcm", {4: [keyhole]}).lesions[0][1]
+    assert expected.mask.sum() == 81 - 9
+    assert found.offset == expected.offset
+    assert (found.mask != expected.mask).sum() <= 3, "voxels on the cut"
 
 
 def test_a_contour_between_slices_is_not_lost(tmp_path: Path) -> None:
     """Two planes 1 mm apart, both between two slices: thinner than any slice."""
     found = _region(tmp_path / "rt.dcm", {4.35: [square(3.5, 8.5)], 4.45: [square(3.5, 8.5)]})
     assert voxels(found) == {"GTV": 25}
-    assert "100 mm³ by its contours became 500 mm³ in voxels of the CT" in found.notes[0]
+    assert "100 mm³ by its contours became 500 mm³ in voxels of the CT" in found.notes[0].text
 
 
 def test_two_lesions_far_apart_are_not_joined(tmp_path: Path) -> None:
     found = _region(tmp_path / "rt.dcm", {2: [square(3.5, 8.5)], 9: [square(3.5, 8.5)]})
     assert [int(lesion.mask.sum()) for _, lesion in found.lesions] == [25, 25]
-    assert "2 separate parts: 2 nodules" in "; ".join(found.notes)
+    assert "2 separate parts: 2 nodules" in "; ".join(map(str, found.notes))
 
 
 def test_points_and_empty_regions_are_left_out_and_named(tmp_path: Path) -> None:
@@ -287,7 +384,7 @@ def test_points_and_empty_regions_are_left_out_and_named(tmp_path: Path) -> None
     )
     found = read_rtstruct(path, grid(), OWN, Choice())
     assert voxels(found) == {"GTV-1": 25}
-    assert "region 2 'GTV-2': left out: it has no closed contour" in found.notes[0]
+    assert "region 2 'GTV-2': left out: it has no closed contour" in found.notes[0].text
     data.ROIContourSequence[0].ContourSequence[0].ContourGeometricType = "OPEN_PLANAR"
     data.save_as(path)
     with pytest.raises(CaseRejected, match=r"expected a region with closed contours, got .*GTV-1.*; .*GTV-2"):
@@ -313,6 +410,27 @@ def test_contours_in_other_planes_are_refused(tmp_path: Path) -> None:
             _region(path, planes)
 
 
+@pytest.mark.parametrize(("byte", "value", "refused"), [(2, 0x45, True), (0, 1, False)])
+def test_lengths_that_do_not_add_up_show(tmp_path: Path, byte: int, value: int, refused: bool) -> None:
+    """One byte of the length of a contour's item: what comes after it is read as part of it, or lost."""
+    path = tmp_path / "rt.dcm"
+    ring = [square(3.5, 8.5)]
+    write_rtstruct(path, grid(), {"GTV-1": {4: ring, 5: ring}, "GTV-2": {7: ring, 8: ring}})
+    assert not read_rtstruct(path, grid(), OWN, Choice()).notes
+    raw = bytearray(path.read_bytes())
+    item = raw.index(b"CLOSED_PLANAR") - 12
+    assert raw[item - 4 : item] == b"\xfe\xff\x00\xe0"
+    raw[item + byte] = value
+    path.write_bytes(raw)
+    if refused:
+        with pytest.raises(CaseRejected, match=r"rt\.dcm: expected a whole RTSTRUCT, got \w+: .*") as told:
+            read_rtstruct(path, grid(), OWN, Choice())
+        assert "\n" not in told.value.detail
+    else:
+        found = read_rtstruct(path, grid(), OWN, Choice())
+        assert Doubt.LENGTHS_CONTRADICT in {note.doubt for note in found.notes}, voxels(found)
+
+
 # --- LIDC XML
 
 EDGE = [(x, y) for x in range(8, 12) for y in (5, 9)] + [(x, y) for x in (8, 12) for y in range(5, 10)]
@@ -324,6 +442,23 @@ def _reading(sessions: str, series: str = str(SERIES)) -> str:
     return f'<LidcReadMessage xmlns="http://www.nih.gov">{head}{sessions}</LidcReadMessage>'
 
 
+def test_a_mark_in_two_places_is_two_nodules_and_a_doubt(tmp_path: Path) -> None:
+    """Two outlines under one nodule, as of a reading whose middle is missing; a slice that was left out is none."""
+    moved = [(x + 8, y + 6) for x, y in EDGE]
+    both = lidc_xml(grid(), [{4: EDGE, 5: EDGE}, {4: moved, 5: moved}]).replace(
+        "</unblindedReadNodule></readingSession><readingSession><unblindedReadNodule><noduleID>R1</noduleID>", ""
+    )
+    path = tmp_path / "r.xml"
+    path.write_text(both)
+    found = read_lidc_xml(path, grid(), OWN)
+    assert [int(lesion.mask.sum()) for _, lesion in found.lesions] == [18, 18]
+    assert Doubt.PARTS_APART in {note.doubt for note in found.notes}
+    path.write_text(lidc_xml(grid(), [{4: EDGE, 6: EDGE}]))
+    found = read_lidc_xml(path, grid(), OWN)
+    assert len(found.lesions) == 1
+    assert Doubt.PARTS_APART not in {note.doubt for note in found.notes}
+
+
 def test_a_reading_without_a_nodule_is_a_negative(tmp_path: Path) -> None:
     path = tmp_path / "r.xml"
     path.write_text(_reading("<readingSession/><readingSession><nonNodule/></readingSession>"))
@@ -332,7 +467,7 @@ def test_a_reading_without_a_nodule_is_a_negative(tmp_path: Path) -> None:
     path.write_text(small)
     found = read_lidc_xml(path, grid(), SeriesIdentity())
     assert not found.lesions
-    assert "1 marks without an outline (nodules below 3 mm) left out" in found.notes[-1]
+    assert "1 marks without an outline (nodules below 3 mm) left out" in found.notes[-1].text
     for text, got in (
         ("<IdriReadMessage><CXRreadingSession/></IdriReadMessage>", "IdriReadMessage"),
         ("<html/>", "html"),
