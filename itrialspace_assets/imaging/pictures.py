@@ -47,31 +47,16 @@ def png(image: npt.NDArray[np.uint8]) -> bytes:
     )
 
 
-def around(mask: npt.NDArray[np.bool_], pad: int) -> tuple[slice, slice]:
-    """The part of a mask (H, W) with its true pixels and ``pad`` more on each side, cut at the border.
-
-    Raises:
-        ValueError: the mask is empty.
-    """
-    spans = []
-    for axis in (0, 1):
-        hit = np.flatnonzero(mask.any(axis=1 - axis))
-        if not len(hit):
-            raise ValueError("expected at least one true pixel, got none")
-        spans.append(slice(max(0, int(hit[0]) - pad), int(hit[-1]) + 1 + pad))
-    return spans[0], spans[1]
-
-
 def outline(mask: npt.NDArray[np.bool_], gap: int = 0) -> npt.NDArray[np.bool_]:
     """One-pixel ring around a mask (H, W), more than ``gap`` pixels (straight line) away from it; boolean (H, W)."""
     from scipy import ndimage
 
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     ring = np.zeros(mask.shape, bool)
-    if not mask.any():
-        return ring
-    part = around(mask, gap + 1)
-    away = ndimage.distance_transform_edt(~mask[part])
-    ring[part] = (away > gap) & (away <= gap + 1)
+    if len(rows):  # distances are worked out near the mask alone
+        part = tuple(slice(max(0, int(hit[0]) - gap - 1), int(hit[-1]) + gap + 2) for hit in (rows, columns))
+        away = ndimage.distance_transform_edt(~mask[part])
+        ring[part] = (away > gap) & (away <= gap + 1)
     return ring
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.pictures import png
 from itrialspace_assets.slices.controls import blank, contralateral
-from itrialspace_assets.slices.guidance import covers, draw
+from itrialspace_assets.slices.guidance import Guidance
 from itrialspace_assets.slices.planes import Plane
 from itrialspace_assets.slices.windows import SAGITTAL, Image8, PreprocessProfile
 
@@ -48,17 +48,18 @@ def pictures_of(plane: Plane, pointed_at: Bools, pictures: tuple[tuple[str, str]
     shown = plane.profile.picture(hu)
     bar = scale_bar(shown.shape[:2], plane.profile.bar_mm, plane.pixel[0])
     bases = {"none": _white(shown, bar)}
-    if {"blank", "box_only"} & {control for control, _ in pictures}:
+    controls = {control for control, _ in pictures}
+    if {"blank", "box_only"} & controls:
         bases["blank"] = bases["box_only"] = _white(blank(shown), bar)
+    own = Guidance(pointed_at)
+    across = Guidance(contralateral(hu, pointed_at)) if "contralateral_box" in controls else own
+    under_bar = bool((bar & pointed_at).any())
     for control, condition in pictures:
-        place = pointed_at
-        if control == "contralateral_box":
-            if plane.profile.axis == SAGITTAL:
-                continue
-            place = contralateral(hu, pointed_at)
-        image = draw(bases.get(control, bases["none"]), place, condition)
-        over = bool((bar & pointed_at).any()) or covers(place, condition, pointed_at)
-        yield Drawn(condition, control, image, over)
+        if control == "contralateral_box" and plane.profile.axis == SAGITTAL:
+            continue
+        guidance = across if control == "contralateral_box" else own
+        image = guidance.draw(bases.get(control, bases["none"]), condition)
+        yield Drawn(condition, control, image, under_bar or guidance.covers(condition, pointed_at))
 
 
 def scale_bar(shape: tuple[int, ...], length_mm: float | None, pixel_mm: float) -> Bools:

@@ -70,7 +70,7 @@ class Plane:
 
     def hu(self) -> npt.NDArray[np.generic]:
         """HU (H, W)."""
-        plane = radiological(self.part.array.take(self.index, axis=self.profile.axis))
+        plane = radiological(np.moveaxis(self.part.array, self.profile.axis, 0)[self.index])  # a view
         return plane if self.profile.pixel_mm is None else self._resampled(plane, Image.Resampling.BILINEAR)
 
     def mask(self, lesion: Lesion) -> Bools:
@@ -80,7 +80,7 @@ class Plane:
         local = self.index - lesion.offset[axis]
         if not 0 <= local < lesion.mask.shape[axis]:
             return np.zeros(self.size[::-1], bool)
-        mask[tuple(lesion.box[a] for a in self.axes)] = lesion.mask.take(local, axis=axis)
+        mask[tuple(lesion.box[a] for a in self.axes)] = np.moveaxis(lesion.mask, axis, 0)[local]
         shown = radiological(mask)
         if self.profile.pixel_mm is None:
             return np.asarray(shown, dtype=bool)

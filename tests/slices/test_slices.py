@@ -14,7 +14,7 @@ from itrialspace_assets.imaging.pictures import outline, png, radiological
 from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.slices.compose import encode, pictures_of, scale_bar
 from itrialspace_assets.slices.controls import blank, contralateral
-from itrialspace_assets.slices.guidance import GREEN, RED, covers, draw
+from itrialspace_assets.slices.guidance import GREEN, RED, Guidance, draw
 from itrialspace_assets.slices.planes import Plane
 from itrialspace_assets.slices.wanted import wanted
 from itrialspace_assets.slices.windows import PROFILES, profile
@@ -232,7 +232,8 @@ def test_guidance_never_covers_the_nodule(condition: str, box: tuple[slice, slic
     image = draw(grey, mask, condition)
     assert (image[mask] == grey[mask][:, None]).all()
     drawn = (image != grey[..., None]).any(axis=2)
-    assert covers(mask, condition, drawn) == drawn.any() and not covers(mask, condition, mask)
+    guidance = Guidance(mask)
+    assert guidance.covers(condition, drawn) == drawn.any() and not guidance.covers(condition, mask)
     assert drawn.any() or condition == "contour"
 
 
