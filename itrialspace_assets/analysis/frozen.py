@@ -9,6 +9,7 @@ afterwards is found, and so is a picture that changed. Nothing here chooses slic
 
 import io
 import json
+import os
 import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -124,7 +125,10 @@ def freeze(settings: Settings, key: ListKey, slices: pl.DataFrame, rule: str, de
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    """Time of freezing; SOURCE_DATE_EPOCH fixes it, as in other tools, where runs are compared byte by byte."""
+    stated = os.environ.get("SOURCE_DATE_EPOCH")
+    now = datetime.fromtimestamp(int(stated), UTC) if stated else datetime.now(UTC)
+    return now.isoformat(timespec="seconds")
 
 
 def _commit() -> str | None:

@@ -17,7 +17,6 @@ from itrialspace_assets.analysis.frozen import (
     list_path,
     locks,
     read_list,
-    split_folder,
 )
 from itrialspace_assets.analysis.study import load_study, lock_study
 from itrialspace_assets.base.errors import ConfigError, TableError
@@ -193,15 +192,14 @@ def _written(settings: Settings, frozen: int) -> Result:
         .agg(pl.col("slice_uid").n_unique().alias("slices"), pl.len().alias("pictures"))
         .sort("source", "name")
     )
-    lists = [list_path(settings, key) for key in found]
-    lock_file = [split_folder(settings, settings.split) / "lock.json"] if found else []
+    lists = [list_path(settings, key) for key in found]  # not the lock: it holds a time
     return Result(
         {"splits": rows.height},
         frozen,
         len(found) - frozen,
         preview=markdown(table),
         written=(written,),
-        files=file_digests(settings.output, [*lists, *lock_file]),
+        files=file_digests(settings.output, lists),
     )
 
 
