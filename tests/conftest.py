@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.root import make_root
@@ -13,6 +14,9 @@ from itrialspace_assets.imaging.geometry import Volume
 
 COARSE = (2.8, 2.8, 3.603)
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+
+#: One thread a process: the tests share the cores already, and threads that wait for each other take processor time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,10 +39,12 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two scans a dataset, coarse voxels: seconds to make, every size bucket and lobe."""
-    root = tmp_path_factory.mktemp("root") / "data"
-    make_root(root, hosts=2, spacing=COARSE)
-    return root
+    """Two scans a dataset, coarse voxels: seconds to make, every size bucket and lobe; one for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with FileLock(shared / "root.lock"):
+        make_root(shared / "root" / "data", hosts=2, spacing=COARSE, workers=1)  # does nothing if it is there
+    return shared / "root" / "data"
 
 
 @pytest.fixture
