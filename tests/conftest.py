@@ -37,14 +37,19 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run of the tests share."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two scans a dataset, coarse voxels: seconds to make, every size bucket and lobe; one for all workers."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with FileLock(shared / "root.lock"):
-        make_root(shared / "root" / "data", hosts=2, spacing=COARSE, workers=1)  # does nothing if it is there
-    return shared / "root" / "data"
+    root = shared_folder(tmp_path_factory) / "root" / "data"
+    with FileLock(root.parent.with_name("root.lock")):
+        make_root(root, hosts=2, spacing=COARSE, workers=1)  # does nothing if it is there
+    return root
 
 
 @pytest.fixture
