@@ -30,7 +30,7 @@ def run(root: Path, out: Path, *arguments: str) -> tuple[int, str, str]:
 def test_a_truncated_mask_among_many(own_root: Path, tmp_path: Path) -> None:
     bad = own_root / "masks/DLCS24/refined_seg/DEMO_DLCS24_0002_seg.nii.gz"
     change(bad, bad.read_bytes()[:5000])
-    code, text, _ = run(own_root, tmp_path / "out", "--modes", "11")
+    code, text, _ = run(own_root, tmp_path / "out", "--modes", "11", "--datasets", "DLCS24,LUNA16")
     assert code == 0
     assert "rejected_share of hosts [DLCS24] failed" in text
     assert "unreadable_volume" in text
@@ -38,6 +38,6 @@ def test_a_truncated_mask_among_many(own_root: Path, tmp_path: Path) -> None:
     assert rejected["case_uid"].to_list() == ["DLCS24/DEMO_DLCS24_0002"]
     assert read_all(tmp_path / "out", "metrics", analysis="m11_digital_twin_isolation").height
     shutil.rmtree(tmp_path / "out/store/cts")  # and a lost store is made again
-    code, text, _ = run(own_root, tmp_path / "out", "--modes", "11")
+    code, text, _ = run(own_root, tmp_path / "out", "--modes", "11", "--datasets", "DLCS24,LUNA16")
     assert code == 0
     assert load_settings(data_dir=own_root).anatomy == "procedural"
