@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.root import make_root
@@ -13,6 +14,9 @@ from itrialspace_assets.imaging.geometry import Volume
 
 COARSE = (2.8, 2.8, 3.603)
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+
+#: One thread a process: the tests share the cores already, and threads that wait for each other take processor time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,11 +37,18 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run of the tests share."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two scans a dataset, coarse voxels: seconds to make, every size bucket and lobe."""
-    root = tmp_path_factory.mktemp("root") / "data"
-    make_root(root, hosts=2, spacing=COARSE)
+    """Two scans a dataset, coarse voxels: seconds to make, every size bucket and lobe; one for all workers."""
+    root = shared_folder(tmp_path_factory) / "root" / "data"
+    with FileLock(root.parent.with_name("root.lock")):
+        make_root(root, hosts=2, spacing=COARSE, workers=1)  # does nothing if it is there
     return root
 
 

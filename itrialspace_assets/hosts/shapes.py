@@ -25,9 +25,11 @@ def describe(mask: Bools, spacing: Floats) -> dict[str, float]:
     the volume with that of its convex hull, ``elongation`` the longest principal axis with the shortest;
     ``longest_mm`` is the greatest distance between two of its voxels' corners.
     """
-    edge = np.argwhere(mask & ~ndimage.binary_erosion(mask))
-    corners = (edge[:, None, :] + np.array(list(np.ndindex(2, 2, 2)))).reshape(-1, 3) * spacing
-    hull = ConvexHull(np.unique(corners, axis=0))
+    edge = mask & ~ndimage.binary_erosion(mask)
+    corners = np.zeros(np.array(mask.shape) + 1, bool)
+    for corner in np.ndindex(2, 2, 2):
+        corners[tuple(slice(c, c + n) for c, n in zip(corner, mask.shape, strict=True))] |= edge
+    hull = ConvexHull(np.argwhere(corners) * spacing)
     points = np.argwhere(mask) * spacing
     spread = np.cov(points.T, bias=True) if len(points) > 1 else np.zeros((3, 3))
     axes = np.linalg.eigvalsh(spread + np.diag(spacing**2 / 12))  # a voxel has an extent of its own
@@ -70,9 +72,14 @@ def radius_at(unit: Floats, shape: NoduleShape, directions: Floats, weights: Flo
         weights: height of each, in [-1, 1], shape (7,).
     """
     cosines = unit @ directions.T
-    bumps = cosines[..., :3] ** 3 @ weights[:3]
-    rays = np.maximum(cosines[..., 3:], 0) ** 12 @ np.abs(weights[3:])
-    return np.asarray(shape.diameter_mm / 2 * (1 + shape.lobulation * bumps + shape.spiculation * rays))
+    towards = cosines[..., :3]
+    cubes = towards * towards * towards  # many times faster than ``** 3``, and the same on every processor
+    height = 1 + shape.lobulation * (cubes @ weights[:3])
+    if shape.spiculation:
+        fourth = np.maximum(cosines[..., 3:], 0) ** 2
+        fourth *= fourth
+        height += shape.spiculation * ((fourth * fourth * fourth) @ np.abs(weights[3:]))
+    return np.asarray(shape.diameter_mm / 2 * height)
 
 
 def draw_directions(rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -97,8 +104,9 @@ def draw_shape(shape: NoduleShape, spacing: Floats, rng: np.random.Generator) ->
     distance = np.linalg.norm(grid, axis=-1)
     surface = radius_at(grid / np.maximum(distance, 1e-6)[..., None], shape, directions, weights)
     voxels = max(1, round(np.pi / 6 * shape.diameter_mm**3 / float(np.prod(spacing))))
-    order = np.argsort((distance / surface).ravel(), kind="stable")
-    mask = np.zeros(distance.size, bool)
-    mask[order[:voxels]] = True
+    share = (distance / surface).ravel()
+    last = np.partition(share, voxels - 1)[voxels - 1]
+    mask = share < last
+    mask[np.flatnonzero(share == last)[: voxels - int(mask.sum())]] = True  # of equals the first
     piece = np.asarray(cc3d.largest_k(mask.reshape(distance.shape), k=1, connectivity=26), dtype=bool)
     return np.ascontiguousarray(piece[bounding_box(piece)])

@@ -24,6 +24,11 @@ def test_version(its: Its) -> None:
         (["run", "--workers", "0"], "--workers"),
         (["run", "--size", "huge"], "ITRIALSPACE_SIZE"),
         (["run", "--modes", "14"], "--modes"),
+        (["run", "--modes", "x_none"], "or keys such as m01"),
+        (["run", "--datasets", "DLCS25"], "DLCS24"),
+        (["run", "--only", "dance"], "synthesise"),
+        (["run", "--dir", "/nowhere-at-all"], "demo-data"),
+        (["demo", "--modes", "99"], "--modes"),
         (["run", "--only", "plan", "--to", "plan"], "--only and --to"),
         (["run", "--dance"], "No such option"),
         (["dance"], "No such command"),
@@ -48,6 +53,7 @@ def test_wrong_words(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ITRIALSPACE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("ITRIALSPACE_OUTPUT_DIR", str(tmp_path / "out"))
     done = its(*arguments)
     assert done.code == 2
     assert message in done.err

@@ -44,7 +44,7 @@ sys.exit(3)
 
 def ended(pid: int) -> bool:
     """Whether a process has ended; a process that nobody waited for may stay as a zombie for a moment."""
-    for _ in range(100):
+    for _ in range(1500):
         try:
             os.kill(pid, 0)
         except ProcessLookupError:

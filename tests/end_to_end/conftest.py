@@ -1,15 +1,22 @@
 """One whole demo, shared by the tests that look at it."""
 
 import hashlib
+import io
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.catalog.rebuild import contents
+from itrialspace_assets.cli import main
+
+from ..conftest import shared_folder
 
 ITS = [sys.executable, "-m", "itrialspace_assets.cli.main"]
 SMALL = ["--hosts", "2", "--spacing", "2.8", "--modes", "1,2,11"]
@@ -21,6 +28,20 @@ def its(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         k: v for k, v in os.environ.items() if not k.startswith("ITRIALSPACE_") and k != "DAGSTER_HOME"
     } | environment
     return subprocess.run([*ITS, *arguments], check=False, capture_output=True, text=True, env=env, timeout=900)
+
+
+def here(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The same in the process of the tests, for commands that show something: a new one loads libraries for seconds."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["its", *arguments])
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
+            main.main()
+    code = end.value.code
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -40,10 +61,14 @@ def fingerprint(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A demo run without disturbance."""
-    folder = tmp_path_factory.mktemp("demo")
-    done = its("demo", "--dir", str(folder), "--workers", "2", *SMALL)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Note:" not in done.stdout, done.stdout
-    (folder / "stdout.txt").write_text(done.stdout)
+    """A demo run without disturbance: made once for all workers, of which each has a copy of its own."""
+    made = shared_folder(tmp_path_factory) / "demo"
+    with FileLock(made.with_name("demo.lock")):
+        if not (made / "stdout.txt").exists():
+            done = its("demo", "--dir", str(made), "--workers", "2", *SMALL)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "Note:" not in done.stdout, done.stdout
+            (made / "stdout.txt").write_text(done.stdout)
+    folder = tmp_path_factory.mktemp("demo") / "own"
+    shutil.copytree(made, folder)
     return folder

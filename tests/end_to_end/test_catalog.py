@@ -13,7 +13,7 @@ from itrialspace_assets.catalog.rebuild import build, connect, questions, views
 from itrialspace_assets.catalog.references import orphans
 from itrialspace_assets.records.store import read_all, write_table
 
-from .conftest import its
+from .conftest import here, its
 
 pytestmark = pytest.mark.slow
 
@@ -97,7 +97,7 @@ def release(done: Settings, tmp_path: Path) -> Path:
 
 
 def importing(root: Path, out: Path, *more: str) -> tuple[int, str]:
-    run = its("import-release", str(root), *more, ITRIALSPACE_DATA_DIR=str(out), ITRIALSPACE_OUTPUT_DIR=str(out))
+    run = here("import-release", str(root), *more, ITRIALSPACE_DATA_DIR=str(out), ITRIALSPACE_OUTPUT_DIR=str(out))
     return run.returncode, run.stdout + run.stderr
 
 
@@ -174,7 +174,7 @@ def test_no_release_is_a_message(tmp_path: Path) -> None:
 
 def test_index_commands(demo: Path, tmp_path: Path) -> None:
     def ask(*words: str) -> str:
-        run = its("index", *words, "--dir", str(demo))
+        run = here("index", *words, "--dir", str(demo))
         assert run.returncode == 0, run.stderr
         return run.stdout
 
@@ -197,15 +197,15 @@ def test_index_commands(demo: Path, tmp_path: Path) -> None:
     assert "distance" in ask("similar", uid, "-k", "3")
     assert "score" in ask("match", "--lobe", "RUL", "--diameter", "10")
     assert uid in ask("detail", uid)
-    wrong = its("index", "search", "-w", "diam=3", "--dir", str(demo))
+    wrong = here("index", "search", "-w", "diam=3", "--dir", str(demo))
     assert (wrong.returncode, "column 'diam'" in wrong.stderr) == (2, True)
 
 
 def test_profile_commands(demo: Path, tmp_path: Path) -> None:
-    check = its("profiles", "check", "--dir", str(demo))
+    check = here("profiles", "check", "--dir", str(demo))
     assert check.returncode == 0
     assert "DLCS24: " in check.stdout
-    verify = its("profiles", "verify", "--dataset", "DLCS24", "--dir", str(demo))
+    verify = here("profiles", "verify", "--dataset", "DLCS24", "--dir", str(demo))
     assert verify.returncode == 0
     out = tmp_path / "m" / "OWN_nodule_profiles.csv"
     made = its(

@@ -21,7 +21,7 @@ from itrialspace_assets.records.layout import MANIFEST_COLUMNS, OWN_COLUMNS
 from itrialspace_assets.records.store import read_all
 from itrialspace_assets.records.tables import TABLES
 
-from .conftest import ITS, SMALL, fingerprint, its
+from .conftest import ITS, SMALL, fingerprint, here, its
 
 pytestmark = pytest.mark.slow
 
@@ -139,7 +139,7 @@ def test_the_published_layout(demo: Path) -> None:
 
 def test_questions_and_views_answer(demo: Path) -> None:
     for name in questions():
-        done = its("sql", "-q", name, "--dir", str(demo))
+        done = here("sql", "-q", name, "--dir", str(demo))
         assert done.returncode == 0, done.stderr
     assert len(questions()) >= 6
     with duckdb.connect(str(demo / "out/itrialspace.duckdb"), read_only=True) as db:
@@ -164,23 +164,23 @@ def test_a_second_run_starts_nothing_and_changes_no_byte(demo: Path) -> None:
 
 
 def test_status_and_case_page(demo: Path) -> None:
-    done = its("status", "--dir", str(demo))
+    done = here("status", "--dir", str(demo))
     assert "mode_report" in done.stdout
-    shown = its("case", "show", "size_detection_curve/10_15mm/00001", "--dir", str(demo))
+    shown = here("case", "show", "size_detection_curve/10_15mm/00001", "--dir", str(demo))
     page = Path(shown.stdout.split(": ", 1)[1].strip()).read_text()
     assert page.count("data:image/png") == 12
     for word in ("lesion-free twin", "Asked and got", "Answers", "PROCEDURAL"):
         assert word in page
-    wrong = its("case", "show", "none/such/1", "--dir", str(demo))
+    wrong = here("case", "show", "none/such/1", "--dir", str(demo))
     assert (wrong.returncode, "Traceback" in wrong.stderr) == (2, False)
     assert "for example" in wrong.stderr
 
 
 def test_the_forecast_of_what_is_rendered_is_nothing(demo: Path) -> None:
-    done = its("synth", "--modes", "1,2,11", "--dry-run", "--dir", str(demo))
+    done = here("synth", "--modes", "1,2,11", "--dry-run", "--dir", str(demo))
     assert done.returncode == 0, done.stderr
     assert "tissue (trained on nothing (procedural)): 0 cases left on 0 hosts" in done.stdout
-    none = its("synth", "--modes", "3", "--dry-run", "--dir", str(demo))
+    none = here("synth", "--modes", "3", "--dry-run", "--dir", str(demo))
     assert (none.returncode, "run the stages up to insert first" in none.stderr) == (2, True)
 
 
@@ -200,9 +200,11 @@ def test_two_rebuilds_at_once_name_the_first(demo: Path) -> None:
 
 def test_killed_again_and_again_it_ends_with_the_same_bytes(demo: Path, tmp_path: Path) -> None:
     command = [*ITS, "demo", "--dir", str(tmp_path), *SMALL]
-    for seconds in (6, 15):
+    for reached in ("data/raw_ct/*/*.nii.gz", "out/store/cts/**/*.nii.gz"):  # in the data root, among images
         process = subprocess.Popen([*command, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(seconds)
+        while process.poll() is None and not any(tmp_path.glob(reached)):
+            time.sleep(0.1)
+        assert process.poll() is None, f"it ended before there was any {reached}"
         process.send_signal(signal.SIGKILL)
         process.wait()
     done = its("demo", "--dir", str(tmp_path), "--workers", "1", *SMALL)

@@ -12,7 +12,7 @@ from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.geometry import read_labels
 from itrialspace_assets.records.store import read_all
 
-from .conftest import its
+from .conftest import here, its
 
 OWN = """
 mode: x_clean
@@ -31,26 +31,26 @@ sizes: {demo: {n_cases: 4}, paper: {n_cases: 40}}
 
 @pytest.mark.slow
 def test_looking_at_trials_and_making_one(tmp_path: Path) -> None:
-    listed = its("trials", "list", COLUMNS="250")
+    listed = here("trials", "list", COLUMNS="250")
     assert listed.returncode == 0, listed.stderr
     assert listed.stdout.count("m13_digital_twin_cross") == 1
-    shown = its("trials", "show", "5", "--size", "paper", "--set", "cohort.n_cases=7")
+    shown = here("trials", "show", "5", "--size", "paper", "--set", "cohort.n_cases=7")
     assert "arm v0_05" in shown.stdout
     assert shown.stdout.count("7 cases") == 5
-    made = its("trials", "new", "mine", "--from", "2", "--dir-out", str(tmp_path))
+    made = here("trials", "new", "mine", "--from", "2", "--dir-out", str(tmp_path))
     assert made.returncode == 0, made.stderr
     assert "its run --modes x_mine" in made.stdout
-    assert its("trials", "validate", str(tmp_path / "x_mine.yaml")).returncode == 0
-    changed = its("trials", "diff", "2", str(tmp_path / "x_mine.yaml"))
+    assert here("trials", "validate", str(tmp_path / "x_mine.yaml")).returncode == 0
+    changed = here("trials", "diff", "2", str(tmp_path / "x_mine.yaml"))
     assert "trial.trial" in changed.stdout
-    assert "no difference" in its("trials", "diff", "2", "2").stdout
-    again = its("trials", "new", "mine", "--from", "2", "--dir-out", str(tmp_path))
+    assert "no difference" in here("trials", "diff", "2", "2").stdout
+    again = here("trials", "new", "mine", "--from", "2", "--dir-out", str(tmp_path))
     assert (again.returncode, "already there" in again.stderr) == (2, True)
     path = tmp_path / "x_mine.yaml"
     path.write_text(path.read_text().replace("label: 1", "lable: 1"))
-    wrong = its("trials", "validate", str(path))
+    wrong = here("trials", "validate", str(path))
     assert (wrong.returncode, "did you mean 'label'" in wrong.stderr) == (2, True)
-    assert json.loads(its("trials", "schema").stdout)["title"] == "Trial"
+    assert json.loads(here("trials", "schema").stdout)["title"] == "Trial"
 
 
 def test_the_published_command() -> None:

@@ -1,6 +1,6 @@
 """A root of the published size (13,140 procedural profiles), and small candidate pools made by hand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -24,18 +24,23 @@ LOBES = ("left_lung_upper_lobe", "right_lung_lower_lobe")
 
 @dataclass(frozen=True)
 class Paper:
-    """The root, what trials draw from, and a way to plan."""
+    """The root, what trials draw from, and a way to plan; a plan that was asked for before is the one made then."""
 
     settings: Settings
     pool: CandidatePool
     index: pl.DataFrame
+    planned: dict[tuple[object, ...], tuple[Resolved, Manifest]] = field(default_factory=dict)
 
     def resolve(self, mode: str, size: str = "paper", *overrides: str) -> Resolved:
         return resolve(load_trial(self.settings, mode), size, overrides, list(datasets(self.settings))[:7])
 
     def plan(self, mode: str, size: str = "paper", *overrides: str, relax: bool = False) -> tuple[Resolved, Manifest]:
-        resolved = self.resolve(mode, size, *overrides)
-        return resolved, compose(resolved, self.pool, sites(self.settings), 42, "procedural", relax=relax)
+        asked = (mode, size, relax, *overrides)
+        if asked not in self.planned:
+            resolved = self.resolve(mode, size, *overrides)
+            made = compose(resolved, self.pool, sites(self.settings), 42, "procedural", relax=relax)
+            self.planned[asked] = resolved, made
+        return self.planned[asked]
 
 
 @pytest.fixture(scope="session")
