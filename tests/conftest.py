@@ -17,6 +17,8 @@ REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 
 #: One thread a process: the tests share the cores already, and threads that wait for each other take processor time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+#: Lists are frozen at one time, so that whole runs can be compared byte by byte.
+os.environ.setdefault("SOURCE_DATE_EPOCH", "1700000000")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
