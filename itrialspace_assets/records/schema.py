@@ -18,6 +18,8 @@ _POLARS: dict[str, pl.DataType] = {
     "number": pl.Float64(),
     "flag": pl.Boolean(),
     "integers": pl.List(pl.Int64()),
+    "numbers": pl.List(pl.Float64()),
+    "texts": pl.List(pl.String()),
 }
 
 
@@ -178,6 +180,23 @@ def flag(name: str, description: str, *, null: bool = False) -> Column:
 def integers(name: str, description: str) -> Column:
     """A column of lists of whole numbers, never null."""
     return Column(name, "integers", description)
+
+
+def numbers(name: str, description: str, unit: str = "", *, null: bool = False) -> Column:
+    """A column of lists of numbers (double precision).
+
+    Args:
+        name: of the column.
+        description: what a value means, for readers of the table.
+        unit: as shown beside the column; empty: none.
+        null: whether a list may be missing.
+    """
+    return Column(name, "numbers", description, unit, null)
+
+
+def texts(name: str, description: str) -> Column:
+    """A column of lists of texts, never null."""
+    return Column(name, "texts", description)
 
 
 def millimetres(name: str, description: str, *, null: bool = True) -> Column:

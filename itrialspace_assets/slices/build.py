@@ -18,7 +18,7 @@ from itrialspace_assets.records.store import look_up, read_table, write_table
 from itrialspace_assets.slices.case import ImageToCut, RealSliceCase, SliceCase, SliceNodule
 from itrialspace_assets.slices.cut import cut_case, cut_real
 
-VERSION = "3"
+VERSION = "4"
 
 
 def slice_cases(settings: Settings, source: str, partition: Partition) -> list[Case]:

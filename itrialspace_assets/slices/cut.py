@@ -195,7 +195,9 @@ def cut(
         files[path] = sha256_bytes(data)
         picture = Picture(
             slice_uid=uid,
+            target_uid=digest(identity, 32),
             condition=condition,
+            control="none",
             path=path,
             sha256=files[path],
             profile=DEFAULT,

@@ -39,7 +39,9 @@ class Picture:
     """The columns of one slice under one condition; pixel size in mm, ``slice_z`` along z in the scan (RAS)."""
 
     slice_uid: str
+    target_uid: str
     condition: str
+    control: str
     path: str
     sha256: str
     profile: str
