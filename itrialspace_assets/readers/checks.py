@@ -4,7 +4,6 @@ import dagster as dg
 import polars as pl
 
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.imaging.pictures import markdown
 from itrialspace_assets.orchestration.check_factory import (
     REGISTRY,
     REJECTED,
@@ -27,8 +26,10 @@ def _answers(settings: Settings, node: Node, partition: dict[str, str]) -> pl.Da
     return read_table(settings.output, "answers", reader=reader, **table_partition(source, partition))
 
 
-def _shown(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(markdown(frame) if frame.height else "none")
+def _lines(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """Rows as lines."""
+    rows = frame.with_columns(pl.col(pl.Float64).round(3)).iter_rows(named=True)
+    return listing([", ".join(f"{name} {value}" for name, value in row.items()) for row in rows])
 
 
 def covered(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
@@ -39,21 +40,21 @@ def covered(settings: Settings, node: Node, partition: dict[str, str]) -> CheckO
     given = shown(slices, reader.profile, reader.z_offsets)
     cells = health.coverage(_answers(settings, node, partition), given, reader.controls)
     low = cells.filter(pl.col("share") < 1 - settings.max_rejected)
-    return low.is_empty(), {"limit": 1 - settings.max_rejected, "low": _shown(low), "cells": _shown(cells)}
+    return low.is_empty(), {"limit": 1 - settings.max_rejected, "low": _lines(low), "cells": _lines(cells)}
 
 
 def answering(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Whether few answers of each task were refused or not parsed."""
     shares = health.refusals(_answers(settings, node, partition))
     high = shares.filter(pl.col("refused") + pl.col("unparsed") > settings.max_rejected)
-    return high.is_empty(), {"limit": settings.max_rejected, "high": _shown(high), "tasks": _shown(shares)}
+    return high.is_empty(), {"limit": settings.max_rejected, "high": _lines(high), "tasks": _lines(shares)}
 
 
 def varied(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Whether no task is answered always alike."""
     found = health.entropies(_answers(settings, node, partition))
     alike = found.filter("constant")
-    return alike.is_empty(), {"constant": _shown(alike), "tasks": _shown(found)}
+    return alike.is_empty(), {"constant": _lines(alike), "tasks": _lines(found)}
 
 
 def answered_once(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:

@@ -199,6 +199,16 @@ class Ledger:
         parts = [_read_shard(path) for path in self.shards()] + [_read_tail(path) for path in self.tails()]
         return _first(pl.concat([SCHEMA.to_frame(), *parts])).sort(_KEY)
 
+    def seconds_each(self) -> float | None:
+        """Median seconds of the answers in the newest file; None where no answer has any."""
+        files = [*self.shards(), *self.tails()]
+        if not files:
+            return None
+        newest = max(files, key=lambda path: path.stat().st_mtime_ns)
+        rows = _read_tail(newest) if newest.suffix == ".jsonl" else _read_shard(newest, ["seconds"])
+        median = rows["seconds"].median()
+        return None if median is None else float(median)  # type: ignore[arg-type]
+
     def compact(self) -> tuple[int, int]:
         """Gather small shards and idle tails into full shards, and write the index.
 

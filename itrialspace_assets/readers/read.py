@@ -50,6 +50,11 @@ def _ledger(folder: Path) -> Ledger:
     return Ledger(folder)
 
 
+def seal(settings: Settings, reader: Reader) -> None:
+    """Turn what this process appended for a reader into a shard."""
+    _ledger(Ledger.of(settings, reader.name, reader.revision).folder).seal()
+
+
 def _read_batch(settings: Settings, reader: Reader, batch: ReadBatch) -> Output:
     """Ask a batch and append it to the ledger in one write; requests that failed are rows of the journal."""
     returned: dict[str, Returned] = {}
