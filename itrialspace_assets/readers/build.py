@@ -24,7 +24,7 @@ from itrialspace_assets.readers.api import Reader
 from itrialspace_assets.readers.case import MarkScan, ReadBatch, ReadWork, RealScan, RenderedScan, RequestToRead
 from itrialspace_assets.readers.ledger import SCHEMA, Ledger
 from itrialspace_assets.readers.preview import grid
-from itrialspace_assets.readers.read import FAILURES, kept_marks
+from itrialspace_assets.readers.read import FAILURES, kept_marks, seal
 from itrialspace_assets.readers.read import work as read_one
 from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.readers.requests import requests_of, shown
@@ -312,6 +312,7 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
     failed, rejected = _failed(folder, run_id, asked)
     ledger = Ledger.of(settings, how.name, how.revision)
     if asked.requests.height:
+        seal(settings, how)
         _compact(ledger)
     generations = _generations(how, where, asked.requests, ledger.lookup(asked.requests["generation_key"]), failed)
     marks = {uid: kept_marks(settings, how, scan) for uid, scan in asked.scans.items()}

@@ -12,12 +12,14 @@ import json
 import math
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 from filelock import Timeout
 
 from itrialspace_assets.base.errors import TableError
@@ -46,6 +48,7 @@ SCHEMA = pl.Schema(
         "asked_ns": pl.Int64(),
     }
 )
+_ARROW = {f.name: f.type for f in SCHEMA.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema}
 _KEY = "generation_key"
 _INDEX = "index.parquet"
 #: Columns that two answers to one key may differ in.
@@ -65,8 +68,9 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._tail = f"{uuid.uuid4().hex[:16]}.tail.jsonl"
-        self._in_tail = 0
+        self._tail: Path | None = None  # held by its lock until it is a shard, or until this process ends
+        self._held = ExitStack()
+        self._batches: list[dict[str, list[Any]]] = []
 
     @classmethod
     def of(cls, settings: Settings, reader: str, revision: str) -> "Ledger":
@@ -90,27 +94,27 @@ class Ledger:
         """
         if not rows:
             return
-        line = json.dumps(
-            {"format": FORMAT, "rows": {name: [row[name] for row in rows] for name in SCHEMA}},
-            allow_nan=False,
-            separators=(",", ":"),
-        )
-        path = self.folder / self._tail
-        with _held(path):
-            with path.open("ab") as out:
-                out.write(b"\n" + line.encode() + b"\n")  # after a torn line of a killed run, a new one
-        self._in_tail += len(rows)
-        if self._in_tail >= FULL:
+        if self._tail is None:
+            path = self.folder / f"{uuid.uuid4().hex[:16]}.tail.jsonl"
+            self._held.enter_context(locked(_lock_of(path)))
+            self._tail = path
+        batch = {name: [row[name] for row in rows] for name in SCHEMA}
+        line = json.dumps({"format": FORMAT, "rows": batch}, allow_nan=False, separators=(",", ":"))
+        with self._tail.open("ab") as out:
+            out.write(b"\n" + line.encode() + b"\n")  # the first: after a write that failed half-way
+        self._batches.append(batch)
+        if sum(len(b[_KEY]) for b in self._batches) >= FULL:
             self.seal()
 
     def seal(self) -> None:
         """Turn this process's own tail into a shard."""
-        path = self.folder / self._tail
-        with _held(path):
-            self._to_shards(_read_tail(path))
-            path.unlink(missing_ok=True)
-        _lock_of(path).unlink(missing_ok=True)
-        self._tail, self._in_tail = f"{uuid.uuid4().hex[:16]}.tail.jsonl", 0
+        if self._tail is None:
+            return
+        self._to_shards(_frame(self._batches))
+        self._tail.unlink(missing_ok=True)
+        _lock_of(self._tail).unlink(missing_ok=True)
+        self._held.close()
+        self._tail, self._batches = None, []
 
     def _to_shards(self, rows: pl.DataFrame) -> set[Path]:
         """Write rows as shards of ``FULL`` answers, the rest of them into the last one; the shards' paths."""
@@ -159,8 +163,7 @@ class Ledger:
             try:
                 # tails first: a batch that moves to a shard meanwhile is then found twice, never missed
                 tails = [_read_tail(path).join(wanted, on=_KEY, how="semi") for path in self.tails()]
-                parts = [_read_shard(path).join(wanted, on=_KEY, how="semi") for path in self._holding(wanted)]
-                return [SCHEMA.to_frame(), *parts, *tails]
+                return [SCHEMA.to_frame(), _read_shards(self._holding(wanted), wanted), *tails]
             except FileNotFoundError:
                 continue
         raise TableError(f"{self.folder}: files come and go; expected one `its ledger compact` at a time")
@@ -170,13 +173,11 @@ class Ledger:
         shards = {path.name: path for path in self.shards()}
         indexed = self._read_index()
         listed = set(indexed["shard"].unique().cast(pl.String).to_list())
-        hits = indexed.join(wanted, on=_KEY, how="semi")["shard"].unique().cast(pl.String).to_list()
-        newer = [
-            name
-            for name, path in shards.items()
-            if name not in listed and _read_shard(path, [_KEY]).join(wanted, on=_KEY, how="semi").height
-        ]
-        return [shards[name] for name in sorted({*hits, *newer} & shards.keys())]
+        hits = set(indexed.join(wanted, on=_KEY, how="semi")["shard"].unique().cast(pl.String).to_list())
+        newer = [path for name, path in shards.items() if name not in listed]
+        if newer:
+            hits |= set(_read_shards(newer, wanted, [_KEY])["shard"].unique().to_list())
+        return [shards[name] for name in sorted(hits & shards.keys())]
 
     def _read_index(self) -> pl.DataFrame:
         schema = {_KEY: pl.String(), "shard": pl.Categorical()}
@@ -228,9 +229,7 @@ class Ledger:
     def _compact(self) -> tuple[int, int]:
         before = len(self.shards()) + len(self.tails())
         for path in self.tails():
-            with _held(path):  # a writer that comes after begins a tail of the same name anew
-                self._to_shards(_read_tail(path))
-                path.unlink(missing_ok=True)
+            self._gather(path)
         shards = [(path, _read_shard(path, [_KEY])[_KEY]) for path in self.shards()]
         every = pl.concat([SCHEMA.to_frame()[_KEY], *(keys for _, keys in shards)])
         twice = every.filter(every.is_duplicated()).unique()
@@ -241,6 +240,17 @@ class Ledger:
                 path.unlink(missing_ok=True)
         self._write_index()
         return before, len(self.shards()) + len(self.tails())
+
+    def _gather(self, tail: Path) -> None:
+        """Turn a tail into shards, unless a process still appends to it."""
+        lock = _lock_of(tail)
+        try:
+            with locked(lock, timeout=0):
+                self._to_shards(_read_tail(tail))
+                tail.unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
+        except Timeout:
+            pass
 
     def _write_index(self) -> None:
         shards = self.shards()
@@ -308,12 +318,21 @@ def _lock_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
 
 
-@contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Hold a tail, so that it is not gathered while it is written to."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(_lock_of(path)):
-        yield
+def _read_shards(paths: list[Path], wanted: pl.DataFrame, columns: list[str] | None = None) -> pl.DataFrame:
+    """Rows of some shards with a wanted key; with ``columns``, these and ``shard``, the file's name."""
+    if not paths:
+        return SCHEMA.to_frame() if columns is None else pl.DataFrame(schema={_KEY: pl.String, "shard": pl.String})
+    try:
+        lazy = pl.scan_parquet(paths, include_file_paths="shard", glob=False)
+        name = pl.col("shard").str.split("/").list.last()
+        chosen = lazy.select(list(SCHEMA)) if columns is None else lazy.select(*columns, name)
+        return chosen.join(wanted.lazy(), on=_KEY, how="semi").collect(engine="streaming")
+    except FileNotFoundError:
+        raise
+    except (pl.exceptions.PolarsError, OSError):
+        for path in paths:
+            _read_shard(path)  # names the damaged one
+        raise
 
 
 def _read_shard(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
@@ -332,16 +351,27 @@ def _read_shard(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
 
 def _read_tail(path: Path) -> pl.DataFrame:
     """Whole lines of a tail; a torn one is no batch."""
-    parts = [SCHEMA.to_frame()]
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
-        return parts[0]
+        return SCHEMA.to_frame()
+    batches = []
     for line in lines:
         try:
             content = json.loads(line) if line else {}
         except ValueError:  # torn: its process was killed
             continue
         if content.get("format") == FORMAT:
-            parts.append(pl.DataFrame(content["rows"], schema=SCHEMA))
-    return pl.concat(parts)
+            batches.append(content["rows"])
+    return _frame(batches)
+
+
+def _frame(batches: Sequence[dict[str, list[Any]]]) -> pl.DataFrame:
+    """Batches as one frame, in their order."""
+    # pyarrow takes lists of lists many times as fast as polars does
+    columns = [
+        pa.array(list(chain.from_iterable(batch[name] for batch in batches)), kind) for name, kind in _ARROW.items()
+    ]
+    frame = pl.from_arrow(pa.table(columns, names=list(_ARROW)))
+    assert isinstance(frame, pl.DataFrame)
+    return frame.cast(dict(SCHEMA))  # type: ignore[arg-type]

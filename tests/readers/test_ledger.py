@@ -68,13 +68,13 @@ def test_only_shards_that_hold_a_key_are_opened(tmp_path: Path, monkeypatch: pyt
         ledger.append(rows(start, 10))
     ledger.compact()
     opened: list[Path] = []
-    real = ledgers._read_shard
+    real = ledgers._read_shards
 
-    def counted(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
-        opened.append(path)
-        return real(path, columns)
+    def counted(paths: list[Path], *more: Any) -> pl.DataFrame:
+        opened.extend(paths)
+        return real(paths, *more)
 
-    monkeypatch.setattr(ledgers, "_read_shard", counted)
+    monkeypatch.setattr(ledgers, "_read_shards", counted)
     assert ledger.lookup(keys(23, 2)).height == 2
     assert len(opened) == 1
     ledger.append(rows(60, 10))  # newer than the index
@@ -103,7 +103,10 @@ def test_the_answer_that_was_asked_for_first_counts(tmp_path: Path) -> None:
     assert first.lookup(keys(0, 2))["raw_text"].to_list() == ["present"] * 2
     (problem, _) = first.verify()
     assert "expected one answer, got 2 that differ" in problem.what
-    first.compact()
+    assert first.compact() == (2, 2), "a tail that a process still appends to is left alone"
+    first.seal()
+    second.seal()
+    assert first.compact() == (2, 1)
     assert first.rows()["raw_text"].to_list() == ["present"] * 4
     assert first.verify() == []
 
