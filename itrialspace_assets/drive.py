@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby, product
@@ -28,10 +28,11 @@ from itrialspace_assets.casework.steps import Partition, last_record, partition_
 from itrialspace_assets.definitions import build_definitions
 from itrialspace_assets.graph import build_graph
 from itrialspace_assets.orchestration.lineage import up_to_date
-from itrialspace_assets.orchestration.nodes import STAGES, Node
+from itrialspace_assets.orchestration.nodes import STAGES, Key, Node
 from itrialspace_assets.orchestration.observe import report_sources
 from itrialspace_assets.profiles.registry import datasets as registered
 from itrialspace_assets.records.layout import MODES, REAL
+from itrialspace_assets.records.store import table_path
 from itrialspace_assets.sensors.schedules import CHAIN
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.files import load_trial, mode_keys, trial_files
@@ -358,6 +359,51 @@ def drive(settings: Settings, choice: Choice) -> bool:
     driver.group("study report", reports.get(("study_report",), []), [{}])
     driver.group("catalog", driver.of("catalog"), [{}])
     driver.group("release", driver.of("release"), [{}])
+    driver.instance.dispose()
+    _print(settings, driver.log, time.perf_counter() - began)
+    return bool(driver.log.failures)
+
+
+def partitions_with(
+    settings: Settings, choice: Choice, table: str, readers: Sequence[str], sources: Sequence[str]
+) -> dict[Key, list[dict[str, str]]]:
+    """Of each asset that reads, the chosen partitions of which a table is there.
+
+    Args:
+        settings: where tables lie.
+        choice: modes and datasets.
+        table: a table with the partition columns source, mode and dataset, perhaps reader.
+        readers: names of enabled readers.
+        sources: image sources.
+    """
+    found: dict[Key, list[dict[str, str]]] = {}
+    for node in build_graph(settings).nodes:
+        key = node.step.key
+        if node.step.stage != "read" or key[0] not in sources or key[2] not in readers:
+            continue
+        every = [dict(zip(node.step.dims, part, strict=True)) for part in _parts(choice, node.step.dims)]
+        where = {"source": key[0], "reader": key[2], "mode": REAL}
+        found[key] = [p for p in every if table_path(settings.output, table, **(where | p)).exists()]
+    return found
+
+
+def _parts(choice: Choice, dims: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    of = {"mode": choice.modes, "dataset": choice.datasets}
+    return product(*(of[d] for d in dims))
+
+
+def drive_nodes(settings: Settings, choice: Choice, wanted: Mapping[Key, Sequence[dict[str, str]]]) -> bool:
+    """Make what is not up to date of some partitions of some assets; True if something failed.
+
+    Args:
+        settings: of this call.
+        choice: what the call is about; its stages hold the assets.
+        wanted: partitions by asset.
+    """
+    began = time.perf_counter()
+    driver = Driver(settings, choice)
+    for node in driver.nodes:
+        driver.group(node.step.name, [node], wanted.get(node.step.key, ()))
     driver.instance.dispose()
     _print(settings, driver.log, time.perf_counter() - began)
     return bool(driver.log.failures)

@@ -228,7 +228,7 @@ def _answers(settings: Settings) -> list[Node]:
         Node(
             step=reading.make_step(source, reader),
             reads=((source, "eval_slices"), *((PROFILES, RAW_CTS) if source == REAL else ((source, "synthetic_cts"),))),
-            tables=("predictions", "detections"),
+            tables=("generations", "answers", "detections"),
             kind="reader",
             what=f"Answers and marks of reader '{reader.name}' on source '{source}'.",
         )

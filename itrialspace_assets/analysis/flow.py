@@ -16,7 +16,7 @@ def flow_table(settings: Settings, mode: str) -> pl.DataFrame:
         found = read_all(root, table, mode=mode)
         counts[stage] = found.select("case_uid").unique()
     slices = read_all(root, "slices", mode=mode).select("slice_uid", "condition", "case_uid")
-    answers = read_all(root, "predictions", mode=mode).filter(pl.col("status") == "ok")
+    answers = read_all(root, "answers", mode=mode).filter(pl.col("status") == "ok", pl.col("control") == "none")
     counts["answered"] = slices.join(answers, on=["slice_uid", "condition"], how="semi").select("case_uid").unique()
     out = cases.group_by("arm").agg(pl.len().alias("planned")).sort("arm")
     for stage, frame in list(counts.items())[1:]:

@@ -1,7 +1,8 @@
 """Estimates of one cell (reader, condition, stratum) with their influence values.
 
 Every estimator is array code over the cell's slices; what a slice without an answer counts as is
-the study's rule: wrong.
+the study's rule: wrong. A slice whose truth is not known is not scored for that task. What cannot be estimated is null
+with its reason.
 """
 
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ import polars as pl
 from itrialspace_assets.analysis.intervals import Floats, Interval, codes, logit_interval
 from itrialspace_assets.analysis.rows import MetricRow, Scope
 from itrialspace_assets.analysis.study import Study
+from itrialspace_assets.imaging.anatomy import ANSWER_SIZES, LOBES
 from itrialspace_assets.records.tables import CONDITIONS
 
 
@@ -51,12 +53,18 @@ def auc(score: Floats, positive: np.ndarray[Any, Any], answered: np.ndarray[Any,
     A slice without an answer is ranked worst for its class: it counts as wrong, as everywhere.
 
     Args:
-        score: of each slice (n,), higher for more likely present; NaN without a score.
+        score: of each slice (n,), higher for more likely present; NaN without a score. An answer without a score cannot
+            be ranked: there is no estimate then.
         positive: which slices show a nodule (n,).
         answered: which slices were answered (n,).
     """
     if not answered.any():
         return _none(len(score), "no answers")
+    unscored = int((answered & ~np.isfinite(score)).sum())
+    if unscored == answered.sum():
+        return _none(len(score), "no scores")
+    if unscored:
+        return _none(len(score), f"no scores for {unscored} of {int(answered.sum())} answers")
     used = np.ones(len(score), bool)
     score = np.where(answered & np.isfinite(score), score, np.where(positive, -np.inf, np.inf))
     pos, neg = score[used & positive], score[used & ~positive]
@@ -83,13 +91,19 @@ def balanced(sensitivity: Estimate, specificity: Estimate) -> Estimate:
     return Estimate((sensitivity.value + specificity.value) / 2, influence[used], used)
 
 
+def _answers(cell: pl.DataFrame) -> pl.Series:
+    """What was answered to each slice; null where the status is not ok."""
+    return cell.select(pl.when(pl.col("status") == "ok").then(pl.col("answer").cast(pl.String))).to_series()
+
+
 def presence(cell: pl.DataFrame) -> dict[str, Estimate]:
     """Presence metrics, with the constant answer's accuracy beside them."""
+    answer = _answers(cell)
     positive = (cell["presence"] == "present").to_numpy()
-    answered = (cell["status"] == "ok").fill_null(False).to_numpy()
-    said = (cell["answer"] == "present").fill_null(False).to_numpy()
+    answered = answer.is_not_null().to_numpy()
+    said = (answer == "present").fill_null(False).to_numpy()
     right = np.where(positive, said, ~said & answered).astype(np.float64)
-    score = cell["score"].fill_null(np.nan).to_numpy()
+    score = cell["score"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     everyone = np.ones(len(positive), bool)
     sensitivity, specificity = share(right, positive, "no positives"), share(right, ~positive, "no negatives")
     constant = share(positive.astype(np.float64), everyone, "no slices")
@@ -103,24 +117,31 @@ def presence(cell: pl.DataFrame) -> dict[str, Estimate]:
     }
 
 
+def _classes(cell: pl.DataFrame, truth: str, known: tuple[str, ...]) -> tuple[pl.Series, pl.Series, str]:
+    """Truth of each slice with a nodule (null elsewhere and where it is not known), the answers, why none is scored."""
+    of = pl.col(truth).cast(pl.String)
+    is_scored = (pl.col("presence") == "present") & of.is_in(list(known))
+    positives = bool((cell["presence"] == "present").any())
+    flag = f"{truth} is not known" if positives else "no positives"
+    return cell.select(pl.when(is_scored).then(of)).to_series(), _answers(cell), flag
+
+
+def _right(truth: pl.Series, answer: pl.Series, flag: str) -> Estimate:
+    right = (answer == truth).fill_null(False).to_numpy().astype(np.float64)
+    return share(right, truth.is_not_null().to_numpy(), flag)
+
+
 def size(cell: pl.DataFrame) -> dict[str, Estimate]:
     """Accuracy over four size classes on slices with a nodule; the commonest class's accuracy beside it."""
-    positive = (cell["presence"] == "present").to_numpy()
-    right = (cell["answer"] == cell["size_class"]).fill_null(False).to_numpy().astype(np.float64)
-    truth = cell["size_class"].filter(pl.Series(positive))
-    commonest = truth.mode().sort()[0] if len(truth) else None
-    majority = (cell["size_class"] == commonest).fill_null(False).to_numpy().astype(np.float64)
-    return {
-        "accuracy": share(right, positive, "no positives"),
-        "accuracy_majority": share(majority, positive, "no positives"),
-    }
+    truth, answer, flag = _classes(cell, "size_class", ANSWER_SIZES)
+    commonest = truth.drop_nulls().mode().sort().first()
+    majority = pl.repeat(commonest, cell.height, dtype=pl.String, eager=True)
+    return {"accuracy": _right(truth, answer, flag), "accuracy_majority": _right(truth, majority, flag)}
 
 
 def lobe(cell: pl.DataFrame) -> dict[str, Estimate]:
     """Accuracy over five lobes on slices with a nodule."""
-    positive = (cell["presence"] == "present").to_numpy()
-    right = (cell["answer"] == cell["lobe"]).fill_null(False).to_numpy().astype(np.float64)
-    return {"accuracy": share(right, positive, "no positives")}
+    return {"accuracy": _right(*_classes(cell, "lobe", LOBES))}
 
 
 _TASKS = {"presence": presence, "size": size, "lobe": lobe}

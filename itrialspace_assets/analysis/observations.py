@@ -8,12 +8,16 @@ from itrialspace_assets.analysis.frozen import PICTURE, ListKey, locks, require_
 from itrialspace_assets.analysis.splits import missing_pairs, present_slices
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.readers.registry import readers
+from itrialspace_assets.readers.requests import shown
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import read_all
 
 
 def observe(settings: Settings, source: str, mode: str, name: str, reader: str) -> pl.DataFrame:
-    """One row per slice of the frozen list, condition and task, with the answer or null.
+    """One row per slice of the frozen list that the reader is shown, condition and task, with the answer or null.
+
+    Controls are left out. An answer to another picture than the present one is none.
 
     Args:
         settings: which split, and where tables lie.
@@ -35,14 +39,18 @@ def observe(settings: Settings, source: str, mode: str, name: str, reader: str) 
     where = {"dataset": name.removeprefix(f"{REAL}-")} if mode == REAL else {}
     slices = present_slices(settings, source, name)
     wanted = require_unchanged(settings, key, slices)
-    answers = read_all(settings.output, "predictions", source=source, reader=reader, mode=mode, **where)
-    tasks = pl.DataFrame({"task": ["presence", "size", "lobe"]})
-    frame = slices.join(wanted, on=PICTURE, how="semi").join(tasks, how="cross")
-    kept = answers.select(
-        "slice_uid", "condition", "task", "answer", "score", "status", pl.col("slice_sha256").alias("sha256")
+    how = readers(settings)[reader]
+    given = shown(slices, how.profile, how.z_offsets).filter(pl.col("control") == "none")
+    frame = slices.join(wanted, on=PICTURE, how="semi").join(given.select(*PICTURE, "picture_sha256"), on=PICTURE)
+    answers = read_all(settings.output, "answers", source=source, reader=reader, mode=mode, **where)
+    kept = answers.filter(pl.col("scorer") == how.scorer).select(
+        *PICTURE, "picture_sha256", "task", "answer", "score", "status"
     )
-    return frame.join(kept, on=["slice_uid", "condition", "task", "sha256"], how="left").sort(
-        "slice_uid", "condition", "task"
+    tasks = pl.DataFrame({"task": ["presence", "size", "lobe"]})
+    return (
+        frame.join(tasks, how="cross")
+        .join(kept, on=[*PICTURE, "picture_sha256", "task"], how="left")
+        .sort("slice_uid", "condition", "task")
     )
 
 

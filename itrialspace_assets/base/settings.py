@@ -95,6 +95,14 @@ class Settings(BaseSettings):
         "exact", description="Steps of the flow: summing to 1, or the original system's."
     )
     shards: int = Field(1, ge=1, le=10_000, description="Steps (containers, jobs) per heavy partition.")
+    batch: int = Field(64, ge=1, le=100_000, description="Requests that a reader is given at once; kept together.")
+    case_ids: Path | None = Field(
+        None, description="File of case_uids, slice_uids or published ids, one a line; only these are read."
+    )
+    max_cases: int | None = Field(None, ge=1, description="Most cases of a mode and dataset that are read.")
+    ask: bool = Field(
+        True, description="Whether readers may be asked; false: their tables are made from what they were asked before."
+    )
     seed: int = Field(42, ge=0, description="Root of every random draw.")
     max_rejected: float = Field(0.1, ge=0, le=1, description="Share of rejected cases above which a check fails.")
     nodmaisi_models_dir: Path | None = Field(

@@ -28,8 +28,8 @@ def journal_dir(settings: Settings, stage: str, partition: str) -> Path:
     return settings.output / "work" / stage.replace("/", "~") / partition.replace("/", "~")
 
 
-def _entries(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(folder.glob("*.jsonl")):
+def _entries(folder: Path, files: str = "*.jsonl") -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob(files)):
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 entry = json.loads(line)
@@ -37,6 +37,21 @@ def _entries(folder: Path) -> Iterator[dict[str, Any]]:
                 continue  # the last line of a killed run
             if entry.get("format") == FORMAT:
                 yield entry
+
+
+def of_run(folder: Path, run_id: str) -> list[dict[str, Any]]:
+    """The lines of one run, the last one of each case (see ``entry_of``).
+
+    Args:
+        folder: the partition's journals, see ``journal_dir``.
+        run_id: the run; begins the journals' names.
+    """
+    return list({str(entry["uid"]): entry for entry in _entries(folder, f"{run_id}-*.jsonl")}.values())
+
+
+def reason_of(entry: dict[str, Any]) -> Reason:
+    """Why the case of a line was rejected."""
+    return Reason(entry["reason"])
 
 
 def _committed(settings: Settings, cases: Sequence[Case], folder: Path) -> dict[str, dict[str, Any]]:

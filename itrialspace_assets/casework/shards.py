@@ -1,7 +1,7 @@
 """Assigns the cases that are left to shards, and runs one shard. What a cluster does with a shard is not known here."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,13 @@ def read_shard(payload: type[StrictModel], folder: Path, run_id: str, shard: str
 
 
 def run_shard(
-    work: Work, payload: type[StrictModel], settings: Settings, folder: Path, run_id: str, shard: str
+    work: Work,
+    payload: type[StrictModel],
+    settings: Settings,
+    folder: Path,
+    run_id: str,
+    shard: str,
+    progress: Callable[[int], None] | None = None,
 ) -> None:
     """Run the cases that ``assign_shards`` gave to a shard; of a shard that is tried again, those that are left.
 
@@ -73,11 +79,31 @@ def run_shard(
         folder: journals and shard files of the partition.
         run_id: the run that assigned the shards.
         shard: key of the shard.
+        progress: called after each commit with the number of cases that it held.
     """
     cases = read_shard(payload, folder, run_id, shard)
-    run(work, pending(settings, cases, folder), settings, folder / f"{run_id}-{shard}.jsonl")
+    run(work, pending(settings, cases, folder), settings, folder / f"{run_id}-{shard}.jsonl", progress)
 
 
-def assigned(folder: Path, run_id: str) -> int:
-    """How many cases this run had left to do."""
-    return sum(len(json.loads(path.read_text())) for path in folder.glob(f"{run_id}-s*.shard.json"))
+def all_of(payload: type[StrictModel], folder: Path, run_id: str) -> list[Case]:
+    """The cases of all shards of a run.
+
+    Args:
+        payload: the model of their payload.
+        folder: journals and shard files of the partition.
+        run_id: the run that assigned the shards.
+    """
+    names = sorted(path.name for path in folder.glob(f"{run_id}-s*.shard.json"))
+    keys = [name.removeprefix(f"{run_id}-").removesuffix(".shard.json") for name in names]
+    return [case for key in keys for case in read_shard(payload, folder, run_id, key)]
+
+
+def assigned(folder: Path, run_id: str, size: Callable[[dict[str, Any]], int] = lambda case: 1) -> int:
+    """How many cases this run had left to do.
+
+    Args:
+        folder: journals and shard files of the partition.
+        run_id: the run that assigned the shards.
+        size: how many a case, as its shard's file holds it, counts for.
+    """
+    return sum(sum(map(size, json.loads(path.read_text()))) for path in folder.glob(f"{run_id}-s*.shard.json"))

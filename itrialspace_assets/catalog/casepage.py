@@ -38,7 +38,7 @@ def write_page(settings: Settings, uid: str) -> Path:
     )
     cts = read_all(root, "cts", mode=case["mode"], dataset=case["host_dataset"]).filter(pl.col("case_uid") == uid)
     slices = read_all(root, "slices", mode=case["mode"], dataset=case["host_dataset"]).filter(pl.col("case_uid") == uid)
-    answers = read_all(root, "predictions", mode=case["mode"], dataset=case["host_dataset"]).join(
+    answers = read_all(root, "answers", mode=case["mode"], dataset=case["host_dataset"]).join(
         slices, on=["slice_uid", "condition", "source"], how="semi"
     )
     rejected = read_all(root, "rejected_cases").filter(pl.col("case_uid") == uid)
@@ -149,8 +149,20 @@ def _triple(row: dict[str, Any]) -> str:
 
 def _answers(slices: pl.DataFrame, answers: pl.DataFrame) -> tuple[list[str], list[Any]]:
     truth = slices.select("slice_uid", "condition", "presence", "size_class", pl.col("lobe").alias("true_lobe"))
-    shown = answers.join(truth, on=["slice_uid", "condition"]).sort(
-        "presence", "task", "condition", descending=[True, False, False]
+    shown = answers.join(truth.unique(["slice_uid", "condition"]), on=["slice_uid", "condition"]).sort(
+        "presence", "task", "condition", "control", "reader", descending=[True, False, False, False, False]
     )
-    columns = ["source", "reader", "presence", "size_class", "condition", "task", "answer", "score", "status"]
+    columns = [
+        "source",
+        "reader",
+        "presence",
+        "size_class",
+        "condition",
+        "control",
+        "task",
+        "answer",
+        "score",
+        "status",
+    ]
+    columns.append("reason")
     return columns, shown.select(columns).rows()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from itrialspace_assets.imaging.geometry import Volume, bounding_box
+from itrialspace_assets.readers.api import Mark
 from itrialspace_assets.readers.blob import CLIP_HU
 from itrialspace_assets.readers.filters import (
     Box,
@@ -37,15 +38,6 @@ ROUGH_MM = 4.0
 APART_MM = 6.0
 #: Changed voxels with a gap of more than this between them are filtered in boxes of their own (ours).
 _GAP = 8
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A spot of a scan: world position (mm, RAS), diameter in mm, response in HU."""
-
-    world: tuple[float, float, float]
-    diameter_mm: float
-    score: float
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,27 @@
-"""What the reading of one case is given: its slices, and the scans they were cut of."""
+"""What a reader's worker is given: a batch of requests, or a scan to mark."""
+
+from typing import Literal
 
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.slices.case import RenderedImage
 
 
-class SliceToRead(StrictModel):
-    """A PNG below the output folder, with its pixel size in mm."""
+class RequestToRead(StrictModel):
+    """A request whose pictures are files below the output folder; pixel size in mm, null without pictures."""
 
-    slice_uid: str
-    sha256: str
+    generation_key: str
+    picture_sha256: str
+    paths: tuple[str, ...]
+    sha256s: tuple[str, ...]
+    pixel_x_mm: float | None
+    pixel_y_mm: float | None
     condition: str
-    path: str
-    pixel_x_mm: float
-    pixel_y_mm: float
+    control: str
+    task: str
+    prompt_id: str
+    prompt: str | None
+    prompt_sha256: str | None
+    options: tuple[str, ...]
 
 
 class RealScan(StrictModel):
@@ -31,13 +40,23 @@ class RenderedScan(StrictModel):
     image: RenderedImage
 
 
-class ReadCase(StrictModel):
-    """The slices of a case and the scans behind them, for one reader; scans in the order of the slices."""
+class ReadBatch(StrictModel):
+    """Requests that a reader is given at once."""
 
-    case_uid: str
+    what: Literal["requests"] = "requests"
     reader: str
-    source: str
-    mode: str
-    dataset: str
-    slices: tuple[SliceToRead, ...]
-    scans: tuple[RenderedScan | RealScan, ...]
+    requests: tuple[RequestToRead, ...]
+
+
+class MarkScan(StrictModel):
+    """A scan that a reader marks."""
+
+    what: Literal["scan"] = "scan"
+    reader: str
+    scan: RenderedScan | RealScan
+
+
+class ReadWork(StrictModel):
+    """One or the other."""
+
+    job: ReadBatch | MarkScan

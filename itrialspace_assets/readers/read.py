@@ -1,114 +1,194 @@
-"""Lets a reader read the slices of one case and mark the scans behind them.
+"""What a reader's worker does: answers one batch into the ledger, or marks one scan into the store.
 
-What was read is kept by content (``store/answers``, ``store/marks``): an image that several modes share is read once.
+What was read is kept by content, so an image that several modes share is read once.
 """
 
+import io
 import json
+import time
 from collections.abc import Callable
-from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from itrialspace_assets.base.errors import CaseRejected, Reason
-from itrialspace_assets.base.fingerprints import digest, replace_file
+from itrialspace_assets.base.errors import Reason
+from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import Output
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.profiles.cts import real_ct
-from itrialspace_assets.readers.case import ReadCase, RealScan, RenderedScan, SliceToRead
-from itrialspace_assets.readers.registry import Reader, readers
-from itrialspace_assets.readers.rows import DetectionRow, PredictionRow
+from itrialspace_assets.readers.api import Picture, Reader, Request
+from itrialspace_assets.readers.asking import Returned, ask
+from itrialspace_assets.readers.case import MarkScan, ReadBatch, ReadWork, RealScan, RenderedScan, RequestToRead
+from itrialspace_assets.readers.ledger import Ledger
+from itrialspace_assets.readers.registry import loaded, readers
 from itrialspace_assets.synthesis.images import open_ct
 
-
-def has_whole_scans(case: ReadCase) -> bool:
-    """Whether all CTs of a case were kept as a whole; marks of the lesion-free ones alone would all be false."""
-    return all(isinstance(scan, RealScan) or scan.image.kept != "planes" for scan in case.scans)
+#: Name of the rows of failed requests in a journal.
+FAILURES = "failures"
 
 
-def read_case(case: ReadCase, settings: Settings) -> Output:
-    """Rows of ``predictions`` and ``detections`` of one case.
+def work(case: ReadWork, settings: Settings) -> Output:
+    """Do one job of a reader; what it made is in the ledger or in the store when this ends.
 
     Raises:
-        CaseRejected: a slice or a CT is missing or damaged.
+        CaseRejected: a scan is missing or damaged.
     """
-    reader = readers(settings)[case.reader]
-    predictions = [row for part in case.slices for row in _predictions(case, reader, settings, part)]
-    detections: list[DetectionRow] = []
-    if reader.read_scan is not None and has_whole_scans(case):
-        detections = [row for scan in case.scans for row in _detections(case, reader, settings, scan)]
-    return Output(
-        {"predictions": [asdict(row) for row in predictions], "detections": [asdict(row) for row in detections]}
+    reader = readers(settings)[case.job.reader]
+    if isinstance(case.job, MarkScan):
+        marks_of(settings, reader, case.job.scan)
+        return Output({})
+    return _read_batch(settings, reader, case.job)
+
+
+@lru_cache(maxsize=16)
+def _ledger(folder: Path) -> Ledger:
+    """The ledger that this process appends to."""
+    return Ledger(folder)
+
+
+def seal(settings: Settings, reader: Reader) -> None:
+    """Turn what this process appended for a reader into a shard."""
+    _ledger(Ledger.of(settings, reader.name, reader.revision).folder).seal()
+
+
+def _read_batch(settings: Settings, reader: Reader, batch: ReadBatch) -> Output:
+    """Ask a batch and append it to the ledger in one write; requests that failed are rows of the journal."""
+    returned: dict[str, Returned] = {}
+    opened: dict[str, Picture | str] = {}
+    asked: list[Request] = []
+    for wanted in batch.requests:
+        request = _open(settings, wanted, opened)
+        if isinstance(request, str):
+            returned[wanted.generation_key] = Returned(None, 0.0, Reason.UNREADABLE_VOLUME, request)
+        else:
+            asked.append(request)
+    now = time.time_ns()
+    returned |= {r.key: got for r, got in zip(asked, ask(loaded(settings, reader.name), asked), strict=True)}
+    rows = [
+        _row(w, returned[w.generation_key], now) for w in batch.requests if returned[w.generation_key].reason is None
+    ]
+    _ledger(Ledger.of(settings, reader.name, reader.revision).folder).append(rows)
+    failures = [
+        {"generation_key": key, "reason": got.reason.value, "detail": got.detail}
+        for key, got in returned.items()
+        if got.reason is not None
+    ]
+    return Output({FAILURES: failures} if failures else {})
+
+
+def _row(wanted: RequestToRead, got: Returned, now: int) -> dict[str, Any]:
+    """A row of the ledger."""
+    assert got.generation is not None
+    scores = got.generation.option_scores
+    return {
+        "generation_key": wanted.generation_key,
+        "picture_sha256": wanted.picture_sha256,
+        "condition": wanted.condition,
+        "control": wanted.control,
+        "task": wanted.task,
+        "prompt_id": wanted.prompt_id,
+        "prompt_sha256": wanted.prompt_sha256,
+        "options": list(wanted.options),
+        "option_scores": None if scores is None else list(scores),
+        "outside_log_mass": got.generation.outside_log_mass,
+        "raw_text": got.generation.raw_text,
+        "seconds": round(got.seconds, 6),
+        "asked_ns": now,
+    }
+
+
+def _open(settings: Settings, wanted: RequestToRead, opened: dict[str, Picture | str]) -> Request | str:
+    """A request with its pictures, each opened once a batch; or what is wrong with one."""
+    pictures = []
+    for path, sha256 in zip(wanted.paths, wanted.sha256s, strict=True):
+        if path not in opened:
+            opened[path] = _picture(settings.output, path, sha256)
+        picture = opened[path]
+        if isinstance(picture, str):
+            return picture
+        pictures.append(picture)
+    x, y = wanted.pixel_x_mm, wanted.pixel_y_mm
+    return Request(
+        key=wanted.generation_key,
+        pictures=tuple(pictures),
+        pixel_mm=None if x is None or y is None else (y, x),
+        condition=wanted.condition,
+        control=wanted.control,
+        task=wanted.task,
+        prompt_id=wanted.prompt_id,
+        prompt=wanted.prompt,
+        options=wanted.options,
     )
 
 
-def _predictions(case: ReadCase, reader: Reader, settings: Settings, part: SliceToRead) -> list[PredictionRow]:
-    given = digest([part.sha256, part.pixel_x_mm, part.pixel_y_mm], 32)  # all that the reader is given
-    answers = _kept(settings, "answers", reader, given, lambda: _answers(reader, settings, part))
-    return [
-        PredictionRow(
-            slice_uid=part.slice_uid,
-            slice_sha256=part.sha256,
-            condition=part.condition,
-            source=case.source,
-            reader=reader.name,
-            mode=case.mode,
-            dataset=case.dataset,
-            reader_revision=reader.revision,
-            prompt_sha256=None,
-            **answer,
-        )
-        for answer in answers
-    ]
-
-
-def _detections(
-    case: ReadCase, reader: Reader, settings: Settings, scan: RenderedScan | RealScan
-) -> list[DetectionRow]:
-    marks = _kept(settings, "marks", reader, scan.key, lambda: _marks(reader, settings, scan))
-    return [
-        DetectionRow(
-            image_uid=scan.image_uid,
-            source=case.source,
-            reader=reader.name,
-            mode=case.mode,
-            dataset=case.dataset,
-            reader_revision=reader.revision,
-            mark=rank,
-            **mark,
-        )
-        for rank, mark in enumerate(marks)
-    ]
-
-
-def _kept(
-    settings: Settings, kind: str, reader: Reader, key: str, make: Callable[[], list[dict[str, Any]]]
-) -> list[dict[str, Any]]:
-    """What this reader said before, else what ``make`` says now, written by rename."""
-    path: Path = settings.output / "store" / kind / reader.name / reader.revision / key[:2] / f"{key}.json"
+def _picture(root: Path, path: str, sha256: str) -> Picture | str:
+    """A picture (PNG, or an array of bytes), or what is wrong with its file."""
     try:
-        found: list[dict[str, Any]] = json.loads(path.read_text())
+        data = (root / path).read_bytes()
+    except OSError as error:
+        return f"{path}: expected a picture, got: {error.strerror}"
+    if sha256_bytes(data) != sha256:
+        return f"{path}: expected the picture that was cut, got other content; run the stage slice again"
+    try:
+        if path.endswith(".npy"):
+            return np.asarray(np.load(io.BytesIO(data), allow_pickle=False), np.uint8)
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"{path}: expected a picture, got: {error}"
+
+
+def marks_path(settings: Settings, reader: Reader, scan: RenderedScan | RealScan) -> Path:
+    """File of a reader's marks on a scan.
+
+    Args:
+        settings: where outputs lie.
+        reader: one that marks scans.
+        scan: which one.
+    """
+    return settings.output / "store" / "marks" / reader.name / reader.revision / scan.key[:2] / f"{scan.key}.json"
+
+
+def kept_marks(settings: Settings, reader: Reader, scan: RenderedScan | RealScan) -> list[dict[str, Any]] | None:
+    """The marks that a reader made on a scan before; None if it has not, or if the file is damaged.
+
+    Args:
+        settings: where outputs lie.
+        reader: one that marks scans.
+        scan: which one.
+    """
+    try:
+        found: list[dict[str, Any]] = json.loads(marks_path(settings, reader, scan).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
-        found = make()
-        replace_file(path, json.dumps(found, separators=(",", ":"), allow_nan=False).encode())
+        return None
     return found
 
 
-def _answers(reader: Reader, settings: Settings, part: SliceToRead) -> list[dict[str, Any]]:
-    try:
-        with Image.open(settings.output / part.path) as opened:
-            image = np.asarray(opened)
-    except (OSError, SyntaxError) as error:
-        raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{part.path}: expected a PNG, got {error}") from None
-    return [asdict(answer) for answer in reader.read_slice(image, (part.pixel_y_mm, part.pixel_x_mm))]
+def marks_of(settings: Settings, reader: Reader, scan: RenderedScan | RealScan) -> list[dict[str, Any]]:
+    """Marks on a scan, best first: those that were made before, else made now and written by rename.
+
+    Args:
+        settings: where scans and marks lie.
+        reader: one that marks scans.
+        scan: which one.
+
+    Raises:
+        CaseRejected: the scan is missing or damaged.
+    """
+    found = kept_marks(settings, reader, scan)
+    if found is None:
+        found = _marks(reader.mark, *_scan(settings, scan))
+        data = json.dumps(found, separators=(",", ":"), allow_nan=False).encode()
+        replace_file(marks_path(settings, reader, scan), data)
+    return found
 
 
-def _marks(reader: Reader, settings: Settings, scan: RenderedScan | RealScan) -> list[dict[str, Any]]:
-    assert reader.read_scan is not None
-    ct, twin = _open(settings, scan)
+def _marks(mark: Callable[..., Any] | None, ct: Volume, twin: Volume | None) -> list[dict[str, Any]]:
+    assert mark is not None
     return [
         {
             "world_x": m.world[0],
@@ -117,11 +197,11 @@ def _marks(reader: Reader, settings: Settings, scan: RenderedScan | RealScan) ->
             "diameter_mm": m.diameter_mm,
             "score": m.score,
         }
-        for m in reader.read_scan(ct, twin)
+        for m in mark(ct, twin)
     ]
 
 
-def _open(settings: Settings, scan: RenderedScan | RealScan) -> tuple[Volume, Volume | None]:
+def _scan(settings: Settings, scan: RenderedScan | RealScan) -> tuple[Volume, Volume | None]:
     """HU of a scan, and of its lesion-free twin where it was rendered (of the twin: itself)."""
     if isinstance(scan, RealScan):
         return real_ct(settings.data, scan.ct_path), None

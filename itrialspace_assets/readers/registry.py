@@ -1,91 +1,105 @@
-"""What a reader is, and which ones are enabled, read from ``readers.yaml``."""
+"""Which readers there are and which are enabled, read from ``readers.yaml``. Loads none of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.base.validation import StrictModel, explain
-from itrialspace_assets.imaging.anatomy import answer_size
-from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.readers import blob
-from itrialspace_assets.readers.blob_scan import Mark, read_scan
+from itrialspace_assets.readers import blob, mock, spots
+from itrialspace_assets.readers.api import Prompt, Read, Reader
+from itrialspace_assets.readers.scorers import SCORERS
+
+_Task = Literal["presence", "lobe", "size", "malignancy"]
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One answer; ``status`` is never folded into it."""
+class PromptEntry(StrictModel):
+    """The words of one task; ``{options}`` becomes the options, joined with commas."""
 
-    task: str
-    answer: str | None
-    score: float | None
-    status: str
-    raw_text: str | None = None
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A reader ready to read.
-
-    ``read_slice`` takes a grey (H, W) or colour (H, W, 3) image, and a pixel's height and width in mm. ``read_scan`` is
-    None for readers of slices only; it takes HU and, to save time, the image of the same host without lesions, if any.
-    """
-
-    name: str
-    location: str
-    revision: str
-    trained_on: str
-    read_slice: Callable[[npt.NDArray[np.uint8], tuple[float, float]], list[Answer]]
-    read_scan: Callable[[Volume, Volume | None], list[Mark]] | None
+    id: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
+    text: str = Field(min_length=1)
+    paraphrase: str = Field(min_length=1)
 
 
 class ReaderEntry(StrictModel):
-    """An entry of ``readers.yaml``."""
+    """An entry of ``readers.yaml``. ``tasks`` and ``scorer`` are those of its kind where they are not given."""
 
     name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
-    kind: Literal["blob"]
+    kind: Literal["blob", "mock"]
     location: Literal["cpu", "gpu"] = "cpu"
     enabled: bool = True
     options: dict[str, Any] = Field(default_factory=dict)
+    profile: str = "lung_axial"
+    z_offsets: tuple[int, ...] = (0,)
+    tasks: tuple[_Task, ...] | None = None
+    controls: tuple[Literal["text_only", "options_rotated", "prompt_paraphrase"], ...] = ()
+    scorer: str | None = None
+    prompts: dict[_Task, PromptEntry] = Field(default_factory=dict)
 
+    @field_validator("scorer")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None and name not in SCORERS:
+            raise ValueError(f"expected one of {', '.join(SCORERS)}")
+        return name
 
-class _BlobOptions(StrictModel):
-    threshold_hu: float = Field(gt=0)
-    marks: int = Field(ge=1, le=100)
+    @model_validator(mode="after")
+    def _has_centre(self) -> "ReaderEntry":
+        if sorted(set(self.z_offsets)) != list(self.z_offsets) or 0 not in self.z_offsets:
+            raise ValueError(f"z_offsets: expected rising numbers with 0 among them, got {list(self.z_offsets)}")
+        if self.kind == "blob" and (self.z_offsets != (0,) or self.controls or self.prompts):
+            raise ValueError("blob reads the pixels of one slice: expected z_offsets [0], no controls and no prompts")
+        return self
 
 
 def _blob(entry: ReaderEntry) -> Reader:
-    options = _BlobOptions(**entry.options)
-
-    def answers(image: npt.NDArray[np.uint8], pixel_mm: tuple[float, float]) -> list[Answer]:
-        found = blob.read_slice(image, pixel_mm)
-        seen = found.score >= options.threshold_hu
-        return [
-            Answer("presence", "present" if seen else "absent", found.score, "ok"),
-            Answer("size", answer_size(found.diameter_mm), None, "ok", f"{found.diameter_mm:.1f} mm"),
-            Answer("lobe", None, None, "unsupported"),
-        ]
-
-    revision = digest([entry.kind, blob.VERSION, entry.options], 16)
+    options = spots.BlobOptions(**entry.options)
     return Reader(
-        entry.name,
-        entry.location,
-        revision,
-        blob.TRAINED_ON,
-        answers,
-        lambda ct, like: read_scan(ct, options.marks, like),
+        name=entry.name,
+        location=entry.location,
+        revision=digest([entry.kind, blob.VERSION, entry.options], 16),
+        trained_on=blob.TRAINED_ON,
+        tasks=tuple(t for t in entry.tasks or spots.TASKS if t in spots.TASKS),
+        prompts={},
+        profile=entry.profile,
+        z_offsets=entry.z_offsets,
+        controls=entry.controls,
+        scorer=entry.scorer or "spot",
+        seed=None,
+        load=partial(spots.load, options),
+        mark=partial(spots.mark, options=options),
     )
 
 
-_KINDS: dict[str, Callable[[ReaderEntry], Reader]] = {"blob": _blob}
+def _mock(entry: ReaderEntry) -> Reader:
+    options = mock.MockOptions(**entry.options)
+    tasks = entry.tasks or ("presence", "lobe", "size")
+    shipped = read_yaml(Path(__file__).with_name("prompts.yaml"))["prompts"]
+    words = {t: entry.prompts.get(t) or PromptEntry(**shipped[t]) for t in tasks if t in entry.prompts or t in shipped}
+    if missing := [t for t in tasks if t not in words]:
+        raise ConfigError(f"readers.yaml: readers.{entry.name}: prompts: expected words for {', '.join(missing)}")
+    return Reader(
+        name=entry.name,
+        location=entry.location,
+        revision=digest([entry.kind, mock.VERSION, entry.options], 16),
+        trained_on=mock.TRAINED_ON,
+        tasks=tasks,
+        prompts={t: Prompt(p.id, p.text, p.paraphrase) for t, p in words.items()},
+        profile=entry.profile,
+        z_offsets=entry.z_offsets,
+        controls=entry.controls,
+        scorer=entry.scorer or "words",
+        seed=options.seed,
+        load=partial(mock.load, options),
+    )
+
+
+_KINDS: dict[str, Callable[[ReaderEntry], Reader]] = {"blob": _blob, "mock": _mock}
 
 
 @lru_cache(maxsize=8)
@@ -117,3 +131,13 @@ def readers(settings: Settings) -> dict[str, Reader]:
         ConfigError: an entry is wrong; names the key and what is allowed.
     """
     return _readers(settings.readers_config)
+
+
+@lru_cache(maxsize=4)
+def _loaded(config: Path | None, name: str) -> Read:
+    return _readers(config)[name].load()
+
+
+def loaded(settings: Settings, name: str) -> Read:
+    """What an enabled reader reads with; loaded once in a process."""
+    return _loaded(settings.readers_config, name)

@@ -19,6 +19,7 @@ _POLARS: dict[str, pl.DataType] = {
     "flag": pl.Boolean(),
     "integers": pl.List(pl.Int64()),
     "numbers": pl.List(pl.Float64()),
+    "texts": pl.List(pl.String()),
 }
 
 
@@ -181,9 +182,21 @@ def integers(name: str, description: str) -> Column:
     return Column(name, "integers", description)
 
 
-def numbers(name: str, description: str) -> Column:
-    """A column of lists of numbers, never null."""
-    return Column(name, "numbers", description)
+def numbers(name: str, description: str, unit: str = "", *, null: bool = False) -> Column:
+    """A column of lists of numbers (double precision).
+
+    Args:
+        name: of the column.
+        description: what a value means, for readers of the table.
+        unit: as shown beside the column; empty: none.
+        null: whether a list may be missing.
+    """
+    return Column(name, "numbers", description, unit, null)
+
+
+def texts(name: str, description: str) -> Column:
+    """A column of lists of texts, never null."""
+    return Column(name, "texts", description)
 
 
 def millimetres(name: str, description: str, *, null: bool = True) -> Column:

@@ -24,6 +24,7 @@ from itrialspace_assets.records.schema import (
     numbers,
     percent,
     text,
+    texts,
 )
 
 SIDES = ("left", "right", "unknown")
@@ -35,7 +36,16 @@ CONDITIONS = ("plain", "bbox", "contour", "bbox_contour", "contour_published", "
 PICTURE_CONTROLS = ("blank", "box_only", "contralateral_box")
 #: Slices from the target's own plane.
 Z_OFFSETS = (-1, 0, 1)
-TASKS = ("presence", "lobe", "size", "malignancy")
+#: What a reader is asked instead: without a picture, with its options turned by one place, in other words.
+REQUEST_CONTROLS = ("text_only", "options_rotated", "prompt_paraphrase")
+#: What may be answered to each task.
+TASK_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "presence": ("present", "absent"),
+    "lobe": LOBES,
+    "size": ANSWER_SIZES,
+    "malignancy": ("malignant", "benign"),
+}
+TASKS = tuple(TASK_OPTIONS)
 STATUSES = ("ok", "refused", "unparsed", "unsupported", "error")
 ATTENUATIONS = ("solid", "part_solid", "ground_glass")
 ANATOMIES = ("real", "procedural")
@@ -186,6 +196,13 @@ def _profile_rules() -> tuple[Rule, ...]:
 
 
 _PROFILE_RULES = _profile_rules()
+
+
+def _answered() -> pl.Expr:
+    """Whether a row's status is ok and its answer an option of its task; never null."""
+    of_task = [(pl.col("task") == t) & pl.col("answer").is_in(list(options)) for t, options in TASK_OPTIONS.items()]
+    return (pl.col("status") == "ok") & pl.any_horizontal(of_task).fill_null(False)
+
 
 _REGISTRY = (
     Table(
@@ -908,40 +925,97 @@ _REGISTRY = (
         ),
     ),
     Table(
-        "predictions",
-        "A reader's answers, one per slice, condition and task.",
+        "generations",
+        "What a reader returned for each request, before any scoring.",
         ("source", "reader", "mode", "dataset"),
-        ("slice_uid", "condition", "task"),
+        ("target_uid", "profile", "z_offsets", "condition", "control", "prompt_id"),
         (
-            text("slice_uid", "slice"),
-            text("slice_sha256", "hash of the PNG that was read"),
+            text("target_uid", "hash of image and target"),
+            text("slice_uid", "slice at the centre of what was shown; null: a whole scan", null=True),
+            text("profile", "preprocess profile"),
+            text("z_offsets", "slices shown, counted from the centre, joined with a comma"),
             text("condition", "guidance", allowed=CONDITIONS),
+            text("control", "what was shown or asked instead", allowed=("none", *PICTURE_CONTROLS, *REQUEST_CONTROLS)),
+            text("prompt_id", "which prompt; of a reader without prompts the task"),
             text("task", "task", allowed=TASKS),
             SOURCE,
             text("reader", "reader"),
             text("mode", "trial mode, or real"),
             DATASET,
-            text("reader_revision", "hash of the reader's code, options and weights"),
+            text("reader_revision", "hash of the reader's code, options and weights, without prompts"),
             text("prompt_sha256", "hash of the prompt; null without one", null=True),
-            text("answer", "answer", null=True),
-            number("score", "higher means more likely present", null=True),
-            text("status", "how the answer came", allowed=STATUSES),
+            text("picture_sha256", "hash over the pictures shown, in z order; of one picture the hash of its file"),
+            text("generation_key", "hash of pictures, pixel size, condition, control, prompt, options and revision"),
+            texts("options", "what could be answered, as asked, in order"),
+            numbers("option_scores", "score of each option, in the same order; null: the reader gives none", null=True),
+            number("outside_log_mass", "log-probability of everything but the options", null=True),
             text("raw_text", "what the reader wrote", null=True),
+            integer("seed", "seed of the reader's own draws; null: it draws nothing", null=True),
+            text("failure", "why nothing was returned: reason code and detail; null: something was", null=True),
         ),
-        (),
         (
-            (
-                (
-                    "slice_uid",
-                    "condition",
-                ),
-                "slices",
-                (
-                    "slice_uid",
-                    "condition",
-                ),
+            Rule(
+                "one score for each option",
+                "option_scores run in parallel to options",
+                pl.col("option_scores").list.len() == pl.col("options").list.len(),
+                "error",
+            ),
+            Rule(
+                "a failure returned nothing",
+                "raw_text and option_scores are null where failure is not",
+                pl.col("failure").is_null() | (pl.col("raw_text").is_null() & pl.col("option_scores").is_null()),
+                "error",
             ),
         ),
+        ((("slice_uid", "condition"), "slices", ("slice_uid", "condition")),),
+    ),
+    Table(
+        "answers",
+        "What a scorer made of each generation; made anew without asking a reader (its rescore).",
+        ("source", "reader", "mode", "dataset"),
+        ("target_uid", "profile", "z_offsets", "condition", "control", "task", "scorer"),
+        (
+            text("target_uid", "hash of image and target"),
+            text("slice_uid", "slice at the centre of what was shown; null: a whole scan", null=True),
+            text("profile", "preprocess profile"),
+            text("z_offsets", "slices shown, counted from the centre, joined with a comma"),
+            text("condition", "guidance", allowed=CONDITIONS),
+            text("control", "what was shown or asked instead", allowed=("none", *PICTURE_CONTROLS, *REQUEST_CONTROLS)),
+            text("task", "task", allowed=TASKS),
+            text("scorer", "rule that made the answer"),
+            SOURCE,
+            text("reader", "reader"),
+            text("mode", "trial mode, or real"),
+            DATASET,
+            text("generation_key", "what was scored; null: the reader does not do the task", null=True),
+            text("picture_sha256", "hash over the pictures shown, in z order; of one picture the hash of its file"),
+            text("scorer_version", "version of that rule"),
+            text("answer", "one of the task's options, or null", null=True),
+            number("score", "higher means more likely present", null=True),
+            text("status", "how the answer came; ok exactly when there is one", allowed=STATUSES),
+            text("reason", "why there is no answer", null=True),
+        ),
+        (
+            Rule(
+                "status is ok exactly when answer is one of the task's options",
+                "refused, unparsed, unsupported and error have no answer",
+                _answered() | ((pl.col("status") != "ok") & pl.col("answer").is_null()),
+                "error",
+            ),
+            Rule(
+                "a score belongs to an answer",
+                "score is null unless status is ok",
+                pl.col("score").is_null() | (pl.col("status") == "ok"),
+                "error",
+            ),
+            Rule(
+                "no answer has a reason",
+                "reason is null exactly when status is ok",
+                pl.col("reason").is_null() == (pl.col("status") == "ok"),
+                "error",
+            ),
+        ),
+        ((("slice_uid", "condition"), "slices", ("slice_uid", "condition")),),
     ),
     Table(
         "detections",

@@ -43,9 +43,19 @@ def test_lineage_leads_from_a_nodule_to_its_answers(done: Settings) -> None:
     slices = read_all(done.output, "slices", source="tissue").filter(
         pl.col("case_uid").is_in(plan["case_uid"].to_list()), pl.col("presence") == "present"
     )
-    predictions = read_all(done.output, "predictions", source="tissue").filter(pl.col("answer").is_not_null())
+    predictions = read_all(done.output, "answers", source="tissue").filter(pl.col("answer").is_not_null())
     keys = ["slice_uid", "condition", "mode", "dataset"]
     assert answers == slices.join(predictions, on=keys, how="inner").height > 0
+
+
+def test_published_columns_come_first_in_the_view_of_answers(done: Settings) -> None:
+    with connect(done) as db:
+        view = db.sql("SELECT * FROM predictions").pl()
+    published = ["case_id", "mode", "image_path", "task", "prompt", "raw_output", "prediction", "parse_status"]
+    assert view.columns[:10] == [*published, "ground_truth", "correct"]
+    assert view.height == read_all(done.output, "answers").join(
+        read_all(done.output, "slices"), on=["slice_uid", "condition", "source", "mode", "dataset"]
+    ).height  # fmt: skip
 
 
 def test_references_hold_and_a_broken_one_is_named(done: Settings, tmp_path: Path) -> None:

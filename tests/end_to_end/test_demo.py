@@ -217,7 +217,7 @@ def test_deltas_give_the_same_slices_and_reports(demo: Path, tmp_path: Path) -> 
     done = its("run", "--modes", "11", "--dir", str(tmp_path), ITRIALSPACE_MASKS="delta", ITRIALSPACE_CTS="delta")
     assert done.returncode == 0, done.stdout + done.stderr
     mode = "m11_digital_twin_isolation"
-    for name in ("slices", "predictions"):
+    for name in ("slices", "generations", "answers"):
         assert read_all(tmp_path / "out", name, mode=mode).equals(read_all(demo / "out", name, mode=mode)), name
     assert not (tmp_path / "out/store/masks").exists()
     whole, patch = (sum(f.stat().st_size for f in (x / "out/store/cts").rglob("*.nii.gz")) for x in (demo, tmp_path))

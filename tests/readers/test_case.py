@@ -1,36 +1,37 @@
 """What a reader's worker is given survives the trip through a shard's file."""
 
-from pathlib import Path
+import pytest
 
-from itrialspace_assets.readers.case import ReadCase, RealScan, RenderedScan, SliceToRead
-from itrialspace_assets.readers.read import has_whole_scans
+from itrialspace_assets.readers.case import MarkScan, ReadBatch, ReadWork, RealScan, RenderedScan, RequestToRead
 from itrialspace_assets.slices.case import RenderedImage
 
-
-def case(kept: str = "nifti") -> ReadCase:
-    """A case with a rendered image and a real scan."""
-    image = RenderedImage(
-        source="tissue", image_uid="a", twin_uid="b", is_lesion_free=False, path="p", sha256="s", kept=kept
-    )
-    part = SliceToRead(slice_uid="u", sha256="s", condition="plain", path="p", pixel_x_mm=0.7, pixel_y_mm=0.7)
-    return ReadCase(
-        case_uid="t/a/0",
-        reader="blob",
-        source="tissue",
-        mode="m",
-        dataset="d",
-        slices=(part,),
-        scans=(
-            RenderedScan(image_uid="a", key="k", image=image),
-            RealScan(image_uid="r", key="k", ct_path=str(Path("x.nii.gz"))),
-        ),
-    )
-
-
-def test_a_case_is_the_same_after_a_shards_file() -> None:
-    assert ReadCase.model_validate(case().model_dump(mode="json")) == case()
+IMAGE = RenderedImage(
+    source="tissue", image_uid="a", twin_uid="b", is_lesion_free=False, path="p", sha256="s", kept="nifti"
+)
+REQUEST = RequestToRead(
+    generation_key="k",
+    picture_sha256="s",
+    paths=("p",),
+    sha256s=("s",),
+    pixel_x_mm=0.7,
+    pixel_y_mm=0.7,
+    condition="plain",
+    control="none",
+    task="size",
+    prompt_id="size_1",
+    prompt="How large?",
+    prompt_sha256="h",
+    options=("<5mm", "5-10mm"),
+)
 
 
-def test_scans_of_which_only_planes_were_kept_are_not_marked() -> None:
-    assert has_whole_scans(case())
-    assert not has_whole_scans(case("planes"))
+@pytest.mark.parametrize(
+    "job",
+    [
+        ReadBatch(reader="mock", requests=(REQUEST, REQUEST.model_copy(update={"pixel_x_mm": None, "paths": ()}))),
+        MarkScan(reader="blob", scan=RenderedScan(image_uid="a", key="k", image=IMAGE)),
+        MarkScan(reader="blob", scan=RealScan(image_uid="r", key="k", ct_path="x.nii.gz")),
+    ],
+)
+def test_a_job_is_the_same_after_a_shards_file(job: ReadBatch | MarkScan) -> None:
+    assert ReadWork.model_validate(ReadWork(job=job).model_dump(mode="json")).job == job

@@ -1,0 +1,88 @@
+"""What the answers of a partition say about the reader itself: coverage, refusals, constant answers, duplicates.
+
+Compares with no truth; what is right or wrong is the reports' business.
+"""
+
+import polars as pl
+
+#: Least number of answers of which a constant one says something, and bits of entropy below which they are (ours).
+ENOUGH, CONSTANT_BITS = 100, 0.05
+_CELL = ("task", "condition", "control")
+
+
+def coverage(answers: pl.DataFrame, given: pl.DataFrame, controls: tuple[str, ...]) -> pl.DataFrame:
+    """Of each cell, how many of the slices that the reader is shown have an answer or a reason other than a failure.
+
+    Args:
+        answers: rows of the table ``answers``.
+        given: what the reader is shown (see ``requests.shown``).
+        controls: controls of requests that the reader is asked under.
+
+    Returns:
+        ``task``, ``condition``, ``control``, ``wanted``, ``got``, and their ratio ``share``.
+    """
+    shown = given.select("slice_uid", "condition", "control")
+    asked = [shown]
+    for control in controls:
+        of = shown.filter(pl.col("control") == "none")
+        of = of.filter(pl.col("condition") == "plain") if control == "text_only" else of
+        asked.append(of.with_columns(control=pl.lit(control)))
+    done = answers.filter(pl.col("status") != "error").select("slice_uid", *_CELL, got=pl.lit(1)).unique()
+    supported = answers.filter(pl.col("status") != "unsupported").select("task").unique()
+    every = pl.concat(
+        [
+            pl.concat(asked).join(supported, how="cross"),
+            shown.join(answers.select("task").unique().join(supported, on="task", how="anti"), how="cross"),
+        ]
+    )
+    return (
+        every.join(done, on=["slice_uid", *_CELL], how="left")
+        .group_by(_CELL)
+        .agg(pl.len().alias("wanted"), pl.col("got").sum())
+        .with_columns(share=pl.col("got") / pl.col("wanted"))
+        .sort(_CELL)
+    )
+
+
+def refusals(answers: pl.DataFrame) -> pl.DataFrame:
+    """Of each task and control that the reader does, the shares of answers that were refused and not parsed."""
+    return (
+        answers.filter(pl.col("status") != "unsupported")
+        .group_by("task", "control")
+        .agg(
+            pl.len().alias("answers"),
+            (pl.col("status") == "refused").mean().alias("refused"),
+            (pl.col("status") == "unparsed").mean().alias("unparsed"),
+        )
+        .sort("task", "control")
+    )
+
+
+def entropies(answers: pl.DataFrame) -> pl.DataFrame:
+    """Of each task and control, the entropy (bits) of the answers, the commonest one, and whether they are constant."""
+    ok = answers.filter(pl.col("status") == "ok")
+    counts = ok.group_by("task", "control", "answer").agg(pl.len().alias("n")).sort("task", "control", "n", "answer")
+    return (
+        counts.group_by("task", "control")
+        .agg(
+            pl.col("n").sum().alias("answers"),
+            (pl.col("n") / pl.col("n").sum()).entropy(base=2).abs().alias("bits"),
+            pl.col("answer").last().alias("commonest"),
+        )
+        .with_columns(constant=(pl.col("answers") >= ENOUGH) & (pl.col("bits") < CONSTANT_BITS))
+        .sort("task", "control")
+    )
+
+
+def duplicates(generations: pl.DataFrame, answers: pl.DataFrame) -> list[str]:
+    """Slices that were answered twice to one task, and keys of the ledger that stand for two different requests."""
+    about = ["slice_uid", "condition", "control", "task", "scorer"]
+    counts = answers.filter(pl.col("slice_uid").is_not_null()).group_by(about).len()
+    twice = counts.filter(pl.col("len") > 1).sort(about)
+    of_key = generations.group_by("generation_key").agg(
+        pl.struct("picture_sha256", "condition", "control", "task", "prompt_sha256", "options").n_unique().alias("n")
+    )
+    shared = of_key.filter(pl.col("n") > 1).sort("generation_key")
+    return [f"{'/'.join(row[:-1])}: {row[-1]} answers" for row in twice.rows()] + [
+        f"generation_key {key}: {n} different requests" for key, n in shared.rows()
+    ]

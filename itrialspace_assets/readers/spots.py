@@ -1,0 +1,58 @@
+"""The blob reader as a reader: turns the strongest spot of a picture into a generation for each task.
+
+Requests about one picture are answered together, and pictures of one plane come one after another, because ``blob``
+remembers what it filtered last.
+"""
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.readers import blob
+from itrialspace_assets.readers.api import Generation, Mark, Read, Request
+from itrialspace_assets.readers.blob_scan import read_scan
+
+TASKS = ("presence", "size")
+
+
+class BlobOptions(StrictModel):
+    """HU from which a spot is a nodule, and most marks of a scan."""
+
+    threshold_hu: float = Field(gt=0)
+    marks: int = Field(ge=1, le=100)
+
+
+def load(options: BlobOptions) -> Read:
+    """What reads with these options."""
+
+    def read(requests: Sequence[Request]) -> list[Generation]:
+        found: dict[int, blob.Finding] = {}
+        for request in requests:
+            picture = request.pictures[0]
+            if id(picture) not in found:
+                assert request.pixel_mm is not None
+                found[id(picture)] = blob.read_slice(picture, request.pixel_mm)
+        return [_generation(found[id(r.pictures[0])], r, options.threshold_hu) for r in requests]
+
+    return read
+
+
+def _generation(spot: blob.Finding, request: Request, threshold_hu: float) -> Generation:
+    """Presence: the spot's response against the threshold, HU. Size: its diameter in words."""
+    if request.task == "size":
+        return Generation(f"{spot.diameter_mm:.1f} mm")
+    scores = {"present": spot.score, "absent": threshold_hu}
+    return Generation(option_scores=tuple(scores[option] for option in request.options))
+
+
+def mark(ct: Volume, like: Volume | None, options: BlobOptions) -> list[Mark]:
+    """The strongest spots of a scan.
+
+    Args:
+        ct: HU (X, Y, Z), canonical RAS+.
+        like: a scan that equals it nearly everywhere; saves time, changes no mark.
+        options: how many at most.
+    """
+    return read_scan(ct, options.marks, like)

@@ -1,0 +1,122 @@
+"""``its evaluate``, ``its rescore`` and ``its ledger`` through Dagster, on a partition of drawn slices."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.cli.reading import ledger_app
+from itrialspace_assets.graph import build_graph
+from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.readers import checks
+from itrialspace_assets.records.layout import REAL
+from itrialspace_assets.records.store import read_table
+from tests.readers.conftest import PART, WHERE, read, study, table  # noqa: F401
+
+ITS = [sys.executable, "-m", "itrialspace_assets.cli.main"]
+Study = Callable[..., Settings]
+
+
+def its(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on the outputs of some settings."""
+    variables = {
+        "ITRIALSPACE_DATA_DIR": str(settings.data),
+        "ITRIALSPACE_OUTPUT_DIR": str(settings.output),
+        "ITRIALSPACE_READERS_CONFIG": str(settings.readers_config),
+        "ITRIALSPACE_WORKERS": "1",
+    }
+    env = {k: v for k, v in os.environ.items() if not k.startswith("ITRIALSPACE_") and k != "DAGSTER_HOME"}
+    return subprocess.run(
+        [*ITS, *arguments], check=False, capture_output=True, text=True, env=env | variables, timeout=120
+    )
+
+
+@pytest.mark.slow
+def test_evaluate_asks_what_was_not_asked_and_rescore_asks_nobody(study: Study) -> None:  # noqa: F811
+    settings = study(24)
+    where = ("--datasets", "LUNA16", "--reader", "mock", "--source", "real")
+    tried = its(settings, "evaluate", *where, "--dry-run")
+    assert tried.returncode == 0, tried.stderr
+    assert (
+        "real/mock (trained on nothing (answers by chance)): 144 requests of 1 partitions, 128 left, about"
+        in tried.stdout
+    )
+    done = its(settings, "evaluate", *where)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 batches and scans, about 0 s left" in done.stderr
+    assert table(settings, "answers").height == 144
+    assert "144 requests of 1 partitions, 0 left" in its(settings, "evaluate", *where, "--dry-run").stdout
+    other = study(24, "scorer: option_scores")
+    again = its(other, "rescore", *where)
+    assert again.returncode == 0, again.stderr
+    assert table(settings, "answers")["scorer"].unique().to_list() == ["option_scores"]
+    assert "1 made" in again.stdout or "made in" in again.stdout
+    some = its(other, "evaluate", *where, "--max-cases", "2")
+    assert some.returncode == 0, some.stderr
+    assert table(settings, "answers")["slice_uid"].n_unique() == 4
+    wrong = its(other, "evaluate", "--reader", "mok")
+    assert (wrong.returncode, "expected names out of mock" in wrong.stderr) == (2, True)
+    found = its(other, "ledger", "verify")
+    assert found.returncode == 0, found.stdout
+    assert "144" in found.stdout
+    (shard,) = (p for p in (settings.output / "ledger/mock").rglob("*.parquet") if p.name != "index.parquet")
+    shard.unlink()
+    assert its(other, "ledger", "verify").returncode == 1
+    assert its(other, "ledger", "compact").returncode == 0
+
+
+def node(settings: Settings) -> Node:
+    return build_graph(settings).node((REAL, "predictions", "mock"))
+
+
+def test_checks_tell_what_is_wrong_with_the_answers(study: Study) -> None:  # noqa: F811
+    settings = study(60)
+    read(settings, "r1")
+    at = node(settings)
+    rules = (checks.covered, checks.answering, checks.varied, checks.answered_once)
+    assert [rule(settings, at, PART)[0] for rule in rules] == [True] * 4
+    refusing = study(60, "options: {refusal_rate: 0.3}")
+    read(refusing, "r2")
+    passed, shown = checks.answering(refusing, node(refusing), PART)
+    assert not passed
+    assert "task lobe, control none, answers 120, refused 0." in shown["high"].value
+    failing = study(60, "options: {error_rate: 0.3}")
+    read(failing, "r3")
+    passed, shown = checks.covered(failing, node(failing), PART)
+    assert not passed
+    assert "task lobe, condition bbox, control none, wanted 60, got" in shown["low"].value
+
+
+def test_a_refused_nodule_is_among_the_missed_ones(study: Study) -> None:  # noqa: F811
+    from itrialspace_assets.catalog.rebuild import build, connect, questions
+
+    settings = study(40, "options: {refusal_rate: 0.5}")
+    read(settings, "r1")
+    build(settings, {})
+    answers = table(settings, "answers").filter(task="presence", condition="plain")
+    positive = read_table(settings.output, "slices", **WHERE).filter(presence="present").select("slice_uid").unique()
+    wanted = answers.join(positive, on="slice_uid").filter(pl.col("answer").ne_missing("present"))
+    with connect(settings) as db:
+        missed = db.sql(questions()["missed_nodules"]).pl()
+        view = db.sql("SELECT * FROM predictions WHERE status_is_ok IS NULL".replace("status_is_ok", "prediction")).pl()
+    assert missed.height == wanted.height
+    assert (missed["parse_status"] == "refused").sum() == wanted.filter(status="refused").height > 0
+    assert view["correct"].null_count() == view.height, "no answer is neither right nor wrong"
+
+
+def test_the_group_has_help() -> None:
+    assert {c.name for c in ledger_app.registered_commands} == {"verify", "compact"}
+
+
+def test_an_ids_file_is_made_of_a_split(study: Study, tmp_path: Path) -> None:  # noqa: F811
+    from itrialspace_assets.cli.reading import _ids
+
+    settings = study(4)
+    (settings.output / "splits/demo_v1/real").mkdir(parents=True)
+    (settings.output / "splits/demo_v1/real/real-LUNA16.txt").write_text("s0001\ns0002\n")
+    assert _ids(settings).read_text().split() == ["s0001", "s0002"]
