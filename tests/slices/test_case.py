@@ -89,7 +89,7 @@ def rendered_case(out: Path, kept: str = "nifti", **changes: Any) -> SliceCase:
     path = image_path("tissue", "lesion", kept)
     part = {
         "nifti": image,
-        "patch": image.crop((slice(6, 14), slice(12, 19), slice(7, 12))),
+        "patch": image.crop((slice(6, 14), slice(12, 19), slice(5, 12))),
         "planes": image.crop((slice(0, 40), slice(0, 36), slice(7, 12))),
     }[kept]
     write_packed(out / path, pack_volume(part))
@@ -191,6 +191,17 @@ def test_a_twin_is_cut_twice_and_only_one_of_them_is_the_pair(out: Path) -> None
     ]
     drawn = [(np.asarray(Image.open(out / r["path"])) == (0, 255, 0)).all(axis=2) for r in boxes]
     assert (drawn[0] == drawn[1]).all() and not (drawn[0] == drawn[2]).all()
+
+
+def test_other_nodules_are_told_on_the_planes_that_show_them(out: Path) -> None:
+    case = rendered_case(out)
+    beside = pack_bits(Lesion((28, 14, 9), np.ones((2, 2, 4), bool)))
+    for present in (True, False):
+        with_another = case.model_copy(update={"nodules": (nodule(), nodule(lesion=beside, present=present))})
+        settings = load_settings(output_dir=out, workers=1, z_offsets="-1,0,1", conditions="plain")
+        rows = rows_of(cut_case(with_another, settings), RENDERED)
+        told = {(r["guidance_site"], r["z_offset"]) for r in rows if r["other_lesions_in_slice"]}
+        assert told == ({("lesion", 1)} if present else set()), "of the lesion image; the twin has none"
 
 
 def test_a_clean_case_has_its_empty_place_alone(out: Path) -> None:
