@@ -12,7 +12,7 @@ from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.imaging.geometry import Volume, pack_volume, read_volume, write_packed, write_volume
 from itrialspace_assets.imaging.volumes import Lesion, pack_bits, unpack_bits
 from itrialspace_assets.records.schema import errors, violations
-from itrialspace_assets.records.tables import TABLES
+from itrialspace_assets.records.tables import CONDITIONS, TABLES
 from itrialspace_assets.slices import cut as cutting
 from itrialspace_assets.slices.case import ImageToCut, RealSliceCase, SliceCase, SliceNodule
 from itrialspace_assets.slices.cut import _real, cut_case, cut_real, near_edge
@@ -215,6 +215,27 @@ def test_a_clean_case_has_its_empty_place_alone(out: Path) -> None:
     nothing = clean.model_copy(update={"nodules": (nodule(present=False, empty=None, empty_site=None),)})
     with pytest.raises(CaseRejected, match="got neither"):
         cut_case(nothing, load_settings(output_dir=out, workers=1))
+
+
+@pytest.mark.parametrize(
+    ("site", "change", "rule"),
+    [
+        ("never", {"paired": True}, "a pair is a lesion and its place on the twin"),
+        ("lesion", {"control": "blank", "condition": "bbox"}, "a blank shows no guidance, other controls do"),
+        ("lesion", {"control": "box_only"}, "a blank shows no guidance, other controls do"),
+        ("lesion", {"target_pixels": 0}, "a positive has pixels on its own plane"),
+        ("lesion", {"z_offset": 2}, "expected <= 1"),
+        ("lesion", {"condition": "circle"}, f"expected one of {', '.join(CONDITIONS)}"),
+    ],
+)
+def test_a_row_that_contradicts_itself_is_never_written(
+    out: Path, site: str, change: dict[str, Any], rule: str
+) -> None:
+    settings = load_settings(output_dir=out, workers=1, conditions="plain")
+    rows = cut_case(rendered_case(out), settings).rows["slices"]
+    row = next(r for r in rows if r["guidance_site"] == site)
+    frame = TABLES["slices"].frame([row | change])
+    assert [v.rule for v in errors(violations(TABLES["slices"], frame))] == [rule]
 
 
 @pytest.mark.parametrize("kept", ["patch", "planes"])
