@@ -45,6 +45,24 @@ def test_only_members_that_differ_are_unpacked(files: tuple[Path, Path], monkeyp
     np.testing.assert_array_equal(like.volume.array, read_volume(files[0]).array)  # the like itself is untouched
 
 
+@pytest.mark.parametrize("levels", [slice(0, 3), slice(19, 22), slice(27, 40), slice(60, 90), slice(0, 90)])
+def test_some_levels_are_those_of_the_whole_file(files: tuple[Path, Path], levels: slice) -> None:
+    alone = read_volume(files[1]).array
+    for like in (read_members(files[0]), members.Members(read_volume(files[0]), (), ())):
+        found = read_beside(files[1], like, levels)
+        np.testing.assert_array_equal(found.array, alone[..., levels])
+        assert found.affine[2, 3] == levels.start * 1.25
+
+
+def test_a_damaged_member_of_other_levels_rejects_the_file_too(files: tuple[Path, Path]) -> None:
+    like = read_members(files[0])
+    data = bytearray(files[1].read_bytes())
+    data[-20] ^= 255
+    files[1].write_bytes(bytes(data))
+    with pytest.raises(CaseRejected, match=r"b\.nii\.gz"):
+        read_beside(files[1], like, slice(0, 2))
+
+
 @pytest.mark.parametrize("how", ["other grid", "one member", "flipped"])
 def test_a_file_of_another_make_reads_as_alone(files: tuple[Path, Path], how: str) -> None:
     import nibabel as nib

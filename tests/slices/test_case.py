@@ -12,7 +12,7 @@ from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.imaging.geometry import Volume, pack_volume, read_volume, write_packed, write_volume
 from itrialspace_assets.imaging.volumes import Lesion, pack_bits, unpack_bits
 from itrialspace_assets.records.schema import errors, violations
-from itrialspace_assets.records.tables import TABLES
+from itrialspace_assets.records.tables import CONDITIONS, TABLES
 from itrialspace_assets.slices import cut as cutting
 from itrialspace_assets.slices.case import ImageToCut, RealSliceCase, SliceCase, SliceNodule
 from itrialspace_assets.slices.cut import _real, cut_case, cut_real, near_edge
@@ -89,7 +89,7 @@ def rendered_case(out: Path, kept: str = "nifti", **changes: Any) -> SliceCase:
     path = image_path("tissue", "lesion", kept)
     part = {
         "nifti": image,
-        "patch": image.crop((slice(6, 14), slice(12, 19), slice(7, 12))),
+        "patch": image.crop((slice(6, 14), slice(12, 19), slice(5, 12))),
         "planes": image.crop((slice(0, 40), slice(0, 36), slice(7, 12))),
     }[kept]
     write_packed(out / path, pack_volume(part))
@@ -193,6 +193,17 @@ def test_a_twin_is_cut_twice_and_only_one_of_them_is_the_pair(out: Path) -> None
     assert (drawn[0] == drawn[1]).all() and not (drawn[0] == drawn[2]).all()
 
 
+def test_other_nodules_are_told_on_the_planes_that_show_them(out: Path) -> None:
+    case = rendered_case(out)
+    beside = pack_bits(Lesion((28, 14, 9), np.ones((2, 2, 4), bool)))
+    for present in (True, False):
+        with_another = case.model_copy(update={"nodules": (nodule(), nodule(lesion=beside, present=present))})
+        settings = load_settings(output_dir=out, workers=1, z_offsets="-1,0,1", conditions="plain")
+        rows = rows_of(cut_case(with_another, settings), RENDERED)
+        told = {(r["guidance_site"], r["z_offset"]) for r in rows if r["other_lesions_in_slice"]}
+        assert told == ({("lesion", 1)} if present else set()), "of the lesion image; the twin has none"
+
+
 def test_a_clean_case_has_its_empty_place_alone(out: Path) -> None:
     case = rendered_case(out)
     clean = case.model_copy(update={"images": case.images[1:], "nodules": (nodule(present=False),)})
@@ -204,6 +215,27 @@ def test_a_clean_case_has_its_empty_place_alone(out: Path) -> None:
     nothing = clean.model_copy(update={"nodules": (nodule(present=False, empty=None, empty_site=None),)})
     with pytest.raises(CaseRejected, match="got neither"):
         cut_case(nothing, load_settings(output_dir=out, workers=1))
+
+
+@pytest.mark.parametrize(
+    ("site", "change", "rule"),
+    [
+        ("never", {"paired": True}, "a pair is a lesion and its place on the twin"),
+        ("lesion", {"control": "blank", "condition": "bbox"}, "a blank shows no guidance, other controls do"),
+        ("lesion", {"control": "box_only"}, "a blank shows no guidance, other controls do"),
+        ("lesion", {"target_pixels": 0}, "a positive has pixels on its own plane"),
+        ("lesion", {"z_offset": 2}, "expected <= 1"),
+        ("lesion", {"condition": "circle"}, f"expected one of {', '.join(CONDITIONS)}"),
+    ],
+)
+def test_a_row_that_contradicts_itself_is_never_written(
+    out: Path, site: str, change: dict[str, Any], rule: str
+) -> None:
+    settings = load_settings(output_dir=out, workers=1, conditions="plain")
+    rows = cut_case(rendered_case(out), settings).rows["slices"]
+    row = next(r for r in rows if r["guidance_site"] == site)
+    frame = TABLES["slices"].frame([row | change])
+    assert [v.rule for v in errors(violations(TABLES["slices"], frame))] == [rule]
 
 
 @pytest.mark.parametrize("kept", ["patch", "planes"])
