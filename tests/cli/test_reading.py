@@ -114,9 +114,10 @@ def test_the_group_has_help() -> None:
 
 
 def test_an_ids_file_is_made_of_a_split(study: Study, tmp_path: Path) -> None:  # noqa: F811
+    from itrialspace_assets.analysis.frozen import ListKey, freeze
     from itrialspace_assets.cli.reading import _ids
 
     settings = study(4)
-    (settings.output / "splits/demo_v1/real").mkdir(parents=True)
-    (settings.output / "splits/demo_v1/real/real-LUNA16.txt").write_text("s0001\ns0002\n")
+    slices = read_table(settings.output, "slices", **WHERE).filter(pl.col("slice_uid").is_in(["s0001", "s0002"]))
+    freeze(settings, ListKey("demo_v1", "real", "real-LUNA16"), slices, "all")
     assert _ids(settings).read_text().split() == ["s0001", "s0002"]

@@ -42,6 +42,7 @@ def slice_rows(root: Path, targets: range, conditions: tuple[str, ...] = ("plain
                     "negative_type": None if present else "level", "guidance_site": "lesion" if present else "never",
                     "pair_uid": f"real/LUNA16/{i // 2}", "paired": False, "other_lesions_in_slice": False,
                     "host_person_uid": f"p{i // 4}", "donor_person_uid": None, "anatomy": "procedural",
+                    "affine": [0.7, 0, 0, 0, 0, 0.7, 0, 0, 0, 0, 1, 0], "guidance_covers_target": False,
                 }
             )  # fmt: skip
     return rows

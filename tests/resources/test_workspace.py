@@ -36,6 +36,7 @@ def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     (tmp_path / "trials/x_mine.yaml").write_text(text)
     study = (PACKAGE / "analysis/studies/demo.yaml").read_text()
     (tmp_path / "studies/mine.yaml").write_text(study.replace("study: demo", "study: mine"))
+    (tmp_path / "cases.txt").write_text("real/LUNA16/1\n")
     return {
         "data_dir": tmp_path / "data",
         "output_dir": tmp_path / "out",
@@ -61,6 +62,10 @@ def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "per_gpu": 5,
         "nodmaisi_schedule": "compat",
         "shards": 3,
+        "batch": 5,
+        "case_ids": tmp_path / "cases.txt",
+        "max_cases": 9,
+        "ask": False,
         "seed": 4711,
         "max_rejected": 0.25,
         "nodmaisi_models_dir": tmp_path / "weights",
