@@ -99,9 +99,8 @@ class Ledger:
             path = self.folder / f"{uuid.uuid4().hex[:16]}.tail.arrow"
             self._held.enter_context(locked(_lock_of(path)))
             self._tail = path
-        # lists go through pyarrow, which takes lists of lists many times as fast as polars does
-        arrays = [pa.array([row[f.name] for row in rows], f.type) for f in _ARROW]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=_ARROW)
+        # rows go through pyarrow, which takes dictionaries and lists many times as fast as polars does
+        batch = pa.RecordBatch.from_struct_array(pa.array(list(rows), pa.struct(list(_ARROW))))
         data = batch.serialize().to_pybytes()
         try:
             with self._tail.open("ab") as out:
