@@ -1,20 +1,21 @@
 """The ledger: everything that a reader ever returned, by key, shared by all modes. Asks nobody and scores nothing.
 
-One folder a reader revision (``ledger/<reader>/<revision>/``). A batch is appended to a *tail*, a file of one line a
-batch, in one write; a torn last line of a killed run is no batch. A tail of 10,000 answers becomes a Parquet *shard*,
-which is never changed. ``compact`` gathers small shards and tails, leaves at most one file for 10,000 answers, and
-writes the *index*, which tells in which shard a key lies. The answer that was asked for first is the one that counts.
+One folder a reader revision (``ledger/<reader>/<revision>/``). A batch is appended to a *tail*, a file of Arrow record
+batches with length and checksum, in one write; what a killed run wrote of a batch is none. A tail of 10,000 answers
+becomes a Parquet *shard*, which is never changed. ``compact`` gathers small shards and tails that no process appends
+to, leaves at most one file for 10,000 answers, and writes the *index*, which tells in which shard a key lies. The
+answer that was asked for first is the one that counts.
 
 Failures are not kept. Seconds and the order of rows differ between runs; keys and answers do not.
 """
 
-import json
 import math
+import struct
 import uuid
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ from itrialspace_assets.base.settings import Settings
 
 #: Answers of a full shard.
 FULL = 10_000
-#: Layout of a line of a tail; lines of another layout are not read.
-FORMAT = 1
+#: Before each batch of a tail: its length in bytes and its CRC-32.
+_HEAD = struct.Struct("<QI")
 SCHEMA = pl.Schema(
     {
         "generation_key": pl.String(),
@@ -48,7 +49,7 @@ SCHEMA = pl.Schema(
         "asked_ns": pl.Int64(),
     }
 )
-_ARROW = {f.name: f.type for f in SCHEMA.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema}
+_ARROW = SCHEMA.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
 _KEY = "generation_key"
 _INDEX = "index.parquet"
 #: Columns that two answers to one key may differ in.
@@ -70,7 +71,7 @@ class Ledger:
         self.folder = folder
         self._tail: Path | None = None  # held by its lock until it is a shard, or until this process ends
         self._held = ExitStack()
-        self._batches: list[dict[str, list[Any]]] = []
+        self._batches: list[pa.RecordBatch] = []
 
     @classmethod
     def of(cls, settings: Settings, reader: str, revision: str) -> "Ledger":
@@ -95,15 +96,20 @@ class Ledger:
         if not rows:
             return
         if self._tail is None:
-            path = self.folder / f"{uuid.uuid4().hex[:16]}.tail.jsonl"
+            path = self.folder / f"{uuid.uuid4().hex[:16]}.tail.arrow"
             self._held.enter_context(locked(_lock_of(path)))
             self._tail = path
-        batch = {name: [row[name] for row in rows] for name in SCHEMA}
-        line = json.dumps({"format": FORMAT, "rows": batch}, allow_nan=False, separators=(",", ":"))
-        with self._tail.open("ab") as out:
-            out.write(b"\n" + line.encode() + b"\n")  # the first: after a write that failed half-way
+        # rows go through pyarrow, which takes dictionaries and lists many times as fast as polars does
+        batch = pa.RecordBatch.from_struct_array(pa.array(list(rows), pa.struct(list(_ARROW))))
+        data = batch.serialize().to_pybytes()
+        try:
+            with self._tail.open("ab") as out:
+                out.write(_HEAD.pack(len(data), zlib.crc32(data)) + data)
+        except OSError:
+            self.seal()  # what was written half ends the tail
+            raise
         self._batches.append(batch)
-        if sum(len(b[_KEY]) for b in self._batches) >= FULL:
+        if sum(b.num_rows for b in self._batches) >= FULL:
             self.seal()
 
     def seal(self) -> None:
@@ -140,7 +146,7 @@ class Ledger:
 
     def tails(self) -> list[Path]:
         """Files that batches were appended to and that are no shards yet."""
-        return sorted(self.folder.glob("*.tail.jsonl"))
+        return sorted(self.folder.glob("*.tail.arrow"))
 
     def lookup(self, keys: pl.Series) -> pl.DataFrame:
         """The answers to some keys, one a key, those that are there.
@@ -206,7 +212,7 @@ class Ledger:
         if not files:
             return None
         newest = max(files, key=lambda path: path.stat().st_mtime_ns)
-        rows = _read_tail(newest) if newest.suffix == ".jsonl" else _read_shard(newest, ["seconds"])
+        rows = _read_tail(newest) if newest.suffix == ".arrow" else _read_shard(newest, ["seconds"])
         median = rows["seconds"].median()
         return None if median is None else float(median)  # type: ignore[arg-type]
 
@@ -350,28 +356,24 @@ def _read_shard(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
 
 
 def _read_tail(path: Path) -> pl.DataFrame:
-    """Whole lines of a tail; a torn one is no batch."""
+    """The batches of a tail, up to one that was torn."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        data = memoryview(path.read_bytes())
     except FileNotFoundError:
         return SCHEMA.to_frame()
-    batches = []
-    for line in lines:
-        try:
-            content = json.loads(line) if line else {}
-        except ValueError:  # torn: its process was killed
-            continue
-        if content.get("format") == FORMAT:
-            batches.append(content["rows"])
+    batches, at = [], 0
+    while at + _HEAD.size <= len(data):
+        length, checksum = _HEAD.unpack_from(data, at)
+        body = data[at + _HEAD.size : at + _HEAD.size + length]
+        if len(body) < length or zlib.crc32(body) != checksum:
+            break  # torn: its process was killed
+        batches.append(pa.ipc.read_record_batch(pa.py_buffer(body), _ARROW))
+        at += _HEAD.size + length
     return _frame(batches)
 
 
-def _frame(batches: Sequence[dict[str, list[Any]]]) -> pl.DataFrame:
+def _frame(batches: Sequence[pa.RecordBatch]) -> pl.DataFrame:
     """Batches as one frame, in their order."""
-    # pyarrow takes lists of lists many times as fast as polars does
-    columns = [
-        pa.array(list(chain.from_iterable(batch[name] for batch in batches)), kind) for name, kind in _ARROW.items()
-    ]
-    frame = pl.from_arrow(pa.table(columns, names=list(_ARROW)))
+    frame = pl.from_arrow(pa.Table.from_batches(batches, _ARROW))
     assert isinstance(frame, pl.DataFrame)
     return frame.cast(dict(SCHEMA))  # type: ignore[arg-type]

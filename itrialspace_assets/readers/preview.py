@@ -52,7 +52,7 @@ def grid(root: Path, slices: pl.DataFrame, answers: pl.DataFrame) -> bytes | Non
             pen.text((x + 4, y + 4), "unreadable", fill=_NONE)
         told = row["answer"] or row["status"]
         colour = _NONE if row["answer"] is None else _RIGHT if row["answer"] == row["presence"] else _WRONG
-        pen.text((x + 2, y + TILE + 1), f"{row['condition']}: {row['presence']}", fill="black")
+        pen.text((x + 2, y + TILE + 1), f"truth: {row['presence']} ({row['condition']})", fill="black")
         pen.text((x + 2, y + TILE + 13), f"answer: {told}", fill=colour)
     out = io.BytesIO()
     canvas.quantize(64).save(out, format="PNG", optimize=False)

@@ -81,18 +81,25 @@ def test_only_shards_that_hold_a_key_are_opened(tmp_path: Path, monkeypatch: pyt
     assert ledger.lookup(keys(64, 2)).height == 2
 
 
-def test_a_torn_line_is_no_batch_and_spoils_no_later_one(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "l")
-    ledger.append(rows(0, 3))
-    (tail,) = ledger.tails()
+@pytest.mark.parametrize("kept", [4, 20, 300])
+def test_a_batch_that_was_written_in_part_is_none(tmp_path: Path, kept: int) -> None:
+    killed, other = Ledger(tmp_path / "l"), Ledger(tmp_path / "l")
+    killed.append(rows(0, 3))
+    (tail,) = killed.tails()
     whole = tail.read_bytes()
-    ledger.append(rows(3, 3))
-    tail.write_bytes(tail.read_bytes()[: len(whole) + 200])
-    assert ledger.keys().sort().to_list() == keys(0, 3).to_list()
-    ledger.append(rows(6, 2))
-    assert ledger.keys().sort().to_list() == [*keys(0, 3), *keys(6, 2)]
-    ledger.compact()
-    assert ledger.keys().sort().to_list() == [*keys(0, 3), *keys(6, 2)]
+    killed.append(rows(3, 3))
+    tail.write_bytes(tail.read_bytes()[: len(whole) + kept])
+    other.append(rows(6, 2))
+    want = [*keys(0, 3), *keys(6, 2)]
+    assert other.keys().sort().to_list() == want
+    killed._held.close()  # as the end of its process does
+    other.seal()
+    other.compact()
+    assert other.keys().sort().to_list() == want
+    spoiled = bytearray(whole)
+    spoiled[-40] ^= 1
+    tail.write_bytes(bytes(spoiled))
+    assert ledgers._read_tail(tail).is_empty(), "neither is one whose bytes changed"
 
 
 def test_the_answer_that_was_asked_for_first_counts(tmp_path: Path) -> None:
