@@ -34,6 +34,7 @@ from itrialspace_assets.profiles.registry import datasets as registered
 from itrialspace_assets.records.layout import MODES, REAL
 from itrialspace_assets.records.store import table_path
 from itrialspace_assets.sensors.schedules import CHAIN
+from itrialspace_assets.slices.wanted import require_planes
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.files import load_trial, mode_keys, trial_files
 
@@ -130,6 +131,8 @@ def choose(settings: Settings, modes: str | None, datasets: str | None, only: st
     keys = _modes(settings, modes) if modes else default_modes(settings)
     for key in keys:
         load_trial(settings, key)
+    if set(stages) & {"synthesise", "slice"}:
+        require_planes(settings)
     enabled(settings)
     return Choice(keys, chosen, stages)
 
@@ -384,6 +387,25 @@ def partitions_with(
         every = [dict(zip(node.step.dims, part, strict=True)) for part in _parts(choice, node.step.dims)]
         where = {"source": key[0], "reader": key[2], "mode": REAL}
         found[key] = [p for p in every if table_path(settings.output, table, **(where | p)).exists()]
+    return found
+
+
+def partitions_to_cut(settings: Settings, choice: Choice, sources: Sequence[str]) -> dict[Key, list[dict[str, str]]]:
+    """Of each asset that cuts slices, the chosen partitions whose images are there: rendered CTs, or prepared scans.
+
+    Args:
+        settings: where tables lie.
+        choice: modes and datasets.
+        sources: image sources.
+    """
+    found: dict[Key, list[dict[str, str]]] = {}
+    for node in build_graph(settings).nodes:
+        source = node.step.key[0]
+        if node.step.stage != "slice" or source not in sources:
+            continue
+        every = [dict(zip(node.step.dims, part, strict=True)) for part in _parts(choice, node.step.dims)]
+        table, where = ("donors", {}) if source == REAL else ("cts", {"source": source})
+        found[node.step.key] = [p for p in every if table_path(settings.output, table, **(where | p)).exists()]
     return found
 
 

@@ -7,7 +7,7 @@ import polars as pl
 from itrialspace_assets.base.fingerprints import FileHashes
 from itrialspace_assets.base.seeds import case_seed
 from itrialspace_assets.base.settings import Settings, require_data_root
-from itrialspace_assets.casework import workers
+from itrialspace_assets.casework import journal, workers
 from itrialspace_assets.casework.cases import Case, payload_hash, retryable, write_rejected
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step, partition_name
 from itrialspace_assets.imaging import pictures
@@ -115,6 +115,27 @@ def _real_cases(settings: Settings, name: str, made_by: list[Any]) -> list[Case]
             )
             out.append(Case(uid, payload_hash(made_by, payload), row["scan_uid"], payload))
     return out
+
+
+def count_pictures(settings: Settings, source: str, partition: Partition) -> tuple[int, int, int]:
+    """(cases, cases that are left to cut, most pictures of those) of a partition; opens no image.
+
+    A rendered case has its lesion, and on its lesion-free twin the same place and an empty one; a real finding may have
+    a level without a nodule beside it.
+
+    Args:
+        settings: what is asked for, and where tables and journals lie.
+        source: ``real`` or a renderer's name.
+        partition: dataset, and of a rendered source the mode.
+    """
+    asked = wanted(settings)
+    cases = slice_cases(settings, source, partition)
+    folder = journal.journal_dir(settings, make_step(source).name, partition_name(partition))
+    left = journal.pending(settings, cases, folder)
+    each = len(asked.profiles) * len(asked.z_offsets) * len(asked.pictures)
+    images = [len(c.payload.images) if isinstance(c.payload, SliceCase) else 1 for c in left]
+    targets = sum(2 if source == REAL else 2 * n - 1 for n in images)
+    return len(cases), len(left), targets * each
 
 
 def make_step(source: str, location: str = "cpu") -> Step:

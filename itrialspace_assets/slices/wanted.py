@@ -7,7 +7,8 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import PREFIX, Settings
 from itrialspace_assets.casework.steps import Options
 from itrialspace_assets.records.tables import CONDITIONS, PICTURE_CONTROLS, Z_OFFSETS
-from itrialspace_assets.slices.windows import PROFILES, PreprocessProfile
+from itrialspace_assets.slices.windows import AXIAL, PROFILES, PreprocessProfile
+from itrialspace_assets.synthesis.renderers import enabled
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,21 @@ def wanted(settings: Settings) -> Wanted:
         conditions=conditions,
         controls=controls,
     )
+
+
+def require_planes(settings: Settings) -> None:
+    """Refuse profiles that cut across other axes where only axial slices of an image will be kept.
+
+    Raises:
+        ConfigError: such a profile is asked for; names both variables and the renderer.
+    """
+    across = [p.name for p in wanted(settings).profiles if p.axis != AXIAL]
+    whole = [r.name for r in enabled(settings) if r.patch is None]
+    if settings.cts == "slices" and across and whole:
+        raise ConfigError(
+            f"{PREFIX}PROFILES={settings.profiles!r}: {', '.join(across)} cut whole images, and of those of "
+            f"{', '.join(whole)} only axial slices are kept; expected {PREFIX}CTS=nifti, got {settings.cts!r}"
+        )
 
 
 def _chosen(name: str, text: str, known: Sequence[str], none: bool = False) -> tuple[str, ...]:

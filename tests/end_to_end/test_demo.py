@@ -245,3 +245,17 @@ def test_another_manifest_makes_what_follows_stale_and_is_not_frozen(demo: Path,
     assert "m02_size_detection_curve" not in frozen
     done = its("run", "--modes", "2", "--only", "report", "--dir", str(tmp_path), **changed)
     assert "left out" in done.stdout
+
+
+def test_slices_are_counted_before_they_are_cut(demo: Path) -> None:
+    """What is cut already is not counted again; a blank is one more picture of each of the three targets of a case."""
+    out = demo / "out"
+    cases = read_all(out, "slices", source="tissue", mode="m02_size_detection_curve")["case_uid"].n_unique()
+    done = its("slices", "--modes", "2", "--source", "tissue", "--dry-run", "--dir", str(demo))
+    assert done.returncode == 0, done.stderr
+    assert f"tissue: {cases} cases" in done.stdout and "0 left, at most 0 pictures" in done.stdout
+    more = its("slices", "--modes", "2", "--source", "tissue", "--controls", "blank", "--dry-run", "--dir", str(demo))
+    assert f"{cases} left, at most {cases * 3 * 5} pictures" in more.stdout
+    assert "Nothing was cut" in more.stdout
+    wrong = its("slices", "--modes", "2", "--profile", "lung", "--dry-run", "--dir", str(demo))
+    assert wrong.returncode == 2 and "lung_axial" in wrong.stderr

@@ -16,7 +16,7 @@ from itrialspace_assets.slices.compose import encode, pictures_of, scale_bar
 from itrialspace_assets.slices.controls import blank, contralateral
 from itrialspace_assets.slices.guidance import GREEN, RED, Guidance, draw
 from itrialspace_assets.slices.planes import Plane
-from itrialspace_assets.slices.wanted import wanted
+from itrialspace_assets.slices.wanted import require_planes, wanted
 from itrialspace_assets.slices.windows import PROFILES, profile
 
 GUIDED = ["bbox", "contour", "bbox_contour"]
@@ -370,3 +370,12 @@ def test_a_png_holds_its_pixels_and_equal_pixels_give_equal_bytes(shape: tuple[i
         assert opened.mode == ("RGB" if len(shape) == 3 else "L")
         np.testing.assert_array_equal(np.asarray(opened), image)
     np.testing.assert_array_equal(np.load(io.BytesIO(encode(image, profile("lung_axial_npy")))), image)
+
+
+def test_profiles_across_other_axes_need_whole_images() -> None:
+    across = {"profiles": "lung_axial,lung_coronal", "renderers": "nodmaisi"}
+    with pytest.raises(ConfigError, match=r"PROFILES=.*lung_coronal cut whole images.*nodmaisi.*CTS=nifti"):
+        require_planes(load_settings(cts="slices", **across))
+    require_planes(load_settings(cts="nifti", **across))
+    require_planes(load_settings(cts="slices", profiles="lung_axial", renderers="nodmaisi"))
+    require_planes(load_settings(cts="slices", profiles="lung_coronal", renderers="tissue"))
