@@ -111,5 +111,6 @@ def test_the_profile_has_53_published_columns() -> None:
 
 def test_modes_may_share_a_slice(tmp_path: Path) -> None:
     row = {"split": "s", "source": "tissue", "slice_uid": "u", "list_sha256": "x"}
-    write_table(tmp_path, "splits", [row | {"mode": m} for m in ("m01", "m08")])
+    row |= {"condition": "plain", "control": "none", "sha256": "p"}
+    write_table(tmp_path, "splits", [row | {"mode": m, "name": m} for m in ("m01", "m08")])
     assert read_table(tmp_path, "splits").height == 2
