@@ -24,7 +24,7 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.insertion.manifests import is_beside
 from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.records.layout import MANIFEST_COLUMNS, MODES, ids_of, list_sha256
+from itrialspace_assets.records.layout import MANIFEST_COLUMNS, MODES, REAL, ids_of, list_sha256
 from itrialspace_assets.records.store import write_table
 from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.release.parts import ReleasedRow, read_rows
@@ -36,7 +36,9 @@ KINDS = ("profiles", "manifests", "inserted_masks", "generated_cts", "slices", "
 #: Volumes and split sizes of the published release (docs/facts/published-release.md#volumes-and-profiles), expected
 #: with ``published``.
 PUBLISHED = {"profiles": 13_140, "generated_cts": 44_174}
-_EVAL_COLUMNS = ("case_id", "dataset_name", "png_path", "ground_truth_presence")
+_EVAL_COLUMNS = ("case_id", "png_path", "ground_truth_presence")
+#: Column of an evaluation set with the dataset of its scan: that of the real set, and of the others.
+_EVAL_DATASET = ("dataset", "dataset_name")
 
 
 def mode_of(folder: str) -> str | None:
@@ -414,7 +416,8 @@ def _slices(root: Path) -> Iterator[ReleasedRow]:
     for path in sorted((root / "vlm_dataset").glob("*/*/eval_dataset*.csv")):
         where = str(path.relative_to(root))
         rows = read_rows(path)
-        if missing := [c for c in _EVAL_COLUMNS if not rows or c not in rows[0]]:
+        of = _EVAL_DATASET[0] if path.parent.parent.name == REAL else _EVAL_DATASET[1]
+        if missing := [c for c in (*_EVAL_COLUMNS, of) if not rows or c not in rows[0]]:
             yield ReleasedRow(
                 kind="slices",
                 path=where,
@@ -426,7 +429,7 @@ def _slices(root: Path) -> Iterator[ReleasedRow]:
         groups: dict[tuple[str | None, str | None], list[dict[str, str]]] = {}
         for row in rows:
             mode = mode_of(row.get("mode", ""))
-            groups.setdefault((mode, None if mode else row["dataset_name"]), []).append(row)
+            groups.setdefault((mode, None if mode else row[of]), []).append(row)
         for (mode, dataset), members in groups.items():
             stated = [r[c] for r in members for c in r if c.startswith("png") and c.endswith("_path") and r[c]]
             lost = [s for s in stated if not _picture(root, path.parent, s).exists()]

@@ -105,7 +105,8 @@ def test_a_pair_in_shards_passes_no_value_and_counts(
         checks = {(c.asset_key.to_user_string(), c.check_name): c for c in result.get_asset_check_evaluations()}
         assert all(c.passed for c in checks.values())
         of_masks, of_cts = {"as_planned", "unchanged_voxels", "collisions"}, {"complete", "gates"}
-        assert {n for _, n in checks} == {"registry", "rejected_share"} | of_masks | of_cts
+        of_answers = {"coverage", "refusals", "constant_answers", "duplicates"}
+        assert {n for _, n in checks} == {"registry", "rejected_share"} | of_masks | of_cts | of_answers
         assert {c.partition for c in checks.values()} == {str(key)}
 
 

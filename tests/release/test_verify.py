@@ -38,7 +38,7 @@ def release(tmp_path: Path) -> Path:
     write(root / MASK.replace(Path(MASK).name, "audit.json"), json.dumps(audit))
     picture = "vlm_dataset/real/lung_axial/slices/LUNGx/a.png"
     write(root / picture, "picture")
-    columns = "case_id,dataset_name,png_path,ground_truth_presence,mode"
+    columns = "case_id,dataset,png_path,ground_truth_presence,mode"
     write(root / "vlm_dataset/real/lung_axial/eval_dataset.csv", f"{columns}\na,LUNGx,{picture},present,LUNGx\n")
     write(root / "vlm_dataset/splits/s.real.txt", "LUNGx/a\n")
     entry = {"file": "s.real.txt", "n": 1, "sha256": list_sha256(["LUNGx/a"])}
