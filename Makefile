@@ -6,7 +6,7 @@ DEMO ?= .demo
 STAMP := $(VENV)/.installed
 FIND := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",)
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(FIND) -c constraints.txt
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --dist loadscope --no-loadscope-reorder
 OLD := $(VENV)/old-duckdb
 export OLD_DUCKDB_PYTHON := $(abspath $(OLD)/bin/python)
 
@@ -18,11 +18,11 @@ ui: $(STAMP)
 	$(BIN)/its ui --dir $(DEMO)
 
 test: $(VENV)/.installed-test $(OLD)/.installed
-	$(PYTEST) -m "not slow" --cov --cov-report=term
-	$(PYTEST) -m slow
+	$(PYTEST) -n 2 -m "not slow" --cov --cov-report=term
+	$(PYTEST) -n 3 -m slow  # whole runs wait for processes of their own half the time
 
 quick: $(VENV)/.installed-test
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -n 2 -m "not slow"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
