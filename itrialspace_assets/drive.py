@@ -91,6 +91,7 @@ class Tally:
     reused: int = 0
     rejected: int = 0
     seconds: float = 0.0
+    cases: float = 0.0  # that were computed; of a stage that counts requests, their share of its cases
 
 
 @dataclass
@@ -307,8 +308,17 @@ class Driver:
                 metadata = event.step_materialization_data.materialization.metadata
                 tally = self.log.stages[stage_of[tuple(event.asset_key.path)]]  # type: ignore[union-attr]
                 tally.ran += 1
-                for name in ("computed", "reused", "rejected"):
-                    setattr(tally, name, getattr(tally, name) + int(str(metadata[name].value)))
+                computed, reused, rejected = (
+                    int(str(metadata[name].value)) for name in ("computed", "reused", "rejected")
+                )
+                tally.computed += computed
+                tally.reused += reused
+                tally.rejected += rejected
+                tally.cases += (
+                    float(str(metadata["cases"].value)) * computed / max(1, computed + reused)
+                    if "cases" in metadata
+                    else computed
+                )
             elif event.is_step_success:
                 name = str(event.step_key).split(".")[0].removesuffix("__checks")
                 stage = by_name.get(name, stale[0].step.stage)  # checks of the catalog have names of their own
@@ -451,7 +461,7 @@ def _print(settings: Settings, log: Log, seconds: float) -> None:
     for stage in STAGES:
         if stage in log.stages:
             t = log.stages[stage]
-            each = f"{t.seconds / t.computed:.2f}" if t.computed and stage in BY_CASE else ""
+            each = f"{t.seconds / t.cases:.2f}" if t.cases and stage in BY_CASE else ""
             counts = (str(v) for v in (t.ran, t.current, t.computed, t.reused, t.rejected))
             table.add_row(stage, *counts, f"{t.seconds:.1f}", each)
     (CONSOLE if CONSOLE.is_terminal else Console(width=_WIDTH)).print(table)

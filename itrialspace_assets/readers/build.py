@@ -345,6 +345,7 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
         asked.note,
         picture=grid(settings.output, asked.slices, answers),
         preview=_preview(answers),
+        facts={"cases": asked.slices["case_uid"].n_unique()},
         retryable=may_pass + sum(r.reason in RETRYABLE for r in rejected),
         written=tuple(written),
     )

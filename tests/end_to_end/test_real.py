@@ -122,7 +122,7 @@ def test_many_nodules_in_real_hosts_measure_as_planned(real_data: Path, tmp_path
     distances come back."""
     settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / "out", workers=1)
     hosts = prepare(settings.output, real_data / "masks", 2)
-    payloads = cases_of(settings, hosts, 100)
+    payloads = cases_of(settings, hosts, 50)
     declared = pl.DataFrame(
         [{"case_uid": p.case_uid, "fit_mm": None} | p.nodules[0].model_dump(exclude={"donor"}) for p in payloads],
         infer_schema_length=None,
@@ -146,16 +146,16 @@ def test_many_nodules_in_real_hosts_measure_as_planned(real_data: Path, tmp_path
         rows += insert_case(payload.model_copy(update={"nodules": (nodule,)}), settings).rows["insertions"]
     frame = pl.DataFrame(rows, infer_schema_length=None)
     found = remeasured(settings.output, frame)
-    assert found["lobe"].mean() >= 0.99
-    assert found["recorded"].mean() >= 0.99
-    assert found["planned"].mean() >= 0.99
+    assert found["lobe"].mean() >= 0.98
+    assert found["recorded"].mean() >= 0.98
+    assert found["planned"].mean() >= 0.98
     assert found.filter(~pl.col("planned"))["relaxations"].str.contains("moved").all()
     assert frame["outside_lung"].sum() == 0
     allowed = (frame["planned_diameter_mm"] * 0.02).clip(lower_bound=0.352)  # 2 %, or half a voxel
     assert ((frame["diameter_mm"] - frame["planned_diameter_mm"]).abs() <= allowed).all()
     print(
         found["planned"].sum(),
-        "of 100 where they were planned; from the declared place",
+        "of 50 where they were planned; from the declared place",
         planned["fit_mm"].median(),
         "mm in the middle,",
         planned["fit_mm"].max(),
