@@ -223,6 +223,17 @@ def broken_lists(settings: Settings, split: str | None = None) -> list[str]:
     return problems
 
 
+def edited_lists(settings: Settings) -> list[str]:
+    """Frozen lists of the split that are not what their lock says, each with the difference; opens no table."""
+    problems = []
+    for key in locks(settings, settings.split):
+        try:
+            read_list(settings, key)
+        except TableError as error:
+            problems.append(str(error))
+    return problems
+
+
 def unfrozen_slices(settings: Settings) -> list[str]:
     """Lists of the split that were frozen by the rule ``all`` and lack slices that are there now."""
     found = []

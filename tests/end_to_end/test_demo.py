@@ -247,6 +247,21 @@ def test_another_manifest_makes_what_follows_stale_and_is_not_frozen(demo: Path,
     assert "left out" in done.stdout
 
 
+def test_reports_of_an_edited_list_are_refused(demo: Path) -> None:
+    """Up to date as they are: the list is looked at whenever reports are asked for."""
+    path = demo / "out/splits/demo_v1/tissue/m02_size_detection_curve.csv"
+    data = path.read_bytes()
+    try:
+        path.write_bytes(b"".join(data.splitlines(keepends=True)[:-20]))
+        done = its("run", "--modes", "2", "--only", "report", "--dir", str(demo))
+        assert done.returncode == 1
+        assert "m02_size_detection_curve: expected the" in done.stderr and "changed after freezing" in done.stderr
+        assert its("splits", "verify", "--dir", str(demo)).returncode == 1
+    finally:
+        path.write_bytes(data)
+    assert its("run", "--modes", "2", "--only", "report", "--dir", str(demo)).returncode == 0
+
+
 def test_slices_are_counted_before_they_are_cut(demo: Path) -> None:
     """What is cut already is not counted again; a blank is one more picture of each of the three targets of a case."""
     out = demo / "out"
