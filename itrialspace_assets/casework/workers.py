@@ -172,7 +172,7 @@ def _run_pool(
 ) -> list[Case]:
     """Run chunks in the pool until none is left or a worker dies; returns the cases that ran when it died.
 
-    Few chunks are handed out at a time, so that few are in doubt when a worker dies; the others stay in ``chunks``.
+    Few chunks are submitted at a time, so that few are in doubt when a worker dies; the others stay in ``chunks``.
     """
     pool = _pool(settings.workers)
     waiting: dict[Future[list[dict[str, Any]]], list[Case]] = {}
@@ -190,7 +190,7 @@ def _run_pool(
                 except BrokenProcessPool:
                     lost += chunk
     except BrokenProcessPool:
-        pass  # died while a chunk was handed out: it is still in ``chunks``
+        pass  # died while a chunk was submitted: it is still in ``chunks``
     except BaseException:
         for future in waiting:
             future.cancel()

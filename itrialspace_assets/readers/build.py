@@ -29,7 +29,7 @@ from itrialspace_assets.readers.read import work as read_one
 from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.readers.requests import requests_of, shown
 from itrialspace_assets.readers.scorers import SCORERS, score
-from itrialspace_assets.records.layout import REAL
+from itrialspace_assets.records.layout import REAL, ids_of
 from itrialspace_assets.records.store import look_up, read_table, write_table
 from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.slices.case import RenderedImage
@@ -78,10 +78,10 @@ def _listed(path: Path) -> list[str]:
         ConfigError: there is no such file, or it is no text.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = ids_of(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"ITRIALSPACE_CASE_IDS={path}: expected a file with one id a line, got: {error}") from None
-    return sorted({line.strip() for line in lines if line.strip() and not line.startswith("#")})
+    return sorted({line.strip() for line in lines} - {""})
 
 
 def chosen_slices(settings: Settings, slices: pl.DataFrame) -> pl.DataFrame:
