@@ -11,9 +11,14 @@ from filelock import FileLock
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.root import make_root
 from itrialspace_assets.imaging.geometry import Volume
+from tests.support import torchvision_operators
 
 COARSE = (2.8, 2.8, 3.603)
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+
+#: torchvision can be imported beside a torch for the CPU, here and in the processes that tests start.
+SUPPORT = Path(torchvision_operators.__file__).parent
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
 
 #: One thread a process: the tests share the cores already, and threads that wait for each other take processor time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     output_dir: Path | None = Field(None, description="Outputs; the data root itself if unset.")
     datasets_config: Path | None = Field(None, description="YAML that adds or overrides datasets.")
     readers_config: Path | None = Field(None, description="YAML that adds or overrides readers.")
+    weights_dir: Path | None = Field(None, description="Folder of readers' weights, a folder a reader.")
     trials_dir: Path | None = Field(None, description="Folder of your own trial files (x_<name>.yaml).")
     studies_dir: Path | None = Field(None, description="Folder of your own study files.")
     study: str = Field("demo", description="Study file that reports follow.")

@@ -48,7 +48,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class Mark:
-    """A spot of a scan: world position (mm, RAS), diameter in mm, response in HU."""
+    """A spot of a scan: world position (mm, RAS), diameter in mm, score (higher means more likely a nodule)."""
 
     world: tuple[float, float, float]
     diameter_mm: float
@@ -64,8 +64,39 @@ class Prompt:
     paraphrase: str
 
 
+@dataclass(frozen=True)
+class Scan:
+    """A scan to mark.
+
+    ``image_uid`` names it in the tables. ``ct`` gives HU (X, Y, Z), canonical RAS+. ``twin`` gives the image of the
+    same host without lesions, or None; it saves time and changes no mark.
+    """
+
+    image_uid: str
+    ct: Callable[[], Volume]
+    twin: Callable[[], Volume | None]
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that a reader lacks: what was expected and got, and how to mend it."""
+
+    what: str
+    mend: str
+
+
 #: One generation for each request, in their order.
 Read = Callable[[Sequence[Request]], list[Generation]]
+
+
+def no_files() -> None:
+    """Of a reader without files."""
+    return
+
+
+def no_needs() -> list[Need]:
+    """Of a reader that is always ready."""
+    return []
 
 
 @dataclass(frozen=True)
@@ -73,15 +104,20 @@ class Reader:
     """A reader, not yet loaded.
 
     ``load`` is called once a worker and gives what reads; what that returns for a request depends on the request
-    alone, not on what it is asked with. ``mark`` is None for readers of slices only; it takes HU and, to save time, the
-    image of the same host without lesions, if any. ``revision`` is a hash of code, options and weights, without
-    prompts: answers are kept under it, so that another prompt asks its own task again and no other.
+    alone, not on what it is asked with. ``mark`` is None for readers of slices only.
+
+    Attributes:
+        code: hash of kind, code version and options.
+        files: hash over the files of its weights, None without any; hashes them where they are new, so it can take
+            minutes; raises ConfigError where they are missing.
+        needs: what it lacks on this machine; quick, reads no weights. Empty: it is ready.
     """
 
     name: str
     location: str
-    revision: str
+    code: str
     trained_on: str
+    licence: str
     tasks: tuple[str, ...]
     prompts: Mapping[str, Prompt]
     profile: str
@@ -90,10 +126,24 @@ class Reader:
     scorer: str
     seed: int | None
     load: Callable[[], Read]
-    mark: Callable[[Volume, Volume | None], list[Mark]] | None = None
+    mark: Callable[[Scan], list[Mark]] | None = None
+    files: Callable[[], str | None] = no_files
+    needs: Callable[[], list[Need]] = no_needs
+
+    @property
+    def revision(self) -> str:
+        """Hash of code, options and weights, without prompts.
+
+        Answers are kept under it, so that another prompt asks its own task again and no other.
+
+        Raises:
+            ConfigError: files of weights are missing.
+        """
+        weights = self.files()
+        return self.code if weights is None else digest([self.code, weights], 16)
 
     @property
     def asked(self) -> str:
-        """Hash of all that decides which requests there are and what they say."""
+        """Hash of all that decides which requests there are and what they say, but the files of weights."""
         words = {task: [p.id, p.text, p.paraphrase] for task, p in self.prompts.items()}
-        return digest([self.revision, self.tasks, words, self.profile, self.z_offsets, self.controls], 16)
+        return digest([self.code, self.tasks, words, self.profile, self.z_offsets, self.controls], 16)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,18 @@ def table_partition(source: str, partition: Partition) -> dict[str, str]:
     return {"source": source, "mode": partition.get("mode", REAL), "dataset": partition["dataset"]}
 
 
-def options(settings: Settings) -> Options:
-    """What of the settings decides which slices are read; empty where all are."""
+def options_of(reader: Reader, settings: Settings) -> Options:
+    """The reader's weights, and what of the settings decides which slices are read; empty where all are.
+
+    Missing weights are said as such: the graph is built without them, and the stage refuses to run.
+    """
     chosen = {}
+    try:
+        weights = reader.files()
+    except ConfigError:
+        weights = "missing"
+    if weights is not None:
+        chosen["weights"] = weights
     if settings.case_ids is not None:
         chosen["case_ids"] = digest(_listed(settings.case_ids))
     if settings.max_cases is not None:
@@ -164,7 +174,9 @@ def make_step(source: str, reader: Reader) -> Step:
     dims = ("dataset",) if source == REAL else ("mode", "dataset")
     scorer = SCORERS[reader.scorer]
     version = digest([VERSION, reader.asked, scorer.name, scorer.version], 16)
-    return Step((source, "predictions", reader.name), "read", dims, version, options, reader.location)
+    return Step(
+        (source, "predictions", reader.name), "read", dims, version, partial(options_of, reader), reader.location
+    )
 
 
 def _journals(settings: Settings, source: str, reader: str, partition: Partition) -> Path:
@@ -200,12 +212,23 @@ def plan(settings: Settings, source: str, reader: str, partition: Partition, run
     """
     require_data_root(settings)
     how = readers(settings)[reader]
+    require_ready(how)
     asked = questions(settings, source, how, partition)
     _restore(settings, how, table_partition(source, partition), asked.requests)
     if not settings.ask:
         return []
     cases = _batches(settings, how, asked, run_id) + _scans(settings, how, asked, run_id)
     return shards.assign_shards(settings, cases, _journals(settings, source, reader, partition), run_id)
+
+
+def require_ready(reader: Reader) -> None:
+    """
+    Raises:
+        ConfigError: the reader lacks something; says what and how to mend it.
+    """
+    if needs := reader.needs():
+        said = "; ".join(f"{need.what}: {need.mend}" for need in needs)
+        raise ConfigError(f"reader {reader.name} is not ready: {said}")
 
 
 def _restore(settings: Settings, reader: Reader, where: dict[str, str], requests: pl.DataFrame) -> None:

@@ -6,12 +6,16 @@ compare others with: its accuracy is that of guessing.
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from pydantic import Field
 
+from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.seeds import draws, uniform
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.readers.api import Generation, Read, Request
+from itrialspace_assets.readers.api import Generation, Read, Reader, Request
+from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.prompts import prompts_of
 
 VERSION = "1"
 TRAINED_ON = "nothing (answers by chance)"
@@ -47,3 +51,35 @@ def answer(options: MockOptions, request: Request) -> Generation:
         return Generation(raw_text=REFUSAL)
     chosen = request.options[max(range(len(drawn)), key=drawn.__getitem__)]
     return Generation(chosen, tuple(drawn) if options.scores else None)
+
+
+def build(entry: ReaderEntry, options: MockOptions, place: Place) -> Reader:
+    """The mock reader of an entry.
+
+    Args:
+        entry: of ``readers.yaml``.
+        options: its options, checked.
+        place: not used; the reader has no files.
+
+    Raises:
+        ConfigError: a task has no words.
+    """
+    tasks = entry.tasks or ("presence", "lobe", "size")
+    return Reader(
+        name=entry.name,
+        location=entry.location,
+        code=digest([entry.kind, VERSION, entry.options], 16),
+        trained_on=TRAINED_ON,
+        licence="Apache-2.0",
+        tasks=tasks,
+        prompts=prompts_of(entry, tasks),
+        profile=entry.profile,
+        z_offsets=entry.z_offsets,
+        controls=entry.controls,
+        scorer=entry.scorer or "words",
+        seed=options.seed,
+        load=partial(load, options),
+    )
+
+
+KIND = Kind("mock", MockOptions, build)

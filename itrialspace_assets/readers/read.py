@@ -6,8 +6,7 @@ What was read is kept by content, so an image that several modes share is read o
 import io
 import json
 import time
-from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ from itrialspace_assets.base.errors import Reason
 from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import Output
-from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.profiles.cts import real_ct
-from itrialspace_assets.readers.api import Picture, Reader, Request
+from itrialspace_assets.readers.api import Picture, Reader, Request, Scan
 from itrialspace_assets.readers.asking import Returned, ask
 from itrialspace_assets.readers.case import MarkScan, ReadBatch, ReadWork, RealScan, RenderedScan, RequestToRead
 from itrialspace_assets.readers.ledger import Ledger
@@ -181,14 +179,14 @@ def marks_of(settings: Settings, reader: Reader, scan: RenderedScan | RealScan) 
     """
     found = kept_marks(settings, reader, scan)
     if found is None:
-        found = _marks(reader.mark, *_scan(settings, scan))
+        found = _marks(reader, _scan(settings, scan))
         data = json.dumps(found, separators=(",", ":"), allow_nan=False).encode()
         replace_file(marks_path(settings, reader, scan), data)
     return found
 
 
-def _marks(mark: Callable[..., Any] | None, ct: Volume, twin: Volume | None) -> list[dict[str, Any]]:
-    assert mark is not None
+def _marks(reader: Reader, scan: Scan) -> list[dict[str, Any]]:
+    assert reader.mark is not None
     return [
         {
             "world_x": m.world[0],
@@ -197,13 +195,14 @@ def _marks(mark: Callable[..., Any] | None, ct: Volume, twin: Volume | None) -> 
             "diameter_mm": m.diameter_mm,
             "score": m.score,
         }
-        for m in mark(ct, twin)
+        for m in reader.mark(scan)
     ]
 
 
-def _scan(settings: Settings, scan: RenderedScan | RealScan) -> tuple[Volume, Volume | None]:
-    """HU of a scan, and of its lesion-free twin where it was rendered (of the twin: itself)."""
+def _scan(settings: Settings, scan: RenderedScan | RealScan) -> Scan:
+    """A scan whose volumes are read when they are asked for; the twin of a twin is itself."""
     if isinstance(scan, RealScan):
-        return real_ct(settings.data, scan.ct_path), None
+        return Scan(scan.image_uid, partial(real_ct, settings.data, scan.ct_path), lambda: None)
     row = scan.image.model_dump()
-    return open_ct(settings, row), open_ct(settings, row | {"is_lesion_free": True, "kept": "nifti"})
+    twin = row | {"is_lesion_free": True, "kept": "nifti"}
+    return Scan(scan.image_uid, partial(open_ct, settings, row), partial(open_ct, settings, twin))

@@ -1,110 +1,30 @@
 """Which readers there are and which are enabled, read from ``readers.yaml``. Loads none of them."""
 
-from collections.abc import Callable
-from functools import lru_cache, partial
+import difflib
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, read_yaml
-from itrialspace_assets.base.validation import StrictModel, explain
-from itrialspace_assets.readers import blob, mock, spots
-from itrialspace_assets.readers.api import Prompt, Read, Reader
-from itrialspace_assets.readers.scorers import SCORERS
+from itrialspace_assets.base.validation import explain
+from itrialspace_assets.readers import mock, spots
+from itrialspace_assets.readers.api import Read, Reader
+from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
 
-_Task = Literal["presence", "lobe", "size", "malignancy"]
-
-
-class PromptEntry(StrictModel):
-    """The words of one task; ``{options}`` becomes the options, joined with commas."""
-
-    id: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
-    text: str = Field(min_length=1)
-    paraphrase: str = Field(min_length=1)
+#: Every kind of reader by its name.
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (spots.KIND, mock.KIND)}
 
 
-class ReaderEntry(StrictModel):
-    """An entry of ``readers.yaml``. ``tasks`` and ``scorer`` are those of its kind where they are not given."""
+def entries(config: Path | None) -> dict[str, ReaderEntry]:
+    """Every entry by name, enabled or not: those that come with the platform, changed and added to by the user's file.
 
-    name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
-    kind: Literal["blob", "mock"]
-    location: Literal["cpu", "gpu"] = "cpu"
-    enabled: bool = True
-    options: dict[str, Any] = Field(default_factory=dict)
-    profile: str = "lung_axial"
-    z_offsets: tuple[int, ...] = (0,)
-    tasks: tuple[_Task, ...] | None = None
-    controls: tuple[Literal["text_only", "options_rotated", "prompt_paraphrase"], ...] = ()
-    scorer: str | None = None
-    prompts: dict[_Task, PromptEntry] = Field(default_factory=dict)
-
-    @field_validator("scorer")
-    @classmethod
-    def _known(cls, name: str | None) -> str | None:
-        if name is not None and name not in SCORERS:
-            raise ValueError(f"expected one of {', '.join(SCORERS)}")
-        return name
-
-    @model_validator(mode="after")
-    def _has_centre(self) -> "ReaderEntry":
-        if sorted(set(self.z_offsets)) != list(self.z_offsets) or 0 not in self.z_offsets:
-            raise ValueError(f"z_offsets: expected rising numbers with 0 among them, got {list(self.z_offsets)}")
-        if self.kind == "blob" and (self.z_offsets != (0,) or self.controls or self.prompts):
-            raise ValueError("blob reads the pixels of one slice: expected z_offsets [0], no controls and no prompts")
-        return self
-
-
-def _blob(entry: ReaderEntry) -> Reader:
-    options = spots.BlobOptions(**entry.options)
-    return Reader(
-        name=entry.name,
-        location=entry.location,
-        revision=digest([entry.kind, blob.VERSION, entry.options], 16),
-        trained_on=blob.TRAINED_ON,
-        tasks=tuple(t for t in entry.tasks or spots.TASKS if t in spots.TASKS),
-        prompts={},
-        profile=entry.profile,
-        z_offsets=entry.z_offsets,
-        controls=entry.controls,
-        scorer=entry.scorer or "spot",
-        seed=None,
-        load=partial(spots.load, options),
-        mark=partial(spots.mark, options=options),
-    )
-
-
-def _mock(entry: ReaderEntry) -> Reader:
-    options = mock.MockOptions(**entry.options)
-    tasks = entry.tasks or ("presence", "lobe", "size")
-    shipped = read_yaml(Path(__file__).with_name("prompts.yaml"))["prompts"]
-    words = {t: entry.prompts.get(t) or PromptEntry(**shipped[t]) for t in tasks if t in entry.prompts or t in shipped}
-    if missing := [t for t in tasks if t not in words]:
-        raise ConfigError(f"readers.yaml: readers.{entry.name}: prompts: expected words for {', '.join(missing)}")
-    return Reader(
-        name=entry.name,
-        location=entry.location,
-        revision=digest([entry.kind, mock.VERSION, entry.options], 16),
-        trained_on=mock.TRAINED_ON,
-        tasks=tasks,
-        prompts={t: Prompt(p.id, p.text, p.paraphrase) for t, p in words.items()},
-        profile=entry.profile,
-        z_offsets=entry.z_offsets,
-        controls=entry.controls,
-        scorer=entry.scorer or "words",
-        seed=options.seed,
-        load=partial(mock.load, options),
-    )
-
-
-_KINDS: dict[str, Callable[[ReaderEntry], Reader]] = {"blob": _blob, "mock": _mock}
-
-
-@lru_cache(maxsize=8)
-def _readers(config: Path | None) -> dict[str, Reader]:
-    entries: dict[str, dict[str, Any]] = {}
+    Raises:
+        ConfigError: an entry is wrong; names the key and what is allowed.
+    """
+    trees: dict[str, dict[str, Any]] = {}
     for path in (Path(__file__).with_name("readers.yaml"), config):
         if path is None:
             continue
@@ -112,16 +32,41 @@ def _readers(config: Path | None) -> dict[str, Reader]:
         if not isinstance(tree, dict) or not isinstance(tree.get("readers"), dict):
             raise ConfigError(f"{path}: expected a mapping with the key 'readers', got {type(tree).__name__}")
         for name, entry in tree["readers"].items():
-            entries[name] = {**entries.get(name, {}), **(entry or {})}
+            if not isinstance(entry, dict | None):
+                raise ConfigError(f"{path}: readers.{name}: expected a mapping, got {type(entry).__name__}")
+            trees[str(name)] = {**trees.get(str(name), {}), **(entry or {})}
     found = {}
-    for name, entry in entries.items():
+    for name, tree in trees.items():
         try:
-            checked = ReaderEntry(name=name, **entry)
-            if checked.enabled:
-                found[name] = _KINDS[checked.kind](checked)
+            found[name] = ReaderEntry(name=name, **tree)
         except ValidationError as error:
             raise ConfigError(f"readers.yaml: readers.{name}: {explain(error, ReaderEntry)}") from None
+        if found[name].kind not in KINDS:
+            near = difflib.get_close_matches(found[name].kind, KINDS, 1)
+            raise ConfigError(
+                f"readers.yaml: readers.{name}: kind: expected one of {', '.join(KINDS)}, got {found[name].kind!r}"
+                + (f"; did you mean {near[0]!r}" if near else "")
+            )
     return found
+
+
+def make(entry: ReaderEntry, place: Place) -> Reader:
+    """The reader of an entry, not loaded.
+
+    Raises:
+        ConfigError: its options are wrong; names the key and what is allowed.
+    """
+    kind = KINDS[entry.kind]
+    try:
+        options = kind.options(**entry.options)
+    except ValidationError as error:
+        raise ConfigError(f"readers.yaml: readers.{entry.name}: options: {explain(error, kind.options)}") from None
+    return kind.build(entry, options, place)
+
+
+@lru_cache(maxsize=8)
+def _readers(config: Path | None, place: Place) -> dict[str, Reader]:
+    return {name: make(entry, place) for name, entry in entries(config).items() if entry.enabled}
 
 
 def readers(settings: Settings) -> dict[str, Reader]:
@@ -130,14 +75,18 @@ def readers(settings: Settings) -> dict[str, Reader]:
     Raises:
         ConfigError: an entry is wrong; names the key and what is allowed.
     """
-    return _readers(settings.readers_config)
+    return _readers(settings.readers_config, Place.of(settings))
 
 
 @lru_cache(maxsize=4)
-def _loaded(config: Path | None, name: str) -> Read:
-    return _readers(config)[name].load()
+def _loaded(config: Path | None, place: Place, name: str, revision: str) -> Read:
+    return _readers(config, place)[name].load()  # revision: other weights are loaded anew
 
 
 def loaded(settings: Settings, name: str) -> Read:
-    """What an enabled reader reads with; loaded once in a process."""
-    return _loaded(settings.readers_config, name)
+    """What an enabled reader reads with; loaded once in a process, and anew when its weights change.
+
+    Raises:
+        ConfigError: something that the reader needs is missing.
+    """
+    return _loaded(settings.readers_config, Place.of(settings), name, readers(settings)[name].revision)

@@ -5,14 +5,16 @@ remembers what it filtered last.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from pydantic import Field
 
+from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.readers import blob
-from itrialspace_assets.readers.api import Generation, Mark, Read, Request
+from itrialspace_assets.readers.api import Generation, Mark, Read, Reader, Request, Scan
 from itrialspace_assets.readers.blob_scan import read_scan
+from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
 
 TASKS = ("presence", "size")
 
@@ -47,12 +49,35 @@ def _generation(spot: blob.Finding, request: Request, threshold_hu: float) -> Ge
     return Generation(option_scores=tuple(scores[option] for option in request.options))
 
 
-def mark(ct: Volume, like: Volume | None, options: BlobOptions) -> list[Mark]:
-    """The strongest spots of a scan.
+def mark(scan: Scan, options: BlobOptions) -> list[Mark]:
+    """The strongest spots of a scan."""
+    return read_scan(scan.ct(), options.marks, scan.twin())
+
+
+def build(entry: ReaderEntry, options: BlobOptions, place: Place) -> Reader:
+    """The blob reader of an entry.
 
     Args:
-        ct: HU (X, Y, Z), canonical RAS+.
-        like: a scan that equals it nearly everywhere; saves time, changes no mark.
-        options: how many at most.
+        entry: of ``readers.yaml``.
+        options: its options, checked.
+        place: not used; the reader has no files.
     """
-    return read_scan(ct, options.marks, like)
+    return Reader(
+        name=entry.name,
+        location=entry.location,
+        code=digest([entry.kind, blob.VERSION, entry.options], 16),
+        trained_on=blob.TRAINED_ON,
+        licence="Apache-2.0",
+        tasks=tuple(t for t in entry.tasks or TASKS if t in TASKS),
+        prompts={},
+        profile=entry.profile,
+        z_offsets=entry.z_offsets,
+        controls=entry.controls,
+        scorer=entry.scorer or "spot",
+        seed=None,
+        load=partial(load, options),
+        mark=partial(mark, options=options),
+    )
+
+
+KIND = Kind("blob", BlobOptions, build)

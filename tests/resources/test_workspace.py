@@ -42,6 +42,7 @@ def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "output_dir": tmp_path / "out",
         "datasets_config": tmp_path / "datasets.yaml",
         "readers_config": tmp_path / "readers.yaml",
+        "weights_dir": tmp_path / "readers",
         "trials_dir": tmp_path / "trials",
         "studies_dir": tmp_path / "studies",
         "study": "mine",

@@ -1,0 +1,87 @@
+"""What an entry of ``readers.yaml`` holds, and what a kind of reader is. Loads no reader and opens no file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.readers.api import Reader
+from itrialspace_assets.readers.scorers import SCORERS
+
+Task = Literal["presence", "lobe", "size", "malignancy"]
+
+
+class PromptEntry(StrictModel):
+    """The words of one task; ``{options}`` becomes the options, joined with commas."""
+
+    id: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
+    text: str = Field(min_length=1)
+    paraphrase: str = Field(min_length=1)
+
+
+class ReaderEntry(StrictModel):
+    """An entry of ``readers.yaml``. What is not given is as the reader's kind has it.
+
+    ``options`` are checked by the kind. ``trained_on`` names the datasets that the weights have seen, or ``unknown``.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
+    kind: str
+    location: Literal["cpu", "gpu"] = "cpu"
+    enabled: bool = True
+    options: dict[str, Any] = Field(default_factory=dict)
+    profile: str = "lung_axial"
+    z_offsets: tuple[int, ...] = (0,)
+    tasks: tuple[Task, ...] | None = None
+    controls: tuple[Literal["text_only", "options_rotated", "prompt_paraphrase"], ...] = ()
+    scorer: str | None = None
+    prompts: dict[Task, PromptEntry] = Field(default_factory=dict)
+    trained_on: str | None = None
+    licence: str | None = None
+
+    @field_validator("scorer")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None and name not in SCORERS:
+            raise ValueError(f"expected one of {', '.join(SCORERS)}")
+        return name
+
+    @model_validator(mode="after")
+    def _has_centre(self) -> "ReaderEntry":
+        if sorted(set(self.z_offsets)) != list(self.z_offsets) or 0 not in self.z_offsets:
+            raise ValueError(f"z_offsets: expected rising numbers with 0 among them, got {list(self.z_offsets)}")
+        if self.kind == "blob" and (self.z_offsets != (0,) or self.controls or self.prompts):
+            raise ValueError("blob reads the pixels of one slice: expected z_offsets [0], no controls and no prompts")
+        return self
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a reader finds its files: the folder of weights (None: not set), and where hashes are remembered."""
+
+    weights_dir: Path | None
+    fingerprints: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Place":
+        return cls(settings.weights_dir, settings.output / "work" / "fingerprints.sqlite")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of reader.
+
+    Attributes:
+        name: value of ``kind`` in ``readers.yaml``.
+        options: model of the key ``options`` of its entries.
+        build: makes the reader of an entry, its checked options and where its files lie; must be quick, open no
+            weights, and not fail because files are missing (``Reader.needs`` says so).
+    """
+
+    name: str
+    options: type[StrictModel]
+    build: Callable[[ReaderEntry, Any, Place], Reader]
