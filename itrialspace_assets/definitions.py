@@ -34,6 +34,7 @@ from itrialspace_assets.readers import assets as readers_assets
 from itrialspace_assets.readers import checks as readers_checks
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.release import assets as release_assets
+from itrialspace_assets.resources.slurm import slurm_of
 from itrialspace_assets.resources.workspace import Workspace
 from itrialspace_assets.sensors.schedules import schedules
 from itrialspace_assets.slices import assets as slices_assets
@@ -111,7 +112,7 @@ JOBS = (
 def build_definitions(
     stages: Iterable[str] | None = None,
     location: str | None = None,
-    executor: dg.ExecutorDefinition = dg.in_process_executor,
+    executor: dg.ExecutorDefinition | None = None,
     settings: Settings | None = None,
     **overrides: Any,
 ) -> dg.Definitions:
@@ -120,7 +121,7 @@ def build_definitions(
     Args:
         stages: names out of ``STAGES``; the others become stubs.
         location: ``cpu`` or ``gpu``: assets of the other become stubs.
-        executor: how steps run; in process by default, because cases already run in worker processes.
+        executor: how steps run; as the settings say by default.
         settings: as they were loaded; from the environment if unset.
         overrides: settings that take precedence over the environment.
 
@@ -155,8 +156,15 @@ def build_definitions(
         jobs=list(jobs.values()),
         schedules=schedules(jobs),
         resources={"workspace": Workspace.of(settings)},
-        executor=executor,
+        executor=executor or executor_of(settings),
     )
+
+
+def executor_of(settings: Settings) -> dg.ExecutorDefinition:
+    """How steps run: in process by default, because cases already run in worker processes."""
+    if settings.executor == "slurm":
+        return slurm_of(settings)
+    return dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor
 
 
 def _stub(node: Node, partitions: Partitions) -> dg.AssetSpec:

@@ -95,6 +95,13 @@ class Settings(BaseSettings):
     nodmaisi_schedule: Literal["exact", "compat"] = Field(
         "exact", description="Steps of the flow: summing to 1, or the original system's."
     )
+    executor: Literal["in_process", "multiprocess", "slurm"] = Field(
+        "in_process", description="How the steps of a run that Dagster starts are run."
+    )
+    slurm_partition: str | None = Field(None, description="Partition of SLURM for steps; its default if unset.")
+    slurm_gpu_partition: str | None = Field(None, description="Partition of SLURM for steps that need a GPU.")
+    slurm_account: str | None = Field(None, description="Account of SLURM that is charged.")
+    slurm_options: str = Field("", description="More options of sbatch, for example --qos=long --exclude=node7.")
     shards: int = Field(1, ge=1, le=10_000, description="Steps (containers, jobs) per heavy partition.")
     batch: int = Field(64, ge=1, le=100_000, description="Requests that a reader is given at once; kept together.")
     case_ids: Path | None = Field(
