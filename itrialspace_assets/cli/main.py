@@ -85,6 +85,31 @@ def config(folder: Folder = None) -> None:
     typer.echo(f"Data root: {settings.data} ({settings.anatomy} anatomy)\nOutputs: {settings.output}")
 
 
+@app.command()
+def doctor(folder: Folder = None) -> None:
+    """Say whether this installation can run, what is missing, and what to do about it.
+
+    Looks at the installation, settings, data root, disk, clock, executor, GPU, renderers and readers. Runs nothing.
+
+    Example: `its doctor --dir .demo`
+
+    Result: a table on the screen. Exit code 1 if something that is needed is missing.
+    """
+    import os
+
+    import polars as pl
+
+    from itrialspace_assets.cli.show import show
+    from itrialspace_assets.diagnosis import findings
+
+    found = findings(load(folder), os.environ)
+    show(pl.DataFrame({name: [getattr(f, name) for f in found] for name in ("state", "part", "seen", "mend")}))
+    wrong = [f for f in found if f.state == "wrong"]
+    typer.echo(f"Result: {len(wrong) or 'nothing'} to mend")
+    if wrong:
+        raise typer.Exit(1)
+
+
 Hosts = Annotated[int, typer.Option(help="Scans per dataset, 1 to 200.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random draw.", min=0)]
 Spacing = Annotated[
