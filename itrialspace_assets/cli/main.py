@@ -73,6 +73,7 @@ def config(folder: Folder = None) -> None:
     """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from itrialspace_assets.base.settings import Settings, provenance
 
@@ -80,7 +81,7 @@ def config(folder: Folder = None) -> None:
     table = Table("variable", "value", "from", "meaning", title="Settings")
     options = ("data_dir", "output_dir") if folder else ()
     for (name, value, source), field in zip(provenance(settings, options), Settings.model_fields.values(), strict=True):
-        table.add_row(name, value, source, field.description)
+        table.add_row(*map(Text, (name, value, source, field.description or "")))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     typer.echo(f"Data root: {settings.data} ({settings.anatomy} anatomy)\nOutputs: {settings.output}")
 

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import replace_file
@@ -28,7 +29,8 @@ def show(frame: pl.DataFrame, title: str = "", limit: int = 50) -> None:
     """
     table = Table(*frame.columns, title=title or None, title_justify="left")
     for row in frame.head(limit).iter_rows():
-        table.add_row(*("" if v is None else f"{v:g}" if isinstance(v, float) else str(v) for v in row))
+        cells = ("" if v is None else f"{v:g}" if isinstance(v, float) else str(v) for v in row)
+        table.add_row(*map(Text, cells))  # of a plain text rich would take brackets for markup
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
     if frame.height > limit:

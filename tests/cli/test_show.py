@@ -53,6 +53,11 @@ def lines(total: int, steps: list[int], capsys: pytest.CaptureFixture[str]) -> l
     return out.splitlines()
 
 
+def test_brackets_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    show(pl.DataFrame({"do": ["pip install 'a[docker]'"]}))
+    assert "pip install 'a[docker]'" in capsys.readouterr().out
+
+
 def test_progress_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     found = lines(1000, [1] * 1000, capsys)
     assert found == [f"scans: {n} of 1000" for n in range(0, 1001, 100)]
