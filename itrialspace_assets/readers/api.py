@@ -48,10 +48,13 @@ class Generation:
 
 @dataclass(frozen=True)
 class Mark:
-    """A spot of a scan: world position (mm, RAS), diameter in mm, score (higher means more likely a nodule)."""
+    """A spot of a scan: world position (mm, RAS), diameter in mm, score (higher means more likely a nodule).
+
+    ``diameter_mm`` is None where the reader gives positions alone.
+    """
 
     world: tuple[float, float, float]
-    diameter_mm: float
+    diameter_mm: float | None
     score: float
 
 
