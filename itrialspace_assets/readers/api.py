@@ -60,11 +60,16 @@ class Mark:
 
 @dataclass(frozen=True)
 class Prompt:
-    """The words of a task: an id, the text, and the same in other words for the control ``prompt_paraphrase``."""
+    """The words of a task: an id, the text, and the same in other words for the control ``prompt_paraphrase``.
+
+    ``options`` pairs each option with how it is written in the text, in the order in which they are asked; empty: as
+    the tables name and order them.
+    """
 
     id: str
     text: str
     paraphrase: str
+    options: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,6 @@ class Reader:
     @property
     def asked(self) -> str:
         """Hash of all that decides which requests there are and what they say, but the files of weights."""
-        words = {task: [p.id, p.text, p.paraphrase] for task, p in self.prompts.items()}
+        words = {task: [p.id, p.text, p.paraphrase, *p.options] for task, p in self.prompts.items()}
         shown = [self.profile, self.z_offsets, self.scan_levels]
         return digest([self.code, self.tasks, words, *shown, self.controls], 16)

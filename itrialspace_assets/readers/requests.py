@@ -153,11 +153,12 @@ def _tasks(reader: Reader, control: str) -> pl.DataFrame:
     """The reader's tasks under a control of requests, one row each."""
     rows = []
     for task in reader.tasks:
-        options = list(TASK_OPTIONS[task])
+        prompt = reader.prompts.get(task)
+        written = dict(prompt.options if prompt and prompt.options else ((o, o) for o in TASK_OPTIONS[task]))
+        options = list(written)
         if control == "options_rotated":
             options = options[1:] + options[:1]
-        prompt = reader.prompts.get(task)
-        text = _words(prompt, options, control) if prompt else None
+        text = _words(prompt, [written[option] for option in options], control) if prompt else None
         rows.append((task, prompt.id if prompt else task, text, _sha256(text) if text else None, options))
     return pl.DataFrame(
         rows,
