@@ -62,7 +62,7 @@ def _read_batch(settings: Settings, reader: Reader, batch: ReadBatch) -> Output:
     opened: dict[str, tuple[Picture, ...] | str] = {}
     asked: list[Request] = []
     for wanted in batch.requests:
-        request = _open(settings, reader, wanted, opened)
+        request = open_request(settings, reader, wanted, opened)
         if isinstance(request, str):
             returned[wanted.generation_key] = Returned(None, 0.0, Reason.UNREADABLE_VOLUME, request)
         else:
@@ -102,10 +102,17 @@ def _row(wanted: RequestToRead, got: Returned, now: int) -> dict[str, Any]:
     }
 
 
-def _open(
+def open_request(
     settings: Settings, reader: Reader, wanted: RequestToRead, opened: dict[str, tuple[Picture, ...] | str]
 ) -> Request | str:
-    """A request with its pictures, each file or scan opened once a batch; or what is wrong with one."""
+    """A request with its pictures, each file or scan opened once a batch; or what is wrong with one.
+
+    Args:
+        settings: where pictures and scans lie.
+        reader: who is asked.
+        wanted: the request.
+        opened: what was opened before, by file or scan; added to.
+    """
     shown: list[Picture] = []
     sources: dict[str, Callable[[], tuple[Picture, ...] | str]] = {
         path: partial(_picture, settings.output, path, sha256)
