@@ -90,11 +90,14 @@ WRONG = {
     "memory": "x = bytearray(10**9)",
     "writes outside": "open('/its-was-here', 'w')",
     "writes into its input": "put('{\"version\": 1, \"marks\": []}'); f = open(sys.argv[1] + '/request.json', 'w')",
-    "calls out": "import socket; socket.create_connection(('127.0.0.1', 9), 1)",
 }
 _PUT = (
     "import os, sys\nresult = os.path.join(sys.argv[2], 'result.json')\ndef put(text): open(result, 'w').write(text)\n"
 )
+
+
+#: Connects to a port of this machine, where somebody listens.
+CALLS = "import socket\nsocket.create_connection(('127.0.0.1', {port}), 2)"
 
 
 def wrong(name: str) -> str:

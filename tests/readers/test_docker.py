@@ -1,6 +1,7 @@
 """Programs of others in containers. Needs a Docker daemon and, in ITS_TEST_IMAGE, an image with ``python3``."""
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,13 @@ def test_what_a_container_does_wrong_costs_its_scan(tmp_path: Path, image: str, 
         ["docker", "ps", "--all", "--format", "{{.Names}}"], capture_output=True, text=True, check=True
     ).stdout
     assert "its-" not in names
+
+
+def test_a_container_calls_nobody(tmp_path: Path, image: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        program = programs.CALLS.format(port=server.getsockname()[1])
+        with pytest.raises(CaseRejected, match=r"Connection refused|Network is unreachable"):
+            marks(reader(tmp_path, image, program), ct())
 
 
 def test_a_container_is_not_root(tmp_path: Path, image: str) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -102,7 +104,6 @@ SAID = {
     "memory": "last printed: 'MemoryError'",
     "writes outside": "last printed: .*(Permission denied|Read-only file system)",
     "writes into its input": "expected its input as it was|Permission denied|Read-only file system",
-    "calls out": "Network is unreachable|Connection refused",
 }
 #: Those that are tried in the quick tests.
 QUICK = (
@@ -114,7 +115,6 @@ QUICK = (
     "link out",
     "writes outside",
     "writes into its input",
-    "calls out",
 )
 
 
@@ -131,20 +131,90 @@ def test_what_a_program_does_wrong_costs_its_scan(tmp_path: Path, monkeypatch: p
     assert not Path("/its-was-here").exists()
 
 
-def test_a_program_leaves_no_process_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", "/tmp")
-    before = set(Path("/tmp").glob("its-outside-*"))
+def test_a_program_that_may_not_calls_nobody(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        program = programs.CALLS.format(port=server.getsockname()[1])
+        with pytest.raises(CaseRejected, match="Network is unreachable"):
+            marks(reader(tmp_path, program), ct())
+        with pytest.raises(CaseRejected, match="found none"):  # it reached the port, and left no result
+            marks(reader(tmp_path, program, network="on"), ct())
+
+
+def test_a_changed_input_is_found_where_the_user_could_change_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_itself(options: Any, folders: runners.Folders) -> runners.Command:
+        words = runners._filled(options.command, {"input": str(folders.input), "output": str(folders.output)})
+        return runners.Command(words, dict(os.environ), lambda: None)
+
+    monkeypatch.setattr(runners, "as_process", as_itself)
+    for change in ("open(sys.argv[1] + '/request.json', 'a').write(' ')", "open(sys.argv[1] + '/more', 'w')"):
+        program = f'{programs.wrong("nothing")}\nput(\'{{"version": 1, "marks": []}}\')\n{change}'
+        with pytest.raises(CaseRejected, match="expected its input as it was, got a changed one"):
+            marks(reader(tmp_path, program), ct())
+
+
+#: Starts a process that would outlive it.
+_CHILD = """
+import subprocess, sys, time
+command = [sys.executable, "-c", "import time; time.sleep(50)", "{name}"]
+subprocess.Popen(command, start_new_session=True)
+"""
+
+
+def running(name: str) -> list[Path]:
+    """Processes whose last word is a name."""
+    return [p for p in Path("/proc").glob("[0-9]*/cmdline") if _bytes(p).endswith(f"\0{name}\0".encode())]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_program_leaves_no_process_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
+    mine = tempfile.TemporaryDirectory()
+    Path(mine.name).chmod(0o755)
+    monkeypatch.setattr(tempfile, "tempdir", mine.name)
     name = f"its_{os.getpid()}_{time.time_ns()}"
-    program = (
-        "import subprocess, sys\n"
-        f"command = [sys.executable, '-c', 'import time; time.sleep(50)', '{name}']\n"
-        "subprocess.Popen(command, start_new_session=True)\n"
-        "open(sys.argv[2] + '/result.json', 'w').write('{\"version\": 1, \"marks\": []}')"
+    end = (
+        "open(sys.argv[2] + '/result.json', 'w').write('{\"version\": 1, \"marks\": []}')" if ends else "time.sleep(50)"
     )
-    assert marks(reader(tmp_path, program), ct()) == []
-    running = [p for p in Path("/proc").glob("[0-9]*/cmdline") if name.encode() in _bytes(p)]
-    assert running == []
-    assert set(Path("/tmp").glob("its-outside-*")) == before
+    how = reader(tmp_path, _CHILD.format(name=name) + end, timeout_s=20 if ends else 1)
+    if ends:
+        assert marks(how, ct()) == []
+    else:
+        with pytest.raises(CaseRejected, match="expected an end within 1 s"):
+            marks(how, ct())
+    _wait_for(lambda: not running(name))
+    with mine:
+        assert not list(Path(mine.name).iterdir())
+
+
+@pytest.mark.slow
+def test_a_killed_worker_takes_its_program_along(tmp_path: Path) -> None:
+    name = f"its_{os.getpid()}_{time.time_ns()}"
+    program = _CHILD.format(name=name) + "time.sleep(50)"
+    code = f"""
+from pathlib import Path
+from itrialspace_assets.readers.outside.options import ContainerOptions
+from itrialspace_assets.readers.outside.runners import Folders, as_process
+from itrialspace_assets.readers.outside.supervise import Limits, run
+here = Path({str(tmp_path)!r})
+options = ContainerOptions(command=({PYTHON!r}, "-I", "-S", "-c", {program!r}))
+command = as_process(options, Folders(here, here, here, None))
+run(command.words, command.environment, Path("/"), [here], here / "log", Limits(60, 1 << 20), command.stop)
+"""
+    worker = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        _wait_for(lambda: bool(running(name)))
+    finally:
+        worker.kill()
+        worker.wait()
+    _wait_for(lambda: not running(name))
+
+
+def _wait_for(what: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def _bytes(path: Path) -> bytes:

@@ -1,10 +1,11 @@
 """The two ways to run a program outside: in a container by the docker command, or as a confined plain process.
 
-The docker command is used and not its Python package: the platform needs no more than ``docker run``, the command also
-talks to Podman's daemon and to a remote one as its user set it up, and what was run can be repeated by hand. A plain
-process is confined by util-linux (prlimit, unshare, setpriv): its own process and network namespaces, limits of memory
-and file size, no new privileges, and another user where the platform runs as root. It sees the machine's files as that
-user; only a container hides them.
+The docker command is used and not its Python package: the platform needs no more than ``docker run``, the command finds
+the daemon as its user set it up, and what was run can be repeated by hand. The daemon must see this machine's files.
+
+A plain process is confined by util-linux (prlimit, unshare, setpriv): its own process and network namespaces, limits of
+memory and file size, no new privileges, and another user where the platform runs as root. It sees the machine's files
+as that user; only a container hides them.
 """
 
 import os
@@ -102,7 +103,7 @@ def as_process(options: ContainerOptions, folders: Folders) -> Command:
     limits = [f"--as={_megabytes(options.memory_mb)}", f"--fsize={_megabytes(options.output_mb)}", "--core=0"]
     if root:  # counted by user: of one's own there are others
         limits += [f"--nproc={options.processes}"]
-    apart = ["--pid", "--fork", "--kill-child", *(["--net"] if options.network == "off" else [])]
+    apart = ["--pid", "--fork", *(["--net"] if options.network == "off" else [])]
     if not root:
         apart += ["--user", "--map-current-user"]
     user = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"] if root else []
@@ -114,7 +115,10 @@ def as_process(options: ContainerOptions, folders: Folders) -> Command:
         "TMPDIR": str(folders.work),
         **{f"ITS_{name.upper()}": value for name, value in given.items()},
     }
-    words = ("prlimit", *limits, "--", "unshare", *apart, "--", "setpriv", "--no-new-privs", *user, "--")
+    # a killed worker ends the first of these, that its child, and that all processes of the namespace
+    with_parent = ("setpriv", "--pdeathsig", "KILL")
+    words = (*with_parent, "--", "prlimit", *limits, "--", "unshare", *apart, "--")
+    words += (*with_parent, "--no-new-privs", *user, "--")
     return Command((*words, *_filled(options.command, given)), environment, lambda: None)
 
 

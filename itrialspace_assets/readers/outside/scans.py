@@ -24,14 +24,17 @@ def result_of(options: ContainerOptions) -> str:
 
 
 def write_scan(folder: Path, ct: Volume, options: ContainerOptions) -> None:
-    """Write a CT (HU, RAS+) into the input folder, by the program's interface.
+    """Write a CT (HU, RAS+) into the input folder, by the program's interface, as whole numbers.
 
     Args:
         folder: input folder.
         ct: the scan.
         options: of the program.
     """
-    whole = Volume(np.rint(ct.array).astype(np.int16), ct.affine)
+    rounded = np.rint(ct.array)
+    short = np.iinfo(np.int16)
+    fits = bool(rounded.min() >= short.min and rounded.max() <= short.max)
+    whole = Volume(rounded.astype(np.int16 if fits else np.int32), ct.affine)
     if options.interface == "own":
         write_volume(folder / CT, whole)
         (folder / REQUEST).write_text(ScanRequest(ct=CT).model_dump_json())
