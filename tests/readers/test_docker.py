@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from itrialspace_assets.readers.api import Reader
 from itrialspace_assets.readers.entry import Place, ReaderEntry
 from itrialspace_assets.readers.registry import make
 from tests.readers import programs
-from tests.readers.test_outside import SAID, ct, marks
+from tests.readers.test_outside import SAID, ct, marks, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -37,6 +38,12 @@ def reader(tmp_path: Path, image: str, program: str, **options: Any) -> Reader:
     return make(entry, Place(None, tmp_path / "fingerprints.sqlite"))
 
 
+def names() -> str:
+    """Names of all containers."""
+    command = ["docker", "ps", "--all", "--format", "{{.Names}}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def test_a_container_marks_what_a_process_marks(tmp_path: Path, image: str) -> None:
     scan = ct()
     own = reader(tmp_path, image, programs.OWN)
@@ -54,10 +61,22 @@ def test_what_a_container_does_wrong_costs_its_scan(tmp_path: Path, image: str, 
     how = reader(tmp_path, image, program, timeout_s=3 if name == "hang" else 60)
     with pytest.raises(CaseRejected, match=said.replace("0.7", "3")):
         marks(how, ct())
-    names = subprocess.run(
-        ["docker", "ps", "--all", "--format", "{{.Names}}"], capture_output=True, text=True, check=True
-    ).stdout
-    assert "its-" not in names
+    assert "its-" not in names()
+
+
+def test_a_killed_worker_takes_its_container_along(tmp_path: Path, image: str) -> None:
+    code = f"""
+from pathlib import Path
+from tests.readers.test_docker import ct, marks, reader
+marks(reader(Path({str(tmp_path)!r}), {image!r}, "import time; time.sleep(50)"), ct())
+"""
+    worker = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        wait_for(lambda: "its-" in names())
+    finally:
+        worker.kill()
+        worker.wait()
+    wait_for(lambda: "its-" not in names())
 
 
 def test_a_container_calls_nobody(tmp_path: Path, image: str) -> None:

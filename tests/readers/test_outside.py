@@ -182,7 +182,7 @@ def test_a_program_leaves_no_process_and_no_folder(tmp_path: Path, monkeypatch: 
     else:
         with pytest.raises(CaseRejected, match="expected an end within 1 s"):
             marks(how, ct())
-    _wait_for(lambda: not running(name))
+    wait_for(lambda: not running(name))
     with mine:
         assert not list(Path(mine.name).iterdir())
 
@@ -203,14 +203,14 @@ run(command.words, command.environment, Path("/"), [here], here / "log", Limits(
 """
     worker = subprocess.Popen([sys.executable, "-c", code])
     try:
-        _wait_for(lambda: bool(running(name)))
+        wait_for(lambda: bool(running(name)))
     finally:
         worker.kill()
         worker.wait()
-    _wait_for(lambda: not running(name))
+    wait_for(lambda: not running(name))
 
 
-def _wait_for(what: Callable[[], bool]) -> None:
+def wait_for(what: Callable[[], bool]) -> None:
     until = time.monotonic() + 20
     while not what():
         assert time.monotonic() < until

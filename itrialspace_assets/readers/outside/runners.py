@@ -71,7 +71,9 @@ def in_container(options: ContainerOptions, folders: Folders) -> Command:
     """A container of the image: no network, no capabilities, not root, its input read-only."""
     assert options.image is not None
     name = f"its-{uuid.uuid4().hex}"
-    words = ["docker", "run", "--rm", "--name", name, "--pull", "never", "--init", "--log-driver", "none"]
+    # a killed worker ends the docker command, which passes the signal on to the container
+    words = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+    words += ["docker", "run", "--rm", "--name", name, "--pull", "never", "--init", "--log-driver", "none"]
     words += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", str(options.processes)]
     words += ["--memory", f"{options.memory_mb}m", "--memory-swap", f"{options.memory_mb}m"]
     words += ["--ulimit", f"fsize={_megabytes(options.output_mb)}", "--ulimit", "core=0"]
