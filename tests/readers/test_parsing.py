@@ -92,20 +92,20 @@ def test_an_option_of_another_task_is_none() -> None:
 
 
 def test_a_diameter_falls_into_its_class_and_a_range_into_the_one_that_holds_it() -> None:
-    tenths = range(1, 1000)
+    tenths = range(1, 400)
     sizes = [answer_size(t / 10) for t in tenths]
     texts = [f"The nodule is about {t / 10} mm wide." for t in tenths] + [f"{t / 100:.2f} cm" for t in tenths]
     assert scored("text", [("size", text) for text in texts])["answer"].to_list() == sizes + sizes
-    ranges = [(low, high) for low in range(41) for high in range(41)]
+    ranges = [(low, high) for low in range(26) for high in range(26)]
     held = [
         answer_size((low + high) / 2) if low < high and classes_of(low, high) == 1 else None for low, high in ranges
     ]
-    for form in ("{}-{} mm", "between {} and {} mm", "{} mm to {} mm"):
+    for form in ("{}-{} mm", "between {} and {} mm"):
         assert scored("text", [("size", form.format(*r)) for r in ranges])["answer"].to_list() == held
 
 
 @given(st.lists(st.text(max_size=200), min_size=20, max_size=40))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_any_text_gives_an_option_or_a_reason(texts: list[str]) -> None:
     for task, options in TASK_OPTIONS.items():
         for answer, status, reason in scored("text", [(task, text) for text in texts]).rows():

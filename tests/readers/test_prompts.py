@@ -13,7 +13,7 @@ from itrialspace_assets.readers.requests import requests_of
 from itrialspace_assets.records.store import read_table
 from itrialspace_assets.records.tables import TASK_OPTIONS
 from tests.readers.conftest import WHERE
-from tests.readers.test_parsing import read as read_text
+from tests.readers.test_parsing import scored
 
 #: SHA-256 of every version. Never change one: add a file with other ids, and its hash here.
 PUBLISHED = {
@@ -30,12 +30,13 @@ def test_ids_are_of_one_version_and_each_says_its_options() -> None:
     every = [(name, task, p) for name in versions() for task, p in read_version(name).prompts.items()]
     assert len({p.id for _, _, p in every}) == len(every)
     assert set(read_version(DEFAULT).prompts) == set(TASK_OPTIONS)
-    for _, task, prompt in every:
+    for _, _, prompt in every:
         assert prompt.text != prompt.paraphrase
         assert "{options}" in prompt.text
         assert "{options}" in prompt.paraphrase
-        for option, words in prompt.options.items():
-            assert read_text("text", task, words) == option, "the strict parser reads what the question lists"
+    written = [(task, words, option) for _, task, p in every for option, words in p.options.items()]
+    read = scored("text", [(task, words) for task, words, _ in written])["answer"].to_list()
+    assert read == [option for _, _, option in written], "the strict parser reads what the question lists"
 
 
 def asked(study: Callable[..., Settings], entry: str, control: str = "none") -> dict[str, tuple[Any, ...]]:
