@@ -111,6 +111,7 @@ class Reader:
         files: hash over the files of its weights, None without any; hashes them where they are new, so it can take
             minutes; raises ConfigError where they are missing.
         needs: what it lacks on this machine; quick, reads no weights. Empty: it is ready.
+        device: where its network computes in the worker's own process, ``cuda`` or ``cpu``; None: it has none there.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Reader:
     mark: Callable[[Scan], list[Mark]] | None = None
     files: Callable[[], str | None] = no_files
     needs: Callable[[], list[Need]] = no_needs
+    device: str | None = None
 
     @property
     def revision(self) -> str:
