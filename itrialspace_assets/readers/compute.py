@@ -1,6 +1,6 @@
 """What readers with networks share: the device and precision they compute in, and batches of texts of similar length.
 
-Imports no library of networks, but looks whether one is installed.
+torch is imported inside functions only.
 """
 
 import importlib.util
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.synthesis.devices import assigned
 
 #: Precisions that an entry may ask for.
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -50,3 +51,16 @@ def batches(lengths: Sequence[int], most: int, tokens: int) -> list[npt.NDArray[
         found.append(order[start : start + size])
         start += size
     return found
+
+
+def start(device: str) -> str:
+    """The device of this worker (``cuda:0``, …, or ``cpu``), ready to compute.
+
+    On the processor a worker computes with one thread: workers share the cores, and sums depend on how many threads
+    share them.
+    """
+    if device == "cpu":
+        import torch
+
+        torch.set_num_threads(1)
+    return assigned(device)

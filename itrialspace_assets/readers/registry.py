@@ -13,9 +13,10 @@ from itrialspace_assets.base.validation import explain
 from itrialspace_assets.readers import mock, spots
 from itrialspace_assets.readers.api import Read, Reader
 from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.vision import kind as vision
 
 #: Every kind of reader by its name.
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (spots.KIND, mock.KIND)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (spots.KIND, mock.KIND, vision.CLIP, vision.BIOMEDCLIP)}
 
 
 def entries(config: Path | None) -> dict[str, ReaderEntry]:
