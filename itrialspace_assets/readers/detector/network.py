@@ -40,8 +40,13 @@ def build(device: str) -> "torch.nn.Module":
         )
 
 
-def load(path: Path, device: str) -> Any:
+def load(path: Path, window: tuple[int, int, int], device: str) -> Any:
     """The detector with the weights of a checkpoint, ready to read.
+
+    Args:
+        path: the checkpoint.
+        window: voxels that are read at once of a larger image.
+        device: ``cuda:<n>`` or ``cpu``.
 
     Raises:
         ConfigError: the file is no checkpoint, or its tensors are not those of the network; names the first.
@@ -62,7 +67,7 @@ def load(path: Path, device: str) -> Any:
         first = "; ".join(f"{key}: expected {own.get(key)}, got {got.get(key)}" for key in wrong[:4])
         raise ConfigError(f"{path}: expected the weights of the published RetinaNet: {len(wrong)} differ: {first}")
     network.load_state_dict(state)
-    return detector(network)
+    return detector(network, window)
 
 
 def detector(network: "torch.nn.Module", window: tuple[int, int, int] = WINDOW) -> Any:
