@@ -17,7 +17,7 @@ from PIL import Image
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.readers.api import Generation, Picture, Read, Request
 from itrialspace_assets.readers.compute import Precision, start
-from itrialspace_assets.readers.square import coloured, pixels_lost, rejected, squared
+from itrialspace_assets.readers.square import pixels_lost, rejected, squared
 from itrialspace_assets.readers.vision.captions import captions_in
 from itrialspace_assets.synthesis.devices import turn
 
@@ -161,7 +161,7 @@ class Towers:
         return found
 
     def _prepare(self, picture: Picture) -> "torch.Tensor":
-        prepared: torch.Tensor = self._transform(Image.fromarray(squared(coloured(picture))))
+        prepared: torch.Tensor = self._transform(Image.fromarray(squared(picture)))  # grey becomes three channels last
         return prepared
 
     def _encode(self, pixels: "torch.Tensor") -> Features:

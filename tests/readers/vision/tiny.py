@@ -29,8 +29,11 @@ def words() -> list[str]:
     return sorted({word for word, _ in split})
 
 
-def tiny_biomedclip(folder: Path, seed: int = 0) -> Path:
-    """BiomedCLIP's layout: timm image tower, BERT text tower named by an id, its configuration beside the weights."""
+def tiny_biomedclip(folder: Path, seed: int = 0, image: tuple[str, int] = ("test_vit", 160)) -> Path:
+    """BiomedCLIP's layout: timm image tower, BERT text tower named by an id, its configuration beside the weights.
+
+    ``image`` names timm's model of the image tower and says how many pixels it takes.
+    """
     folder.mkdir(parents=True)
     vocabulary = {word: i for i, word in enumerate((*SPECIAL, *words()))}
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
@@ -53,7 +56,7 @@ def tiny_biomedclip(folder: Path, seed: int = 0) -> Path:
         "hf_pooler_type": "cls_last_hidden_state_pooler",
         "context_length": 32,
     }
-    vision = {"timm_model_name": "test_vit", "timm_pool": "", "timm_proj": "linear", "image_size": 160}
+    vision = {"timm_model_name": image[0], "timm_pool": "", "timm_proj": "linear", "image_size": image[1]}
     _save(folder, {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}, seed)
     return folder
 
