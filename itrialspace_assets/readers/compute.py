@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.readers.entry import Place, ReaderEntry
-from itrialspace_assets.synthesis.devices import assigned
+from itrialspace_assets.synthesis import devices
 
 #: Precisions that an entry may ask for.
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -58,9 +59,27 @@ def start(device: str) -> str:
 
     On the processor a worker computes with one thread: workers share the cores, and sums depend on how many threads
     share them.
+
+    Raises:
+        ConfigError: there is no GPU.
     """
+    require_device(device)
     if device == "cpu":
         import torch
 
         torch.set_num_threads(1)
-    return assigned(device)
+    return devices.assigned(device)
+
+
+def require_device(device: str) -> None:
+    """Refuse to begin without the device that is asked for.
+
+    Raises:
+        ConfigError: there is no GPU.
+    """
+    devices.require(device, "reads on the processor, where a large model takes minutes a slice")
+
+
+def at_once(settings: Settings, device: str | None) -> int:
+    """How many workers of readers with such a device compute at once: of each GPU one, because they take turns."""
+    return settings.workers if device != "cuda" else max(1, devices.workers(settings) // settings.per_gpu)
