@@ -473,6 +473,7 @@ def agreement(bench: Bench, found: dict[str, Any]) -> None:
         ("biomedclip bfloat16", lambda: _clip_agrees(bench, bench.half), 0.05),
         ("retinanet float32", lambda: _detector_agrees(bench, half=False), 5e-3),
         ("retinanet float16", lambda: _detector_agrees(bench, half=True), 0.05),
+        ("retinanet marks, mm", lambda: _marks_agree(bench), 0.05),
         ("nodmaisi float16", lambda: _render_agrees(bench), 0.05),
     ):
         torch.manual_seed(1)
@@ -526,6 +527,26 @@ def _detector_agrees(bench: Bench, half: bool) -> float:
 
     wanted = maps("cpu", False)
     return _difference(wanted, maps(bench.device, half))
+
+
+def _marks_agree(bench: Bench) -> float:
+    """Of the reader's own way from a scan to marks: the middle distance of the processor's best twenty to the GPU's."""
+    from itrialspace_assets.imaging.geometry import Volume
+    from itrialspace_assets.readers.detector import network
+    from itrialspace_assets.readers.detector.marks import marks_of
+
+    net = network.build("cpu")
+    torch.nn.init.normal_(net.classification_head.cls_logits.weight, 0, 0.5)  # so that some boxes stand out
+    hu = np.random.default_rng(5).integers(-900, 100, (40, 28, 30)).astype(np.int16)
+    scan = Volume(hu, np.diag([0.8, 0.9, 1.0, 1.0]))
+
+    def middles(device: str, most: int | None) -> np.ndarray:
+        found = marks_of(network.detector(net.to(device)), scan, network.WINDOW, "float32", device)
+        return np.array([mark.world for mark in found[:most]])
+
+    wanted = middles("cpu", 20)
+    got = middles("cuda:0" if bench.device == "cuda" else "cpu", None)
+    return float(np.median(np.linalg.norm(wanted[:, None] - got[None], axis=2).min(axis=1)))
 
 
 def _render_agrees(bench: Bench) -> float:

@@ -14,17 +14,18 @@ import numpy.typing as npt
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.readers.api import Mark
-from itrialspace_assets.readers.compute import Precision
 from itrialspace_assets.synthesis.devices import turn
 
 if TYPE_CHECKING:
     import torch
 
+    from itrialspace_assets.readers.compute import Precision
+
 #: Voxel size (mm) and HU that become 0 and 1 (docs/facts/readers.md#detector).
 SPACING_MM, LOW_HU, HIGH_HU = (0.703125, 0.703125, 1.25), -1024.0, 300.0
 
 
-def marks_of(detector: Any, ct: Volume, window: Sequence[int], precision: Precision, device: str) -> list[Mark]:
+def marks_of(detector: Any, ct: Volume, window: Sequence[int], precision: "Precision", device: str) -> list[Mark]:
     """The boxes that a detector finds in a scan as marks, best first.
 
     Args:
