@@ -24,7 +24,7 @@ WINDOW, WINDOW_OVERLAP = (512, 512, 192), 0.25
 
 
 def build(device: str) -> "torch.nn.Module":
-    """The network with random weights on a device."""
+    """The network with random weights on a device; on ``meta`` without values."""
     import torch
     from monai.apps.detection.networks.retinanet_network import RetinaNet, resnet_fpn_feature_extractor
     from monai.networks.nets.resnet import resnet50
@@ -60,13 +60,13 @@ def load(path: Path, window: tuple[int, int, int], device: str) -> Any:
             f"{path}: expected a PyTorch checkpoint of tensors only, got {type(error).__name__}: "
             f"{str(error).splitlines()[0]}"
         ) from None
-    network = build(device)
+    network = build("meta")  # takes its values from the checkpoint
     own = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     got = {key: tuple(getattr(value, "shape", ())) for key, value in state.items()} if isinstance(state, dict) else {}
     if wrong := sorted(key for key in own.keys() | got.keys() if own.get(key) != got.get(key)):
         first = "; ".join(f"{key}: expected {own.get(key)}, got {got.get(key)}" for key in wrong[:4])
         raise ConfigError(f"{path}: expected the weights of the published RetinaNet: {len(wrong)} differ: {first}")
-    network.load_state_dict(state)
+    network.load_state_dict(state, assign=True)
     return detector(network, window)
 
 
