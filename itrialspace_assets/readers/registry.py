@@ -12,11 +12,16 @@ from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.base.validation import explain
 from itrialspace_assets.readers import mock, spots
 from itrialspace_assets.readers.api import Read, Reader
+from itrialspace_assets.readers.detector import kind as detector
 from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
 from itrialspace_assets.readers.outside import container
+from itrialspace_assets.readers.vision import kind as vision
 
 #: Every kind of reader by its name.
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (spots.KIND, mock.KIND, container.KIND)}
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (spots.KIND, mock.KIND, vision.CLIP, vision.BIOMEDCLIP, detector.KIND, container.KIND)
+}
 
 
 def entries(config: Path | None) -> dict[str, ReaderEntry]:

@@ -69,6 +69,6 @@ def test_reader_entries(tmp_path) -> None:  # type: ignore[no-untyped-def]
     assert list(found) == ["blob_low"]
     assert found["blob_low"].revision != readers(load_settings())["blob"].revision
     bad = tmp_path / "bad.yaml"
-    bad.write_text("readers: {clip: {kind: clip}}")
+    bad.write_text("readers: {clip: {kind: klip}}")
     with pytest.raises(ConfigError, match=r"readers\.clip: kind"):
         readers(load_settings(readers_config=bad))
