@@ -5,7 +5,6 @@ The same assets as in the web page, recorded in the same instance. A partition t
 
 import os
 import socket
-import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -27,6 +27,7 @@ from itrialspace_assets.base.settings import Settings, require_plain_path
 from itrialspace_assets.casework.steps import Partition, last_record, partition_name
 from itrialspace_assets.definitions import build_definitions
 from itrialspace_assets.graph import build_graph
+from itrialspace_assets.orchestration import runs
 from itrialspace_assets.orchestration.lineage import up_to_date
 from itrialspace_assets.orchestration.nodes import STAGES, Key, Node
 from itrialspace_assets.orchestration.observe import report_sources
@@ -50,6 +51,13 @@ INSTANCE = f"""telemetry:
   enabled: false
 nux:
   enabled: false
+storage:
+  custom:
+    module: itrialspace_assets.orchestration.history
+    class: History
+    config:
+      base_dir:
+        env: DAGSTER_HOME
 concurrency:
   pools:
     granularity: op
@@ -64,12 +72,14 @@ run_monitoring:
   start_timeout_seconds: 300
   free_slots_after_run_end_seconds: 60
 """
+#: What steps print in this process goes where the process prints. Dagster would keep it by four processes a run.
+_OWN_OUTPUT: Any = {
+    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+}
 
 
 #: What Dagster's addresses of SQLite files do not keep: it would write into another folder.
 _NOT_IN_URL = r"\?|%[0-9a-fA-F]{2}"
-#: How long (ms) one run's event waits for those of others; ours: many times what 32 runs at once need.
-_WAIT_MS = 120_000
 
 
 @dataclass(frozen=True)
@@ -178,19 +188,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
         if not config.exists():
             replace_file(config, INSTANCE.encode())
         os.environ["DAGSTER_HOME"] = str(home)
-        _relax_sqlite()
-        return dg.DagsterInstance.from_config(str(home))
-
-
-def _relax_sqlite() -> None:
-    """No fsync per event: after a power cut the event log may lack its end, the outputs do not. Writers wait."""
-    import sqlalchemy
-
-    @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
-    def relax(connection: Any, record: Any) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA synchronous=OFF")
-            connection.execute(f"PRAGMA busy_timeout={_WAIT_MS}")
+        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_OWN_OUTPUT))
 
 
 def driver_tag() -> str:
@@ -229,6 +227,7 @@ class Driver:
         self.settings, self.choice, self.log = settings, choice, Log()
         self.graph = build_graph(settings)
         self.job = build_definitions(settings=settings).resolve_implicit_global_asset_job_def()
+        self.jobs: dict[tuple[Key, ...], dg.JobDefinition] = {}  # of the assets that are made together
         self.instance = open_instance(settings)
         close_killed_runs(self.instance)
         self.nodes = [n for n in self.graph.nodes if n.step.stage in choice.stages]
@@ -291,15 +290,10 @@ class Driver:
         tally.rejected += int(record.get("rejected", 0))
 
     def _execute(self, stale: list[Node], part: dict[str, str]) -> None:
-        key: Any = dg.MultiPartitionKey(part) if len(part) == 2 else next(iter(part.values()), None)
-        result = self.job.execute_in_process(
-            instance=self.instance,
-            partition_key=key,
-            asset_selection=[dg.AssetKey(list(n.step.key)) for n in stale],
-            raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={DRIVER: driver_tag()},
-        )
+        keys = tuple(n.step.key for n in stale)
+        if keys not in self.jobs:
+            self.jobs[keys] = runs.job_of(self.job, keys)
+        result = runs.run(self.jobs[keys], self.instance, part, {DRIVER: driver_tag()})
         where = f"{', '.join(n.step.name for n in stale)} [{partition_name(part)}]"
         stage_of = {n.step.key: n.step.stage for n in stale}
         by_name = {"__".join(n.step.key): n.step.stage for n in stale}

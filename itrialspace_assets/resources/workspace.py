@@ -1,6 +1,7 @@
 """The settings as a Dagster resource, and a platform error as a step failure."""
 
 import json
+from functools import lru_cache
 from typing import Any
 
 import dagster as dg
@@ -20,7 +21,13 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def settings(self, **overrides: Any) -> Settings:
         """The settings, with what one run chose laid over."""
-        return thaw(json.loads(self.dump), **overrides)
+        return thaw(json.loads(self.dump), **overrides) if overrides else _thawed(self.dump)
+
+
+@lru_cache(maxsize=8)
+def _thawed(dump: str) -> Settings:
+    """Settings of a dump; each step asks for them, and checking them all takes longer than some steps."""
+    return thaw(json.loads(dump))
 
 
 def failure(error: PlatformError) -> dg.Failure:

@@ -19,8 +19,8 @@ from itrialspace_assets.imaging.volumes import Lesion, unpack_bits
 from itrialspace_assets.profiles.cts import ct_source, real_ct
 from itrialspace_assets.synthesis.images import open_planes
 
-#: Pixels: edge of a tile, height of a line of text; most cases that are shown.
-_TILE, _TEXT, _AT_MOST = 220, 18, 6
+#: Pixels: edge of a tile, height of a line of text; most cases that are shown: three whole volumes are read for each.
+_TILE, _TEXT, _AT_MOST = 220, 18, 3
 #: Difference (HU) that is shown as full white or black. Ours.
 DIFFERENCE_HU = 500.0
 
@@ -28,7 +28,7 @@ DIFFERENCE_HU = 500.0
 def contact_sheet(
     settings: Settings, rows: Sequence[dict[str, Any]], lesions: dict[str, str], host_cts: dict[str, str]
 ) -> bytes | None:
-    """PNG of up to six cases spread over a partition; None where it holds clean cases only.
+    """PNG of up to three cases spread over a partition; None where it holds clean cases only.
 
     Args:
         settings: gives the store.
