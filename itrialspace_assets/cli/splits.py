@@ -84,6 +84,7 @@ def freeze(
     from itrialspace_assets.records.store import read_all
 
     settings = load(folder, split=name)
+    asked = [reader.name for reader in readers(settings).values() if reader.scan_levels is None]
     ids = _ids(case_ids)
     wanted = {mode_key(word.strip()) for word in modes.split(",")} if modes else None
     found = [c for c in candidates(settings) if source in (None, c.source) and (wanted is None or c.mode in wanted)]
@@ -92,7 +93,7 @@ def freeze(
     known, unknown, frozen = locks(settings, name), set(ids), 0
     for candidate in found:
         answers = read_all(settings.output, "answers", source=candidate.source, mode=candidate.mode)
-        slices = chosen_by(rule, candidate.slices, answers, readers(settings))
+        slices = chosen_by(rule, candidate.slices, answers, asked)
         if ids:
             slices, missing = named_by(ids, slices)
             unknown &= set(missing)

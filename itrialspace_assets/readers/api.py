@@ -110,6 +110,7 @@ class Reader:
         code: hash of kind, code version and options.
         files: hash over the files of its weights, None without any; hashes them where they are new, so it can take
             minutes; raises ConfigError where they are missing.
+        scan_levels: most levels of a whole scan that it is shown at once; None: it is shown slices.
         needs: what it lacks on this machine; quick, reads no weights. Empty: it is ready.
     """
 
@@ -126,6 +127,7 @@ class Reader:
     scorer: str
     seed: int | None
     load: Callable[[], Read]
+    scan_levels: int | None = None
     mark: Callable[[Scan], list[Mark]] | None = None
     files: Callable[[], str | None] = no_files
     needs: Callable[[], list[Need]] = no_needs
@@ -146,4 +148,5 @@ class Reader:
     def asked(self) -> str:
         """Hash of all that decides which requests there are and what they say, but the files of weights."""
         words = {task: [p.id, p.text, p.paraphrase] for task, p in self.prompts.items()}
-        return digest([self.code, self.tasks, words, self.profile, self.z_offsets, self.controls], 16)
+        shown = [self.profile, self.z_offsets, self.scan_levels]
+        return digest([self.code, self.tasks, words, *shown, self.controls], 16)

@@ -6,8 +6,27 @@ from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.slices.case import RenderedImage
 
 
+class RealScan(StrictModel):
+    """A real scan; ``key`` is a hash of all that decides its voxels."""
+
+    image_uid: str
+    key: str
+    ct_path: str
+
+
+class RenderedScan(StrictModel):
+    """A rendered image; ``key`` is a hash of all that decides its voxels."""
+
+    image_uid: str
+    key: str
+    image: RenderedImage
+
+
 class RequestToRead(StrictModel):
-    """A request whose pictures are files below the output folder; pixel size in mm, null without pictures."""
+    """A request whose pictures are files below the output folder, or levels of ``scan``.
+
+    Pixel size in mm; null without pictures, and of a scan, which knows its own.
+    """
 
     generation_key: str
     picture_sha256: str
@@ -22,22 +41,7 @@ class RequestToRead(StrictModel):
     prompt: str | None
     prompt_sha256: str | None
     options: tuple[str, ...]
-
-
-class RealScan(StrictModel):
-    """A real scan to mark; ``key`` is a hash of all that decides its voxels."""
-
-    image_uid: str
-    key: str
-    ct_path: str
-
-
-class RenderedScan(StrictModel):
-    """A rendered image to mark; ``key`` is a hash of all that decides its voxels."""
-
-    image_uid: str
-    key: str
-    image: RenderedImage
+    scan: RenderedScan | RealScan | None = None
 
 
 class ReadBatch(StrictModel):

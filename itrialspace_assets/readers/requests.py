@@ -1,7 +1,7 @@
 """Which requests a reader has for the slices of a partition, and their keys. Opens no picture and asks nothing."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -50,6 +50,29 @@ def shown(slices: pl.DataFrame, profile: str, z_offsets: Sequence[int]) -> pl.Da
     )
 
 
+def shown_scans(scans: Mapping[str, str], profile: str, most: int) -> pl.DataFrame:
+    """What a reader of whole scans is shown: one row a scan, with the columns of ``shown``.
+
+    The target is the image itself; there is no slice, no file, and no pixel size before the scan is opened.
+
+    Args:
+        scans: ``image_uid`` of each and a hash of all that decides its voxels.
+        profile: preprocess profile.
+        most: most levels of a scan that are shown.
+    """
+    rows = [(uid, uid, _sha256("scan", key, profile, str(most))) for uid, key in sorted(scans.items())]
+    schema = {"target_uid": pl.String, "image_uid": pl.String, "picture_sha256": pl.String}
+    none = {"slice_uid": pl.String, "pixel_x_mm": pl.Float64, "pixel_y_mm": pl.Float64, "slice_z": pl.Int64}
+    return pl.DataFrame(rows, schema, orient="row").with_columns(
+        profile=pl.lit(profile),
+        z_offsets=pl.lit(f"scan_{most}"),
+        condition=pl.lit("plain"),
+        control=pl.lit("none"),
+        **{name: pl.lit([], pl.List(pl.String)) for name in ("paths", "sha256s")},
+        **{name: pl.lit(None, of) for name, of in none.items()},
+    )
+
+
 def _hash_over(hashes: pl.Series) -> pl.Series:
     """Hash over pictures in z order; of one picture the hash of its file."""
     joined = [given[0] if len(given) == 1 else _sha256(*given) for given in hashes.to_list()]
@@ -60,24 +83,39 @@ def _sha256(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def requests_of(reader: Reader, slices: pl.DataFrame) -> pl.DataFrame:
-    """Every request of a reader about some slices, one row each, requests about one plane together.
+def given(reader: Reader, slices: pl.DataFrame, scans: Mapping[str, str]) -> pl.DataFrame:
+    """What a reader is shown: see ``shown`` for one of slices, ``shown_scans`` for one of whole scans.
 
     Args:
         reader: who is asked; need not be loaded.
         slices: rows of the table ``slices``.
+        scans: ``image_uid`` of whole scans and a hash of all that decides their voxels; not read for one of slices.
+    """
+    if reader.scan_levels is not None:
+        return shown_scans(scans, reader.profile, reader.scan_levels)
+    return shown(slices, reader.profile, reader.z_offsets)
+
+
+def requests_of(reader: Reader, slices: pl.DataFrame, scans: Mapping[str, str] | None = None) -> pl.DataFrame:
+    """Every request of a reader about some slices or scans, one row each, requests about one plane together.
+
+    Args:
+        reader: who is asked; need not be loaded.
+        slices: rows of the table ``slices``.
+        scans: whole scans (see ``given``), for a reader of such.
 
     Returns:
         The columns of ``shown`` with ``task``, ``prompt_id``, ``prompt`` (null without one), ``prompt_sha256``,
-        ``options`` and ``generation_key``.
+        ``options``, ``generation_key``, and ``scan_uid``: the whole scan that is shown, or null.
 
     Raises:
         ConfigError: there are slices, but none of the reader's profile or z offsets.
     """
-    _require_cut(reader, slices)
-    given = shown(slices, reader.profile, reader.z_offsets)
-    asked = [given.join(_tasks(reader, "none"), how="cross")]
-    plain = given.filter(pl.col("control") == "none")
+    if reader.scan_levels is None:
+        _require_cut(reader, slices)
+    seen = given(reader, slices, scans or {})
+    asked = [seen.join(_tasks(reader, "none"), how="cross")]
+    plain = seen.filter(pl.col("control") == "none")
     for control in reader.controls:
         of = plain.filter(pl.col("condition") == "plain") if control == "text_only" else plain
         asked.append(of.join(_tasks(reader, control), how="cross").with_columns(control=pl.lit(control)))
@@ -91,7 +129,8 @@ def requests_of(reader: Reader, slices: pl.DataFrame) -> pl.DataFrame:
             for c in ("paths", "sha256s")
         },
     )
-    return every.with_columns(generation_key=_keys(reader, every)).sort(
+    scan = pl.when(~no_picture & pl.lit(reader.scan_levels is not None)).then(pl.col("image_uid"))
+    return every.with_columns(generation_key=_keys(reader, every), scan_uid=scan).sort(
         "image_uid", "slice_z", "target_uid", "condition", "control", "task"
     )
 
