@@ -14,8 +14,8 @@ from itrialspace_assets.cli.reading import evaluate, ledger_app, rescore
 from itrialspace_assets.cli.slicing import slices
 from itrialspace_assets.cli.splits import app as splits_app
 from itrialspace_assets.cli.synthesis import app as cts_app
-from itrialspace_assets.cli.synthesis import weights_app
 from itrialspace_assets.cli.trials import app as trials_app
+from itrialspace_assets.cli.weights import app as weights_app
 
 app = typer.Typer(
     name="its",

@@ -12,10 +12,11 @@ from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.base.validation import explain
 from itrialspace_assets.readers import mock, spots
 from itrialspace_assets.readers.api import Read, Reader
+from itrialspace_assets.readers.chat import kinds as chat
 from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
 
 #: Every kind of reader by its name.
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (spots.KIND, mock.KIND)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (spots.KIND, mock.KIND, *chat.KINDS)}
 
 
 def entries(config: Path | None) -> dict[str, ReaderEntry]:
