@@ -112,6 +112,7 @@ class Reader:
             minutes; raises ConfigError where they are missing.
         scan_levels: most levels of a whole scan that it is shown at once; None: it is shown slices.
         needs: what it lacks on this machine; quick, reads no weights. Empty: it is ready.
+        device: where its network computes in the worker's own process, ``cuda`` or ``cpu``; None: it has none there.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Reader:
     mark: Callable[[Scan], list[Mark]] | None = None
     files: Callable[[], str | None] = no_files
     needs: Callable[[], list[Need]] = no_needs
+    device: str | None = None
 
     @property
     def revision(self) -> str:

@@ -34,6 +34,7 @@ from itrialspace_assets.records.layout import REAL, ids_of
 from itrialspace_assets.records.store import look_up, read_table, write_table
 from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.slices.case import RenderedImage
+from itrialspace_assets.synthesis import devices
 
 VERSION = "1"
 #: Tasks that every reader has a status for.
@@ -326,9 +327,12 @@ def work(settings: Settings, source: str, reader: str, partition: Partition, run
         shard: key of the shard, as ``plan`` gave it.
 
     Raises:
-        ConfigError: a setting is wrong for every case.
+        ConfigError: a setting is wrong for every case, or the GPU that is asked for is not here.
         PlatformError: the disk failed, or workers end before they take a case.
     """
+    if readers(settings)[reader].device == "cuda":
+        devices.require("cuda", "reads on the processor, where a large model takes minutes a slice")
+        settings = settings.model_copy(update={"workers": devices.workers(settings)})
     folder = _journals(settings, source, reader, partition)
     left = len(shards.read_shard(ReadWork, folder, run_id, shard))
     told = _progress(f"{source}/predictions/{reader} [{partition_name(partition)}] {shard}", left)

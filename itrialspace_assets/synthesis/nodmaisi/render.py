@@ -4,11 +4,7 @@ Workers of one GPU take turns: while one computes, another prepares the next map
 """
 
 import math
-import multiprocessing
-import os
-import tempfile
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +13,7 @@ from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.imaging.volumes import stamp
+from itrialspace_assets.synthesis import devices
 from itrialspace_assets.synthesis.nodmaisi import networks as net
 from itrialspace_assets.synthesis.nodmaisi import sample as sampling
 from itrialspace_assets.synthesis.nodmaisi import weights as files
@@ -63,14 +60,7 @@ def require_device(settings: Settings) -> None:
     Raises:
         ConfigError: there is no GPU.
     """
-    import torch
-
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "ITRIALSPACE_DEVICE=cuda: expected a GPU that torch can use, found none (CUDA_VISIBLE_DEVICES="
-            f"{os.environ.get('CUDA_VISIBLE_DEVICES', '')!r}); ITRIALSPACE_DEVICE=cpu renders on the "
-            "processor, for hours a case"
-        )
+    devices.require(settings.device, "renders on the processor, for hours a case")
 
 
 def weights_hash(settings: Settings) -> str:
@@ -81,22 +71,8 @@ def weights_hash(settings: Settings) -> str:
 
 
 def workers(settings: Settings) -> int:
-    """Worker processes: ``per_gpu`` on each GPU that CUDA_VISIBLE_DEVICES leaves; one on the processor."""
-    if settings.device == "cpu":
-        return 1
-    import torch
-
-    return max(1, torch.cuda.device_count() * settings.per_gpu)
-
-
-def device_of(settings: Settings) -> str:
-    """The device of this worker: workers are assigned to the visible GPUs in turn."""
-    if settings.device == "cpu":
-        return "cpu"
-    import torch
-
-    identity = multiprocessing.current_process()._identity  # empty in the main process
-    return f"cuda:{(identity[-1] - 1 if identity else 0) % torch.cuda.device_count()}"
+    """Worker processes: those of the GPUs; one on the processor, which a network fills."""
+    return 1 if settings.device == "cpu" else devices.workers(settings)
 
 
 @lru_cache(maxsize=1)
@@ -120,13 +96,12 @@ def render(settings: Settings, request: RenderRequest, bits: list[str]) -> Rende
         ConfigError: the weights are missing, or are not those that were locked.
     """
     import torch
-    from filelock import FileLock
 
     labels = stamp(request.host, request.lesions) if request.lesions else request.host
-    device = device_of(settings)
+    device = devices.assigned(settings.device)
     networks = _networks(settings, weights_hash(settings), device)
     prepared = prepare(labels, networks.architecture.legal)
-    with FileLock(_turn(device)):
+    with devices.turn(device):
         if device != "cpu":
             torch.cuda.reset_peak_memory_stats(device)
         made = sampling.sample(networks, prepared, request.noise_seed, settings.nodmaisi_schedule == "compat")
@@ -137,17 +112,6 @@ def render(settings: Settings, request: RenderRequest, bits: list[str]) -> Rende
     hu[request.host.array == 0] = AIR_HU
     ct = Volume(np.asfortranarray(np.rint(hu).astype(np.int16)), request.host.affine)
     return Rendered(ct, "x".join(map(str, made.window)), {"peak_gpu_gib": round(peak, 3)} if peak else {})
-
-
-def _turn(device: str) -> Path:
-    """File that a worker holds while it computes; by the physical device, whatever is visible to whom."""
-    index = int(device.partition(":")[2] or 0)
-    visible = [d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d]
-    name = visible[index] if index < len(visible) else str(index)
-    return (
-        Path(tempfile.gettempdir())
-        / f"itrialspace-{os.getuid()}-{device.partition(':')[0]}-{name.replace('/', '_')}.lock"
-    )
 
 
 def seconds_per_image(settings: Settings, shape: tuple[int, int, int], spacing: npt.NDArray[np.float64]) -> float:

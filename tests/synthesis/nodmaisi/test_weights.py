@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.synthesis import devices
 from itrialspace_assets.synthesis.nodmaisi import render
 from itrialspace_assets.synthesis.nodmaisi.networks import Architecture, build, load, parameters, read_architecture
 from itrialspace_assets.synthesis.nodmaisi.weights import ARCHITECTURE, FILES, LOCK, find, lock, locked_hash
@@ -179,11 +180,13 @@ def test_workers_are_assigned_to_the_visible_gpus_in_turn(tmp_path: Path, monkey
         _identity: tuple[int, ...] = ()
 
     worker = Worker()
-    monkeypatch.setattr(render.multiprocessing, "current_process", lambda: worker)
+    monkeypatch.setattr(devices.multiprocessing, "current_process", lambda: worker)
     assigned = []
     for number in range(1, 7):
         worker._identity = (number,)
-        assigned.append(render.device_of(settings))
+        assigned.append(devices.assigned("cuda"))
     assert assigned == ["cuda:0", "cuda:1"] * 3
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert render._turn("cuda:1").name.endswith("cuda-7.lock"), "a turn belongs to the card, whatever it is called here"
+    assert devices.turn_file("cuda:1").name.endswith("cuda-7.lock"), (
+        "a turn belongs to the card, whatever it is called here"
+    )

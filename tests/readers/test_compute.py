@@ -1,0 +1,43 @@
+"""Batches of texts of similar length; where and how a network computes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from itrialspace_assets.readers import compute
+from itrialspace_assets.readers.entry import Place, ReaderEntry
+
+
+@given(st.lists(st.integers(0, 900), max_size=80), st.integers(1, 9), st.integers(1, 2000))
+def test_every_text_is_in_one_batch_that_fits(lengths: list[int], most: int, tokens: int) -> None:
+    found = compute.batches(lengths, most, tokens)
+    assert sorted(i for batch in found for i in batch) == list(range(len(lengths)))
+    padded = 0
+    for batch in found:
+        longest = max(lengths[i] for i in batch)
+        assert 1 <= len(batch) <= most
+        assert len(batch) == 1 or len(batch) * longest <= tokens
+        padded += len(batch) * longest
+    ordered = [lengths[i] for batch in found for i in batch]
+    assert ordered == sorted(lengths, reverse=True), "longest first, so that padding is least"
+    assert padded >= sum(lengths)
+
+
+def test_texts_of_two_lengths_are_not_mixed_where_they_need_not_be() -> None:
+    found = compute.batches([900, 10, 900, 10, 10, 900], 3, 5000)
+    np.testing.assert_array_equal(found, [[0, 2, 5], [1, 3, 4]])
+
+
+def test_a_network_computes_where_location_and_setting_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place(None, Path("hashes.sqlite"), "cuda")
+    assert compute.device_of(ReaderEntry(name="a", kind="clip", location="gpu"), place) == "cuda"
+    assert compute.device_of(ReaderEntry(name="a", kind="clip", location="cpu"), place) == "cpu"
+    assert compute.device_of(ReaderEntry(name="a", kind="clip", location="gpu"), Place(None, Path("h"), "cpu")) == "cpu"
+    monkeypatch.setattr(compute.importlib.util, "find_spec", lambda name: object())
+    assert compute.attention_of("cuda:1", "bfloat16") == "flash_attention_2"
+    assert compute.attention_of("cuda", "float32") == compute.attention_of("cpu", "bfloat16") == "sdpa"
+    monkeypatch.setattr(compute.importlib.util, "find_spec", lambda name: None)
+    assert compute.attention_of("cuda", "bfloat16") == "sdpa"
