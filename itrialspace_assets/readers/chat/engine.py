@@ -17,6 +17,7 @@ from itrialspace_assets.readers.chat import forms, scores
 from itrialspace_assets.readers.chat.options import ChatOptions
 from itrialspace_assets.readers.chat.turns import turn
 from itrialspace_assets.readers.square import pixels_lost, rejected
+from itrialspace_assets.synthesis import devices
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +34,7 @@ class Engine:
     processor: Any
     words: dict[str, forms.Tokens]
     options: ChatOptions
+    device: str
 
     def read(self, requests: Sequence[Request]) -> list[Generation]:
         """One generation for each request, in their order."""
@@ -50,7 +52,7 @@ class Engine:
         if lost := sum(self._lost(picture.shape) for picture in part[0].pictures):
             return [rejected(lost)] * len(part)
         inputs = self._inputs([*part, *[part[-1]] * (self.options.batch - len(part))])
-        with torch.inference_mode():
+        with devices.turn(self.device), torch.inference_mode():
             texts = [None] * len(part) if self.options.answer == "scores" else self._texts(inputs)[: len(part)]
             if self.options.answer == "text":
                 return [Generation(text) for text in texts]
@@ -80,7 +82,7 @@ class Engine:
             )
             for request in part
         ]
-        given = {name: torch.cat([row[name] for row in rows]).to(self.model.device) for name in rows[0]}
+        given = {name: torch.cat([row[name] for row in rows]).to(self.device) for name in rows[0]}
         return {
             name: tensor if name in _PER_TOKEN or not tensor.is_floating_point() else tensor.to(self.model.dtype)
             for name, tensor in given.items()
@@ -111,10 +113,10 @@ class Engine:
 
         flat = [form for of in sequences for form in of]
         longest = max(len(form) for form in flat)
-        padded = torch.tensor([form + form[-1:] * (longest - len(form)) for form in flat], device=self.model.device)
+        padded = torch.tensor([form + form[-1:] * (longest - len(form)) for form in flat], device=self.device)
         own = copy.copy(cache)  # its layers are replaced, not changed: the batch's other rows need the cache too
         own.layers = [copy.copy(layer) for layer in cache.layers]
-        own.batch_select_indices(torch.full((len(flat),), row, device=self.model.device))
+        own.batch_select_indices(torch.full((len(flat),), row, device=self.device))
         inner = self.model.model
         if getattr(inner, "rope_deltas", None) is not None:
             inner.rope_deltas = inner.rope_deltas[:1]  # alike in all rows, as these are
@@ -148,7 +150,7 @@ def load(folder: Path, options: ChatOptions, device: str) -> Read:
     Args:
         folder: weights, configuration, processor and tokenizer as transformers writes them.
         options: of the reader.
-        device: ``cuda`` or ``cpu``.
+        device: ``cuda`` (the one that is this worker's) or ``cpu``.
 
     Raises:
         ConfigError: the folder is not that of an image-text-to-text model, or its weights are not the model's.
@@ -173,4 +175,5 @@ def load(folder: Path, options: ChatOptions, device: str) -> Read:
         raise ConfigError(f"{folder}: expected weights of {type(model).__name__}, got {said}")
     if options.template is None and getattr(processor, "chat_template", None) is None:
         raise ConfigError(f"{folder}: expected a chat template, got none; give options.template in readers.yaml")
-    return Engine(model.to(device).eval(), processor, forms.single_tokens(processor.tokenizer), options).read
+    words, device = forms.single_tokens(processor.tokenizer), devices.assigned(device)
+    return Engine(model.to(device).eval(), processor, words, options, device).read

@@ -6,6 +6,7 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.readers.api import Need, Read, Reader
 from itrialspace_assets.readers.chat.options import ChatOptions, MedGemmaOptions
+from itrialspace_assets.readers.compute import device_of
 from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
 from itrialspace_assets.readers.prompts import prompts_of
 from itrialspace_assets.readers.weights import Expected, Weights, missing_packages, weights_of
@@ -59,7 +60,7 @@ def build(expected: Expected, licence: str, entry: ReaderEntry, options: ChatOpt
             f"(options.scan_levels), got {', '.join(tasks)}; a scan may hold several nodules"
         )
     weights = weights_of(entry, options.weights, place, expected)
-    device = place.device if entry.location == "gpu" else "cpu"
+    device = device_of(entry, place)
     return Reader(
         name=entry.name,
         location=entry.location,
@@ -77,6 +78,7 @@ def build(expected: Expected, licence: str, entry: ReaderEntry, options: ChatOpt
         scan_levels=scan_levels,
         files=weights.sha256,
         needs=partial(_needs, weights, options),
+        device=device,
     )
 
 
