@@ -94,7 +94,7 @@ def convert(
     settings = load(folder)
     if to is None and settings.weights_dir is None:
         raise ConfigError("ITRIALSPACE_WEIGHTS_DIR is not set: set it, or say where the new folder goes with --to")
-    target = to or settings.weights_dir / model.name.lower()  # type: ignore[operator]
+    target = to or settings.weights_dir / model.name.lower()
     with progress("files", len(list(source.glob("*.safetensors")))) as advance:
         report = convert_llava_med(source, target, vision_tower, lambda _: advance(1))
     typer.echo(

@@ -79,6 +79,15 @@ def readers(settings: Settings) -> dict[str, Reader]:
     return _readers(settings.readers_config, Place.of(settings))
 
 
+def slice_readers(settings: Settings) -> tuple[str, ...]:
+    """Names of the enabled readers that are asked about slices, which lists and reports of slices are about.
+
+    Raises:
+        ConfigError: an entry is wrong; names the key and what is allowed.
+    """
+    return tuple(name for name, reader in readers(settings).items() if reader.scan_levels is None)
+
+
 @lru_cache(maxsize=4)
 def _loaded(config: Path | None, place: Place, name: str, revision: str) -> Read:
     return _readers(config, place)[name].load()  # revision: other weights are loaded anew

@@ -160,7 +160,7 @@ def llava_med_as_published(folder: Path) -> Path:
     tensors = {_as_published(name): tensor.bfloat16() for name, tensor in _llava(text).state_dict().items()}
     tensors["model.vision_tower.vision_tower.vision_model.embeddings.position_ids"] = torch.arange(5)[None]
     shards = [sorted(tensors)[i::2] for i in (0, 1)]
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, names in enumerate(shards, 1):
         file = f"model-{number:05}-of-00002.safetensors"
         save_file({n: tensors[n].contiguous() for n in names}, folder / file, metadata={"format": "pt"})

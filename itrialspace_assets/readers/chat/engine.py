@@ -22,6 +22,8 @@ from itrialspace_assets.synthesis import devices
 if TYPE_CHECKING:
     import torch
 
+#: Ends of the names of tables that older versions stored and that follow from the configuration.
+_DERIVED = (".position_ids", ".inv_freq")
 #: Tensors with a column for each token; all others are pictures'.
 _PER_TOKEN = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 
@@ -51,7 +53,7 @@ class Engine:
 
         if lost := sum(self._lost(picture.shape) for picture in part[0].pictures):
             return [rejected(lost)] * len(part)
-        inputs = self._inputs([*part, *[part[-1]] * (self.options.batch - len(part))])
+        inputs = self._inputs(part)
         with devices.turn(self.device), torch.inference_mode():
             texts = [None] * len(part) if self.options.answer == "scores" else self._texts(inputs)[: len(part)]
             if self.options.answer == "text":
@@ -68,7 +70,7 @@ class Engine:
         return pixels_lost(shape, edge, (of.crop_size["height"], of.crop_size["width"]))
 
     def _inputs(self, part: Sequence[Request]) -> dict[str, "torch.Tensor"]:
-        """Tensors of a batch; pictures are rounded to the model's own numbers."""
+        """Tensors of a full batch; pictures are rounded to the model's own numbers."""
         import torch
 
         rows = [
@@ -82,6 +84,7 @@ class Engine:
             )
             for request in part
         ]
+        rows += rows[-1:] * (self.options.batch - len(rows))
         given = {name: torch.cat([row[name] for row in rows]).to(self.device) for name in rows[0]}
         return {
             name: tensor if name in _PER_TOKEN or not tensor.is_floating_point() else tensor.to(self.model.dtype)
@@ -129,7 +132,7 @@ class Engine:
         tokenizer, ends = self.processor.tokenizer, self.model.generation_config.eos_token_id
         ends = tokenizer.eos_token_id if ends is None else ends
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        how = GenerationConfig(
+        how = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False, max_new_tokens=self.options.new_tokens, eos_token_id=ends, pad_token_id=pad
         )
         out = self.model.generate(**inputs, generation_config=how)[:, inputs["input_ids"].shape[1] :]
@@ -142,6 +145,14 @@ def _alike(requests: Sequence[Request]) -> list[list[Request]]:
     for request in requests:
         groups.setdefault((request.prompt, tuple(p.shape[:2] for p in request.pictures)), []).append(request)
     return list(groups.values())
+
+
+def _wrong(told: dict[str, Any]) -> str:
+    """What transformers says of tensors that are missing, unknown or of another shape; it would go on without them."""
+    found = {what: sorted(str(key) for key in keys if not str(key).endswith(_DERIVED)) for what, keys in told.items()}
+    return "; ".join(
+        f"{len(keys)} {what.replace('_', ' ')}, first {', '.join(keys[:3])}" for what, keys in found.items() if keys
+    )
 
 
 def load(folder: Path, options: ChatOptions, device: str) -> Read:
@@ -158,9 +169,11 @@ def load(folder: Path, options: ChatOptions, device: str) -> Read:
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
+    processors: Any = AutoProcessor
+    models: Any = AutoModelForImageTextToText
     try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model, told = AutoModelForImageTextToText.from_pretrained(
+        processor = processors.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model, told = models.from_pretrained(
             folder,
             local_files_only=True,
             trust_remote_code=False,
@@ -170,9 +183,8 @@ def load(folder: Path, options: ChatOptions, device: str) -> Read:
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ConfigError(f"{folder}: expected an image-text-to-text model of transformers, got: {error}") from None
-    if wrong := {name.replace("_", " "): sorted(map(str, keys)) for name, keys in told.items() if keys}:
-        said = "; ".join(f"{len(keys)} {name}, first {', '.join(keys[:3])}" for name, keys in wrong.items())
-        raise ConfigError(f"{folder}: expected weights of {type(model).__name__}, got {said}")
+    if wrong := _wrong(told):
+        raise ConfigError(f"{folder}: expected weights of {type(model).__name__}, got {wrong}")
     if options.template is None and getattr(processor, "chat_template", None) is None:
         raise ConfigError(f"{folder}: expected a chat template, got none; give options.template in readers.yaml")
     words, device = forms.single_tokens(processor.tokenizer), devices.assigned(device)

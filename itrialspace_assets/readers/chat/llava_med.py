@@ -192,7 +192,7 @@ def _processor(source: Path, published: Mapping[str, Any], stored: Mapping[str, 
     tokenizer.pad_token = tokenizer.unk_token
     edge, patch = _edge(stored)
     pictures = CLIPImageProcessor(size={"shortest_edge": edge}, crop_size={"height": edge, "width": edge})
-    return LlavaProcessor(
+    return LlavaProcessor(  # type: ignore[no-untyped-call]
         image_processor=pictures,
         tokenizer=tokenizer,
         patch_size=patch,
@@ -332,6 +332,6 @@ def _generation(processor: Any) -> Any:
     from transformers import GenerationConfig
 
     tokenizer = processor.tokenizer
-    return GenerationConfig(
+    return GenerationConfig(  # type: ignore[no-untyped-call]
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )

@@ -83,7 +83,7 @@ def test_a_text_is_what_the_model_writes_greedily(loaded: Loaded) -> None:
         inputs = engine._inputs([request])
         del inputs["attention_mask"]
         for name, added in (("input_ids", said), ("token_type_ids", (0,) * len(said))):
-            inputs[name] = torch.cat([inputs[name], torch.tensor([added], dtype=torch.long)], 1)
+            inputs[name] = torch.cat([inputs[name], torch.tensor([added] * 3, dtype=torch.long)], 1)
         with torch.inference_mode():
             said += (int(engine.model(**inputs).logits[0, -1].argmax()),)
     assert got.raw_text == engine.processor.tokenizer.decode(said, skip_special_tokens=True).strip()
@@ -128,7 +128,13 @@ def test_a_folder_that_is_not_the_models_is_refused(weights: Path, tmp_path: Pat
     save_file(kept, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ConfigError, match=r"of Gemma3ForConditionalGeneration, got 1 missing keys, first .*q_proj"):
         load(copy, options, "cpu")
-    save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+    more = {"model.language_model.rotary_emb.inv_freq": tensors[lost][0].clone()}
+    save_file(
+        tensors | more | {"model.other": tensors[lost].clone()}, copy / "model.safetensors", metadata={"format": "pt"}
+    )
+    with pytest.raises(ConfigError, match=r"got 1 unexpected keys, first model\.other$"):
+        load(copy, options, "cpu")
+    save_file(tensors | more, copy / "model.safetensors", metadata={"format": "pt"})
     (copy / "chat_template.jinja").unlink()
     with pytest.raises(ConfigError, match=r"expected a chat template, got none; give options.template"):
         load(copy, options, "cpu")

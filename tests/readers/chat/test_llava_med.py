@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.testing
@@ -98,7 +99,8 @@ def test_an_unknown_or_misshapen_tensor_refuses_all(source: Path, tmp_path: Path
 def test_weights_without_a_vision_tower_need_its_folder(source: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    prefix, tower = "model.vision_tower.vision_tower.", {}
+    prefix = "model.vision_tower.vision_tower."
+    tower: dict[str, Any] = {}
     for file in sorted(source.glob("*.safetensors")):
         tensors = load_file(file)
         tower |= {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
