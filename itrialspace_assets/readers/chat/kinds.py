@@ -83,8 +83,11 @@ def build(expected: Expected, licence: str, entry: ReaderEntry, options: ChatOpt
 
 
 def _needs(weights: Weights, options: ChatOptions) -> list[Need]:
-    packages = (*_PACKAGES, *(["flash_attn"] if options.attention == "flash_attention_2" else []))
-    return missing_packages(packages) + weights.needs()
+    needs = missing_packages(_PACKAGES) + weights.needs()
+    if options.attention == "flash_attention_2" and missing_packages(["flash_attn"]):
+        mend = "install flash-attn for this torch and CUDA, or set options.attention: sdpa in readers.yaml"
+        needs.append(Need("attention flash_attention_2: expected the package flash_attn, found none", mend))
+    return needs
 
 
 def _load(weights: Weights, options: ChatOptions, device: str) -> Read:
