@@ -3,6 +3,7 @@
 from typing import Literal
 
 from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.readers.api import Ids
 from itrialspace_assets.slices.case import RenderedImage
 
 
@@ -22,6 +23,7 @@ class RequestToRead(StrictModel):
     prompt: str | None
     prompt_sha256: str | None
     options: tuple[str, ...]
+    ids: Ids | None = None
 
 
 class RealScan(StrictModel):

@@ -11,6 +11,8 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.readers.api import Reader
 from itrialspace_assets.readers.scorers import SCORERS
+from itrialspace_assets.records.layout import REAL
+from itrialspace_assets.synthesis.renderers import RENDERERS
 
 Task = Literal["presence", "lobe", "size", "malignancy"]
 
@@ -27,6 +29,7 @@ class ReaderEntry(StrictModel):
     """An entry of ``readers.yaml``. What is not given is as the reader's kind has it.
 
     ``options`` are checked by the kind. ``trained_on`` names the datasets that the weights have seen, or ``unknown``.
+    ``sources``: image sources that it reads (``real``, or names of renderers); all where none is given.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
@@ -42,6 +45,7 @@ class ReaderEntry(StrictModel):
     prompts: dict[Task, PromptEntry] = Field(default_factory=dict)
     trained_on: str | None = None
     licence: str | None = None
+    sources: tuple[str, ...] = ()
 
     @field_validator("scorer")
     @classmethod
@@ -49,6 +53,13 @@ class ReaderEntry(StrictModel):
         if name is not None and name not in SCORERS:
             raise ValueError(f"expected one of {', '.join(SCORERS)}")
         return name
+
+    @field_validator("sources")
+    @classmethod
+    def _are_sources(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted(set(names) - {REAL, *RENDERERS}):
+            raise ValueError(f"expected some of {', '.join((REAL, *RENDERERS))}, got {', '.join(unknown)}")
+        return names
 
     @model_validator(mode="after")
     def _has_centre(self) -> "ReaderEntry":

@@ -59,7 +59,7 @@ def _read_batch(settings: Settings, reader: Reader, batch: ReadBatch) -> Output:
     opened: dict[str, Picture | str] = {}
     asked: list[Request] = []
     for wanted in batch.requests:
-        request = _open(settings, wanted, opened)
+        request = _open(settings, reader, wanted, opened)
         if isinstance(request, str):
             returned[wanted.generation_key] = Returned(None, 0.0, Reason.UNREADABLE_VOLUME, request)
         else:
@@ -99,10 +99,10 @@ def _row(wanted: RequestToRead, got: Returned, now: int) -> dict[str, Any]:
     }
 
 
-def _open(settings: Settings, wanted: RequestToRead, opened: dict[str, Picture | str]) -> Request | str:
+def _open(settings: Settings, reader: Reader, wanted: RequestToRead, opened: dict[str, Picture | str]) -> Request | str:
     """A request with its pictures, each opened once a batch; or what is wrong with one."""
     pictures = []
-    for path, sha256 in zip(wanted.paths, wanted.sha256s, strict=True):
+    for path, sha256 in zip(wanted.paths, wanted.sha256s, strict=True) if reader.sees else ():
         if path not in opened:
             opened[path] = _picture(settings.output, path, sha256)
         picture = opened[path]
@@ -120,6 +120,7 @@ def _open(settings: Settings, wanted: RequestToRead, opened: dict[str, Picture |
         prompt_id=wanted.prompt_id,
         prompt=wanted.prompt,
         options=wanted.options,
+        ids=wanted.ids if reader.by_id else None,
     )
 
 

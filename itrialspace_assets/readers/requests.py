@@ -69,7 +69,7 @@ def requests_of(reader: Reader, slices: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         The columns of ``shown`` with ``task``, ``prompt_id``, ``prompt`` (null without one), ``prompt_sha256``,
-        ``options`` and ``generation_key``.
+        ``options``, ``generation_key`` and ``ids`` (null but for a reader that answers by id).
 
     Raises:
         ConfigError: there are slices, but none of the reader's profile or z offsets.
@@ -91,9 +91,17 @@ def requests_of(reader: Reader, slices: pl.DataFrame) -> pl.DataFrame:
             for c in ("paths", "sha256s")
         },
     )
+    every = every.join(_ids(slices), on="slice_uid") if reader.by_id else every.with_columns(ids=None)
     return every.with_columns(generation_key=_keys(reader, every)).sort(
         "image_uid", "slice_z", "target_uid", "condition", "control", "task"
     )
+
+
+def _ids(slices: pl.DataFrame) -> pl.DataFrame:
+    """``ids`` (see ``api.Ids``) of each ``slice_uid``."""
+    names = (pl.col(c).unique().sort().alias(f"{c}s") for c in ("published_id", "case_uid"))
+    each = slices.group_by("slice_uid").agg(pl.col("image_uid").first(), *names)
+    return each.select("slice_uid", ids=pl.struct("slice_uid", "image_uid", "published_ids", "case_uids"))
 
 
 def _require_cut(reader: Reader, slices: pl.DataFrame) -> None:
@@ -139,8 +147,12 @@ def _words(prompt: Prompt, options: Sequence[str], control: str) -> str:
 
 
 def _keys(reader: Reader, requests: pl.DataFrame) -> pl.Series:
-    """Key of each request: pictures, pixel size, condition, control, task or prompt, options, reader revision."""
-    columns = ("picture_sha256", "pixel_x_mm", "pixel_y_mm", "condition", "control", "task", "prompt_sha256")
+    """Key of each request: pictures, pixel size, condition, control, task or prompt, options, reader revision.
+
+    Of a reader that answers by id, its slice as well.
+    """
+    columns = ["picture_sha256", "pixel_x_mm", "pixel_y_mm", "condition", "control", "task", "prompt_sha256"]
+    columns += ["slice_uid"] if reader.by_id else []
     texts = requests.select(
         pl.concat_str(
             *(pl.col(c).cast(pl.String).fill_null("") for c in columns),
