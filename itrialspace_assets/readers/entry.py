@@ -72,14 +72,21 @@ class ReaderEntry(StrictModel):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a reader finds its files: the folder of weights (None: not set), and where hashes are remembered."""
+    """Where a reader finds its files and computes.
+
+    Attributes:
+        weights_dir: folder of weights; None: not set.
+        fingerprints: where hashes of files are remembered.
+        device: where readers whose location is ``gpu`` compute: ``cuda`` or ``cpu``.
+    """
 
     weights_dir: Path | None
     fingerprints: Path
+    device: str = "cpu"
 
     @classmethod
     def of(cls, settings: Settings) -> "Place":
-        return cls(settings.weights_dir, settings.output / "work" / "fingerprints.sqlite")
+        return cls(settings.weights_dir, settings.output / "work" / "fingerprints.sqlite", settings.device)
 
 
 @dataclass(frozen=True)
