@@ -21,6 +21,7 @@ class Ids(StrictModel):
 
     slice_uid: str
     image_uid: str
+    picture_sha256: str
     published_ids: tuple[str, ...]
     case_uids: tuple[str, ...]
 

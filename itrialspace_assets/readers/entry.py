@@ -78,15 +78,18 @@ class Place:
         weights_dir: folder of weights; None: not set.
         fingerprints: where hashes of files are remembered.
         device: where readers whose location is ``gpu`` compute: ``cuda`` or ``cpu``.
+        folder: where paths in options start: the folder of the user's ``readers.yaml``, else the working one.
     """
 
     weights_dir: Path | None
     fingerprints: Path
     device: str = "cpu"
+    folder: Path = Path()
 
     @classmethod
     def of(cls, settings: Settings) -> "Place":
-        return cls(settings.weights_dir, settings.output / "work" / "fingerprints.sqlite", settings.device)
+        folder = Path() if settings.readers_config is None else settings.readers_config.absolute().parent
+        return cls(settings.weights_dir, settings.output / "work" / "fingerprints.sqlite", settings.device, folder)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Which readers there are and which are enabled, read from ``readers.yaml``. Loads none of them."""
 
 import difflib
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.base.validation import explain
 from itrialspace_assets.readers import mock, spots
 from itrialspace_assets.readers.api import Read, Reader
+from itrialspace_assets.readers.elsewhere import function, table
 from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
 
 #: Every kind of reader by its name.
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (spots.KIND, mock.KIND)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (spots.KIND, mock.KIND, table.KIND, function.KIND)}
 
 
 def entries(config: Path | None) -> dict[str, ReaderEntry]:
@@ -61,7 +63,7 @@ def make(entry: ReaderEntry, place: Place) -> Reader:
         options = kind.options(**entry.options)
     except ValidationError as error:
         raise ConfigError(f"readers.yaml: readers.{entry.name}: options: {explain(error, kind.options)}") from None
-    return kind.build(entry, options, place)
+    return replace(kind.build(entry, options, place), sources=entry.sources)
 
 
 @lru_cache(maxsize=8)

@@ -91,17 +91,18 @@ def requests_of(reader: Reader, slices: pl.DataFrame) -> pl.DataFrame:
             for c in ("paths", "sha256s")
         },
     )
-    every = every.join(_ids(slices), on="slice_uid") if reader.by_id else every.with_columns(ids=None)
+    every = _with_ids(every, slices) if reader.by_id else every.with_columns(ids=None)
     return every.with_columns(generation_key=_keys(reader, every)).sort(
         "image_uid", "slice_z", "target_uid", "condition", "control", "task"
     )
 
 
-def _ids(slices: pl.DataFrame) -> pl.DataFrame:
-    """``ids`` (see ``api.Ids``) of each ``slice_uid``."""
-    names = (pl.col(c).unique().sort().alias(f"{c}s") for c in ("published_id", "case_uid"))
-    each = slices.group_by("slice_uid").agg(pl.col("image_uid").first(), *names)
-    return each.select("slice_uid", ids=pl.struct("slice_uid", "image_uid", "published_ids", "case_uids"))
+def _with_ids(requests: pl.DataFrame, slices: pl.DataFrame) -> pl.DataFrame:
+    """Requests with ``ids`` (see ``api.Ids``)."""
+    names = [pl.col(c).unique().sort().alias(f"{c}s") for c in ("published_id", "case_uid")]
+    of_slice = slices.group_by("slice_uid").agg(names)
+    every = pl.struct("slice_uid", "image_uid", "picture_sha256", "published_ids", "case_uids")
+    return requests.join(of_slice, on="slice_uid").with_columns(ids=every).drop("published_ids", "case_uids")
 
 
 def _require_cut(reader: Reader, slices: pl.DataFrame) -> None:
