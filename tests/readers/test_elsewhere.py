@@ -346,4 +346,4 @@ def test_marks_of_a_function_are_checked_and_ordered(entry: Entry, module: str) 
         with pytest.raises(CaseRejected, match="unexpected_error"):
             reader.mark(scan(value))
     with pytest.raises(CaseRejected, match="AttributeError"):
-        reader.mark(Scan("i", lambda: None, lambda: None))
+        reader.mark(Scan("i", lambda: None, lambda: None))  # type: ignore[return-value]

@@ -179,7 +179,7 @@ def build(entry: ReaderEntry, options: CallableOptions, place: Place) -> Reader:
         profile=entry.profile,
         z_offsets=entry.z_offsets,
         controls=entry.controls,
-        scorer=entry.scorer or "words",
+        scorer=entry.scorer or "text",
         seed=None,
         load=partial(load, functions),
         mark=None if options.mark is None else partial(mark, functions),

@@ -186,7 +186,7 @@ def build(entry: ReaderEntry, options: TableOptions, place: Place) -> Reader:
         profile=entry.profile,
         z_offsets=entry.z_offsets,
         controls=entry.controls,
-        scorer=entry.scorer or ("words" if options.threshold is None else "option_scores"),
+        scorer=entry.scorer or ("text" if options.threshold is None else "option_scores"),
         seed=None,
         load=partial(load, tables),
         mark=None if marks is None else partial(mark, tables),
