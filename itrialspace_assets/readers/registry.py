@@ -15,9 +15,10 @@ from itrialspace_assets.readers import mock, spots
 from itrialspace_assets.readers.api import Read, Reader
 from itrialspace_assets.readers.elsewhere import function, table
 from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.served import endpoint
 
 #: Every kind of reader by its name.
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (spots.KIND, mock.KIND, table.KIND, function.KIND)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (spots.KIND, mock.KIND, table.KIND, function.KIND, endpoint.KIND)}
 
 
 def entries(config: Path | None) -> dict[str, ReaderEntry]:
