@@ -29,7 +29,8 @@ class ReaderEntry(StrictModel):
     """An entry of ``readers.yaml``. What is not given is as the reader's kind has it.
 
     ``options`` are checked by the kind. ``trained_on`` names the datasets that the weights have seen, or ``unknown``.
-    ``sources``: image sources that it reads (``real``, or names of renderers); all where none is given.
+    ``sources``: image sources that it reads (``real``, or names of renderers); all where none is given. ``folder``:
+    where relative paths in its options start; the folder of the file that states them.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
@@ -46,6 +47,7 @@ class ReaderEntry(StrictModel):
     trained_on: str | None = None
     licence: str | None = None
     sources: tuple[str, ...] = ()
+    folder: Path = Path()
 
     @field_validator("scorer")
     @classmethod
@@ -78,18 +80,15 @@ class Place:
         weights_dir: folder of weights; None: not set.
         fingerprints: where hashes of files are remembered.
         device: where readers whose location is ``gpu`` compute: ``cuda`` or ``cpu``.
-        folder: where paths in options start: the folder of the user's ``readers.yaml``, else the working one.
     """
 
     weights_dir: Path | None
     fingerprints: Path
     device: str = "cpu"
-    folder: Path = Path()
 
     @classmethod
     def of(cls, settings: Settings) -> "Place":
-        folder = Path() if settings.readers_config is None else settings.readers_config.absolute().parent
-        return cls(settings.weights_dir, settings.output / "work" / "fingerprints.sqlite", settings.device, folder)
+        return cls(settings.weights_dir, settings.output / "work" / "fingerprints.sqlite", settings.device)
 
 
 @dataclass(frozen=True)

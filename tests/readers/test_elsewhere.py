@@ -43,7 +43,6 @@ def entry(tmp_path: Path) -> Entry:
         )
         rows = slice_rows(made.output, range(6), ("plain",)) if rows is None else rows
         write_table(made.output, "slices", rows, **WHERE)
-        readers.__globals__["_readers"].cache_clear()
         return made
 
     return make_settings
@@ -184,8 +183,11 @@ def test_published_ids_are_read_off_paths(path: str, wanted: str | None) -> None
 def look(tmp_path: Path, text: str, **options: Any) -> Callable[..., Any]:
     """What a table answers to a request about presence of case a or b, condition and control."""
     (tmp_path / "t.csv").write_text(text)
-    place = Place(None, tmp_path / "f.sqlite", folder=tmp_path)
-    reader = make(ReaderEntry(name="t", kind="table", options={"answers": "t.csv", "by": "case_uid", **options}), place)
+    place = Place(None, tmp_path / "f.sqlite")
+    reader = make(
+        ReaderEntry(name="t", kind="table", folder=tmp_path, options={"answers": "t.csv", "by": "case_uid", **options}),
+        place,
+    )
     read = reader.load()
 
     def ask(*cases: str, condition: str = "plain", control: str = "none", options: Any = None) -> Any:
@@ -223,9 +225,9 @@ def test_a_score_against_a_threshold_answers_as_it_says(
 
 def mark_reader(tmp_path: Path, rows: str, **options: Any) -> Any:
     (tmp_path / "m.csv").write_text(rows)
-    place = Place(None, tmp_path / "f.sqlite", folder=tmp_path)
+    place = Place(None, tmp_path / "f.sqlite")
     given = {"marks": "m.csv", "frame": "LPS", **options}
-    return make(ReaderEntry(name="m", kind="table", options=given), place)
+    return make(ReaderEntry(name="m", kind="table", folder=tmp_path, options=given), place)
 
 
 def test_marks_are_turned_to_ras_and_unread_scans_rejected(tmp_path: Path) -> None:

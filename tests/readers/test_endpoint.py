@@ -22,7 +22,7 @@ from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.readers import build
 from itrialspace_assets.readers.api import Generation, Reader, Request
 from itrialspace_assets.readers.entry import Place, ReaderEntry
-from itrialspace_assets.readers.registry import make, readers
+from itrialspace_assets.readers.registry import make
 from itrialspace_assets.readers.served import connection
 from itrialspace_assets.readers.served.replies import Reply, Token, read_reply, score_options
 from itrialspace_assets.records.layout import REAL
@@ -475,7 +475,7 @@ def test_a_placeholder_of_a_key_takes_no_word_away(
 
 def study(server: ChatServer, tmp_path: Path, name: str, **more: Any) -> Settings:
     options = {"base_url": server.base_url, "model": MODEL, "revision": "r1", "timeout_s": 5.0, "concurrency": 3}
-    tree = {"blob": {"enabled": False}, "served": {"kind": "endpoint", "options": options}}
+    tree = {"blob": {"enabled": False}, "tiny": {"kind": "endpoint", "options": options}}
     (tmp_path / "readers.yaml").write_text(yaml.safe_dump({"readers": tree}))
     (tmp_path / "data" / "profiles").mkdir(parents=True, exist_ok=True)
     made = load_settings(
@@ -489,11 +489,12 @@ def study(server: ChatServer, tmp_path: Path, name: str, **more: Any) -> Setting
 
 
 def run(settings: Settings, name: str) -> tuple[Any, pl.DataFrame, pl.DataFrame]:
-    for shard in build.plan(settings, REAL, "served", PART, name):
-        build.work(settings, REAL, "served", PART, name, shard)
-    result = build.collect(settings, REAL, "served", PART, name)
-    tables = (read_table(settings.output, t, reader="served", **WHERE) for t in ("generations", "answers"))
-    return (result, *tables)
+    for shard in build.plan(settings, REAL, "tiny", PART, name):
+        build.work(settings, REAL, "tiny", PART, name, shard)
+    result = build.collect(settings, REAL, "tiny", PART, name)
+    tables = (read_table(settings.output, t, reader="tiny", **WHERE) for t in ("generations", "answers"))
+    generations, answers = tables
+    return result, generations, answers
 
 
 @pytest.mark.slow
@@ -530,8 +531,7 @@ def test_failures_are_asked_again_and_a_dead_server_is_said_before_work(
     settings.readers_config.write_text(
         settings.readers_config.read_text().replace(server.base_url, "http://127.0.0.1:9")
     )
-    readers.__globals__["_readers"].cache_clear()
     with pytest.raises(ConfigError, match=r"http://127\.0\.0\.1:9: expected a server that answers, got: no connection"):
-        build.plan(settings, REAL, "served", PART, "r3")
-    assert build.plan(settings.model_copy(update={"ask": False}), REAL, "served", PART, "r4") == []
-    assert build.collect(settings, REAL, "served", PART, "r4").computed == 0, "rescored without the server"
+        build.plan(settings, REAL, "tiny", PART, "r3")
+    assert build.plan(settings.model_copy(update={"ask": False}), REAL, "tiny", PART, "r4") == []
+    assert build.collect(settings, REAL, "tiny", PART, "r4").computed == 0, "rescored without the server"

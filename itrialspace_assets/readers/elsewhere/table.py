@@ -168,11 +168,11 @@ def build(entry: ReaderEntry, options: TableOptions, place: Place) -> Reader:
     Args:
         entry: of ``readers.yaml``; ``tasks`` names what the table answers, presence where it is not given.
         options: its options, checked.
-        place: where relative paths start and hashes are remembered.
+        place: where hashes are remembered.
     """
     tasks = () if options.answers is None else tuple(entry.tasks or ("presence",))
     answers, marks = (
-        None if p is None else place.folder / Path(p).expanduser() for p in (options.answers, options.marks)
+        None if p is None else entry.folder / Path(p).expanduser() for p in (options.answers, options.marks)
     )
     tables = Tables(entry.name, options, tasks, answers, marks, place.fingerprints)
     return Reader(
