@@ -1,5 +1,6 @@
 """Readers that read elsewhere: tables of answers and marks, and a user's own functions."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,12 @@ from hypothesis import strategies as st
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.demo.answers import TABLE, write_answers
+from itrialspace_assets.graph import build_graph
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.readers import build
 from itrialspace_assets.readers.api import Ids, Request, Scan
+from itrialspace_assets.readers.case import RealScan
 from itrialspace_assets.readers.elsewhere.answers import published_id
 from itrialspace_assets.readers.entry import Place, ReaderEntry
 from itrialspace_assets.readers.registry import make, readers
@@ -349,3 +353,66 @@ def test_marks_of_a_function_are_checked_and_ordered(entry: Entry, module: str) 
             reader.mark(scan(value))
     with pytest.raises(CaseRejected, match="AttributeError"):
         reader.mark(Scan("i", lambda: None, lambda: None))  # type: ignore[return-value]
+
+
+def test_a_data_root_may_name_tables_and_runs_no_code(tmp_path: Path) -> None:
+    own = tmp_path / "data" / "readers.yaml"
+    own.parent.mkdir()
+    settings = load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "out")
+    assert set(readers(settings)) == {"blob"}
+    write = {"people": {"kind": "table", "options": {"answers": "people.csv"}, "sources": ["real"]}}
+    own.write_text(yaml.safe_dump({"readers": write}))
+    assert readers(settings)["people"].needs()[0].what.startswith(f"{tmp_path}/data/people.csv: expected a table")
+    config = tmp_path / "mine.yaml"
+    config.write_text("readers: {people: {enabled: false}}")
+    assert "people" not in readers(load_settings(data_dir=tmp_path / "data", readers_config=config))
+    for entry in ({"kind": "callable", "options": {"read": "os:system"}}, {"kind": "endpoint"}):
+        own.write_text(yaml.safe_dump({"readers": {"x": entry}}))
+        with pytest.raises(ConfigError, match=r"data/readers\.yaml: readers\.x: expected kind: table, got"):
+            readers(settings)
+    own.write_text("readers: {blob: {enabled: false}}")
+    with pytest.raises(ConfigError, match="expected kind: table, got 'blob'"):
+        readers(settings)
+
+
+def test_a_reader_of_some_sources_is_on_no_other(entry: Entry) -> None:
+    settings = entry("table", {"answers": "a.csv"}, sources=["real"])
+    graph = build_graph(settings)
+    reading = {n.step.key for n in graph.nodes if n.step.stage == "read"}
+    assert reading == {("real", "predictions", "other")}
+    (report,) = [n for n in graph.nodes if n.step.key == ("mode_report",)]
+    assert not any("other" in key for key in report.reads)
+    with pytest.raises(ConfigError, match="sources: expected some of real, tissue, nodmaisi, got tisue"):
+        readers(entry("table", {"answers": "a.csv"}, sources=["tisue"]))
+
+
+def test_marks_by_id_are_kept_by_id(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two scans with equal voxels keep their own marks, of a reader that is told names."""
+    same = {uid: RealScan(image_uid=uid, key="k", ct_path="a.nii.gz") for uid in ("LUNA16/0", "LUNA16/1")}
+    monkeypatch.setattr(build, "_real_scans", lambda *_: (same, dict.fromkeys(same, "host")))
+    settings = entry("table", {"marks": "m.csv", "frame": "RAS"})
+    (settings.readers_config.parent / "m.csv").write_text(
+        "image_uid,world_x,world_y,world_z,diameter_mm,score\nLUNA16/0,1,2,3,4,0.5\nLUNA16/1,,,,,\n"
+    )
+    result, _ = run(settings)
+    assert result.tables["detections"] == 1
+    detections = read_table(settings.output, "detections", reader="other", **WHERE)
+    assert detections["image_uid"].to_list() == ["LUNA16/0"]
+
+
+def test_simulated_answers_of_the_demo_are_whole_and_repeat(data_root: Path, tmp_path: Path) -> None:
+    own = tmp_path / "data"
+    shutil.copytree(data_root / "profiles", own / "profiles")
+    settings = load_settings(data_dir=own, output_dir=tmp_path / "out")
+    write_answers(settings, 7)
+    first = (own / TABLE).read_bytes()
+    write_answers(settings, 7)
+    assert (own / TABLE).read_bytes() == first
+    reader = readers(settings)["table_example"]
+    assert (reader.needs(), reader.sources, reader.trained_on) == ([], ("real",), "nothing (simulated answers)")
+    reader.prepare()
+    table = pl.read_csv(own / TABLE)
+    assert table.height == table.select("published_id", "condition").n_unique() > 100
+    right = (table["answer"] == "yes") != table["published_id"].str.ends_with("_neg")
+    assert 0.6 < right.mean() < 0.95, "better than chance, and not perfect"
+    assert ((table["score"] >= 0) == (table["answer"] == "yes")).all()
