@@ -20,8 +20,9 @@ from itrialspace_assets.records.tables import CONDITIONS
 
 #: Name of the reader in ``readers.yaml``, and its table below the data root.
 READER, TABLE = "table_example", Path("readers") / "simulated_answers.csv"
-#: Mean ratings of slices without and with a nodule, in standard deviations, and the rating that divides them (ours).
-_MEANS, _DIVIDES = (0.0, 1.6), 0.8
+#: Endings of published ids of slices with a nodule and, where all nodules of a scan are known, without one; with the
+#: mean rating of each in standard deviations, and the rating that divides them (ours).
+_ENDINGS, _DIVIDES = (("", 1.6), ("_neg", 0.0)), 0.8
 
 
 def write_answers(settings: Settings, seed: int = 42) -> None:
@@ -36,8 +37,9 @@ def write_answers(settings: Settings, seed: int = 42) -> None:
         path = dataset.profile_csv(settings.data)
         if not path.exists():
             continue
+        endings = _ENDINGS if dataset.annotation_completeness == "complete" else _ENDINGS[:1]
         for annotation in load_profiles(path, dataset, "procedural").profiles["annotation_id"]:
-            for ending, mean in zip(("_neg", ""), _MEANS, strict=True):
+            for ending, mean in endings:
                 uid = f"{name}/{annotation}{ending}"
                 rows += [(uid, c, *_answer(mean + _noise(seed, uid, c))) for c in CONDITIONS]
     columns = ["published_id", "condition", "answer", "score"]
