@@ -18,8 +18,8 @@ from PIL import Image
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.imaging.geometry import read_volume
 from itrialspace_assets.readers import blob, blob_scan
-from itrialspace_assets.readers.build import Questions, questions
-from itrialspace_assets.readers.case import MarkScan, ReadBatch, ReadWork, RenderedScan, RequestToRead
+from itrialspace_assets.readers.build import Questions, questions, to_read
+from itrialspace_assets.readers.case import MarkScan, ReadBatch, ReadWork, RenderedScan
 from itrialspace_assets.readers.read import work
 from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.records.store import table_files
@@ -43,10 +43,10 @@ def jobs_of(settings: Settings, asked: list[Questions]) -> tuple[list[ReadBatch]
     seen: set[str] = set()
     requests = []
     for part in asked:
-        for row in part.requests.select(list(RequestToRead.model_fields)).iter_rows(named=True):
-            if row["generation_key"] not in seen:
-                seen.add(row["generation_key"])
-                requests.append(RequestToRead(**row))
+        for request in to_read(part.requests, part.shown):
+            if request.generation_key not in seen:
+                seen.add(request.generation_key)
+                requests.append(request)
     step = settings.batch
     batches = [ReadBatch(reader="blob", requests=tuple(requests[i : i + step])) for i in range(0, len(requests), step)]
     scans = {uid: (part.hosts[uid], scan) for part in asked for uid, scan in part.scans.items()}

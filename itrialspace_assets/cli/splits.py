@@ -92,8 +92,8 @@ def freeze(
     known, unknown, frozen = locks(settings, name), set(ids), 0
     for candidate in found:
         answers = read_all(settings.output, "answers", source=candidate.source, mode=candidate.mode)
-        reading = [r.name for r in readers(settings).values() if r.reads(candidate.source)]
-        slices = chosen_by(rule, candidate.slices, answers, reading)
+        asked = [r.name for r in readers(settings).values() if r.scan_levels is None and r.reads(candidate.source)]
+        slices = chosen_by(rule, candidate.slices, answers, asked)
         if ids:
             slices, missing = named_by(ids, slices)
             unknown &= set(missing)

@@ -65,20 +65,28 @@ class Generation:
 
 @dataclass(frozen=True)
 class Mark:
-    """A spot of a scan: world position (mm, RAS), diameter in mm, score (higher means more likely a nodule)."""
+    """A spot of a scan: world position (mm, RAS), diameter in mm, score (higher means more likely a nodule).
+
+    ``diameter_mm`` is None where the reader gives positions alone.
+    """
 
     world: tuple[float, float, float]
-    diameter_mm: float
+    diameter_mm: float | None
     score: float
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The words of a task: an id, the text, and the same in other words for the control ``prompt_paraphrase``."""
+    """The words of a task: an id, the text, and the same in other words for the control ``prompt_paraphrase``.
+
+    ``options`` pairs each option with how it is written in the text, in the order in which they are asked; empty: as
+    the tables name and order them.
+    """
 
     id: str
     text: str
     paraphrase: str
+    options: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,7 @@ class Reader:
         code: hash of kind, code version and options.
         files: hash over the files of its weights, None without any; hashes them where they are new, so it can take
             minutes; raises ConfigError where they are missing.
+        scan_levels: most levels of a whole scan that it is shown at once; None: it is shown slices.
         needs: what it lacks on this machine; quick, reads no weights. Empty: it is ready.
         prepare: called before requests are planned, never when the graph is built: takes what only a running service
             can tell, such as a server's revision; raises ConfigError where it cannot.
@@ -156,6 +165,7 @@ class Reader:
     scorer: str
     seed: int | None
     load: Callable[[], Read]
+    scan_levels: int | None = None
     mark: Callable[[Scan], list[Mark]] | None = None
     files: Callable[[], str | None] = no_files
     needs: Callable[[], list[Need]] = no_needs
@@ -186,5 +196,6 @@ class Reader:
     @property
     def asked(self) -> str:
         """Hash of all that decides which requests there are and what they say, but the files of weights."""
-        words = {task: [p.id, p.text, p.paraphrase] for task, p in self.prompts.items()}
-        return digest([self.code, self.tasks, words, self.profile, self.z_offsets, self.controls], 16)
+        words = {task: [p.id, p.text, p.paraphrase, *p.options] for task, p in self.prompts.items()}
+        shown = [self.profile, self.z_offsets, self.scan_levels]
+        return digest([self.code, self.tasks, words, *shown, self.controls], 16)

@@ -5,7 +5,7 @@ What was asked before, for whichever mode, is in the ledger and is not asked aga
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from itrialspace_assets.readers.preview import grid
 from itrialspace_assets.readers.read import FAILURES, kept_marks, seal
 from itrialspace_assets.readers.read import work as read_one
 from itrialspace_assets.readers.registry import readers
-from itrialspace_assets.readers.requests import requests_of, shown
+from itrialspace_assets.readers.requests import given, requests_of
 from itrialspace_assets.readers.scorers import SCORERS, score
 from itrialspace_assets.records.layout import REAL, ids_of
 from itrialspace_assets.records.store import look_up, read_all, read_table, write_table
@@ -49,10 +49,23 @@ _TELL_S = 10.0
 
 @dataclass(frozen=True)
 class Questions:
-    """All that a reader is asked in a partition: requests (see ``requests_of``), scans, and a case of each scan."""
+    """All that a reader is asked in a partition.
+
+    Attributes:
+        slices: rows of the table ``slices``.
+        given: what it is shown (see ``requests.given``).
+        requests: see ``requests_of``.
+        shown: the whole scans that requests are about, by their id; empty for a reader of slices.
+        scans: the whole scans that it marks, by their id.
+        hosts: what scans of one host are grouped by.
+        cases: a case of each whole scan.
+        note: what was left out.
+    """
 
     slices: pl.DataFrame
+    given: pl.DataFrame
     requests: pl.DataFrame
+    shown: dict[str, RenderedScan | RealScan]
     scans: dict[str, RenderedScan | RealScan]
     hosts: dict[str, str]
     cases: dict[str, str]
@@ -125,9 +138,9 @@ def questions(settings: Settings, source: str, reader: Reader, partition: Partit
     """
     where = table_partition(source, partition)
     slices = chosen_slices(settings, read_table(settings.output, "slices", **where))
-    asked = requests_of(reader, slices)
-    if reader.mark is None or slices.is_empty():
-        return Questions(slices, asked, {}, {}, {}, "" if slices.height else "no slice in this partition")
+    if (reader.mark is None and reader.scan_levels is None) or slices.is_empty():
+        note = "" if slices.height else "no slice in this partition"
+        return Questions(slices, given(reader, slices, {}), requests_of(reader, slices), {}, {}, {}, {}, note)
     if source == REAL:
         scans, hosts = _real_scans(settings, partition["dataset"])
     else:
@@ -144,9 +157,20 @@ def questions(settings: Settings, source: str, reader: Reader, partition: Partit
     note = (
         ""
         if len(cases) == of_case["image_uid"].n_unique()
-        else ("no marks on whole scans: only slices of them were kept (ITRIALSPACE_CTS=slices)")
+        else ("no marks or answers on whole scans: only slices of them were kept (ITRIALSPACE_CTS=slices)")
     )
-    return Questions(slices, asked, {uid: whole[uid] for uid in cases}, hosts, cases, note)
+    known = {uid: whole[uid] for uid in cases}
+    keys = {uid: scan.key for uid, scan in known.items()}
+    return Questions(
+        slices,
+        given(reader, slices, keys),
+        requests_of(reader, slices, keys),
+        {} if reader.scan_levels is None else known,
+        {} if reader.mark is None else known,
+        hosts,
+        cases,
+        note,
+    )
 
 
 def _real_scans(settings: Settings, dataset: str) -> tuple[dict[str, RenderedScan | RealScan], dict[str, str]]:
@@ -255,13 +279,28 @@ def _restore(settings: Settings, reader: Reader, where: dict[str, str], requests
         ledger.seal()
 
 
+def to_read(requests: pl.DataFrame, shown: Mapping[str, RenderedScan | RealScan]) -> tuple[RequestToRead, ...]:
+    """Requests for a worker.
+
+    Args:
+        requests: rows of ``requests_of``.
+        shown: the whole scans that they are about, by their id.
+    """
+    columns = [name for name in RequestToRead.model_fields if name != "scan"]
+    rows = requests.select(*columns, "scan_uid").iter_rows(named=True)
+    return tuple(RequestToRead(scan=shown.get(row.pop("scan_uid")), **row) for row in rows)
+
+
 def _batches(settings: Settings, reader: Reader, asked: Questions, run_id: str) -> list[Case]:
-    left = unasked(settings, reader, asked.requests).select(list(RequestToRead.model_fields))
+    """What was not asked yet, in batches; requests about whole scans one scan at a time, which is opened once."""
+    left = unasked(settings, reader, asked.requests)
+    if reader.scan_levels is None or left.is_empty():
+        parts = list(left.iter_slices(settings.batch))
+    else:
+        parts = left.partition_by("image_uid", maintain_order=True)
     cases = []
-    for part in left.iter_slices(settings.batch):
-        batch = ReadBatch(
-            reader=reader.name, requests=tuple(RequestToRead(**row) for row in part.iter_rows(named=True))
-        )
+    for part in parts:
+        batch = ReadBatch(reader=reader.name, requests=to_read(part, asked.shown))
         made_by = digest([run_id, part["generation_key"].to_list()], 32)
         cases.append(Case(made_by, made_by, made_by, ReadWork(job=batch), float(part.height)))
     return cases
@@ -350,7 +389,7 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
         uid for uid, found in marks.items() if found is None and asked.cases[uid] not in {r.uid for r in rejected}
     ]
     _require_done(f"{step.name} {name}", settings, generations, unmarked)
-    answers = _answers(how, where, asked.slices, generations)
+    answers = _answers(how, where, asked.given, generations)
     written = [
         write_table(settings.output, table, rows, reader=reader, **where)
         for table, rows in (
@@ -456,13 +495,13 @@ def _require_done(where: str, settings: Settings, generations: pl.DataFrame, unm
         raise TableError(f"{where}: {missing} requests were not finished; run it again")
 
 
-def _answers(reader: Reader, where: dict[str, str], slices: pl.DataFrame, generations: pl.DataFrame) -> pl.DataFrame:
+def _answers(reader: Reader, where: dict[str, str], seen: pl.DataFrame, generations: pl.DataFrame) -> pl.DataFrame:
     """Rows of ``answers``; a task that the reader does not do is ``unsupported`` for everything that it was shown."""
     schema = TABLES["answers"].schema
     scored = score(generations, reader.scorer).select(list(schema))
     rule = SCORERS[reader.scorer]
     left_out = pl.DataFrame({"task": [t for t in TASKS if t not in reader.tasks]}, schema={"task": pl.String})
-    unsupported = shown(slices, reader.profile, reader.z_offsets).join(left_out, how="cross")
+    unsupported = seen.join(left_out, how="cross")
     constant = {
         "reader": reader.name,
         "scorer": rule.name,

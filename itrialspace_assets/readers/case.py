@@ -7,8 +7,27 @@ from itrialspace_assets.readers.api import Ids
 from itrialspace_assets.slices.case import RenderedImage
 
 
+class RealScan(StrictModel):
+    """A real scan; ``key`` is a hash of all that decides its voxels."""
+
+    image_uid: str
+    key: str
+    ct_path: str
+
+
+class RenderedScan(StrictModel):
+    """A rendered image; ``key`` is a hash of all that decides its voxels."""
+
+    image_uid: str
+    key: str
+    image: RenderedImage
+
+
 class RequestToRead(StrictModel):
-    """A request whose pictures are files below the output folder; pixel size in mm, null without pictures."""
+    """A request whose pictures are files below the output folder, or levels of ``scan``.
+
+    Pixel size in mm; null without pictures, and of a scan, which knows its own.
+    """
 
     generation_key: str
     picture_sha256: str
@@ -23,23 +42,8 @@ class RequestToRead(StrictModel):
     prompt: str | None
     prompt_sha256: str | None
     options: tuple[str, ...]
+    scan: RenderedScan | RealScan | None = None
     ids: Ids | None = None
-
-
-class RealScan(StrictModel):
-    """A real scan to mark; ``key`` is a hash of all that decides its voxels."""
-
-    image_uid: str
-    key: str
-    ct_path: str
-
-
-class RenderedScan(StrictModel):
-    """A rendered image to mark; ``key`` is a hash of all that decides its voxels."""
-
-    image_uid: str
-    key: str
-    image: RenderedImage
 
 
 class ReadBatch(StrictModel):

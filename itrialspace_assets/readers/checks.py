@@ -15,7 +15,7 @@ from itrialspace_assets.orchestration.check_factory import (
 from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.orchestration.partitions import Partitions
 from itrialspace_assets.readers import health
-from itrialspace_assets.readers.build import chosen_slices, table_partition
+from itrialspace_assets.readers.build import chosen_slices, questions, table_partition
 from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.readers.requests import shown
 from itrialspace_assets.records.store import read_table
@@ -33,11 +33,14 @@ def _lines(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
 
 
 def covered(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
-    """Whether every cell (task, condition, control) has nearly all of its slices."""
+    """Whether every cell (task, condition, control) has nearly all of its slices or scans."""
     source, _, name = node.step.key
     reader = readers(settings)[name]
-    slices = chosen_slices(settings, read_table(settings.output, "slices", **table_partition(source, partition)))
-    given = shown(slices, reader.profile, reader.z_offsets)
+    if reader.scan_levels is None:
+        slices = chosen_slices(settings, read_table(settings.output, "slices", **table_partition(source, partition)))
+        given = shown(slices, reader.profile, reader.z_offsets)
+    else:
+        given = questions(settings, source, reader, partition).given
     cells = health.coverage(_answers(settings, node, partition), given, reader.controls)
     low = cells.filter(pl.col("share") < 1 - settings.max_rejected)
     return low.is_empty(), {"limit": 1 - settings.max_rejected, "low": _lines(low), "cells": _lines(cells)}

@@ -11,12 +11,12 @@ import polars as pl
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.steps import Partition
 from itrialspace_assets.readers.api import Reader
-from itrialspace_assets.readers.build import questions, require_ready, unasked
+from itrialspace_assets.readers.build import questions, require_ready, to_read, unasked
 from itrialspace_assets.readers.case import ReadBatch, ReadWork, RequestToRead
 from itrialspace_assets.readers.ledger import Ledger
 from itrialspace_assets.readers.read import kept_marks, seal, work
 
-#: Requests that are asked to see how long one takes (ours).
+#: Requests about slices that are asked to see how long one takes (ours); about whole scans one is.
 TRIED = 16
 
 
@@ -53,17 +53,17 @@ def estimate_reading(settings: Settings, source: str, reader: Reader, partitions
         return Estimate(0, 0, 0, None)
     every = pl.concat([part.requests for part in asked]).unique("generation_key", keep="first", maintain_order=True)
     scans = {scan.key: scan for part in asked for scan in part.scans.values()}
+    shown = {uid: scan for part in asked for uid, scan in part.shown.items()}
     left = unasked(settings, reader, every)
     unmarked = sum(kept_marks(settings, reader, scan) is None for scan in scans.values())
     ledger = Ledger.of(settings, reader.name, reader.revision)
     each = ledger.seconds_each()
     if each is None and left.height:
-        _try(settings, reader, left.head(TRIED))
+        _try(settings, reader, to_read(left.head(TRIED if reader.scan_levels is None else 1), shown))
         each, left = ledger.seconds_each(), unasked(settings, reader, left)
     return Estimate(every.height, left.height, unmarked, each)
 
 
-def _try(settings: Settings, reader: Reader, requests: pl.DataFrame) -> None:
-    rows = requests.select(list(RequestToRead.model_fields)).iter_rows(named=True)
-    work(ReadWork(job=ReadBatch(reader=reader.name, requests=tuple(RequestToRead(**row) for row in rows))), settings)
+def _try(settings: Settings, reader: Reader, requests: tuple[RequestToRead, ...]) -> None:
+    work(ReadWork(job=ReadBatch(reader=reader.name, requests=requests)), settings)
     seal(settings, reader)

@@ -11,23 +11,23 @@ _CELL = ("task", "condition", "control")
 
 
 def coverage(answers: pl.DataFrame, given: pl.DataFrame, controls: tuple[str, ...]) -> pl.DataFrame:
-    """Of each cell, how many of the slices that the reader is shown have an answer or a reason other than a failure.
+    """Of each cell, how many of the targets that the reader is shown have an answer or a reason other than a failure.
 
     Args:
         answers: rows of the table ``answers``.
-        given: what the reader is shown (see ``requests.shown``).
+        given: what the reader is shown (see ``requests.given``).
         controls: controls of requests that the reader is asked under.
 
     Returns:
         ``task``, ``condition``, ``control``, ``wanted``, ``got``, and their ratio ``share``.
     """
-    shown = given.select("slice_uid", "condition", "control")
+    shown = given.select("target_uid", "condition", "control")
     asked = [shown]
     for control in controls:
         of = shown.filter(pl.col("control") == "none")
         of = of.filter(pl.col("condition") == "plain") if control == "text_only" else of
         asked.append(of.with_columns(control=pl.lit(control)))
-    done = answers.filter(pl.col("status") != "error").select("slice_uid", *_CELL, got=pl.lit(1)).unique()
+    done = answers.filter(pl.col("status") != "error").select("target_uid", *_CELL, got=pl.lit(1)).unique()
     supported = answers.filter(pl.col("status") != "unsupported").select("task").unique()
     every = pl.concat(
         [
@@ -36,7 +36,7 @@ def coverage(answers: pl.DataFrame, given: pl.DataFrame, controls: tuple[str, ..
         ]
     )
     return (
-        every.join(done, on=["slice_uid", *_CELL], how="left")
+        every.join(done, on=["target_uid", *_CELL], how="left")
         .group_by(_CELL)
         .agg(pl.len().alias("wanted"), pl.col("got").sum())
         .with_columns(share=pl.col("got") / pl.col("wanted"))
@@ -75,9 +75,9 @@ def entropies(answers: pl.DataFrame) -> pl.DataFrame:
 
 
 def duplicates(generations: pl.DataFrame, answers: pl.DataFrame) -> list[str]:
-    """Slices that were answered twice to one task, and keys of the ledger that stand for two different requests."""
-    about = ["slice_uid", "condition", "control", "task", "scorer"]
-    counts = answers.filter(pl.col("slice_uid").is_not_null()).group_by(about).len()
+    """Targets that were answered twice to one task, and keys of the ledger that stand for two different requests."""
+    about = ["target_uid", "condition", "control", "task", "scorer"]
+    counts = answers.group_by(about).len()
     twice = counts.filter(pl.col("len") > 1).sort(about)
     of_key = generations.group_by("generation_key").agg(
         pl.struct("picture_sha256", "condition", "control", "task", "prompt_sha256", "options").n_unique().alias("n")

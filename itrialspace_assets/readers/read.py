@@ -6,6 +6,7 @@ What was read is kept by content, so an image that several modes share is read o
 import io
 import json
 import time
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from itrialspace_assets.base.errors import Reason
+from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import Output
@@ -22,7 +23,9 @@ from itrialspace_assets.readers.api import Picture, Reader, Request, Scan
 from itrialspace_assets.readers.asking import Returned, ask
 from itrialspace_assets.readers.case import MarkScan, ReadBatch, ReadWork, RealScan, RenderedScan, RequestToRead
 from itrialspace_assets.readers.ledger import Ledger
+from itrialspace_assets.readers.levels import pictures
 from itrialspace_assets.readers.registry import loaded, readers
+from itrialspace_assets.slices.windows import profile
 from itrialspace_assets.synthesis.images import open_ct
 
 #: Name of the rows of failed requests in a journal.
@@ -56,10 +59,10 @@ def seal(settings: Settings, reader: Reader) -> None:
 def _read_batch(settings: Settings, reader: Reader, batch: ReadBatch) -> Output:
     """Ask a batch and append it to the ledger in one write; requests that failed are rows of the journal."""
     returned: dict[str, Returned] = {}
-    opened: dict[str, Picture | str] = {}
+    opened: dict[str, tuple[Picture, ...] | str] = {}
     asked: list[Request] = []
     for wanted in batch.requests:
-        request = _open(settings, reader, wanted, opened)
+        request = open_request(settings, reader, wanted, opened)
         if isinstance(request, str):
             returned[wanted.generation_key] = Returned(None, 0.0, Reason.UNREADABLE_VOLUME, request)
         else:
@@ -99,20 +102,36 @@ def _row(wanted: RequestToRead, got: Returned, now: int) -> dict[str, Any]:
     }
 
 
-def _open(settings: Settings, reader: Reader, wanted: RequestToRead, opened: dict[str, Picture | str]) -> Request | str:
-    """A request with its pictures, each opened once a batch; or what is wrong with one."""
-    pictures = []
-    for path, sha256 in zip(wanted.paths, wanted.sha256s, strict=True) if reader.sees else ():
-        if path not in opened:
-            opened[path] = _picture(settings.output, path, sha256)
-        picture = opened[path]
-        if isinstance(picture, str):
-            return picture
-        pictures.append(picture)
+def open_request(
+    settings: Settings, reader: Reader, wanted: RequestToRead, opened: dict[str, tuple[Picture, ...] | str]
+) -> Request | str:
+    """A request with its pictures, each file or scan opened once a batch; or what is wrong with one.
+
+    Args:
+        settings: where pictures and scans lie.
+        reader: who is asked.
+        wanted: the request.
+        opened: what was opened before, by file or scan; added to.
+    """
+    shown: list[Picture] = []
+    sources: dict[str, Callable[[], tuple[Picture, ...] | str]] = {
+        path: partial(_picture, settings.output, path, sha256)
+        for path, sha256 in zip(wanted.paths, wanted.sha256s, strict=True)
+        if reader.sees
+    }
+    if wanted.scan is not None:
+        sources[wanted.scan.key] = partial(_levels, settings, reader, wanted.scan)
+    for name, source in sources.items():
+        if name not in opened:
+            opened[name] = source()
+        found = opened[name]
+        if isinstance(found, str):
+            return found
+        shown += found
     x, y = wanted.pixel_x_mm, wanted.pixel_y_mm
     return Request(
         key=wanted.generation_key,
-        pictures=tuple(pictures),
+        pictures=tuple(shown),
         pixel_mm=None if x is None or y is None else (y, x),
         condition=wanted.condition,
         control=wanted.control,
@@ -124,7 +143,16 @@ def _open(settings: Settings, reader: Reader, wanted: RequestToRead, opened: dic
     )
 
 
-def _picture(root: Path, path: str, sha256: str) -> Picture | str:
+def _levels(settings: Settings, reader: Reader, scan: RenderedScan | RealScan) -> tuple[Picture, ...] | str:
+    """The levels of a scan that a reader is shown, or what is wrong with its file."""
+    assert reader.scan_levels is not None
+    try:
+        return pictures(_scan(settings, scan).ct(), profile(reader.profile), reader.scan_levels)
+    except CaseRejected as error:
+        return error.detail
+
+
+def _picture(root: Path, path: str, sha256: str) -> tuple[Picture] | str:
     """A picture (PNG, or an array of bytes), or what is wrong with its file."""
     try:
         data = (root / path).read_bytes()
@@ -134,9 +162,9 @@ def _picture(root: Path, path: str, sha256: str) -> Picture | str:
         return f"{path}: expected the picture that was cut, got other content; run the stage slice again"
     try:
         if path.endswith(".npy"):
-            return np.asarray(np.load(io.BytesIO(data), allow_pickle=False), np.uint8)
+            return (np.asarray(np.load(io.BytesIO(data), allow_pickle=False), np.uint8),)
         with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image)
+            return (np.asarray(image),)
     except (OSError, SyntaxError, ValueError) as error:
         return f"{path}: expected a picture, got: {error}"
 

@@ -15,12 +15,15 @@ from itrialspace_assets.readers import mock, spots
 from itrialspace_assets.readers.api import Read, Reader
 from itrialspace_assets.readers.elsewhere import function, table
 from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.outside import container
 from itrialspace_assets.readers.served import endpoint
 
 #: A file of this name at the top of a data root names tables of answers that came with it.
 OWN_READERS = "readers.yaml"
 #: Every kind of reader by its name.
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (spots.KIND, mock.KIND, table.KIND, function.KIND, endpoint.KIND)}
+KINDS: dict[str, Kind] = {
+    kind.name: kind for kind in (spots.KIND, mock.KIND, container.KIND, endpoint.KIND, table.KIND, function.KIND)
+}
 
 
 def own_readers(settings: Settings) -> Path | None:

@@ -1,7 +1,7 @@
 """Which requests a reader has for the slices of a partition, and their keys. Opens no picture and asks nothing."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -50,6 +50,29 @@ def shown(slices: pl.DataFrame, profile: str, z_offsets: Sequence[int]) -> pl.Da
     )
 
 
+def shown_scans(scans: Mapping[str, str], profile: str, most: int) -> pl.DataFrame:
+    """What a reader of whole scans is shown: one row a scan, with the columns of ``shown``.
+
+    The target is the image itself; there is no slice, no file, and no pixel size before the scan is opened.
+
+    Args:
+        scans: ``image_uid`` of each and a hash of all that decides its voxels.
+        profile: preprocess profile.
+        most: most levels of a scan that are shown.
+    """
+    rows = [(uid, uid, _sha256("scan", key, profile, str(most))) for uid, key in sorted(scans.items())]
+    schema = {"target_uid": pl.String, "image_uid": pl.String, "picture_sha256": pl.String}
+    none = {"slice_uid": pl.String, "pixel_x_mm": pl.Float64, "pixel_y_mm": pl.Float64, "slice_z": pl.Int64}
+    return pl.DataFrame(rows, schema, orient="row").with_columns(
+        profile=pl.lit(profile),
+        z_offsets=pl.lit(f"scan_{most}"),
+        condition=pl.lit("plain"),
+        control=pl.lit("none"),
+        **{name: pl.lit([], pl.List(pl.String)) for name in ("paths", "sha256s")},
+        **{name: pl.lit(None, of) for name, of in none.items()},
+    )
+
+
 def _hash_over(hashes: pl.Series) -> pl.Series:
     """Hash over pictures in z order; of one picture the hash of its file."""
     joined = [given[0] if len(given) == 1 else _sha256(*given) for given in hashes.to_list()]
@@ -60,24 +83,40 @@ def _sha256(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def requests_of(reader: Reader, slices: pl.DataFrame) -> pl.DataFrame:
-    """Every request of a reader about some slices, one row each, requests about one plane together.
+def given(reader: Reader, slices: pl.DataFrame, scans: Mapping[str, str]) -> pl.DataFrame:
+    """What a reader is shown: see ``shown`` for one of slices, ``shown_scans`` for one of whole scans.
 
     Args:
         reader: who is asked; need not be loaded.
         slices: rows of the table ``slices``.
+        scans: ``image_uid`` of whole scans and a hash of all that decides their voxels; not read for one of slices.
+    """
+    if reader.scan_levels is not None:
+        return shown_scans(scans, reader.profile, reader.scan_levels)
+    return shown(slices, reader.profile, reader.z_offsets)
+
+
+def requests_of(reader: Reader, slices: pl.DataFrame, scans: Mapping[str, str] | None = None) -> pl.DataFrame:
+    """Every request of a reader about some slices or scans, one row each, requests about one plane together.
+
+    Args:
+        reader: who is asked; need not be loaded.
+        slices: rows of the table ``slices``.
+        scans: whole scans (see ``given``), for a reader of such.
 
     Returns:
         The columns of ``shown`` with ``task``, ``prompt_id``, ``prompt`` (null without one), ``prompt_sha256``,
-        ``options``, ``generation_key`` and ``ids`` (null but for a reader that answers by id).
+        ``options``, ``generation_key``, ``scan_uid`` (the whole scan that is shown, or null), and ``ids`` (null but for
+        a reader that answers by id).
 
     Raises:
         ConfigError: there are slices, but none of the reader's profile or z offsets.
     """
-    _require_cut(reader, slices)
-    given = shown(slices, reader.profile, reader.z_offsets)
-    asked = [given.join(_tasks(reader, "none"), how="cross")]
-    plain = given.filter(pl.col("control") == "none")
+    if reader.scan_levels is None:
+        _require_cut(reader, slices)
+    seen = given(reader, slices, scans or {})
+    asked = [seen.join(_tasks(reader, "none"), how="cross")]
+    plain = seen.filter(pl.col("control") == "none")
     for control in reader.controls:
         of = plain.filter(pl.col("condition") == "plain") if control == "text_only" else plain
         asked.append(of.join(_tasks(reader, control), how="cross").with_columns(control=pl.lit(control)))
@@ -91,8 +130,9 @@ def requests_of(reader: Reader, slices: pl.DataFrame) -> pl.DataFrame:
             for c in ("paths", "sha256s")
         },
     )
+    scan = pl.when(~no_picture & pl.lit(reader.scan_levels is not None)).then(pl.col("image_uid"))
     every = _with_ids(every, slices) if reader.by_id else every.with_columns(ids=None)
-    return every.with_columns(generation_key=_keys(reader, every)).sort(
+    return every.with_columns(generation_key=_keys(reader, every), scan_uid=scan).sort(
         "image_uid", "slice_z", "target_uid", "condition", "control", "task"
     )
 
@@ -123,11 +163,12 @@ def _tasks(reader: Reader, control: str) -> pl.DataFrame:
     """The reader's tasks under a control of requests, one row each."""
     rows = []
     for task in reader.tasks:
-        options = list(TASK_OPTIONS[task])
+        prompt = reader.prompts.get(task)
+        written = dict(prompt.options if prompt and prompt.options else ((o, o) for o in TASK_OPTIONS[task]))
+        options = list(written)
         if control == "options_rotated":
             options = options[1:] + options[:1]
-        prompt = reader.prompts.get(task)
-        text = _words(prompt, options, control) if prompt else None
+        text = _words(prompt, [written[option] for option in options], control) if prompt else None
         rows.append((task, prompt.id if prompt else task, text, _sha256(text) if text else None, options))
     return pl.DataFrame(
         rows,

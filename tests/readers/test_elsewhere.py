@@ -235,7 +235,7 @@ def mark_reader(tmp_path: Path, rows: str, **options: Any) -> Any:
 
 
 def test_marks_are_turned_to_ras_and_unread_scans_rejected(tmp_path: Path) -> None:
-    rows = "seriesuid,world_x,world_y,world_z,diameter_mm,score\ns1,1,2,3,5,0.2\ns1,-1,2,3,6,0.9\ns2,,,,,\n"
+    rows = "seriesuid,world_x,world_y,world_z,diameter_mm,score\ns1,1,2,3,5,0.2\ns1,-1,2,3,,0.9\ns2,,,,,\n"
     reader = mark_reader(tmp_path, rows, mark_columns={"image_uid": "seriesuid"})
     reader.prepare()
     assert (reader.tasks, reader.by_id) == ((), True)
@@ -245,6 +245,7 @@ def test_marks_are_turned_to_ras_and_unread_scans_rejected(tmp_path: Path) -> No
 
     first, second = reader.mark(scan("s1"))
     assert (first.world, first.score, second.world) == ((1, -2, 3), 0.9, (-1, -2, 3))
+    assert (first.diameter_mm, second.diameter_mm) == (None, 5)
     assert reader.mark(scan("s2")) == []
     with pytest.raises(CaseRejected, match="not_answered: no row of marks for image_uid s3"):
         reader.mark(scan("s3"))
@@ -257,6 +258,7 @@ def test_marks_are_turned_to_ras_and_unread_scans_rejected(tmp_path: Path) -> No
     [
         ("s1,1,2,3,0,0.5", "a diameter above 0 mm"),
         ("s1,1,2,,4,0.5", "or none of them"),
+        ("s1,1,2,3,4,", "or none of them"),
         ("s1,1,2,3,4,nan", "or none of them"),
         ("s1,1,2,3,4,x", "a finite number"),
         (",1,2,3,4,1", "the id of a scan"),

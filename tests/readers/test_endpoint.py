@@ -53,9 +53,9 @@ Endpoint = Callable[..., Reader]
 def endpoint(server: ChatServer, tmp_path: Path) -> Endpoint:
     """The reader of the running server; options as given."""
 
-    def made(**options: Any) -> Reader:
+    def made(prompts: Any = {}, **options: Any) -> Reader:  # noqa: B006 (an entry without words of its own)
         own = {"base_url": server.base_url, "model": MODEL, "revision": "r1", "timeout_s": 5.0}
-        entry = ReaderEntry(name="served", kind="endpoint", options=own | options, tasks=("presence",))
+        entry = ReaderEntry(name="served", kind="endpoint", options=own | options, tasks=("presence",), prompts=prompts)
         return make(entry, Place(None, tmp_path / "work" / "fingerprints.sqlite"))
 
     return made
@@ -224,13 +224,13 @@ def test_scores_are_what_the_first_token_says(
 ) -> None:
     listed = tokens_of(*({t: math.log(p) for t, p in place.items()} for place in places))
     reply = read_reply(json.loads(completion(text, listed).body))
-    found = score_options(reply, OPTIONS)
+    found = score_options(reply, OPTIONS, {})
     if scores is None:
         assert found is None
     else:
         assert [math.exp(s) for s in found.scores] == pytest.approx(scores)
         assert math.exp(found.outside) == pytest.approx(outside)
-        turned = score_options(reply, OPTIONS[::-1])
+        turned = score_options(reply, OPTIONS[::-1], {})
         assert turned.scores == found.scores[::-1]
 
 
@@ -238,7 +238,7 @@ def test_scores_are_what_the_first_token_says(
 @given(st.dictionaries(st.text("yesnoprabt ", min_size=1, max_size=8), st.floats(-20, 0), min_size=1, max_size=20))
 def test_no_option_gets_mass_that_no_token_of_its_has(place: dict[str, float]) -> None:
     reply = Reply(next(iter(place)), tuple(Token.model_validate(t) for t in tokens_of(place)))
-    found = score_options(reply, OPTIONS)
+    found = score_options(reply, OPTIONS, {})
     if found is not None:
         for score, words in zip(found.scores, (("present", "yes"), ("absent", "no")), strict=True):
             mass = sum(math.exp(p) for t, p in place.items() if t.strip() in words)
@@ -247,7 +247,10 @@ def test_no_option_gets_mass_that_no_token_of_its_has(place: dict[str, float]) -
 
 def test_lobes_share_their_first_tokens_and_get_no_scores() -> None:
     reply = Reply("right", tuple(Token.model_validate(t) for t in tokens_of({"right": -0.1, "left": -3.0})))
-    assert score_options(reply, ("right_lung_upper_lobe", "right_lung_lower_lobe", "left_lung_upper_lobe")) is None
+    lobes = {"right_lung_upper_lobe": "right upper lobe", "left_lung_upper_lobe": "left upper lobe"}
+    assert score_options(reply, tuple(lobes), lobes) is None
+    told = score_options(reply, tuple(lobes), dict(zip(lobes, ("right", "left"), strict=True)))
+    assert told.scores == pytest.approx((-0.1, -3.0)), "written so, they do not"
 
 
 def test_a_server_without_logprobs_is_told_by_asking(server: ChatServer, endpoint: Endpoint, tmp_path: Path) -> None:
@@ -292,6 +295,9 @@ def test_options_are_given_where_the_server_obeys_them(server: ChatServer, endpo
         assert "structured_outputs" not in server.asked[-1]
         assert said.outside_log_mass is not None
     server.answer = obeys
+    (said,) = ask(endpoint(prompts="published_1", structured_outputs=True, revision="yes"))
+    assert server.asked[-1]["structured_outputs"] == {"choice": ["yes", "no"]}, "as the question writes them"
+    assert said.raw_text == "yes"
     ask(endpoint(revision="free"))
     assert not any("structured_outputs" in body for body in server.asked[-3:]), "free answers are the default"
 

@@ -144,15 +144,15 @@ def mark(functions: Functions, scan: Scan) -> list[Mark]:
         detail = f"{functions.mark}: {type(error).__name__}: {error}"
         raise CaseRejected(Reason.UNEXPECTED, detail) from error
     for found in marks:
-        if not isinstance(found, Mark) or not all(map(math.isfinite, (*found.world, found.diameter_mm, found.score))):
-            raise CaseRejected(
-                Reason.UNEXPECTED, f"{functions.mark}: expected marks with finite numbers, got {found!r}"
-            )
-        if len(found.world) != 3 or found.diameter_mm <= 0:
-            raise CaseRejected(
-                Reason.UNEXPECTED, f"{functions.mark}: expected 3 coordinates and a diameter, got {found}"
-            )
+        if not isinstance(found, Mark) or not _is_whole(found):
+            expected = "expected marks of three coordinates, a diameter above 0 or None, and a score, all finite"
+            raise CaseRejected(Reason.UNEXPECTED, f"{functions.mark}: {expected}; got {found!r}")
     return sorted(marks, key=lambda m: (-m.score, m.world))
+
+
+def _is_whole(found: Mark) -> bool:
+    diameter = 1.0 if found.diameter_mm is None else found.diameter_mm
+    return len(found.world) == 3 and diameter > 0 and all(map(math.isfinite, (*found.world, diameter, found.score)))
 
 
 def build(entry: ReaderEntry, options: CallableOptions, place: Place) -> Reader:

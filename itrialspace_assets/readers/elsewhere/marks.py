@@ -20,6 +20,8 @@ from itrialspace_assets.readers.elsewhere.tables import (
 
 _WORLD = ("world_x", "world_y", "world_z")
 _NUMBERS = (*_WORLD, "diameter_mm", "score")
+#: What every mark has; some readers give positions without a diameter.
+_NEEDED = (*_WORLD, "score")
 
 
 def read_marks(path: Path, options: TableOptions) -> dict[str, list[Mark]]:
@@ -27,7 +29,7 @@ def read_marks(path: Path, options: TableOptions) -> dict[str, list[Mark]]:
 
     Args:
         path: a table with ``image_uid`` (of a real scan its scan id), ``world_x``, ``world_y``, ``world_z`` (mm),
-            ``diameter_mm`` and ``score``.
+            ``diameter_mm`` (blank where it is not known) and ``score``.
         options: names of its columns, and the axes of its coordinates.
 
     Raises:
@@ -38,8 +40,8 @@ def read_marks(path: Path, options: TableOptions) -> dict[str, list[Mark]]:
     rows = numbers(path, without_blanks(rows, ["image_uid"]), _NUMBERS)
     refuse(path, rows, pl.col("image_uid").is_null(), "the id of a scan in every row", "image_uid")
     some = pl.any_horizontal(pl.col(_NUMBERS).is_not_null())
-    whole = pl.all_horizontal(pl.col(_NUMBERS).is_not_null())
-    refuse(path, rows, some & ~whole, "coordinates, diameter and score, or none of them", "image_uid")
+    whole = pl.all_horizontal(pl.col(_NEEDED).is_not_null())
+    refuse(path, rows, some & ~whole, "coordinates and score, or none of them", "image_uid")
     refuse(path, rows, pl.col("diameter_mm") <= 0, "a diameter above 0 mm", "diameter_mm")
     refuse_duplicates(path, rows, ["image_uid", *_WORLD, "score"])
     said = rows.filter(whole).group_by("image_uid").len()["image_uid"]

@@ -5,7 +5,7 @@ is asked again another time.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import digest
-from itrialspace_assets.readers.api import Generation, Need, Read, Reader, Request
+from itrialspace_assets.readers.api import Generation, Need, Prompt, Read, Reader, Request
 from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
 from itrialspace_assets.readers.prompts import prompts_of
 from itrialspace_assets.readers.served.chat import data_url, messages
@@ -34,11 +34,12 @@ _WHERE = {"base_url", "hosts", "api_key_env", "concurrency", "timeout_s"}
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One entry: its options, the hash of those that decide answers, and where its server's record lies."""
+    """One entry: its options, the hash of those that decide answers, its words, and where its server's record lies."""
 
     name: str
     options: EndpointOptions
     code: str
+    prompts: Mapping[str, Prompt]
     record: Path
 
     def needs(self) -> list[Need]:
@@ -97,30 +98,37 @@ class Endpoint:
             urls = {id(picture): data_url(picture) for r in requests for picture in r.pictures}
             pool = ThreadPoolExecutor(self.options.concurrency)
             try:
-                return list(pool.map(partial(ask, connection, record, urls), requests))
+                return list(pool.map(partial(ask, connection, record, self.prompts, urls), requests))
             finally:
                 pool.shutdown(cancel_futures=True)
 
         return read
 
 
-def ask(connection: "Connection", record: Record, urls: dict[int, str], request: Request) -> Generation:
+def ask(
+    connection: "Connection", record: Record, prompts: Mapping[str, Prompt], urls: dict[int, str], request: Request
+) -> Generation:
     """One request, answered or failed.
 
     Args:
         connection: to the server.
         record: what the server can do.
+        prompts: the words of each task.
         urls: data URL of each picture, by its ``id``.
         request: with a prompt.
 
     Raises:
         ConfigError: the server refuses every request.
     """
+    written = dict(prompts[request.task].options)
+    body = body_of(connection.options, record, urls, request)
+    if record.obeys_choices:
+        body["structured_outputs"] = {"choice": [written.get(option, option) for option in request.options]}
     try:
-        reply = read_reply(connection.post("/chat/completions", body_of(connection.options, record, urls, request)))
+        reply = read_reply(connection.post("/chat/completions", body))
     except Failed as failure:
         return Generation(failure=f"{connection.options.base_url}: {failure}")
-    scored = score_options(reply, request.options)
+    scored = score_options(reply, request.options, written)
     return Generation(
         raw_text=connection.hide(reply.text),
         option_scores=None if scored is None else scored.scores,
@@ -130,7 +138,7 @@ def ask(connection: "Connection", record: Record, urls: dict[int, str], request:
 
 
 def body_of(options: EndpointOptions, record: Record, urls: dict[int, str], request: Request) -> dict[str, Any]:
-    """What is sent for a request.
+    """What is sent for a request, but for the options that the server is to allow.
 
     Args:
         options: of the entry.
@@ -148,8 +156,6 @@ def body_of(options: EndpointOptions, record: Record, urls: dict[int, str], requ
     }
     if record.top_logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": record.top_logprobs}
-    if record.obeys_choices:
-        body["structured_outputs"] = {"choice": list(request.options)}
     return body
 
 
@@ -166,7 +172,9 @@ def build(entry: ReaderEntry, options: EndpointOptions, place: Place) -> Reader:
     """
     tasks = entry.tasks or _TASKS
     code = digest([entry.kind, VERSION, options.model_dump(mode="json", exclude=_WHERE)], 16)
-    endpoint = Endpoint(entry.name, options, code, place.fingerprints.with_name("served") / f"{entry.name}.json")
+    prompts = prompts_of(entry, tasks)
+    record = place.fingerprints.with_name("served") / f"{entry.name}.json"
+    endpoint = Endpoint(entry.name, options, code, prompts, record)
     return Reader(
         name=entry.name,
         location=entry.location,
@@ -174,7 +182,7 @@ def build(entry: ReaderEntry, options: EndpointOptions, place: Place) -> Reader:
         trained_on=entry.trained_on or "unknown",
         licence=entry.licence or "unknown",
         tasks=tasks,
-        prompts=prompts_of(entry, tasks),
+        prompts=prompts,
         profile=entry.profile,
         z_offsets=entry.z_offsets,
         controls=entry.controls,

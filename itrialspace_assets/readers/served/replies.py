@@ -5,7 +5,7 @@ said begins with the token that the server says it began with. Asks nothing.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ def _tokens(logprobs: Any) -> tuple[Token, ...] | None:
     return tokens if all(math.isfinite(p) and p <= _ROUNDING for p in every) else None
 
 
-def score_options(reply: Reply, options: Sequence[str]) -> Scored | None:
+def score_options(reply: Reply, options: Sequence[str], written: Mapping[str, str]) -> Scored | None:
     """Scores of options from the first token of an answer that is no blank; None where the server does not say.
 
     Where an answer begins with blanks, an option's probability is that of its being said at once, and that of the
@@ -91,10 +91,15 @@ def score_options(reply: Reply, options: Sequence[str]) -> Scored | None:
     Args:
         reply: of the server.
         options: in the order in which they were asked.
+        written: how an option was written in the question, where it was written otherwise.
     """
     if reply.tokens is None:
         return None
-    said = {word: i for i, option in enumerate(options) for word in WORDS.get(option, (option,))}
+    said = {
+        word.lower(): i
+        for i, option in enumerate(options)
+        for word in (*WORDS.get(option, (option,)), written.get(option, option))
+    }
     masses, before = [0.0] * len(options), 0.0
     for place, token in enumerate(reply.tokens):
         listed = {t.token: t.logprob for t in (token, *token.top_logprobs)}
