@@ -9,7 +9,7 @@ from itrialspace_assets.analysis.splits import missing_pairs, present_slices
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.readers.registry import readers
-from itrialspace_assets.readers.requests import shown
+from itrialspace_assets.readers.requests import given
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import read_all
 
@@ -17,7 +17,8 @@ from itrialspace_assets.records.store import read_all
 def observe(settings: Settings, source: str, mode: str, name: str, reader: str) -> pl.DataFrame:
     """One row per slice of the frozen list that the reader is shown, condition and task, with the answer or null.
 
-    Controls are left out. An answer to another picture than the present one is none.
+    None for a reader of whole scans: the list holds slices. Controls are left out. An answer to another picture than
+    the present one is none.
 
     Args:
         settings: which split, and where tables lie.
@@ -40,8 +41,8 @@ def observe(settings: Settings, source: str, mode: str, name: str, reader: str) 
     slices = present_slices(settings, source, name)
     wanted = require_unchanged(settings, key, slices)
     how = readers(settings)[reader]
-    given = shown(slices, how.profile, how.z_offsets).filter(pl.col("control") == "none")
-    frame = slices.join(wanted, on=PICTURE, how="semi").join(given.select(*PICTURE, "picture_sha256"), on=PICTURE)
+    seen = given(how, slices, {}).filter(pl.col("control") == "none")
+    frame = slices.join(wanted, on=PICTURE, how="semi").join(seen.select(*PICTURE, "picture_sha256"), on=PICTURE)
     answers = read_all(settings.output, "answers", source=source, reader=reader, mode=mode, **where)
     kept = answers.filter(pl.col("scorer") == how.scorer).select(
         *PICTURE, "picture_sha256", "task", "answer", "score", "status"

@@ -35,7 +35,7 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
     rows: list[MetricRow] = []
     figures = []
     for source in (r.name for r in enabled(settings)):
-        for reader in slice_readers(settings):
+        for reader in slice_readers(settings, source):
             seen = observe(settings, source, mode, mode, reader)
             found = score_cells(seen, strata_of(seen, factors), study, _scope(settings, mode, source, reader))
             rows += found
@@ -66,7 +66,7 @@ def build_real(settings: Settings, partition: Partition) -> Result:
     study, mark = load_study(settings), mark_of(settings.anatomy, REAL)
     rows: list[MetricRow] = []
     figures = []
-    for reader in slice_readers(settings):
+    for reader in slice_readers(settings, REAL):
         seen = observe(settings, REAL, REAL, name, reader)
         strata = strata_of(seen, ["size_bucket", "lobe"])
         found = score_cells(seen, strata, study, _scope(settings, name, REAL, reader))

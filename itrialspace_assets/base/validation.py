@@ -2,7 +2,7 @@
 nearest known key."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -40,12 +40,13 @@ def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
         field = getattr(at, "model_fields", {}).get(key)
         if field is None:
             continue  # a list index, or a branch of a union
-        options = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        inner = [
-            o
-            for o in options
-            for o in (o, *getattr(o, "__args__", ()))
-            if isinstance(o, type) and issubclass(o, BaseModel)
-        ]
-        at = inner[0] if inner else at
+        at = next(_models_in(field.annotation), at)
     return list(getattr(at, "model_fields", {}))
+
+
+def _models_in(kind: Any) -> Iterator[type[BaseModel]]:
+    """Models in an annotation, whatever they are wrapped in."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind
+    for part in getattr(kind, "__args__", ()):
+        yield from _models_in(part)

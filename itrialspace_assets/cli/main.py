@@ -10,6 +10,7 @@ from itrialspace_assets.cli.index import app as index_app
 from itrialspace_assets.cli.insertion import insert_app, masks_app
 from itrialspace_assets.cli.options import Folder, Relax, Set, Size, Workers, load, run_app
 from itrialspace_assets.cli.profiles import app as profiles_app
+from itrialspace_assets.cli.readers import app as readers_app
 from itrialspace_assets.cli.reading import evaluate, ledger_app, rescore
 from itrialspace_assets.cli.slicing import slices
 from itrialspace_assets.cli.splits import app as splits_app
@@ -40,6 +41,7 @@ app.add_typer(cts_app, name="cts")
 app.add_typer(weights_app, name="weights")
 app.add_typer(splits_app, name="splits")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(readers_app, name="readers")
 app.command()(slices)
 app.command()(evaluate)
 app.command()(rescore)
@@ -102,7 +104,8 @@ def demo_data(
 ) -> None:
     """Make a data root of **procedural** anatomy: seven datasets with organ maps, nodules, CTs and profiles.
 
-    The anatomy is drawn. It shows no person. A stopped command continues when it is run again.
+    The anatomy is drawn. It shows no person. A stopped command continues when it is run again. A small table of
+    simulated answers comes with it; the reader `table_example` reads it.
 
     Example: `its demo-data --out mine/data`
 
@@ -113,12 +116,15 @@ def demo_data(
 
 
 def _make_demo_data(out: Path, hosts: int, seed: int, spacing: float) -> None:
+    from itrialspace_assets.base.settings import load_settings
     from itrialspace_assets.cli.show import progress
+    from itrialspace_assets.demo.answers import write_answers
     from itrialspace_assets.demo.root import PUBLISHED_DATASETS, SPACING, make_root
 
     voxel = SPACING if spacing == SPACING[0] else (spacing, spacing, round(spacing * SPACING[2] / SPACING[0], 3))
     with progress("procedural scans", PUBLISHED_DATASETS * hosts) as advance:
         made = make_root(out, hosts, seed, voxel, progress=advance)
+    write_answers(load_settings(data_dir=out), seed)
     typer.echo("Procedural data root made" if made else "Procedural data root is up to date")
 
 

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import replace_file
@@ -33,6 +36,27 @@ def show(frame: pl.DataFrame, title: str = "", limit: int = 50) -> None:
     console.print(table)
     if frame.height > limit:
         console.print(f"{frame.height - limit} more rows are not shown")
+
+
+def blocks(picture: npt.NDArray[np.uint8], columns: int) -> Text:
+    """A picture (H, W) or (H, W, 3) in characters of half a block: two pixels high, one wide.
+
+    Args:
+        picture: grey or colour.
+        columns: most characters of a line.
+    """
+    from PIL import Image
+
+    image = Image.fromarray(picture).convert("RGB")
+    width = min(columns, image.width)
+    height = max(2, round(image.height * width / image.width) // 2 * 2)
+    pixels = np.asarray(image.resize((width, height))).tolist()
+    text = Text()
+    for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
+        for (r, g, b), (r2, g2, b2) in zip(upper, lower, strict=True):
+            text.append("▀", style=f"rgb({r},{g},{b}) on rgb({r2},{g2},{b2})")
+        text.append("\n")
+    return text
 
 
 def save(frame: pl.DataFrame, path: Path, kind: str | None = None) -> None:

@@ -92,7 +92,7 @@ def freeze(
     known, unknown, frozen = locks(settings, name), set(ids), 0
     for candidate in found:
         answers = read_all(settings.output, "answers", source=candidate.source, mode=candidate.mode)
-        slices = chosen_by(rule, candidate.slices, answers, slice_readers(settings))
+        slices = chosen_by(rule, candidate.slices, answers, slice_readers(settings, candidate.source))
         if ids:
             slices, missing = named_by(ids, slices)
             unknown &= set(missing)

@@ -3,30 +3,49 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.readers.api import Reader
 from itrialspace_assets.readers.scorers import SCORERS
+from itrialspace_assets.records.layout import REAL
+from itrialspace_assets.records.tables import TASK_OPTIONS
+from itrialspace_assets.synthesis.renderers import RENDERERS
 
 Task = Literal["presence", "lobe", "size", "malignancy"]
 
 
 class PromptEntry(StrictModel):
-    """The words of one task; ``{options}`` becomes the options, joined with commas."""
+    """The words of one task; ``{options}`` becomes the options, joined with commas.
+
+    ``options`` gives each option of the task its words, in the order in which they are asked.
+    """
 
     id: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
     text: str = Field(min_length=1)
     paraphrase: str = Field(min_length=1)
+    options: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("options")
+    @classmethod
+    def _of_a_task(cls, options: dict[str, str]) -> dict[str, str]:
+        if options and not any(set(options) == set(known) for known in TASK_OPTIONS.values()):
+            raise ValueError(f"expected every option of a task once, got {', '.join(options)}")
+        if len(set(options.values())) < len(options):
+            raise ValueError("expected other words for each option")
+        return options
 
 
 class ReaderEntry(StrictModel):
     """An entry of ``readers.yaml``. What is not given is as the reader's kind has it.
 
-    ``options`` are checked by the kind. ``trained_on`` names the datasets that the weights have seen, or ``unknown``.
+    ``prompts`` names a version (``readers/prompts``) or gives words. ``options`` are checked by the kind.
+    ``trained_on`` names the datasets that the weights have seen, or ``unknown``. ``sources``: image sources that it
+    reads (``real``, or names of renderers); all where none is given. ``folder``: where relative paths in its options
+    start; the folder of the file that states them.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
@@ -39,9 +58,14 @@ class ReaderEntry(StrictModel):
     tasks: tuple[Task, ...] | None = None
     controls: tuple[Literal["text_only", "options_rotated", "prompt_paraphrase"], ...] = ()
     scorer: str | None = None
-    prompts: dict[Task, PromptEntry] = Field(default_factory=dict)
+    prompts: Annotated[
+        Annotated[str, Tag("str")] | Annotated[dict[Task, PromptEntry], Tag("dict[task]")],
+        Discriminator(lambda given: "str" if isinstance(given, str) else "dict[task]"),
+    ] = Field(default_factory=dict)
     trained_on: str | None = None
     licence: str | None = None
+    sources: tuple[str, ...] = ()
+    folder: Path = Path()
 
     @field_validator("scorer")
     @classmethod
@@ -49,6 +73,21 @@ class ReaderEntry(StrictModel):
         if name is not None and name not in SCORERS:
             raise ValueError(f"expected one of {', '.join(SCORERS)}")
         return name
+
+    @field_validator("prompts")
+    @classmethod
+    def _asks_its_task(cls, prompts: str | dict[Task, PromptEntry]) -> str | dict[Task, PromptEntry]:
+        for task, prompt in ({} if isinstance(prompts, str) else prompts).items():
+            if prompt.options and set(prompt.options) != set(TASK_OPTIONS[task]):
+                raise ValueError(f"{task}.options: expected {', '.join(TASK_OPTIONS[task])}")
+        return prompts
+
+    @field_validator("sources")
+    @classmethod
+    def _are_sources(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted(set(names) - {REAL, *RENDERERS}):
+            raise ValueError(f"expected some of {', '.join((REAL, *RENDERERS))}, got {', '.join(unknown)}")
+        return names
 
     @model_validator(mode="after")
     def _has_centre(self) -> "ReaderEntry":

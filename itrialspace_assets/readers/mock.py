@@ -76,7 +76,7 @@ def build(entry: ReaderEntry, options: MockOptions, place: Place) -> Reader:
         profile=entry.profile,
         z_offsets=entry.z_offsets,
         controls=entry.controls,
-        scorer=entry.scorer or "words",
+        scorer=entry.scorer or "text",
         seed=options.seed,
         load=partial(load, options),
     )

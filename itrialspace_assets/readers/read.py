@@ -62,7 +62,7 @@ def _read_batch(settings: Settings, reader: Reader, batch: ReadBatch) -> Output:
     opened: dict[str, tuple[Picture, ...] | str] = {}
     asked: list[Request] = []
     for wanted in batch.requests:
-        request = _open(settings, reader, wanted, opened)
+        request = open_request(settings, reader, wanted, opened)
         if isinstance(request, str):
             returned[wanted.generation_key] = Returned(None, 0.0, Reason.UNREADABLE_VOLUME, request)
         else:
@@ -102,14 +102,22 @@ def _row(wanted: RequestToRead, got: Returned, now: int) -> dict[str, Any]:
     }
 
 
-def _open(
+def open_request(
     settings: Settings, reader: Reader, wanted: RequestToRead, opened: dict[str, tuple[Picture, ...] | str]
 ) -> Request | str:
-    """A request with its pictures, each file or scan opened once a batch; or what is wrong with one."""
+    """A request with its pictures, each file or scan opened once a batch; or what is wrong with one.
+
+    Args:
+        settings: where pictures and scans lie.
+        reader: who is asked.
+        wanted: the request.
+        opened: what was opened before, by file or scan; added to.
+    """
     shown: list[Picture] = []
     sources: dict[str, Callable[[], tuple[Picture, ...] | str]] = {
         path: partial(_picture, settings.output, path, sha256)
         for path, sha256 in zip(wanted.paths, wanted.sha256s, strict=True)
+        if reader.sees
     }
     if wanted.scan is not None:
         sources[wanted.scan.key] = partial(_levels, settings, reader, wanted.scan)
@@ -131,6 +139,7 @@ def _open(
         prompt_id=wanted.prompt_id,
         prompt=wanted.prompt,
         options=wanted.options,
+        ids=wanted.ids if reader.by_id else None,
     )
 
 

@@ -1031,7 +1031,7 @@ _REGISTRY = (
             text("reader_revision", "hash of the reader's code, options and weights"),
             integer("mark", "0-based rank by score", low=0),
             *(number(f"world_{a}", f"mark, world {a} (RAS)", "mm") for a in "xyz"),
-            millimetres("diameter_mm", "diameter of the mark", null=False),
+            millimetres("diameter_mm", "diameter of the mark; null: the reader gives positions alone"),
             number("score", "higher means more suspicious"),
         ),
     ),

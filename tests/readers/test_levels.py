@@ -70,7 +70,7 @@ def _build(entry: ReaderEntry, options: _None, place: Place) -> Reader:
     prompt = Prompt("p", "Is there a nodule? {options}", "Any nodule? {options}")
     return Reader(
         name=entry.name, location="cpu", code="c", trained_on="nothing", licence="ours", tasks=("presence",),
-        prompts={"presence": prompt}, profile="lung_axial", z_offsets=(0,), controls=entry.controls, scorer="words",
+        prompts={"presence": prompt}, profile="lung_axial", z_offsets=(0,), controls=entry.controls, scorer="text",
         seed=None, load=load, scan_levels=LEVELS,
     )  # fmt: skip
 

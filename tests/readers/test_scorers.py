@@ -20,48 +20,6 @@ def scored(scorer: str, *rows: tuple) -> list[tuple]:
     return score(frame, scorer).select("answer", "score", "status", "reason").rows()
 
 
-def said(task: str, text: str | None) -> tuple:
-    return scored("words", (task, list(TASK_OPTIONS[task]), None, text, None))[0]
-
-
-@pytest.mark.parametrize(
-    ("task", "text", "answer"),
-    [
-        ("presence", "Yes.", "present"),
-        ("presence", " ABSENT ", "absent"),
-        ("lobe", "right upper lobe", None),
-        ("lobe", "Right lung upper lobe", "right_lung_upper_lobe"),
-        ("lobe", "left lower lobe", None),
-        ("size", "5-10 mm", "5-10mm"),
-        ("size", "<5mm", "<5mm"),
-    ],
-)
-def test_a_whole_text_is_an_option(task: str, text: str, answer: str | None) -> None:
-    if answer is None:
-        answer = "_".join((text.split()[0], "lung", *text.split()[1:]))
-    assert said(task, text) == (answer, None, "ok", None)
-
-
-@pytest.mark.parametrize(
-    ("task", "text", "status"),
-    [
-        ("presence", "yes, but there is no effusion", "unparsed"),  # echoes and additions are no answers
-        ("presence", "I cannot tell whether a nodule is present.", "refused"),
-        ("presence", "I'm sorry, I can't assess images.", "refused"),
-        ("presence", "", "unparsed"),
-        ("presence", None, "unparsed"),
-        ("size", "<5mm, 5-10mm, 10-20mm, >20mm", "unparsed"),
-        ("size", "8 mm", "unparsed"),
-        ("lobe", "upper lobe", "unparsed"),
-        ("presence", "5-10mm", "unparsed"),  # an option of another task
-    ],
-)
-def test_another_text_is_none(task: str, text: str | None, status: str) -> None:
-    answer, number, got, reason = said(task, text)
-    assert (answer, number, got) == (None, None, status)
-    assert reason
-
-
 def test_the_greatest_score_answers_and_a_tie_does_not() -> None:
     two, three = ["present", "absent"], ["<5mm", "5-10mm", "10-20mm", ">20mm"]
     assert scored(
@@ -103,7 +61,7 @@ def test_a_spot_is_present_from_its_threshold_on_and_sized_by_its_diameter() -> 
 def answer_row(**other: object) -> dict[str, object]:
     row = {
         "target_uid": "t", "slice_uid": "s", "profile": "lung_axial", "z_offsets": "0", "condition": "plain",
-        "control": "none", "task": "presence", "scorer": "words", "source": "real", "reader": "mock", "mode": "real",
+        "control": "none", "task": "presence", "scorer": "text", "source": "real", "reader": "mock", "mode": "real",
         "dataset": "D", "generation_key": "k", "picture_sha256": "p", "scorer_version": "1", "answer": "present",
         "score": 0.5, "status": "ok", "reason": None,
     }  # fmt: skip

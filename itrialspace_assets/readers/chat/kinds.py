@@ -72,7 +72,7 @@ def build(expected: Expected, licence: str, entry: ReaderEntry, options: ChatOpt
         profile=entry.profile,
         z_offsets=entry.z_offsets,
         controls=entry.controls,
-        scorer=entry.scorer or ("words" if options.answer == "text" else "option_scores"),
+        scorer=entry.scorer or ("text" if options.answer == "text" else "option_scores"),
         seed=None,
         load=partial(_load, weights, options, device),
         scan_levels=scan_levels,

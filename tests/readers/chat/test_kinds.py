@@ -50,7 +50,7 @@ def test_which_slices_and_words_they_are_shown(place: Place) -> None:
     assert (llava.profile, llava.z_offsets, llava.scorer) == ("lung_axial", (0,), "option_scores")
     assert set(llava.prompts) == set(llava.tasks) == {"presence", "lobe", "size"}
     text = _make("llava_med", place, options={"answer": "text"})
-    assert text.scorer == "words"
+    assert text.scorer == "text"
     with pytest.raises(ConfigError, match=r"readers\.medgemma_volume: tasks: expected presence alone"):
         _make("medgemma_volume", place, tasks=("presence", "lobe"))
     with pytest.raises(ConfigError, match=r"options: dtypes: unknown key; did you mean 'dtype'"):

@@ -1,0 +1,49 @@
+"""What a reader said about a case as one HTML page with its pictures in it. Asks nobody."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from itrialspace_assets.imaging.pictures import png
+from itrialspace_assets.readers.trying import Trial, Tried
+
+
+def page(trial: Trial, case_uid: str, anatomy: str) -> bytes:
+    """The page in UTF-8.
+
+    Args:
+        trial: what was said.
+        case_uid: about which case.
+        anatomy: ``real`` or ``procedural``.
+    """
+    from jinja2 import Environment
+
+    template = Path(__file__).with_name("trying.html").read_text(encoding="utf-8")
+    text = (
+        Environment(autoescape=True)
+        .from_string(template)
+        .render(
+            reader=trial.reader.name,
+            uid=case_uid,
+            mark=f"Anatomy: {anatomy}. Images: {trial.source}.",
+            source=trial.source,
+            trained_on=trial.reader.trained_on,
+            licence=trial.reader.licence,
+            note=trial.note,
+            tried=[_fields(tried) for tried in trial.requests],
+            scans=trial.scans,
+        )
+    )
+    return text.encode()
+
+
+def _fields(tried: Tried) -> dict[str, Any]:
+    scores = tried.row["option_scores"]
+    return tried.row | {
+        "pictures": [base64.b64encode(png(picture)).decode() for picture in tried.pictures],
+        "seconds": f"{tried.seconds:.3f}",
+        "truth": tried.truth,
+        "scores": []
+        if scores is None
+        else [(o, f"{s:.4g}") for o, s in zip(tried.row["options"], scores, strict=True)],
+    }
