@@ -140,6 +140,7 @@ def _ids(settings: Any) -> Path:
 
 
 def _print_estimates(settings: Any, found: Any) -> None:
+    from itrialspace_assets.readers.compute import at_once
     from itrialspace_assets.readers.estimate import estimate_reading
     from itrialspace_assets.readers.registry import readers
 
@@ -148,11 +149,12 @@ def _print_estimates(settings: Any, found: Any) -> None:
             continue
         reader = readers(settings)[name]
         about = estimate_reading(settings, source, reader, partitions)
-        seconds = about.seconds(settings.workers)
+        workers = at_once(settings, reader.device)
+        seconds = about.seconds(workers)
         takes = (
             ""
             if seconds is None or not about.left
-            else (f", about {seconds:.0f} s with {settings.workers} at once ({(about.each or 0) * 1000:.3g} ms each)")
+            else (f", about {seconds:.0f} s with {workers} at once ({(about.each or 0) * 1000:.3g} ms each)")
         )
         scans = f", {about.scans} scans to mark" if about.scans else ""
         typer.echo(

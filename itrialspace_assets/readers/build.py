@@ -23,6 +23,7 @@ from itrialspace_assets.imaging import pictures
 from itrialspace_assets.profiles.cts import ct_hash
 from itrialspace_assets.readers.api import Reader
 from itrialspace_assets.readers.case import MarkScan, ReadBatch, ReadWork, RealScan, RenderedScan, RequestToRead
+from itrialspace_assets.readers.compute import require_device
 from itrialspace_assets.readers.ledger import SCHEMA, Ledger
 from itrialspace_assets.readers.preview import grid
 from itrialspace_assets.readers.read import FAILURES, kept_marks, seal
@@ -338,7 +339,7 @@ def work(settings: Settings, source: str, reader: str, partition: Partition, run
         PlatformError: the disk failed, or workers end before they take a case.
     """
     if readers(settings)[reader].device == "cuda":
-        devices.require("cuda", "reads on the processor, where a large model takes minutes a slice")
+        require_device("cuda")
         settings = settings.model_copy(update={"workers": devices.workers(settings)})
     folder = _journals(settings, source, reader, partition)
     left = len(shards.read_shard(ReadWork, folder, run_id, shard))

@@ -1,6 +1,6 @@
 """What readers with networks share: the device and precision they compute in, and batches of texts of similar length.
 
-Imports no library of networks, but looks whether one is installed.
+torch is imported inside functions only.
 """
 
 import importlib.util
@@ -10,7 +10,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.synthesis import devices
 
 #: Precisions that an entry may ask for.
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -50,3 +52,34 @@ def batches(lengths: Sequence[int], most: int, tokens: int) -> list[npt.NDArray[
         found.append(order[start : start + size])
         start += size
     return found
+
+
+def start(device: str) -> str:
+    """The device of this worker (``cuda:0``, …, or ``cpu``), ready to compute.
+
+    On the processor a worker computes with one thread: workers share the cores, and sums depend on how many threads
+    share them.
+
+    Raises:
+        ConfigError: there is no GPU.
+    """
+    require_device(device)
+    if device == "cpu":
+        import torch
+
+        torch.set_num_threads(1)
+    return devices.assigned(device)
+
+
+def require_device(device: str) -> None:
+    """Refuse to begin without the device that is asked for.
+
+    Raises:
+        ConfigError: there is no GPU.
+    """
+    devices.require(device, "reads on the processor, where a large model takes minutes a slice")
+
+
+def at_once(settings: Settings, device: str | None) -> int:
+    """How many workers of readers with such a device compute at once: of each GPU one, because they take turns."""
+    return settings.workers if device != "cuda" else max(1, devices.workers(settings) // settings.per_gpu)

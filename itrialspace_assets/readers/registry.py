@@ -14,10 +14,12 @@ from itrialspace_assets.base.validation import explain
 from itrialspace_assets.readers import mock, spots
 from itrialspace_assets.readers.api import Read, Reader
 from itrialspace_assets.readers.chat import kinds as chat
+from itrialspace_assets.readers.detector import kind as detector
 from itrialspace_assets.readers.elsewhere import function, table
 from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
 from itrialspace_assets.readers.outside import container
 from itrialspace_assets.readers.served import endpoint
+from itrialspace_assets.readers.vision import kind as vision
 
 #: A file of this name at the top of a data root names tables of answers that came with it.
 OWN_READERS = "readers.yaml"
@@ -28,6 +30,9 @@ KINDS: dict[str, Kind] = {
         spots.KIND,
         mock.KIND,
         *chat.KINDS,
+        vision.CLIP,
+        vision.BIOMEDCLIP,
+        detector.KIND,
         container.KIND,
         endpoint.KIND,
         table.KIND,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.readers import compute
 from itrialspace_assets.readers.api import Generation, Read, Request
 from itrialspace_assets.readers.chat import forms, scores
 from itrialspace_assets.readers.chat.options import ChatOptions
@@ -187,5 +188,5 @@ def load(folder: Path, options: ChatOptions, device: str) -> Read:
         raise ConfigError(f"{folder}: expected weights of {type(model).__name__}, got {wrong}")
     if options.template is None and getattr(processor, "chat_template", None) is None:
         raise ConfigError(f"{folder}: expected a chat template, got none; give options.template in readers.yaml")
-    words, device = forms.single_tokens(processor.tokenizer), devices.assigned(device)
+    words, device = forms.single_tokens(processor.tokenizer), compute.start(device)
     return Engine(model.to(device).eval(), processor, words, options, device).read

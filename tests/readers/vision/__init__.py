@@ -1,0 +1,1 @@
+"""Tests of CLIP models as readers."""
