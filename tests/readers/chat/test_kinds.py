@@ -73,3 +73,10 @@ def test_the_revision_follows_what_decides_an_answer(place: Place, weights: Path
     assert reader.revision != before
     flash = _make("medgemma", place, options=options | {"attention": "flash_attention_2"})
     assert ["flash_attn" in need.what for need in flash.needs()] == [True]
+
+
+def test_a_version_of_questions_is_for_language_models(place: Place) -> None:
+    asked = _make("llava_med", place, prompts="published_1").prompts["presence"]
+    assert asked.options == (("present", "yes"), ("absent", "no"))
+    with pytest.raises(ConfigError, match=r"readers\.biomedclip: prompts: expected a caption .* 'published_1'"):
+        _make("biomedclip", place, prompts="published_1")
