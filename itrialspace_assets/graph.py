@@ -234,13 +234,16 @@ def _answers(settings: Settings) -> list[Node]:
         )
         for source in (REAL, *(r.name for r in enabled(settings)))
         for reader in readers(settings).values()
+        if reader.reads(source)
     ]
 
 
 def _conclusions(settings: Settings) -> list[Node]:
     """Fidelity, frozen lists and reports."""
     cts, slices = _keys(settings, "synthetic_cts"), _slices(settings)
-    answers = tuple((source, "predictions", name) for source, _ in slices for name in readers(settings))
+    answers = tuple(
+        (source, "predictions", r.name) for source, _ in slices for r in readers(settings).values() if r.reads(source)
+    )
     real = tuple(key for key in answers if key[0] == REAL)
     rendered = tuple(key for key in answers if key[0] != REAL)
     return [

@@ -17,7 +17,7 @@ from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result
 from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS
 from itrialspace_assets.imaging.pictures import markdown
-from itrialspace_assets.readers.registry import readers
+from itrialspace_assets.readers.registry import slice_readers
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import read_table, write_table
 from itrialspace_assets.synthesis.renderers import enabled
@@ -35,7 +35,7 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
     rows: list[MetricRow] = []
     figures = []
     for source in (r.name for r in enabled(settings)):
-        for reader in readers(settings):
+        for reader in slice_readers(settings, source):
             seen = observe(settings, source, mode, mode, reader)
             found = score_cells(seen, strata_of(seen, factors), study, _scope(settings, mode, source, reader))
             rows += found
@@ -66,7 +66,7 @@ def build_real(settings: Settings, partition: Partition) -> Result:
     study, mark = load_study(settings), mark_of(settings.anatomy, REAL)
     rows: list[MetricRow] = []
     figures = []
-    for reader in readers(settings):
+    for reader in slice_readers(settings, REAL):
         seen = observe(settings, REAL, REAL, name, reader)
         strata = strata_of(seen, ["size_bucket", "lobe"])
         found = score_cells(seen, strata, study, _scope(settings, name, REAL, reader))

@@ -56,6 +56,7 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     NO_CONTRAST = "no_contrast"
     NO_TARGET_ON_SLICE = "no_target_on_slice"
+    NOT_ANSWERED = "not_answered"
     WORKER_KILLED = "worker_killed"
     UNEXPECTED = "unexpected_error"
 

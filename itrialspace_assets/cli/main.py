@@ -15,8 +15,8 @@ from itrialspace_assets.cli.reading import evaluate, ledger_app, rescore
 from itrialspace_assets.cli.slicing import slices
 from itrialspace_assets.cli.splits import app as splits_app
 from itrialspace_assets.cli.synthesis import app as cts_app
-from itrialspace_assets.cli.synthesis import weights_app
 from itrialspace_assets.cli.trials import app as trials_app
+from itrialspace_assets.cli.weights import app as weights_app
 
 app = typer.Typer(
     name="its",
@@ -130,7 +130,8 @@ def demo_data(
 ) -> None:
     """Make a data root of **procedural** anatomy: seven datasets with organ maps, nodules, CTs and profiles.
 
-    The anatomy is drawn. It shows no person. A stopped command continues when it is run again.
+    The anatomy is drawn. It shows no person. A stopped command continues when it is run again. A small table of
+    simulated answers comes with it; the reader `table_example` reads it.
 
     Example: `its demo-data --out mine/data`
 
@@ -141,12 +142,15 @@ def demo_data(
 
 
 def _make_demo_data(out: Path, hosts: int, seed: int, spacing: float) -> None:
+    from itrialspace_assets.base.settings import load_settings
     from itrialspace_assets.cli.show import progress
+    from itrialspace_assets.demo.answers import write_answers
     from itrialspace_assets.demo.root import PUBLISHED_DATASETS, SPACING, make_root
 
     voxel = SPACING if spacing == SPACING[0] else (spacing, spacing, round(spacing * SPACING[2] / SPACING[0], 3))
     with progress("procedural scans", PUBLISHED_DATASETS * hosts) as advance:
         made = make_root(out, hosts, seed, voxel, progress=advance)
+    write_answers(load_settings(data_dir=out), seed)
     typer.echo("Procedural data root made" if made else "Procedural data root is up to date")
 
 

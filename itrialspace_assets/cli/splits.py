@@ -80,11 +80,10 @@ def freeze(
     from itrialspace_assets.analysis.frozen import freeze as write
     from itrialspace_assets.analysis.splits import candidates, chosen_by, named_by
     from itrialspace_assets.base.errors import ConfigError
-    from itrialspace_assets.readers.registry import readers
+    from itrialspace_assets.readers.registry import slice_readers
     from itrialspace_assets.records.store import read_all
 
     settings = load(folder, split=name)
-    asked = [reader.name for reader in readers(settings).values() if reader.scan_levels is None]
     ids = _ids(case_ids)
     wanted = {mode_key(word.strip()) for word in modes.split(",")} if modes else None
     found = [c for c in candidates(settings) if source in (None, c.source) and (wanted is None or c.mode in wanted)]
@@ -93,7 +92,7 @@ def freeze(
     known, unknown, frozen = locks(settings, name), set(ids), 0
     for candidate in found:
         answers = read_all(settings.output, "answers", source=candidate.source, mode=candidate.mode)
-        slices = chosen_by(rule, candidate.slices, answers, asked)
+        slices = chosen_by(rule, candidate.slices, answers, slice_readers(settings, candidate.source))
         if ids:
             slices, missing = named_by(ids, slices)
             unknown &= set(missing)

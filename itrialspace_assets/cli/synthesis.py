@@ -1,4 +1,4 @@
-"""``its cts`` and ``its weights``, and the estimate that ``its synth`` prints."""
+"""``its cts``, and the estimate that ``its synth`` prints."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,56 +9,10 @@ import typer
 from itrialspace_assets.cli.options import Case, Folder, load, mode_key
 
 app = typer.Typer(no_args_is_help=True, help="Export rendered CTs.")
-weights_app = typer.Typer(no_args_is_help=True, help="Check and lock the network weights of the renderer NodMAISI.")
 
 
 @app.callback()
 def _group() -> None: ...
-
-
-@weights_app.command("check")
-def check_weights(folder: Folder = None) -> None:
-    """Check that the weight files of NodMAISI are complete and equal to the locked ones.
-
-    Prints the files that are needed, their folder (NODMAISI_MODELS_DIR), and the parameters of each network.
-
-    Example: `its weights check`
-
-    Result: text on the screen; nothing is written.
-    """
-    from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.synthesis.nodmaisi import networks, weights
-
-    settings = load(folder)
-    for name, (own, public) in weights.FILES.items():
-        typer.echo(f"{name:15} {own} (in the public MAISI set: {public})")
-    typer.echo(f"folder          NODMAISI_MODELS_DIR={settings.nodmaisi_models_dir or '(not set)'}")
-    with progress("hashes", 1) as advance:
-        found = weights.find(settings)
-        advance(1)
-    for name, count in networks.parameters(networks.read_architecture(found.architecture)).items():
-        typer.echo(f"{name:15} {count:,} parameters")
-    typer.echo(f"All files equal the locked ones; SHA-256 of all: {found.sha256}")
-
-
-@weights_app.command()
-def lock(folder: Folder = None) -> None:
-    """Lock the weight files of NodMAISI: write their SHA-256. From then on other files are refused.
-
-    Run it once, after you have checked where the files come from.
-
-    Example: `its weights lock`
-
-    Result: a lock file beside the weights; the last line names it.
-    """
-    from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.synthesis.nodmaisi import weights
-
-    settings = load(folder)
-    with progress("hashes", 1) as advance:
-        path = weights.lock(settings)
-        advance(1)
-    typer.echo(f"Result: {path}")
 
 
 @app.command()

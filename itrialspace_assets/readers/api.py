@@ -5,12 +5,25 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
+from itrialspace_assets.base.errors import Reason
 from itrialspace_assets.base.fingerprints import digest
+from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.imaging.geometry import Volume
 
 #: A grey (H, W) or colour (H, W, 3) picture: front on top, the patient's right on the left.
 Picture = npt.NDArray[np.uint8]
+
+
+class Ids(StrictModel):
+    """Names of what a request is about; a slice can belong to several cases. Names can tell the truth."""
+
+    slice_uid: str
+    image_uid: str
+    picture_sha256: str
+    published_ids: tuple[str, ...]
+    case_uids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -19,6 +32,7 @@ class Request:
 
     ``key`` names the request and what it is asked of. ``pictures`` are in z order; without any it is asked of the
     text alone. ``pixel_mm`` is a pixel's height and width. ``prompt`` is None for a reader that needs no words.
+    ``ids`` is None but for a reader that answers by id (``Reader.by_id``).
     """
 
     key: str
@@ -30,6 +44,7 @@ class Request:
     prompt_id: str
     prompt: str | None
     options: tuple[str, ...]
+    ids: Ids | None = None
 
 
 @dataclass(frozen=True)
@@ -37,13 +52,15 @@ class Generation:
     """What a reader returned for a request, unscored.
 
     ``option_scores`` run in parallel to the request's options. ``failure`` says why the reader, for example a server,
-    gave nothing for this request; it is asked again another time.
+    gave nothing for this request; it is asked again another time. ``reason`` is its kind; of one that another try may
+    mend, the partition is not up to date.
     """
 
     raw_text: str | None = None
     option_scores: tuple[float, ...] | None = None
     outside_log_mass: float | None = None
     failure: str | None = None
+    reason: Reason = Reason.UNEXPECTED
 
 
 @dataclass(frozen=True)
@@ -107,6 +124,10 @@ def no_needs() -> list[Need]:
     return []
 
 
+def nothing_to_prepare() -> None:
+    """Of a reader that needs nothing before its first request."""
+
+
 @dataclass(frozen=True)
 class Reader:
     """A reader, not yet loaded.
@@ -121,6 +142,15 @@ class Reader:
         scan_levels: most levels of a whole scan that it is shown at once; None: it is shown slices.
         needs: what it lacks on this machine; quick, reads no weights. Empty: it is ready.
         device: where its network computes in the worker's own process, ``cuda`` or ``cpu``; None: it has none there.
+        prepare: called before requests are planned, never when the graph is built: takes what only a running service
+            can tell, such as a server's revision; raises ConfigError where it cannot.
+        by_id: it answers by the names of what it is asked about, so two slices with equal pictures may get different
+            answers; only such a reader is told names.
+        sees: it is shown pictures; a table of answers is not.
+        unverified: its revision rests on what somebody else says, not on hashes of files that are here.
+        sources: image sources that it reads; empty: all.
+        unmatched: of a reader with a table of its own, given the ids of all slices that are cut (``slice_uid``,
+            ``image_uid``, ``published_id``, ``case_uid``): a line for each row of it that names none of them.
     """
 
     name: str
@@ -141,6 +171,12 @@ class Reader:
     files: Callable[[], str | None] = no_files
     needs: Callable[[], list[Need]] = no_needs
     device: str | None = None
+    prepare: Callable[[], None] = nothing_to_prepare
+    by_id: bool = False
+    sees: bool = True
+    unverified: bool = False
+    sources: tuple[str, ...] = ()
+    unmatched: Callable[[pl.DataFrame], list[str]] | None = None
 
     @property
     def revision(self) -> str:
@@ -152,7 +188,12 @@ class Reader:
             ConfigError: files of weights are missing.
         """
         weights = self.files()
-        return self.code if weights is None else digest([self.code, weights], 16)
+        revision = self.code if weights is None else digest([self.code, weights], 16)
+        return f"{revision}-unverified" if self.unverified else revision
+
+    def reads(self, source: str) -> bool:
+        """Whether it reads the images of a source: ``real``, or a renderer's name."""
+        return not self.sources or source in self.sources
 
     @property
     def asked(self) -> str:

@@ -58,7 +58,7 @@ def _is_memory(error: Exception) -> bool:
 
 def _checked(generation: Generation, request: Request, seconds: float) -> Returned:
     if generation.failure is not None:
-        return Returned(None, seconds, Reason.UNEXPECTED, generation.failure)
+        return Returned(None, seconds, generation.reason, generation.failure)
     scores = generation.option_scores
     if scores is not None and len(scores) != len(request.options):
         detail = f"expected {len(request.options)} option scores, got {len(scores)}"

@@ -32,7 +32,7 @@ from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.readers.requests import given, requests_of
 from itrialspace_assets.readers.scorers import SCORERS, score
 from itrialspace_assets.records.layout import REAL, ids_of
-from itrialspace_assets.records.store import look_up, read_table, write_table
+from itrialspace_assets.records.store import look_up, read_all, read_table, write_table
 from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.slices.case import RenderedImage
 from itrialspace_assets.synthesis import devices
@@ -43,6 +43,8 @@ TASKS = ("presence", "lobe", "size")
 #: Cost of marking a scan over that of a request; shards are balanced by it (ours: the blob reader's).
 _SCAN_COST = 16.0
 _LOG = logging.getLogger("itrialspace.read")
+#: Rows of a reader's own table that are named where they match nothing (ours); all are counted.
+_LISTED = 20
 #: Seconds between two lines of progress.
 _TELL_S = 10.0
 
@@ -145,6 +147,8 @@ def questions(settings: Settings, source: str, reader: Reader, partition: Partit
         scans, hosts = _real_scans(settings, partition["dataset"])
     else:
         scans, hosts = _rendered_scans(settings, where)
+    if reader.by_id:  # equal scans of two ids may get different marks
+        scans = {uid: s.model_copy(update={"key": digest([s.key, uid], 32)}) for uid, s in scans.items()}
     whole = {uid: scan for uid, scan in scans.items() if isinstance(scan, RealScan) or scan.image.kept != "planes"}
     of_case = slices.select("case_uid", "image_uid").unique().sort("case_uid", "image_uid")
     for image in of_case["image_uid"].unique():
@@ -238,7 +242,8 @@ def plan(settings: Settings, source: str, reader: str, partition: Partition, run
     """
     require_data_root(settings)
     how = readers(settings)[reader]
-    require_ready(how)
+    if settings.ask:
+        require_ready(how)
     asked = questions(settings, source, how, partition)
     _restore(settings, how, table_partition(source, partition), asked.requests)
     if not settings.ask:
@@ -248,13 +253,15 @@ def plan(settings: Settings, source: str, reader: str, partition: Partition, run
 
 
 def require_ready(reader: Reader) -> None:
-    """
+    """Make sure that a reader can be asked, before any work.
+
     Raises:
         ConfigError: the reader lacks something; says what and how to mend it.
     """
     if needs := reader.needs():
         said = "; ".join(f"{need.what}: {need.mend}" for need in needs)
         raise ConfigError(f"reader {reader.name} is not ready: {said}")
+    reader.prepare()
 
 
 def _restore(settings: Settings, reader: Reader, where: dict[str, str], requests: pl.DataFrame) -> None:
@@ -398,6 +405,9 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
     ]
     write_rejected(settings, step.name, name, rejected)
     new = shards.assigned(folder, run_id, _size)
+    unmatched = _unmatched(settings, how)
+    facts: dict[str, float | str] = {"cases": asked.slices["case_uid"].n_unique()}
+    facts |= {} if how.unmatched is None else {"unmatched_rows": len(unmatched)}
     lost = generations.filter(pl.col("failure").is_not_null())
     may_pass = sum(text.startswith(tuple(r.value for r in RETRYABLE)) for text in lost["failure"])
     return Result(
@@ -409,13 +419,21 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
         new,
         asked.requests["generation_key"].n_unique() + len(asked.scans) - new,
         lost.height + len(rejected),
-        asked.note,
+        "; ".join(filter(None, (asked.note, *unmatched[:_LISTED]))),
         picture=grid(settings.output, asked.slices, answers),
         preview=_preview(answers),
-        facts={"cases": asked.slices["case_uid"].n_unique()},
+        facts=facts,
         retryable=may_pass + sum(r.reason in RETRYABLE for r in rejected),
         written=tuple(written),
     )
+
+
+def _unmatched(settings: Settings, reader: Reader) -> list[str]:
+    """Rows of a reader's own table that name no slice that is cut so far, of any partition; a line each."""
+    if reader.unmatched is None:
+        return []
+    names = ["slice_uid", "image_uid", "published_id", "case_uid"]
+    return reader.unmatched(read_all(settings.output, "slices").select(names).unique())
 
 
 def _compact(ledger: Ledger) -> None:

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.readers.api import Ids
 from itrialspace_assets.slices.case import RenderedImage
 
 
@@ -42,6 +43,7 @@ class RequestToRead(StrictModel):
     prompt_sha256: str | None
     options: tuple[str, ...]
     scan: RenderedScan | RealScan | None = None
+    ids: Ids | None = None
 
 
 class ReadBatch(StrictModel):

@@ -11,7 +11,9 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.readers.api import Reader
 from itrialspace_assets.readers.scorers import SCORERS
+from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.tables import TASK_OPTIONS
+from itrialspace_assets.synthesis.renderers import RENDERERS
 
 Task = Literal["presence", "lobe", "size", "malignancy"]
 
@@ -41,7 +43,9 @@ class ReaderEntry(StrictModel):
     """An entry of ``readers.yaml``. What is not given is as the reader's kind has it.
 
     ``prompts`` names a version (``readers/prompts``) or gives words. ``options`` are checked by the kind.
-    ``trained_on`` names the datasets that the weights have seen, or ``unknown``.
+    ``trained_on`` names the datasets that the weights have seen, or ``unknown``. ``sources``: image sources that it
+    reads (``real``, or names of renderers); all where none is given. ``folder``: where relative paths in its options
+    start; the folder of the file that states them.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
@@ -60,6 +64,8 @@ class ReaderEntry(StrictModel):
     ] = Field(default_factory=dict)
     trained_on: str | None = None
     licence: str | None = None
+    sources: tuple[str, ...] = ()
+    folder: Path = Path()
 
     @field_validator("scorer")
     @classmethod
@@ -75,6 +81,13 @@ class ReaderEntry(StrictModel):
             if prompt.options and set(prompt.options) != set(TASK_OPTIONS[task]):
                 raise ValueError(f"{task}.options: expected {', '.join(TASK_OPTIONS[task])}")
         return prompts
+
+    @field_validator("sources")
+    @classmethod
+    def _are_sources(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted(set(names) - {REAL, *RENDERERS}):
+            raise ValueError(f"expected some of {', '.join((REAL, *RENDERERS))}, got {', '.join(unknown)}")
+        return names
 
     @model_validator(mode="after")
     def _has_centre(self) -> "ReaderEntry":

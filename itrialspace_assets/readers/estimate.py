@@ -11,7 +11,7 @@ import polars as pl
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.steps import Partition
 from itrialspace_assets.readers.api import Reader
-from itrialspace_assets.readers.build import questions, to_read, unasked
+from itrialspace_assets.readers.build import questions, require_ready, to_read, unasked
 from itrialspace_assets.readers.case import ReadBatch, ReadWork, RequestToRead
 from itrialspace_assets.readers.ledger import Ledger
 from itrialspace_assets.readers.read import kept_marks, seal, work
@@ -44,9 +44,10 @@ def estimate_reading(settings: Settings, source: str, reader: Reader, partitions
         partitions: those whose slices are cut; modes may share a request.
 
     Raises:
-        ConfigError: no slice of the reader's profile was cut.
+        ConfigError: the reader lacks something, or no slice of its profile was cut.
         TableError: a table of a stage before is missing.
     """
+    require_ready(reader)
     asked = [questions(settings, source, reader, partition) for partition in partitions]
     if not asked:
         return Estimate(0, 0, 0, None)

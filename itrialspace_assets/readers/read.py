@@ -117,6 +117,7 @@ def open_request(
     sources: dict[str, Callable[[], tuple[Picture, ...] | str]] = {
         path: partial(_picture, settings.output, path, sha256)
         for path, sha256 in zip(wanted.paths, wanted.sha256s, strict=True)
+        if reader.sees
     }
     if wanted.scan is not None:
         sources[wanted.scan.key] = partial(_levels, settings, reader, wanted.scan)
@@ -138,6 +139,7 @@ def open_request(
         prompt_id=wanted.prompt_id,
         prompt=wanted.prompt,
         options=wanted.options,
+        ids=wanted.ids if reader.by_id else None,
     )
 
 

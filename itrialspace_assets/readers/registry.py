@@ -1,6 +1,7 @@
 """Which readers there are and which are enabled, read from ``readers.yaml``. Loads none of them."""
 
 import difflib
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,26 +13,52 @@ from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.base.validation import explain
 from itrialspace_assets.readers import mock, spots
 from itrialspace_assets.readers.api import Read, Reader
+from itrialspace_assets.readers.chat import kinds as chat
 from itrialspace_assets.readers.detector import kind as detector
+from itrialspace_assets.readers.elsewhere import function, table
 from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
 from itrialspace_assets.readers.outside import container
+from itrialspace_assets.readers.served import endpoint
 from itrialspace_assets.readers.vision import kind as vision
 
+#: A file of this name at the top of a data root names tables of answers that came with it.
+OWN_READERS = "readers.yaml"
 #: Every kind of reader by its name.
 KINDS: dict[str, Kind] = {
     kind.name: kind
-    for kind in (spots.KIND, mock.KIND, vision.CLIP, vision.BIOMEDCLIP, detector.KIND, container.KIND)
+    for kind in (
+        spots.KIND,
+        mock.KIND,
+        *chat.KINDS,
+        vision.CLIP,
+        vision.BIOMEDCLIP,
+        detector.KIND,
+        container.KIND,
+        endpoint.KIND,
+        table.KIND,
+        function.KIND,
+    )
 }
 
 
-def entries(config: Path | None) -> dict[str, ReaderEntry]:
-    """Every entry by name, enabled or not: those that come with the platform, changed and added to by the user's file.
+def own_readers(settings: Settings) -> Path | None:
+    """The file of the data root that names the tables of answers that came with it; None without one."""
+    path = settings.data / OWN_READERS
+    return path if path.is_file() else None
+
+
+def entries(config: Path | None, own: Path | None = None) -> dict[str, ReaderEntry]:
+    """Every entry by name, enabled or not: those that come with the platform, changed and added to by two files.
+
+    Args:
+        config: the user's file.
+        own: that of the data root, which the user's file can change. It may name tables alone: data runs no code.
 
     Raises:
         ConfigError: an entry is wrong; names the key and what is allowed.
     """
     trees: dict[str, dict[str, Any]] = {}
-    for path in (Path(__file__).with_name("readers.yaml"), config):
+    for path in (Path(__file__).with_name("readers.yaml"), own, config):
         if path is None:
             continue
         tree = read_yaml(path)
@@ -40,7 +67,12 @@ def entries(config: Path | None) -> dict[str, ReaderEntry]:
         for name, entry in tree["readers"].items():
             if not isinstance(entry, dict | None):
                 raise ConfigError(f"{path}: readers.{name}: expected a mapping, got {type(entry).__name__}")
-            trees[str(name)] = {**trees.get(str(name), {}), **(entry or {})}
+            given = dict(entry or {})
+            if given.get("options"):  # paths in them start at the file that states them
+                given = {"folder": str(path.absolute().parent)} | given
+            trees[str(name)] = {**trees.get(str(name), {}), **given}
+            if path == own and trees[str(name)].get("kind") != table.KIND.name:
+                raise ConfigError(f"{path}: readers.{name}: expected kind: table, got {trees[str(name)].get('kind')!r}")
     found = {}
     for name, tree in trees.items():
         try:
@@ -67,12 +99,22 @@ def make(entry: ReaderEntry, place: Place) -> Reader:
         options = kind.options(**entry.options)
     except ValidationError as error:
         raise ConfigError(f"readers.yaml: readers.{entry.name}: options: {explain(error, kind.options)}") from None
-    return kind.build(entry, options, place)
+    return replace(kind.build(entry, options, place), sources=entry.sources)
+
+
+#: The user's file and that of the data root, each with the time of its last change: another text is read anew.
+_Files = tuple[tuple[Path | None, int], ...]
+
+
+def _files(settings: Settings) -> _Files:
+    paths = (settings.readers_config, own_readers(settings))
+    return tuple((p, p.stat().st_mtime_ns if p is not None and p.exists() else 0) for p in paths)
 
 
 @lru_cache(maxsize=8)
-def _readers(config: Path | None, place: Place) -> dict[str, Reader]:
-    return {name: make(entry, place) for name, entry in entries(config).items() if entry.enabled}
+def _readers(files: _Files, place: Place) -> dict[str, Reader]:
+    (config, _), (own, _) = files
+    return {name: make(entry, place) for name, entry in entries(config, own).items() if entry.enabled}
 
 
 def readers(settings: Settings) -> dict[str, Reader]:
@@ -81,12 +123,22 @@ def readers(settings: Settings) -> dict[str, Reader]:
     Raises:
         ConfigError: an entry is wrong; names the key and what is allowed.
     """
-    return _readers(settings.readers_config, Place.of(settings))
+    return _readers(_files(settings), Place.of(settings))
+
+
+def slice_readers(settings: Settings, source: str) -> tuple[str, ...]:
+    """Names of the enabled readers that are asked about slices of a source: lists and reports of slices are theirs.
+
+    Raises:
+        ConfigError: an entry is wrong; names the key and what is allowed.
+    """
+    found = readers(settings).items()
+    return tuple(name for name, reader in found if reader.scan_levels is None and reader.reads(source))
 
 
 @lru_cache(maxsize=4)
-def _loaded(config: Path | None, place: Place, name: str, revision: str) -> Read:
-    return _readers(config, place)[name].load()  # revision: other weights are loaded anew
+def _loaded(files: _Files, place: Place, name: str, revision: str) -> Read:
+    return _readers(files, place)[name].load()  # revision: other weights are loaded anew
 
 
 def loaded(settings: Settings, name: str) -> Read:
@@ -95,4 +147,4 @@ def loaded(settings: Settings, name: str) -> Read:
     Raises:
         ConfigError: something that the reader needs is missing.
     """
-    return _loaded(settings.readers_config, Place.of(settings), name, readers(settings)[name].revision)
+    return _loaded(_files(settings), Place.of(settings), name, readers(settings)[name].revision)

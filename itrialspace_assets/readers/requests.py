@@ -106,7 +106,8 @@ def requests_of(reader: Reader, slices: pl.DataFrame, scans: Mapping[str, str] |
 
     Returns:
         The columns of ``shown`` with ``task``, ``prompt_id``, ``prompt`` (null without one), ``prompt_sha256``,
-        ``options``, ``generation_key``, and ``scan_uid``: the whole scan that is shown, or null.
+        ``options``, ``generation_key``, ``scan_uid`` (the whole scan that is shown, or null), and ``ids`` (null but for
+        a reader that answers by id).
 
     Raises:
         ConfigError: there are slices, but none of the reader's profile or z offsets.
@@ -130,9 +131,18 @@ def requests_of(reader: Reader, slices: pl.DataFrame, scans: Mapping[str, str] |
         },
     )
     scan = pl.when(~no_picture & pl.lit(reader.scan_levels is not None)).then(pl.col("image_uid"))
+    every = _with_ids(every, slices) if reader.by_id else every.with_columns(ids=None)
     return every.with_columns(generation_key=_keys(reader, every), scan_uid=scan).sort(
         "image_uid", "slice_z", "target_uid", "condition", "control", "task"
     )
+
+
+def _with_ids(requests: pl.DataFrame, slices: pl.DataFrame) -> pl.DataFrame:
+    """Requests with ``ids`` (see ``api.Ids``)."""
+    names = [pl.col(c).unique().sort().alias(f"{c}s") for c in ("published_id", "case_uid")]
+    of_slice = slices.group_by("slice_uid").agg(names)
+    every = pl.struct("slice_uid", "image_uid", "picture_sha256", "published_ids", "case_uids")
+    return requests.join(of_slice, on="slice_uid").with_columns(ids=every).drop("published_ids", "case_uids")
 
 
 def _require_cut(reader: Reader, slices: pl.DataFrame) -> None:
@@ -179,8 +189,12 @@ def _words(prompt: Prompt, options: Sequence[str], control: str) -> str:
 
 
 def _keys(reader: Reader, requests: pl.DataFrame) -> pl.Series:
-    """Key of each request: pictures, pixel size, condition, control, task or prompt, options, reader revision."""
-    columns = ("picture_sha256", "pixel_x_mm", "pixel_y_mm", "condition", "control", "task", "prompt_sha256")
+    """Key of each request: pictures, pixel size, condition, control, task or prompt, options, reader revision.
+
+    Of a reader that answers by id, its slice as well.
+    """
+    columns = ["picture_sha256", "pixel_x_mm", "pixel_y_mm", "condition", "control", "task", "prompt_sha256"]
+    columns += ["slice_uid"] if reader.by_id else []
     texts = requests.select(
         pl.concat_str(
             *(pl.col(c).cast(pl.String).fill_null("") for c in columns),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import duckdb
 import nibabel as nib
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.catalog.rebuild import views
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.profiles.cts import ct_source
 from itrialspace_assets.readers import build, registry
@@ -21,8 +23,9 @@ from itrialspace_assets.readers.estimate import estimate_reading
 from itrialspace_assets.readers.levels import levels, pictures
 from itrialspace_assets.readers.requests import NOTHING
 from itrialspace_assets.records.layout import REAL
+from itrialspace_assets.records.store import read_table
 from itrialspace_assets.slices.windows import PROFILES
-from tests.readers.conftest import PART, read, slice_rows, table
+from tests.readers.conftest import PART, WHERE, read, slice_rows, table
 
 LEVELS = 4
 ENTRY = "kind: counting, options: {}, controls: [text_only, options_rotated]"
@@ -133,3 +136,24 @@ def test_which_slices_are_cut_does_not_matter_to_it(scans: Settings, study: Call
     after = build.questions(other, REAL, registry.readers(other)["mock"], PART).requests
     assert after.equals(before)
     assert pl.Series(["LUNA16/0"]).is_in(after["scan_uid"].implode()).all()
+
+
+def test_the_view_shows_the_truth_beside_an_answer_about_a_scan(scans: Settings) -> None:
+    read(scans, "r1")
+    slices = read_table(scans.output, "slices", **WHERE)
+    no_nodule = pl.when(pl.col("image_uid") == "LUNA16/1").then(pl.lit("absent")).otherwise("presence")
+    with duckdb.connect() as db:
+        db.register("slices", slices.with_columns(presence=no_nodule).to_arrow())
+        for name in ("answers", "generations"):
+            db.register(name, table(scans, name).to_arrow())
+        db.execute(views()["scan_answers"])
+        query = "SELECT image_uid, control, presence, status, raw_text FROM scan_answers ORDER BY 1, 2"
+        found = db.sql(query).fetchall()
+    assert found == [
+        ("LUNA16/0", "none", "present", "unparsed", "4 144"),
+        ("LUNA16/0", "options_rotated", "present", "unparsed", "4 144"),
+        ("LUNA16/0", "text_only", "present", "unparsed", "0 nothing"),
+        ("LUNA16/1", "none", "absent", "error", None),
+        ("LUNA16/1", "options_rotated", "absent", "error", None),
+        ("LUNA16/1", "text_only", "absent", "unparsed", "0 nothing"),
+    ]

@@ -33,9 +33,15 @@ def captions_of(entry: ReaderEntry, tasks: Sequence[str]) -> dict[str, Prompt]:
         tasks: which tasks need captions.
 
     Raises:
-        ConfigError: an option of a task has no caption, or there is one for what is no option.
+        ConfigError: an option of a task has no caption, there is one for what is no option, or the entry names a
+            version of questions.
     """
     shipped = read_yaml(Path(__file__).with_name("captions.yaml"))["prompts"]
+    if isinstance(entry.prompts, str):
+        raise ConfigError(
+            f"readers.yaml: readers.{entry.name}: prompts: expected a caption for each option of a task, got the "
+            f"version {entry.prompts!r}, whose questions are for language models"
+        )
     own = {str(task): prompt for task, prompt in entry.prompts.items()}
     found = {}
     for task in tasks:
