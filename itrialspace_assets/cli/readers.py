@@ -27,11 +27,11 @@ def list_readers(folder: Folder = None) -> None:
     import polars as pl
 
     from itrialspace_assets.cli.show import show
-    from itrialspace_assets.readers.registry import entries
+    from itrialspace_assets.readers.registry import entries_of
 
     settings = load(folder)
     rows = []
-    for name, entry in entries(settings.readers_config).items():
+    for name, entry in entries_of(settings).items():
         lacks = _lacks(settings, entry)
         state = (
             "ready" if not lacks else f"not ready: {lacks[0][0]}" + (f" and {len(lacks) - 1} more" * (len(lacks) > 1))
@@ -54,11 +54,11 @@ def check(
 
     Result: a line for each reader, and what to do where something is missing; the exit code is then 1.
     """
-    from itrialspace_assets.readers.registry import entries
+    from itrialspace_assets.readers.registry import entries_of
     from itrialspace_assets.readers.trying import entry_named
 
     settings = load(folder)
-    known = entries(settings.readers_config)
+    known = entries_of(settings)
     chosen = [entry_named(settings, n) for n in names] if names else [e for e in known.values() if e.enabled]
     missing = 0
     for entry in chosen:

@@ -88,6 +88,11 @@ def entries(config: Path | None, own: Path | None = None) -> dict[str, ReaderEnt
     return found
 
 
+def entries_of(settings: Settings) -> dict[str, ReaderEntry]:
+    """Every entry by name, enabled or not, of the files that are in force."""
+    return entries(settings.readers_config, own_readers(settings))
+
+
 def make(entry: ReaderEntry, place: Place) -> Reader:
     """The reader of an entry, not loaded.
 

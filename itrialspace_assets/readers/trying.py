@@ -20,7 +20,7 @@ from itrialspace_assets.readers.build import questions, require_ready, to_read
 from itrialspace_assets.readers.case import RequestToRead
 from itrialspace_assets.readers.entry import Place, ReaderEntry
 from itrialspace_assets.readers.read import marks_of, open_request
-from itrialspace_assets.readers.registry import entries, make
+from itrialspace_assets.readers.registry import entries_of, make
 from itrialspace_assets.readers.scorers import score
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import partition_of, read_file, table_files
@@ -64,7 +64,7 @@ def entry_named(settings: Settings, name: str) -> ReaderEntry:
     Raises:
         ConfigError: there is none of that name.
     """
-    known = entries(settings.readers_config)
+    known = entries_of(settings)
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         raise ConfigError(

@@ -942,10 +942,18 @@ _REGISTRY = (
             text("reader", "reader"),
             text("mode", "trial mode, or real"),
             DATASET,
-            text("reader_revision", "hash of the reader's code, options and weights, without prompts"),
+            text(
+                "reader_revision",
+                "hash of the reader's code, options and weights, without prompts; of a served model what its server "
+                "says in place of weights, and then it ends in -unverified",
+            ),
             text("prompt_sha256", "hash of the prompt; null without one", null=True),
             text("picture_sha256", "hash over the pictures shown, in z order; of one picture the hash of its file"),
-            text("generation_key", "hash of pictures, pixel size, condition, control, prompt, options and revision"),
+            text(
+                "generation_key",
+                "hash of pictures, pixel size, condition, control, prompt, options and revision; of a reader that "
+                "answers by id, of the slice as well",
+            ),
             texts("options", "what could be answered, as asked, in order"),
             numbers("option_scores", "score of each option, in the same order; null: the reader gives none", null=True),
             number("outside_log_mass", "log-probability of everything but the options", null=True),

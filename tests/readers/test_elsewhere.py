@@ -23,7 +23,7 @@ from itrialspace_assets.readers.api import Ids, Request, Scan
 from itrialspace_assets.readers.case import RealScan
 from itrialspace_assets.readers.elsewhere.answers import published_id
 from itrialspace_assets.readers.entry import Place, ReaderEntry
-from itrialspace_assets.readers.registry import make, readers
+from itrialspace_assets.readers.registry import entries_of, make, readers
 from itrialspace_assets.readers.requests import requests_of
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import read_table, write_table
@@ -365,6 +365,7 @@ def test_a_data_root_may_name_tables_and_runs_no_code(tmp_path: Path) -> None:
     write = {"people": {"kind": "table", "options": {"answers": "people.csv"}, "sources": ["real"]}}
     own.write_text(yaml.safe_dump({"readers": write}))
     assert readers(settings)["people"].needs()[0].what.startswith(f"{tmp_path}/data/people.csv: expected a table")
+    assert entries_of(settings)["people"].folder == own.parent
     config = tmp_path / "mine.yaml"
     config.write_text("readers: {people: {enabled: false}}")
     assert "people" not in readers(load_settings(data_dir=tmp_path / "data", readers_config=config))

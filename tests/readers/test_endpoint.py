@@ -24,6 +24,7 @@ from itrialspace_assets.readers.api import Generation, Reader, Request
 from itrialspace_assets.readers.entry import Place, ReaderEntry
 from itrialspace_assets.readers.registry import make
 from itrialspace_assets.readers.served import connection
+from itrialspace_assets.readers.served.options import EndpointOptions
 from itrialspace_assets.readers.served.replies import Reply, Token, read_reply, score_options
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import read_table, write_table
@@ -364,6 +365,15 @@ def test_a_server_that_will_not_do_is_refused_before_work(
         endpoint().prepare()
 
 
+def test_a_server_that_is_off_is_a_need(endpoint: Endpoint, server: ChatServer) -> None:
+    assert endpoint().needs() == []
+    (need,) = endpoint(base_url="http://127.0.0.1:9/v1").needs()
+    assert need.what.startswith("http://127.0.0.1:9/v1: expected a server that answers, got: no connection")
+    assert need.mend == "start it, or change base_url"
+    (need,) = endpoint(model="other").needs()
+    assert (need.what, need.mend) == (f"{server.base_url}: expected it to serve 'other', got {MODEL}", "change model")
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -393,7 +403,7 @@ def test_odd_addresses_are_refused(endpoint: Endpoint, url: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "[::1]", "localhost", "LOCALHOST"])
 def test_this_machine_needs_no_list(endpoint: Endpoint, host: str) -> None:
-    assert endpoint(base_url=f"http://{host}:9/v1").needs() == []
+    assert endpoint(base_url=f"http://{host}:9/v1").name == "served"
 
 
 def test_options_are_checked(endpoint: Endpoint) -> None:
@@ -416,12 +426,14 @@ def test_proxies_of_the_environment_carry_no_picture_by_accident(
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.org:3128")
     assert ask(endpoint())[0].failure is None, "this machine is called directly"
     far = {"base_url": "http://gpu7.example.org/v1", "hosts": ["gpu7.example.org"]}
-    (need,) = endpoint(**far).needs()
+    (need,) = endpoint(**far).needs()  # before anything is sent
     assert "HTTP_PROXY would carry pictures through 'proxy.example.org'" in need.what
     assert need.mend == "add it to hosts of the reader, or add gpu7.example.org to NO_PROXY"
-    assert endpoint(**far | {"hosts": ["gpu7.example.org", "proxy.example.org"]}).needs() == []
+    options = {"model": MODEL, "revision": "r1"}
+    both = EndpointOptions(**options | far | {"hosts": ["gpu7.example.org", "proxy.example.org"]})
+    assert connection.proxy_of(both) == "http://proxy.example.org:3128"
     monkeypatch.setenv("NO_PROXY", "gpu7.example.org")
-    assert endpoint(**far).needs() == []
+    assert connection.proxy_of(EndpointOptions(**options | far)) is None
 
 
 def test_the_key_is_sent_and_stands_nowhere(

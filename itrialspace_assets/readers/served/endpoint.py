@@ -21,13 +21,15 @@ from itrialspace_assets.readers.served.chat import data_url, messages
 from itrialspace_assets.readers.served.failures import Failed
 from itrialspace_assets.readers.served.options import EndpointOptions
 from itrialspace_assets.readers.served.replies import read_reply, score_options
-from itrialspace_assets.readers.served.revision import Record, digest_of, read_record, renew
+from itrialspace_assets.readers.served.revision import Record, digest_of, listed_model, read_record, renew
 
 if TYPE_CHECKING:
     from itrialspace_assets.readers.served.connection import Connection
 
 VERSION = "1"
 _TASKS = ("presence", "lobe", "size")
+#: Seconds within which a server must list its models (ours).
+_SOON_S = 3.0
 #: Options that decide neither what is asked nor who answers: a server may move without being asked anew.
 _WHERE = {"base_url", "hosts", "api_key_env", "concurrency", "timeout_s"}
 
@@ -43,12 +45,14 @@ class Endpoint:
     record: Path
 
     def needs(self) -> list[Need]:
-        """What is wrong on this machine: the key's variable, or the proxy. The server is asked in ``prepare``."""
-        from itrialspace_assets.readers.served.connection import key_of, proxy_of
+        """What is wrong: the key's variable, the proxy, or that no server lists the model within a few seconds."""
+        from itrialspace_assets.readers.served.connection import connect
 
+        hurried = self.options.model_copy(update={"timeout_s": min(_SOON_S, self.options.timeout_s)})
         try:
-            key_of(self.options)
-            proxy_of(self.options)
+            connection = connect(hurried)
+            with connection.client:
+                listed_model(connection)
         except ConfigError as error:
             what, _, mend = str(error).rpartition("; ")
             return [Need(what, mend)] if what else [Need(mend, "see its entry in readers.yaml")]
