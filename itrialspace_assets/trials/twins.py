@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from itrialspace_assets.base.errors import TrialError
-from itrialspace_assets.base.seeds import case_seed, draws
+from itrialspace_assets.base.seeds import case_seeds, draws
 from itrialspace_assets.imaging.anatomy import LOBES
 from itrialspace_assets.trials.assignment import Bools, Ints, Preferences, assign
 from itrialspace_assets.trials.frames import (
@@ -70,9 +70,7 @@ def seeded(ids: Sequence[str], root: int, *identity: str) -> Ints:
         root: root of the draws.
         identity: what the order is for.
     """
-    return np.argsort(np.array([case_seed(root, *identity, i) for i in ids], dtype=np.uint64), kind="stable").astype(
-        np.int64
-    )
+    return np.argsort(case_seeds(root, *identity, last=ids), kind="stable").astype(np.int64)
 
 
 def plan_twin_arm(resolved: Resolved, arm: PlannedArm, pool: CandidatePool, root: int, anatomy: str) -> TwinArm:
