@@ -123,7 +123,14 @@ def require_contract(name: str, paths: Iterable[Path]) -> None:
 
 
 def read_table(root: Path, name: str, columns: Sequence[str] | None = None, **partition: str) -> pl.DataFrame:
-    """One partition of a table, or some of its columns; see ``read_file``."""
+    """One partition of a table; see ``read_file``.
+
+    Args:
+        root: the output folder.
+        name: of the table.
+        columns: the columns that are wanted, in their order; None: all.
+        partition: value of each partition column of the table.
+    """
     return read_file(name, table_path(root, name, **partition), columns)
 
 
