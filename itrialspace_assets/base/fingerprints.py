@@ -36,16 +36,16 @@ def digest(value: Any, length: int = 64) -> str:
     return sha256_bytes(canonical(value).encode())[:length]
 
 
-def replace_file(path: Path, data: bytes | memoryview) -> None:
+def replace_file(path: Path, data: bytes) -> None:
     """Write ``data`` under a temporary name in the same folder, then rename: whole or not at all."""
-    with _replacing(path) as out:
+    with replacing(path) as out:
         out.write(data)
 
 
 def replace_parts(path: Path, parts: Iterable[bytes]) -> str:
     """``replace_file`` of parts that are made and written one after the other; the SHA-256 of the whole."""
     whole = hashlib.sha256()
-    with _replacing(path) as out:
+    with replacing(path) as out:
         for part in parts:
             out.write(part)
             whole.update(part)
@@ -53,7 +53,7 @@ def replace_parts(path: Path, parts: Iterable[bytes]) -> str:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file under a temporary name that takes the place of ``path`` once it is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")

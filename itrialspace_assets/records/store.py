@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from itrialspace_assets.base.errors import MissingTable, TableError
-from itrialspace_assets.base.fingerprints import FileHashes, replace_file
+from itrialspace_assets.base.fingerprints import FileHashes, replacing
 from itrialspace_assets.records.schema import errors, violations
 from itrialspace_assets.records.tables import TABLES
 
@@ -65,9 +65,8 @@ def write_table(root: Path, name: str, rows: pl.DataFrame | list[dict[str, Any]]
     arrow = arrow.replace_schema_metadata({_CONTRACT: table.contract.encode()})
     # numbers rarely repeat: a dictionary of them costs half the time of writing, and space
     texts = [n for n, kind in table.schema.items() if kind == pl.String]
-    sink = pa.BufferOutputStream()
-    pq.write_table(arrow, sink, compression="zstd", use_dictionary=texts)
-    replace_file(path, memoryview(sink.getvalue()))
+    with replacing(path) as out:
+        pq.write_table(arrow, out, compression="zstd", use_dictionary=texts)
     return path
 
 

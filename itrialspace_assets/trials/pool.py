@@ -19,8 +19,8 @@ from itrialspace_assets.trials.model import Cohort, Donors, Hosts
 
 #: A nodule's farthest voxel lies beyond its volume-equivalent radius by about this factor (lobulated shapes); ours.
 REACH = 1.15
-#: Filtered pools that are kept, of 2 MiB each; ours: those of a trial whose arms differ in four ways.
-_KEPT = 8
+#: Filtered pools that are kept, of 2 MiB each; ours: donors and hosts of one cohort.
+_KEPT = 2
 #: Columns that planning draws by: of a donor, a host, a host's lobe, and of a donor's row of the index.
 DONOR_COLUMNS = ("nodule_uid", "dataset", "scan_uid", "person_uid", "lobe", "diameter_mm", "cc_pct", "ml_pct", "ap_pct")
 HOST_COLUMNS = ("scan_uid", "dataset", "person_uid", "age", "sex", "smoking")

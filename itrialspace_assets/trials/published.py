@@ -51,7 +51,7 @@ INDEX_COLUMNS = (
 )
 #: Rows that are written at once, and cases that are joined at once if no file has more: a row is a kilobyte of text,
 #: and several copies of it are in memory while it is made; ours.
-_ROWS, _CASES = 250, 2000
+_ROWS, _CASES = 100, 1500
 #: Columns of a manifest that hold paths below the data root.
 INPUT_COLUMNS = ("host_ct_path", "host_organ_seg_path", "donor_nodule_mask_path", "donor_ct_path")
 
