@@ -24,8 +24,9 @@ from scipy import ndimage
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
 from itrialspace_assets.hosts.depth import DEPTH_STEPS
+from itrialspace_assets.hosts.paths import map_path
 from itrialspace_assets.hosts.procedural import rows as procedural_donors
-from itrialspace_assets.hosts.store import load_host_map, load_lung_depth, map_path, prepare_host
+from itrialspace_assets.hosts.store import load_host_map, load_lung_depth, prepare_host
 from itrialspace_assets.imaging.anatomy import LOBE_LABELS, LOBES, lung_mask
 from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
 from itrialspace_assets.insertion.case import Donor, Host, HostLobe, InsertionCase, PlannedNodule

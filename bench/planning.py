@@ -31,6 +31,7 @@ from itrialspace_assets.trials.compose import compose
 from itrialspace_assets.trials.files import load_trial
 from itrialspace_assets.trials.resolve import resolve
 from itrialspace_assets.trials.sites import sites
+from itrialspace_assets.trials.sources import pool_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +104,7 @@ def main() -> None:
         f"serial baseline {each * 1e3:.2f} ms a row, unchecked and unwritten; ours {ours * 1e3:.3f} ms a row, "
         f"checked and written; ratio {each / ours:.0f}"
     )
-    pool, _ = build.pool_of(settings)
+    pool, _ = pool_of(settings)
     trial = load_trial(settings, MODES[0])
     for n in (12_500, 25_000, 50_000, 100_000):
         wanted = (f"cohort.n_cases={n}", "cohort.donors.max_uses=null", "cohort.hosts.max_uses=null")

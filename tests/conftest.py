@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from hypothesis import settings as hypothesis_settings
 
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.root import make_root
@@ -24,6 +25,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SUPPORT), os.enviro
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 #: Lists are frozen at one time, so that whole runs can be compared byte by byte.
 os.environ.setdefault("SOURCE_DATE_EPOCH", "1700000000")
+#: No example may fail for its time: a shared machine is slow now and then.
+hypothesis_settings.register_profile("its", deadline=None)
+hypothesis_settings.load_profile("its")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,9 +10,10 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from itrialspace_assets.base.errors import ConfigError
 
@@ -25,18 +26,40 @@ def sha256_bytes(data: bytes) -> str:
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
+def canonical(value: Any) -> str:
+    """A JSON-able value in canonical form: sorted keys, no spaces, no NaN."""
+    return _CANONICAL.encode(value)
+
+
 def digest(value: Any, length: int = 64) -> str:
-    """Hex SHA-256 of a JSON-able value in canonical form (sorted keys, no spaces, no NaN)."""
-    return sha256_bytes(_CANONICAL.encode(value).encode())[:length]
+    """Hex SHA-256 of a JSON-able value in canonical form."""
+    return sha256_bytes(canonical(value).encode())[:length]
 
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write ``data`` under a temporary name in the same folder, then rename: whole or not at all."""
+    with replacing(path) as out:
+        out.write(data)
+
+
+def replace_parts(path: Path, parts: Iterable[bytes]) -> str:
+    """``replace_file`` of parts that are made and written one after the other; the SHA-256 of the whole."""
+    whole = hashlib.sha256()
+    with replacing(path) as out:
+        for part in parts:
+            out.write(part)
+            whole.update(part)
+    return whole.hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file under a temporary name that takes the place of ``path`` once it is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
     try:
         with os.fdopen(handle, "wb") as out:
-            out.write(data)
+            yield out
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:

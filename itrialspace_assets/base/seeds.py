@@ -1,11 +1,12 @@
 """Every draw of the platform: from a root seed and an identity, never from row order, worker count or time."""
 
-from functools import lru_cache
+import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.base.fingerprints import digest
+from itrialspace_assets.base.fingerprints import canonical, digest
 
 
 def draws(root: int, *identity: str | int, n: int) -> npt.NDArray[np.uint64]:
@@ -19,10 +20,27 @@ def uniform(raw: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
     return np.asarray((raw >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 
-@lru_cache(maxsize=1 << 18)
 def case_seed(root: int, *identity: str | int) -> int:
     """Seed (63 bits) of an identity below the root seed: never of row order or time."""
     return int(digest([root, *identity], 16), 16) >> 1
+
+
+def case_seeds(root: int, *identity: str | int, last: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """``case_seed`` of ``(*identity, l)`` for each ``l`` of ``last``, shape (n,).
+
+    Args:
+        root: root seed.
+        identity: what the identities have in common.
+        last: what each ends in.
+    """
+    begun = hashlib.sha256(f"{canonical([root, *identity])[:-1]},".encode())
+
+    def ended(text: str) -> int:
+        whole = begun.copy()
+        whole.update(f"{canonical(text)}]".encode())
+        return int.from_bytes(whole.digest()[:8]) >> 1
+
+    return np.array([ended(text) for text in last], dtype=np.uint64)
 
 
 def sequence(root: int, *key: int) -> np.random.SeedSequence:

@@ -295,6 +295,8 @@ def provenance(settings: Settings, options: Collection[str] = ()) -> list[tuple[
     return rows
 
 
+#: Reads plain YAML: libyaml's parser, ten times as fast as PyYAML's own, which stands in where it is missing.
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -307,7 +309,7 @@ def read_yaml(path: Path, environment: Mapping[str, str] | None = None) -> Any:
     """
     env = os.environ if environment is None else environment
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
     except FileNotFoundError:
         raise ConfigError(f"{path}: expected a YAML file, found none") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

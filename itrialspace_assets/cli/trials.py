@@ -192,9 +192,10 @@ def feasibility(which: Which, size: Size = None, overrides: Set = None, folder: 
     from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli.earlier import candidates_first
     from itrialspace_assets.cli.show import progress, show
-    from itrialspace_assets.trials.build import UNVERIFIED, pool_of, resolved_trial, seed_of
+    from itrialspace_assets.trials.build import UNVERIFIED, resolved_trial, seed_of
     from itrialspace_assets.trials.feasibility import feasibility as study
     from itrialspace_assets.trials.sites import sites
+    from itrialspace_assets.trials.sources import pool_of
 
     settings, key = _trial(which, folder, overrides, size=size)
     require_data_root(settings)

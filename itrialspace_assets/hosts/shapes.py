@@ -100,13 +100,28 @@ def draw_shape(shape: NoduleShape, spacing: Floats, rng: np.random.Generator) ->
     directions, weights = draw_directions(rng)
     half = np.ceil(shape.diameter_mm * 0.9 / spacing).astype(int) + 1
     axes = [np.arange(-h, h + 1) * s for h, s in zip(half, spacing, strict=True)]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    distance = np.linalg.norm(grid, axis=-1)
-    surface = radius_at(grid / np.maximum(distance, 1e-6)[..., None], shape, directions, weights)
+    distance = np.sqrt(sum(a * a for a in np.ix_(*axes)))
+
+    def shares(near: npt.NDArray[np.int64]) -> Floats:
+        """Distance of some voxels from the centre, as a share of the surface's in that direction."""
+        at = np.stack([a[i] for a, i in zip(axes, np.unravel_index(near, distance.shape), strict=True)], axis=-1)
+        far = distance.ravel()[near]
+        return np.asarray(far / radius_at(at / np.maximum(far, 1e-6)[:, None], shape, directions, weights))
+
     voxels = max(1, round(np.pi / 6 * shape.diameter_mm**3 / float(np.prod(spacing))))
-    share = (distance / surface).ravel()
+    # a ball that holds more voxels than that bounds their shares, and so how far any of them can lie
+    ball = np.flatnonzero(distance <= shape.diameter_mm / 2 * 1.05 + spacing.max())
+    near = np.flatnonzero(distance <= np.partition(shares(ball), voxels - 1)[voxels - 1] * _farthest(shape, weights))
+    share = shares(near)
     last = np.partition(share, voxels - 1)[voxels - 1]
-    mask = share < last
-    mask[np.flatnonzero(share == last)[: voxels - int(mask.sum())]] = True  # of equals the first
-    piece = np.asarray(cc3d.largest_k(mask.reshape(distance.shape), k=1, connectivity=26), dtype=bool)
+    mask = np.zeros(distance.shape, bool)
+    mask.flat[near[share < last]] = True
+    mask.flat[near[share == last][: voxels - int(mask.sum())]] = True  # of equals the first
+    piece = np.asarray(cc3d.largest_k(mask, k=1, connectivity=26), dtype=bool)
     return np.ascontiguousarray(piece[bounding_box(piece)])
+
+
+def _farthest(shape: NoduleShape, weights: Floats) -> float:
+    """No surface of these weights lies farther (mm) from the centre, in any direction."""
+    bumps, rays = shape.lobulation * np.abs(weights[:3]).sum(), shape.spiculation * np.abs(weights[3:]).sum()
+    return float(shape.diameter_mm / 2 * (1 + bumps + rays) * (1 + 1e-9))  # and the rounding of a unit vector

@@ -28,6 +28,7 @@ from itrialspace_assets.hosts.clearance import (
     write_clearance,
 )
 from itrialspace_assets.hosts.depth import LungDepth, lung_depth
+from itrialspace_assets.hosts.paths import clearance_path, depth_path, map_path
 from itrialspace_assets.hosts.rows import (
     DonorRow,
     FreeMapColumns,
@@ -59,21 +60,6 @@ from itrialspace_assets.profiles.registry import dataset as registered
 
 #: Voxels about a nodule in which a lobe is looked for to take its place; ours.
 CLEAR_PAD = 8
-
-
-def map_path(output: Path, map_sha256: str) -> Path:
-    """File of a host's nodule-free label map."""
-    return output / "store" / "hosts" / f"{map_sha256[:2]}" / f"{map_sha256}.nii.gz"
-
-
-def depth_path(output: Path, map_sha256: str) -> Path:
-    """File of a host's ``lung_depth``."""
-    return map_path(output, map_sha256).with_name(f"{map_sha256}.depth.nii.gz")
-
-
-def clearance_path(output: Path, map_sha256: str) -> Path:
-    """File of a host's clearance map."""
-    return map_path(output, map_sha256).with_name(f"{map_sha256}.clearance.npz")
 
 
 def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]:

@@ -158,9 +158,11 @@ def pleural_distance(
             found = float(np.sqrt(square[beyond].min()))
             if found <= reach_mm or whole:
                 return found
+            reach_mm = found  # nothing nearer lies beyond a crop of that half width
         elif whole:
             return None
-        reach_mm *= 2
+        else:
+            reach_mm *= 2
 
 
 def shell_labels(labels: Volume, lesion: Lesion) -> npt.NDArray[np.uint8]:

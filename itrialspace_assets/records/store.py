@@ -3,7 +3,7 @@
 Paths are below the output folder; file names and bytes depend on content only. Nothing here knows what a stage does.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from itrialspace_assets.base.errors import MissingTable, TableError
-from itrialspace_assets.base.fingerprints import FileHashes, replace_file
+from itrialspace_assets.base.fingerprints import FileHashes, replacing
 from itrialspace_assets.records.schema import errors, violations
 from itrialspace_assets.records.tables import TABLES
 
@@ -65,39 +65,50 @@ def write_table(root: Path, name: str, rows: pl.DataFrame | list[dict[str, Any]]
     arrow = arrow.replace_schema_metadata({_CONTRACT: table.contract.encode()})
     # numbers rarely repeat: a dictionary of them costs half the time of writing, and space
     texts = [n for n, kind in table.schema.items() if kind == pl.String]
-    sink = pa.BufferOutputStream()
-    pq.write_table(arrow, sink, compression="zstd", use_dictionary=texts)
-    replace_file(path, sink.getvalue().to_pybytes())
+    with replacing(path) as out:
+        pq.write_table(arrow, out, compression="zstd", use_dictionary=texts)
     return path
 
 
-def read_file(name: str, path: Path) -> pl.DataFrame:
+def read_file(name: str, path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """One partition file.
+
+    Args:
+        name: of the table.
+        path: the file.
+        columns: the columns that are wanted, in their order; None: all.
 
     Raises:
         MissingTable: there is no such file.
         TableError: the file is unreadable, or was accepted under another contract.
     """
     try:
-        with pq.ParquetFile(path) as file:  # half the time of ``pq.read_table`` for a small file
-            arrow = file.read(use_threads=False)
+        data = path.read_bytes()  # not by its name, in which polars takes some characters for a pattern
     except FileNotFoundError:
         raise MissingTable(name, path.parent.name if TABLES[name].partition else "") from None
+    _same_contract(name, path, pa.BufferReader(data))
+    try:
+        # polars' own reader: half the time and memory of pyarrow's
+        return pl.read_parquet(data, columns=None if columns is None else list(columns))
+    except (Exception, pl.exceptions.PanicException) as error:  # polars raises many kinds for a damaged file
+        raise _damaged(name, path, error) from None
+
+
+def _same_contract(name: str, path: Path, source: pa.BufferReader | Path) -> None:
+    try:
+        metadata = pq.read_metadata(source).metadata or {}
     except Exception as error:  # pyarrow raises many kinds for a damaged file
-        raise TableError(f"{name}: {path.name} in {path.parent.name} is damaged: {error}") from None
-    _same_contract(name, path, arrow.schema)
-    frame = pl.from_arrow(arrow)
-    assert isinstance(frame, pl.DataFrame)
-    return frame
-
-
-def _same_contract(name: str, path: Path, schema: pa.Schema) -> None:
-    contract = (schema.metadata or {}).get(_CONTRACT, b"").decode()
+        raise _damaged(name, path, error) from None
+    contract = metadata.get(_CONTRACT, b"").decode(errors="replace")
     if contract != TABLES[name].contract:
         raise TableError(
             f"{name}/{path.parent.name}: written under contract {contract or 'none'}, expected "
             f"{TABLES[name].contract}; run its stage again"
         )
+
+
+def _damaged(name: str, path: Path, error: BaseException) -> TableError:
+    return TableError(f"{name}: {path.name} in {path.parent.name} is damaged: {error}")
 
 
 def require_contract(name: str, paths: Iterable[Path]) -> None:
@@ -107,16 +118,19 @@ def require_contract(name: str, paths: Iterable[Path]) -> None:
         TableError: a file is unreadable, or of another contract.
     """
     for path in paths:
-        try:
-            schema = pq.read_schema(path)
-        except Exception as error:  # pyarrow raises many kinds for a damaged file
-            raise TableError(f"{name}: {path.name} in {path.parent.name} is damaged: {error}") from None
-        _same_contract(name, path, schema)
+        _same_contract(name, path, path)
 
 
-def read_table(root: Path, name: str, **partition: str) -> pl.DataFrame:
-    """One partition of a table; see ``read_file``."""
-    return read_file(name, table_path(root, name, **partition))
+def read_table(root: Path, name: str, columns: Sequence[str] | None = None, **partition: str) -> pl.DataFrame:
+    """One partition of a table; see ``read_file``.
+
+    Args:
+        root: the output folder.
+        name: of the table.
+        columns: the columns that are wanted, in their order; None: all.
+        partition: value of each partition column of the table.
+    """
+    return read_file(name, table_path(root, name, **partition), columns)
 
 
 def table_files(root: Path, name: str, **partition: str) -> list[Path]:
@@ -131,11 +145,19 @@ def partition_of(name: str, path: Path) -> dict[str, str]:
     return dict(zip(dimensions, path.parent.parts[len(path.parent.parts) - len(dimensions) :], strict=True))
 
 
-def read_all(root: Path, name: str, **partition: str) -> pl.DataFrame:
-    """All partitions of a table that agree with ``partition``, sorted by key; empty if none."""
-    frames = [read_file(name, path) for path in table_files(root, name, **partition)]
+def read_all(root: Path, name: str, columns: Sequence[str] | None = None, **partition: str) -> pl.DataFrame:
+    """All partitions of a table that agree with ``partition``, sorted by key; empty if none.
+
+    Args:
+        root: the output folder.
+        name: of the table.
+        columns: the columns that are wanted, those of the key among them; None: all.
+        partition: value of each partition column that is fixed.
+    """
+    frames = [read_file(name, path, columns) for path in table_files(root, name, **partition)]
     if not frames:
-        return TABLES[name].empty()
+        empty = TABLES[name].empty()
+        return empty if columns is None else empty.select(columns)
     return pl.concat(frames).sort(TABLES[name].key)
 
 

@@ -6,7 +6,6 @@ Reads the tables that planning needs and writes its own; how a trial is planned 
 
 import json
 from dataclasses import asdict, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,21 @@ from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result, Step
 from itrialspace_assets.hosts.clearance import read_clearance
-from itrialspace_assets.hosts.store import clearance_path
+from itrialspace_assets.hosts.paths import clearance_path
 from itrialspace_assets.imaging.pictures import markdown
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.records.store import file_digests, read_all, read_table, table_files, write_table
+from itrialspace_assets.records.store import file_digests, table_files, write_table
 from itrialspace_assets.trials.balance import picture
 from itrialspace_assets.trials.compose import Manifest, compose
-from itrialspace_assets.trials.declared import declared_pool
 from itrialspace_assets.trials.feasibility import feasibility
 from itrialspace_assets.trials.files import load_trial
 from itrialspace_assets.trials.fit import fit_positions
-from itrialspace_assets.trials.pool import CandidatePool, make_pool
+from itrialspace_assets.trials.pool import CandidatePool
 from itrialspace_assets.trials.published import write_manifests
 from itrialspace_assets.trials.resolve import Resolved, resolve
 from itrialspace_assets.trials.rows import TrialRow, table_of
 from itrialspace_assets.trials.sites import sites
+from itrialspace_assets.trials.sources import fit_tables, pool_of
 from itrialspace_assets.trials.verify import broken_rules
 
 VERSION = "5"
@@ -39,7 +38,6 @@ FEASIBILITY_VERSION = "5"
 TABLES = ("cases", "case_nodules", "trials", "arms", "case_weights", "balance")
 #: What a plan from profiles alone says of itself.
 UNVERIFIED = "planned from profiles alone: no mask is at hand, so no position is verified"
-_READS = ("nodules", "scans", "hosts", "host_lobes", "donors")
 
 
 def resolved_trial(settings: Settings, mode: str) -> Resolved:
@@ -75,41 +73,9 @@ def resolved_content(resolved: Resolved) -> dict[str, Any]:
     }
 
 
-def pool_of(settings: Settings) -> tuple[CandidatePool, pl.DataFrame]:
-    """The candidate pool, which every trial draws from, and the index.
-
-    Raises:
-        TableError: the stages hosts and index have not run.
-    """
-    return _pool(settings.output, _digests(settings.output))
-
-
-def _digests(output: Path) -> str:
-    """Hash of the files that planning reads."""
-    return digest(file_digests(output, [f for name in _READS for f in table_files(output, name)]))
-
-
 def seed_of(settings: Settings, resolved: Resolved) -> int:
     """Root of a plan's draws: the trial file's own, else the setting."""
     return settings.seed if resolved.trial.seed is None else resolved.trial.seed
-
-
-@lru_cache(maxsize=1)
-def _pool(output: Path, digests: str) -> tuple[CandidatePool, pl.DataFrame]:
-    """The pool of the files with these digests: all modes that a process plans draw from one."""
-    nodules = read_table(output, "nodules")
-    donors, hosts, host_lobes = _prepared(output, digests)
-    if hosts.is_empty() and not nodules["has_nodule_mask"].any():
-        scans = read_table(output, "scans")
-        if not scans["has_organ_map"].any():
-            return declared_pool(nodules, scans, donors), nodules
-    return make_pool(nodules, donors, hosts, host_lobes), nodules
-
-
-@lru_cache(maxsize=1)
-def _prepared(output: Path, digests: str) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """``donors``, ``hosts`` and ``host_lobes`` of the files with these digests."""
-    return read_all(output, "donors"), read_all(output, "hosts"), read_all(output, "host_lobes")
 
 
 def declared_version(settings: Settings, partition: Partition) -> str:
@@ -198,7 +164,7 @@ def _trial_row(settings: Settings, resolved: Resolved, pool: CandidatePool, cont
 
 def _fitted(output: Path, manifest: Manifest) -> pl.DataFrame:
     """The planned nodules, moved to where their hosts hold them."""
-    donors, hosts, lobes = _prepared(output, _digests(output))
+    donors, hosts, lobes = fit_tables(output, manifest.nodules["donor_dataset"], manifest.cases["host_dataset"])
     return fit_positions(
         manifest.nodules, manifest.cases, donors, hosts, lobes, lambda sha: read_clearance(clearance_path(output, sha))
     )

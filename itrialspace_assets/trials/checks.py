@@ -11,18 +11,17 @@ from itrialspace_assets.records.store import read_table
 from itrialspace_assets.trials import build
 from itrialspace_assets.trials.files import load_trial
 from itrialspace_assets.trials.resolve import resolve
-from itrialspace_assets.trials.verify import broken_rules, far_from_asked
+from itrialspace_assets.trials.verify import INDEX_COLUMNS, broken_rules, far_from_asked
 
 
 def manifest(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """The finished manifest against the rules of a manifest, as its own record says that it was planned."""
     row = read_table(settings.output, "trials", **partition).row(0, named=True)
     overrides = [o for o in row["overrides"].split(";") if o]
-    names = read_table(settings.output, "nodules")["dataset"].unique().sort().to_list()
+    nodules = read_table(settings.output, "nodules", ["dataset", *INDEX_COLUMNS])
+    names = nodules["dataset"].unique().sort().to_list()
     resolved = resolve(load_trial(settings, partition["mode"]), row["size"], overrides, names)
-    arms, cases, plan, nodules = (
-        read_table(settings.output, t, **partition) for t in ("arms", "cases", "case_nodules", "nodules")
-    )
+    arms, cases, plan = (read_table(settings.output, t, **partition) for t in ("arms", "cases", "case_nodules"))
     problems = broken_rules(resolved, arms, cases, plan, nodules)
     return not problems, {"cases": cases.height, "problems": listing(problems)}
 

@@ -10,10 +10,17 @@ import polars as pl
 
 from itrialspace_assets.imaging.anatomy import LOBES
 from itrialspace_assets.records.layout import PROCEDURAL
-from itrialspace_assets.trials.pool import CandidatePool, joined_donors
+from itrialspace_assets.trials.pool import HOST_COLUMNS, CandidatePool, joined_donors
 
-#: Columns of ``hosts`` that planning reads.
-_HOST_COLUMNS = ("scan_uid", "dataset", "person_uid", "age", "sex", "smoking", "anatomy")
+#: Columns of the index that stand for those of a donor.
+PLACE_COLUMNS = (
+    "dataset",
+    "scan_uid",
+    "person_uid",
+    "reinsertion_nodule_diam_mm",
+    "position_usable",
+    *(f"reinsertion_lobe_{a}_pct" for a in ("cc", "ml", "ap")),
+)
 #: Radius (mm) that a lobe is taken to hold: more than any nodule needs; ours.
 _ANY_MM = 1000.0
 
@@ -37,7 +44,7 @@ def declared_pool(nodules: pl.DataFrame, scans: pl.DataFrame, donors: pl.DataFra
         diameter_mm="reinsertion_nodule_diam_mm",
         **{f"{a}_pct": pl.when(usable).then(f"reinsertion_lobe_{a}_pct") for a in ("cc", "ml", "ap")},
     )
-    hosts = scans.select(_HOST_COLUMNS).sort("scan_uid")
+    hosts = scans.select(HOST_COLUMNS).sort("scan_uid")
     drawn = donors.filter(pl.col("dataset") == PROCEDURAL).select(own.columns)
     everything_fits = np.full((hosts.height, len(LOBES)), _ANY_MM)
     return CandidatePool(joined_donors(own, drawn, nodules), hosts, everything_fits, verified=False)

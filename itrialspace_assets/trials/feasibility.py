@@ -17,7 +17,7 @@ from itrialspace_assets.trials.resolve import PlannedArm, Resolved
 from itrialspace_assets.trials.rounds import Rounds
 from itrialspace_assets.trials.rows import FeasibilityRow, table_of
 from itrialspace_assets.trials.sites import Site
-from itrialspace_assets.trials.twins import plan_twin_arm
+from itrialspace_assets.trials.twins import count_twin_arm
 
 #: How many times the cases that are asked for are tried, to tell how many more are feasible; ours.
 HEADROOM = 2
@@ -68,9 +68,9 @@ def _counted(counts: list[PoolCount]) -> list[_Finding]:
 
 
 def _twin(resolved: Resolved, arm: PlannedArm, pool: CandidatePool, root: int) -> list[_Finding]:
-    made = plan_twin_arm(resolved, arm, pool, root, "real")
-    got, asked = made.cases.height, made.asked
-    return [*_counted(made.counts), _Finding("cases", "feasible cases", got, asked, got < asked)]
+    made = count_twin_arm(resolved, arm, pool, root)
+    short = made.cases < made.asked
+    return [*_counted(made.counts), _Finding("cases", "feasible cases", made.cases, made.asked, short)]
 
 
 def _sampled(

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import replace_file
-from itrialspace_assets.base.settings import Settings, read_yaml
+from itrialspace_assets.base.settings import YAML_LOADER, Settings, read_yaml
 from itrialspace_assets.base.validation import explain
 from itrialspace_assets.records.layout import MODES
 from itrialspace_assets.trials.model import Trial
@@ -116,7 +116,7 @@ def read_trial(path: Path) -> Trial:
 def _refuse_aliases(path: Path) -> None:
     """A trial file needs no YAML anchors or tags; with them a small file can stand for a huge one, or for code."""
     try:
-        for token in yaml.scan(path.read_text(encoding="utf-8")):
+        for token in yaml.scan(path.read_text(encoding="utf-8"), Loader=YAML_LOADER):
             if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
                 what = {"AliasToken": "alias", "AnchorToken": "anchor", "TagToken": "tag"}[type(token).__name__]
                 raise ConfigError(

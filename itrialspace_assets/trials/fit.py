@@ -32,6 +32,10 @@ Ints = npt.NDArray[np.int64]
 DEEP = 0.4
 #: Distances that are held in memory at once; ours.
 _AT_ONCE = 4_000_000
+#: Columns that are read of a donor, a host and a host's lobe.
+DONOR_COLUMNS = ("nodule_uid", "reach_mm", "lesion")
+HOST_COLUMNS = ("scan_uid", "room_sha256", "map_sha256", "spacing_x", "spacing_y", "spacing_z")
+LOBE_COLUMNS = ("scan_uid", "lobe", "box", "occupied")
 #: Columns of ``case_nodules`` that are planned here.
 _FITTED = ("cc_pct", "ml_pct", "ap_pct", "asked_pleural_mm", "asked_airway_mm", "fit_mm")
 

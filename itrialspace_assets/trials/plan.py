@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from itrialspace_assets.base.errors import TrialError
-from itrialspace_assets.base.seeds import case_seed, draws, uniform
+from itrialspace_assets.base.seeds import case_seeds, draws, uniform
 from itrialspace_assets.imaging.anatomy import LOBES
 from itrialspace_assets.trials.aims import FAR, Aims, Stratum, aims_of
 from itrialspace_assets.trials.assignment import (
@@ -220,8 +220,8 @@ def _candidates(resolved: Resolved, arm: PlannedArm, pool: CandidatePool, root: 
 def _own_people(frame: pl.DataFrame, trial: str, root: int, number: int, arms: int) -> pl.DataFrame:
     """The rows of the people that belong to an arm; a person belongs to one arm, whatever the pool."""
     people = frame["person_uid"].unique().sort()
-    mine = [p for p in people if case_seed(root, trial, "arm of", p) % arms == number]
-    return frame.filter(pl.col("person_uid").is_in(mine))
+    mine = people.filter(pl.Series(case_seeds(root, trial, "arm of", last=people) % arms == number))
+    return frame.filter(pl.col("person_uid").is_in(mine.to_list()))
 
 
 def _target(donors: pl.DataFrame, cohort: Cohort) -> Ints:

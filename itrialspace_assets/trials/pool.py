@@ -19,8 +19,13 @@ from itrialspace_assets.trials.model import Cohort, Donors, Hosts
 
 #: A nodule's farthest voxel lies beyond its volume-equivalent radius by about this factor (lobulated shapes); ours.
 REACH = 1.15
-#: Columns of the index that planning reads of a donor.
-_NODULE_COLUMNS = [
+#: Filtered pools that are kept, of 2 MiB each; ours: donors and hosts of one cohort.
+_KEPT = 2
+#: Columns that planning draws by: of a donor, a host, a host's lobe, and of a donor's row of the index.
+DONOR_COLUMNS = ("nodule_uid", "dataset", "scan_uid", "person_uid", "lobe", "diameter_mm", "cc_pct", "ml_pct", "ap_pct")
+HOST_COLUMNS = ("scan_uid", "dataset", "person_uid", "age", "sex", "smoking")
+LOBE_COLUMNS = ("scan_uid", "lobe", "fit_radius_mm")
+NODULE_COLUMNS = (
     "nodule_uid",
     "label",
     "label_source",
@@ -35,7 +40,7 @@ _NODULE_COLUMNS = [
     "coordY",
     "coordZ",
     "reinsertion_lobe",
-]
+)
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,12 @@ class CandidatePool:
     """What every trial draws from.
 
     Attributes:
-        donors: rows of ``donors`` with those of ``nodules``, sorted by ``nodule_uid``.
-        hosts: rows of ``hosts``, sorted by ``scan_uid``.
+        donors: rows of ``donors`` with those of ``nodules``, the columns that planning reads, by ``nodule_uid``.
+        hosts: rows of ``hosts``, the columns that planning reads, by ``scan_uid``.
         lobe_clearance: radius (mm) of the largest sphere in each lobe of each host, shape (hosts, lobes), lobes in the
             order of ``LOBES``; 0 where a host has no such lobe.
         verified: false if hosts and donors are as the index declares them (``declared``), with no mask at hand.
-        by_cohort: pools that were filtered already, by what they depend on.
+        by_cohort: pools that were filtered last, by what they depend on.
     """
 
     donors: pl.DataFrame
@@ -86,9 +91,9 @@ def make_pool(
         hosts: the host store, of all datasets.
         host_lobes: its lobes.
     """
-    drawn = donors.filter(pl.col("dataset") == PROCEDURAL)
-    cut = donors.filter(pl.col("dataset") != PROCEDURAL)
-    ordered = hosts.sort("scan_uid")
+    of_donor = donors.select(DONOR_COLUMNS)
+    drawn, cut = (of_donor.filter(c) for c in (pl.col("dataset") == PROCEDURAL, pl.col("dataset") != PROCEDURAL))
+    ordered = hosts.select(HOST_COLUMNS).sort("scan_uid")
     rows = host_lobes.join(ordered.select("scan_uid").with_row_index("host"), on="scan_uid", how="inner")
     clearance = np.zeros((ordered.height, len(LOBES)))
     clearance[rows["host"].to_numpy(), lobe_index(rows["lobe"])] = rows["fit_radius_mm"].to_numpy()
@@ -105,7 +110,7 @@ def joined_donors(cut: pl.DataFrame, drawn: pl.DataFrame, nodules: pl.DataFrame)
     """
     return pl.concat(
         [
-            cut.join(nodules.select(_NODULE_COLUMNS), on="nodule_uid", how="inner"),
+            cut.join(nodules.select(NODULE_COLUMNS), on="nodule_uid", how="inner"),
             drawn.with_columns(anatomy=pl.lit("procedural"), reinsertion_lobe="lobe", label_source=pl.lit("none")),
         ],
         how="diagonal_relaxed",
@@ -130,6 +135,8 @@ def _once(
     pool: CandidatePool, of: Literal["donors", "hosts"], cohort: Cohort, make: Callable[[], Filtered]
 ) -> Filtered:
     """A filtered pool and its counts (a list of one's own); arms of one cohort share the work."""
+    if len(pool.by_cohort) >= _KEPT:  # the first is that of an earlier trial
+        pool.by_cohort.pop(next(iter(pool.by_cohort)))
     key = of + cohort.model_dump_json(include={of, "exclude_training", "label", "prevalence", "calibrate", "placement"})
     if key not in pool.by_cohort:
         pool.by_cohort[key] = make()

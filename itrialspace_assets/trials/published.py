@@ -6,16 +6,16 @@ a tool may take every table below it for a manifest. ``trials/mode<N>_<name>/`` 
 never looped over. Plans nothing.
 """
 
-import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from itrialspace_assets import __version__
-from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
+from itrialspace_assets.base.fingerprints import replace_parts
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import (
@@ -31,6 +31,27 @@ from itrialspace_assets.trials.compose import Manifest
 from itrialspace_assets.trials.resolve import Resolved
 
 _MANIFESTS, _PLANS = "manifests", "trials"
+#: Columns of the index that a manifest repeats of its donors.
+INDEX_COLUMNS = (
+    "nodule_uid",
+    "annotation_id",
+    "patient_id",
+    "population_type",
+    "label_source",
+    "coordX",
+    "coordY",
+    "coordZ",
+    "reinsertion_lung_side",
+    "reinsertion_lung_zone",
+    "reinsertion_lobe",
+    "central_peripheral",
+    "reinsertion_pleural_dist_mm",
+    "ct_path",
+    "scan_uid",
+)
+#: Rows that are written at once, and cases that are joined at once if no file has more: a row is a kilobyte of text,
+#: and several copies of it are in memory while it is made; ours.
+_ROWS, _CASES = 100, 1500
 #: Columns of a manifest that hold paths below the data root.
 INPUT_COLUMNS = ("host_ct_path", "host_organ_seg_path", "donor_nodule_mask_path", "donor_ct_path")
 
@@ -71,22 +92,13 @@ def manifest_frame(settings: Settings, resolved: Resolved, manifest: Manifest, i
         manifest: its planned tables.
         index: the table ``nodules``.
     """
-    donors = index.select(
-        pl.col("nodule_uid").alias("donor_nodule_uid"),
-        "annotation_id",
-        pl.col("patient_id").alias("donor_patient_id"),
-        "population_type",
-        "label_source",
-        "coordX",
-        "coordY",
-        "coordZ",
-        "reinsertion_lung_side",
-        "reinsertion_lung_zone",
-        "reinsertion_lobe",
-        "central_peripheral",
-        "reinsertion_pleural_dist_mm",
-        pl.col("ct_path").alias("_donor_ct"),
-        pl.col("scan_uid").alias("_donor_scan"),
+    donors = index.select(INDEX_COLUMNS).rename(
+        {
+            "nodule_uid": "donor_nodule_uid",
+            "patient_id": "donor_patient_id",
+            "ct_path": "_donor_ct",
+            "scan_uid": "_donor_scan",
+        }
     )
     arms = manifest.arms.select("arm", "number", "published", "folder", "varies").rename({"number": "_arm_number"})
     frame = (
@@ -197,11 +209,29 @@ def _twin_columns(resolved: Resolved, frame: pl.DataFrame, index: pl.DataFrame) 
     )
 
 
-def _written(write: Callable[[io.BytesIO], None]) -> bytes:
-    """What a frame writes, without the text between: a manifest has tens of MiB."""
-    out = io.BytesIO()
-    write(out)
-    return out.getvalue()
+def _csv(rows: pl.DataFrame) -> Iterator[bytes]:
+    """Rows as CSV with a header, part by part."""
+    for number, part in enumerate(rows.iter_slices(_ROWS)):
+        yield part.write_csv(include_header=number == 0).encode()
+
+
+def _json(head: Mapping[str, Any], rows: pl.DataFrame) -> Iterator[bytes]:
+    """An object of ``head`` and, as ``cases``, the rows, part by part."""
+    yield json.dumps(head)[:-1].encode() + b', "cases": ['
+    for number, part in enumerate(rows.iter_slices(_ROWS)):
+        yield b"," * (number > 0) + part.write_json().encode()[1:-1]
+    yield b"]}"
+
+
+def _by_files(manifest: Manifest) -> Iterator[Manifest]:
+    """A manifest in parts of whole files."""
+    files = manifest.arms.sort("number").group_by("folder", "published", maintain_order=True)
+    parts = files.agg("arm", cases=pl.col("got_cases").sum()).with_columns(part=pl.col("cases").cum_sum() // _CASES)
+    for _, part in parts.group_by("part", maintain_order=True):
+        arm = pl.col("arm").is_in(part["arm"].explode().to_list())
+        cases = manifest.cases.filter(arm)
+        nodules = manifest.nodules.join(cases.select("case_uid"), on="case_uid", how="semi", maintain_order="left")
+        yield replace(manifest, arms=manifest.arms.filter(arm), cases=cases, nodules=nodules)
 
 
 def write_manifests(
@@ -226,17 +256,23 @@ def write_manifests(
         Path below the output folder -> SHA-256.
     """
     mode = published_mode(resolved.trial.mode)
-    frame = manifest_frame(settings, resolved, manifest, index)
     columns = [*MANIFEST_COLUMNS, *extra_columns(resolved), *OWN_COLUMNS]
+    of_file = list(dict.fromkeys([*columns, "case_uid", "cohort_mode", "_folder", "_stem"]))
     files: dict[str, str] = {}
 
-    def put(name: str, data: bytes) -> None:
-        replace_file(settings.output / name, data)
-        files[name] = sha256_bytes(data)
+    def put(name: str, parts: Iterable[bytes]) -> None:
+        files[name] = replace_parts(settings.output / name, parts)
 
-    for (folder, stem), rows in frame.group_by(["_folder", "_stem"], maintain_order=True):
+    by_file = (
+        of
+        for part in _by_files(manifest)
+        for of in manifest_frame(settings, resolved, part, index)
+        .select(of_file)
+        .group_by(["_folder", "_stem"], maintain_order=True)
+    )
+    for (folder, stem), rows in by_file:
         shown = rows.select(columns)
-        put(f"{_MANIFESTS}/{mode}/{folder}{stem}.csv", _written(shown.write_csv))
+        put(f"{_MANIFESTS}/{mode}/{folder}{stem}.csv", _csv(shown))
         head = {
             "trial_name": stem,
             "trial_template": resolved.cohort.site or "",
@@ -245,8 +281,7 @@ def write_manifests(
             "cohort_mode": rows["cohort_mode"][0],
             "seed": about["seed"],
         }
-        cases = json.dumps(head)[:-1].encode() + b', "cases": '
-        put(f"{_MANIFESTS}/{mode}/{folder}{stem}.json", b"".join((cases, _written(shown.write_json), b"}")))
+        put(f"{_MANIFESTS}/{mode}/{folder}{stem}.json", _json(head, shown))
     plan = json.dumps(dict(about) | {"version": __version__}, indent=1, sort_keys=True, allow_nan=False).encode()
     beside = {
         "trial.json": plan,
@@ -255,7 +290,7 @@ def write_manifests(
         "balance.png": picture,
     }
     for name, data in beside.items():
-        put(f"{_PLANS}/{mode}/{name}", data)
+        put(f"{_PLANS}/{mode}/{name}", [data])
         (settings.output / _MANIFESTS / mode / name).unlink(missing_ok=True)  # where version 0.1 had it
     return files
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from itrialspace_assets.base.seeds import case_seed
+from itrialspace_assets.base.seeds import case_seeds
 from itrialspace_assets.trials.assignment import Ints
 
 
@@ -62,9 +62,8 @@ class Rounds:
 
     def group(self, hosts: pl.DataFrame) -> Ints:
         """Round (from 0) in which each host's person may enter: seven in ten in the first, ours; shape (hosts,)."""
-        people = hosts["person_uid"].unique().sort().to_list()
-        codes = {p: case_seed(self.root, self.trial, "enters", p) for p in people}
-        rounds = {
-            p: 0 if c % 10 < 7 or self.n_rounds == 1 else 1 + c // 10 % (self.n_rounds - 1) for p, c in codes.items()
-        }
-        return hosts["person_uid"].replace_strict(rounds, return_dtype=pl.Int64).to_numpy()
+        people = hosts["person_uid"].unique().sort()
+        codes = case_seeds(self.root, self.trial, "enters", last=people)
+        first = (codes % 10 < 7) | (self.n_rounds == 1)
+        rounds = np.where(first, 0, 1 + codes // 10 % max(1, self.n_rounds - 1)).astype(np.int64)
+        return hosts["person_uid"].replace_strict(people, pl.Series(rounds), return_dtype=pl.Int64).to_numpy()

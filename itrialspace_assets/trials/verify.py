@@ -10,6 +10,9 @@ import polars as pl
 from itrialspace_assets.records.layout import PROCEDURAL
 from itrialspace_assets.trials.resolve import PlannedArm, Resolved
 
+#: Columns of the index that the rules compare with.
+INDEX_COLUMNS = ("nodule_uid", "label", "scan_uid", "person_uid")
+
 
 def broken_rules(
     resolved: Resolved, arms: pl.DataFrame, cases: pl.DataFrame, plan: pl.DataFrame, index: pl.DataFrame
@@ -29,11 +32,8 @@ def broken_rules(
         index: the table ``nodules``.
     """
     joined = plan.join(cases.drop("mode"), on="case_uid", how="left").join(
-        index.select(
-            pl.col("nodule_uid").alias("donor_nodule_uid"),
-            pl.col("label").alias("own_label"),
-            pl.col("scan_uid").alias("donor_scan"),
-            pl.col("person_uid").alias("own_person"),
+        index.select(INDEX_COLUMNS).rename(
+            dict(zip(INDEX_COLUMNS, ("donor_nodule_uid", "own_label", "donor_scan", "own_person"), strict=True))
         ),
         on="donor_nodule_uid",
         how="left",

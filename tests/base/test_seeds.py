@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from itrialspace_assets.base.seeds import child, named, sequence
+from itrialspace_assets.base.seeds import case_seed, case_seeds, child, named, sequence
 
 
 def state(seed: np.random.SeedSequence) -> list[int]:
@@ -31,3 +31,9 @@ def test_the_draws_of_published_results_do_not_change() -> None:
     assert state(sequence(42, 7, 0, 0)) == [1069229889, 172331965]
     assert state(child(sequence(42, 7), 5)) == [3993064296, 1004639868]
     assert state(named(42, "tissue", "host", 3)) == [3721517881, 1471084962]
+
+
+def test_seeds_of_many_are_those_of_each() -> None:
+    ids = ["a", "LUNA25/1", 'quoted "b"', "ü", ""]
+    assert case_seeds(42, "trial", 3, last=ids).tolist() == [case_seed(42, "trial", 3, i) for i in ids]
+    assert case_seeds(42, "trial", last=[]).tolist() == []

@@ -10,8 +10,8 @@ import pytest
 from bench.insertion import cases_of, prepare
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.hosts.clearance import read_clearance
+from itrialspace_assets.hosts.paths import clearance_path
 from itrialspace_assets.hosts.procedural import rows as drawn
-from itrialspace_assets.hosts.store import clearance_path
 from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.geometry import read_labels
 from itrialspace_assets.insertion.insert import insert_case

@@ -9,8 +9,9 @@ from itrialspace_assets.base.errors import CaseRejected
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.casework import steps
 from itrialspace_assets.hosts import build as hosts
+from itrialspace_assets.hosts.paths import map_path
 from itrialspace_assets.hosts.shapes import describe
-from itrialspace_assets.hosts.store import clear_nodules, content_hash, map_path
+from itrialspace_assets.hosts.store import clear_nodules, content_hash
 from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume
 from itrialspace_assets.imaging.volumes import Lesion, pack_bits, unpack_bits

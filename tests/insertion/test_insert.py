@@ -19,8 +19,9 @@ from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.casework import journal, workers
 from itrialspace_assets.casework.cases import Case
 from itrialspace_assets.hosts.depth import LungDepth
+from itrialspace_assets.hosts.paths import map_path
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
-from itrialspace_assets.hosts.store import donor_columns, map_path, prepare_host
+from itrialspace_assets.hosts.store import donor_columns, prepare_host
 from itrialspace_assets.imaging.anatomy import LOBES, NODULE
 from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
 from itrialspace_assets.imaging.volumes import Lesion, shared_voxels, stamp, unpack_bits

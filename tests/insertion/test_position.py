@@ -110,6 +110,22 @@ def test_positions_that_do_not_exist_are_refused() -> None:
         find_position(chest, ball(4, tuple(chest.spacing)), 32, Wanted([28, 18, 9]), taken)
 
 
+@pytest.mark.parametrize(("beyond_half", "moved_by"), [(0, ""), (1, "it would lie in another lobe")])
+def test_half_of_a_lesion_or_more_lies_in_the_wanted_lobe(beyond_half: int, moved_by: str) -> None:
+    """Its centre and all that surrounds it lie in the lobe, so this rule alone decides."""
+    chest = small_chest()
+    chest.array[:] = 32
+    shape = ball(4, tuple(chest.spacing))
+    low = np.array([20, 12, 8])
+    voxels = np.argwhere(shape)
+    middle = np.rint(voxels.mean(axis=0)).astype(int)
+    elsewhere = voxels[(voxels != middle).any(axis=1)][: len(voxels) // 2 + beyond_half] + low
+    chest.array[tuple(elsewhere.T)] = 30
+    found = find_position(chest, shape, 32, Wanted(voxels.mean(axis=0) + low))
+    assert found.moved_by == moved_by
+    assert (chest.array[found.lesion.box][found.lesion.mask] == 32).mean() >= 0.5
+
+
 def test_companions_keep_a_voxel_between_them() -> None:
     chest = small_chest()
     shape = ball(5, tuple(chest.spacing))

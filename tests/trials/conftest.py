@@ -11,13 +11,14 @@ from itrialspace_assets.demo.paper import write_hosts_and_donors, write_root
 from itrialspace_assets.index import build as index_build
 from itrialspace_assets.profiles import build as profiles_build
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.trials.build import pool_of
+from itrialspace_assets.records.store import read_table
 from itrialspace_assets.trials.compose import Manifest, compose
 from itrialspace_assets.trials.files import load_trial
 from itrialspace_assets.trials.model import Trial
 from itrialspace_assets.trials.pool import CandidatePool, make_pool
 from itrialspace_assets.trials.resolve import Resolved, resolve
 from itrialspace_assets.trials.sites import sites
+from itrialspace_assets.trials.sources import pool_of
 
 LOBES = ("left_lung_upper_lobe", "right_lung_lower_lobe")
 
@@ -52,7 +53,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Paper:
         profiles_build.build(settings, {"dataset": name})
     index_build.build(settings, {})
     write_hosts_and_donors(settings)
-    return Paper(settings, *pool_of(settings))
+    return Paper(settings, pool_of(settings)[0], read_table(settings.output, "nodules"))
 
 
 def small_pool(people: int = 30, *, reverse: bool = False, dataset: str = "A") -> CandidatePool:

@@ -13,11 +13,11 @@ from itrialspace_assets.demo.paper import write_root
 from itrialspace_assets.imaging.anatomy import LOBES
 from itrialspace_assets.records.layout import MODES
 from itrialspace_assets.records.store import read_all, read_table, write_table
-from itrialspace_assets.trials.build import pool_of
 from itrialspace_assets.trials.compose import Manifest, compose
 from itrialspace_assets.trials.declared import declared_pool
 from itrialspace_assets.trials.pool import CandidatePool
 from itrialspace_assets.trials.sites import sites
+from itrialspace_assets.trials.sources import pool_of
 from itrialspace_assets.trials.verify import broken_rules
 from tests.trials.conftest import Paper
 
