@@ -242,7 +242,8 @@ def _classes(scored: Scored, task: str) -> Iterator[Metric]:
     yield from _accuracy(scored, answer == truth, used, why)
     kind = np.where(used, truth * (count + 1) + np.where(answer < 0, count, answer), 0)
     table = partial(of_sums, ways, kind=kind, kinds=count * (count + 1))
-    yield Metric("accuracy_majority", table(used, tallies.majority(count), why))
+    commonest = ways.total(used, np.maximum(truth, 0), count).argmax(axis=1)
+    yield Metric("accuracy_majority", of_mean(ways, truth == commonest[ways.cell], used, why, share=True))
     yield Metric("macro_recall", table(used, tallies.macro_recall(count), why))
     yield Metric("macro_f1", table(used, tallies.macro_f1(count), why))
     if task == "size":
@@ -251,9 +252,9 @@ def _classes(scored: Scored, task: str) -> Iterator[Metric]:
         one = "truth and answer are one class"
         varied = first_of(ways.cells, [(ways.total(known) == 0, none), (everywhere, one)])
         yield Metric("weighted_kappa", table(known, tallies.weighted_kappa(count), varied), "signed")
-        yield Metric("bin_error", of_mean(ways, np.abs(answer - truth), known, none), "line")
+        yield Metric("bin_error", of_mean(ways, np.abs(answer - truth), known, none), "positive")
         apart = _outside(scored.numbers("diameter_mm"), answer)
-        yield Metric("error_mm", of_mean(ways, apart, known & np.isfinite(apart), none), "line")
+        yield Metric("error_mm", of_mean(ways, apart, known & np.isfinite(apart), none), "positive")
 
 
 def at(values: pl.Series, options: tuple[str, ...]) -> Ints:
@@ -296,7 +297,7 @@ def table_of(scored: Scored, metrics: Sequence[Metric], study: Study, task: str)
     columns = {name: np.concatenate([f[name] for f in found]) for name in found[0]}
     times = len(scored.cells)
     numbers = [pl.Series(n, columns[n]).fill_nan(None).round(10) for n in _NUMBERS]
-    texts = [pl.Series(n, columns[n], dtype=pl.String) for n in ("method", "flag")]
+    texts = [pl.Series(n, columns[n].tolist(), dtype=pl.String) for n in ("method", "flag")]
     counts = [pl.Series(n, columns[n]).cast(pl.Int64) for n in (*_COUNTED, "n_slices", "n_negatives", "n_unanswered")]
     return pl.concat([scored.cells] * len(metrics)).with_columns(
         pl.lit(task).alias("task"),

@@ -117,7 +117,8 @@ def test_sizes_by_hand() -> None:
               answer=["<5mm", "10-20mm", "5-10mm", "<5mm", "10-20mm", None], status=["ok"] * 5 + ["refused"])
     )  # fmt: skip
     assert (found["accuracy"].k, found["accuracy"].n_slices) == (3, 6)
-    assert found["accuracy_majority"].estimate == pytest.approx(2 / 6)
+    assert (found["accuracy_majority"].k, found["accuracy_majority"].n_slices) == (2, 6)
+    assert found["error_mm"].low > 0
     assert found["macro_recall"].estimate == pytest.approx((1 + 0.5 + 0.5 + 0) / 4)
     assert found["bin_error"].estimate == pytest.approx((0 + 1 + 0 + 2 + 0) / 5)
     assert found["error_mm"].estimate == pytest.approx((0 + 4 + 0 + 7 + 0) / 5)
