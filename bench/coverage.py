@@ -23,7 +23,8 @@ from scipy import optimize, special, stats
 
 from itrialspace_assets.analysis.cells import Groups
 from itrialspace_assets.analysis.intervals import FEW_EFFECTIVE, intervals
-from itrialspace_assets.analysis.jackknife import Estimates, Way, three, variance
+from itrialspace_assets.analysis.jackknife import Estimates, Way, three
+from itrialspace_assets.analysis.variance import variance
 from itrialspace_assets.base import seeds
 
 REUSES = ("one_to_one", "round_robin", "crossed", "skewed")
@@ -184,8 +185,9 @@ def main() -> None:
     table = pl.DataFrame(found)
     if options.out:
         table.write_csv(options.out)
-    for name, rows in table.group_by("reuse", maintain_order=True):
-        print(f"{name[0]}: covers {rows['coverage'].min():.3f} to {rows['coverage'].max():.3f}")
+    for name in REUSES:
+        rows = table.filter(pl.col("reuse") == name)
+        print(f"{name}: covers {rows['coverage'].min():.3f} to {rows['coverage'].max():.3f}")
     broken = table.filter(pl.col("broken") != "").height
     print(f"{broken} of {table.height} designs break a rule")
     sys.exit(broken > 0)

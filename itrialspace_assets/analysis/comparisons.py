@@ -14,7 +14,8 @@ from scipy import special, stats
 
 from itrialspace_assets.analysis.cells import Clusters, Flags, Floats, Ints, codes
 from itrialspace_assets.analysis.intervals import critical, joined
-from itrialspace_assets.analysis.jackknife import Differences, Estimates, Texts, differences
+from itrialspace_assets.analysis.jackknife import Estimates, Texts
+from itrialspace_assets.analysis.variance import Differences, differences
 from itrialspace_assets.base import seeds
 
 #: Below this many discordant pairs McNemar's test is exact (published, docs/facts/evaluation.md#comparisons).

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from scipy import special
 
 from itrialspace_assets.analysis.cells import Floats
-from itrialspace_assets.analysis.jackknife import Estimates, Texts, given, three, variance
+from itrialspace_assets.analysis.jackknife import Estimates, Texts, given, three
+from itrialspace_assets.analysis.variance import variance
 
 Scale = Literal["share", "signed", "positive", "line"]
 #: Fewer effective clusters than this are flagged: limits reach 92 % there, 93 % elsewhere (ours, docs/coverage.md).

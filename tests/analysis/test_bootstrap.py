@@ -5,7 +5,8 @@ import pytest
 
 from itrialspace_assets.analysis.bootstrap import bootstrapped, percentiles, weights
 from itrialspace_assets.analysis.cells import clusters
-from itrialspace_assets.analysis.jackknife import of_mean, variance
+from itrialspace_assets.analysis.jackknife import of_mean
+from itrialspace_assets.analysis.variance import variance
 
 
 def share(sums: np.ndarray) -> np.ndarray:

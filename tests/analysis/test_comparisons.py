@@ -20,7 +20,8 @@ from itrialspace_assets.analysis.comparisons import (
     paired,
     ties,
 )
-from itrialspace_assets.analysis.jackknife import differences, of_mean
+from itrialspace_assets.analysis.jackknife import of_mean
+from itrialspace_assets.analysis.variance import differences
 from tests.analysis import oracles
 
 FIRST, SECOND = np.array([0]), np.array([1])

@@ -5,7 +5,8 @@ import pytest
 
 from bench.coverage import answers, design, estimates, latent, measured
 from itrialspace_assets.analysis.cells import clusters
-from itrialspace_assets.analysis.jackknife import of_mean, variance
+from itrialspace_assets.analysis.jackknife import of_mean
+from itrialspace_assets.analysis.variance import variance
 
 REPETITIONS = 1500
 

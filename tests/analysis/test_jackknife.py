@@ -7,15 +7,8 @@ from hypothesis import strategies as st
 
 from itrialspace_assets.analysis import calibration, roc, tallies
 from itrialspace_assets.analysis.cells import Clusters, clusters
-from itrialspace_assets.analysis.jackknife import (
-    Estimates,
-    differences,
-    first_of,
-    of_influence,
-    of_mean,
-    of_sums,
-    variance,
-)
+from itrialspace_assets.analysis.jackknife import Estimates, first_of, of_influence, of_mean, of_sums
+from itrialspace_assets.analysis.variance import differences, variance
 from tests.analysis import oracles
 
 N, CELLS = 260, 2

@@ -6,7 +6,7 @@ from sklearn import metrics as sk
 
 from itrialspace_assets.analysis import calibration, tallies
 from itrialspace_assets.analysis.cells import clusters
-from itrialspace_assets.analysis.jackknife import variance
+from itrialspace_assets.analysis.variance import variance
 
 NONE = np.array([None], dtype=object)
 
