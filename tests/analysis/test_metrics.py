@@ -300,3 +300,34 @@ def test_weights_of_a_prevalence_are_read_for_their_cases(tmp_path: Path) -> Non
     assert got["prevalence=0.5"].to_list() == [1.0, 1.0, None, None, None, None]
     assert got["slice_uid"].to_list() == table(6)["slice_uid"].to_list()
     assert with_weights(settings, "m02", table(6)).columns == table(6).columns
+
+
+def test_planted_shortcuts_of_size_and_lobe_are_recovered_with_sign_and_size() -> None:
+    """A reader that sees large nodules more often, and calls the size of a lobe instead of the nodule's."""
+    rng = np.random.default_rng(9)
+    n, lobes = 1600, ("left_lung_upper_lobe", "right_lung_lower_lobe")
+    large, lower = rng.random(n) < 0.5, rng.random(n) < 0.5
+    truth = np.where(large, "10-20mm", "5-10mm")
+    seen = rng.random(n) < np.where(large, 0.9, 0.6)
+    common = {
+        "presence": ["present"] * n,
+        "size_class": truth.tolist(),
+        "lobe": [lobes[i] for i in lower.astype(int)],
+        "host_person_uid": [str(i % 90) for i in range(n)],
+        "donor_person_uid": [str(i % 120) for i in range(n)],
+    }
+    presence = table(n, answer=np.where(seen, "present", "absent").tolist(), **common)
+    size = table(n, "size", answer=np.where(lower, "10-20mm", "5-10mm").tolist(), **common)
+    found = scored(pl.concat([presence, size]), "size_class", "lobe")
+    for level, share in (("10-20mm", 0.9), ("5-10mm", 0.6)):
+        row = found[f"size_class={level}:sensitivity"]
+        assert row.low <= share <= row.high
+        assert row.high - row.low < 0.12
+    effect = found["size_class=10-20mm:sensitivity"].estimate - found["size_class=5-10mm:sensitivity"].estimate
+    assert effect == pytest.approx(0.3, abs=0.05)
+    flat = [found[f"lobe={lobe}:sensitivity"].estimate for lobe in lobes]
+    assert flat[0] == pytest.approx(flat[1], abs=0.05), "no shortcut was planted there"
+    rows = score_cells(size, strata_of(size, ["lobe"]), STUDY, ANALYSIS)
+    entropy = {r.stratum: r for r in rows if r.metric == "answer_entropy"}
+    assert [entropy[f"lobe={lobe}"].flag for lobe in lobes] == ["constant answers"] * 2
+    assert entropy["all"].flag is None
