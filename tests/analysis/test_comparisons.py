@@ -184,8 +184,10 @@ def test_max_t_lies_between_single_tests_and_bonferroni_and_sees_correlation() -
     assert (got == max_t(found, tests, np.zeros(3, int), 42)).all()
     alone = max_t(found, tests, np.arange(3), 42)
     np.testing.assert_allclose(alone, tests.p, atol=0.01)
-    doubled = differences(estimates, np.array([0, 0]), np.array([1, 1]))
+    some = np.ones(n * readers, bool) & (np.tile(np.arange(n), readers) < 60)
+    doubled = differences(of_mean(ways, right, some, "none"), np.array([0, 0]), np.array([1, 1]))
     twice = comparisons.tested(doubled, 0.05, 10)
+    assert 0.1 < twice.p[0] < 0.9, "so that taking one comparison for two would show"
     np.testing.assert_allclose(max_t(doubled, twice, np.zeros(2, int), 42), twice.p, atol=0.01)
 
 

@@ -85,6 +85,8 @@ def test_a_table_of_presence_by_hand() -> None:
     assert found["balanced_accuracy"].estimate == pytest.approx(0.55)
     assert [found[m].n_negatives for m in ("sensitivity", "specificity", "accuracy")] == [0, 10, 10]
     assert found["balanced_accuracy"].k is None
+    half = scored(table(20, answer=["present"] * 20, one_n=[True] * 5 + [False] * 15))["accuracy_one_n"]
+    assert (half.k, half.n_slices) == (3, 5)
 
 
 def test_an_always_yes_reader_is_at_chance_and_flagged() -> None:
@@ -124,6 +126,7 @@ def test_sizes_by_hand() -> None:
     assert (found["accuracy_majority"].k, found["accuracy_majority"].n_slices) == (2, 6)
     assert found["error_mm"].low > 0
     assert found["macro_recall"].estimate == pytest.approx((1 + 0.5 + 0.5 + 0) / 4)
+    assert found["macro_f1"].estimate == pytest.approx((2 / 3 + 2 / 3 + 0.5 + 0) / 4), "no answer is of no class"
     assert found["bin_error"].estimate == pytest.approx((0 + 1 + 0 + 2 + 0) / 5)
     assert found["error_mm"].estimate == pytest.approx((0 + 4 + 0 + 7 + 0) / 5)
     assert found["error_mm"].n_slices == 5
