@@ -63,28 +63,39 @@ _SHOWN = {
     "estimate": "estimate",
     "low": "low",
     "high": "high",
-    "n_cases": "slices",
+    "k": "k",
+    "n_slices": "slices",
+    "n_pictures": "pictures",
+    "n_cases": "cases",
     "n_negatives": "negatives",
-    "n_persons": "host persons",
+    "n_hosts": "hosts",
+    "n_donors": "donors",
     "n_effective": "effective n",
     "n_unanswered": "unanswered",
     "flag": "note",
 }
 _DECIMALS = {"estimate": 3, "low": 3, "high": 3, "n_effective": 1}
+#: Metrics that are shown for strata; the table ``metrics`` holds the rest.
+_OF_STRATA = ("auc", "sensitivity", "specificity", "balanced_accuracy", "accuracy", "macro_recall", "weighted_kappa")
 _ABOUT_METRICS = (
-    "All conditions over all slices; strata under the plain condition. Intervals are two-way cluster-robust over host "
-    "and donor persons."
+    "All conditions over all slices; strata under the plain condition, with fewer metrics. Intervals are two-way "
+    "leave-cluster-out over host and donor persons; k counts successes, effective n independent cases."
 )
 
 
 def metric_sections(rows: Sequence[MetricRow]) -> list[Section]:
     """Metrics as a table for each task."""
     sections = []
-    for task in ("presence", "size", "lobe"):
-        shown = [_shown(r) for r in rows if r.task == task and (r.stratum == "all" or r.condition == "plain")]
+    for task in dict.fromkeys(r.task for r in rows):
+        of_task = [r for r in rows if r.task == task]
+        shown = [_shown(r) for r in of_task if r.stratum == "all" or _is_shown(r)]
         if shown:
             sections.append(Section(task.capitalize(), list(_SHOWN.values()), shown, _ABOUT_METRICS))
     return sections
+
+
+def _is_shown(row: MetricRow) -> bool:
+    return row.condition == "plain" and row.metric in _OF_STRATA
 
 
 def _shown(row: MetricRow) -> list[Any]:

@@ -5,19 +5,22 @@ from dataclasses import asdict
 
 import polars as pl
 
+from itrialspace_assets.analysis.agreement import score_agreement
+from itrialspace_assets.analysis.contrasts import contrasts
 from itrialspace_assets.analysis.figures import level_figure, mark_of
 from itrialspace_assets.analysis.flow import flow_table
 from itrialspace_assets.analysis.metrics import score_cells
-from itrialspace_assets.analysis.observations import observe, strata_of
-from itrialspace_assets.analysis.page import Figure, Page, metric_sections, render, section_of
-from itrialspace_assets.analysis.rows import MetricRow, Scope
-from itrialspace_assets.analysis.study import load_study
+from itrialspace_assets.analysis.observations import observe, strata_of, with_one_n
+from itrialspace_assets.analysis.page import Figure, Page, Section, metric_sections, render, section_of
+from itrialspace_assets.analysis.reweighting import with_weights
+from itrialspace_assets.analysis.rows import Analysis, MetricRow
+from itrialspace_assets.analysis.study import Study, load_study
 from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result
 from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS
 from itrialspace_assets.imaging.pictures import markdown
-from itrialspace_assets.readers.registry import slice_readers
+from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import read_table, write_table
 from itrialspace_assets.synthesis.renderers import enabled
@@ -32,13 +35,14 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
     factors = ["size_bucket", "lobe", "dataset"]
     if trial.contrast not in ("none", "size_bucket", "dataset"):
         factors.append("arm")
-    rows: list[MetricRow] = []
+    sources = [r.name for r in enabled(settings)]
+    seen = with_one_n(pl.concat([observe(settings, s, mode, mode, r) for s in sources for r in readers(settings)]))
+    seen = with_weights(settings, mode, seen)
+    rows = _scored(settings, mode, seen, factors, study)
     figures = []
-    for source in (r.name for r in enabled(settings)):
-        for reader in slice_readers(settings, source):
-            seen = observe(settings, source, mode, mode, reader)
-            found = score_cells(seen, strata_of(seen, factors), study, _scope(settings, mode, source, reader))
-            rows += found
+    for source in sources:
+        for reader in readers(settings):
+            found = [r for r in rows if (r.source, r.reader) == (source, reader)]
             title, mark = f"{mode}: {reader} on {source}", mark_of(settings.anatomy, source)
             figures.append(Figure(f"{source}, {reader}", _draw(found, title, mark)))
     arms = read_table(settings.output, "arms", mode=mode).select(
@@ -53,6 +57,7 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
         sections=(
             section_of("Asked and planned", arms),
             section_of("From plan to answer", flow, "Rejected cases are not replaced. Counts are cases."),
+            *_compared(settings, seen, study),
             *metric_sections(rows),
         ),
     )
@@ -64,13 +69,11 @@ def build_real(settings: Settings, partition: Partition) -> Result:
     require_data_root(settings)
     dataset, name = partition["dataset"], f"{REAL}-{partition['dataset']}"
     study, mark = load_study(settings), mark_of(settings.anatomy, REAL)
-    rows: list[MetricRow] = []
+    seen = with_one_n(pl.concat([observe(settings, REAL, REAL, name, r) for r in readers(settings)]))
+    rows = _scored(settings, name, seen, ["size_bucket", "lobe"], study)
     figures = []
-    for reader in slice_readers(settings, REAL):
-        seen = observe(settings, REAL, REAL, name, reader)
-        strata = strata_of(seen, ["size_bucket", "lobe"])
-        found = score_cells(seen, strata, study, _scope(settings, name, REAL, reader))
-        rows += found
+    for reader in readers(settings):
+        found = [r for r in rows if r.reader == reader]
         if found:
             figures.append(Figure(reader, _draw(found, f"{dataset}: {reader}", mark)))
     page = Page(
@@ -78,13 +81,26 @@ def build_real(settings: Settings, partition: Partition) -> Result:
         question=f"How do the readers do on the CTs of {dataset} themselves?",
         mark=mark,
         figures=figures,
-        sections=metric_sections(rows),
+        sections=(*_compared(settings, seen, study), *metric_sections(rows)),
     )
     return _finish(settings, name, rows, page)
 
 
-def _scope(settings: Settings, analysis: str, source: str, reader: str) -> Scope:
-    return Scope(analysis, settings.split, source, reader, settings.anatomy)
+def _scored(settings: Settings, name: str, seen: pl.DataFrame, factors: list[str], study: Study) -> list[MetricRow]:
+    analysis, strata = Analysis(name, settings.split, settings.anatomy), strata_of(seen, factors)
+    return score_cells(seen, strata, study, analysis) + score_agreement(seen, study, analysis)
+
+
+def _compared(settings: Settings, seen: pl.DataFrame, study: Study) -> list[Section]:
+    """Readers and conditions compared in the primary endpoint's metric, if there are two of either."""
+    found = contrasts(seen, study, settings.seed)
+    if found is None:
+        return []
+    about = (
+        f"{study.primary.metric} of {study.primary.task}: first less second, on the same persons. Exploratory. p is "
+        "corrected within a source; resolves: the least difference whose interval would leave out zero. "
+    )
+    return [section_of("Readers and conditions compared", found.table, about + found.ties)]
 
 
 def _draw(rows: Sequence[MetricRow], title: str, mark: str) -> bytes:
@@ -112,7 +128,7 @@ def _finish(settings: Settings, name: str, rows: list[MetricRow], page: Page) ->
     for file, data in written.items():
         replace_file(file, data)
     headline = [r for r in values if r["stratum"] == "all" and r["task"] == "presence"]
-    columns = ("source", "reader", "condition", "metric", "estimate", "low", "high", "n_cases")
+    columns = ("source", "reader", "condition", "metric", "estimate", "low", "high", "n_slices")
     return Result(
         {"metrics": len(rows)},
         computed=len(rows),
