@@ -11,6 +11,7 @@ from itrialspace_assets.cli.insertion import insert_app, masks_app
 from itrialspace_assets.cli.options import Folder, Relax, Set, Size, Workers, load, run_app
 from itrialspace_assets.cli.profiles import app as profiles_app
 from itrialspace_assets.cli.reading import evaluate, ledger_app, rescore
+from itrialspace_assets.cli.score import app as score_app
 from itrialspace_assets.cli.slicing import slices
 from itrialspace_assets.cli.splits import app as splits_app
 from itrialspace_assets.cli.synthesis import app as cts_app
@@ -40,6 +41,7 @@ app.add_typer(cts_app, name="cts")
 app.add_typer(weights_app, name="weights")
 app.add_typer(splits_app, name="splits")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(score_app, name="score")
 app.command()(slices)
 app.command()(evaluate)
 app.command()(rescore)

@@ -1,0 +1,195 @@
+"""The numbers of a FROC analysis with their intervals: sensitivities, CPM, areas, false marks on lesion-free scans.
+
+Intervals are percentiles over resamples of whole clusters (scans, or persons): a sensitivity at a rate of false marks
+depends on a quantile of scores, for which a jackknife does not hold. Arrays only.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from itrialspace_assets.analysis.froc import RATES, Resampled, draw_clusters, resample, threshold_on_free
+from itrialspace_assets.analysis.matching import Flags, Floats, Ints, Matched, Rules
+
+#: Resamples of an interval (ours; the evaluation of LUNA16 draws as many).
+REPLICATES = 1000
+#: Share of resamples that may lack a nodule, or a lesion-free scan, before there is no interval (ours).
+_MAY_LACK = 0.05
+
+
+@dataclass(frozen=True)
+class Number:
+    """An estimate with its limits; ``note`` says why one of them is null or should not be tested."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class AtRate:
+    """Sensitivity where ``false_per_scan`` marks of a scan are false, and what lesion-free scans get there."""
+
+    false_per_scan: float
+    sensitivity: Number
+    false_per_lesion_free_scan: Number
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What a reader that marks scans does.
+
+    Attributes:
+        rates: at each of ``froc.RATES``.
+        cpm: mean sensitivity over them.
+        afroc: chance that a nodule is marked higher than the highest false mark of a lesion-free scan.
+        wafroc: the same where the nodules of one scan share the weight of one.
+        free_rate: false marks a lesion-free scan that the threshold of the groups allows.
+        free_threshold: that threshold; null without lesion-free scans, or where every mark counts, or none.
+        groups: sensitivity of each group of nodules there.
+        method: how the intervals were made.
+    """
+
+    rates: tuple[AtRate, ...]
+    cpm: Number
+    afroc: Number
+    wafroc: Number
+    free_rate: float
+    free_threshold: float | None
+    groups: tuple[Number, ...]
+    method: str
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Which scans are drawn together, and which nodules are drawn together besides.
+
+    Attributes:
+        name: of what is drawn, for example scans or host persons.
+        scan: cluster of each scan, from 0 without a gap (n_scans,).
+        nodule: further cluster of each nodule (k,), from 0 without a gap; None: nodules go with their scans alone.
+        fewest: fewer clusters are noted as too few to test.
+    """
+
+    name: str
+    scan: Ints
+    nodule: Ints | None = None
+    fewest: int = 10
+
+    def of_nodules(self, matched: Matched, nodules: Flags) -> int:
+        """Clusters that hold some nodules (k,); of the way that has fewer."""
+        hosts = len(np.unique(self.scan[matched.nodule_scan[nodules]]))
+        return hosts if self.nodule is None else min(hosts, len(np.unique(self.nodule[nodules])))
+
+    def of_free(self, matched: Matched) -> int:
+        """Clusters that hold a lesion-free scan."""
+        return len(np.unique(self.scan[matched.is_free]))
+
+
+def detect(
+    matched: Matched,
+    rules: Rules,
+    clusters: Clusters,
+    *,
+    group: Ints | None = None,
+    free_rate: float = 1.0,
+    replicates: int = REPLICATES,
+    alpha: float = 0.05,
+    seed: np.random.SeedSequence,
+) -> Detection:
+    """Estimates and intervals.
+
+    Args:
+        matched: marks and nodules, matched under ``rules``.
+        rules: say how sensitivity is read between two thresholds.
+        clusters: what resamples draw.
+        group: number of each nodule's group (k,), from 0; -1: none.
+        free_rate: false marks a lesion-free scan at the threshold of the groups.
+        replicates: resamples of the intervals.
+        alpha: 0.05 gives 95 % intervals.
+        seed: of the resamples.
+    """
+    host, donor = seed.spawn(2)
+    once = np.ones((1, matched.n_scans), np.int32)
+    drawn = np.concatenate([once, draw_clusters(clusters.scan, replicates, host)])
+    nodules = None
+    if clusters.nodule is not None:
+        further = draw_clusters(clusters.nodule, replicates, donor)
+        further = np.concatenate([np.ones((1, further.shape[1]), np.int32), further])
+        nodules = drawn[:, matched.nodule_scan] * further
+    found = resample(matched, drawn, nodule_weight=nodules, straight=rules.straight, group=group, free_rate=free_rate)
+    return _summary(matched, found, clusters, group, free_rate, replicates, alpha)
+
+
+def _summary(
+    matched: Matched,
+    found: Resampled,
+    clusters: Clusters,
+    group: Ints | None,
+    free_rate: float,
+    replicates: int,
+    alpha: float,
+) -> Detection:
+    no_nodules = None if len(matched.nodule_scan) else "no nodules"
+    no_free = None if matched.is_free.any() else "no lesion-free scans"
+    threshold = threshold_on_free(matched, free_rate)
+    with_nodules = clusters.of_nodules(matched, np.ones(len(matched.nodule_scan), bool))
+    with_free = clusters.of_free(matched)
+    both = min(with_nodules, with_free)
+
+    def number(values: Floats, held: int, reason: str | None, *, share: bool = True) -> Number:
+        few = f"fewer than {clusters.fewest} {clusters.name}" if held < clusters.fewest else None
+        return Number(None, None, None, reason) if reason else _number(values, held, few, share, alpha)
+
+    def of_group(i: int) -> Number:
+        mine = group == i if group is not None else np.zeros(0, bool)
+        return number(found.by_group[:, i], clusters.of_nodules(matched, mine), None if mine.any() else "no nodules")
+
+    return Detection(
+        rates=tuple(
+            AtRate(
+                rate,
+                number(found.sensitivity[:, i], with_nodules, no_nodules),
+                number(found.false_per_free_scan[:, i], with_free, no_free, share=False),
+            )
+            for i, rate in enumerate(RATES)
+        ),
+        cpm=number(found.cpm, with_nodules, no_nodules),
+        afroc=number(found.afroc, both, no_nodules or no_free),
+        wafroc=number(found.wafroc, both, no_nodules or no_free),
+        free_rate=free_rate,
+        free_threshold=threshold if threshold is not None and np.isfinite(threshold) else None,
+        groups=tuple(
+            Number(None, None, None, no_free) if no_free else of_group(i) for i in range(found.by_group.shape[1])
+        ),
+        method=f"percentiles of {replicates} resamples of {clusters.name}",
+    )
+
+
+def _number(values: Floats, held: int, few: str | None, share: bool, alpha: float) -> Number:
+    """The estimate (first value) with the percentiles of the others.
+
+    Args:
+        values: the estimate, then one of each resample (1 + B,).
+        held: clusters that it is estimated from.
+        few: what to note where these are few.
+        share: it lies from 0 to 1: at the ends, where no resample differs, limits are exact on the clusters.
+        alpha: 0.05 gives 95 % intervals.
+    """
+    estimate, drawn = round(float(values[0]), 12), values[1:]  # a mean of ones stays 1
+    if held < 2 or not len(drawn):
+        return Number(estimate, None, None, few if held < 2 else "no resamples")
+    usable = drawn[np.isfinite(drawn)]
+    if len(usable) < (1 - _MAY_LACK) * len(drawn):
+        lacking = len(drawn) - len(usable)
+        return Number(estimate, None, None, f"{lacking} of {len(drawn)} resamples hold nothing to estimate it from")
+    if np.ptp(usable) < 1e-12:  # below rounding
+        if not share or estimate not in (0.0, 1.0):
+            return Number(estimate, None, None, "no variation between resamples")
+        low = 0.0 if estimate == 0 else float(stats.beta.ppf(alpha / 2, held, 1))
+        high = 1.0 if estimate == 1 else float(stats.beta.ppf(1 - alpha / 2, 1, held))
+        return Number(estimate, low, high, few)
+    low, high = (float(v) for v in np.quantile(usable, [alpha / 2, 1 - alpha / 2]))
+    return Number(estimate, low, high, few)
