@@ -112,7 +112,7 @@ def _finish(settings: Settings, name: str, rows: list[MetricRow], page: Page) ->
     for file, data in written.items():
         replace_file(file, data)
     headline = [r for r in values if r["stratum"] == "all" and r["task"] == "presence"]
-    columns = ("source", "reader", "condition", "metric", "estimate", "low", "high", "n_cases")
+    columns = ("source", "reader", "condition", "metric", "estimate", "low", "high", "n_slices")
     return Result(
         {"metrics": len(rows)},
         computed=len(rows),

@@ -14,9 +14,12 @@ class Scope:
     anatomy: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MetricRow:
-    """An estimate with its interval; shares (0 to 1), numbers of slices and persons."""
+    """An estimate with its interval and what it counts.
+
+    A share has ``k`` successes; what is counted of slices is null where whole scans count.
+    """
 
     analysis: str
     split: str
@@ -30,10 +33,14 @@ class MetricRow:
     low: float | None
     high: float | None
     method: str
-    n_cases: int
-    n_negatives: int
-    n_persons: int
-    n_effective: float | None
-    n_unanswered: int
     flag: str | None
     anatomy: str
+    k: int | None = None
+    n_slices: int | None = None
+    n_pictures: int | None = None
+    n_cases: int | None = None
+    n_negatives: int | None = None
+    n_hosts: int | None = None
+    n_donors: int | None = None
+    n_effective: float | None = None
+    n_unanswered: int | None = None

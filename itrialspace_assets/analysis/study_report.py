@@ -22,7 +22,8 @@ def build_study(settings: Settings, partition: Partition) -> Result:
         pl.col("task") == study.primary.task,
         pl.col("condition") == study.primary.condition,
     )
-    columns = ["analysis", "source", "reader", "estimate", "low", "high", "n_cases", "n_persons", "n_negatives", "flag"]
+    counts = ["k", "n_slices", "n_pictures", "n_cases", "n_hosts", "n_donors", "n_negatives"]
+    columns = ["analysis", "source", "reader", "estimate", "low", "high", *counts, "flag"]
     shown = primary.select(columns).with_columns(pl.col("estimate", "low", "high").round(3))
     procedural = "not estimable by construction: anatomy is procedural" if settings.anatomy == "procedural" else None
     fidelity, about_fidelity = _fidelity(settings)

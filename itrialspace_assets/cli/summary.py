@@ -40,7 +40,7 @@ def print_results(settings: Settings) -> None:
     )
     table.title = f"{primary.metric} of {primary.task}, condition {primary.condition}"
     for row in metrics.sort("analysis", "source", "reader").iter_rows(named=True):
-        table.add_row(row["analysis"], row["source"], row["reader"], str(row["n_cases"]), _cell(row))
+        table.add_row(row["analysis"], row["source"], row["reader"], str(row["n_slices"]), _cell(row))
     console = _console()
     console.print(table)
     console.print(mark_of(settings.anatomy, "tissue"), style="bold red")

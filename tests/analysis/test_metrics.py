@@ -12,7 +12,7 @@ from itrialspace_assets.base.settings import load_settings
 SCHEMA = {
     "task": pl.String, "condition": pl.String, "presence": pl.String, "lobe": pl.String, "size_class": pl.String,
     "answer": pl.String, "score": pl.Float64, "status": pl.String, "host_person_uid": pl.String,
-    "donor_person_uid": pl.String,
+    "donor_person_uid": pl.String, "sha256": pl.String, "case_uid": pl.String,
 }  # fmt: skip
 
 
@@ -30,6 +30,8 @@ def cell(n: int, task: str = "presence", **columns: list) -> pl.DataFrame:
         "status": ["ok"] * n,
         "host_person_uid": [str(i) for i in range(n)],
         "donor_person_uid": [str(i) for i in range(n)],
+        "sha256": [str(i) for i in range(n)],
+        "case_uid": [str(i // 2) for i in range(n)],
     }
     return pl.DataFrame(rows | columns, schema=SCHEMA)
 

@@ -152,6 +152,8 @@ def test_a_task_that_a_reader_does_not_answer_stays_so_when_a_slice_is_missing()
         "status": ["unsupported", "unsupported", None],
         "host_person_uid": ["1", "2", "3"],
         "donor_person_uid": ["1", "2", "3"],
+        "sha256": ["1", "2", "3"],
+        "case_uid": ["1", "2", "3"],
         "size_class": [None] * 3,
     }
     cell = pl.DataFrame(rows, schema_overrides={"answer": pl.String, "score": pl.Float64, "size_class": pl.String})

@@ -101,7 +101,7 @@ def test_real_hosts_go_through_the_whole_chain(real_data: Path, tmp_path: Path) 
     assert slices.height == 3 * 3 * 4, "nodule, its place on the twin, an empty place"
     metrics = read_all(out, "metrics", analysis="x_real")
     area = metrics.filter(pl.col("metric") == "auc", pl.col("condition") == "plain", pl.col("stratum") == "all")
-    assert area["n_cases"].to_list() == [9]
+    assert area["n_slices"].to_list() == [9]
     assert "real anatomy" in (out / "reports/x_real/report.html").read_text()
     assert read_all(out, "rejected_cases").filter(pl.col("reason") == "missing_file").height == 3
 
