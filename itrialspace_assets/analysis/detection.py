@@ -93,7 +93,7 @@ def detect(
     rules: Rules,
     clusters: Clusters,
     *,
-    group: Ints | None = None,
+    groups: Flags | None = None,
     free_rate: float = 1.0,
     replicates: int = REPLICATES,
     alpha: float = 0.05,
@@ -105,7 +105,7 @@ def detect(
         matched: marks and nodules, matched under ``rules``.
         rules: say how sensitivity is read between two thresholds.
         clusters: what resamples draw.
-        group: number of each nodule's group (k,), from 0; -1: none.
+        groups: which nodules each group holds (G, k); they may overlap.
         free_rate: false marks a lesion-free scan at the threshold of the groups.
         replicates: resamples of the intervals.
         alpha: 0.05 gives 95 % intervals.
@@ -119,15 +119,15 @@ def detect(
         further = draw_clusters(clusters.nodule, replicates, donor)
         further = np.concatenate([np.ones((1, further.shape[1]), np.int32), further])
         nodules = drawn[:, matched.nodule_scan] * further
-    found = resample(matched, drawn, nodule_weight=nodules, straight=rules.straight, group=group, free_rate=free_rate)
-    return _summary(matched, found, clusters, group, free_rate, replicates, alpha)
+    found = resample(matched, drawn, nodule_weight=nodules, straight=rules.straight, groups=groups, free_rate=free_rate)
+    return _summary(matched, found, clusters, groups, free_rate, replicates, alpha)
 
 
 def _summary(
     matched: Matched,
     found: Resampled,
     clusters: Clusters,
-    group: Ints | None,
+    groups: Flags | None,
     free_rate: float,
     replicates: int,
     alpha: float,
@@ -143,9 +143,9 @@ def _summary(
         few = f"fewer than {clusters.fewest} {clusters.name}" if held < clusters.fewest else None
         return Number(None, None, None, reason) if reason else _number(values, held, few, share, alpha)
 
-    def of_group(i: int) -> Number:
-        mine = group == i if group is not None else np.zeros(0, bool)
-        return number(found.by_group[:, i], clusters.of_nodules(matched, mine), None if mine.any() else "no nodules")
+    def of_group(values: Floats, mine: Flags) -> Number:
+        reason = no_free or (None if mine.any() else "no nodules")
+        return number(values, clusters.of_nodules(matched, mine), reason)
 
     return Detection(
         rates=tuple(
@@ -161,9 +161,7 @@ def _summary(
         wafroc=number(found.wafroc, both, no_nodules or no_free),
         free_rate=free_rate,
         free_threshold=threshold if threshold is not None and np.isfinite(threshold) else None,
-        groups=tuple(
-            Number(None, None, None, no_free) if no_free else of_group(i) for i in range(found.by_group.shape[1])
-        ),
+        groups=tuple(of_group(found.by_group[:, i], mine) for i, mine in enumerate(() if groups is None else groups)),
         method=f"percentiles of {replicates} resamples of {clusters.name}",
     )
 

@@ -56,7 +56,7 @@ class Resampled:
         afroc: chance that a nodule is marked higher than the highest false mark of a lesion-free scan (B,).
         wafroc: the same where the nodules of one scan share the weight of one (B,).
         by_group: sensitivity of each group of nodules at the threshold that allows ``free_rate`` false marks a
-            lesion-free scan (B, groups).
+            lesion-free scan (B, G).
     """
 
     sensitivity: Floats
@@ -119,7 +119,7 @@ def resample(
     nodule_weight: npt.NDArray[np.int32] | None = None,
     straight: bool,
     rates: tuple[float, ...] = RATES,
-    group: Ints | None = None,
+    groups: Flags | None = None,
     free_rate: float = 1.0,
 ) -> Resampled:
     """What the curve says where scans and nodules count several times or not at all.
@@ -131,16 +131,16 @@ def resample(
         straight: read sensitivity between two thresholds off the straight line; else of the last threshold that has
             no more false marks than the rate.
         rates: false marks a scan.
-        group: number of each nodule's group (k,), -1: none; None: no groups.
+        groups: which nodules each group holds (G, k); they may overlap. None: no groups.
         free_rate: false marks a lesion-free scan at the threshold of the groups.
     """
     levels = _Levels.of(matched)
-    groups = group if group is not None else np.full(len(matched.nodule_scan), -1)
+    held = groups if groups is not None else np.zeros((0, len(matched.nodule_scan)), bool)
     parts = []
     for rows in _chunks(len(scan_weight), max(len(matched.false_scan), len(matched.nodule_scan), matched.n_scans)):
         scans = scan_weight[rows]
         nodules = scans[:, matched.nodule_scan] if nodule_weight is None else nodule_weight[rows]
-        parts.append(_read(matched, levels, scans, nodules, straight, np.asarray(rates), groups, free_rate))
+        parts.append(_read(matched, levels, scans, nodules, straight, np.asarray(rates), held, free_rate))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return Resampled(*columns)
 
@@ -195,7 +195,7 @@ def _read(
     nodules: npt.NDArray[np.int32],
     straight: bool,
     rates: Floats,
-    group: Ints,
+    groups: Flags,
     free_rate: float,
 ) -> tuple[Floats, ...]:
     """The fields of ``Resampled`` for some resamples."""
@@ -222,7 +222,7 @@ def _read(
         false_on_free,
         sensitivity.mean(axis=1),
         *_areas(matched, scans, nodules),
-        _by_group(levels, nodules, set_at, group, n_free),
+        _by_group(levels, nodules, set_at, groups, n_free),
     )
 
 
@@ -304,12 +304,11 @@ def _areas(matched: Matched, scans: npt.NDArray[np.int32], nodules: npt.NDArray[
 
 
 def _by_group(
-    levels: _Levels, nodules: npt.NDArray[np.int32], level: Ints, group: Ints, n_free: npt.NDArray[np.int64]
+    levels: _Levels, nodules: npt.NDArray[np.int32], level: Ints, groups: Flags, n_free: npt.NDArray[np.int64]
 ) -> Floats:
-    """Sensitivity of each group at a level of each resample (B, groups); NaN without lesion-free scans."""
+    """Sensitivity of each group at a level of each resample (B, G); NaN without lesion-free scans."""
     found = [np.zeros((len(nodules), 0))]
-    for number in range(int(group.max(initial=-1)) + 1):
-        here = group == number
+    for here in groups:
         hits = _at(_running(nodules[:, levels.hit] * here[levels.hit]), levels.hit_upto[level][:, None])
         whole = np.where(n_free > 0, nodules[:, here].sum(axis=1), 0)
         found.append(_over(hits.astype(np.float64), whole[:, None]))

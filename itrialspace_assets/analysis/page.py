@@ -81,13 +81,27 @@ _ABOUT_METRICS = (
 )
 
 
+_ABOUT_DETECTION = (
+    "Marks on whole scans, lesion-free ones among them; docs/facts/evaluation.md says when a mark hits. froc_R is the "
+    "sensitivity over nodules where R marks a scan are false, fp_per_lesion_free_scan_R what lesion-free scans get "
+    "there, cpm the mean over the seven R. Intervals are percentiles of resampled persons."
+)
+#: Heading and note of a task's table. Presence is read from slices: a slice-ROC, no FROC.
+_TASKS = {
+    "presence": ("Presence (slice-ROC)", _ABOUT_METRICS),
+    "size": ("Size", _ABOUT_METRICS),
+    "lobe": ("Lobe", _ABOUT_METRICS),
+    "detection": ("Detection (FROC)", _ABOUT_DETECTION),
+}
+
+
 def metric_sections(rows: Sequence[MetricRow]) -> list[Section]:
     """Metrics as a table for each task."""
     sections = []
-    for task in ("presence", "size", "lobe"):
+    for task, (heading, note) in _TASKS.items():
         shown = [_shown(r) for r in rows if r.task == task and (r.stratum == "all" or r.condition == "plain")]
         if shown:
-            sections.append(Section(task.capitalize(), list(_SHOWN.values()), shown, _ABOUT_METRICS))
+            sections.append(Section(heading, list(_SHOWN.values()), shown, note))
     return sections
 
 

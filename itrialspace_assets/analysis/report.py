@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import polars as pl
 
+from itrialspace_assets.analysis.detection_rows import report_detection
 from itrialspace_assets.analysis.figures import level_figure, mark_of
 from itrialspace_assets.analysis.flow import flow_table
 from itrialspace_assets.analysis.metrics import score_cells
@@ -37,10 +38,13 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
     for source in (r.name for r in enabled(settings)):
         for reader in readers(settings):
             seen = observe(settings, source, mode, mode, reader)
-            found = score_cells(seen, strata_of(seen, factors), study, _scope(settings, mode, source, reader))
-            rows += found
+            scope = _scope(settings, mode, source, reader)
+            found = score_cells(seen, strata_of(seen, factors), study, scope)
             title, mark = f"{mode}: {reader} on {source}", mark_of(settings.anatomy, source)
             figures.append(Figure(f"{source}, {reader}", _draw(found, title, mark)))
+            detected, froc = report_detection(settings, seen, mode, study, scope, mark)
+            rows += found + detected
+            figures += froc
     arms = read_table(settings.output, "arms", mode=mode).select(
         "arm", "level", "asked_cases", "got_cases", "asked_malignant", "got_malignant", "note"
     )

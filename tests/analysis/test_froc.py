@@ -238,16 +238,16 @@ def test_false_marks_on_lesion_free_scans_at_the_thresholds_of_the_curve() -> No
 
 def test_the_threshold_set_on_lesion_free_scans_and_the_sensitivity_of_groups_there() -> None:
     matched = random_study(np.random.default_rng(2))
-    group = np.arange(40) % 3 - 1
+    groups = np.arange(40) % 3 - 1 == np.array([[0], [1]])
     for rate in (0.0, 0.4, 1.0, 3.0, 1000.0):
         threshold = threshold_on_free(matched, rate)
         free = np.sort(matched.false_score[matched.is_free[matched.false_scan]])[::-1]
         everything = np.r_[matched.false_score, matched.nodule_score[np.isfinite(matched.nodule_score)]]
         allowed = everything[[(free >= t).sum() <= rate * matched.is_free.sum() for t in everything]]
         assert threshold == (-np.inf if len(allowed) == len(everything) else allowed.min(initial=np.inf))
-        found = resample(matched, ones(60), straight=True, group=group, free_rate=rate).by_group[0]
+        found = resample(matched, ones(60), straight=True, groups=groups, free_rate=rate).by_group[0]
         hit = np.isfinite(matched.nodule_score) & (matched.nodule_score >= threshold)
-        np.testing.assert_allclose(found, [hit[group == g].mean() for g in (0, 1)])
+        np.testing.assert_allclose(found, [hit[g].mean() for g in groups])
 
 
 def test_chunks_and_marks_far_down_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,9 +342,11 @@ def test_what_cannot_be_estimated_is_null_with_its_reason() -> None:
         matched_of([(i, 0.0, 0.5) for i in range(20)], [(i, 0.0, 9.0, False) for i in range(10)], 20, LUNA16)
     )
     assert same.rates[0].sensitivity.estimate == 0.25  # one threshold: a quarter of the way to half a false mark a scan
-    seldom = detected(matched_of([], [(0, 0.0, 9.0, False), (1, 0.0, 9.0, False)], 2, LUNA16), group=np.array([0, 2]))
-    assert [g.note for g in seldom.groups] == ["no lesion-free scans"] * 3
-    held = detected(matched_of([], [(0, 0.0, 9.0, False)], 12, LUNA16), group=np.array([1]))
+    seldom = detected(
+        matched_of([], [(0, 0.0, 9.0, False), (1, 0.0, 9.0, False)], 2, LUNA16), groups=np.eye(2, dtype=bool)
+    )
+    assert [g.note for g in seldom.groups] == ["no lesion-free scans"] * 2
+    held = detected(matched_of([], [(0, 0.0, 9.0, False)], 12, LUNA16), groups=np.array([[False], [True]]))
     assert [g.note for g in held.groups] == ["no nodules", "fewer than 10 scans"]
     lacking = detected(matched_of([], [(0, 0.0, 9.0, False), (1, 0.0, 9.0, False)], 30, LUNA16))
     assert "resamples hold nothing" in lacking.cpm.note

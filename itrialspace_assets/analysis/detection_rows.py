@@ -1,0 +1,118 @@
+"""FROC in a mode's report: rows of ``metrics`` of the task detection, and its figure, of readers that mark scans."""
+
+from dataclasses import asdict
+
+import numpy as np
+import polars as pl
+
+from itrialspace_assets.analysis.detection import Clusters, Detection, Number, detect
+from itrialspace_assets.analysis.figures import froc_figure
+from itrialspace_assets.analysis.froc import curve
+from itrialspace_assets.analysis.marks import MarkedScans, marked_scans
+from itrialspace_assets.analysis.matching import OURS
+from itrialspace_assets.analysis.page import Figure
+from itrialspace_assets.analysis.rows import MetricRow, Scope
+from itrialspace_assets.analysis.study import Study
+from itrialspace_assets.base.seeds import named
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS
+from itrialspace_assets.readers.registry import readers
+
+#: Metric of the nodules of a size at one threshold: that with one false mark a lesion-free scan (ours).
+AT_ONE = "sensitivity_at_1_fp_per_lesion_free_scan"
+
+
+def report_detection(
+    settings: Settings, seen: pl.DataFrame, mode: str, study: Study, scope: Scope, mark: str
+) -> tuple[list[MetricRow], list[Figure]]:
+    """Rows and figure of one reader on one source; none of a reader that marks no scans.
+
+    Args:
+        settings: where tables lie, and the root seed.
+        seen: slices of the report with the status of their answers.
+        mode: trial mode.
+        study: alpha, clusters.
+        scope: what is scored.
+        mark: what the data are, drawn into the figure.
+    """
+    if readers(settings)[scope.reader].mark is None:
+        return [], []
+    found = marked_scans(settings, scope.source, mode, scope.reader, seen)
+    if not found.scans.height:
+        return [], []
+    seed = named(settings.seed, "froc", scope.source, scope.reader, mode, scope.split)
+    rows, detection = detection_rows(found, study, scope, seed)
+    title = f"{mode}: {scope.reader} on {scope.source}, FROC of whole scans"
+    picture = froc_figure(curve(found.matched), detection, title, mark)
+    return rows, [Figure(f"{scope.source}, {scope.reader}, FROC", picture)]
+
+
+def detection_rows(
+    found: MarkedScans, study: Study, scope: Scope, seed: np.random.SeedSequence
+) -> tuple[list[MetricRow], Detection]:
+    """Rows of ``metrics``, and what they are made from.
+
+    Args:
+        found: marks and truth.
+        study: alpha, clusters.
+        scope: what is scored.
+        seed: of the resamples.
+    """
+    donor = found.donor() if "donor_person_uid" in study.clusters else None
+    name = "host persons" if donor is None else "host persons and donor persons"
+    clusters = Clusters(name, found.host(), donor, study.min_clusters)
+    sizes = [bucket for bucket in SIZE_BUCKETS if bucket in set(found.nodules["size_bucket"])]
+    size = found.nodules["size_bucket"].to_numpy()
+    groups = np.stack([np.ones(len(size), bool), *(size == bucket for bucket in sizes)])
+    detection = detect(found.matched, OURS, clusters, groups=groups, alpha=study.alpha, seed=seed)
+    strata = ["all", *(f"size_bucket={bucket}" for bucket in sizes)]
+    numbers: list[tuple[str, str, Number]] = [
+        *(("all", f"froc_{r.false_per_scan:g}", r.sensitivity) for r in detection.rates),
+        *(
+            ("all", f"fp_per_lesion_free_scan_{r.false_per_scan:g}", r.false_per_lesion_free_scan)
+            for r in detection.rates
+        ),
+        ("all", "cpm", detection.cpm),
+        ("all", "afroc", detection.afroc),
+        ("all", "wafroc", detection.wafroc),
+        *((stratum, AT_ONE, n) for stratum, n in zip(strata, detection.groups, strict=True)),
+    ]
+    return [_row(found, scope, detection.method, *number) for number in numbers], detection
+
+
+def _row(found: MarkedScans, scope: Scope, method: str, stratum: str, metric: str, number: Number) -> MetricRow:
+    """One row; a share of nodules has its successes, which are whole because no line is drawn between thresholds."""
+    size = stratum.removeprefix("size_bucket=")
+    nodules = found.nodules if stratum == "all" else found.nodules.filter(pl.col("size_bucket") == size)
+    of_nodules = metric.startswith("froc_") or metric == AT_ONE
+    free = int(found.matched.is_free.sum())
+    persons = nodules["host_person_uid"].n_unique() if stratum != "all" else found.scans["host_person_uid"].n_unique()
+    return MetricRow(
+        **asdict(scope),
+        task="detection",
+        condition="plain",
+        stratum=stratum,
+        metric=metric,
+        estimate=_rounded(number.estimate),
+        low=_rounded(number.low),
+        high=_rounded(number.high),
+        method=f"{method}, rules {OURS.name}" if number.low is not None else "none",
+        flag="; ".join(filter(None, (number.note, _unread(found)))) or None,
+        k=round(number.estimate * nodules.height) if of_nodules and number.estimate is not None else None,
+        n_cases=nodules["case_uid"].n_unique(),
+        n_negatives=free,
+        n_hosts=persons,
+        n_donors=nodules["donor_person_uid"].n_unique(),
+        n_unanswered=found.unread + found.left_out,
+    )
+
+
+def _unread(found: MarkedScans) -> str:
+    lost = f"{found.unread} scans with nodules were not read: missed" if found.unread else ""
+    out = f"{found.left_out} lesion-free scans were not read: left out" if found.left_out else ""
+    return "; ".join(filter(None, (lost, out)))
+
+
+def _rounded(value: float | None) -> float | None:
+    """Ten decimals: below any use, above the last bits that differ between processors."""
+    return None if value is None else round(float(value), 10)
