@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from itrialspace_assets.analysis.detection import Clusters, Detection, Number, detect
-from itrialspace_assets.analysis.figures import froc_figure
+from itrialspace_assets.analysis.figures import froc_figure, mark_of
 from itrialspace_assets.analysis.froc import curve
 from itrialspace_assets.analysis.marks import MarkedScans, marked_scans
 from itrialspace_assets.analysis.matching import OURS
@@ -23,28 +23,29 @@ AT_ONE = "sensitivity_at_1_fp_per_lesion_free_scan"
 
 
 def report_detection(
-    settings: Settings, seen: pl.DataFrame, mode: str, study: Study, scope: Scope, mark: str
+    settings: Settings, seen: pl.DataFrame, study: Study, mode: str, source: str, reader: str
 ) -> tuple[list[MetricRow], list[Figure]]:
     """Rows and figure of one reader on one source; none of a reader that marks no scans.
 
     Args:
         settings: where tables lie, and the root seed.
-        seen: slices of the report with the status of their answers.
-        mode: trial mode.
+        seen: slices of the report, of all sources and readers, with the status of their answers.
         study: alpha, clusters.
-        scope: what is scored.
-        mark: what the data are, drawn into the figure.
+        mode: trial mode that is reported.
+        source: a renderer's name.
+        reader: name of an enabled reader.
     """
-    if readers(settings)[scope.reader].mark is None:
+    if readers(settings)[reader].mark is None:
         return [], []
-    found = marked_scans(settings, scope.source, mode, scope.reader, seen)
+    mine = seen.filter(pl.col("source") == source, pl.col("reader") == reader)
+    found = marked_scans(settings, source, mode, reader, mine)
     if not found.scans.height:
         return [], []
-    seed = named(settings.seed, "froc", scope.source, scope.reader, mode, scope.split)
-    rows, detection = detection_rows(found, study, scope, seed)
-    title = f"{mode}: {scope.reader} on {scope.source}, FROC of whole scans"
+    scope = Scope(mode, settings.split, source, reader, settings.anatomy)
+    rows, detection = detection_rows(found, study, scope, named(settings.seed, "froc", mode, source, reader))
+    title, mark = f"{mode}: {reader} on {source}, FROC of whole scans", mark_of(settings.anatomy, source)
     picture = froc_figure(curve(found.matched), detection, title, mark)
-    return rows, [Figure(f"{scope.source}, {scope.reader}, FROC", picture)]
+    return rows, [Figure(f"{source}, {reader}, FROC", picture)]
 
 
 def detection_rows(

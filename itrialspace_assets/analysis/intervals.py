@@ -1,90 +1,137 @@
-"""Two-way cluster-robust intervals from influence values.
+"""Limits of estimates from their two-way leave-cluster-out variance.
 
-An estimate is a sum over cases of something; the influence value of a case is its share in the
-estimate's error. Cases that share a host person, or a donor person, are not independent, so
-influences are summed within clusters before they are squared.
+A share is put on the logit scale, what runs from -1 to 1 on that of Fisher's z, the rest stays as it is; the limits
+come from t with one degree of freedom less than there are effective clusters
+(docs/decisions/0015-leave-cluster-out-intervals.md). An interval that should not be trusted says why.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
-Floats = npt.NDArray[np.float64]
+from itrialspace_assets.analysis.cells import Floats
+from itrialspace_assets.analysis.jackknife import Estimates, Texts, Variance, given, variance
+
+Scale = Literal["share", "signed", "line"]
+#: Fewer effective clusters than this are flagged: limits reach 92 % there, 93 % elsewhere (ours, docs/coverage.md).
+FEW_EFFECTIVE = 15
+_METHOD = "two-way leave-cluster-out jackknife"
+_SCALES: dict[Scale, str] = {"share": "logit, t", "signed": "Fisher z, t", "line": "t"}
 
 
 @dataclass(frozen=True)
-class Interval:
-    """Limits of an estimate, how they were made, and what they should not be used for."""
+class Intervals:
+    """Limits of each cell (C,), NaN where there are none; how they were made; what they should not be used for."""
 
-    low: float | None
-    high: float | None
-    method: str
-    n_effective: float | None
-    flag: str | None
-
-
-def codes(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Whole numbers from 0 that tell equal values together."""
-    return np.unique(np.asarray(values, dtype=str), return_inverse=True)[1].astype(np.int64)
+    low: Floats
+    high: Floats
+    method: Texts
+    n_effective: Floats
+    flag: Texts
 
 
-def one_way(influence: Floats, cluster: npt.NDArray[np.int64]) -> float:
-    """Cluster-robust variance with the G/(G-1) correction."""
-    sums = np.bincount(cluster, weights=influence)
-    groups = len(sums)
-    return float(np.sum(sums**2) * groups / max(1, groups - 1))
-
-
-def two_way(influence: Floats, host: npt.NDArray[np.int64], donor: npt.NDArray[np.int64]) -> float:
-    """V_host + V_donor - V_cell, not below either one-way variance (Cameron, Gelbach, Miller 2011).
+def exact(value: Floats, n: Floats, alpha: float) -> tuple[Floats, Floats]:
+    """Limits (Clopper and Pearson) of a share of 0 or 1 on so many independent cases, which need not be whole.
 
     Args:
-        influence: each slice's share in the estimate's error (n,).
-        host: cluster of each slice by host person (n,), from 0.
-        donor: cluster of each slice by donor person (n,), from 0.
+        value: 0 or 1 (C,).
+        n: independent cases (C,).
+        alpha: 0.05 gives 95 % limits.
     """
-    cell = codes([f"{a}|{b}" for a, b in zip(host, donor, strict=True)]) if len(host) else host
-    v_host, v_donor = one_way(influence, host), one_way(influence, donor)
-    return max(v_host + v_donor - one_way(influence, cell), v_host, v_donor)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        edge = (alpha / 2) ** (1 / n)
+    return np.where(value == 1, edge, 0.0), np.where(value == 0, 1 - edge, 1.0)
 
 
-def logit_interval(
-    estimate: float,
-    influence: Floats,
-    host: npt.NDArray[np.int64],
-    donor: npt.NDArray[np.int64],
-    alpha: float,
-    min_clusters: int,
-) -> Interval:
-    """Interval of a share (0-1) on the logit scale with t and min(G) - 1 degrees of freedom.
+def critical(effective: Floats, alpha: float) -> Floats:
+    """Two-sided critical value of t with one degree of freedom less than there are effective clusters (C,)."""
+    return np.asarray(special.stdtrit(np.maximum(effective - 1, np.finfo(float).tiny), 1 - alpha / 2))
 
-    At 0 and 1 the exact (Clopper-Pearson) limits on the number of clusters; with fewer than
-    ``min_clusters`` in a way the interval is flagged; with one cluster there is none.
+
+def limits(value: Floats, of: Variance, scale: Scale, alpha: float) -> tuple[Floats, Floats]:
+    """Limits of each cell (C,) away from the edges of its scale.
 
     Args:
-        estimate: the share, 0 to 1.
-        influence: each slice's share in the estimate's error (n,).
-        host: cluster of each slice by host person (n,), from 0.
-        donor: cluster of each slice by donor person (n,), from 0.
-        alpha: 0.05 gives a 95 % interval.
+        value: estimates (C,).
+        of: their variance.
+        scale: what the estimate is.
+        alpha: 0.05 gives 95 % limits.
+    """
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        half = critical(of.effective, alpha) * np.sqrt(of.value)
+        if scale == "share":
+            centre, half = special.logit(value), half / (value * (1 - value))
+            return special.expit(centre - half), special.expit(centre + half)
+        if scale == "signed":
+            centre, half = np.arctanh(value), half / (1 - value**2)
+            return np.tanh(centre - half), np.tanh(centre + half)
+        return value - half, value + half
+
+
+def intervals(estimates: Estimates, scale: Scale, alpha: float, min_clusters: int) -> Intervals:
+    """Limits of a metric in every cell.
+
+    A share of 0 or 1 has exact limits on the effective number of clusters. A way with one level gives way to the other
+    and is named in the flag. Where no cluster differs from the rest there are no limits.
+
+    Args:
+        estimates: the metric of all cells.
+        scale: what it is: a share (0 to 1), signed (-1 to 1), or any number.
+        alpha: 0.05 gives 95 % limits.
         min_clusters: fewer are flagged.
     """
-    groups = min(int(host.max()) + 1, int(donor.max()) + 1) if len(host) else 0
-    flag = f"fewer than {min_clusters} clusters" if groups < min_clusters else None
-    if groups < 2:
-        return Interval(None, None, "none", float(groups), "fewer than 2 clusters")
-    if estimate in (0.0, 1.0):
-        low = 0.0 if estimate == 0 else float(stats.beta.ppf(alpha / 2, groups, 1))
-        high = 1.0 if estimate == 1 else float(stats.beta.ppf(1 - alpha / 2, 1, groups))
-        return Interval(low, high, "exact on clusters", float(groups), flag)
-    variance = two_way(influence, host, donor)
-    if variance < 1e-12:  # below rounding: every cluster agrees with the mean
-        return Interval(None, None, "none", None, "no variation between clusters")
-    spread = estimate * (1 - estimate)
-    half = float(stats.t.ppf(1 - alpha / 2, groups - 1)) * np.sqrt(variance) / spread
-    centre = np.log(estimate / (1 - estimate))
-    low, high = 1 / (1 + np.exp(-(centre - half))), 1 / (1 + np.exp(-(centre + half)))
-    effective = min(float(len(influence)), spread / variance)
-    return Interval(float(low), float(high), "two-way cluster-robust, logit, t", effective, flag)
+    value = estimates.value
+    if estimates.ways is None:
+        nowhere = np.full(len(value), np.nan)
+        return Intervals(nowhere, nowhere, np.full(len(value), "none", dtype=object), nowhere, estimates.reason)
+    of = variance(estimates)
+    low, high = limits(value, of, scale, alpha)
+    at_edge = (value == 0) | (value == 1) if scale == "share" else np.zeros(len(value), bool)
+    alone = of.one_host & of.one_donor
+    flat = (of.value == 0) & ~at_edge
+    lost = np.isnan(of.value) & ~alone
+    edge_low, edge_high = exact(value, of.effective, alpha)
+    low, high = np.where(at_edge, edge_low, low), np.where(at_edge, edge_high, high)
+    none = ~np.isfinite(value) | alone | flat | (lost & ~at_edge)
+    method = np.full(len(value), f"{_METHOD}, {_SCALES[scale]}", dtype=object)
+    method[at_edge] = "exact on effective clusters"
+    method[none] = "none"
+    with np.errstate(invalid="ignore", divide="ignore"):
+        worth = np.where(at_edge, of.effective, estimates.n * estimates.independent / of.value)
+    flags = [
+        (alone, "one host and one donor: no interval"),
+        (of.one_donor & ~alone, "conditional on this donor"),
+        (of.one_host & ~alone, "conditional on this host"),
+        (lost & ~at_edge, "no estimate without one of the clusters"),
+        (flat & ~alone, "no variation between clusters"),
+        (~alone & (of.clusters < min_clusters), f"fewer than {min_clusters} clusters"),
+        (
+            ~alone & (of.clusters >= min_clusters) & (of.effective < FEW_EFFECTIVE),
+            f"fewer than {FEW_EFFECTIVE} effective clusters",
+        ),
+    ]
+    return Intervals(
+        np.where(none, np.nan, low),
+        np.where(none, np.nan, high),
+        method,
+        np.where(none | ~np.isfinite(worth), np.nan, worth),
+        np.where(np.isfinite(value), joined(flags, len(value)), estimates.reason),
+    )
+
+
+def joined(flags: list[tuple[npt.NDArray[np.bool_], str]], n: int) -> Texts:
+    """Texts that hold in each place (n,), joined with a semicolon; None where none does.
+
+    Args:
+        flags: where a text holds (n,), and the text.
+        n: how many places there are.
+    """
+    found: Texts = np.full(n, None, dtype=object)
+    for where, text in flags:
+        first = where & ~given(found)
+        found[where & ~first] += f"; {text}"
+        found[first] = text
+    return found

@@ -1,4 +1,4 @@
-"""What a report scores: the slices of a frozen list with a reader's answers, and the strata they are shown by."""
+"""What a report scores: the slices of a frozen list with readers' answers, and the strata they are shown by."""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,10 @@ from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.readers.requests import shown
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import read_all
+from itrialspace_assets.records.tables import TASK_OPTIONS
+
+#: Scorers whose scores are no difference of log-probabilities: those of ``spot`` are HU.
+_OTHER_UNITS = ("spot",)
 
 
 def observe(settings: Settings, source: str, mode: str, name: str, reader: str) -> pl.DataFrame:
@@ -46,24 +50,45 @@ def observe(settings: Settings, source: str, mode: str, name: str, reader: str) 
     kept = answers.filter(pl.col("scorer") == how.scorer).select(
         *PICTURE, "picture_sha256", "task", "answer", "score", "status"
     )
-    tasks = pl.DataFrame({"task": ["presence", "size", "lobe"]})
+    tasks = pl.DataFrame({"task": [t for t in TASK_OPTIONS if t in how.tasks or t != "malignancy"]})
     return (
         frame.join(tasks, how="cross")
         .join(kept, on=[*PICTURE, "picture_sha256", "task"], how="left")
+        .with_columns(source=pl.lit(source), reader=pl.lit(reader), log_odds=pl.lit(how.scorer not in _OTHER_UNITS))
         .sort("slice_uid", "condition", "task")
     )
 
 
+def with_one_n(observations: pl.DataFrame) -> pl.DataFrame:
+    """Observations with ``one_n``: slices that every reader answered in every task that it does, in every condition.
+
+    It is the published rule: an answer that could not be parsed is an answer there. Slices without an answer are left
+    out of every cell of their source.
+    """
+    asked = observations.filter((pl.col("status") != "unsupported").fill_null(True))
+    given = pl.col("status").is_in(["ok", "refused", "unparsed"]).fill_null(False)
+    done = asked.group_by("source", "slice_uid").agg(pl.len().alias("_cells"), given.all().alias("_all"))
+    whole = done.select(
+        "source", "slice_uid", one_n=pl.col("_all") & (pl.col("_cells") == pl.col("_cells").max().over("source"))
+    )
+    return observations.join(whole, on=["source", "slice_uid"], how="left", maintain_order="left").with_columns(
+        pl.col("one_n").fill_null(False)
+    )
+
+
 def strata_of(observations: pl.DataFrame, factors: Sequence[str]) -> dict[str, pl.Series]:
-    """``all`` and one mask per level of each factor; a negative goes with its pair's level."""
-    masks = {"all": pl.Series([True] * observations.height, dtype=pl.Boolean())}
+    """Stratum of each row by factor: ``all``, or factor=level; a negative goes with its pair's level, null: with none.
+
+    Args:
+        observations: of ``observe``.
+        factors: columns whose levels are strata.
+    """
+    found = {"all": pl.repeat("all", observations.height, dtype=pl.String, eager=True)}
+    pair, is_shown = ["source", "pair_uid"], pl.col("presence") == "present"
     for factor in factors:
-        level = (
-            observations.filter(pl.col("presence") == "present")
-            .select("pair_uid", pl.col(factor).alias("_level"))
-            .unique()
-        )
-        joined = observations.select("pair_uid").join(level, on="pair_uid", how="left", maintain_order="left")
-        for value in sorted(v for v in joined["_level"].unique() if v is not None):
-            masks[f"{factor}={value}"] = (joined["_level"] == value).fill_null(False)
-    return masks
+        rows = observations.select(*pair, "presence", _own=pl.col(factor).cast(pl.String))
+        of_pair = rows.filter(is_shown).group_by(pair).agg(pl.col("_own").min().alias("_pair"))
+        level = pl.when(is_shown).then(pl.col("_own")).otherwise(pl.col("_pair"))
+        joined = rows.join(of_pair, on=pair, how="left", maintain_order="left")
+        found[factor] = joined.select(f"{factor}=" + level).to_series()
+    return found

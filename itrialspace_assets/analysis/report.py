@@ -5,14 +5,16 @@ from dataclasses import asdict
 
 import polars as pl
 
+from itrialspace_assets.analysis.agreement import score_agreement
 from itrialspace_assets.analysis.detection_rows import report_detection
 from itrialspace_assets.analysis.figures import level_figure, mark_of
 from itrialspace_assets.analysis.flow import flow_table
 from itrialspace_assets.analysis.metrics import score_cells
-from itrialspace_assets.analysis.observations import observe, strata_of
+from itrialspace_assets.analysis.observations import observe, strata_of, with_one_n
 from itrialspace_assets.analysis.page import Figure, Page, metric_sections, render, section_of
-from itrialspace_assets.analysis.rows import MetricRow, Scope
-from itrialspace_assets.analysis.study import load_study
+from itrialspace_assets.analysis.reweighting import with_weights
+from itrialspace_assets.analysis.rows import Analysis, MetricRow
+from itrialspace_assets.analysis.study import Study, load_study
 from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result
@@ -33,17 +35,18 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
     factors = ["size_bucket", "lobe", "dataset"]
     if trial.contrast not in ("none", "size_bucket", "dataset"):
         factors.append("arm")
-    rows: list[MetricRow] = []
+    sources = [r.name for r in enabled(settings)]
+    seen = with_one_n(pl.concat([observe(settings, s, mode, mode, r) for s in sources for r in readers(settings)]))
+    seen = with_weights(settings, mode, seen)
+    rows = _scored(settings, mode, seen, factors, study)
     figures = []
-    for source in (r.name for r in enabled(settings)):
+    for source in sources:
         for reader in readers(settings):
-            seen = observe(settings, source, mode, mode, reader)
-            scope = _scope(settings, mode, source, reader)
-            found = score_cells(seen, strata_of(seen, factors), study, scope)
+            found = [r for r in rows if (r.source, r.reader) == (source, reader)]
             title, mark = f"{mode}: {reader} on {source}", mark_of(settings.anatomy, source)
             figures.append(Figure(f"{source}, {reader}", _draw(found, title, mark)))
-            detected, froc = report_detection(settings, seen, mode, study, scope, mark)
-            rows += found + detected
+            detected, froc = report_detection(settings, seen, study, mode, source, reader)
+            rows += detected
             figures += froc
     arms = read_table(settings.output, "arms", mode=mode).select(
         "arm", "level", "asked_cases", "got_cases", "asked_malignant", "got_malignant", "note"
@@ -68,13 +71,11 @@ def build_real(settings: Settings, partition: Partition) -> Result:
     require_data_root(settings)
     dataset, name = partition["dataset"], f"{REAL}-{partition['dataset']}"
     study, mark = load_study(settings), mark_of(settings.anatomy, REAL)
-    rows: list[MetricRow] = []
+    seen = with_one_n(pl.concat([observe(settings, REAL, REAL, name, r) for r in readers(settings)]))
+    rows = _scored(settings, name, seen, ["size_bucket", "lobe"], study)
     figures = []
     for reader in readers(settings):
-        seen = observe(settings, REAL, REAL, name, reader)
-        strata = strata_of(seen, ["size_bucket", "lobe"])
-        found = score_cells(seen, strata, study, _scope(settings, name, REAL, reader))
-        rows += found
+        found = [r for r in rows if r.reader == reader]
         if found:
             figures.append(Figure(reader, _draw(found, f"{dataset}: {reader}", mark)))
     page = Page(
@@ -87,8 +88,9 @@ def build_real(settings: Settings, partition: Partition) -> Result:
     return _finish(settings, name, rows, page)
 
 
-def _scope(settings: Settings, analysis: str, source: str, reader: str) -> Scope:
-    return Scope(analysis, settings.split, source, reader, settings.anatomy)
+def _scored(settings: Settings, name: str, seen: pl.DataFrame, factors: list[str], study: Study) -> list[MetricRow]:
+    analysis, strata = Analysis(name, settings.split, settings.anatomy), strata_of(seen, factors)
+    return score_cells(seen, strata, study, analysis) + score_agreement(seen, study, analysis)
 
 
 def _draw(rows: Sequence[MetricRow], title: str, mark: str) -> bytes:

@@ -44,3 +44,12 @@ class MetricRow:
     n_donors: int | None = None
     n_effective: float | None = None
     n_unanswered: int | None = None
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a report is of: the columns that all of its metrics share."""
+
+    analysis: str
+    split: str
+    anatomy: str

@@ -1,5 +1,7 @@
 """Marks of a reader joined to the nodules truly in its scans, and the rows and figure that a report shows of them."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -134,17 +136,20 @@ def test_rows_of_metrics_by_hand() -> None:
     assert (small.n_hosts, small.n_slices) == (12, None)
 
 
-def test_a_reader_that_marks_no_scans_and_a_study_without_scans_have_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_marks_no_scans_and_a_study_without_scans_have_no_rows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     settings, study = load_settings(), load_study(load_settings())
     frames = study_of(4)
-    mock = Scope("m02", "demo_v1", "tissue", "mock", "procedural")
+    seen = frames["seen"].with_columns(source=pl.lit("tissue"), reader=pl.lit("blob"))
     monkeypatch.setattr(shown, "readers", lambda _: {"mock": type("R", (), {"mark": None})})
-    assert report_detection(settings, frames["seen"], "m02", study, mock, "mark") == ([], [])
+    assert report_detection(settings, seen, study, "m02", "tissue", "mock") == ([], [])
     monkeypatch.undo()
     empty = {name: frame.head(0) for name, frame in frames.items()}
     monkeypatch.setattr(shown, "marked_scans", lambda *_: joined(empty))
-    assert report_detection(settings, frames["seen"], "m02", study, SCOPE, "mark") == ([], [])
+    assert report_detection(settings, seen, study, "m02", "tissue", "blob") == ([], [])
     monkeypatch.setattr(shown, "marked_scans", lambda *_: joined(frames))
-    rows, (figure,) = report_detection(settings, frames["seen"], "m02", study, SCOPE, "procedural anatomy")
+    settings = settings.model_copy(update={"data_dir": tmp_path})
+    rows, (figure,) = report_detection(settings, seen, study, "m02", "tissue", "blob")
     assert figure.png.startswith(b"\x89PNG") and figure.name == "tissue, blob, FROC"
-    assert rows == report_detection(settings, frames["seen"], "m02", study, SCOPE, "procedural anatomy")[0]
+    assert rows == report_detection(settings, seen, study, "m02", "tissue", "blob")[0]
