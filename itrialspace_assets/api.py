@@ -7,18 +7,25 @@ Parquet) or polars frames, and returns a frozen record; what cannot be estimated
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
+from itrialspace_assets.analysis import roc
+from itrialspace_assets.analysis.cells import Ints, clusters
 from itrialspace_assets.analysis.detection import REPLICATES, Clusters, Detection, detect
 from itrialspace_assets.analysis.froc import curve
+from itrialspace_assets.analysis.intervals import intervals
 from itrialspace_assets.analysis.matching import RULES, match
 from itrialspace_assets.analysis.mrmc import Readers, StudyResult, analyse
 from itrialspace_assets.analysis.reader_files import read_reader_study
-from itrialspace_assets.analysis.scoring_files import read_scan_marks
+from itrialspace_assets.analysis.scoring_files import read_scan_marks, read_scored_cases
 from itrialspace_assets.analysis.user_tables import Source
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.seeds import named
 
-__all__ = ["FrocResult", "froc", "mrmc"]
+__all__ = ["AucResult", "FrocResult", "auc", "froc", "mrmc"]
+
+#: Fewer persons of a kind are noted as too few to test (ours, as in the shipped study).
+FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,91 @@ def mrmc(study: Source, *, readers: Readers = "random", alpha: float = 0.05) -> 
     _require(0 < alpha < 0.5, "alpha", "a number between 0 and 0.5", alpha)
     _require(readers in ("random", "fixed"), "readers", "random or fixed", readers)
     return analyse(read_reader_study(study), readers, alpha)
+
+
+@dataclass(frozen=True)
+class AucResult:
+    """An area under the ROC curve with two-way clustered limits; ``note`` says what is null or should not be tested.
+
+    ``n_hosts`` and ``n_donors`` count persons; a case whose person is not stated is one of its own.
+    """
+
+    auc: float | None
+    low: float | None
+    high: float | None
+    method: str
+    n_cases: int
+    n_positive: int
+    n_negative: int
+    n_hosts: int
+    n_donors: int
+    n_effective: float | None
+    note: str | None
+
+
+def auc(
+    cases: Source,
+    *,
+    truth: str = "truth",
+    score: str = "score",
+    host: str | None = None,
+    donor: str | None = None,
+    alpha: float = 0.05,
+) -> AucResult:
+    """Area under the ROC curve of scored cases, with limits that hold where cases share persons.
+
+    Example:
+        >>> import polars as pl
+        >>> cases = pl.DataFrame({"truth": [1, 1, 0, 0], "score": [0.9, 0.4, 0.4, 0.1], "person": ["a", "b", "a", "b"]})
+        >>> found = auc(cases, host="person")
+        >>> found.auc, found.n_hosts, found.note
+        (0.875, 2, 'fewer than 10 clusters')
+
+    Args:
+        cases: a table, a row a case.
+        truth: its column of 0 and 1.
+        score: its column of numbers, higher for more likely diseased.
+        host: its column of the person whose anatomy it is; None: every case has its own.
+        donor: its column of the person whose nodule it is; an empty cell is a person of its own. None: as ``host``.
+        alpha: 0.05 gives 95 % intervals.
+
+    Raises:
+        ConfigError: alpha is out of range.
+        TableError: the table is wrong; names the row and the column.
+    """
+    _require(0 < alpha < 0.5, "alpha", "a number between 0 and 0.5", alpha)
+    given = read_scored_cases(cases, truth, score, host, donor)
+    n = len(given.truth)
+    hosts, donors = _persons(given.host), _persons(given.donor if donor is not None else given.host)
+    everyone = np.ones(n, bool)
+    ways = clusters(np.zeros(n, np.int64), hosts, donors, 1)
+    why = np.full(1, None, dtype=object)
+    estimates = roc.auc(ways, given.score, given.truth, everyone, everyone, "worst", why)
+    found = intervals(estimates, "share", alpha, FEWEST)
+    return AucResult(
+        auc=_finite(estimates.value[0]),
+        low=_finite(found.low[0]),
+        high=_finite(found.high[0]),
+        method=str(found.method[0]),
+        n_cases=n,
+        n_positive=int(given.truth.sum()),
+        n_negative=int((~given.truth).sum()),
+        n_hosts=len(np.unique(hosts)),
+        n_donors=len(np.unique(donors)),
+        n_effective=_finite(found.n_effective[0]),
+        note=found.flag[0],
+    )
+
+
+def _persons(named: pl.Series) -> Ints:
+    """Persons as whole numbers from 0; each row without one is a person of its own."""
+    alone = pl.Series(range(named.len()), dtype=pl.String())
+    keys = pl.DataFrame({"named": named, "alone": alone}).with_columns(pl.when(named.is_null()).then("alone"))
+    return (keys.select(pl.struct("named", "alone").rank("dense")).to_series().cast(pl.Int64) - 1).to_numpy()
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _require(holds: bool, name: str, expected: str, got: object) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from itrialspace_assets.analysis.matching import Flags, Floats
+from itrialspace_assets.analysis.cells import Flags, Floats
 
 #: Pairs of cases, times readers and modalities, that are compared at once; bounds memory (ours).
 _AT_ONCE = 2_000_000

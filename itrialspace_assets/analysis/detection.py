@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from itrialspace_assets.analysis.cells import Flags, Floats, Ints
 from itrialspace_assets.analysis.froc import RATES, Resampled, draw_clusters, resample, threshold_on_free
-from itrialspace_assets.analysis.matching import Flags, Floats, Ints, Matched, Rules
+from itrialspace_assets.analysis.matching import Matched, Rules
 
 #: Resamples of an interval (ours; the evaluation of LUNA16 draws as many).
 REPLICATES = 1000

@@ -93,7 +93,7 @@ def froc_figure(curve: Curve, detection: Detection, title: str, mark: str) -> by
     axis.set_xticks([at.false_per_scan for at in detection.rates], [f"{at.false_per_scan:g}" for at in detection.rates])
     axis.set_xlabel("false marks a scan")
     axis.set_ylabel("sensitivity over nodules, 95 % interval")
-    axis.legend(loc="upper left", fontsize=8, frameon=False)
+    axis.legend(loc="lower right", fontsize=8, frameon=False)
     return _png(fig, title, mark)
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.analysis.matching import Flags, Floats, Ints, Matched
+from itrialspace_assets.analysis.cells import Flags, Floats, Ints
+from itrialspace_assets.analysis.matching import Matched
 
 #: False marks a scan at which sensitivity is read; their mean is the CPM (docs/facts/evaluation.md#froc).
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from itrialspace_assets.analysis.matching import OURS, Ints, Marks, Matched, Nodules, match
+from itrialspace_assets.analysis.cells import Ints
+from itrialspace_assets.analysis.matching import OURS, Marks, Matched, Nodules, match
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.records.store import read_all
 

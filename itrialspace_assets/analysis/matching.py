@@ -8,11 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
+from itrialspace_assets.analysis.cells import Flags, Floats, Ints
 
 #: Diameter of a finding whose diameter is not stated (-1 in the tables of LUNA16), mm; docs/facts/evaluation.md#froc
 UNSTATED_DIAMETER_MM = 10.0

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import special
 
 from itrialspace_assets.analysis.case_pairs import Pairs
-from itrialspace_assets.analysis.matching import Floats
+from itrialspace_assets.analysis.cells import Floats
 from itrialspace_assets.analysis.reader_files import ReaderStudy
 
 #: Fewer readers say too little about a population of readers (ours).

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from itrialspace_assets.analysis.matching import UNSTATED_DIAMETER_MM, Flags, Floats, Ints, Marks, Nodules
+from itrialspace_assets.analysis.cells import Flags, Floats, Ints
+from itrialspace_assets.analysis.matching import UNSTATED_DIAMETER_MM, Marks, Nodules
 from itrialspace_assets.analysis.user_tables import SCORE, Source, UserTable, as_numbers
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.records.text_tables import read_csv

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from itrialspace_assets.analysis.matching import Flags, Floats
+from itrialspace_assets.analysis.cells import Flags, Floats
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.records.text_tables import NUMBER, read_text_table
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse, special
 
+from itrialspace_assets.analysis.cells import Floats, Ints
 from itrialspace_assets.analysis.detection import Number
-from itrialspace_assets.analysis.matching import Floats, Ints
 
 #: Least levels of a way, and least share of them that meet two levels of each other way (ours).
 LEAST_LEVELS, LEAST_CROSSED = 3, 0.5

@@ -129,6 +129,41 @@ def mrmc(
     _print_rows(rows, "Reader study")
 
 
+@app.command()
+def auc(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet, a row a case.")],
+    truth: Annotated[str, typer.Option("--truth-col", help="Column of 0 and 1.")] = "truth",
+    score: Annotated[str, typer.Option("--score-col", help="Column of scores, higher for more likely 1.")] = "score",
+    host: Annotated[
+        str | None,
+        typer.Option("--host-col", help="Column of the person whose scan it is. Default: each case its own."),
+    ] = None,
+    donor: Annotated[
+        str | None,
+        typer.Option("--donor-col", help="Column of the person whose nodule it is. An empty cell is one of its own."),
+    ] = None,
+    alpha: Alpha = 0.05,
+    as_json: Json = False,
+) -> None:
+    """Area under the ROC curve, with an interval that holds where cases share a host person or a donor person.
+
+    Example: `its score auc cases.csv --host-col patient`
+
+    Example: `its score auc cases.parquet --host-col host_person_uid --donor-col donor_person_uid --json`
+
+    Result: a table on the screen; nothing is written.
+    """
+    from itrialspace_assets import api
+
+    found = api.auc(file, truth=truth, score=score, host=host, donor=donor, alpha=alpha)
+    if as_json:
+        return _print_json(found)
+    row = {"what": "AUC", "estimate": found.auc, "low": found.low, "high": found.high, "note": found.note}
+    _print_rows([row], f"{found.n_positive} positive and {found.n_negative} negative cases")
+    effective = "" if found.n_effective is None else f", {found.n_effective:.1f} independent cases"
+    typer.echo(f"{found.n_hosts} host persons, {found.n_donors} donor persons{effective}; interval: {found.method}")
+
+
 def _print_json(found: Any) -> None:
     typer.echo(json.dumps(asdict(found), indent=1, allow_nan=False))
 
