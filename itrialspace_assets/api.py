@@ -183,10 +183,10 @@ def auc(
 
     Example:
         >>> import polars as pl
-        >>> cases = pl.DataFrame({"truth": [1, 1, 0, 0], "score": [0.9, 0.4, 0.4, 0.1], "person": ["a", "b", "a", "b"]})
-        >>> found = auc(cases, host="person")
+        >>> person, score = ["a", "b", "c", "d"], [0.9, 0.4, 0.4, 0.1]
+        >>> found = auc(pl.DataFrame({"truth": [1, 1, 0, 0], "score": score, "person": person}), host="person")
         >>> found.auc, found.n_hosts, found.note
-        (0.875, 2, 'fewer than 10 clusters')
+        (0.875, 4, 'fewer than 10 clusters')
 
     Args:
         cases: a table, a row a case.

@@ -104,3 +104,61 @@ def test_the_public_functions_refuse_numbers_out_of_range() -> None:
             api.froc(empty, empty, **wrong)
     with pytest.raises(ConfigError, match="alpha: expected"):
         api.mrmc(empty, alpha=1.0)
+
+
+def cases(n: int = 60) -> pl.DataFrame:
+    """Cases of 15 persons, four each; every other one has no donor."""
+    rng = np.random.default_rng(1)
+    truth = np.arange(n) % 2
+    return pl.DataFrame(
+        {
+            "is_cancer": truth,
+            "p": truth + rng.normal(size=n),
+            "patient": [f"h{i // 4}" for i in range(n)],
+            "donor": [f"d{i % 24}" if t else None for i, t in enumerate(truth)],
+        }
+    )
+
+
+def test_an_area_from_the_command_line(its: Its, tmp_path: Path) -> None:
+    frame = cases()
+    frame.write_parquet(tmp_path / "cases.parquet")
+    columns = ("--truth-col", "is_cancer", "--score-col", "p", "--host-col", "patient", "--donor-col", "donor")
+    done = its("score", "auc", str(tmp_path / "cases.parquet"), *columns, "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    score, truth = frame["p"].to_numpy(), frame["is_cancer"].to_numpy() == 1
+    wins = (score[truth][:, None] > score[~truth][None]).mean()
+    assert found["auc"] == pytest.approx(wins)
+    assert found["low"] < wins < found["high"]
+    assert [found[k] for k in ("n_cases", "n_positive", "n_negative", "n_hosts", "n_donors")] == [60, 30, 30, 15, 42]
+    done = its("score", "auc", str(tmp_path / "cases.parquet"), *columns[:4])
+    assert done.code == 0, done.err
+    assert "60 host persons, 60 donor persons" in done.out
+    done = its("score", "auc", str(tmp_path / "cases.parquet"), "--host-col", "patient")
+    assert (done.code, done.err.splitlines()[0][:67]) == (
+        1,
+        "Error: cases.parquet: expected one column truth, got is_cancer, p, p"[:67],
+    )
+
+
+def test_shared_persons_change_the_limits_and_not_the_area() -> None:
+    frame = cases()
+    columns = {"truth": "is_cancer", "score": "p"}
+    alone, shared = api.auc(frame, **columns), api.auc(frame, **columns, host="patient")
+    assert alone.auc == shared.auc
+    assert (alone.low, alone.high) != (shared.low, shared.high)
+    assert shared.n_donors == shared.n_hosts == 15, "without a column of donors they go with the hosts"
+    wide = api.auc(frame, **columns, alpha=0.2)
+    assert wide.high - wide.low < alone.high - alone.low
+
+
+def test_an_area_that_cannot_be_estimated_is_null_with_its_reason() -> None:
+    frame = pl.DataFrame({"truth": [1, 1], "score": [0.1, 0.2]})
+    found = api.auc(frame)
+    assert (found.auc, found.low, found.note) == (None, None, "no negatives")
+    assert api.auc(frame.with_columns(truth=0)).note == "no positives"
+    assert api.auc(frame.head(0)).note == "no positives"
+    same = api.auc(pl.DataFrame({"truth": [0, 1] * 20, "score": [0.5] * 40}))
+    assert (same.auc, same.low, same.note) == (0.5, None, "no variation between clusters")
+    json.dumps([found.auc, same.low, same.n_effective], allow_nan=False)
