@@ -50,7 +50,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     (_MARKS, "pl.col(\"asked\") & (marked", "(marked"),
     (_MARKS, "scans.filter(pl.col(\"read\") | pl.col(\"ill\"))", "scans.filter(pl.col(\"read\"))"),
     (_ROWS, "round(number.estimate * nodules.height) if", "round(number.estimate * found.scans.height) if"),
-    (_ROWS, "n_unanswered=found.unread + found.left_out", "n_unanswered=found.unread"),
+    (_ROWS, "n_unanswered\": found.unread + found.left_out", "n_unanswered\": found.unread"),
     (_ROWS, "*(size == bucket for bucket in sizes)", "*(size != bucket for bucket in sizes)"),
     (_PAIRS, "(positive > negative) + 0.5 *", "(positive > negative) + 1.0 *"),
     (_PAIRS, "np.outer(self.total, self.total) + self.product", "np.outer(self.total, self.total) - self.product"),

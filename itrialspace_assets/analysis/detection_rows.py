@@ -1,6 +1,7 @@
 """FROC in a mode's report: rows of ``metrics`` of the task detection, and its figure, of readers that mark scans."""
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ from itrialspace_assets.analysis.froc import curve
 from itrialspace_assets.analysis.marks import MarkedScans, marked_scans
 from itrialspace_assets.analysis.matching import OURS
 from itrialspace_assets.analysis.page import Figure
-from itrialspace_assets.analysis.rows import MetricRow, Scope
+from itrialspace_assets.analysis.rows import Analysis, MetricRow
 from itrialspace_assets.analysis.study import Study
 from itrialspace_assets.base.seeds import named
 from itrialspace_assets.base.settings import Settings
@@ -41,22 +42,27 @@ def report_detection(
     found = marked_scans(settings, source, mode, reader, mine)
     if not found.scans.height:
         return [], []
-    scope = Scope(mode, settings.split, source, reader, settings.anatomy)
-    rows, detection = detection_rows(found, study, scope, named(settings.seed, "froc", mode, source, reader))
+    analysis, seed = (
+        Analysis(mode, settings.split, settings.anatomy),
+        named(settings.seed, "froc", mode, source, reader),
+    )
+    rows, detection = detection_rows(found, study, analysis, source, reader, seed)
     title, mark = f"{mode}: {reader} on {source}, FROC of whole scans", mark_of(settings.anatomy, source)
     picture = froc_figure(curve(found.matched), detection, title, mark)
     return rows, [Figure(f"{source}, {reader}, FROC", picture)]
 
 
 def detection_rows(
-    found: MarkedScans, study: Study, scope: Scope, seed: np.random.SeedSequence
+    found: MarkedScans, study: Study, analysis: Analysis, source: str, reader: str, seed: np.random.SeedSequence
 ) -> tuple[list[MetricRow], Detection]:
     """Rows of ``metrics``, and what they are made from.
 
     Args:
         found: marks and truth.
         study: alpha, clusters.
-        scope: what is scored.
+        analysis: what is reported.
+        source: a renderer's name.
+        reader: whose marks.
         seed: of the resamples.
     """
     donor = found.donor() if "donor_person_uid" in study.clusters else None
@@ -78,34 +84,33 @@ def detection_rows(
         ("all", "wafroc", detection.wafroc),
         *((stratum, AT_ONE, n) for stratum, n in zip(strata, detection.groups, strict=True)),
     ]
-    return [_row(found, scope, detection.method, *number) for number in numbers], detection
+    same = asdict(analysis) | {"source": source, "reader": reader, "task": "detection", "condition": "plain"}
+    return [MetricRow(**same, **_values(found, detection.method, *number)) for number in numbers], detection
 
 
-def _row(found: MarkedScans, scope: Scope, method: str, stratum: str, metric: str, number: Number) -> MetricRow:
-    """One row; a share of nodules has its successes, which are whole because no line is drawn between thresholds."""
+def _values(found: MarkedScans, method: str, stratum: str, metric: str, number: Number) -> dict[str, Any]:
+    """What a row holds besides what it is of; a share of nodules has its successes, which are whole because no line is
+    drawn between thresholds."""
     size = stratum.removeprefix("size_bucket=")
     nodules = found.nodules if stratum == "all" else found.nodules.filter(pl.col("size_bucket") == size)
     of_nodules = metric.startswith("froc_") or metric == AT_ONE
     free = int(found.matched.is_free.sum())
     persons = nodules["host_person_uid"].n_unique() if stratum != "all" else found.scans["host_person_uid"].n_unique()
-    return MetricRow(
-        **asdict(scope),
-        task="detection",
-        condition="plain",
-        stratum=stratum,
-        metric=metric,
-        estimate=_rounded(number.estimate),
-        low=_rounded(number.low),
-        high=_rounded(number.high),
-        method=f"{method}, rules {OURS.name}" if number.low is not None else "none",
-        flag="; ".join(filter(None, (number.note, _unread(found)))) or None,
-        k=round(number.estimate * nodules.height) if of_nodules and number.estimate is not None else None,
-        n_cases=nodules["case_uid"].n_unique(),
-        n_negatives=free,
-        n_hosts=persons,
-        n_donors=nodules["donor_person_uid"].n_unique(),
-        n_unanswered=found.unread + found.left_out,
-    )
+    return {
+        "stratum": stratum,
+        "metric": metric,
+        "estimate": _rounded(number.estimate),
+        "low": _rounded(number.low),
+        "high": _rounded(number.high),
+        "method": f"{method}, rules {OURS.name}" if number.low is not None else "none",
+        "flag": "; ".join(filter(None, (number.note, _unread(found)))) or None,
+        "k": round(number.estimate * nodules.height) if of_nodules and number.estimate is not None else None,
+        "n_cases": nodules["case_uid"].n_unique(),
+        "n_negatives": free,
+        "n_hosts": persons,
+        "n_donors": nodules["donor_person_uid"].n_unique(),
+        "n_unanswered": found.unread + found.left_out,
+    }
 
 
 def _unread(found: MarkedScans) -> str:

@@ -9,11 +9,11 @@ import pytest
 from itrialspace_assets.analysis import detection_rows as shown
 from itrialspace_assets.analysis.detection_rows import AT_ONE, report_detection
 from itrialspace_assets.analysis.marks import MarkedScans, join_marks
-from itrialspace_assets.analysis.rows import Scope
+from itrialspace_assets.analysis.rows import Analysis
 from itrialspace_assets.analysis.study import load_study
 from itrialspace_assets.base.settings import load_settings
 
-SCOPE = Scope("m02", "demo_v1", "tissue", "blob", "procedural")
+OF = (Analysis("m02", "demo_v1", "procedural"), "tissue", "blob")
 WORLD = {"world_x": 0.0, "world_y": 0.0, "world_z": 0.0}
 
 
@@ -97,7 +97,7 @@ def test_an_unread_scan_with_a_nodule_counts_as_missed_and_one_without_is_left_o
     unasked = pl.col("image_uid").is_in(["i0", "twin-h0"])
     found = joined(frames | {"seen": frames["seen"].with_columns(status=pl.when(~unasked).then("status"))})
     assert (found.unread, found.left_out) == (1, 1)
-    rows, _ = shown.detection_rows(found, load_study(load_settings()), SCOPE, np.random.SeedSequence(0))
+    rows, _ = shown.detection_rows(found, load_study(load_settings()), *OF, np.random.SeedSequence(0))
     assert rows[0].flag.endswith(
         "1 scans with nodules were not read: missed; 1 lesion-free scans were not read: left out"
     )
@@ -111,14 +111,14 @@ def test_donors_are_drawn_besides_only_where_one_lies_in_two_hosts() -> None:
     found = joined(frames)
     assert found.donor().tolist() == [0, 0, 0, 1, 2, 2]
     assert found.host().tolist() == [0, 0, 1, 1, 2, 2, 0, 1, 2]
-    rows, _ = shown.detection_rows(found, load_study(load_settings()), SCOPE, np.random.SeedSequence(0))
+    rows, _ = shown.detection_rows(found, load_study(load_settings()), *OF, np.random.SeedSequence(0))
     assert "host persons and donor persons" in rows[3].method
 
 
 def test_rows_of_metrics_by_hand() -> None:
     """24 cases on 12 hosts: every other nodule is marked above all false marks; two false marks on each of 12 twins."""
     found = joined(study_of(24))
-    rows, detection = shown.detection_rows(found, load_study(load_settings()), SCOPE, np.random.SeedSequence(0))
+    rows, detection = shown.detection_rows(found, load_study(load_settings()), *OF, np.random.SeedSequence(0))
     value = {(r.stratum, r.metric): r for r in rows}
     assert len(value) == len(rows) == 7 + 7 + 3 + 3
     assert {(r.task, r.condition, r.reader) for r in rows} == {("detection", "plain", "blob")}
