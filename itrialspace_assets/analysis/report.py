@@ -15,6 +15,7 @@ from itrialspace_assets.analysis.page import Figure, Page, metric_sections, rend
 from itrialspace_assets.analysis.reweighting import with_weights
 from itrialspace_assets.analysis.rows import Analysis, MetricRow
 from itrialspace_assets.analysis.study import Study, load_study
+from itrialspace_assets.analysis.variance_rows import variance_rows
 from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result
@@ -39,6 +40,8 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
     seen = with_one_n(pl.concat([observe(settings, s, mode, mode, r) for s in sources for r in readers(settings)]))
     seen = with_weights(settings, mode, seen)
     rows = _scored(settings, mode, seen, factors, study)
+    if trial.planner == "twin":
+        rows += variance_rows(seen, study, Analysis(mode, settings.split, settings.anatomy), settings.seed)
     figures = []
     for source in sources:
         for reader in readers(settings):

@@ -16,7 +16,7 @@ from itrialspace_assets.analysis.detection import Number
 #: Least levels of a way, and least share of them that meet two levels of each other way (ours).
 LEAST_LEVELS, LEAST_CROSSED = 3, 0.5
 #: More levels take matrices that are too large to invert for every resample (ours).
-MOST_LEVELS = 1000
+MOST_LEVELS = 400
 #: A variance below this is none: one standard deviation moves a chance of a half by 1.2 points (ours).
 _ZERO = 0.0025
 #: Most rounds of a fit, and the change of each standard deviation at which it rests (ours).

@@ -78,6 +78,8 @@ def test_a_scan_keeps_marks_strictly_above_its_101st() -> None:
     assert sorted(found.false_score, reverse=True) == [200.0 - i for i in range(98)] + [1.0]
     assert found.beyond_limit == 5
     assert matched_of(marks[:100] + other, [], 2, LUNA16).beyond_limit == 0
+    falling = [(0, 100.0 + i, 200.0 - i) for i in range(102)]
+    assert [matched_of(falling[:n], [], 1, LUNA16).beyond_limit for n in (100, 101, 102)] == [0, 1, 2]
     assert matched_of(marks + other, [], 2, OURS).beyond_limit == 0
 
 

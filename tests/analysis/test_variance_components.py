@@ -1,11 +1,16 @@
 """Variance components: planted effects come back where the design is crossed, and are refused where it is not."""
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import optimize, special, stats
 
 from itrialspace_assets.analysis import variance_components as module
+from itrialspace_assets.analysis.rows import Analysis
+from itrialspace_assets.analysis.study import load_study
 from itrialspace_assets.analysis.variance_components import naive_ratio, variance_components, why_not
+from itrialspace_assets.analysis.variance_rows import variance_rows
+from itrialspace_assets.base.settings import load_settings
 
 
 def crossed(seed: int, hosts: int, donors: int, host_sd: float, donor_sd: float, seeds: int = 1):
@@ -128,7 +133,7 @@ def test_drawn_answers_vary_as_the_model_says() -> None:
         (np.ones(9), np.repeat(np.arange(3), 3), "all answers are right"),
         (np.zeros(9), np.repeat(np.arange(3), 3), "all answers are wrong"),
         (np.arange(9) % 2 * 1.0, np.repeat([0, 1, 1], 3), "2 host levels: expected 3 or more"),
-        (np.arange(1200) % 2 * 1.0, np.arange(1200), "1203 levels: expected at most 1000"),
+        (np.arange(1200) % 2 * 1.0, np.arange(1200), "1203 levels: expected at most 400"),
     ],
 )
 def test_what_cannot_be_estimated_is_null_with_its_reason(right: np.ndarray, hosts: np.ndarray, reason: str) -> None:
@@ -151,6 +156,55 @@ def test_limits_of_a_ratio_whose_denominator_may_be_zero() -> None:
 def test_one_way_is_an_error_of_the_caller() -> None:
     with pytest.raises(ValueError, match="expected two ways or more, got 1"):
         components(np.zeros(3), {"host": np.arange(3)})
+
+
+def answers(host: np.ndarray, donor: np.ndarray, right: np.ndarray) -> pl.DataFrame:
+    """Slices of a nodule each, with the answer to two tasks; the second is not the reader's."""
+    n = len(host)
+    frame = pl.DataFrame({"host_person_uid": host.astype(str), "donor_person_uid": donor.astype(str)}).with_columns(
+        slice_uid=pl.Series([f"s{i:05}" for i in range(n)]),
+        sha256=pl.Series([f"p{i}" for i in range(n)]),
+        case_uid=pl.Series([f"c{i}" for i in range(n)]),
+        answer=pl.Series(np.where(right == 1, "present", "absent")),
+        **{k: pl.lit(v) for k, v in {"presence": "present", "lobe": "x", "condition": "plain", "status": "ok"}.items()},
+        source=pl.lit("tissue"),
+        reader=pl.lit("blob"),
+        size_class=pl.lit(None, pl.String),
+    )
+    other = frame.with_columns(task=pl.lit("lobe"), status=pl.lit("unsupported"), answer=pl.lit(None, pl.String))
+    return pl.concat([frame.with_columns(task=pl.lit("presence")), other, frame.with_columns(task=pl.lit("size"))])
+
+
+OF = Analysis("m13", "demo_v1", "procedural")
+
+
+def test_rows_of_a_report_hold_variances_and_the_published_ratio() -> None:
+    right, ways = crossed(9, 12, 12, 1.0, 0.5)
+    seen = answers(ways["host"], ways["donor"], right)
+    negatives = seen.with_columns(presence=pl.lit("absent"))
+    boxed = seen.with_columns(condition=pl.lit("bbox"))
+    rows = variance_rows(pl.concat([seen, negatives, boxed]), load_study(load_settings()), OF, 42)
+    assert {(r.task, r.reader, r.condition, r.stratum) for r in rows} == {("presence", "blob", "plain", "all")}
+    value = {r.metric: r for r in rows}
+    host, donor, ratio = (value[f"variance_{m}"] for m in ("host", "donor", "ratio_host_donor"))
+    assert ratio.estimate == pytest.approx(host.estimate / donor.estimate, rel=1e-4)
+    assert (host.n_slices, host.n_hosts, host.n_donors, host.k) == (144, 12, 12, int(right.sum()))
+    assert host.low < host.estimate < host.high
+    assert value["naive_ratio_host_donor"].estimate == pytest.approx(
+        naive_ratio(right, ways["host"], ways["donor"]), abs=1e-6
+    )
+    assert rows == variance_rows(seen.reverse(), load_study(load_settings()), OF, 42), "whatever the order of rows"
+    unread = seen.with_columns(status=pl.when(pl.col("slice_uid") != "s00000").then("status"))
+    missing = variance_rows(unread, load_study(load_settings()), OF, 42)[0]
+    assert (missing.n_unanswered, missing.k) == (1, int(right[1:].sum()))
+
+
+def test_rows_of_a_round_robin_trial_say_why_there_is_no_variance() -> None:
+    donor = np.arange(60)
+    right = (np.random.default_rng(4).random(60) < 0.5).astype(float)
+    rows = variance_rows(answers(donor % 6, donor, right), load_study(load_settings()), OF, 42)
+    assert [r.estimate is None for r in rows] == [True, True, True, False]
+    assert {r.flag for r in rows[:3]} == {"not crossed: 60 of 60 donor levels meet one host level"}
 
 
 @pytest.mark.slow
