@@ -260,7 +260,14 @@ class _Model:
         return Components(variance, cov1, cov2, cov3, _finite(modality), _finite(interaction), f, df, p)
 
     def random(self, i: int, j: int, why_not: str | None, alpha: float) -> Test:
-        """Difference of two modalities, readers and cases random."""
+        """Difference of two modalities, readers and cases random.
+
+        Args:
+            i: number of the first modality.
+            j: number of the other.
+            why_not: why readers are not random; None: they are.
+            alpha: 0.05 gives 95 % limits.
+        """
         difference = float(self.areas[i].mean() - self.areas[j].mean())
         r = self.areas.shape[1]
         if why_not or r < 2:
@@ -269,7 +276,13 @@ class _Model:
         return _or_none(difference, 2 / r * denominator, df, alpha)
 
     def fixed(self, i: int, j: int, alpha: float) -> Test:
-        """Difference of two modalities for these readers, cases random."""
+        """Difference of two modalities for these readers, cases random.
+
+        Args:
+            i: number of the first modality.
+            j: number of the other.
+            alpha: 0.05 gives 95 % limits.
+        """
         difference = float(self.areas[i].mean() - self.areas[j].mean())
         r = self.areas.shape[1]
         variance, cov1, cov2, cov3 = self._covariances()
@@ -277,7 +290,14 @@ class _Model:
         return _or_none(difference, 2 / r * (variance - cov1 + between), np.inf, alpha)
 
     def of_reader(self, i: int, j: int, k: int, alpha: float) -> Test:
-        """Difference of one reader between two modalities (DeLong)."""
+        """Difference of one reader between two modalities (DeLong).
+
+        Args:
+            i: number of the first modality.
+            j: number of the other.
+            k: number of the reader.
+            alpha: 0.05 gives 95 % limits.
+        """
         r = self.areas.shape[1]
         a, b = i * r + k, j * r + k
         variance = float(self.delong[a, a] + self.delong[b, b] - 2 * self.delong[a, b])

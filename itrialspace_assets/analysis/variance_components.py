@@ -161,7 +161,14 @@ class _Design:
         return np.asarray((self.level.T @ solution.T).T)
 
     def draw(self, mean: float, variance: Floats, replicates: int, rng: np.random.Generator) -> Floats:
-        """Answers of the model, resample by resample (replicates, n)."""
+        """Answers of the model, resample by resample (replicates, n).
+
+        Args:
+            mean: logit of the chance of a right answer without effects.
+            variance: of each way (ways,).
+            replicates: how many resamples.
+            rng: source of the draws.
+        """
         sizes = np.diff(self.start)
         scale: Floats = np.repeat(np.sqrt(variance), sizes)
         normal = rng.normal(size=(replicates, len(scale))) * scale
