@@ -7,6 +7,7 @@ depends on a quantile of scores, for which a jackknife does not hold. Arrays onl
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from itrialspace_assets.analysis.cells import Flags, Floats, Ints
@@ -64,6 +65,22 @@ class Detection:
 
 
 @dataclass(frozen=True)
+class Paired:
+    """A difference, and the two-sided p of no difference by the resamples."""
+
+    difference: Number
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One reader minus another in CPM and wAFROC."""
+
+    cpm: Paired
+    wafroc: Paired
+
+
+@dataclass(frozen=True)
 class Clusters:
     """Which scans are drawn together, and which nodules are drawn together besides.
 
@@ -83,6 +100,10 @@ class Clusters:
         """Clusters that hold some nodules (k,); of the way that has fewer."""
         hosts = len(np.unique(self.scan[matched.nodule_scan[nodules]]))
         return hosts if self.nodule is None else min(hosts, len(np.unique(self.nodule[nodules])))
+
+    def few(self, held: int) -> str | None:
+        """What to note where an estimate comes from so many clusters."""
+        return f"fewer than {self.fewest} {self.name}" if held < self.fewest else None
 
     def of_free(self, matched: Matched) -> int:
         """Clusters that hold a lesion-free scan."""
@@ -112,16 +133,72 @@ def detect(
         alpha: 0.05 gives 95 % intervals.
         seed: of the resamples.
     """
+    drawn, nodules = _drawn(matched, clusters, replicates, seed)
+    found = resample(matched, drawn, nodule_weight=nodules, straight=rules.straight, groups=groups, free_rate=free_rate)
+    return _summary(matched, found, clusters, groups, free_rate, replicates, alpha)
+
+
+def difference(
+    first: Matched,
+    second: Matched,
+    rules: Rules,
+    clusters: Clusters,
+    *,
+    replicates: int = REPLICATES,
+    alpha: float = 0.05,
+    seed: np.random.SeedSequence,
+) -> Difference:
+    """One reader minus another on the same scans and nodules; both are resampled together.
+
+    Args:
+        first: marks and nodules of the first reader, matched under ``rules``.
+        second: those of the other.
+        rules: say how sensitivity is read between two thresholds.
+        clusters: what resamples draw.
+        replicates: resamples of the intervals.
+        alpha: 0.05 gives 95 % intervals.
+        seed: of the resamples.
+
+    Raises:
+        ValueError: the scans or the nodules are not the same.
+    """
+    if first.n_scans != second.n_scans or not np.array_equal(first.nodule_scan, second.nodule_scan):
+        raise ValueError("expected the same scans and nodules of both readers")
+    drawn, nodules = _drawn(first, clusters, replicates, seed)
+    a, b = (resample(m, drawn, nodule_weight=nodules, straight=rules.straight) for m in (first, second))
+    no_nodules = None if len(first.nodule_scan) else "no nodules"
+    no_free = None if first.is_free.any() else "no lesion-free scans"
+    held = clusters.of_nodules(first, np.ones(len(first.nodule_scan), bool))
+    return Difference(
+        _paired(a.cpm - b.cpm, held, clusters, no_nodules, alpha),
+        _paired(a.wafroc - b.wafroc, min(held, clusters.of_free(first)), clusters, no_nodules or no_free, alpha),
+    )
+
+
+def _paired(values: Floats, held: int, clusters: Clusters, reason: str | None, alpha: float) -> Paired:
+    """A difference (first value) with the percentiles of the others, and how often those lie on either side of none."""
+    if reason is not None:
+        return Paired(Number(None, None, None, reason), None)
+    number = _number(values, held, clusters.few(held), False, alpha)
+    if number.low is None:
+        return Paired(number, None)
+    usable = values[1:][np.isfinite(values[1:])]
+    side = min((usable <= 0).sum(), (usable >= 0).sum()) + 1
+    return Paired(number, min(1.0, 2 * float(side) / (len(usable) + 1)))
+
+
+def _drawn(
+    matched: Matched, clusters: Clusters, replicates: int, seed: np.random.SeedSequence
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32] | None]:
+    """How often scans, and nodules apart from their scans, count: once in the first row, then as drawn."""
     host, donor = seed.spawn(2)
     once = np.ones((1, matched.n_scans), np.int32)
     drawn = np.concatenate([once, draw_clusters(clusters.scan, replicates, host)])
-    nodules = None
     if clusters.nodule is not None:
         further = draw_clusters(clusters.nodule, replicates, donor)
         further = np.concatenate([np.ones((1, further.shape[1]), np.int32), further])
-        nodules = drawn[:, matched.nodule_scan] * further
-    found = resample(matched, drawn, nodule_weight=nodules, straight=rules.straight, groups=groups, free_rate=free_rate)
-    return _summary(matched, found, clusters, groups, free_rate, replicates, alpha)
+        return drawn, drawn[:, matched.nodule_scan] * further
+    return drawn, None
 
 
 def _summary(
@@ -141,8 +218,7 @@ def _summary(
     both = min(with_nodules, with_free)
 
     def number(values: Floats, held: int, reason: str | None, *, share: bool = True) -> Number:
-        few = f"fewer than {clusters.fewest} {clusters.name}" if held < clusters.fewest else None
-        return Number(None, None, None, reason) if reason else _number(values, held, few, share, alpha)
+        return Number(None, None, None, reason) if reason else _number(values, held, clusters.few(held), share, alpha)
 
     def of_group(values: Floats, mine: Flags) -> Number:
         reason = no_free or (None if mine.any() else "no nodules")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itrialspace_assets.analysis import froc, matching
-from itrialspace_assets.analysis.detection import Clusters, Number, detect
+from itrialspace_assets.analysis.detection import Clusters, Number, Paired, detect, difference
 from itrialspace_assets.analysis.froc import RATES, curve, draw_clusters, resample, threshold_on_free
 from itrialspace_assets.analysis.matching import LUNA16, OURS, Marks, Matched, Nodules, Rules, match
 
@@ -356,3 +356,42 @@ def test_what_cannot_be_estimated_is_null_with_its_reason() -> None:
 
 def test_a_study_of_no_scan_is_no_crash() -> None:
     assert detected(matched_of([], [], 0, OURS)).cpm.note == "no nodules"
+
+
+def compared(first: Matched, second: Matched, seed: int = 9):
+    clusters = Clusters("scans", np.arange(first.n_scans))
+    return difference(first, second, LUNA16, clusters, replicates=300, seed=np.random.SeedSequence(seed))
+
+
+def test_two_readers_of_the_same_scans_are_compared_pair_by_pair() -> None:
+    n = 80
+    nodules = [(i, 0.0, 10.0, False) for i in range(n // 2)]
+    false = [(i, 50.0, 0.3) for i in range(n)]
+    better, worse = (matched_of([(i, 0.0, 0.9) for i in range(k)] + false, nodules, n, LUNA16) for k in (36, 24))
+    found = compared(better, worse)
+    assert found.cpm.difference.estimate == pytest.approx(0.3)
+    assert 0 < found.cpm.difference.low < 0.3 < found.cpm.difference.high
+    assert found.cpm.p == pytest.approx(2 / 301), "no resample lies below none"
+    alone = detected(better).cpm
+    assert found.cpm.difference.high - found.cpm.difference.low < 0.9 * (
+        (alone.high - alone.low) + (detected(worse).cpm.high - detected(worse).cpm.low)
+    )
+    back = compared(worse, better)
+    assert back.wafroc.difference.estimate == -found.wafroc.difference.estimate
+    assert compared(better, better).cpm == Paired(Number(0.0, None, None, "no variation between resamples"), None)
+    with pytest.raises(ValueError, match="the same scans and nodules"):
+        compared(better, matched_of(false, nodules[:-1], n, LUNA16))
+    empty = matched_of(false, [], n, LUNA16)
+    assert compared(empty, empty).cpm == Paired(Number(None, None, None, "no nodules"), None)
+
+
+def test_a_true_null_of_two_readers_is_seldom_rejected() -> None:
+    rejected = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        nodules = [(i, 0.0, 10.0, False) for i in range(60)]
+        readers = [[(i, 0.0, float(rng.random())) for i in range(60) if rng.random() < 0.6] for _ in range(2)]
+        first, second = (matched_of(marks, nodules, 80, LUNA16) for marks in readers)
+        p = compared(first, second, seed).cpm.p
+        rejected += p is not None and p < 0.05
+    assert rejected / 60 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 60)
