@@ -171,7 +171,8 @@ def slow_numbers(
     at = []
     for rate in RATES:
         if straight:
-            at.append(float(np.interp(rate, *zip(*points, strict=True))))
+            x, y = np.array(points).T
+            at.append(float(np.interp(rate, x, y)))
         else:
             at.append(max(y for x, y in points if x <= rate))
     sick = {scan for scan, _ in nodules}

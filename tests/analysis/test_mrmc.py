@@ -134,7 +134,7 @@ def test_the_jackknife_and_mean_squares_by_leaving_cases_out() -> None:
         left.append(Pairs.of(study.score[:, :, keep], study.truth[keep]).areas())
     left = np.array(left).reshape(n, 3, 4)
     off = left - left.mean(axis=0)
-    kinds = {"variance": [], "cov1": [], "cov2": [], "cov3": []}
+    kinds: dict[str, list[float]] = {"variance": [], "cov1": [], "cov2": [], "cov3": []}
     for m, k, r, s in product(range(3), range(3), range(4), range(4)):
         kind = "variance" if (m, r) == (k, s) else "cov1" if r == s else "cov2" if m == k else "cov3"
         kinds[kind].append((n - 1) / n * (off[:, m, r] * off[:, k, s]).sum())
