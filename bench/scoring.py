@@ -1,7 +1,8 @@
 """Two million answers in 72 cells: accuracy with two-way replicates, areas and paired contrasts.
 
-Named baseline of the same run: the estimators that the platform had before, one cell after another, without any
-replicate, on a sample of the rows; they are kept in ``bench/scoring_baseline.py``. Peak memory is that of this process.
+Named baseline of the same run: ``score_cells`` as the platform had it before, one cell after another, without any
+replicate or contrast, on a tenth of the cases (``bench/scoring_baseline.py``), beside the present one on the same rows.
+Seconds are those of all threads; peak memory is that of this process.
 
     python -m bench.scoring [--cases 55469] [--replicates 2000]
 """
@@ -13,13 +14,18 @@ import time
 import numpy as np
 import polars as pl
 
-from bench.scoring_baseline import score_cell
+from bench import scoring_baseline
 from itrialspace_assets.analysis import roc
 from itrialspace_assets.analysis.bootstrap import bootstrapped, percentiles, weights
 from itrialspace_assets.analysis.cells import clusters, codes, donor_codes
 from itrialspace_assets.analysis.comparisons import cell_pairs, compare
 from itrialspace_assets.analysis.intervals import intervals
 from itrialspace_assets.analysis.jackknife import of_mean
+from itrialspace_assets.analysis.metrics import score_cells
+from itrialspace_assets.analysis.rows import Analysis
+from itrialspace_assets.analysis.study import load_study
+from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.imaging.anatomy import ANSWER_SIZES, LOBES
 
 READERS, CONDITIONS, TASKS = ("a", "b", "c"), ("plain", "bbox", "contour", "bbox_contour"), ("presence", "lobe", "size")
 SYNTHETIC = 42_382 / 55_469
@@ -32,25 +38,35 @@ def answers(cases: int) -> pl.DataFrame:
     Host and donor persons as many as in the published release, each used about equally often.
     """
     rng = np.random.default_rng(1)
-    n_synthetic = round(cases * SYNTHETIC)
     case = np.arange(cases)
-    real = case >= n_synthetic
+    real = case >= round(cases * SYNTHETIC)
     host = np.where(real, case % 6000, rng.integers(0, 9016, cases))
+    donor = rng.integers(0, 13092, cases)
     slices = pl.DataFrame(
         {
             "slice_uid": [f"{c:032x}" for c in case],
+            "sha256": [f"{c:064x}" for c in case],
+            "case_uid": [f"x/{c // 2}" for c in case],
             "source": np.where(real, "real", "nodmaisi"),
-            "positive": case % 2 == 0,
+            "presence": np.where(case % 2 == 0, "present", "absent"),
+            "lobe": rng.choice(LOBES, cases),
+            "size_class": rng.choice(ANSWER_SIZES, cases),
+            "diameter_mm": rng.uniform(3, 30, cases),
             "host_person_uid": [f"person/{h}" for h in host],
-            "donor_person_uid": [
-                None if r else f"person/{d}" for r, d in zip(real, rng.integers(0, 13092, cases), strict=True)
-            ],
+            "donor_person_uid": [None if r else f"person/{d}" for r, d in zip(real, donor, strict=True)],
         }
     )
     cells = pl.DataFrame({"reader": READERS}).join(pl.DataFrame({"condition": CONDITIONS}), how="cross")
     rows = slices.join(cells.join(pl.DataFrame({"task": TASKS}), how="cross"), how="cross")
-    skill = rng.random(rows.height) + 0.2 * rows["positive"].to_numpy()
-    return rows.with_columns(score=pl.Series(np.round(skill, 3)), right=pl.Series(rng.random(rows.height) < 0.7))
+    skill = rng.random(rows.height) + 0.2 * (rows["presence"] == "present").to_numpy()
+    right, truth = rng.random(rows.height) < 0.7, {"presence": "presence", "lobe": "lobe", "size": "size_class"}
+    answer, wrong = pl.lit(None, pl.String), {"presence": "absent", "lobe": LOBES[0], "size": ANSWER_SIZES[0]}
+    for task, column in truth.items():
+        said = pl.when("right").then(pl.col(column)).otherwise(pl.lit(wrong[task]))
+        answer = pl.when(pl.col("task") == task).then(said).otherwise(answer)
+    return rows.with_columns(
+        score=pl.Series(np.round(skill, 3)), right=pl.Series(right), positive=pl.col("presence") == "present"
+    ).with_columns(answer=answer, status=pl.lit("ok"), log_odds=pl.lit(True), one_n=pl.lit(True), label=pl.lit(1))
 
 
 def ours(rows: pl.DataFrame, replicates: int) -> None:
@@ -116,11 +132,20 @@ def main() -> None:
     ours(rows, options.replicates)
     print(f"ours: {time.process_time() - cpu:.2f} processor seconds; peak {peak()} MiB")
     few = rows.filter(pl.col("slice_uid").is_in(rows["slice_uid"].unique().sort().head(options.cases // 10).implode()))
+    strata = {"all": pl.repeat("all", few.height, eager=True)}
     cpu = time.process_time()
-    for _, cell in few.group_by(KEY, maintain_order=True):
-        score_cell(cell)
-    took = time.process_time() - cpu
-    print(f"baseline: {few.height} rows, no replicate: {took:.2f} s, {took / few.height * 1e6:.1f} s a million")
+    found = len(score_cells(few, strata, load_study(load_settings()), Analysis("a", "s", "procedural")))
+    print(f"score_cells over {few.height} rows, {found} metrics: {per_million(cpu, few.height)}")
+    cpu, found = time.process_time(), 0
+    for _, one in few.group_by("source", "reader", maintain_order=True):
+        found += len(scoring_baseline.score_cells(one, {"all": pl.repeat(True, one.height, eager=True)}, 0.05, 10))
+    print(f"baseline over the same rows, {found} metrics: {per_million(cpu, few.height)}")
+
+
+def per_million(since: float, rows: int) -> str:
+    """Processor seconds since a time, and what that is for a million rows."""
+    took = time.process_time() - since
+    return f"{took:.2f} processor seconds, {took / rows * 1e6:.1f} a million rows"
 
 
 def peak() -> int:

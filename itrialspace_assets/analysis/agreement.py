@@ -5,8 +5,9 @@ import polars as pl
 
 from itrialspace_assets.analysis import tallies
 from itrialspace_assets.analysis.jackknife import first_of, of_mean, of_sums
-from itrialspace_assets.analysis.metrics import Metric, at, coded, metric_rows, scored_of, table_of
+from itrialspace_assets.analysis.metrics import metric_rows, table_of
 from itrialspace_assets.analysis.rows import Analysis, MetricRow
+from itrialspace_assets.analysis.scored import Metric, at, coded, scored_of
 from itrialspace_assets.analysis.study import Study
 from itrialspace_assets.records.tables import TASK_OPTIONS
 

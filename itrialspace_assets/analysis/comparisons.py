@@ -14,7 +14,8 @@ from scipy import special, stats
 
 from itrialspace_assets.analysis.cells import Clusters, Flags, Floats, Ints, codes
 from itrialspace_assets.analysis.intervals import critical, joined
-from itrialspace_assets.analysis.jackknife import Differences, Estimates, Texts, differences
+from itrialspace_assets.analysis.jackknife import Estimates, Texts
+from itrialspace_assets.analysis.variance import Differences, differences
 from itrialspace_assets.base import seeds
 
 #: Below this many discordant pairs McNemar's test is exact (published, docs/facts/evaluation.md#comparisons).
@@ -72,10 +73,10 @@ def compare(estimates: Estimates, first: Ints, second: Ints, alpha: float, min_c
         alpha: 0.05 gives 95 % limits.
         min_clusters: fewer are flagged and not tested.
     """
-    return tests_of(differences(estimates, first, second), alpha, min_clusters)
+    return tested(differences(estimates, first, second), alpha, min_clusters)
 
 
-def tests_of(found: Differences, alpha: float, min_clusters: int) -> Tests:
+def tested(found: Differences, alpha: float, min_clusters: int) -> Tests:
     """Limits and tests of differences.
 
     Args:
@@ -191,9 +192,9 @@ def max_t(found: Differences, tests: Tests, family: Ints, root: int) -> Floats:
         root: root seed.
     """
     out = np.full(len(family), np.nan)
-    tested = np.isfinite(tests.p)
-    for one in np.unique(family[tested]):
-        at = np.flatnonzero(tested & (family == one))
+    some = np.isfinite(tests.p)
+    for one in np.unique(family[some]):
+        at = np.flatnonzero(some & (family == one))
         host, donor, both = (s[at] @ s[at].T for s in found.shares)
         spread = host + donor - both
         scale = np.sqrt(np.maximum(np.diag(spread), np.finfo(float).tiny))

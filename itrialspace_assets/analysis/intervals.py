@@ -1,11 +1,12 @@
 """Limits of estimates from their two-way leave-cluster-out variance.
 
-A share is put on the logit scale, what runs from -1 to 1 on that of Fisher's z, the rest stays as it is; the limits
-come from t with one degree of freedom less than there are effective clusters
-(docs/decisions/0015-leave-cluster-out-intervals.md). An interval that should not be trusted says why.
+A share is put on the logit scale, what runs from -1 to 1 on that of Fisher's z, what is never negative on that of its
+logarithm, the rest stays as it is. Clusters are left out on that scale, and the limits come from t with one degree of
+freedom less than there are effective clusters (docs/decisions/0015-leave-cluster-out-intervals.md). An interval that
+should not be trusted says why.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,13 +14,14 @@ import numpy.typing as npt
 from scipy import special
 
 from itrialspace_assets.analysis.cells import Floats
-from itrialspace_assets.analysis.jackknife import Estimates, Texts, Variance, given, variance
+from itrialspace_assets.analysis.jackknife import Estimates, Texts, given, three
+from itrialspace_assets.analysis.variance import variance
 
-Scale = Literal["share", "signed", "line"]
+Scale = Literal["share", "signed", "positive", "line"]
 #: Fewer effective clusters than this are flagged: limits reach 92 % there, 93 % elsewhere (ours, docs/coverage.md).
 FEW_EFFECTIVE = 15
 _METHOD = "two-way leave-cluster-out jackknife"
-_SCALES: dict[Scale, str] = {"share": "logit, t", "signed": "Fisher z, t", "line": "t"}
+_SCALES: dict[Scale, str] = {"share": "logit, t", "signed": "Fisher z, t", "positive": "log, t", "line": "t"}
 
 
 @dataclass(frozen=True)
@@ -51,24 +53,43 @@ def critical(effective: Floats, alpha: float) -> Floats:
     return np.asarray(special.stdtrit(np.maximum(effective - 1, np.finfo(float).tiny), 1 - alpha / 2))
 
 
-def limits(value: Floats, of: Variance, scale: Scale, alpha: float) -> tuple[Floats, Floats]:
-    """Limits of each cell (C,) away from the edges of its scale.
+def _to_scale(values: Floats, estimate: Floats, n: Floats, scale: Scale) -> Floats:
+    """Values of a metric on its working scale; an end of the scale is taken as half a row away from it.
 
     Args:
-        value: estimates (C,).
-        of: their variance.
-        scale: what the estimate is.
+        values: what is put on the scale.
+        estimate: estimate of the cell that each value is of.
+        n: rows that count in that cell.
+        scale: what the metric is.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if scale == "share":
+            return np.asarray(special.logit(np.clip(values, 0.5 / n, 1 - 0.5 / n)))
+        if scale == "signed":
+            return np.asarray(np.arctanh(np.clip(values, 1 / n - 1, 1 - 1 / n)))
+        if scale == "positive":
+            return np.asarray(np.log(np.maximum(values, 0.5 / n * estimate)))
+    return values
+
+
+def limits(estimates: Estimates, scale: Scale, alpha: float) -> tuple[Floats, Floats]:
+    """Limits of each cell (C,) away from the edges of its scale, from what each cluster moves there.
+
+    Args:
+        estimates: the metric of all cells.
+        scale: what it is.
         alpha: 0.05 gives 95 % limits.
     """
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        half = critical(of.effective, alpha) * np.sqrt(of.value)
-        if scale == "share":
-            centre, half = special.logit(value), half / (value * (1 - value))
-            return special.expit(centre - half), special.expit(centre + half)
-        if scale == "signed":
-            centre, half = np.arctanh(value), half / (1 - value**2)
-            return np.tanh(centre - half), np.tanh(centre + half)
-        return value - half, value + half
+    value, n = estimates.value, estimates.n
+    centre = _to_scale(value, value, n, scale)
+    ways = three(
+        replace(w, without=_to_scale(w.without, value[w.groups.cell], n[w.groups.cell], scale))
+        for w in estimates.ways or ()
+    )
+    of = variance(replace(estimates, value=centre, ways=ways))
+    half = critical(of.effective, alpha) * np.sqrt(of.value)
+    back = {"share": special.expit, "signed": np.tanh, "positive": np.exp}.get(scale, np.asarray)
+    return back(centre - half), back(centre + half)
 
 
 def intervals(estimates: Estimates, scale: Scale, alpha: float, min_clusters: int) -> Intervals:
@@ -79,7 +100,7 @@ def intervals(estimates: Estimates, scale: Scale, alpha: float, min_clusters: in
 
     Args:
         estimates: the metric of all cells.
-        scale: what it is: a share (0 to 1), signed (-1 to 1), or any number.
+        scale: what it is: a share (0 to 1), signed (-1 to 1), positive, or any number (line).
         alpha: 0.05 gives 95 % limits.
         min_clusters: fewer are flagged.
     """
@@ -88,7 +109,7 @@ def intervals(estimates: Estimates, scale: Scale, alpha: float, min_clusters: in
         nowhere = np.full(len(value), np.nan)
         return Intervals(nowhere, nowhere, np.full(len(value), "none", dtype=object), nowhere, estimates.reason)
     of = variance(estimates)
-    low, high = limits(value, of, scale, alpha)
+    low, high = limits(estimates, scale, alpha)
     at_edge = (value == 0) | (value == 1) if scale == "share" else np.zeros(len(value), bool)
     alone = of.one_host & of.one_donor
     flat = (of.value == 0) & ~at_edge

@@ -31,16 +31,6 @@ def _steps(classes: int) -> Floats:
     return np.asarray(np.abs(at[:, None] - at[None, :]), np.float64)
 
 
-def majority(classes: int) -> Statistic:
-    """Share of the commonest class: the accuracy of always saying it."""
-
-    def statistic(counts: Floats) -> Floats:
-        rows = _table(counts, classes).sum(axis=-1)
-        return _ratio(rows.max(axis=-1), rows.sum(axis=-1))
-
-    return statistic
-
-
 def macro_recall(classes: int, every: bool = False) -> Statistic:
     """Mean over the classes that occur of the share answered rightly; ``every``: none where a class does not occur."""
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from itrialspace_assets.analysis.cells import clusters
 from itrialspace_assets.analysis.intervals import exact, intervals, joined
@@ -17,14 +17,34 @@ def mean(values, host, donor=None) -> Estimates:
     return of_mean(clusters(host * 0, host, donor, 1), values, np.ones(len(host), bool), "none", share=True)
 
 
-def test_clusters_of_one_give_the_binomial_interval() -> None:
-    found = intervals(mean(np.arange(100) < 70, np.arange(100)), "share", 0.05, 10)
-    half = stats.t.ppf(0.975, 99) * np.sqrt(0.7 * 0.3 / 99) / (0.7 * 0.3)
-    expected = 1 / (1 + np.exp(-(np.log(0.7 / 0.3) + np.array([-half, half]))))
-    np.testing.assert_allclose([found.low[0], found.high[0]], expected, rtol=1e-9)
+def jackknifed(values, forward, backward, df: float, alpha: float = 0.05) -> list[float]:
+    """Limits of a mean of independent values, each left out in turn on a working scale."""
+    n = len(values)
+    left = forward((np.sum(values) - values) / (n - 1))
+    half = stats.t.ppf(1 - alpha / 2, df) * np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum())
+    return [backward(forward(np.mean(values)) - half), backward(forward(np.mean(values)) + half)]
+
+
+def test_a_share_of_independent_cases_has_limits_on_the_logit_scale() -> None:
+    right = np.arange(100) < 70
+    found = intervals(mean(right, np.arange(100)), "share", 0.05, 10)
+    np.testing.assert_allclose([found.low[0], found.high[0]], jackknifed(right, special.logit, special.expit, 99))
+    half = stats.t.ppf(0.975, 99) * np.sqrt(0.7 * 0.3 / 99) / (0.7 * 0.3)  # the delta method, nearly the same
+    plain = special.expit(special.logit(0.7) + np.array([-half, half]))
+    np.testing.assert_allclose([found.low[0], found.high[0]], plain, rtol=1e-3)
     assert found.flag[0] is None
     assert found.method[0] == "two-way leave-cluster-out jackknife, logit, t"
     assert found.n_effective[0] == pytest.approx(100)
+
+
+def test_a_share_that_one_cluster_keeps_from_the_edge_has_limits() -> None:
+    found = intervals(mean(np.arange(40) > 0, np.arange(40)), "share", 0.05, 10)
+    end = special.logit(1 - 0.5 / 40)  # without the one wrong answer all are right: half an answer is
+    left = np.where(np.arange(40) > 0, special.logit(38 / 39), end)
+    half = stats.t.ppf(0.975, 39) * np.sqrt(39 / 40 * ((left - left.mean()) ** 2).sum())
+    np.testing.assert_allclose(
+        [found.low[0], found.high[0]], special.expit(special.logit(39 / 40) + np.array([-half, half]))
+    )
 
 
 def test_equal_clusters_leave_as_many_effective_cases_as_there_are_clusters() -> None:
@@ -37,6 +57,8 @@ def test_a_number_has_plain_limits_and_a_signed_one_those_of_fisher() -> None:
     found = intervals(mean(values, each), "line", 0.1, 10)
     expected = stats.t.interval(0.9, 49, loc=24.5, scale=stats.sem(values))
     np.testing.assert_allclose([found.low[0], found.high[0]], expected)
+    positive = intervals(mean(values, each), "positive", 0.1, 10)
+    np.testing.assert_allclose([positive.low[0], positive.high[0]], jackknifed(values, np.log, np.exp, 49, 0.1))
     kind = np.tile([0, 4, 0, 1], 25)
     kappa = of_sums(
         clusters(kind * 0, np.arange(100), np.arange(100), 1), kind >= 0, weighted_kappa(2), "", kind=kind, kinds=6

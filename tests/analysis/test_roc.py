@@ -9,8 +9,8 @@ from scipy import stats
 
 from itrialspace_assets.analysis.cells import clusters
 from itrialspace_assets.analysis.intervals import intervals
-from itrialspace_assets.analysis.jackknife import variance
 from itrialspace_assets.analysis.roc import area, auc, placements, sensitivity_at
+from itrialspace_assets.analysis.variance import variance
 
 NONE = np.array([None], dtype=object)
 

@@ -6,7 +6,7 @@ from sklearn import metrics as sk
 
 from itrialspace_assets.analysis import calibration, tallies
 from itrialspace_assets.analysis.cells import clusters
-from itrialspace_assets.analysis.jackknife import variance
+from itrialspace_assets.analysis.variance import variance
 
 NONE = np.array([None], dtype=object)
 
@@ -30,7 +30,6 @@ def test_metrics_equal_those_of_scikit_learn(answers) -> None:
     assert tallies.weighted_kappa(4)(table) == pytest.approx(sk.cohen_kappa_score(truth, answer, weights="quadratic"))
     square = np.bincount(truth * 4 + answer, minlength=16).astype(float)
     assert tallies.kappa(4)(square) == pytest.approx(sk.cohen_kappa_score(truth, answer))
-    assert tallies.majority(4)(table) == pytest.approx(np.bincount(truth).max() / 300)
 
 
 def test_no_answer_is_wrong_but_outside_kappa(answers) -> None:
@@ -46,7 +45,7 @@ def test_no_answer_is_wrong_but_outside_kappa(answers) -> None:
 
 def test_tables_without_a_class_or_without_anything() -> None:
     empty, one = np.zeros(20), counts(np.array([1, 1]), np.array([1, 1]))
-    for statistic in (tallies.macro_recall, tallies.macro_f1, tallies.weighted_kappa, tallies.majority):
+    for statistic in (tallies.macro_recall, tallies.macro_f1, tallies.weighted_kappa):
         assert np.isnan(statistic(4)(empty))
     assert (tallies.macro_recall(4)(one), tallies.macro_f1(4)(one)) == (1.0, 1.0), "over the classes that occur"
     assert np.isnan(tallies.macro_recall(4, every=True)(one))
