@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from itrialspace_assets.analysis.detection import Clusters, detect
+from itrialspace_assets.analysis.detection import Resampling, detect
 from itrialspace_assets.analysis.froc import RATES, curve, resample
 from itrialspace_assets.analysis.matching import LUNA16, Marks, Matched, Nodules, match
 
@@ -89,7 +89,7 @@ def main() -> None:
     found = detect(
         matched,
         LUNA16,
-        Clusters("scans", np.arange(given.scans)),
+        Resampling("scans", np.arange(given.scans)),
         replicates=given.resamples,
         seed=np.random.SeedSequence(0),
     )

@@ -34,7 +34,7 @@ TESTS = {
     "intervals": ("intervals",),
     "jackknife": ("jackknife", "intervals"),
     "marks": ("marks",),
-    "matching": ("froc",),
+    "matching": ("froc", "scoring_files"),
     "metrics": ("metrics",),
     "mrmc": ("mrmc",),
     "observations": ("metrics",),

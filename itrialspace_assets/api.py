@@ -11,7 +11,7 @@ import polars as pl
 
 from itrialspace_assets.analysis import roc
 from itrialspace_assets.analysis.cells import Ints, clusters
-from itrialspace_assets.analysis.detection import REPLICATES, Clusters, Detection, detect
+from itrialspace_assets.analysis.detection import REPLICATES, Detection, Resampling, detect
 from itrialspace_assets.analysis.froc import curve
 from itrialspace_assets.analysis.intervals import intervals
 from itrialspace_assets.analysis.matching import RULES, match
@@ -107,7 +107,7 @@ def froc(
     _require(seed >= 0, "seed", "0 or more", seed)
     given, how = read_scan_marks(marks, annotations, excluded, scans), RULES[rules]
     matched = match(given.marks, given.nodules, len(given.scans), how)
-    clusters = Clusters("scans", np.arange(matched.n_scans))
+    clusters = Resampling("scans", np.arange(matched.n_scans))
     return FrocResult(
         rules=rules,
         n_scans=matched.n_scans,

@@ -81,8 +81,8 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Clusters:
-    """Which scans are drawn together, and which nodules are drawn together besides.
+class Resampling:
+    """What resamples draw: which scans go together, and which nodules go together besides.
 
     Attributes:
         name: of what is drawn, for example scans or host persons.
@@ -113,7 +113,7 @@ class Clusters:
 def detect(
     matched: Matched,
     rules: Rules,
-    clusters: Clusters,
+    clusters: Resampling,
     *,
     groups: Flags | None = None,
     free_rate: float = 1.0,
@@ -142,7 +142,7 @@ def difference(
     first: Matched,
     second: Matched,
     rules: Rules,
-    clusters: Clusters,
+    clusters: Resampling,
     *,
     replicates: int = REPLICATES,
     alpha: float = 0.05,
@@ -175,7 +175,7 @@ def difference(
     )
 
 
-def _paired(values: Floats, held: int, clusters: Clusters, reason: str | None, alpha: float) -> Paired:
+def _paired(values: Floats, held: int, clusters: Resampling, reason: str | None, alpha: float) -> Paired:
     """A difference (first value) with the percentiles of the others, and how often those lie on either side of none."""
     if reason is not None:
         return Paired(Number(None, None, None, reason), None)
@@ -188,7 +188,7 @@ def _paired(values: Floats, held: int, clusters: Clusters, reason: str | None, a
 
 
 def _drawn(
-    matched: Matched, clusters: Clusters, replicates: int, seed: np.random.SeedSequence
+    matched: Matched, clusters: Resampling, replicates: int, seed: np.random.SeedSequence
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32] | None]:
     """How often scans, and nodules apart from their scans, count: once in the first row, then as drawn."""
     host, donor = seed.spawn(2)
@@ -204,7 +204,7 @@ def _drawn(
 def _summary(
     matched: Matched,
     found: Resampled,
-    clusters: Clusters,
+    clusters: Resampling,
     groups: Flags | None,
     free_rate: float,
     replicates: int,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from itrialspace_assets.analysis.detection import Clusters, Detection, Number, detect
+from itrialspace_assets.analysis.detection import Detection, Number, Resampling, detect
 from itrialspace_assets.analysis.figures import froc_figure, mark_of
 from itrialspace_assets.analysis.froc import curve
 from itrialspace_assets.analysis.marks import MarkedScans, marked_scans
@@ -67,7 +67,7 @@ def detection_rows(
     """
     donor = found.donor() if "donor_person_uid" in study.clusters else None
     name = "host persons" if donor is None else "host persons and donor persons"
-    clusters = Clusters(name, found.host(), donor, study.min_clusters)
+    clusters = Resampling(name, found.host(), donor, study.min_clusters)
     sizes = [bucket for bucket in SIZE_BUCKETS if bucket in set(found.nodules["size_bucket"])]
     size = found.nodules["size_bucket"].to_numpy()
     groups = np.stack([np.ones(len(size), bool), *(size == bucket for bucket in sizes)])

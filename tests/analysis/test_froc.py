@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itrialspace_assets.analysis import froc, matching
-from itrialspace_assets.analysis.detection import Clusters, Number, Paired, detect, difference
+from itrialspace_assets.analysis.detection import Number, Paired, Resampling, detect, difference
 from itrialspace_assets.analysis.froc import RATES, curve, draw_clusters, resample, threshold_on_free
 from itrialspace_assets.analysis.matching import LUNA16, OURS, Marks, Matched, Nodules, Rules, match
 
@@ -283,7 +283,7 @@ def test_clusters_are_drawn_whole_and_each_equally_often() -> None:
 
 
 def detected(matched: Matched, **given: object):
-    clusters = Clusters("scans", np.arange(matched.n_scans))
+    clusters = Resampling("scans", np.arange(matched.n_scans))
     options = {"replicates": 200, "seed": np.random.SeedSequence(4)} | given
     return detect(matched, LUNA16, clusters, **options)
 
@@ -306,10 +306,10 @@ def test_scans_of_one_cluster_are_drawn_together_and_widen_the_interval() -> Non
     matched = matched_of(marks, [(i, 0.0, 10.0, False) for i in range(n)], n, LUNA16)
     apart = detected(matched).cpm
     whole = detect(
-        matched, LUNA16, Clusters("hosts", np.arange(n) // 10), replicates=200, seed=np.random.SeedSequence(4)
+        matched, LUNA16, Resampling("hosts", np.arange(n) // 10), replicates=200, seed=np.random.SeedSequence(4)
     ).cpm
     assert (whole.high - whole.low) > 2 * (apart.high - apart.low)
-    donors = Clusters("hosts and donors", np.arange(n), np.arange(n) // 10)
+    donors = Resampling("hosts and donors", np.arange(n), np.arange(n) // 10)
     assert detect(matched, LUNA16, donors, replicates=200, seed=np.random.SeedSequence(4)).cpm.low < apart.low
 
 
@@ -360,7 +360,7 @@ def test_a_study_of_no_scan_is_no_crash() -> None:
 
 
 def compared(first: Matched, second: Matched, seed: int = 9):
-    clusters = Clusters("scans", np.arange(first.n_scans))
+    clusters = Resampling("scans", np.arange(first.n_scans))
     return difference(first, second, LUNA16, clusters, replicates=300, seed=np.random.SeedSequence(seed))
 
 
