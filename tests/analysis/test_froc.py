@@ -263,6 +263,26 @@ def test_chunks_and_marks_far_down_change_nothing(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_allclose(whole.wafroc, parts.wafroc)
 
 
+def test_marks_of_a_scan_that_is_not_drawn_do_not_stop_the_count() -> None:
+    """The highest 500 false marks lie in one scan; without it the count must go on to those of the others."""
+    others = [(1 + i % 39, 50.0, 0.5 - i / 2000) for i in range(780)]
+    nodules = [(1 + i, 0.0, 8.0, False) for i in range(20)]
+    hits = [(1 + i, 0.0, 0.5 - i / 50) for i in range(20)]
+    matched = matched_of([(0, 50.0, 0.9 + i / 9999) for i in range(500)] + others + hits, nodules, 40, LUNA16)
+    found = resample(matched, (np.arange(40) > 0).astype(np.int32)[None], straight=True)
+    alone = matched_of([(s - 1, x, p) for s, x, p in others + hits], [(k[0] - 1, *k[1:]) for k in nodules], 39, LUNA16)
+    np.testing.assert_allclose(found.sensitivity, resample(alone, ones(39), straight=True).sensitivity)
+    assert 0 < found.cpm[0] < 1
+
+
+def test_the_nodules_of_one_scan_share_its_weight_in_wafroc() -> None:
+    nodules = [(0, 0.0, 8.0, False), (0, 30.0, 8.0, False), (1, 0.0, 8.0, False)]
+    found = resample(
+        matched_of([(0, 0.0, 0.9), (1, 0.0, 0.8), (2, 0.0, 0.5)], nodules, 3, OURS), ones(3), straight=False
+    )
+    assert (found.afroc[0], found.wafroc[0]) == (pytest.approx(2 / 3), 0.75)
+
+
 def test_nodules_may_be_weighted_apart_from_their_scans() -> None:
     matched = matched_of([(0, 0.0, 0.9)], [(0, 0.0, 8.0, False), (1, 0.0, 8.0, False)], 3, OURS)
     found = resample(matched, ones(3), nodule_weight=np.array([[3, 1]], np.int32), straight=False)
@@ -325,6 +345,9 @@ def test_limits_at_the_ends_are_exact_on_the_clusters_that_hold_nodules() -> Non
     found = detected(matched)
     assert found.cpm == Number(1.0, pytest.approx(0.025 ** (1 / 12)), 1.0, None)
     assert found.rates[0].false_per_lesion_free_scan.note == "no variation between resamples"
+    assert (found.wafroc.estimate, found.wafroc.low) == (1.0, pytest.approx(0.025 ** (1 / 12)))
+    few_free = matched_of([(i, 0.0, 0.9) for i in range(12)], [(i, 0.0, 9.0, False) for i in range(12)], 15, LUNA16)
+    assert detected(few_free).afroc == Number(1.0, pytest.approx(0.025 ** (1 / 3)), 1.0, "fewer than 10 scans")
 
 
 def test_what_cannot_be_estimated_is_null_with_its_reason() -> None:
