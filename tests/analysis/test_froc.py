@@ -368,6 +368,11 @@ def test_what_cannot_be_estimated_is_null_with_its_reason() -> None:
         matched_of([(i, 0.0, 0.5) for i in range(20)], [(i, 0.0, 9.0, False) for i in range(10)], 20, LUNA16)
     )
     assert same.rates[0].sensitivity.estimate == 0.25  # one threshold: a quarter of the way to half a false mark a scan
+    assert same.rates[0].sensitivity.note is None, "ten scans with nodules are enough"
+    assert (
+        detected(matched_of([], [(i, 0.0, 9.0, False) for i in range(4)], 4, LUNA16), replicates=0).cpm.note
+        == "no resamples"
+    )
     seldom = detected(
         matched_of([], [(0, 0.0, 9.0, False), (1, 0.0, 9.0, False)], 2, LUNA16), groups=np.eye(2, dtype=bool)
     )

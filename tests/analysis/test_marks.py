@@ -84,6 +84,9 @@ def test_slices_outside_the_split_and_cases_without_whole_scans_are_left_out() -
         kept=pl.when(pl.col("image_uid") == "i0").then(pl.lit("planes")).otherwise("kept")
     )
     assert joined(frames).scans["image_uid"].to_list() == ["i1", "i2", "twin-h0", "twin-h1"]
+    both = pl.when(pl.col("image_uid").is_in(["i0", "i1"])).then(pl.lit("planes")).otherwise(pl.lit("kept"))
+    frames["cts"] = frames["cts"].with_columns(kept=both)
+    assert joined(frames).scans["image_uid"].to_list() == ["i2", "twin-h1"], "a twin alone would only add false marks"
 
 
 def test_an_unread_scan_with_a_nodule_counts_as_missed_and_one_without_is_left_out() -> None:
