@@ -142,6 +142,23 @@ def test_what_cannot_be_estimated_is_null_with_its_reason(right: np.ndarray, hos
     assert {n.note for n in found.variance.values()} == {reason}
 
 
+def test_the_spread_of_drawn_hosts_is_that_of_their_variance() -> None:
+    """Means of 40 answers vary as the chances do, a standard deviation of 2 on the logit, and by their own error."""
+    _, ways = crossed(8, 40, 40, 0, 0)
+    drawn = module._Design.of(list(ways.values())).draw(0.0, np.array([4.0, 0.0]), 100, np.random.default_rng(2))
+    chance = special.expit(2 * np.random.default_rng(3).normal(size=100_000))
+    expected = chance.var() + (chance * (1 - chance)).mean() / 40
+    assert drawn.reshape(100, 40, 40).mean(axis=2).var(axis=1, ddof=1).mean() == pytest.approx(expected, rel=0.05)
+
+
+def test_limits_are_reflected_on_the_scale_of_standard_deviations() -> None:
+    again = np.linspace(0.4, 1.2, 101) ** 2
+    found = module._variance(np.float64(1.0), again, None, 0.05)
+    assert (found.low, found.high) == (pytest.approx((2 - 1.18) ** 2), pytest.approx((2 - 0.42) ** 2))
+    assert module._variance(np.float64(0.0), again, None, 0.05).high == pytest.approx(1.18**2)
+    assert module._variance(np.float64(0.25), again, None, 0.05).low == 0.0
+
+
 def test_limits_of_a_ratio_whose_denominator_may_be_zero() -> None:
     fitted = np.array([1.0, 0.5])
     again = np.array([[1.0, 0.5]] * 90 + [[1.0, 0.0]] * 10)
