@@ -33,6 +33,8 @@ SHARES, ICCS, SIZES = (0.1, 0.5, 0.9), (0.0, 0.1, 0.3), (20, 50, 200)
 #: and what the independent interval stays below under reuse.
 LEAST, LEAST_FEW, GREATEST, INDEPENDENT = 0.93, 0.92, 0.975, 0.93
 ALPHA = 0.05
+#: Repetitions that are held at once: what fits the caches of a processor.
+AT_ONCE = 250
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,12 @@ def estimates(right: np.ndarray, host: np.ndarray, donor: np.ndarray) -> Estimat
     return Estimates(value, none, three(ways), independent, np.zeros(0, bool), np.full(repetitions, float(n)))
 
 
+def _limits(found: Estimates) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Value, lower and upper limit, effective clusters of each repetition (R,)."""
+    limits = intervals(found, "share", ALPHA, 10)
+    return found.value, limits.low, limits.high, variance(found).effective
+
+
 def measured(hosts: int, donors: int, reuse: str, p: float, icc: float, repetitions: int) -> Cell:
     """Coverage and width in one design.
 
@@ -131,10 +139,13 @@ def measured(hosts: int, donors: int, reuse: str, p: float, icc: float, repetiti
     """
     host, donor = design(hosts, donors, reuse)
     rng = np.random.default_rng(seeds.named(42, "coverage", hosts, donors, reuse, str(p), str(icc)))
-    found = estimates(answers(host, donor, p, icc, repetitions, rng), host, donor)
-    limits = intervals(found, "share", ALPHA, 10)
-    covered = (limits.low <= p) & (p <= limits.high)
-    z, value, n = stats.norm.ppf(1 - ALPHA / 2), found.value, len(host)
+    drawn = [
+        _limits(estimates(answers(host, donor, p, icc, min(AT_ONCE, repetitions - first), rng), host, donor))
+        for first in range(0, repetitions, AT_ONCE)
+    ]
+    value, low, high, clusters = (np.concatenate(column) for column in zip(*drawn, strict=True))
+    covered = (low <= p) & (p <= high)
+    z, n = stats.norm.ppf(1 - ALPHA / 2), len(host)
     with np.errstate(divide="ignore", invalid="ignore"):
         centre = special.logit(value)
         half = z / np.sqrt(n * value * (1 - value))
@@ -143,7 +154,7 @@ def measured(hosts: int, donors: int, reuse: str, p: float, icc: float, repetiti
     known = z * spread / (p * (1 - p))
     inside = (value > 0) & (value < 1)
     oracle = (special.expit(centre + known) - special.expit(centre - known))[inside].mean()
-    effective = float(variance(found).effective[0])
+    effective = float(clusters[0])
     worth = p * (1 - p) * min(n, p * (1 - p) / spread**2)
     enough = min(hosts, donors) >= 50 and worth >= 5
     error = np.sqrt(0.07 * 0.93 / repetitions)
@@ -155,7 +166,7 @@ def measured(hosts: int, donors: int, reuse: str, p: float, icc: float, repetiti
     ]
     return Cell(
         hosts, donors, reuse, p, icc, n, round(effective, 1), coverage, float(independent.mean()),
-        float(np.nanmean(limits.high - limits.low)), float(oracle), float(np.isnan(limits.low).mean()),
+        float(np.nanmean(high - low)), float(oracle), float(np.isnan(low).mean()),
         "; ".join(b for b in broken if b),
     )  # fmt: skip
 

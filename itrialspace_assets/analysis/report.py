@@ -6,12 +6,13 @@ from dataclasses import asdict
 import polars as pl
 
 from itrialspace_assets.analysis.agreement import score_agreement
+from itrialspace_assets.analysis.contrasts import contrasts
 from itrialspace_assets.analysis.detection_rows import report_detection
 from itrialspace_assets.analysis.figures import level_figure, mark_of
 from itrialspace_assets.analysis.flow import flow_table
 from itrialspace_assets.analysis.metrics import score_cells
 from itrialspace_assets.analysis.observations import observe, strata_of, with_one_n
-from itrialspace_assets.analysis.page import Figure, Page, metric_sections, render, section_of
+from itrialspace_assets.analysis.page import Figure, Page, Section, metric_sections, render, section_of
 from itrialspace_assets.analysis.reweighting import with_weights
 from itrialspace_assets.analysis.rows import Analysis, MetricRow
 from itrialspace_assets.analysis.study import Study, load_study
@@ -63,6 +64,7 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
         sections=(
             section_of("Asked and planned", arms),
             section_of("From plan to answer", flow, "Rejected cases are not replaced. Counts are cases."),
+            *_compared(settings, seen, study),
             *metric_sections(rows),
         ),
     )
@@ -86,7 +88,7 @@ def build_real(settings: Settings, partition: Partition) -> Result:
         question=f"How do the readers do on the CTs of {dataset} themselves?",
         mark=mark,
         figures=figures,
-        sections=metric_sections(rows),
+        sections=(*_compared(settings, seen, study), *metric_sections(rows)),
     )
     return _finish(settings, name, rows, page)
 
@@ -94,6 +96,18 @@ def build_real(settings: Settings, partition: Partition) -> Result:
 def _scored(settings: Settings, name: str, seen: pl.DataFrame, factors: list[str], study: Study) -> list[MetricRow]:
     analysis, strata = Analysis(name, settings.split, settings.anatomy), strata_of(seen, factors)
     return score_cells(seen, strata, study, analysis) + score_agreement(seen, study, analysis)
+
+
+def _compared(settings: Settings, seen: pl.DataFrame, study: Study) -> list[Section]:
+    """Readers and conditions compared in the primary endpoint's metric, if there are two of either."""
+    found = contrasts(seen, study, settings.seed)
+    if found is None:
+        return []
+    about = (
+        f"{study.primary.metric} of {study.primary.task}: first less second, on the same persons. Exploratory. p is "
+        "corrected within a source; resolves: the least difference whose interval would leave out zero. "
+    )
+    return [section_of("Readers and conditions compared", found.table, about + found.ties)]
 
 
 def _draw(rows: Sequence[MetricRow], title: str, mark: str) -> bytes:

@@ -214,12 +214,12 @@ def test_ties_are_groups_of_which_every_two_are_tied() -> None:
 
 @pytest.mark.parametrize(("own", "donors_known", "least"), [(0.0, True, 0.01), (0.8, True, 0.01), (0.8, False, 0.035)])
 def test_a_true_null_is_rejected_at_most_as_often_as_said(own: float, donors_known: bool, least: float) -> None:
-    """2,000 pairs of readers who are right equally often, on 30 hosts; ``own``: each finds other hosts easy.
+    """1,500 pairs of readers who are right equally often, on 30 hosts; ``own``: each finds other hosts easy.
 
     With two ways the variance is never below that of either, which makes tests careful.
     """
     rng = np.random.default_rng(6)
-    repeats, n = 2000, 160
+    repeats, n = 1500, 160
     host, donor = np.arange(n) % 30, rng.integers(0, 40, n) if donors_known else np.arange(n)
     ease = 0.8 * rng.normal(size=(repeats, 30))[:, host] + 0.8 * rng.normal(size=(repeats, n))[:, donor]
     noise = [own * rng.normal(size=(repeats, 30))[:, host] + rng.normal(size=(repeats, n)) for _ in range(2)]

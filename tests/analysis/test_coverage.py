@@ -8,7 +8,7 @@ from itrialspace_assets.analysis.cells import clusters
 from itrialspace_assets.analysis.jackknife import of_mean
 from itrialspace_assets.analysis.variance import variance
 
-REPETITIONS = 1500
+REPETITIONS = 1000
 
 
 @pytest.mark.parametrize(

@@ -179,3 +179,15 @@ def test_the_first_text_that_holds_is_given() -> None:
     yes, no = np.array([True, False, True]), np.array([True, True, False])
     assert first_of(3, [(yes, "a"), (no, np.array(["x", "y", "z"], object))]).tolist() == ["a", "y", "a"]
     assert first_of(2, [(np.zeros(2, bool), "a")]).tolist() == [None, None]
+
+
+def test_a_difference_rests_on_the_cell_with_fewer_effective_clusters() -> None:
+    host = np.r_[np.arange(60) % 20, np.where(np.arange(60) < 30, 0, np.arange(60) % 20)]
+    ways = clusters(np.repeat([0, 1], 60), host, np.arange(120), 2)
+    estimates = of_mean(ways, np.arange(120) % 3 == 0, np.ones(120, bool), "none")
+    alone = variance(estimates).effective
+    assert alone[1] < 5 < alone[0]
+    for first, second in (([0], [1]), ([1], [0])):
+        found = differences(estimates, np.array(first), np.array(second)).variance
+        assert found.effective[0] == pytest.approx(alone[1])
+        assert found.clusters[0] == 20

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,10 +11,12 @@ import pytest
 from itrialspace_assets.analysis.agreement import score_agreement
 from itrialspace_assets.analysis.metrics import score_cells
 from itrialspace_assets.analysis.observations import strata_of, with_one_n
+from itrialspace_assets.analysis.reweighting import weightings, with_weights
 from itrialspace_assets.analysis.rows import Analysis, MetricRow
 from itrialspace_assets.analysis.scored import UNREAD
 from itrialspace_assets.analysis.study import load_study
 from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.records.store import write_table
 from itrialspace_assets.records.tables import TABLES
 from tests.analysis.oracles import SCHEMA, table
 
@@ -279,3 +282,52 @@ def test_agreement_of_two_readers_by_hand() -> None:
 def test_the_shared_schema_is_that_of_the_slices() -> None:
     known = set(TABLES["slices"].schema) | set(TABLES["answers"].schema) | {"log_odds", "one_n"}
     assert set(SCHEMA) <= known
+
+
+def test_weights_of_a_prevalence_are_read_for_their_cases(tmp_path: Path) -> None:
+    settings = load_settings(output_dir=tmp_path)
+    weights = [
+        {"mode": "m01", "weighting": w, "replicate": r, "case_uid": c, "weight": v}
+        for w, r, c, v in (
+            ("prevalence=0.05", 0, "0", 0.1), ("prevalence=0.5", 0, "0", 1.0), ("prevalence=0.05", 0, "1", 1.9),
+            ("resample", 0, "0", 2.0), ("resample", 1, "0", 0.0),
+        )
+    ]  # fmt: skip
+    write_table(tmp_path, "case_weights", weights, mode="m01")
+    got = with_weights(settings, "m01", table(6))
+    assert weightings(got.columns) == ["prevalence=0.05", "prevalence=0.5"]
+    assert got["prevalence=0.05"].to_list() == [0.1, 0.1, 1.9, 1.9, None, None]
+    assert got["prevalence=0.5"].to_list() == [1.0, 1.0, None, None, None, None]
+    assert got["slice_uid"].to_list() == table(6)["slice_uid"].to_list()
+    assert with_weights(settings, "m02", table(6)).columns == table(6).columns
+
+
+def test_planted_shortcuts_of_size_and_lobe_are_recovered_with_sign_and_size() -> None:
+    """A reader that sees large nodules more often, and calls the size of a lobe instead of the nodule's."""
+    rng = np.random.default_rng(9)
+    n, lobes = 1600, ("left_lung_upper_lobe", "right_lung_lower_lobe")
+    large, lower = rng.random(n) < 0.5, rng.random(n) < 0.5
+    truth = np.where(large, "10-20mm", "5-10mm")
+    seen = rng.random(n) < np.where(large, 0.9, 0.6)
+    common = {
+        "presence": ["present"] * n,
+        "size_class": truth.tolist(),
+        "lobe": [lobes[i] for i in lower.astype(int)],
+        "host_person_uid": [str(i % 90) for i in range(n)],
+        "donor_person_uid": [str(i % 120) for i in range(n)],
+    }
+    presence = table(n, answer=np.where(seen, "present", "absent").tolist(), **common)
+    size = table(n, "size", answer=np.where(lower, "10-20mm", "5-10mm").tolist(), **common)
+    found = scored(pl.concat([presence, size]), "size_class", "lobe")
+    for level, share in (("10-20mm", 0.9), ("5-10mm", 0.6)):
+        row = found[f"size_class={level}:sensitivity"]
+        assert row.low <= share <= row.high
+        assert row.high - row.low < 0.12
+    effect = found["size_class=10-20mm:sensitivity"].estimate - found["size_class=5-10mm:sensitivity"].estimate
+    assert effect == pytest.approx(0.3, abs=0.05)
+    flat = [found[f"lobe={lobe}:sensitivity"].estimate for lobe in lobes]
+    assert flat[0] == pytest.approx(flat[1], abs=0.05), "no shortcut was planted there"
+    rows = score_cells(size, strata_of(size, ["lobe"]), STUDY, ANALYSIS)
+    entropy = {r.stratum: r for r in rows if r.metric == "answer_entropy"}
+    assert [entropy[f"lobe={lobe}"].flag for lobe in lobes] == ["constant answers"] * 2
+    assert entropy["all"].flag is None
