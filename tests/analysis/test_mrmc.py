@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from itrialspace_assets.analysis import case_pairs
 from itrialspace_assets.analysis.case_pairs import Pairs
@@ -144,6 +145,29 @@ def test_the_jackknife_and_mean_squares_by_leaving_cases_out() -> None:
     assert found.ms_modality == pytest.approx(4 * area.mean(axis=1).var(ddof=1))
     left_over = area - area.mean(axis=1, keepdims=True) - area.mean(axis=0) + area.mean()
     assert found.ms_interaction == pytest.approx((left_over**2).sum() / 6)
+
+
+def test_errors_and_degrees_of_freedom_by_their_formulas() -> None:
+    """Hillis 2007 for three modalities and five readers; the U-statistics likewise, an area against a half."""
+    rng = np.random.default_rng(11)
+    truth = np.arange(30) % 3 == 0
+    score = rng.normal(size=(3, 5, 30)) + 2 * rng.normal(size=(3, 1, 30)) + truth + rng.normal(size=(1, 5, 1)) * truth
+    found, t, r = analyse(study_of(score, truth)), 3, 5
+    c, first = found.components, found.comparisons[0]
+    gap = c.cov2 - c.cov3
+    assert gap > 0
+    error = c.ms_interaction + r * gap
+    assert c.f == pytest.approx(c.ms_modality / error)
+    assert c.df == first.random_readers.df == pytest.approx(error**2 * (t - 1) * (r - 1) / c.ms_interaction**2)
+    assert first.random_readers.se == pytest.approx(np.sqrt(2 / r * error))
+    assert first.fixed_readers.se == pytest.approx(np.sqrt(2 / r * (c.variance - c.cov1 + (r - 1) * gap)))
+    pairs = Pairs.of(score, truth)
+    variance = pairs.covariance(0, 0) + pairs.covariance(1, 1) - 2 * pairs.covariance(0, 1)
+    areas = pairs.areas()
+    between = (areas[0] - areas[1]).var(ddof=1) / r
+    u, area = first.u_statistics, found.modalities[0].auc
+    assert (u.se**2, u.df) == (pytest.approx(variance), pytest.approx((r - 1) * (variance / between) ** 2))
+    assert area.p == pytest.approx(2 * stats.t.sf(abs(area.estimate - 0.5) / area.se, area.df))
 
 
 def test_delong_of_a_reader_equals_its_components() -> None:
