@@ -5,6 +5,9 @@ from typing import Any
 
 import polars as pl
 
+from itrialspace_assets.analysis.detection import Detection
+from itrialspace_assets.analysis.froc import Curve
+
 COLOURS = {"plain": "#334155", "bbox": "#16a34a", "contour": "#dc2626", "bbox_contour": "#7c3aed"}
 
 
@@ -22,7 +25,7 @@ def mark_of(anatomy: str, source: str) -> str:
 
 
 def level_figure(metrics: pl.DataFrame, factor: str, levels: list[str], title: str, mark: str) -> bytes:
-    """PNG: sensitivity by level of a factor under each condition with intervals, and AUC beside it.
+    """PNG: sensitivity by level of a factor under each condition with intervals, and slice-ROC AUC beside it.
 
     Args:
         metrics: rows of ``metrics`` of one source and reader.
@@ -49,12 +52,55 @@ def level_figure(metrics: pl.DataFrame, factor: str, levels: list[str], title: s
     axes[0].set_xlabel(factor.replace("_", " ") if levels else "")
     axes[0].set_ylabel("estimate, 95 % interval")
     axes[0].set_title("sensitivity (presence)", fontsize=10)
-    axes[1].set_xticks([0, 1], ["AUC", "specificity"])
+    axes[1].set_xticks([0, 1], ["slice-ROC AUC", "specificity"])
     axes[1].set_title("all slices", fontsize=10)
     axes[1].axhline(0.5, color="#94a3b8", lw=0.8, ls=":")
     axes[0].set_ylim(-0.03, 1.03)
     handles = [Line2D([], [], color=COLOURS[c], marker="o", ls="", label=c) for c in COLOURS]
     fig.legend(handles=handles, loc="lower right", ncol=4, fontsize=8, frameon=False)
+    return _png(fig, title, mark)
+
+
+def froc_figure(curve: Curve, detection: Detection, title: str, mark: str) -> bytes:
+    """PNG: sensitivity against false marks a scan, of all scans and of lesion-free ones, with intervals at seven rates.
+
+    Args:
+        curve: counts at every threshold.
+        detection: estimates at the rates.
+        title: above the figure.
+        mark: what the data are, drawn into the picture.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    fig, axis = plt.subplots(figsize=(6.4, 4.4))
+    least, most = detection.rates[0].false_per_scan / 2, detection.rates[-1].false_per_scan * 2
+    for x, colour, name in (
+        (curve.false_per_scan, COLOURS["plain"], "all scans"),
+        (curve.false_per_free_scan, COLOURS["bbox_contour"], "lesion-free scans"),
+    ):
+        if len(x) and len(curve.sensitivity):
+            axis.step(x.clip(least, most), curve.sensitivity, where="post", color=colour, lw=1.3, label=name)
+    for at in detection.rates:
+        if at.sensitivity.low is not None and at.sensitivity.high is not None:
+            limits = [at.sensitivity.low, at.sensitivity.high]
+            axis.plot([at.false_per_scan] * 2, limits, "-", color=COLOURS["plain"], lw=1.1, alpha=0.7)
+    axis.set_xscale("log", base=2)
+    axis.set_xlim(least, most)
+    axis.set_ylim(-0.03, 1.03)
+    axis.set_xticks([at.false_per_scan for at in detection.rates], [f"{at.false_per_scan:g}" for at in detection.rates])
+    axis.set_xlabel("false marks a scan")
+    axis.set_ylabel("sensitivity over nodules, 95 % interval")
+    axis.legend(loc="lower right", fontsize=8, frameon=False)
+    return _png(fig, title, mark)
+
+
+def _png(fig: Any, title: str, mark: str) -> bytes:
+    """A figure with its title and mark as a picture; it is closed."""
+    import matplotlib.pyplot as plt
+
     fig.suptitle(title, fontsize=11)
     fig.text(0.01, 0.015, mark, fontsize=8, color="#b91c1c")
     fig.tight_layout(rect=(0, 0.06, 1, 1))

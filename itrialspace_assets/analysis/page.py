@@ -76,11 +76,21 @@ _SHOWN = {
 }
 _DECIMALS = {"estimate": 3, "low": 3, "high": 3, "n_effective": 1}
 #: Metrics that are shown for strata; the table ``metrics`` holds the rest.
-_OF_STRATA = ("auc", "sensitivity", "specificity", "balanced_accuracy", "accuracy", "macro_recall", "weighted_kappa")
+_OF_STRATA = (
+    *("auc", "sensitivity", "specificity", "balanced_accuracy", "accuracy", "macro_recall", "weighted_kappa"),
+    "sensitivity_at_1_fp_per_lesion_free_scan",
+)
 _ABOUT_METRICS = (
     "All conditions over all slices; strata under the plain condition, with fewer metrics. Intervals are two-way "
     "leave-cluster-out over host and donor persons; k counts successes, effective n independent cases."
 )
+_ABOUT_DETECTION = (
+    "Marks on whole scans, lesion-free ones among them; docs/facts/evaluation.md says when a mark hits. froc_R is the "
+    "sensitivity over nodules where R marks a scan are false, fp_per_lesion_free_scan_R what lesion-free scans get "
+    "there, cpm the mean over the seven R. Intervals are percentiles of resampled persons."
+)
+#: Heading and note of a task's table, where they are not its name and the usual one. Presence is read from slices.
+_TASKS = {"presence": ("Presence (slice-ROC)", _ABOUT_METRICS), "detection": ("Detection (FROC)", _ABOUT_DETECTION)}
 
 
 def metric_sections(rows: Sequence[MetricRow]) -> list[Section]:
@@ -89,8 +99,9 @@ def metric_sections(rows: Sequence[MetricRow]) -> list[Section]:
     for task in dict.fromkeys(r.task for r in rows):
         of_task = [r for r in rows if r.task == task]
         shown = [_shown(r) for r in of_task if r.stratum == "all" or _is_shown(r)]
+        heading, note = _TASKS.get(task, (task.capitalize(), _ABOUT_METRICS))
         if shown:
-            sections.append(Section(task.capitalize(), list(_SHOWN.values()), shown, _ABOUT_METRICS))
+            sections.append(Section(heading, list(_SHOWN.values()), shown, note))
     return sections
 
 

@@ -7,6 +7,7 @@ import polars as pl
 
 from itrialspace_assets.analysis.agreement import score_agreement
 from itrialspace_assets.analysis.contrasts import contrasts
+from itrialspace_assets.analysis.detection_rows import report_detection
 from itrialspace_assets.analysis.figures import level_figure, mark_of
 from itrialspace_assets.analysis.flow import flow_table
 from itrialspace_assets.analysis.metrics import score_cells
@@ -15,12 +16,13 @@ from itrialspace_assets.analysis.page import Figure, Page, Section, metric_secti
 from itrialspace_assets.analysis.reweighting import with_weights
 from itrialspace_assets.analysis.rows import Analysis, MetricRow
 from itrialspace_assets.analysis.study import Study, load_study
+from itrialspace_assets.analysis.variance_rows import variance_rows
 from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result
 from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS
 from itrialspace_assets.imaging.pictures import markdown
-from itrialspace_assets.readers.registry import readers
+from itrialspace_assets.readers.registry import slice_readers
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import read_table, write_table
 from itrialspace_assets.synthesis.renderers import enabled
@@ -35,16 +37,23 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
     factors = ["size_bucket", "lobe", "dataset"]
     if trial.contrast not in ("none", "size_bucket", "dataset"):
         factors.append("arm")
-    sources = [r.name for r in enabled(settings)]
-    seen = with_one_n(pl.concat([observe(settings, s, mode, mode, r) for s in sources for r in readers(settings)]))
-    seen = with_weights(settings, mode, seen)
-    rows = _scored(settings, mode, seen, factors, study)
+    asked = [(r.name, reader) for r in enabled(settings) for reader in slice_readers(settings, r.name)]
+    rows: list[MetricRow] = []
+    compared: list[Section] = []
     figures = []
-    for source in sources:
-        for reader in readers(settings):
-            found = [r for r in rows if (r.source, r.reader) == (source, reader)]
-            title, mark = f"{mode}: {reader} on {source}", mark_of(settings.anatomy, source)
-            figures.append(Figure(f"{source}, {reader}", _draw(found, title, mark)))
+    if asked:
+        seen = with_weights(settings, mode, _seen(settings, mode, mode, asked))
+        rows += _scored(settings, mode, seen, factors, study)
+        compared = _compared(settings, seen, study)
+        if trial.planner == "twin":
+            rows += variance_rows(seen, study, Analysis(mode, settings.split, settings.anatomy), settings.seed)
+    for source, reader in asked:
+        found = [r for r in rows if (r.source, r.reader) == (source, reader)]
+        title, mark = f"{mode}: {reader} on {source}", mark_of(settings.anatomy, source)
+        figures.append(Figure(f"{source}, {reader}", _draw(found, title, mark)))
+        detected, froc = report_detection(settings, seen, study, mode, source, reader)
+        rows += detected
+        figures += froc
     arms = read_table(settings.output, "arms", mode=mode).select(
         "arm", "level", "asked_cases", "got_cases", "asked_malignant", "got_malignant", "note"
     )
@@ -57,7 +66,7 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
         sections=(
             section_of("Asked and planned", arms),
             section_of("From plan to answer", flow, "Rejected cases are not replaced. Counts are cases."),
-            *_compared(settings, seen, study),
+            *compared,
             *metric_sections(rows),
         ),
     )
@@ -69,10 +78,15 @@ def build_real(settings: Settings, partition: Partition) -> Result:
     require_data_root(settings)
     dataset, name = partition["dataset"], f"{REAL}-{partition['dataset']}"
     study, mark = load_study(settings), mark_of(settings.anatomy, REAL)
-    seen = with_one_n(pl.concat([observe(settings, REAL, REAL, name, r) for r in readers(settings)]))
-    rows = _scored(settings, name, seen, ["size_bucket", "lobe"], study)
+    asked = [(REAL, reader) for reader in slice_readers(settings, REAL)]
+    rows: list[MetricRow] = []
+    compared: list[Section] = []
     figures = []
-    for reader in readers(settings):
+    if asked:
+        seen = _seen(settings, REAL, name, asked)
+        rows += _scored(settings, name, seen, ["size_bucket", "lobe"], study)
+        compared = _compared(settings, seen, study)
+    for _, reader in asked:
         found = [r for r in rows if r.reader == reader]
         if found:
             figures.append(Figure(reader, _draw(found, f"{dataset}: {reader}", mark)))
@@ -81,9 +95,21 @@ def build_real(settings: Settings, partition: Partition) -> Result:
         question=f"How do the readers do on the CTs of {dataset} themselves?",
         mark=mark,
         figures=figures,
-        sections=(*_compared(settings, seen, study), *metric_sections(rows)),
+        sections=(*compared, *metric_sections(rows)),
     )
     return _finish(settings, name, rows, page)
+
+
+def _seen(settings: Settings, mode: str, name: str, asked: Sequence[tuple[str, str]]) -> pl.DataFrame:
+    """Observations of every source and reader that is asked.
+
+    Args:
+        settings: which split, and where tables lie.
+        mode: trial mode, or ``real``.
+        name: of the frozen list.
+        asked: source and reader.
+    """
+    return with_one_n(pl.concat([observe(settings, source, mode, name, reader) for source, reader in asked]))
 
 
 def _scored(settings: Settings, name: str, seen: pl.DataFrame, factors: list[str], study: Study) -> list[MetricRow]:

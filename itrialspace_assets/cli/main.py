@@ -12,6 +12,7 @@ from itrialspace_assets.cli.options import Folder, Relax, Set, Size, Workers, lo
 from itrialspace_assets.cli.profiles import app as profiles_app
 from itrialspace_assets.cli.readers import app as readers_app
 from itrialspace_assets.cli.reading import evaluate, ledger_app, rescore
+from itrialspace_assets.cli.score import app as score_app
 from itrialspace_assets.cli.slicing import slices
 from itrialspace_assets.cli.splits import app as splits_app
 from itrialspace_assets.cli.synthesis import app as cts_app
@@ -42,6 +43,7 @@ app.add_typer(weights_app, name="weights")
 app.add_typer(splits_app, name="splits")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(readers_app, name="readers")
+app.add_typer(score_app, name="score")
 app.command()(slices)
 app.command()(evaluate)
 app.command()(rescore)

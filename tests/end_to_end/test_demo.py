@@ -114,6 +114,30 @@ def test_a_slice_and_its_twin_differ_only_around_the_lesion(demo: Path) -> None:
         assert reach.max() < 60, "the change is as large as a nodule, not as a chest"
 
 
+def test_marks_of_whole_scans_are_reported(demo: Path) -> None:
+    """Every inserted nodule counts and every lesion-free twin once; a nodule is found if a mark lies within it."""
+    out, mode = demo / "out", "m02_size_detection_curve"
+    found = read_all(out, "metrics", analysis=mode).filter(pl.col("task") == "detection")
+    value = {(r["stratum"], r["metric"]): r for r in found.to_dicts()}
+    cts = read_all(out, "cts", mode=mode)
+    nodules = read_all(out, "insertions", mode=mode).filter("present")
+    of_case = cts.filter(~pl.col("is_lesion_free")).select("case_uid", "image_uid")
+    marks = read_all(out, "detections", mode=mode).select("image_uid", *(pl.col(f"world_{a}").alias(a) for a in "xyz"))
+    squares = sum((pl.col(f"world_{a}") - pl.col(a)) ** 2 for a in "xyz")
+    radius = pl.max_horizontal("diameter_mm", pl.lit(5.0)) / 2
+    hit = nodules.join(of_case, on="case_uid").join(marks, on="image_uid").filter(squares.sqrt() <= radius)
+    most = hit.select("case_uid", "nodule_idx").unique().height
+    rates = [value["all", f"froc_{rate}"] for rate in ("0.125", "0.25", "0.5", "1", "2", "4", "8")]
+    assert rates[0]["k"] <= rates[-1]["k"] <= most <= nodules.height
+    assert rates[-1]["k"] > 0
+    assert [r["k"] / nodules.height for r in rates] == pytest.approx([r["estimate"] for r in rates])
+    assert value["all", "cpm"]["estimate"] == pytest.approx(np.mean([r["estimate"] for r in rates]))
+    assert value["all", "wafroc"]["n_negatives"] == cts.filter("is_lesion_free")["image_uid"].n_unique()
+    sizes = [r for (stratum, _), r in value.items() if stratum.startswith("size_bucket=")]
+    assert sum(r["k"] for r in sizes) == value["all", "sensitivity_at_1_fp_per_lesion_free_scan"]["k"]
+    assert (out / f"reports/{mode}/figure_2.png").exists()
+
+
 def test_the_published_layout(demo: Path) -> None:
     out = demo / "out"
     manifest = pl.read_csv(out / "manifests/mode11_digital_twin_isolation/DLCS24/digital_twin_isolation_DLCS24.csv")
