@@ -29,7 +29,8 @@ JOB = dg.Definitions(assets=[made], asset_checks=[looked_at]).resolve_implicit_g
 
 def opened(home: Path, config: str) -> dg.DagsterInstance:
     home.mkdir(exist_ok=True)
-    (home / "dagster.yaml").write_text(config)
+    if not (home / "dagster.yaml").exists():  # another that opens it now must not find it half written
+        (home / "dagster.yaml").write_text(config)
     return dg.DagsterInstance.from_config(str(home))
 
 
