@@ -98,7 +98,7 @@ def test_a_pair_on_slurm_has_the_bytes_of_one_process(
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert hashes(out) == undisturbed
     jobs = {p.stem for p in (out / "work/slurm").rglob("*.job")}
-    steps = [f"tissue__synthetic_cts_tissue__synthetic_cts__{part}-0" for part in ("plan", "shard_s0000", "collect")]
+    steps = [f"tissue__synthetic_cts_tissue__synthetic_cts__{part}-0" for part in ("plan", "shard_s0", "collect")]
     assert jobs >= {"inserted_masks-0", *steps}, "a job each"
 
 
