@@ -3,13 +3,12 @@
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import itrialspace_assets.trials.build as trials
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.drive import Choice, Driver
 from itrialspace_assets.graph import RAW_CTS, RAW_MASKS, RAW_PROFILES, RAW_TRIALS, build_graph
@@ -18,6 +17,8 @@ from itrialspace_assets.orchestration.nodes import STAGES, Graph, Key
 from itrialspace_assets.orchestration.partitions import make_partitions, mapping
 from itrialspace_assets.records import store
 from itrialspace_assets.records.tables import TABLES
+from itrialspace_assets.trials import build as planning
+from itrialspace_assets.trials import sources
 
 MODE = "m11_digital_twin_isolation"
 
@@ -106,9 +107,9 @@ def recorded(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     patch = pytest.MonkeyPatch()
     original = store.read_file
 
-    def read_file(name: str, path: Path) -> Any:
+    def read_file(name: str, path: Path, columns: Sequence[str] | None = None) -> Any:
         recorder.table(name, path)
-        return original(name, path)
+        return original(name, path, columns)
 
     for module in [m for n, m in sys.modules.items() if n.startswith("itrialspace_assets.")]:
         if getattr(module, "read_file", None) is original:
@@ -116,7 +117,7 @@ def recorded(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     ACTIVE.append(recorder)
     for node in graph.nodes:
         recorder.now = node.step.key
-        for cached in (f for f in vars(trials).values() if hasattr(f, "cache_clear")):
+        for cached in (f for m in (planning, sources) for f in vars(m).values() if hasattr(f, "cache_clear")):
             cached.cache_clear()  # modes of one call share what they draw from; here each node reads for itself
         for part in upstream_partitions(node.step.dims, {}, choices):
             driver._execute([node], part)
