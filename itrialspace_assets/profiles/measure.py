@@ -124,7 +124,7 @@ def pieces(values: npt.NDArray[Any]) -> list[tuple[int, Lesion]]:
 
 
 def pleural_distance(
-    labels: Volume, ijk: npt.ArrayLike, inside_of: tuple[int, ...] = INSIDE_LUNG, reach_mm: float = 15.0
+    labels: Volume, ijk: npt.ArrayLike, inside_of: tuple[int, ...] = INSIDE_LUNG, reach_mm: float = 8.0
 ) -> float | None:
     """Exact distance (mm) from a voxel to the nearest voxel centre outside the lung's outline.
 
@@ -149,20 +149,20 @@ def pleural_distance(
         half = np.ceil(reach_mm / labels.spacing).astype(int)
         box = box_around(at, half, labels.array.shape)
         whole = all(s.start == 0 and s.stop == n for s, n in zip(box, labels.array.shape, strict=True))
-        beyond = outside[labels.array[box]]
+        beyond = outside[labels.array[box].T]  # as it lies in memory
         if beyond.any():
             x, y, z = (
                 ((np.arange(s.start, s.stop) - c) * mm) ** 2 for s, c, mm in zip(box, at, labels.spacing, strict=True)
             )
-            square = (x[:, None, None] + y[:, None]) + z
-            found = float(np.sqrt(square[beyond].min()))
+            nearest = np.where(beyond, z[:, None, None], np.inf).min(axis=0)  # of each column along z
+            found = float(np.sqrt(((x + y[:, None]) + nearest).min()))
             if found <= reach_mm or whole:
                 return found
             reach_mm = found  # nothing nearer lies beyond a crop of that half width
         elif whole:
             return None
         else:
-            reach_mm *= 2
+            reach_mm *= 1.5
 
 
 def shell_labels(labels: Volume, lesion: Lesion) -> npt.NDArray[np.uint8]:
