@@ -141,21 +141,21 @@ def pleural_distance(
         The distance; None if the voxel itself lies outside, or no voxel does.
     """
     at = np.rint(np.asarray(ijk)).astype(int)
-    outside = np.ones(256, bool)
-    outside[list(inside_of)] = False
-    if outside[labels.array[tuple(at)]]:
+    far = np.iinfo(np.uint16).max
+    least = np.zeros(256, np.uint16)  # by label: voxels to the nearest outside, before any is looked for
+    least[list(inside_of)] = far
+    if not least[labels.array[tuple(at)]]:
         return None
     while True:
         half = np.ceil(reach_mm / labels.spacing).astype(int)
         box = box_around(at, half, labels.array.shape)
         whole = all(s.start == 0 and s.stop == n for s, n in zip(box, labels.array.shape, strict=True))
-        beyond = outside[labels.array[box].T]  # as it lies in memory
-        if beyond.any():
-            x, y, z = (
-                ((np.arange(s.start, s.stop) - c) * mm) ** 2 for s, c, mm in zip(box, at, labels.spacing, strict=True)
-            )
-            nearest = np.where(beyond, z[:, None, None], np.inf).min(axis=0)  # of each column along z
-            found = float(np.sqrt(((x + y[:, None]) + nearest).min()))
+        x, y, z = (np.abs(np.arange(s.start, s.stop) - c) for s, c in zip(box, at, strict=True))
+        part = least.take(labels.array[box].T)  # as it lies in memory
+        up = np.maximum(part, z.astype(np.uint16)[:, None, None]).min(axis=0)  # to the first outside of each column
+        if up.min() < far:
+            dx, dy, dz = ((n * mm) ** 2 for n, mm in zip((x, y[:, None], up), labels.spacing, strict=True))
+            found = float(np.sqrt(((dx + dy) + dz).min()))
             if found <= reach_mm or whole:
                 return found
             reach_mm = found  # nothing nearer lies beyond a crop of that half width
