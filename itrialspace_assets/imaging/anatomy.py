@@ -202,4 +202,4 @@ def equivalent_diameter(volume_mm3: float) -> float:
 
 def lung_mask(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """True where a label map (any shape) holds one of the five lobes; of its shape."""
-    return (labels >= LUNG[0]) & (labels <= LUNG[-1])
+    return np.asarray(labels - np.uint8(LUNG[0]) < len(LUNG))  # bytes below the first wrap round to large ones

@@ -145,13 +145,14 @@ def bounding_box(mask: Array, pad: int = 0) -> Box:
     Raises:
         ValueError: the mask is empty.
     """
-    bounds: list[slice] = []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+    bounds = [slice(0, n) for n in mask.shape]
+    for axis in (2, 1, 0):  # slices along z lie together in memory, and each axis looks only where the last one left
+        hit = np.flatnonzero(mask[tuple(bounds)].any(axis=tuple(a for a in range(3) if a != axis)))
         if not len(hit):
             raise ValueError("expected a mask with at least one true voxel, got none")
-        bounds.append(slice(max(0, int(hit[0]) - pad), min(mask.shape[axis], int(hit[-1]) + 1 + pad)))
-    return bounds[0], bounds[1], bounds[2]
+        bounds[axis] = slice(int(hit[0]), int(hit[-1]) + 1)
+    x, y, z = (slice(max(0, s.start - pad), min(n, s.stop + pad)) for s, n in zip(bounds, mask.shape, strict=True))
+    return x, y, z
 
 
 def read_volume(path: Path, trust: Trust | None = None, unpack: Callable[[bytes], bytes] = igzip.decompress) -> Volume:

@@ -5,7 +5,7 @@ Writes no file.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from itrialspace_assets.imaging.anatomy import NODULE
@@ -120,7 +120,7 @@ def audit_record(asked: Mapping[str, Any], got: Mapping[str, Any] | None, reason
         host_map_sha256=got["host_map_sha256"] if got else None,
         donor_sha256=got["donor_sha256"] if got else None,
     )
-    return asdict(record)
+    return dict(vars(record))
 
 
 def audit(trial_name: str, manifest: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ its reason.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cc3d
@@ -104,7 +104,7 @@ def insert_case(case: InsertionCase, settings: Settings) -> Output:
             lesions.append(realised.lesion)
     mask = _write_mask(case, host, lesions, settings)
     status = "partial" if rejected else "done"
-    rows = [asdict(_row(case, part, mask, status, settings.placement)) for part in done]
+    rows = [vars(_row(case, part, mask, status, settings.placement)) for part in done]
     files = {mask.path: mask.sha256} if mask.path is not None and mask.sha256 is not None else {}
     return Output({"insertions": rows}, files, rejected)
 

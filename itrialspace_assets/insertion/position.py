@@ -18,6 +18,7 @@ they choose among positions of similar nearness and never outweigh nearness. The
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import edt
 import numpy as np
@@ -33,8 +34,11 @@ from itrialspace_assets.imaging.geometry import Box, Volume
 from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.profiles.measure import SHELL_VOXELS
 
-#: Search radii in mm, tried in turn; the last spans any lung. Ours.
-SEARCH_MM = (5.0, 10.0, 20.0, 40.0, 400.0)
+#: Search radii in mm, tried in turn; the last spans any lung. With each the half width of the box from whose first
+#: voxel distances are counted: between places of equal cost their last bits decide, which depend on it. Ours.
+SEARCH_MM = ((5, 5), (7, 10), (10, 10), (14, 20), (20, 20), (28, 40), (40, 40), (400, 400))
+#: Added (mm) to the cost that bounds a radius: no less than what rounding makes of it. Ours.
+_ROUNDING_MM = 1e-6
 #: Candidates that are sorted and tried before all are. Ours.
 _FIRST = 20_000
 #: Voxels looked up at once, so that memory stays small. Ours.
@@ -89,6 +93,7 @@ class _Shape:
         ends: offsets of the surface voxels farthest out in 26 directions.
         shell: offsets of what surrounds it.
         reach: voxels (3,) that voxels and shell extend from the anchor.
+        core: radius (mm) about the anchor that is lesion: a position needs at least so much lung around it.
     """
 
     anchor: Ints
@@ -98,9 +103,10 @@ class _Shape:
     ends: Ints
     shell: Ints
     reach: Ints
+    core: float
 
     @classmethod
-    def of(cls, mask: Bools) -> "_Shape":
+    def of(cls, mask: Bools, spacing: Floats) -> "_Shape":
         voxels = np.argwhere(mask)
         centroid = voxels.mean(axis=0)
         anchor = np.rint(centroid).astype(np.int64)
@@ -112,7 +118,15 @@ class _Shape:
         surface = np.argwhere(edge) - anchor
         directions = np.array([d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)]) - 1
         ends = surface[np.unique((surface @ directions.T).argmax(axis=0))]
-        return cls(anchor, centroid, voxels - anchor, surface, ends, shell - anchor, reach)
+        inner = edt.edt(np.pad(mask, 1), anisotropy=tuple(spacing), black_border=True)
+        core = max(0.0, float(inner[tuple(anchor + 1)]) - float(spacing.max()))
+        return cls(anchor, centroid, voxels - anchor, surface, ends, shell - anchor, reach, core)
+
+
+@lru_cache(maxsize=256)
+def _shape_of(bits: bytes, size: tuple[int, ...], spacing: tuple[float, ...]) -> _Shape:
+    """The shape of a mask's bytes; kept, since a donor goes into many hosts, and its outline to an empty site."""
+    return _Shape.of(np.frombuffer(bits, bool).reshape(size), np.array(spacing))
 
 
 @dataclass(frozen=True)
@@ -187,7 +201,7 @@ def find_position(
     target = np.asarray(wanted.centre, dtype=np.float64)
     if not np.all(np.isfinite(target)):
         raise CaseRejected(Reason.BAD_POSITION, f"expected a finite position, got {target.tolist()}")
-    shape = _Shape.of(mask)
+    shape = _shape_of(mask.tobytes(), mask.shape, tuple(host.spacing.tolist()))
     last = np.asarray(host.array.shape) - 1
     nearest = np.clip(np.rint(target - shape.centroid + shape.anchor), 0, last).astype(np.int64)
     crop = _Crop.of(host, nearest - shape.reach - 1, nearest + shape.reach + 2, others)
@@ -197,8 +211,7 @@ def find_position(
     nx, ny, nz = host.array.shape
     whole = slice(0, nx), slice(0, ny), slice(0, nz)
     box, deep = within or whole, depth or LungDepth(host, whole)
-    core = _core(mask, shape, host.spacing)
-    found = _search(host, deep, shape, lobe_label, target, nearest, wanted, others, airway, core, box)
+    found = _search(host, deep, shape, lobe_label, target, nearest, wanted, others, airway, box)
     if found is None:
         size = float((6 * mask.sum() * host.voxel_mm3 / np.pi) ** (1 / 3))
         raise CaseRejected(
@@ -211,12 +224,6 @@ def _position(mask: Bools, at: Ints, shape: _Shape, target: Floats, spacing: Flo
     first = at - shape.anchor
     lesion = Lesion((int(first[0]), int(first[1]), int(first[2])), mask)
     return Position(lesion, float(np.linalg.norm((lesion.centroid - target) * spacing)), moved_by)
-
-
-def _core(mask: Bools, shape: _Shape, spacing: Floats) -> float:
-    """Radius (mm) about the anchor that is lesion: a position needs at least so much lung around it."""
-    inner = edt.edt(np.pad(mask, 1), anisotropy=tuple(spacing), black_border=True)
-    return max(0.0, float(inner[tuple(shape.anchor + 1)]) - float(spacing.max()))
 
 
 def _broken(crop: _Crop, at: Ints, shape: _Shape, lobe_label: int) -> str:
@@ -249,7 +256,8 @@ class _Rest:
         airway: airway and trachea of the host in mm.
         at: anchors of the candidates, flat in the crop.
         shape: voxels of the crop.
-        centre: what is added to an anchor's index in the crop to get its lesion's centre in the host (voxels).
+        first: index (3,) of the crop's first voxel, from the corner that distances are counted from.
+        centre: what is added to an anchor's index from that corner to get its lesion's centre in the host (voxels).
         spacing: voxel size, mm.
         counted: cost of the airway distance (mm) that the bound already holds; empty if none was asked for.
     """
@@ -258,6 +266,7 @@ class _Rest:
     airway: KDTree | None
     at: Ints
     shape: tuple[int, ...]
+    first: Ints
     centre: Floats
     spacing: Floats
     counted: Floats
@@ -266,21 +275,30 @@ class _Rest:
         """Cost (mm) that the bound lacks, of candidates by number, with the margins (mm) of their lesions."""
         cost = MARGIN_WEIGHT * np.maximum(0.0, self.wanted.margin_mm - margin)
         if len(self.counted) and self.airway is not None and self.wanted.airway_mm is not None:
-            centres = np.stack(np.unravel_index(self.at[part], self.shape), axis=1) + self.centre
+            centres = np.stack(np.unravel_index(self.at[part], self.shape), axis=1) + self.first + self.centre
             far = self.airway.query(centres * self.spacing)[0]
             cost += AIRWAY_WEIGHT * np.minimum(CAP_MM, np.abs(far - self.wanted.airway_mm)) - self.counted[part]
         return np.asarray(cost, dtype=np.float64)
 
 
-def _candidates(allowed: Bools, spare: Ints, offset: Floats, spacing: Floats) -> tuple[Ints, Floats]:
-    """Allowed voxels, flat, not nearer than ``spare`` to the crop's faces; length (mm) of index plus ``offset``."""
+def _candidates(allowed: Bools, spare: Ints, first: Ints, offset: Floats, spacing: Floats) -> tuple[Ints, Floats]:
+    """Allowed voxels of a crop, flat, with the length (mm) of their index, counted from ``first``, plus ``offset``.
+
+    Args:
+        allowed: voxels of the crop (X, Y, Z).
+        spare: voxels (3,) at its faces that are none.
+        first: index (3,) of its first voxel.
+        offset: what is added (voxels).
+        spacing: voxel size, mm.
+    """
     for axis, n in enumerate(spare):
         for face in (slice(None, n), slice(allowed.shape[axis] - n, None)):
             allowed[tuple(face if a == axis else slice(None) for a in range(3))] = False
     at = np.flatnonzero(allowed)
     square = np.zeros(len(at))
-    for index, n, shift, step in zip(np.unravel_index(at, allowed.shape), allowed.shape, offset, spacing, strict=True):
-        square += (((np.arange(n) + shift) * step) ** 2)[index]
+    index = np.unravel_index(at, allowed.shape)
+    for axis, (low, shift, step) in enumerate(zip(first, offset, spacing, strict=True)):
+        square += (((np.arange(low, low + allowed.shape[axis]) + shift) * step) ** 2)[index[axis]]
     return at, np.sqrt(square)
 
 
@@ -294,25 +312,26 @@ def _search(
     wanted: Wanted,
     others: Sequence[Lesion],
     airway: KDTree | None,
-    core: float,
     within: Box,
 ) -> Ints | None:
     """Anchor voxel of the position with the least cost; None if there is no position."""
     spacing = host.spacing
     spare = shape.reach + 1  # how far a lesion in the lobe's box can reach beyond it
     least, most = (np.array([getattr(s, end) for s in within]) for end in ("start", "stop"))
-    for radius in SEARCH_MM:
+    cost = np.inf
+    for reach, half in SEARCH_MM:
+        radius = min(reach, cost + _ROUNDING_MM)  # what lies beyond the cost of a position costs more
         around = np.ceil(radius / spacing).astype(np.int64)
         first, last = np.maximum(start - around, least), np.minimum(start + around + 1, most)
         whole = bool(np.all(first == least) and np.all(last == most))
         if np.any(first >= last):
             continue  # the box is farther away
         crop = _Crop.of(host, first - spare, last + spare, others)
-        outline = deep.over(crop.low, crop.low + crop.labels.shape, max(CAP_MM, core, wanted.margin_mm))
-        centre = crop.low - shape.anchor + shape.centroid  # added to an anchor's index, the centre in the host
-        at, distance = _candidates(
-            (crop.labels == lobe_label) & (outline > core * DEPTH_STEPS), spare, centre - target, spacing
-        )
+        outline = deep.over(crop.low, crop.low + crop.labels.shape, max(CAP_MM, shape.core, wanted.margin_mm))
+        corner = np.maximum(start - np.ceil(half / spacing).astype(np.int64), least) - spare
+        from_corner, centre = crop.low - corner, corner - shape.anchor + shape.centroid
+        allowed = (crop.labels == lobe_label) & (outline > shape.core * DEPTH_STEPS)
+        at, distance = _candidates(allowed, spare, from_corner, centre - target, spacing)
         if not whole:
             near = distance <= radius
             at, distance = at[near], distance[near]
@@ -330,7 +349,7 @@ def _search(
             part = np.flatnonzero(bound <= limit)
             part = part[np.argsort(bound[part], kind="stable")]
             counted = away[part] if len(away) else away
-            rest = _Rest(wanted, airway, at[part], crop.labels.shape, centre, spacing, counted)
+            rest = _Rest(wanted, airway, at[part], crop.labels.shape, from_corner, centre, spacing, counted)
             best, cost = _cheapest(crop, shape, lobe_label, at[part], bound[part], outline, rest)
             if cost <= limit:
                 break  # what lies beyond costs more

@@ -124,7 +124,7 @@ def pieces(values: npt.NDArray[Any]) -> list[tuple[int, Lesion]]:
 
 
 def pleural_distance(
-    labels: Volume, ijk: npt.ArrayLike, inside_of: tuple[int, ...] = INSIDE_LUNG, reach_mm: float = 15.0
+    labels: Volume, ijk: npt.ArrayLike, inside_of: tuple[int, ...] = INSIDE_LUNG, reach_mm: float = 8.0
 ) -> float | None:
     """Exact distance (mm) from a voxel to the nearest voxel centre outside the lung's outline.
 
@@ -141,28 +141,28 @@ def pleural_distance(
         The distance; None if the voxel itself lies outside, or no voxel does.
     """
     at = np.rint(np.asarray(ijk)).astype(int)
-    outside = np.ones(256, bool)
-    outside[list(inside_of)] = False
-    if outside[labels.array[tuple(at)]]:
+    far = np.iinfo(np.uint16).max
+    least = np.zeros(256, np.uint16)  # by label: voxels to the nearest outside, before any is looked for
+    least[list(inside_of)] = far
+    if not least[labels.array[tuple(at)]]:
         return None
     while True:
         half = np.ceil(reach_mm / labels.spacing).astype(int)
         box = box_around(at, half, labels.array.shape)
         whole = all(s.start == 0 and s.stop == n for s, n in zip(box, labels.array.shape, strict=True))
-        beyond = outside[labels.array[box]]
-        if beyond.any():
-            x, y, z = (
-                ((np.arange(s.start, s.stop) - c) * mm) ** 2 for s, c, mm in zip(box, at, labels.spacing, strict=True)
-            )
-            square = (x[:, None, None] + y[:, None]) + z
-            found = float(np.sqrt(square[beyond].min()))
+        x, y, z = (np.abs(np.arange(s.start, s.stop) - c) for s, c in zip(box, at, strict=True))
+        part = least.take(labels.array[box].T)  # as it lies in memory
+        up = np.maximum(part, z.astype(np.uint16)[:, None, None]).min(axis=0)  # to the first outside of each column
+        if up.min() < far:
+            dx, dy, dz = ((n * mm) ** 2 for n, mm in zip((x, y[:, None], up), labels.spacing, strict=True))
+            found = float(np.sqrt(((dx + dy) + dz).min()))
             if found <= reach_mm or whole:
                 return found
             reach_mm = found  # nothing nearer lies beyond a crop of that half width
         elif whole:
             return None
         else:
-            reach_mm *= 2
+            reach_mm *= 1.5
 
 
 def shell_labels(labels: Volume, lesion: Lesion) -> npt.NDArray[np.uint8]:
