@@ -18,11 +18,11 @@ ui: $(STAMP)
 	$(BIN)/its ui --dir $(DEMO)
 
 test: $(VENV)/.installed-test $(OLD)/.installed
-	$(PYTEST) -n 3 -m "not slow" --cov --cov-report=term  # three for two cores: many tests wait for processes
-	$(PYTEST) -n 3 -m "slow and not slurm and not docker"
+	$(PYTEST) -n 2 -m "not slow" --cov --cov-report=term
+	$(PYTEST) -n 3 -m "slow and not slurm and not docker"  # whole runs wait for processes of their own half the time
 
 quick: $(VENV)/.installed-test
-	$(PYTEST) -n 3 -m "not slow"
+	$(PYTEST) -n 2 -m "not slow"
 
 # With a SLURM cluster or a Docker engine; what is not there is skipped with the reason.
 daemons: $(VENV)/.installed-test

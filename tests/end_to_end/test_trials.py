@@ -53,6 +53,7 @@ def test_looking_at_trials_and_making_one(tmp_path: Path) -> None:
     assert json.loads(here("trials", "schema").stdout)["title"] == "Trial"
 
 
+@pytest.mark.slow
 def test_the_published_command() -> None:
     def its_trials(*arguments: str) -> subprocess.CompletedProcess[str]:
         call = [sys.executable, "-m", "itrialspace_assets.cli.its_trials", *arguments]

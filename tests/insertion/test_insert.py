@@ -295,6 +295,7 @@ def everything(settings: Settings, cases: list[Case]) -> dict[str, Any]:
     return {"rows": made.rows, "files": made.files, "rejected": [str(r) for r in made.rejected]}
 
 
+@pytest.mark.slow
 def test_one_two_and_four_workers_give_the_same_bytes(tmp_path: Path) -> None:
     found = []
     for n in (1, 2, 4):

@@ -99,6 +99,7 @@ def test_specks_do_not_stretch_a_lobe() -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize("case", ["0001", "0002"])
+@pytest.mark.slow
 def test_the_nodules_of_real_masks(real_data: Path, case: str) -> None:
     labels = read_labels(real_data / "masks" / f"DLCS_{case}_seg_sh.nii.gz")
     found = nodules_in(labels)

@@ -130,6 +130,7 @@ def _write(folder: Path, start: int) -> None:
                 assert "under way" in str(error)
 
 
+@pytest.mark.slow
 def test_writers_and_compaction_at_once_lose_nothing(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write, args=(tmp_path / "l", 200 * n)) for n in range(3)]

@@ -202,6 +202,7 @@ def test_what_it_cannot_model_is_refused_before_it_begins(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("lenient")
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fails at the second image stops the run; the next run makes the missing images and no others."""
     settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
