@@ -87,9 +87,10 @@ def limits(estimates: Estimates, scale: Scale, alpha: float) -> tuple[Floats, Fl
         for w in estimates.ways or ()
     )
     of = variance(replace(estimates, value=centre, ways=ways))
-    half = critical(of.effective, alpha) * np.sqrt(of.value)
     back = {"share": special.expit, "signed": np.tanh, "positive": np.exp}.get(scale, np.asarray)
-    return back(centre - half), back(centre + half)
+    with np.errstate(invalid="ignore", over="ignore"):  # t with hardly a degree of freedom has no end
+        half = critical(of.effective, alpha) * np.sqrt(of.value)
+        return back(centre - half), back(centre + half)
 
 
 def intervals(estimates: Estimates, scale: Scale, alpha: float, min_clusters: int) -> Intervals:
@@ -117,6 +118,8 @@ def intervals(estimates: Estimates, scale: Scale, alpha: float, min_clusters: in
     edge_low, edge_high = exact(value, of.effective, alpha)
     low, high = np.where(at_edge, edge_low, low), np.where(at_edge, edge_high, high)
     none = ~np.isfinite(value) | alone | flat | (lost & ~at_edge)
+    endless = ~none & ~(np.isfinite(low) & np.isfinite(high))
+    none |= endless
     method = np.full(len(value), f"{_METHOD}, {_SCALES[scale]}", dtype=object)
     method[at_edge] = "exact on effective clusters"
     method[none] = "none"
@@ -128,6 +131,7 @@ def intervals(estimates: Estimates, scale: Scale, alpha: float, min_clusters: in
         (of.one_host & ~alone, "conditional on this host"),
         (lost & ~at_edge, "no estimate without one of the clusters"),
         (flat & ~alone, "no variation between clusters"),
+        (endless, "too few effective clusters for limits"),
         (~alone & (of.clusters < min_clusters), f"fewer than {min_clusters} clusters"),
         (
             ~alone & (of.clusters >= min_clusters) & (of.effective < FEW_EFFECTIVE),

@@ -5,7 +5,7 @@ import pytest
 from scipy import special, stats
 
 from itrialspace_assets.analysis.cells import clusters
-from itrialspace_assets.analysis.intervals import exact, intervals, joined
+from itrialspace_assets.analysis.intervals import Scale, exact, intervals, joined
 from itrialspace_assets.analysis.jackknife import Estimates, of_mean, of_sums
 from itrialspace_assets.analysis.tallies import weighted_kappa
 
@@ -121,6 +121,18 @@ def test_an_estimate_that_one_cluster_alone_makes_possible_has_no_limits() -> No
     shown = intervals(found, "signed", 0.05, 10)
     assert (shown.flag[0], shown.method[0]) == ("no estimate without one of the clusters", "none")
     assert np.isnan(shown.low[0])
+
+
+@pytest.mark.parametrize("scale", ["positive", "line", "signed", "share"])
+def test_limits_are_numbers_or_missing_where_one_host_holds_nearly_all(scale: Scale) -> None:
+    host = np.r_[np.zeros(400, int), 1]  # 1.005 effective clusters: t has next to no degree of freedom
+    values = np.r_[np.tile([0.2, 0.4], 200), 0.9]
+    found = of_mean(clusters(host * 0, host, np.arange(401), 1), values, host >= 0, "no slices")
+    shown = intervals(found, scale, 0.05, 2)
+    assert not np.isinf([shown.low[0], shown.high[0]]).any()
+    assert np.isnan(shown.low[0]) == np.isnan(shown.high[0]) == (shown.method[0] == "none")
+    if scale == "positive":
+        assert "too few effective clusters for limits" in shown.flag[0]
 
 
 def test_flags_are_joined() -> None:
