@@ -90,10 +90,7 @@ def tested(found: Differences, alpha: float, min_clusters: int) -> Tests:
     flat = of.value == 0
     missing = ~np.isfinite(value)
     error = np.where(missing | alone | flat, np.nan, np.sqrt(of.value))
-    with np.errstate(over="ignore"):
-        half = critical(of.effective, alpha) * error
-    endless = np.isinf(half)
-    half = np.where(endless, np.nan, half)
+    half = critical(of.effective, alpha) * error
     p = np.where(few, np.nan, 2 * special.stdtr(np.maximum(of.effective - 1, 1e-9), -np.abs(value) / error))
     flags = [
         (missing, "not estimated in both"),
@@ -101,7 +98,6 @@ def tested(found: Differences, alpha: float, min_clusters: int) -> Tests:
         (~missing & of.one_donor & ~alone, "conditional on this donor"),
         (~missing & of.one_host & ~alone, "conditional on this host"),
         (~missing & flat, "the same difference in every cluster"),
-        (endless, "too few effective clusters for limits"),
         (~missing & few, f"fewer than {min_clusters} clusters: not tested"),
     ]
     return Tests(value, value - half, value + half, error, of.effective, p, half, joined(flags, len(value)))
