@@ -21,10 +21,10 @@ import numpy as np
 import polars as pl
 from scipy import optimize, special, stats
 
-from itrialspace_assets.analysis.cells import Groups
-from itrialspace_assets.analysis.intervals import FEW_EFFECTIVE, intervals
-from itrialspace_assets.analysis.jackknife import Estimates, Way, three
-from itrialspace_assets.analysis.variance import variance
+from itrialspace_assets.analysis.estimates.cells import Groups
+from itrialspace_assets.analysis.estimates.intervals import FEW_EFFECTIVE, intervals
+from itrialspace_assets.analysis.estimates.jackknife import Estimates, Way, three
+from itrialspace_assets.analysis.estimates.variance import variance
 from itrialspace_assets.base import seeds
 
 REUSES = ("one_to_one", "round_robin", "crossed", "skewed")

@@ -14,9 +14,9 @@ import time
 
 import numpy as np
 
-from itrialspace_assets.analysis.detection import Resampling, detect
-from itrialspace_assets.analysis.froc import RATES, curve, resample
-from itrialspace_assets.analysis.matching import LUNA16, Marks, Matched, Nodules, match
+from itrialspace_assets.analysis.estimates.detection import Resampling, detect
+from itrialspace_assets.analysis.estimates.froc import RATES, curve, resample
+from itrialspace_assets.analysis.estimates.matching import LUNA16, Marks, Matched, Nodules, match
 
 PART = 20
 

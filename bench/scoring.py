@@ -15,15 +15,15 @@ import numpy as np
 import polars as pl
 
 from bench import scoring_baseline
-from itrialspace_assets.analysis import roc
-from itrialspace_assets.analysis.bootstrap import bootstrapped, percentiles, weights
-from itrialspace_assets.analysis.cells import clusters, codes, donor_codes
-from itrialspace_assets.analysis.comparisons import cell_pairs, compare
-from itrialspace_assets.analysis.intervals import intervals
-from itrialspace_assets.analysis.jackknife import of_mean
-from itrialspace_assets.analysis.metrics import score_cells
-from itrialspace_assets.analysis.rows import Analysis
-from itrialspace_assets.analysis.study import load_study
+from itrialspace_assets.analysis.estimates import roc
+from itrialspace_assets.analysis.estimates.bootstrap import bootstrapped, percentiles, weights
+from itrialspace_assets.analysis.estimates.cells import clusters, codes, donor_codes
+from itrialspace_assets.analysis.estimates.comparisons import cell_pairs, compare
+from itrialspace_assets.analysis.estimates.intervals import intervals
+from itrialspace_assets.analysis.estimates.jackknife import of_mean
+from itrialspace_assets.analysis.protocol.study import load_study
+from itrialspace_assets.analysis.scoring.metrics import score_cells
+from itrialspace_assets.analysis.scoring.rows import Analysis
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.imaging.anatomy import ANSWER_SIZES, LOBES
 

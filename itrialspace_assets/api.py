@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from itrialspace_assets.analysis import roc
-from itrialspace_assets.analysis.cells import Ints, clusters
-from itrialspace_assets.analysis.detection import REPLICATES, Detection, Resampling, detect
-from itrialspace_assets.analysis.froc import curve
-from itrialspace_assets.analysis.intervals import intervals
-from itrialspace_assets.analysis.matching import RULES, match
-from itrialspace_assets.analysis.mrmc import Readers, StudyResult, analyse
-from itrialspace_assets.analysis.reader_files import read_reader_study
-from itrialspace_assets.analysis.scoring_files import read_scan_marks, read_scored_cases
-from itrialspace_assets.analysis.user_tables import Source
+from itrialspace_assets.analysis.estimates import roc
+from itrialspace_assets.analysis.estimates.cells import Ints, clusters
+from itrialspace_assets.analysis.estimates.detection import REPLICATES, Detection, Resampling, detect
+from itrialspace_assets.analysis.estimates.froc import curve
+from itrialspace_assets.analysis.estimates.intervals import intervals
+from itrialspace_assets.analysis.estimates.matching import RULES, match
+from itrialspace_assets.analysis.estimates.mrmc import Readers, StudyResult, analyse
+from itrialspace_assets.analysis.user_files.reader_files import read_reader_study
+from itrialspace_assets.analysis.user_files.scoring_files import read_scan_marks, read_scored_cases
+from itrialspace_assets.analysis.user_files.user_tables import Source
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.seeds import named
 

@@ -5,7 +5,8 @@ from functools import partial
 
 import dagster as dg
 
-from itrialspace_assets.analysis import report, splits, steps, study_report
+from itrialspace_assets.analysis import splits, steps
+from itrialspace_assets.analysis.reports import report, study_report
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.steps import Partition, Result
 from itrialspace_assets.orchestration.factory import plain_asset

@@ -18,7 +18,7 @@ from itrialspace_assets.analysis.frozen import (
     locks,
     read_list,
 )
-from itrialspace_assets.analysis.study import load_study, lock_study
+from itrialspace_assets.analysis.protocol.study import load_study, lock_study
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step, data_version, descends_from, label

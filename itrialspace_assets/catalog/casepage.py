@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.analysis.figures import mark_of
+from itrialspace_assets.analysis.reports.figures import mark_of
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.settings import Settings

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from itrialspace_assets.analysis.detection import Number
-    from itrialspace_assets.analysis.mrmc import Test
+    from itrialspace_assets.analysis.estimates.detection import Number
+    from itrialspace_assets.analysis.estimates.mrmc import Test
 
 app = typer.Typer(no_args_is_help=True, help="Score your own files: marks on scans, reader studies, scored cases.")
 

@@ -4,8 +4,8 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from itrialspace_assets.analysis.figures import mark_of
-from itrialspace_assets.analysis.study import load_study
+from itrialspace_assets.analysis.protocol.study import load_study
+from itrialspace_assets.analysis.reports.figures import mark_of
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import last_record

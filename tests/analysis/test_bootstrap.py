@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from itrialspace_assets.analysis.bootstrap import bootstrapped, percentiles, weights
-from itrialspace_assets.analysis.cells import clusters
-from itrialspace_assets.analysis.jackknife import of_mean
-from itrialspace_assets.analysis.variance import variance
+from itrialspace_assets.analysis.estimates.bootstrap import bootstrapped, percentiles, weights
+from itrialspace_assets.analysis.estimates.cells import clusters
+from itrialspace_assets.analysis.estimates.jackknife import of_mean
+from itrialspace_assets.analysis.estimates.variance import variance
 
 
 def share(sums: np.ndarray) -> np.ndarray:

@@ -7,9 +7,9 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from itrialspace_assets.analysis import comparisons, roc
-from itrialspace_assets.analysis.cells import clusters
-from itrialspace_assets.analysis.comparisons import (
+from itrialspace_assets.analysis.estimates import comparisons, roc
+from itrialspace_assets.analysis.estimates.cells import clusters
+from itrialspace_assets.analysis.estimates.comparisons import (
     cell_pairs,
     clustered_mcnemar,
     compare,
@@ -20,8 +20,8 @@ from itrialspace_assets.analysis.comparisons import (
     paired,
     ties,
 )
-from itrialspace_assets.analysis.jackknife import of_mean
-from itrialspace_assets.analysis.variance import differences
+from itrialspace_assets.analysis.estimates.jackknife import of_mean
+from itrialspace_assets.analysis.estimates.variance import differences
 from tests.analysis import oracles
 
 FIRST, SECOND = np.array([0]), np.array([1])

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from itrialspace_assets.analysis.contrasts import contrasts
-from itrialspace_assets.analysis.study import load_study
+from itrialspace_assets.analysis.protocol.study import load_study
+from itrialspace_assets.analysis.scoring.contrasts import contrasts
 from itrialspace_assets.base.settings import load_settings
 from tests.analysis.oracles import table
 

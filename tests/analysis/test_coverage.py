@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bench.coverage import answers, design, estimates, latent, measured
-from itrialspace_assets.analysis.cells import clusters
-from itrialspace_assets.analysis.jackknife import of_mean
-from itrialspace_assets.analysis.variance import variance
+from itrialspace_assets.analysis.estimates.cells import clusters
+from itrialspace_assets.analysis.estimates.jackknife import of_mean
+from itrialspace_assets.analysis.estimates.variance import variance
 
 REPETITIONS = 1000
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itrialspace_assets.analysis import froc, matching
-from itrialspace_assets.analysis.detection import Number, Paired, Resampling, detect, difference
-from itrialspace_assets.analysis.froc import RATES, curve, draw_clusters, resample, threshold_on_free
-from itrialspace_assets.analysis.matching import LUNA16, OURS, Marks, Matched, Nodules, Rules, match
+from itrialspace_assets.analysis.estimates import froc, matching
+from itrialspace_assets.analysis.estimates.detection import Number, Paired, Resampling, detect, difference
+from itrialspace_assets.analysis.estimates.froc import RATES, curve, draw_clusters, resample, threshold_on_free
+from itrialspace_assets.analysis.estimates.matching import LUNA16, OURS, Marks, Matched, Nodules, Rules, match
 
 Mark = tuple[int, float, float]
 Nodule = tuple[int, float, float, bool]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from itrialspace_assets.analysis.cells import clusters
-from itrialspace_assets.analysis.intervals import Scale, exact, intervals, joined
-from itrialspace_assets.analysis.jackknife import Estimates, of_mean, of_sums
-from itrialspace_assets.analysis.tallies import weighted_kappa
+from itrialspace_assets.analysis.estimates.cells import clusters
+from itrialspace_assets.analysis.estimates.intervals import Scale, exact, intervals, joined
+from itrialspace_assets.analysis.estimates.jackknife import Estimates, of_mean, of_sums
+from itrialspace_assets.analysis.estimates.tallies import weighted_kappa
 
 
 def mean(values, host, donor=None) -> Estimates:

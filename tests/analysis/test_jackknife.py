@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itrialspace_assets.analysis import calibration, roc, tallies
-from itrialspace_assets.analysis.cells import Clusters, clusters
-from itrialspace_assets.analysis.jackknife import Estimates, first_of, of_influence, of_mean, of_sums
-from itrialspace_assets.analysis.variance import differences, variance
+from itrialspace_assets.analysis.estimates import calibration, roc, tallies
+from itrialspace_assets.analysis.estimates.cells import Clusters, clusters
+from itrialspace_assets.analysis.estimates.jackknife import Estimates, first_of, of_influence, of_mean, of_sums
+from itrialspace_assets.analysis.estimates.variance import differences, variance
 from tests.analysis import oracles
 
 N, CELLS = 260, 2

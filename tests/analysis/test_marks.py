@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from itrialspace_assets.analysis import detection_rows as shown
-from itrialspace_assets.analysis.detection_rows import AT_ONE, report_detection
-from itrialspace_assets.analysis.marks import MarkedScans, join_marks
-from itrialspace_assets.analysis.rows import Analysis
-from itrialspace_assets.analysis.study import load_study
+from itrialspace_assets.analysis.protocol.study import load_study
+from itrialspace_assets.analysis.scoring import detection_rows as shown
+from itrialspace_assets.analysis.scoring.detection_rows import AT_ONE, report_detection
+from itrialspace_assets.analysis.scoring.marks import MarkedScans, join_marks
+from itrialspace_assets.analysis.scoring.rows import Analysis
 from itrialspace_assets.base.settings import load_settings
 
 OF = (Analysis("m02", "demo_v1", "procedural"), "tissue", "blob")
@@ -146,13 +146,14 @@ def test_a_reader_that_marks_no_scans_and_a_study_without_scans_have_no_rows(
     frames = study_of(4)
     seen = frames["seen"].with_columns(source=pl.lit("tissue"), reader=pl.lit("blob"))
     monkeypatch.setattr(shown, "readers", lambda _: {"mock": type("R", (), {"mark": None})})
-    assert report_detection(settings, seen, study, "m02", "tissue", "mock") == ([], [])
+    assert report_detection(settings, seen, study, "m02", "tissue", "mock") is None
     monkeypatch.undo()
     empty = {name: frame.head(0) for name, frame in frames.items()}
     monkeypatch.setattr(shown, "marked_scans", lambda *_: joined(empty))
-    assert report_detection(settings, seen, study, "m02", "tissue", "blob") == ([], [])
+    assert report_detection(settings, seen, study, "m02", "tissue", "blob") is None
     monkeypatch.setattr(shown, "marked_scans", lambda *_: joined(frames))
     settings = settings.model_copy(update={"data_dir": tmp_path})
-    rows, (figure,) = report_detection(settings, seen, study, "m02", "tissue", "blob")
-    assert figure.png.startswith(b"\x89PNG") and figure.name == "tissue, blob, FROC"
-    assert rows == report_detection(settings, seen, study, "m02", "tissue", "blob")[0]
+    found, again = (report_detection(settings, seen, study, "m02", "tissue", "blob") for _ in range(2))
+    assert found is not None and again is not None
+    assert found.rows == again.rows and found.rows
+    assert found.curve.sensitivity[-1] == 0.5, "every other nodule is marked"

@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from itrialspace_assets.analysis.agreement import score_agreement
-from itrialspace_assets.analysis.metrics import score_cells
-from itrialspace_assets.analysis.observations import strata_of, with_one_n
-from itrialspace_assets.analysis.reweighting import weightings, with_weights
-from itrialspace_assets.analysis.rows import Analysis, MetricRow
-from itrialspace_assets.analysis.scored import UNREAD
-from itrialspace_assets.analysis.study import load_study
+from itrialspace_assets.analysis.protocol.study import load_study
+from itrialspace_assets.analysis.scoring.agreement import score_agreement
+from itrialspace_assets.analysis.scoring.metrics import score_cells
+from itrialspace_assets.analysis.scoring.observations import strata_of, with_one_n
+from itrialspace_assets.analysis.scoring.reweighting import weightings, with_weights
+from itrialspace_assets.analysis.scoring.rows import Analysis, MetricRow
+from itrialspace_assets.analysis.scoring.scored import UNREAD
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.records.store import write_table
 from itrialspace_assets.records.tables import TABLES

@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from itrialspace_assets.analysis import case_pairs
-from itrialspace_assets.analysis.case_pairs import Pairs
-from itrialspace_assets.analysis.mrmc import analyse
-from itrialspace_assets.analysis.reader_files import ReaderStudy, read_reader_study
+from itrialspace_assets.analysis.estimates import case_pairs
+from itrialspace_assets.analysis.estimates.case_pairs import Pairs
+from itrialspace_assets.analysis.estimates.mrmc import analyse
+from itrialspace_assets.analysis.estimates.reader_study import ReaderStudy
+from itrialspace_assets.analysis.user_files.reader_files import read_reader_study
 
 
 def study_of(score: np.ndarray, truth: np.ndarray) -> ReaderStudy:

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from itrialspace_assets.analysis.cells import clusters
-from itrialspace_assets.analysis.intervals import intervals
-from itrialspace_assets.analysis.roc import area, auc, placements, sensitivity_at
-from itrialspace_assets.analysis.variance import variance
+from itrialspace_assets.analysis.estimates.cells import clusters
+from itrialspace_assets.analysis.estimates.intervals import intervals
+from itrialspace_assets.analysis.estimates.roc import area, auc, placements, sensitivity_at
+from itrialspace_assets.analysis.estimates.variance import variance
 
 NONE = np.array([None], dtype=object)
 

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from itrialspace_assets.analysis.reader_files import read_reader_study
-from itrialspace_assets.analysis.scoring_files import read_scan_marks, read_scored_cases
+from itrialspace_assets.analysis.user_files.reader_files import read_reader_study
+from itrialspace_assets.analysis.user_files.scoring_files import read_scan_marks, read_scored_cases
 from itrialspace_assets.base.errors import TableError
 
 MARKS = "seriesuid,coordX,coordY,coordZ,probability\na,1,2,3,0.9\nb,4,5,6,0.1\n"

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from itrialspace_assets.analysis import calibration, tallies
-from itrialspace_assets.analysis.cells import clusters
-from itrialspace_assets.analysis.variance import variance
+from itrialspace_assets.analysis.estimates import calibration, tallies
+from itrialspace_assets.analysis.estimates.cells import clusters
+from itrialspace_assets.analysis.estimates.variance import variance
 
 NONE = np.array([None], dtype=object)
 

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from itrialspace_assets.analysis.metrics import score_cells
-from itrialspace_assets.analysis.rows import Analysis
-from itrialspace_assets.analysis.study import load_study
-from itrialspace_assets.analysis.transfer import transfer
+from itrialspace_assets.analysis.estimates.transfer import transfer
+from itrialspace_assets.analysis.protocol.study import load_study
+from itrialspace_assets.analysis.scoring.metrics import score_cells
+from itrialspace_assets.analysis.scoring.rows import Analysis
 from itrialspace_assets.base.settings import load_settings
 from tests.analysis.oracles import table
 

@@ -5,11 +5,11 @@ import polars as pl
 import pytest
 from scipy import optimize, special, stats
 
-from itrialspace_assets.analysis import variance_components as module
-from itrialspace_assets.analysis.rows import Analysis
-from itrialspace_assets.analysis.study import load_study
-from itrialspace_assets.analysis.variance_components import naive_ratio, variance_components, why_not
-from itrialspace_assets.analysis.variance_rows import variance_rows
+from itrialspace_assets.analysis.estimates import variance_components as module
+from itrialspace_assets.analysis.estimates.variance_components import naive_ratio, variance_components, why_not
+from itrialspace_assets.analysis.protocol.study import load_study
+from itrialspace_assets.analysis.scoring.rows import Analysis
+from itrialspace_assets.analysis.scoring.variance_rows import variance_rows
 from itrialspace_assets.base.settings import load_settings
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from itrialspace_assets.analysis import report
+from itrialspace_assets.analysis.reports import report
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.readers import build
 from itrialspace_assets.records.layout import REAL

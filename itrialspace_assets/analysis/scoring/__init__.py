@@ -1,0 +1,1 @@
+"""From slices and answers of a frozen list to rows of ``metrics``. Draws nothing."""
