@@ -20,6 +20,8 @@ from itrialspace_assets.analysis.estimates.variance import variance
 Scale = Literal["share", "signed", "positive", "line"]
 #: Fewer effective clusters than this are flagged: limits reach 92 % there, 93 % elsewhere (ours, docs/coverage.md).
 FEW_EFFECTIVE = 15
+#: With fewer there is no interval: t with less than one degree of freedom gives limits that say nothing (ours).
+LEAST_EFFECTIVE = 2
 _METHOD = "two-way leave-cluster-out jackknife"
 _SCALES: dict[Scale, str] = {"share": "logit, t", "signed": "Fisher z, t", "positive": "log, t", "line": "t"}
 
@@ -88,7 +90,7 @@ def limits(estimates: Estimates, scale: Scale, alpha: float) -> tuple[Floats, Fl
     )
     of = variance(replace(estimates, value=centre, ways=ways))
     back = {"share": special.expit, "signed": np.tanh, "positive": np.exp}.get(scale, np.asarray)
-    with np.errstate(invalid="ignore", over="ignore"):  # t with hardly a degree of freedom has no end
+    with np.errstate(invalid="ignore", over="ignore"):  # limits of fewer than two effective clusters are left out
         half = critical(of.effective, alpha) * np.sqrt(of.value)
         return back(centre - half), back(centre + half)
 
@@ -97,7 +99,8 @@ def intervals(estimates: Estimates, scale: Scale, alpha: float, min_clusters: in
     """Limits of a metric in every cell.
 
     A share of 0 or 1 has exact limits on the effective number of clusters. A way with one level gives way to the other
-    and is named in the flag. Where no cluster differs from the rest there are no limits.
+    and is named in the flag. There are no limits where no cluster differs from the rest, or with fewer than two
+    effective clusters.
 
     Args:
         estimates: the metric of all cells.
@@ -118,8 +121,8 @@ def intervals(estimates: Estimates, scale: Scale, alpha: float, min_clusters: in
     edge_low, edge_high = exact(value, of.effective, alpha)
     low, high = np.where(at_edge, edge_low, low), np.where(at_edge, edge_high, high)
     none = ~np.isfinite(value) | alone | flat | (lost & ~at_edge)
-    endless = ~none & ~(np.isfinite(low) & np.isfinite(high))
-    none |= endless
+    too_few = ~none & ~at_edge & (of.effective < LEAST_EFFECTIVE)
+    none |= too_few
     method = np.full(len(value), f"{_METHOD}, {_SCALES[scale]}", dtype=object)
     method[at_edge] = "exact on effective clusters"
     method[none] = "none"
@@ -131,7 +134,7 @@ def intervals(estimates: Estimates, scale: Scale, alpha: float, min_clusters: in
         (of.one_host & ~alone, "conditional on this host"),
         (lost & ~at_edge, "no estimate without one of the clusters"),
         (flat & ~alone, "no variation between clusters"),
-        (endless, "too few effective clusters for limits"),
+        (too_few, f"fewer than {LEAST_EFFECTIVE} effective clusters: no interval"),
         (~alone & (of.clusters < min_clusters), f"fewer than {min_clusters} clusters"),
         (
             ~alone & (of.clusters >= min_clusters) & (of.effective < FEW_EFFECTIVE),
