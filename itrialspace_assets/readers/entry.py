@@ -1,6 +1,6 @@
 """What an entry of ``readers.yaml`` holds, and what a kind of reader is. Loads no reader and opens no file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.readers.api import Reader
+from itrialspace_assets.readers.api import Prompt, Read, Reader
 from itrialspace_assets.readers.scorers import SCORERS
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.tables import TASK_OPTIONS
@@ -93,8 +93,6 @@ class ReaderEntry(StrictModel):
     def _has_centre(self) -> "ReaderEntry":
         if sorted(set(self.z_offsets)) != list(self.z_offsets) or 0 not in self.z_offsets:
             raise ValueError(f"z_offsets: expected rising numbers with 0 among them, got {list(self.z_offsets)}")
-        if self.kind == "blob" and (self.z_offsets != (0,) or self.controls or self.prompts):
-            raise ValueError("blob reads the pixels of one slice: expected z_offsets [0], no controls and no prompts")
         return self
 
 
@@ -131,3 +129,43 @@ class Kind:
     name: str
     options: type[StrictModel]
     build: Callable[[ReaderEntry, Any, Place], Reader]
+
+
+def reader_of(
+    entry: ReaderEntry,
+    code: str,
+    load: Callable[[], Read],
+    *,
+    scorer: str,
+    tasks: tuple[str, ...] = (),
+    prompts: Mapping[str, Prompt] | None = None,
+    trained_on: str = "unknown",
+    licence: str = "unknown",
+) -> Reader:
+    """The reader of an entry; what only its kind has is put on it by ``dataclasses.replace``.
+
+    Args:
+        entry: what the user says.
+        code: hash of kind, code version and options.
+        load: gives what reads.
+        scorer: where the entry names none.
+        tasks: that it answers.
+        prompts: words of each task.
+        trained_on: where the entry does not say.
+        licence: where the entry does not say.
+    """
+    return Reader(
+        name=entry.name,
+        location=entry.location,
+        code=code,
+        trained_on=entry.trained_on or trained_on,
+        licence=entry.licence or licence,
+        tasks=tasks,
+        prompts=prompts or {},
+        profile=entry.profile,
+        z_offsets=entry.z_offsets,
+        controls=entry.controls,
+        scorer=entry.scorer or scorer,
+        seed=None,
+        load=load,
+    )

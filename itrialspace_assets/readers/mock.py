@@ -6,6 +6,7 @@ compare others with: its accuracy is that of guessing.
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from pydantic import Field
@@ -14,7 +15,7 @@ from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.seeds import draws, uniform
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.readers.api import Generation, Read, Reader, Request
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
 from itrialspace_assets.readers.prompts import prompts_of
 
 VERSION = "1"
@@ -65,20 +66,18 @@ def build(entry: ReaderEntry, options: MockOptions, place: Place) -> Reader:
         ConfigError: a task has no words.
     """
     tasks = entry.tasks or ("presence", "lobe", "size")
-    return Reader(
-        name=entry.name,
-        location=entry.location,
-        code=digest([entry.kind, VERSION, entry.options], 16),
-        trained_on=TRAINED_ON,
-        licence="Apache-2.0",
-        tasks=tasks,
-        prompts=prompts_of(entry, tasks),
-        profile=entry.profile,
-        z_offsets=entry.z_offsets,
-        controls=entry.controls,
-        scorer=entry.scorer or "text",
+    return replace(
+        reader_of(
+            entry,
+            digest([entry.kind, VERSION, entry.options], 16),
+            partial(load, options),
+            scorer="text",
+            tasks=tasks,
+            prompts=prompts_of(entry, tasks),
+            trained_on=TRAINED_ON,
+            licence="Apache-2.0",
+        ),
         seed=options.seed,
-        load=partial(load, options),
     )
 
 

@@ -5,16 +5,18 @@ remembers what it filtered last.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from pydantic import Field
 
+from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.readers import blob
 from itrialspace_assets.readers.api import Generation, Mark, Read, Reader, Request, Scan
 from itrialspace_assets.readers.blob_scan import read_scan
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
 
 TASKS = ("presence", "size")
 
@@ -61,21 +63,25 @@ def build(entry: ReaderEntry, options: BlobOptions, place: Place) -> Reader:
         entry: of ``readers.yaml``.
         options: its options, checked.
         place: not used; the reader has no files.
+
+    Raises:
+        ConfigError: the entry asks for neighbours, controls or prompts.
     """
-    return Reader(
-        name=entry.name,
-        location=entry.location,
-        code=digest([entry.kind, blob.VERSION, entry.options], 16),
-        trained_on=blob.TRAINED_ON,
-        licence="Apache-2.0",
-        tasks=tuple(t for t in entry.tasks or TASKS if t in TASKS),
-        prompts={},
-        profile=entry.profile,
-        z_offsets=entry.z_offsets,
-        controls=entry.controls,
-        scorer=entry.scorer or "spot",
-        seed=None,
-        load=partial(load, options),
+    if entry.z_offsets != (0,) or entry.controls or entry.prompts:
+        raise ConfigError(
+            f"readers.yaml: readers.{entry.name}: blob reads the pixels of one slice: expected z_offsets [0], no "
+            "controls and no prompts"
+        )
+    return replace(
+        reader_of(
+            entry,
+            digest([entry.kind, blob.VERSION, entry.options], 16),
+            partial(load, options),
+            scorer="spot",
+            tasks=tuple(t for t in entry.tasks or TASKS if t in TASKS),
+            trained_on=blob.TRAINED_ON,
+            licence="Apache-2.0",
+        ),
         mark=partial(mark, options=options),
     )
 

@@ -1,5 +1,6 @@
 """The kinds of readers that are language models: what each expects in its folder, and its defaults."""
 
+from dataclasses import replace
 from functools import partial
 
 from itrialspace_assets.base.errors import ConfigError
@@ -7,7 +8,7 @@ from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.readers.api import Need, Read, Reader
 from itrialspace_assets.readers.chat.options import ChatOptions, MedGemmaOptions
 from itrialspace_assets.readers.compute import device_of
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
 from itrialspace_assets.readers.prompts import prompts_of
 from itrialspace_assets.readers.weights import Expected, Weights, missing_packages, weights_of
 
@@ -61,20 +62,16 @@ def build(expected: Expected, licence: str, entry: ReaderEntry, options: ChatOpt
         )
     weights = weights_of(entry, options.weights, place, expected)
     device = device_of(entry, place)
-    return Reader(
-        name=entry.name,
-        location=entry.location,
-        code=digest([entry.kind, VERSION, options.model_dump(exclude={"weights"})], 16),
-        trained_on=entry.trained_on or "unknown",
-        licence=entry.licence or licence,
-        tasks=tasks,
-        prompts=prompts_of(entry, tasks),
-        profile=entry.profile,
-        z_offsets=entry.z_offsets,
-        controls=entry.controls,
-        scorer=entry.scorer or ("text" if options.answer == "text" else "option_scores"),
-        seed=None,
-        load=partial(_load, weights, options, device),
+    return replace(
+        reader_of(
+            entry,
+            digest([entry.kind, VERSION, options.model_dump(exclude={"weights"})], 16),
+            partial(_load, weights, options, device),
+            scorer="text" if options.answer == "text" else "option_scores",
+            tasks=tasks,
+            prompts=prompts_of(entry, tasks),
+            licence=licence,
+        ),
         scan_levels=scan_levels,
         files=weights.sha256,
         needs=partial(_needs, weights, options),

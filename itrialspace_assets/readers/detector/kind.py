@@ -1,6 +1,7 @@
 """MONAI's lung-nodule detector as a reader: it marks scans and answers no question about a slice."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from itrialspace_assets.readers.api import Generation, Mark, Need, Read, Reader,
 from itrialspace_assets.readers.compute import Precision, device_of, start
 from itrialspace_assets.readers.detector import network
 from itrialspace_assets.readers.detector.marks import marks_of
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
 from itrialspace_assets.readers.weights import FOLDER_NAME, Expected, Weights, missing_packages, weights_of
 
 VERSION = "1"
@@ -88,24 +89,20 @@ def build(entry: ReaderEntry, options: DetectorOptions, place: Place) -> Reader:
             f"{' x '.join(map(str, options.window))}"
         )
     weights, device = weights_of(entry, options.weights, place, EXPECTED), device_of(entry, place)
-    return Reader(
-        name=entry.name,
-        location=entry.location,
-        code=digest([entry.kind, VERSION, options.model_dump(exclude={"weights"}), device], 16),
-        trained_on=entry.trained_on or "LUNA16",
-        licence=entry.licence or "Apache-2.0",
-        tasks=(),
-        prompts={},
-        profile=entry.profile,
-        z_offsets=entry.z_offsets,
-        controls=(),
-        scorer=entry.scorer or "option_scores",
-        seed=None,
-        load=_answer_nothing,
+    return replace(
+        reader_of(
+            entry,
+            digest([entry.kind, VERSION, options.model_dump(exclude={"weights"}), device], 16),
+            _answer_nothing,
+            scorer="option_scores",
+            trained_on="LUNA16",
+            licence="Apache-2.0",
+        ),
         mark=partial(_mark, weights=weights, options=options, wanted=device),
         files=weights.sha256,
         needs=partial(_needs, weights),
         device=device,
+        controls=(),
     )
 
 

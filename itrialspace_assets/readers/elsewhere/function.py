@@ -3,7 +3,7 @@
 import importlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -15,7 +15,7 @@ from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.fingerprints import FileHashes, digest
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.readers.api import Generation, Mark, Need, Read, Reader, Request, Scan
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
 from itrialspace_assets.readers.prompts import prompts_of
 
 VERSION = "1"
@@ -168,20 +168,15 @@ def build(entry: ReaderEntry, options: CallableOptions, place: Place) -> Reader:
     """
     tasks = () if options.read is None else tuple(entry.tasks or _TASKS)
     functions = Functions(entry.name, options.read, options.mark, place.fingerprints)
-    return Reader(
-        name=entry.name,
-        location=entry.location,
-        code=digest([entry.kind, VERSION, entry.options], 16),
-        trained_on=entry.trained_on or "unknown",
-        licence=entry.licence or "unknown",
-        tasks=tasks,
-        prompts=prompts_of(entry, tasks),
-        profile=entry.profile,
-        z_offsets=entry.z_offsets,
-        controls=entry.controls,
-        scorer=entry.scorer or "text",
-        seed=None,
-        load=partial(load, functions),
+    return replace(
+        reader_of(
+            entry,
+            digest([entry.kind, VERSION, entry.options], 16),
+            partial(load, functions),
+            scorer="text",
+            tasks=tasks,
+            prompts=prompts_of(entry, tasks),
+        ),
         mark=None if options.mark is None else partial(mark, functions),
         files=functions.files,
         needs=functions.needs,

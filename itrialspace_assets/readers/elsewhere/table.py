@@ -1,7 +1,7 @@
 """Kind ``table``: a reader whose answers or marks were made elsewhere and are looked up by id. Sees no picture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from itrialspace_assets.readers.api import Generation, Ids, Mark, Need, Read, Re
 from itrialspace_assets.readers.elsewhere.answers import Answer, Answers, files_of, read_answers
 from itrialspace_assets.readers.elsewhere.marks import read_marks
 from itrialspace_assets.readers.elsewhere.options import TableOptions
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
 from itrialspace_assets.records.tables import TASK_OPTIONS
 
 VERSION = "1"
@@ -175,20 +175,14 @@ def build(entry: ReaderEntry, options: TableOptions, place: Place) -> Reader:
         None if p is None else entry.folder / Path(p).expanduser() for p in (options.answers, options.marks)
     )
     tables = Tables(entry.name, options, tasks, answers, marks, place.fingerprints)
-    return Reader(
-        name=entry.name,
-        location=entry.location,
-        code=digest([entry.kind, VERSION, options.model_dump(mode="json", exclude=_PATHS)], 16),
-        trained_on=entry.trained_on or "unknown",
-        licence=entry.licence or "unknown",
-        tasks=tasks,
-        prompts={},
-        profile=entry.profile,
-        z_offsets=entry.z_offsets,
-        controls=entry.controls,
-        scorer=entry.scorer or ("text" if options.threshold is None else "option_scores"),
-        seed=None,
-        load=partial(load, tables),
+    return replace(
+        reader_of(
+            entry,
+            digest([entry.kind, VERSION, options.model_dump(mode="json", exclude=_PATHS)], 16),
+            partial(load, tables),
+            scorer="text" if options.threshold is None else "option_scores",
+            tasks=tasks,
+        ),
         mark=None if marks is None else partial(mark, tables),
         files=tables.files,
         needs=tables.needs,

@@ -10,13 +10,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.fingerprints import digest, hash_file
 from itrialspace_assets.readers.api import Generation, Mark, Need, Read, Reader, Request, Scan
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
 from itrialspace_assets.readers.outside import runners
 from itrialspace_assets.readers.outside.options import LIMITS, ContainerOptions
 from itrialspace_assets.readers.outside.runners import NOBODY, Folders
@@ -131,20 +132,15 @@ def build(entry: ReaderEntry, options: ContainerOptions, place: Place) -> Reader
     tasks = (entry.tasks or ("presence", "lobe", "size")) if slices else ()
     weights = _weights(entry, options, place)
     folder = None if weights is None else weights.folder
-    return Reader(
-        name=entry.name,
-        location=entry.location,
-        code=digest([entry.kind, VERSION, options.model_dump(mode="json", exclude=LIMITS)], 16),
-        trained_on=entry.trained_on or "unknown",
-        licence=entry.licence or "unknown",
-        tasks=tasks,
-        prompts=prompts_of(entry, tasks),
-        profile=entry.profile,
-        z_offsets=entry.z_offsets,
-        controls=entry.controls,
-        scorer=entry.scorer or "text",
-        seed=None,
-        load=partial(load, options, folder),
+    return replace(
+        reader_of(
+            entry,
+            digest([entry.kind, VERSION, options.model_dump(mode="json", exclude=LIMITS)], 16),
+            partial(load, options, folder),
+            scorer="text",
+            tasks=tasks,
+            prompts=prompts_of(entry, tasks),
+        ),
         mark=partial(mark, options, folder) if options.reads in ("scans", "both") else None,
         files=partial(_files, options, weights, place),
         needs=partial(_needs, options, weights),

@@ -7,7 +7,7 @@ is asked again another time.
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.readers.api import Generation, Need, Prompt, Read, Reader, Request
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
 from itrialspace_assets.readers.prompts import prompts_of
 from itrialspace_assets.readers.served.chat import data_url, messages
 from itrialspace_assets.readers.served.failures import Failed
@@ -179,24 +179,13 @@ def build(entry: ReaderEntry, options: EndpointOptions, place: Place) -> Reader:
     prompts = prompts_of(entry, tasks)
     record = place.fingerprints.with_name("served") / f"{entry.name}.json"
     endpoint = Endpoint(entry.name, options, code, prompts, record)
-    return Reader(
-        name=entry.name,
-        location=entry.location,
-        code=code,
-        trained_on=entry.trained_on or "unknown",
-        licence=entry.licence or "unknown",
-        tasks=tasks,
-        prompts=prompts,
-        profile=entry.profile,
-        z_offsets=entry.z_offsets,
-        controls=entry.controls,
-        scorer=entry.scorer or "text",
-        seed=0,
-        load=endpoint.load,
+    return replace(
+        reader_of(entry, code, endpoint.load, scorer="text", tasks=tasks, prompts=prompts),
         files=endpoint.files,
         needs=endpoint.needs,
         prepare=endpoint.prepare,
         unverified=True,
+        seed=0,
     )
 
 

@@ -11,7 +11,7 @@ from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.readers.api import Need, Read, Reader
 from itrialspace_assets.readers.compute import Precision, device_of
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
 from itrialspace_assets.readers.vision import clip
 from itrialspace_assets.readers.vision.captions import captions_of
 from itrialspace_assets.readers.weights import FOLDER_NAME, Expected, Weights, missing_packages, weights_of
@@ -116,20 +116,17 @@ def _build(about: _About, entry: ReaderEntry, options: ClipOptions, place: Place
     tasks = entry.tasks or ("presence", "lobe", "size")
     device = device_of(entry, place)
     given = (entry, options, place, about)
-    return Reader(
-        name=entry.name,
-        location=entry.location,
-        code=digest([entry.kind, VERSION, options.model_dump(exclude={"weights"}), device], 16),
-        trained_on=entry.trained_on or about.trained_on,
-        licence=entry.licence or about.licence,
-        tasks=tasks,
-        prompts=captions_of(entry, tasks),
-        profile=entry.profile,
-        z_offsets=entry.z_offsets,
-        controls=entry.controls,
-        scorer=entry.scorer or "option_scores",
-        seed=None,
-        load=partial(_load, *given),
+    return replace(
+        reader_of(
+            entry,
+            digest([entry.kind, VERSION, options.model_dump(exclude={"weights"}), device], 16),
+            partial(_load, *given),
+            scorer="option_scores",
+            tasks=tasks,
+            prompts=captions_of(entry, tasks),
+            trained_on=about.trained_on,
+            licence=about.licence,
+        ),
         files=partial(_files, *given),
         needs=partial(_needs, *given),
         device=device,
