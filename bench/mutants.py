@@ -100,7 +100,7 @@ def main() -> None:
         for file, changes in mutants.items():
             if options.only not in file:
                 continue
-            path = folder / FOLDER / file
+            (path,) = (folder / FOLDER).rglob(file)
             whole = path.read_text(encoding="utf-8")
             for old, new in changes:
                 if whole.count(old) != 1:

@@ -32,10 +32,13 @@ from itrialspace_assets.profiles import assets as profiles_assets
 from itrialspace_assets.profiles import checks as profiles_checks
 from itrialspace_assets.readers import assets as readers_assets
 from itrialspace_assets.readers import checks as readers_checks
+from itrialspace_assets.readers.registry import prepare_all
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.release import assets as release_assets
 from itrialspace_assets.resources.slurm import slurm_of
 from itrialspace_assets.resources.workspace import Workspace
+from itrialspace_assets.sensors.failures import failure_sensor
+from itrialspace_assets.sensors.reevaluation import NIGHT, Fresh, nightly, sensors
 from itrialspace_assets.sensors.schedules import schedules
 from itrialspace_assets.slices import assets as slices_assets
 from itrialspace_assets.slices import checks as slices_checks
@@ -149,12 +152,16 @@ def build_definitions(
         sources: list[Any] = _source_stubs(graph, partitions)
     else:
         sources = [*observed_sources(graph, partitions), *released_sources(partitions)]
-    jobs = _jobs(graph, here)
+    members = _members(graph, here)
+    jobs = _jobs(members)
+    at_night = {job.name: jobs[job.name] for job in JOBS if job.name in jobs and set(job.stages) & set(NIGHT)}
+    fresh = Fresh(build_graph, prepare_all, {key: name for name in reversed(members) for key in members[name]})
     return dg.Definitions(
         assets=[*made, *from_elsewhere, *sources],
         asset_checks=checks,
         jobs=list(jobs.values()),
-        schedules=schedules(jobs),
+        schedules=[*schedules(jobs), *nightly(settings, fresh, at_night)],
+        sensors=[*sensors(settings, fresh, jobs), *([] if location == "gpu" else [failure_sensor(settings)])],
         resources={"workspace": Workspace.of(settings)},
         executor=executor or executor_of(settings),
     )
@@ -181,11 +188,10 @@ def _source_stubs(graph: Graph, partitions: Partitions) -> list[dg.AssetSpec]:
     return [dg.AssetSpec(list(k), partitions_def=partitions.of(dims), group_name=k[0]) for k, dims in named]
 
 
-def _jobs(graph: Graph, here: set[Key]) -> "dict[str, dg.UnresolvedAssetJobDefinition]":
-    """Every job of which this location makes an asset."""
-    jobs = {}
-    for job in JOBS:
-        members = [
+def _members(graph: Graph, here: set[Key]) -> dict[str, list[Key]]:
+    """Assets of every job of which this location makes one."""
+    members = {
+        job.name: [
             n.step.key
             for n in graph.nodes
             if n.step.stage in job.stages
@@ -193,7 +199,19 @@ def _jobs(graph: Graph, here: set[Key]) -> "dict[str, dg.UnresolvedAssetJobDefin
             and job.real in (None, n.step.key[0] == REAL)
             and n.step.key in here
         ]
-        if members:
-            selection = dg.AssetSelection.assets(*(dg.AssetKey(list(key)) for key in members))
-            jobs[job.name] = dg.define_asset_job(f"{job.name}_job", selection=selection, description=job.what)
-    return jobs
+        for job in JOBS
+    }
+    return {name: keys for name, keys in members.items() if keys}
+
+
+def _jobs(members: dict[str, list[Key]]) -> "dict[str, dg.UnresolvedAssetJobDefinition]":
+    """A job for each list of assets."""
+    what = {job.name: job.what for job in JOBS}
+    return {
+        name: dg.define_asset_job(
+            f"{name}_job",
+            selection=dg.AssetSelection.assets(*(dg.AssetKey(list(key)) for key in keys)),
+            description=what[name],
+        )
+        for name, keys in members.items()
+    }

@@ -46,7 +46,8 @@ _WIDTH = 100  # of a table where there is no terminal
 #: Stages that work case by case: what one took tells what a larger run will take.
 BY_CASE = ("hosts", "insert", "synthesise", "slice", "read")
 #: Configuration of an instance that this program makes. Steps of one pool run one at a time: each already uses all
-#: worker processes. Runs that die without a word are found by run monitoring.
+#: worker processes. Runs that die without a word are found by run monitoring and started again; one whose step failed
+#: is not.
 INSTANCE = f"""telemetry:
   enabled: false
 nux:
@@ -67,11 +68,17 @@ concurrency:
     tag_concurrency_limits:
       - key: {CHAIN}
         limit: 1
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
 run_monitoring:
   enabled: true
   start_timeout_seconds: 300
   free_slots_after_run_end_seconds: 60
 """
+#: Tags of a run that this module drives: it is not started again by a daemon.
+_TAGS = {"dagster/max_retries": "0"}
 #: What steps print in this process goes where the process prints. Dagster would keep it by four processes a run.
 _OWN_OUTPUT: Any = {
     "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
@@ -293,7 +300,7 @@ class Driver:
         keys = tuple(n.step.key for n in stale)
         if keys not in self.jobs:
             self.jobs[keys] = runs.job_of(self.job, keys)
-        result = runs.run(self.jobs[keys], self.instance, part, {DRIVER: driver_tag()})
+        result = runs.run(self.jobs[keys], self.instance, part, {DRIVER: driver_tag(), **_TAGS})
         where = f"{', '.join(n.step.name for n in stale)} [{partition_name(part)}]"
         stage_of = {n.step.key: n.step.stage for n in stale}
         by_name = {"__".join(n.step.key): n.step.stage for n in stale}
@@ -318,7 +325,7 @@ class Driver:
                 stage = by_name.get(name, stale[0].step.stage)  # checks of the catalog have names of their own
                 self.log.stages[stage].seconds += event.step_success_data.duration_ms / 1000
             elif event.is_step_failure:
-                self.log.failures.append(f"{where}: {_message(event.step_failure_data)}")
+                self.log.failures.append(f"{where}: {runs.cause_of(event.step_failure_data)}")
         for check in result.get_asset_check_evaluations():
             if not check.passed:
                 details = "; ".join(f"{k}: {v.value}" for k, v in check.metadata.items())
@@ -335,15 +342,6 @@ def _say(what: str, done: int, ran: int, seconds: float) -> None:
     of = f"{done} partition{'s' if done > 1 else ''}"
     state = "up to date" if not ran else f"{ran} made" if ran < done else "made"
     CONSOLE.print(f"{what}: {of} {state} in {seconds:.1f} s", markup=False, highlight=False, soft_wrap=True)
-
-
-def _message(data: Any) -> str:
-    if data.user_failure_data and data.user_failure_data.description:
-        return str(data.user_failure_data.description)
-    error = data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return error.message.strip() if error is not None else "unknown failure"
 
 
 def drive(settings: Settings, choice: Choice) -> bool:

@@ -102,6 +102,11 @@ class Settings(BaseSettings):
     slurm_gpu_partition: str | None = Field(None, description="Partition of SLURM for steps that need a GPU.")
     slurm_account: str | None = Field(None, description="Account of SLURM that is charged.")
     slurm_options: str = Field("", description="More options of sbatch, for example --qos=long --exclude=node7.")
+    automation: Literal["off", "on"] = Field(
+        "off",
+        description="Whether sensors and the nightly schedule run; they can be turned on one by one in the web page.",
+    )
+    webhook: SecretStr | None = Field(None, description="Address that is told of each failed run, as JSON.")
     shards: int = Field(1, ge=1, le=10_000, description="Steps (containers, jobs) per heavy partition.")
     batch: int = Field(64, ge=1, le=100_000, description="Requests that a reader is given at once; kept together.")
     case_ids: Path | None = Field(
@@ -238,7 +243,7 @@ def _checked(**given: Any) -> Settings:
         raise ConfigError("settings: " + "; ".join(lines)) from None
 
 
-_SECRETS = {"hf_token"}
+_SECRETS = {"hf_token", "webhook"}
 
 
 def freeze(settings: Settings) -> dict[str, Any]:

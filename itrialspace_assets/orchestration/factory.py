@@ -7,6 +7,7 @@ owners, schema, record of what was read, failure) is here.
 import inspect
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -24,6 +25,8 @@ from itrialspace_assets.resources.workspace import Workspace, failure
 
 OWNERS = ["team:itrialspace"]
 RETRY = dg.RetryPolicy(max_retries=1)
+#: A schedule makes reports each week: Dagster's page warns after 8 days and fails after 15 (ours).
+FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=15), warn_window=timedelta(days=8))
 #: Kinds that Dagster's web page has a picture for.
 KINDS = {
     "table": {"polars", "parquet"},
@@ -139,6 +142,7 @@ def plain_asset(
         key=list(step.key),
         deps=[dep(k, graph.dims(k), step.dims, every=k in node.every) for k in node.reads],
         op_tags={"itrialspace/stage": step.stage},
+        freshness_policy=FRESH if step.stage == "report" else None,
         **_common(settings, node, partitions),
     )
     made: dg.AssetsDefinition = decorate(of_trial if sized else plain)

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.execute_in_process import core_execute_in_process, merge_run_tags
+from dagster._core.execution.plan.objects import StepFailureData
 
 from itrialspace_assets.casework.steps import Partition
 from itrialspace_assets.orchestration.nodes import Key
@@ -50,3 +51,13 @@ def run(
         run_tags=merge_run_tags(job, key, tags, list(selected), instance, _RUN_CONFIG),
         asset_selection=selected,
     )
+
+
+def cause_of(failed: StepFailureData) -> str:
+    """What went wrong in a step: the message of a platform error, else the first error under Dagster's own."""
+    if failed.user_failure_data and failed.user_failure_data.description:
+        return failed.user_failure_data.description
+    error = failed.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else "unknown failure"

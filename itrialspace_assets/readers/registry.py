@@ -1,6 +1,7 @@
 """Which readers there are and which are enabled, read from ``readers.yaml``. Loads none of them."""
 
 import difflib
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -153,3 +154,12 @@ def loaded(settings: Settings, name: str) -> Read:
         ConfigError: something that the reader needs is missing.
     """
     return _loaded(_files(settings), Place.of(settings), name, readers(settings)[name].revision)
+
+
+def prepare_all(settings: Settings) -> Iterator[str]:
+    """Ask running services what they serve, so that revisions are known; yields what to say of those that fail."""
+    for name, reader in readers(settings).items():
+        try:
+            reader.prepare()
+        except ConfigError as error:
+            yield f"reader {name}: {error}"

@@ -22,6 +22,7 @@ from itrialspace_assets.graph import build_graph
 from itrialspace_assets.orchestration.lineage import up_to_date, upstream_partitions
 from itrialspace_assets.orchestration.nodes import STAGES
 from itrialspace_assets.orchestration.observe import report_sources
+from itrialspace_assets.orchestration.staleness import ready
 from itrialspace_assets.synthesis import renderers
 
 MODE, DATASETS = "x_fresh", ("DLCS24", "LUNA16")
@@ -179,6 +180,13 @@ def test_both_views_agree_after_each_change(world: World) -> None:
         seen = ledger(settings)
         assert expected <= seen, name
         assert seen == dagster(settings), name
+        asked = {
+            (s.node.step.name, partition_name(s.partition)) for s in ready(build_graph(settings), settings, STAGES)
+        }
+        assert asked <= seen, name
+        if name == "reader option":
+            assert asked == {n for n in seen if n[0].endswith("predictions/blob")}, "that reader's partitions alone"
+            assert len(asked) == 2 * len(DATASETS)
         if settings is world.settings:  # a file: it stays changed
             so_far |= expected
             assert so_far <= seen

@@ -46,6 +46,7 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
         "assets": assets,
         "jobs": jobs,
         "schedules": sorted(s.name for s in definitions.get_repository_def().schedule_defs),
+        "sensors": sorted(s.name for s in definitions.get_repository_def().sensor_defs),
     }
 
 

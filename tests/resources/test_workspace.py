@@ -18,6 +18,7 @@ from itrialspace_assets.cli.serve import child_environment
 from itrialspace_assets.profiles import build
 from itrialspace_assets.resources.workspace import Workspace, failure
 
+SECRETS = {"hf_token", "webhook"}
 PACKAGE = Path(__file__).parents[2] / "itrialspace_assets"
 
 
@@ -34,7 +35,7 @@ def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     text = (PACKAGE / "trials/modes/m02_size_detection_curve.yaml").read_text()
     text = text.replace("mode: m02_size_detection_curve", "mode: x_mine").replace("size_detection_curve", "mine")
     (tmp_path / "trials/x_mine.yaml").write_text(text)
-    study = (PACKAGE / "analysis/studies/demo.yaml").read_text()
+    study = (PACKAGE / "analysis/protocol/studies/demo.yaml").read_text()
     (tmp_path / "studies/mine.yaml").write_text(study.replace("study: demo", "study: mine"))
     (tmp_path / "cases.txt").write_text("real/LUNA16/1\n")
     return {
@@ -67,6 +68,7 @@ def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "slurm_gpu_partition": "vram48",
         "slurm_account": "lab",
         "slurm_options": "--qos=long",
+        "automation": "on",
         "shards": 3,
         "batch": 5,
         "case_ids": tmp_path / "cases.txt",
@@ -77,6 +79,7 @@ def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "nodmaisi_models_dir": tmp_path / "weights",
         "fid_weights": tmp_path / "fid.pt",
         "hf_token": SecretStr("hf_secret"),
+        "webhook": SecretStr("http://hf_hook"),
     }
 
 
@@ -84,7 +87,7 @@ def differences(found: Settings, wanted: Settings) -> dict[str, tuple[Any, Any]]
     return {
         name: (getattr(found, name), getattr(wanted, name))
         for name in Settings.model_fields
-        if name != "hf_token" and getattr(found, name) != getattr(wanted, name)
+        if name not in SECRETS and getattr(found, name) != getattr(wanted, name)
     }
 
 
@@ -112,7 +115,7 @@ def test_every_setting_survives_the_workspace(settings: Settings, monkeypatch: p
 def test_secrets_are_not_in_the_dump(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     dump = Workspace.of(settings).dump
     assert "hf_" not in dump
-    assert set(json.loads(dump)) == set(Settings.model_fields) - {"hf_token"}
+    assert set(json.loads(dump)) == set(Settings.model_fields) - SECRETS
     monkeypatch.setenv("HF_TOKEN", "hf_other")
     token = Workspace.of(settings).settings().hf_token
     assert token is not None
