@@ -38,6 +38,7 @@ from itrialspace_assets.release import assets as release_assets
 from itrialspace_assets.resources.slurm import slurm_of
 from itrialspace_assets.resources.workspace import Workspace
 from itrialspace_assets.sensors.failures import failure_sensor
+from itrialspace_assets.sensors.health import hourly, platform_health
 from itrialspace_assets.sensors.reevaluation import NIGHT, Fresh, nightly, sensors
 from itrialspace_assets.sensors.schedules import schedules
 from itrialspace_assets.slices import assets as slices_assets
@@ -152,16 +153,21 @@ def build_definitions(
         sources: list[Any] = _source_stubs(graph, partitions)
     else:
         sources = [*observed_sources(graph, partitions), *released_sources(partitions)]
-    members = _members(graph, here)
+    members = members_of(graph, here)
     jobs = _jobs(members)
     at_night = {job.name: jobs[job.name] for job in JOBS if job.name in jobs and set(job.stages) & set(NIGHT)}
     fresh = Fresh(build_graph, prepare_all, {key: name for name in reversed(members) for key in members[name]})
+    told = (
+        []
+        if location == "gpu" or stages is not None
+        else [platform_health(build_graph, {f"{name}_job": keys for name, keys in members.items()})]
+    )
     return dg.Definitions(
-        assets=[*made, *from_elsewhere, *sources],
+        assets=[*made, *from_elsewhere, *sources, *told],
         asset_checks=checks,
         jobs=list(jobs.values()),
-        schedules=[*schedules(jobs), *nightly(settings, fresh, at_night)],
-        sensors=[*sensors(settings, fresh, jobs), *([] if location == "gpu" else [failure_sensor(settings)])],
+        schedules=[*schedules(jobs), *nightly(settings, fresh, at_night), *([hourly(settings)] if told else [])],
+        sensors=[*sensors(settings, fresh, jobs), *([failure_sensor(settings)] if told else [])],
         resources={"workspace": Workspace.of(settings)},
         executor=executor or executor_of(settings),
     )
@@ -188,8 +194,8 @@ def _source_stubs(graph: Graph, partitions: Partitions) -> list[dg.AssetSpec]:
     return [dg.AssetSpec(list(k), partitions_def=partitions.of(dims), group_name=k[0]) for k, dims in named]
 
 
-def _members(graph: Graph, here: set[Key]) -> dict[str, list[Key]]:
-    """Assets of every job of which this location makes one."""
+def members_of(graph: Graph, here: set[Key]) -> dict[str, list[Key]]:
+    """Assets of every job of which a location makes one, under the job's name in ``JOBS``."""
     members = {
         job.name: [
             n.step.key

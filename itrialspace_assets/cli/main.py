@@ -406,6 +406,22 @@ def status(folder: Folder = None) -> None:
 
 
 @app.command()
+def health(folder: Folder = None) -> None:
+    """List partitions that are missing, out of date, failed, or hold rejected cases.
+
+    Exit code 1 if the last run of a partition failed. The asset `platform_health` holds the same as a table.
+
+    Example: `its health --dir .demo`
+
+    Result: a table on the screen; nothing is written.
+    """
+    from itrialspace_assets.cli import summary
+
+    if summary.print_health(load(folder)):
+        raise typer.Exit(1)
+
+
+@app.command()
 def sql(
     query: Annotated[str | None, typer.Argument(help="SQL statement.")] = None,
     question: Annotated[

@@ -10,14 +10,20 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import last_record
 from itrialspace_assets.cli.show import progress
+from itrialspace_assets.definitions import members_of
+from itrialspace_assets.drive import open_instance
 from itrialspace_assets.graph import build_graph
+from itrialspace_assets.orchestration.health import health, in_words, problems, watched
 from itrialspace_assets.orchestration.lineage import up_to_date
 from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.store import read_all, table_files
+from itrialspace_assets.sensors.health import failures
 from itrialspace_assets.trials.files import load_trial
 
 WIDTH = 100
+#: Problems that are listed (ours); the asset ``platform_health`` holds all.
+LISTED = 40
 
 
 def _console() -> Console:
@@ -85,6 +91,32 @@ def print_status(settings: Settings) -> None:
     console.print(table)
     for mode, why in lost.items():
         console.print(f"Note: {mode}: {why}", markup=False, soft_wrap=True)
+
+
+def print_health(settings: Settings) -> bool:
+    """Print what is missing, out of date, failed or rejected; True if the last run of a partition failed."""
+    require_data_root(settings)
+    graph = build_graph(settings)
+    members = members_of(graph, {n.step.key for n in graph.nodes})
+    jobs = {f"{name}_job": keys for name, keys in members.items()}
+    parts, rows = watched(graph, settings), []
+    with open_instance(settings) as instance:
+        failed = failures(instance, jobs)
+    with progress("partitions", len(parts)) as advance:
+        for part in parts:
+            rows.append(health(graph, settings, part, failed))
+            advance(1)
+    table = Table("asset", "partition", "state", "rejected", "retryable", "why", title="Problems")
+    found = list(problems(rows))
+    for row in found[:LISTED]:
+        table.add_row(row.asset, row.partition, row.state, str(row.rejected), str(row.retryable), row.detail or "")
+    console = _console()
+    if found:
+        console.print(table)
+    if len(found) > LISTED:
+        console.print(f"and {len(found) - LISTED} more: materialize platform_health, then its sql", markup=False)
+    console.print(in_words(rows), markup=False, soft_wrap=True)
+    return any(row.state == "failed" for row in rows)
 
 
 def _unreadable(settings: Settings, mode: str) -> str:

@@ -1,7 +1,7 @@
 """Which partitions in use are out of date, and which of them can be made now. Imports no Dagster.
 
-A partition is in use if it was made before, or if its asset was made before for another dataset of the same mode: a
-dataset that is added joins what is there. A mode that was never run, and a reader that was never asked, are not begun.
+A partition is in use if it was made before. A dataset that is added joins the assets, and their modes, that were made
+before for other datasets. A mode that was never run, and a reader that was never asked, are not begun.
 """
 
 from collections.abc import Collection
@@ -27,21 +27,19 @@ class Stale:
         return label(self.node.step.name, self.partition)
 
 
-def partitions_in_use(graph: Graph, node: Node, settings: Settings) -> list[dict[str, str]]:
+def partitions_in_use(graph: Graph, node: Node, settings: Settings, added: Collection[str]) -> list[dict[str, str]]:
     """Partitions of an asset that are kept up to date.
 
     Args:
-        graph: partition keys, and the source of profile tables.
+        graph: partition keys.
         node: the asset.
-        settings: where records and data lie.
+        settings: where records lie.
+        added: datasets that join the others.
     """
     every = upstream_partitions(node.step.dims, {}, graph.keys)
     made = [p for p in every if last_record(settings, node.step, p) is not None]
-    if "dataset" not in node.step.dims or not made:
-        return made
     modes = {p.get("mode") for p in made}
-    there = datasets_with_profiles(graph, settings)
-    return [p for p in every if p in made or (p.get("mode") in modes and p["dataset"] in there)]
+    return [p for p in every if p in made or (p.get("dataset") in added and p.get("mode") in modes)]
 
 
 def datasets_with_profiles(graph: Graph, settings: Settings) -> set[str]:
@@ -50,17 +48,18 @@ def datasets_with_profiles(graph: Graph, settings: Settings) -> set[str]:
     return {d for d in graph.keys["dataset"] if profiles.version(settings, {"dataset": d})}
 
 
-def ready(graph: Graph, settings: Settings, stages: Collection[str]) -> list[Stale]:
+def ready(graph: Graph, settings: Settings, stages: Collection[str], added: Collection[str] = ()) -> list[Stale]:
     """Partitions of some stages that are in use and out of date, and nothing that they read is out of date.
 
     Args:
         graph: every asset, upstream before downstream.
         settings: decide code versions; where records and data lie.
         stages: of the assets that are looked for; those of other stages are looked at all the same.
+        added: datasets that were never made and are to join the others.
     """
     found, stale = [], set[str]()
     for node in graph.nodes:
-        for partition in partitions_in_use(graph, node, settings):
+        for partition in partitions_in_use(graph, node, settings, added):
             reads = reads_of(graph, node, settings, partition)
             if is_current(settings, node.step, partition, reads) and stale.isdisjoint(reads):
                 continue

@@ -1152,6 +1152,22 @@ _REGISTRY = (
             text("detail", "what was expected and what was got"),
         ),
     ),
+    Table(
+        "platform_health",
+        "State of every partition of the modes that were planned, when the asset was last made.",
+        (),
+        ("asset", "partition"),
+        (
+            text("asset", "asset"),
+            text("stage", "its stage"),
+            text("partition", "its partition: mode/dataset, one of them, or all"),
+            text("state", "state", allowed=("up to date", "out of date", "missing", "failed")),
+            integer("done", "cases, rows or requests that it holds", low=0),
+            integer("rejected", "cases that it rejected", low=0),
+            integer("retryable", "of those, rejected for a cause that may pass", low=0),
+            text("detail", "why its last run failed", null=True),
+        ),
+    ),
 )
 
 TABLES: Mapping[str, Table] = {table.name: table for table in _REGISTRY}

@@ -7,7 +7,7 @@ what it reads; one that failed for good is asked for again when something that i
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 
 import dagster as dg
@@ -17,7 +17,7 @@ from itrialspace_assets.base.errors import PlatformError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.orchestration.nodes import Graph, Key
 from itrialspace_assets.orchestration.observe import report_sources
-from itrialspace_assets.orchestration.staleness import Stale, ready
+from itrialspace_assets.orchestration.staleness import Stale, datasets_with_profiles, ready
 
 #: Seconds between two looks of a sensor (ours).
 INTERVAL_S = 120
@@ -71,9 +71,32 @@ class Fresh:
     prepare: Callable[[Settings], Iterator[str]]
     jobs: Mapping[Key, str]
 
-    def ready(self, settings: Settings, stages: tuple[str, ...]) -> list[Stale]:
-        """Partitions of some stages that this location makes and that can be made now."""
-        return [s for s in ready(self.graph(settings), settings, stages) if s.node.step.key in self.jobs]
+    def ready(self, graph: Graph, settings: Settings, stages: tuple[str, ...], added: set[str]) -> list[Stale]:
+        """Partitions of some stages that this location makes and that can be made now.
+
+        Args:
+            graph: of the present files.
+            settings: of the code location.
+            stages: which are looked for.
+            added: datasets that join the others.
+        """
+        return [s for s in ready(graph, settings, stages, added) if s.node.step.key in self.jobs]
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What a sensor remembers: the state of each partition that it asked for, and the datasets of its first look."""
+
+    asked: dict[str, str]
+    known: list[str]
+
+    @classmethod
+    def of(cls, text: str | None, there: set[str]) -> "Cursor":
+        return cls(**json.loads(text)) if text else cls({}, sorted(there))
+
+    def kept(self, found: list[Stale]) -> dict[str, str]:
+        """What was asked for and is still as it was then."""
+        return {s.label: s.state for s in found if self.asked.get(s.label) == s.state}
 
 
 def sensors(
@@ -136,20 +159,16 @@ def _looking(
         try:
             graph = fresh.graph(settings)
             report_sources(context.instance, graph, settings, [s.key for s in graph.sources])
-            found = fresh.ready(settings, watch.stages)
+            there = datasets_with_profiles(graph, settings)
+            cursor = Cursor.of(context.cursor, there)
+            found = fresh.ready(graph, settings, watch.stages, there - set(cursor.known))
         except PlatformError as error:  # a file of the user is wrong: said at each look until it is mended
             return dg.SkipReason(str(error))
-        asked: dict[str, str] = json.loads(context.cursor or "{}")
-        new = [s for s in found if asked.get(s.label) != s.state]
-        requests: list[dg.RunRequest] = []
-        kept = {s.label: s.state for s in found if asked.get(s.label) == s.state}
-        for request, members in _requests(new, fresh.jobs):
-            if len(requests) == MOST_RUNS:
-                break
-            requests.append(request)
-            kept |= {s.label: s.state for s in members}
-        cursor = json.dumps(kept, sort_keys=True)
-        return dg.SensorResult(run_requests=requests, cursor=cursor)
+        asked = cursor.kept(found)
+        new = list(_requests([s for s in found if s.label not in asked], fresh.jobs))[:MOST_RUNS]
+        asked |= {s.label: s.state for _, members in new for s in members}
+        text = json.dumps(asdict(Cursor(asked, cursor.known)), sort_keys=True)
+        return dg.SensorResult(run_requests=[request for request, _ in new], cursor=text)
 
     return look
 
@@ -159,7 +178,8 @@ def _at_night(
 ) -> Callable[[dg.ScheduleEvaluationContext], Iterator[dg.RunRequest]]:
     def requests(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
         night = context.scheduled_execution_time.strftime("%Y-%m-%d")
-        of_job = [s for s in fresh.ready(settings, NIGHT) if fresh.jobs[s.node.step.key] == job]
+        found = fresh.ready(fresh.graph(settings), settings, NIGHT, set())
+        of_job = [s for s in found if fresh.jobs[s.node.step.key] == job]
         for request, _ in _requests(of_job, fresh.jobs):
             yield request.with_replaced_attrs(run_key=f"{night}/{request.run_key}")
 

@@ -33,6 +33,12 @@ class World:
     stale: list[Stale] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     broken: str = ""
+    datasets: set[str] = field(default_factory=lambda: {"LUNA16"})
+    added: set[str] = field(default_factory=set)
+
+    def found(self, stages: tuple[str, ...], added: set[str]) -> list[Stale]:
+        self.added = added
+        return [s for s in self.stale if s.node.step.stage in stages]
 
     def fresh(self) -> Fresh:
         def graph(settings: Settings) -> Graph:
@@ -55,9 +61,8 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(load_settings(data_dir=tmp_path, output_dir=tmp_path / "out"))
-    monkeypatch.setattr(
-        reevaluation, "ready", lambda graph, settings, stages: [s for s in made.stale if s.node.step.stage in stages]
-    )
+    monkeypatch.setattr(reevaluation, "ready", lambda graph, settings, stages, added: made.found(stages, added))
+    monkeypatch.setattr(reevaluation, "datasets_with_profiles", lambda graph, settings: made.datasets)
     return made
 
 
@@ -81,7 +86,10 @@ def test_readers_of_a_pair_share_a_run_and_are_asked_for_once(world: World, inst
     (request,) = world.look("readers", instance, again.cursor).run_requests
     assert [k.path[-1] for k in request.asset_selection] == ["mock"]
     world.stale = []
-    assert json.loads(world.look("readers", instance, again.cursor).cursor) == {}, "the cursor does not grow"
+    world.datasets.add("LUNA25")
+    last = json.loads(world.look("readers", instance, again.cursor).cursor)
+    assert last == {"asked": {}, "known": ["LUNA16"]}, "the cursor does not grow"
+    assert world.added == {"LUNA25"}, "a dataset that was not there at the first look joins"
 
 
 def test_what_exceeds_the_most_runs_comes_with_the_next_look(world: World, instance: dg.DagsterInstance) -> None:

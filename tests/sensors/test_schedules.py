@@ -34,7 +34,7 @@ def requests(repository: dg.RepositoryDefinition, name: str, instance: dg.Dagste
 
 def test_names_times_and_jobs(repository: dg.RepositoryDefinition) -> None:
     assert [name for name, _ in STEPS] == NAMES
-    found = {s.name: s for s in repository.schedule_defs if not s.name.startswith("nightly_")}
+    found = {s.name: s for s in repository.schedule_defs if s.name.startswith("weekly_")}
     assert set(found) == {f"weekly_{name}" for name in NAMES}
     for name in NAMES:
         schedule = found[f"weekly_{name}"]
