@@ -1,5 +1,6 @@
 """Files of deploy/docker, without Docker: they fit each other, the lock and the code, and hold no secret."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -92,7 +93,8 @@ def test_dagster_reads_the_instance_and_its_locations(monkeypatch: pytest.Monkey
 
 def test_images_follow_the_lock_and_are_not_root() -> None:
     cpu, gpu = ((DEPLOY / f"{name}.Dockerfile").read_text() for name in ("cpu", "gpu"))
-    uv = set(re.findall(r"\buv==([\d.]+)", cpu + gpu + (TOP / "Makefile").read_text()))
+    files = (*DEPLOY.glob("*.Dockerfile"), TOP / "Makefile", TOP / "deploy/slurm/apptainer.def")
+    uv = {tuple(set(re.findall(r"\buv==([\d.]+)", f.read_text()))) for f in files}
     assert len(uv) == 1, "one version of uv"
     backends = {tuple(re.findall(r"hatchling==[\d.]+", (TOP / f).read_text())) for f in ("Makefile", "pyproject.toml")}
     assert len(backends) == 1, "one version of hatchling"
@@ -144,3 +146,18 @@ def test_a_gpu_is_asked_of_docker_as_the_engine_reads_it() -> None:
         {"Driver": "nvidia", "Count": -1, "DeviceIDs": [], "Capabilities": [["gpu"]], "Options": {}}
     ]
     assert host["ShmSize"] == 16 * 2**30 and host["Memory"] == 64 * 2**30
+
+
+def test_conda_and_apptainer_take_the_same_lock() -> None:
+    folder = TOP / "deploy/slurm"
+    definition = (folder / "apptainer.def").read_text()
+    files = re.search(r"%files\n((?: +.*\n)+)", definition)
+    assert files and all((TOP / line.split()[0]).exists() for line in files[1].splitlines())
+    assert "-c constraints.txt" in definition
+    environment = yaml.safe_load((folder / "environment.yml").read_text())
+    constraint, project = environment["dependencies"][-1]["pip"]
+    assert (folder / constraint.split()[1]).samefile(TOP / "constraints.txt")
+    place, _, additions = project.partition("[")
+    assert (folder / place).samefile(TOP)
+    known = set(importlib.metadata.metadata("itrialspace-assets").get_all("Provides-Extra") or [])
+    assert set(additions.rstrip("]").split(",")) <= known

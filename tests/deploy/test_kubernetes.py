@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
@@ -17,7 +18,6 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._grpc.types import ExecuteStepArgs
-from dagster_k8s.executor import K8sStepHandler
 from kubernetes_validate import ValidationError, validate
 
 from itrialspace_assets.base.errors import ConfigError
@@ -151,7 +151,7 @@ def test_every_step_of_the_graph_becomes_a_job_that_kubernetes_knows(
 
 def steps_of(
     instance: dg.DagsterInstance, executor: dg.ExecutorDefinition, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Callable[[str, Mapping[str, str]], Any], K8sStepHandler]:
+) -> tuple[Callable[[str, Mapping[str, str]], Any], Any]:
     """The executor's own code that makes a step's job, and itself, without a run around it."""
     config = executor.apply_config_mapping({"config": {}}).value["config"]
     init = SimpleNamespace(instance=instance, executor_config=config)
@@ -217,6 +217,7 @@ def allowed() -> set[tuple[str, str, str]]:
     return {a for rule in role["rules"] for a in product(rule["verbs"], rule["apiGroups"], rule["resources"])}
 
 
+@pytest.mark.slow
 def test_a_run_is_launched_watched_and_ended_within_the_role(
     instance: dg.DagsterInstance, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,3 +247,35 @@ def test_settings_and_packages_that_lack_something_say_so() -> None:
         assert load_settings(k8s_gpu_nodes="gpu=yes, a100").k8s_gpu_labels
     with pytest.raises(ConfigError, match=r"expected the package no_such, found none; pip install .*\[k8s\]"):
         require_package("no_such", "k8s")
+
+
+def test_helm_values_name_what_the_manifests_have_and_confine_every_pod() -> None:
+    values = yaml.safe_load((DEPLOY / "values.yaml").read_text())
+    named = {(m["kind"], m["metadata"]["name"]) for m in manifests()}
+    launcher = values["runLauncher"]["config"]["k8sRunLauncher"]
+    deployed = values["dagster-user-deployments"]["deployments"]
+    for part in (*deployed, launcher):
+        assert [("ConfigMap", c["name"]) in named for c in part["envConfigMaps"]] == [True]
+        for volume in part["volumes"]:
+            claim = volume.get("persistentVolumeClaim", {}).get("claimName")
+            assert claim is None or ("PersistentVolumeClaim", claim) in named
+    for part in (*deployed, values["dagsterWebserver"], values["dagsterDaemon"]):
+        container = {"securityContext": part["securityContext"], "resources": part["resources"]}
+        safe(
+            {
+                "securityContext": part["podSecurityContext"],
+                "containers": [container | {"volumeMounts": part["volumeMounts"]}],
+            }
+        )
+    config = instance_config()["run_launcher"]["config"]
+    run = launcher["runK8sConfig"]
+    pod = {"securityContext": run["podSpecConfig"]["securityContext"]}
+    safe(pod | {"containers": [run["containerConfig"] | {"volumeMounts": launcher["volumeMounts"]}]})
+    assert run["containerConfig"]["resources"] == config["run_k8s_config"]["container_config"]["resources"]
+    assert values["global"]["postgresqlSecretName"] == config["postgres_password_secret"]
+    assert values["dagsterWebserver"]["service"]["type"] == "ClusterIP"
+    assert [d["dagsterApiGrpcArgs"][-1].rpartition(".")[2] for d in deployed] == ["cpu", "gpu"]
+    locked = (DEPLOY.parents[1] / "constraints.txt").read_text()
+    assert all(
+        f"dagster=={v}\n" in locked for v in re.findall(r"--version ([\d.]+)", (DEPLOY / "README.md").read_text())
+    )
