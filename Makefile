@@ -10,7 +10,14 @@ PYTEST := $(BIN)/python -m pytest --dist loadscope --no-loadscope-reorder
 OLD := $(VENV)/old-duckdb
 export OLD_DUCKDB_PYTHON := $(abspath $(OLD)/bin/python)
 
-.PHONY: demo ui test quick daemons lint docs check-defs lock clean
+IMAGE_TAG ?= latest
+IMAGE_FILE ?= itrialspace-images.tar.gz
+BASE ?= python:3.11-slim-bookworm
+ADDITIONS ?= docker,k8s,postgres
+COMPOSE ?= docker compose
+COMPOSE_UP = $(COMPOSE) --project-name itrialspace --env-file deploy/docker/.env -f deploy/docker/compose.yaml
+
+.PHONY: demo ui test quick daemons lint docs check-defs lock clean wheels image-cpu images image-save docker-up docker-down
 demo: $(STAMP)
 	$(BIN)/its demo --dir $(DEMO)
 
@@ -61,6 +68,39 @@ $(OLD)/.installed: $(VENV)/bin/uv
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(OLD)
 	$(BIN)/uv pip install --quiet --python $(OLD)/bin/python duckdb==1.4.4
 	touch $@
+
+# Wheels of the lock for this Python and machine: images are then built from them. For the GPU image too:
+# make wheels ADDITIONS=docker,k8s,postgres,gpu
+wheels: $(VENV)/bin/uv
+	rm -f deploy/docker/wheels/*.whl
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check -c constraints.txt -w deploy/docker/wheels \
+	  '.[$(ADDITIONS)]' uv==0.13.9 hatchling==1.33.0
+	rm -f deploy/docker/wheels/itrialspace_assets-*.whl
+
+# BASE=... for another Debian, OFFLINE=1 for wheels alone, TORCH_INDEX=... for torch of another index (images).
+image-cpu:
+	docker build --tag itrialspace-cpu:$(IMAGE_TAG) --build-arg BASE=$(BASE) --build-arg OFFLINE=$(OFFLINE) \
+	  --file deploy/docker/cpu.Dockerfile .
+
+images: image-cpu
+	docker build --tag itrialspace-gpu:$(IMAGE_TAG) --build-arg CPU_IMAGE=itrialspace-cpu:$(IMAGE_TAG) \
+	  --build-arg OFFLINE=$(OFFLINE) --build-arg TORCH_INDEX=$(TORCH_INDEX) --file deploy/docker/gpu.Dockerfile .
+
+# For a machine without a network: docker load -i itrialspace-images.tar.gz
+image-save:
+	docker save $$(docker images --filter 'reference=itrialspace-*:$(IMAGE_TAG)' --format '{{.Repository}}:{{.Tag}}') \
+	  | gzip > $(IMAGE_FILE)
+
+# Everything on this machine, with a database: deploy/docker/README.md. DATA=... and OUT=... at the first time.
+docker-up: deploy/docker/.env
+	$(COMPOSE_UP) up --detach
+	@. deploy/docker/.env && echo "Result: http://$${ITS_BIND:-127.0.0.1}:$${ITS_PORT:-3000} (ready within a minute)"
+
+docker-down:
+	$(COMPOSE_UP) down
+
+deploy/docker/.env:
+	deploy/docker/prepare '$(DATA)' '$(OUT)'
 
 clean:
 	rm -rf $(DEMO) site .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

@@ -4,6 +4,7 @@
 location makes, so that named mappings and partitioned checks load everywhere.
 """
 
+import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from itrialspace_assets.insertion import assets as insertion_assets
 from itrialspace_assets.insertion import checks as insertion_checks
 from itrialspace_assets.orchestration.nodes import RELEASED, STAGES, Graph, Key, Node
 from itrialspace_assets.orchestration.observe import observed_sources, released_sources
+from itrialspace_assets.orchestration.op_tags import DOCKER, K8S_STEP
 from itrialspace_assets.orchestration.partitions import Partitions, make_partitions
 from itrialspace_assets.profiles import assets as profiles_assets
 from itrialspace_assets.profiles import checks as profiles_checks
@@ -177,7 +179,29 @@ def executor_of(settings: Settings) -> dg.ExecutorDefinition:
     """How steps run: in process by default, because cases already run in worker processes."""
     if settings.executor == "slurm":
         return slurm_of(settings)
+    if settings.executor == "docker":
+        require_package("dagster_docker", settings.executor)
+        from itrialspace_assets.resources.docker import docker_of
+
+        return docker_of(settings, DOCKER)
+    if settings.executor == "k8s":
+        require_package("dagster_k8s", settings.executor)
+        from itrialspace_assets.resources.k8s import k8s_of
+
+        return k8s_of(K8S_STEP)
     return dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor
+
+
+def require_package(package: str, executor: str) -> None:
+    """
+    Raises:
+        ConfigError: the executor's package is not installed; it is an addition of the same name.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(
+            f"ITRIALSPACE_EXECUTOR={executor}: expected the package {package}, found none; "
+            f"pip install 'itrialspace-assets[{executor}]'"
+        )
 
 
 def _stub(node: Node, partitions: Partitions) -> dg.AssetSpec:

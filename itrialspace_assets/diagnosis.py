@@ -130,6 +130,11 @@ def _executor(settings: Settings) -> Iterator[Finding]:
         except PlatformError as error:
             yield Finding("executor slurm", "wrong", str(error))
             return
+    package = {"docker": "dagster-docker", "k8s": "dagster-k8s"}.get(settings.executor)
+    if package and not _has(package):
+        mend = f"pip install 'itrialspace-assets[{settings.executor}]'"
+        yield Finding(f"executor {settings.executor}", "wrong", f"no {package}", mend)
+        return
     yield Finding(f"executor {settings.executor}", "ready", f"{settings.workers} workers, {settings.shards} shards")
 
 

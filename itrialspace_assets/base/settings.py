@@ -95,9 +95,19 @@ class Settings(BaseSettings):
     nodmaisi_schedule: Literal["exact", "compat"] = Field(
         "exact", description="Steps of the flow: summing to 1, or the original system's."
     )
-    executor: Literal["in_process", "multiprocess", "slurm"] = Field(
+    executor: Literal["in_process", "multiprocess", "slurm", "docker", "k8s"] = Field(
         "in_process", description="How the steps of a run that Dagster starts are run."
     )
+    docker_image: str | None = Field(None, description="Image of steps; that of the code location if unset.")
+    docker_network: str | None = Field(
+        None, description="Network of steps; that of the run's own container if unset, and none where it has none."
+    )
+    docker_volumes: str = Field(
+        "",
+        description="Folders of steps, <here>:<there>[:ro] and so on, with commas; if empty, the folders of these "
+        "settings at their own paths.",
+    )
+    k8s_gpu_nodes: str = Field("", description="Labels of nodes for steps that need a GPU: label=value, with commas.")
     slurm_partition: str | None = Field(None, description="Partition of SLURM for steps; its default if unset.")
     slurm_gpu_partition: str | None = Field(None, description="Partition of SLURM for steps that need a GPU.")
     slurm_account: str | None = Field(None, description="Account of SLURM that is charged.")
@@ -159,6 +169,21 @@ class Settings(BaseSettings):
     @property
     def renderer_names(self) -> tuple[str, ...]:
         return tuple(name.strip() for name in self.renderers.split(",") if name.strip())
+
+    @property
+    def docker_volume_list(self) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.docker_volumes.split(",") if part.strip())
+
+    @property
+    def k8s_gpu_labels(self) -> dict[str, str]:
+        """
+        Raises:
+            ConfigError: a part is no ``label=value``.
+        """
+        parts = [part.strip().partition("=") for part in self.k8s_gpu_nodes.split(",") if part.strip()]
+        if wrong := [label for label, _, value in parts if not (label and value)]:
+            raise ConfigError(f"{PREFIX}K8S_GPU_NODES: expected label=value, got {wrong[0]!r}")
+        return {label: value for label, _, value in parts}
 
     @classmethod
     def settings_customise_sources(

@@ -204,7 +204,7 @@ def sharded_asset(
         out=dg.Out(dg.Nothing),
         tags=op_tags,
         retry_policy=RETRY,
-        pool=f"{step.stage}_shards",
+        pool=f"{'gpu' if step.location == 'gpu' else step.stage}_shards",  # GPUs are shared by all stages
     )
     def shard_op(context: dg.OpExecutionContext, workspace: Workspace) -> None:
         guarded(work, context, workspace, str(context.get_mapping_key()))

@@ -26,7 +26,7 @@ def assets(settings: Settings, graph: Graph, partitions: Partitions) -> list[dg.
             work=partial(_call, build.work, n.step.key[0]),
             collect=partial(_call, build.collect, n.step.key[0]),
             estimate=partial(_call, build.estimate, n.step.key[0]),
-            op_tags=shard_tags(n.step),
+            op_tags=shard_tags(n.step, settings),
         )
         for n in own
     ]

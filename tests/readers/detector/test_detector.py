@@ -174,7 +174,7 @@ def test_the_stage_marks_a_scan_whose_file_has_other_axes(bundle: Path, tmp_path
     wanted = how.mark(Scan("D/a", lambda: ct, lambda: None))
     got = [((m["world_x"], m["world_y"], m["world_z"]), m["diameter_mm"], m["score"]) for m in kept]
     assert got == [(m.world, m.diameter_mm, m.score) for m in wanted]
-    tags = shard_tags(make_step(REAL, how))
+    tags = shard_tags(make_step(REAL, how), settings)
     assert tags["dagster-k8s/config"]["container_config"]["resources"]["limits"]["nvidia.com/gpu"] == "1"
 
 
