@@ -245,8 +245,9 @@ def _lobes(free: Volume) -> tuple[dict[str, Lobe], dict[str, npt.NDArray[np.bool
     found: dict[int, tuple[Lobe, npt.NDArray[np.bool_]]] = {}
     counts = _counts(pieces)
     for number in np.argsort(-counts[1:], kind="stable") + 1:
-        box = box_where(pieces, lambda levels, number=number: levels == number)
-        mask = pieces[box] == number
+        whole = pieces == number
+        box = bounding_box(whole)
+        mask = whole[box]
         label = int(part[box].T[np.unravel_index(mask.T.argmax(), mask.T.shape)])  # of its first voxel
         if label not in found:
             x, y, z = (slice(b.start + s.start, b.start + s.stop) for b, s in zip(block, box, strict=True))
