@@ -168,7 +168,7 @@ def box_where(array: Array, holds: Callable[[Array], npt.NDArray[np.bool_]]) -> 
     hits = [np.zeros(n, bool) for n in array.shape]
     for first in range(0, array.shape[2], depth):
         part = holds(array[..., first : first + depth].T)
-        rows: Array = part.any(axis=2)
+        rows = np.asarray(part.any(axis=2))
         if rows.any():
             hits[2][first : first + depth] = rows.any(axis=1)
             hits[1] |= rows.any(axis=0)
