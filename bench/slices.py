@@ -20,7 +20,7 @@ import numpy as np
 from bench.insertion import cases_of, prepare
 from bench.rendering import render_cases
 from itrialspace_assets.base.settings import Settings, load_settings
-from itrialspace_assets.hosts.store import load_host_map
+from itrialspace_assets.hosts.store import read_host
 from itrialspace_assets.imaging.geometry import read_volume
 from itrialspace_assets.imaging.pictures import PNG_LEVEL
 from itrialspace_assets.insertion.insert import insert_case
@@ -90,7 +90,7 @@ def rendered_case(row: dict[str, Any], made: list[dict[str, Any]]) -> SliceCase:
 
 def cold() -> None:
     """Forget every volume that was read."""
-    for cache in (cts._read, images._read_twin, load_host_map):
+    for cache in (cts._read, images._read_twin, read_host):
         cache.cache_clear()
 
 

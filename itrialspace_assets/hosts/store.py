@@ -46,11 +46,14 @@ from itrialspace_assets.imaging.geometry import (
     Packed,
     Volume,
     bounding_box,
+    box_where,
     pack_volume,
     read_labels,
     read_volume,
+    slab_depth,
     write_volume,
 )
+from itrialspace_assets.imaging.members import read_members
 from itrialspace_assets.imaging.volumes import Lesion, cut_lesion, pack_bits
 from itrialspace_assets.profiles.lobes import Lobe, runs
 from itrialspace_assets.profiles.masks import find_lesion
@@ -68,9 +71,9 @@ def clear_nodules(labels: Volume) -> tuple[Volume, npt.NDArray[np.bool_] | None]
     Each voxel goes to its own nearest lobe, so that a nodule on a fissure is divided as the fissure runs. A nodule
     without a lobe within its box plus 8 voxels goes to the nearest other label. The mask is None without a nodule.
     """
-    mask = labels.array == NODULE
-    if not mask.any():
+    if box_where(labels.array, lambda part: part == NODULE) is None:
         return labels, None
+    mask = labels.array == NODULE
     out = labels.array.copy(order="K")
     block = bounding_box(mask, pad=CLEAR_PAD)
     pieces = cc3d.connected_components(np.asfortranarray(mask[block]), connectivity=26, out_dtype=np.uint32)
@@ -233,27 +236,37 @@ def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str
 def _lobes(free: Volume) -> tuple[dict[str, Lobe], dict[str, npt.NDArray[np.bool_]]]:
     """The lobes of a nodule-free map by name, and the mask of each over its box: its largest component, as
     ``profiles.lobes.lobe_in`` finds it, all lobes in one pass."""
-    lung = lung_mask(free.array)
-    if not lung.any():
+    block = box_where(free.array, lung_mask)
+    if block is None:
         return {}, {}
-    block = bounding_box(lung)
     part = np.asfortranarray(free.array[block])
-    part = np.multiply(part, lung[block], order="F")
+    part = np.multiply(part, lung_mask(part), order="F")
     pieces = cc3d.connected_components(part, connectivity=26)  # of equal labels
-    stats = cc3d.statistics(pieces)
-    counts, boxes = stats["voxel_counts"], stats["bounding_boxes"]
     found: dict[int, tuple[Lobe, npt.NDArray[np.bool_]]] = {}
-    for number in np.argsort(-counts[1:].astype(np.int64), kind="stable") + 1:
-        mask = pieces[boxes[number]] == number
-        label = int(part[boxes[number]].T[np.unravel_index(mask.T.argmax(), mask.T.shape)])  # of its first voxel
+    counts = _counts(pieces)
+    for number in np.argsort(-counts[1:], kind="stable") + 1:
+        whole = pieces == number
+        box = bounding_box(whole)
+        mask = whole[box]
+        label = int(part[box].T[np.unravel_index(mask.T.argmax(), mask.T.shape)])  # of its first voxel
         if label not in found:
-            x, y, z = (slice(b.start + s.start, b.start + s.stop) for b, s in zip(block, boxes[number], strict=True))
+            x, y, z = (slice(b.start + s.start, b.start + s.stop) for b, s in zip(block, box, strict=True))
             occupied = np.flatnonzero(mask.any(axis=(0, 1))) + z.start
             found[label] = Lobe(LOBE_NAMES[label], int(counts[number]), (x, y, z), occupied), mask
             if len(found) == len(LUNG):
                 break
     in_order = [found[label] for label in sorted(found)]
     return {lobe.name: lobe for lobe, _ in in_order}, {lobe.name: mask for lobe, mask in in_order}
+
+
+def _counts(pieces: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Voxels of each number of an array (X, Y, Z); a few slices at a time, since to count copies them to wide ones."""
+    most, depth = int(pieces.max()) + 1, slab_depth(pieces)
+    levels = range(0, pieces.shape[2], depth)
+    return sum(
+        (np.bincount(pieces[..., k : k + depth].ravel(order="K"), minlength=most) for k in levels),
+        start=np.zeros(most, np.int64),
+    )
 
 
 def _within(part: Box, whole: Box) -> Box:
@@ -378,10 +391,9 @@ def load_lung_depth(output: Path, map_sha256: str, lungs: tuple[int, ...]) -> Lu
     return LungDepth(load_host_map(output, map_sha256), (box[0], box[1], box[2]), stored)
 
 
-@lru_cache(maxsize=1)
 def packed_host(output: Path, map_sha256: str) -> Packed:
     """The parts of a host map's file, from which the masks of its cases are put together."""
-    return pack_volume(load_host_map(output, map_sha256))
+    return read_host(output, map_sha256)[1]
 
 
 @lru_cache(maxsize=1)
@@ -390,15 +402,30 @@ def airway_tree(output: Path, map_sha256: str) -> KDTree | None:
     return airway_points(load_host_map(output, map_sha256))
 
 
-@lru_cache(maxsize=1)
 def load_host_map(output: Path, map_sha256: str) -> Volume:
-    """A host's nodule-free map; the last one stays in memory, since cases come grouped by host.
+    """A host's nodule-free map.
 
     Raises:
         CaseRejected: the store's file is missing or damaged.
     """
-    for cached in (load_host_map, load_lung_depth, packed_host, airway_tree):
+    return read_host(output, map_sha256)[0]
+
+
+@lru_cache(maxsize=1)
+def read_host(output: Path, map_sha256: str) -> tuple[Volume, Packed]:
+    """A host's nodule-free map and the parts of its file; the last one stays in memory, since cases come grouped by
+    host.
+
+    Raises:
+        CaseRejected: the store's file is missing or damaged.
+    """
+    for cached in (read_host, load_lung_depth, airway_tree):
         cached.cache_clear()  # free the last host's memory before the next one is read
-    volume = read_labels(map_path(output, map_sha256))
+    path = map_path(output, map_sha256)
+    found = read_members(path)
+    volume, packed = found.volume, found.packed
+    if volume.array.dtype != np.uint8 or packed is None:  # not as the store writes it
+        volume = read_labels(path)
+        packed = pack_volume(volume)
     volume.array.setflags(write=False)
-    return volume
+    return volume, packed

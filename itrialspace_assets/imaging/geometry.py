@@ -155,6 +155,30 @@ def bounding_box(mask: Array, pad: int = 0) -> Box:
     return x, y, z
 
 
+def box_where(array: Array, holds: Callable[[Array], npt.NDArray[np.bool_]]) -> Box | None:
+    """``bounding_box`` of the voxels for which something holds; None without any.
+
+    A few slices are looked at a time: a mask of the whole would cost more memory and time than the test.
+
+    Args:
+        array: voxels (X, Y, Z).
+        holds: takes some slices (z, y, x), gives booleans of their shape.
+    """
+    depth = slab_depth(array)
+    hits = [np.zeros(n, bool) for n in array.shape]
+    for first in range(0, array.shape[2], depth):
+        part = holds(array[..., first : first + depth].T)
+        rows = np.asarray(part.any(axis=2))
+        if rows.any():
+            hits[2][first : first + depth] = rows.any(axis=1)
+            hits[1] |= rows.any(axis=0)
+            hits[0] |= part.any(axis=(0, 1))
+    if not hits[2].any():
+        return None
+    x, y, z = (slice(int(hit.argmax()), len(hit) - int(hit[::-1].argmax())) for hit in hits)
+    return x, y, z
+
+
 def read_volume(path: Path, trust: Trust | None = None, unpack: Callable[[bytes], bytes] = igzip.decompress) -> Volume:
     """Read a NIfTI file into canonical RAS+; dtype as stored, scaling applied if the file has any, lengths in mm.
 
@@ -331,9 +355,14 @@ class Packed:
         return b"".join((self.header, *self.slabs))
 
 
+def slab_depth(array: Array) -> int:
+    """Slices along z that a member of an array's (X, Y, Z) file holds."""
+    return max(1, _MEMBER_BYTES // max(1, array[..., 0].nbytes))
+
+
 def pack_volume(volume: Volume, note: str = "") -> Packed:
     """A volume as the parts of its file; ``note`` (at most 79 characters) goes into the description field."""
-    depth = max(1, _MEMBER_BYTES // max(1, volume.array[..., 0].nbytes))
+    depth = slab_depth(volume.array)
     starts = range(0, volume.array.shape[2], depth)
     return Packed(_header(volume, note), tuple(_member(volume.array[..., k : k + depth]) for k in starts), depth)
 

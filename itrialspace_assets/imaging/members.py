@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from isal import isal_zlib
 
-from itrialspace_assets.imaging.geometry import Box, Volume, read_volume
+from itrialspace_assets.imaging.geometry import Box, Packed, Volume, read_volume, slab_depth
 
 _GZIP = 31  # window bits of zlib for a gzip member
 
@@ -26,6 +26,14 @@ class Members:
     volume: Volume
     members: tuple[bytes, ...]
     sizes: tuple[int, ...]
+
+    @property
+    def packed(self) -> Packed | None:
+        """The file as ``pack_volume`` makes it; None where it is divided in another way."""
+        array = self.volume.array
+        depth = slab_depth(array)
+        slabs = [array[..., k : k + depth].nbytes for k in range(0, array.shape[2], depth)]
+        return Packed(self.members[0], self.members[1:], depth) if list(self.sizes[1:]) == slabs else None
 
 
 def read_members(path: Path) -> Members:

@@ -19,6 +19,7 @@ from itrialspace_assets.hosts.depth import LungDepth
 from itrialspace_assets.imaging.anatomy import LUNG
 from itrialspace_assets.imaging.geometry import Box, Volume
 from itrialspace_assets.imaging.volumes import Lesion, shared_voxels, unpack_bits
+from itrialspace_assets.insertion.measured import pleura_of
 from itrialspace_assets.insertion.position import Wanted, find_position
 from itrialspace_assets.profiles.measure import lobe_about, pleural_distance
 
@@ -104,7 +105,7 @@ def find_empty_site(
         for _, i in sorted(near):
             found = _over(host, lesion, elsewhere[i], lobe, [lesion] if present else [], within, depth)
             if found is not None:
-                return EmptySite(found, CLEARED, pleural_distance(host, found.centroid))
+                return EmptySite(found, CLEARED, pleura_of(depth, found.centroid))
         note = "no cleared place in the lobe" if not near else "the outline fits at no cleared place of the lobe"
     if not present and not any(shared_voxels(lesion, site) for site in sites):
         return EmptySite(lesion, NEVER, pleural_mm, note)
@@ -112,7 +113,7 @@ def find_empty_site(
         wanted = Wanted(lesion.centroid, pleural_mm)
         others = [*sites, lesion] if present else sites
         place = find_position(host, lesion.mask, lobe, wanted, others, within=within, depth=depth).lesion
-        return EmptySite(place, NEVER, pleural_distance(host, place.centroid), note)
+        return EmptySite(place, NEVER, pleura_of(depth, place.centroid), note)
     except CaseRejected:
         if present:
             return EmptySite(None, None, None, "the outline fits nowhere else in the lobe")

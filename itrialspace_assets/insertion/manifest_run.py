@@ -23,8 +23,8 @@ from itrialspace_assets.casework import journal, workers
 from itrialspace_assets.casework.cases import Case, Collected, Output, Rejection, require_all
 from itrialspace_assets.hosts.store import donor_columns, store_map
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, lobe_label
-from itrialspace_assets.imaging.geometry import read_labels, read_volume
-from itrialspace_assets.imaging.volumes import cut_lesion, unpack_bits
+from itrialspace_assets.imaging.geometry import box_where, read_labels, read_volume
+from itrialspace_assets.imaging.volumes import Lesion, unpack_bits
 from itrialspace_assets.insertion.audit import audit, audit_record
 from itrialspace_assets.insertion.case import VERSION, Donor, Host, InsertionCase, PlannedNodule, work_of
 from itrialspace_assets.insertion.insert import insert_case
@@ -139,12 +139,13 @@ def prepare_donor(file: InputFile, settings: Settings) -> Output:
         CaseRejected: the mask is missing, unreadable, oblique or empty.
     """
     volume = read_volume(Path(file.path))
-    mask = np.nan_to_num(volume.array) > 0 if volume.array.dtype.kind == "f" else volume.array > 0
-    if not mask.any():
+    box = box_where(volume.array, lambda part: part > 0)
+    if box is None:
         raise CaseRejected(Reason.EMPTY_LESION, f"{file.path}: expected at least one nodule voxel, got none")
-    columns = donor_columns(cut_lesion(mask), volume.spacing)
+    lesion = Lesion((box[0].start, box[1].start, box[2].start), np.ascontiguousarray(volume.array[box] > 0))
+    columns = donor_columns(lesion, volume.spacing)
     grid = Grid(
-        shape=mask.shape,
+        shape=volume.array.shape,
         spacing=tuple(columns[f"spacing_{a}"] for a in "xyz"),
         origin=tuple(round(float(v), 6) for v in volume.affine[:3, 3]),
     )

@@ -106,13 +106,20 @@ def measure(
         voxels=len(covered),
         volume_mm3=volume,
         diameter_mm=equivalent_diameter(volume),
-        pleural_mm=pleural_distance(labels, centre),
+        pleural_mm=pleura_of(host.depth, centre),
         airway_mm=float(host.airway.query(centre * labels.spacing)[0]) if host.airway is not None else None,
         margin_mm=margin_of(host.depth, lesion),
         outside_lung=int((~np.isin(covered, LUNG)).sum()),
         overlap=sum(shared_voxels(lesion, other) for other in others) / len(covered),
         on_cleared=any(shared_voxels(lesion, site) for site in host.cleared),
     )
+
+
+def pleura_of(depth: LungDepth, centre: npt.NDArray[np.float64]) -> float | None:
+    """``pleural_distance`` of a voxel index (3,), looked for as far as the depth there says."""
+    at = np.rint(centre).astype(np.int64)
+    known = int(depth.over(at, at + 1, MARGIN_REACH_MM)[0, 0, 0]) + 1
+    return pleural_distance(depth.free, centre, reach_mm=known / DEPTH_STEPS)
 
 
 def margin_of(depth: LungDepth, lesion: Lesion) -> float:

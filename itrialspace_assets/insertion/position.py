@@ -94,6 +94,7 @@ class _Shape:
         shell: offsets of what surrounds it.
         reach: voxels (3,) that voxels and shell extend from the anchor.
         core: radius (mm) about the anchor that is lesion: a position needs at least so much lung around it.
+        inner: distance (mm) from the anchor to the nearest voxel that is no lesion; 0 if the anchor is none.
     """
 
     anchor: Ints
@@ -104,6 +105,7 @@ class _Shape:
     shell: Ints
     reach: Ints
     core: float
+    inner: float
 
     @classmethod
     def of(cls, mask: Bools, spacing: Floats) -> "_Shape":
@@ -118,15 +120,50 @@ class _Shape:
         surface = np.argwhere(edge) - anchor
         directions = np.array([d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)]) - 1
         ends = surface[np.unique((surface @ directions.T).argmax(axis=0))]
-        inner = edt.edt(np.pad(mask, 1), anisotropy=tuple(spacing), black_border=True)
-        core = max(0.0, float(inner[tuple(anchor + 1)]) - float(spacing.max()))
-        return cls(anchor, centroid, voxels - anchor, surface, ends, shell - anchor, reach, core)
+        inner = _depth_in(mask, anchor, spacing)
+        core = max(0.0, inner - float(spacing.max()))
+        return cls(anchor, centroid, voxels - anchor, surface, ends, shell - anchor, reach, core, inner)
 
 
 @lru_cache(maxsize=256)
 def _shape_of(bits: bytes, size: tuple[int, ...], spacing: tuple[float, ...]) -> _Shape:
     """The shape of a mask's bytes; kept, since a donor goes into many hosts, and its outline to an empty site."""
     return _Shape.of(np.frombuffer(bits, bool).reshape(size), np.array(spacing))
+
+
+def _depth_in(mask: Bools, at: Ints, spacing: Floats) -> float:
+    """Distance (mm) from a voxel (3,) of a block to the nearest one that is not true; voxels beyond it are not."""
+    inner = edt.edt(np.pad(mask, 1), anisotropy=tuple(spacing), black_border=True)
+    return float(inner[tuple(at + 1)])
+
+
+def _grown(lesion: Lesion) -> Lesion:
+    """A lesion with the voxels within one of it: where no other may lie."""
+    x, y, z = (o - 1 for o in lesion.offset)
+    return Lesion((x, y, z), ndimage.binary_dilation(np.pad(lesion.mask, 1), np.ones((3, 3, 3))))
+
+
+def _closed(shape: _Shape, start: Ints, others: Sequence[Lesion], spacing: Floats) -> float:
+    """Radius (mm) about a voxel in which no anchor can lie, since the lesion would touch another that lies there.
+
+    With ``g`` the depth of ``start`` in the other one's grown voxels and ``h`` half a voxel's diagonal, a voxel within
+    ``h`` of the point ``g - h`` along the way to an anchor is grown; it is lesion too if it is nearer to the anchor
+    than ``inner``.
+
+    Args:
+        shape: of the lesion.
+        start: host index (3,).
+        others: lesions in the host's grid.
+        spacing: voxel size, mm.
+    """
+    if not shape.inner:
+        return 0.0
+    depth = 0.0
+    for other in map(_grown, others):
+        at = start - other.offset
+        if np.all((at >= 0) & (at < other.mask.shape)):
+            depth = max(depth, _depth_in(other.mask, at, spacing))
+    return depth + shape.inner - float(np.linalg.norm(spacing)) - _ROUNDING_MM * 1000 if depth > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -159,13 +196,12 @@ class _Crop:
             inner = tuple(slice(a, b) for a, b in zip(begin - low, end - low, strict=True))
             labels[inner] = host.array[tuple(slice(a, b) for a, b in zip(begin, end, strict=True))]
         free = lung_mask(labels)
-        for other in others:
-            grown = ndimage.binary_dilation(np.pad(other.mask, 1), np.ones((3, 3, 3)))
-            start = np.asarray(other.offset) - 1 - low
-            a, b = np.maximum(start, 0), np.minimum(start + grown.shape, high - low)
+        for other in map(_grown, others):
+            start = np.asarray(other.offset) - low
+            a, b = np.maximum(start, 0), np.minimum(start + other.mask.shape, high - low)
             if np.all(b > a):
                 part = tuple(slice(x, y) for x, y in zip(a, b, strict=True))
-                free[part] &= ~grown[tuple(slice(x, y) for x, y in zip(a - start, b - start, strict=True))]
+                free[part] &= ~other.mask[tuple(slice(x, y) for x, y in zip(a - start, b - start, strict=True))]
         return cls(labels, free, low)
 
     def flat(self, offsets: Ints) -> Ints:
@@ -318,14 +354,16 @@ def _search(
     spacing = host.spacing
     spare = shape.reach + 1  # how far a lesion in the lobe's box can reach beyond it
     least, most = (np.array([getattr(s, end) for s in within]) for end in ("start", "stop"))
+    aside = float(np.linalg.norm((start - shape.anchor + shape.centroid - target) * spacing))
+    nearest_mm = _closed(shape, start, others, spacing) - aside  # no position costs less
     cost = np.inf
     for reach, half in SEARCH_MM:
         radius = min(reach, cost + _ROUNDING_MM)  # what lies beyond the cost of a position costs more
         around = np.ceil(radius / spacing).astype(np.int64)
         first, last = np.maximum(start - around, least), np.minimum(start + around + 1, most)
         whole = bool(np.all(first == least) and np.all(last == most))
-        if np.any(first >= last):
-            continue  # the box is farther away
+        if np.any(first >= last) or (radius < nearest_mm and not whole):
+            continue  # the box, or any position, is farther away
         crop = _Crop.of(host, first - spare, last + spare, others)
         outline = deep.over(crop.low, crop.low + crop.labels.shape, max(CAP_MM, shape.core, wanted.margin_mm))
         corner = np.maximum(start - np.ceil(half / spacing).astype(np.int64), least) - spare

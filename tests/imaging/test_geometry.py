@@ -10,9 +10,11 @@ from itrialspace_assets.imaging.geometry import (
     Volume,
     bounding_box,
     box_around,
+    box_where,
     pack_volume,
     read_labels,
     read_volume,
+    slab_depth,
     write_volume,
 )
 
@@ -92,6 +94,14 @@ def test_boxes() -> None:
     assert box_around([0, 6, 4], 2, mask.shape) == (slice(0, 3), slice(4, 7), slice(2, 7))
     with pytest.raises(ValueError, match="at least one"):
         bounding_box(np.zeros((2, 2, 2), bool))
+
+
+def test_a_box_over_many_slabs_is_that_of_the_whole_mask() -> None:
+    array = np.zeros((300, 280, 70), np.uint8, order="F")
+    assert slab_depth(array) < 30
+    assert box_where(array, lambda part: part > 0) is None
+    array[5, 200, 24:26] = array[77, 9, 66] = 4
+    assert box_where(array, lambda part: part == 4) == bounding_box(array > 0)
 
 
 def test_a_file_cut_between_its_parts_is_refused(tmp_path: Path) -> None:

@@ -76,6 +76,8 @@ def test_a_file_of_another_make_reads_as_alone(files: tuple[Path, Path], how: st
     else:
         nib.save(nib.Nifti1Image(array, np.diag([-0.7, 0.7, 1.25, 1.0]) if how == "flipped" else affine), path)
     found = read_beside(path, read_members(files[0]))
+    packed = read_members(path).packed
+    assert packed == (pack_volume(Volume(array, affine)) if how == "other grid" else None)
     np.testing.assert_array_equal(found.array, volume.array)
     np.testing.assert_allclose(found.spacing, read_volume(path).spacing)
     other = read_beside(files[1], read_members(path))  # and such a file is no like of use

@@ -161,6 +161,23 @@ def test_a_dumbbell_fits_a_cavity_of_its_shape() -> None:
     assert find_position(chest, shape, 32, Wanted([26, 12, 12])).lesion.offset == (20, 10, 10)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_no_anchor_in_the_closed_radius_keeps_off_the_other_lesion(seed: int) -> None:
+    """Against every voxel about it; the bound is worth something: most of what lies closer is known to be closed."""
+    spacing, draw = np.array([0.7, 0.8, 1.25]), np.random.default_rng(seed)
+    mask, taken = (draw_shape(NoduleShape(d, 0.1, 0.2), spacing, draw) for d in (9.0, 8.0))
+    shape, other = position._Shape.of(mask, spacing), Lesion((20, 20, 20), taken)
+    start = np.rint(other.centroid + draw.uniform(-2, 2, 3)).astype(np.int64)
+    grid = np.zeros((50, 50, 50), bool)
+    grid[other.box] |= taken
+    blocked = ndimage.binary_dilation(grid, np.ones((3, 3, 3)))
+    anchors = np.argwhere(np.ones((25, 25, 25), bool)) + start - 12
+    free = ~blocked[tuple(np.moveaxis(anchors[:, None] + shape.voxels, -1, 0))].any(axis=1)
+    nearest = float(np.linalg.norm((anchors[free] - start) * spacing, axis=1).min())
+    assert nearest - 4.0 < position._closed(shape, start, [other], spacing) <= nearest
+    assert position._closed(shape, start + 30, [other], spacing) == 0.0
+
+
 def test_candidates_that_are_tried_first_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same position, whether a few of the candidates are sorted first or all at once."""
     host, shape = small_chest(), ball(4.0, (1.5, 2.0, 2.5))

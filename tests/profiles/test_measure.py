@@ -76,6 +76,8 @@ def test_pleural_distance_equals_the_transform_of_the_whole_volume(at: tuple[int
     whole = ndimage.distance_transform_edt(np.isin(chest.array, INSIDE_LUNG), sampling=chest.spacing)
     assert pleural_distance(chest, at) == pytest.approx(whole[at], abs=1e-4)
     assert pleural_distance(chest, (0, 0, 0)) is None
+    for reach_mm in (0.25, 30.0):
+        assert pleural_distance(chest, at, reach_mm=reach_mm) == pleural_distance(chest, at)
 
 
 @given(st.tuples(*[st.floats(0, 100)] * 3))

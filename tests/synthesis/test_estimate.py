@@ -7,7 +7,7 @@ import pytest
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.hosts.paths import map_path
-from itrialspace_assets.hosts.store import prepare_host
+from itrialspace_assets.hosts.store import prepare_host, read_host
 from itrialspace_assets.imaging.volumes import Lesion, pack_bits
 from itrialspace_assets.synthesis import estimate as module
 from itrialspace_assets.synthesis.acquisition import STANDARD
@@ -92,7 +92,7 @@ def test_a_host_that_is_gone_names_itself_and_the_stage(
 ) -> None:
     settings, made = cases
     map_path(settings.output, made[0].map_sha256).unlink()
-    module.load_host_map.cache_clear()
+    read_host.cache_clear()
     with pytest.raises(ConfigError, match=f"{made[0].map_sha256}.*run the stage hosts again"):
         estimate_rendering(settings, TISSUE, made)
     monkeypatch.setattr(module, "host_grids", lambda settings: {})
