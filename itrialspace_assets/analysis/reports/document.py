@@ -44,6 +44,23 @@ Value = str | int | float | Estimate | Link | None
 
 
 @dataclass(frozen=True)
+class Number:
+    """One number of a headline: what it is of, and the estimate."""
+
+    of: str
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The first numbers of a report, shown large: the study's primary endpoint, a number for each reader and source."""
+
+    name: str
+    endpoint: str
+    numbers: tuple[Number, ...]
+
+
+@dataclass(frozen=True)
 class Paragraph:
     """Text in plain sentences; a warning is shown so that it cannot be overlooked."""
 
@@ -53,7 +70,10 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; ``name`` names its files, ``folded`` ones open at a click."""
+    """A table; ``name`` names its files, ``folded`` ones open at a click.
+
+    The first column heads the rows. A name occurs once in a report.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -90,7 +110,7 @@ class Gallery:
     pictures: tuple[Picture, ...]
 
 
-Block = Paragraph | Table | Chart | Gallery
+Block = Headline | Paragraph | Table | Chart | Gallery
 
 
 @dataclass(frozen=True)
