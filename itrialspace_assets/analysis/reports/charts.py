@@ -1,4 +1,4 @@
-"""Charts of estimates as Vega-Lite specifications, drawn by Altair. Each carries what its data are.
+"""Charts of estimates as Vega-Lite specifications. Each carries what its data are.
 
 A flagged estimate has a hollow mark; the number counted stands under its tick, or in the words that the mark speaks.
 Computes no estimate and writes no file.
@@ -14,6 +14,7 @@ from itrialspace_assets.analysis.reports.document import Chart, Estimate, Table,
 #: Colours of series that stay apart for colour-blind readers: Okabe and Ito 2008, without yellow (too pale on white).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "triangle-right")
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 #: Size of a frame in pixels, and the least width of a level with its tick; ours.
 WIDTH, HEIGHT, LEVEL = 440, 260, 66
 #: Characters of a line of a title; ours: the width of a frame.
@@ -33,6 +34,7 @@ class Point:
         n: what was counted; shown under the tick of its level.
         flag: why it should not be trusted; its mark is hollow then.
         panel: points of one panel stand in one frame; empty: there is one frame.
+        k: successes, where the estimate is a share.
     """
 
     x: str | float
@@ -43,6 +45,7 @@ class Point:
     n: int | None = None
     flag: str | None = None
     panel: str = ""
+    k: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,17 +73,21 @@ def levels_chart(
         axes: titles, range, line to compare with.
         mark: what the data are.
     """
-    import altair as alt
-
     known = [p for p in points if p.estimate is not None]
     if not known:
         return None
-    ticks = {level: _tick(level, [p for p in known if p.x == level]) for level in levels}
-    order = list(ticks.values())
-    x = alt.X(
-        "x:N", scale=alt.Scale(domain=order), title=axes.x, axis=alt.Axis(labelAngle=0, labelExpr=_WRAP, labelLimit=0)
-    )
-    return _finished(name, title, known, [_row(p, ticks[str(p.x)]) for p in known], axes, mark, x, len(levels))
+    ticks = {level: _tick(level, [p for p in points if p.x == level]) for level in levels}
+    x = {
+        "field": "x",
+        "type": "nominal",
+        "title": axes.x,
+        "scale": {"domain": list(ticks.values())},
+        "axis": {"labelAngle": 0, "labelExpr": _WRAP, "labelLimit": 0},
+    }
+    rows = [_row(p, ticks[str(p.x)]) for p in known]
+    aside = {"xOffset": {"field": "series", "scale": {"domain": _series(known)}}}
+    spec = _marks(known, axes, {"x": x} | aside, max(WIDTH, LEVEL * len(levels)), joined=False)
+    return _chart(name, title, mark, rows, spec)
 
 
 def scale_chart(name: str, title: str, points: Sequence[Point], axes: Axes, mark: str) -> Chart | None:
@@ -93,14 +100,12 @@ def scale_chart(name: str, title: str, points: Sequence[Point], axes: Axes, mark
         axes: titles, range, line to compare with.
         mark: what the data are.
     """
-    import altair as alt
-
     known = [p for p in points if p.estimate is not None]
     if not known:
         return None
-    scale = alt.Scale(type="log", base=2, nice=False) if axes.is_log else alt.Undefined
-    x = alt.X("x:Q", title=axes.x, scale=scale)
-    return _finished(name, title, known, [_row(p, p.x) for p in known], axes, mark, x, None)
+    scale = {"scale": {"type": "log", "base": 2, "nice": False}} if axes.is_log else {}
+    x = {"field": "x", "type": "quantitative", "title": axes.x} | scale
+    return _chart(name, title, mark, [_row(p, p.x) for p in known], _marks(known, axes, {"x": x}, WIDTH, joined=True))
 
 
 def marks_of(chart: Chart) -> list[str]:
@@ -116,7 +121,7 @@ def table_of_chart(chart: Chart) -> Table:
     fields = [f for f in dict.fromkeys(f for row in rows for f in row) if f != "said"]
     fields = [f for f in fields if any(row.get(f) not in (None, "") for row in rows)]
     estimated = "estimate" in fields
-    columns = [f for f in fields if not (estimated and f in ("low", "high", "n", "flag"))]
+    columns = [f for f in fields if not (estimated and f in ("low", "high", "k", "n", "flag"))]
     cells = tuple(tuple(_cell(row, f, estimated) for f in columns) for row in rows)
     return Table(f"numbers of {chart.name}", tuple(_NAMES.get(f, f) for f in columns), cells)
 
@@ -127,7 +132,7 @@ _NAMES = {"x": "level"}
 def _cell(row: dict[str, Any], field: str, estimated: bool) -> Value:
     value = row.get(field)
     if estimated and field == "estimate":
-        return Estimate(value, row.get("low"), row.get("high"), None, row.get("n"), row.get("flag") or None)
+        return Estimate(value, row.get("low"), row.get("high"), row.get("k"), row.get("n"), row.get("flag") or None)
     return value.replace("|", ", ") if isinstance(value, str) else value
 
 
@@ -143,14 +148,22 @@ def _values(spec: Any) -> list[dict[str, Any]]:
     return next((found for part in inner if (found := _values(part))), [])
 
 
+#: Characters of a reason that fits under a tick.
+_SHORT = 16
 #: Lines of a tick: the level, then what was counted.
 _WRAP = "split(datum.label, '|')"
 
 
 def _tick(level: str, points: Sequence[Point]) -> str:
-    counted = sorted({p.n for p in points if p.n is not None})
+    """A level with what was counted there; without an estimate, the reason if it is one and short."""
+    known = [p for p in points if p.estimate is not None]
+    if not known:
+        flags = {p.flag for p in points}
+        why = flags.pop() if len(flags) == 1 else None
+        return f"{level}|{why if why and len(why) <= _SHORT else 'no estimate'}"
+    counted = sorted({p.n for p in known if p.n is not None})
     if not counted:
-        return level if points else f"{level}|no estimate"
+        return level
     return f"{level}|n {counted[0]}" if len(counted) == 1 else f"{level}|n {counted[0]}–{counted[-1]}"
 
 
@@ -158,89 +171,90 @@ def _row(point: Point, x: str | float) -> dict[str, Any]:
     row = {"x": x, "series": point.series, "estimate": point.estimate, "low": point.low, "high": point.high}
     flag = f"; {point.flag}" if point.flag else ""
     limits = f", limits {point.low:.3g} to {point.high:.3g}" if None not in (point.low, point.high) else ""
-    counted = "" if point.n is None else f", n {point.n}"
+    counted = "" if point.n is None else f", n {point.n}" if point.k is None else f", {point.k} of {point.n}"
     place = f"{point.panel}, {point.series}" if point.panel else point.series
     said = f"{place}, {str(point.x).replace('|', ' ')}: {point.estimate:.3g}{limits}{counted}{flag}"
-    return row | {"n": point.n, "flag": point.flag or "", "panel": point.panel, "said": said}
+    return row | {"k": point.k, "n": point.n, "flag": point.flag or "", "panel": point.panel, "said": said}
 
 
-def _finished(
-    name: str,
-    title: str,
-    points: Sequence[Point],
-    rows: Sequence[dict[str, Any]],
-    axes: Axes,
-    mark: str,
-    x: Any,
-    levels: int | None,
-) -> Chart:
+def _marks(points: Sequence[Point], axes: Axes, across: dict[str, Any], width: int, joined: bool) -> dict[str, Any]:
     """Layers of limits, marks and the line to compare with, in panels where points have some.
 
     Args:
-        name: of the chart's files.
-        title: above it.
         points: those with an estimate.
-        rows: the same as data.
         axes: titles, range, line to compare with.
-        mark: what the data are.
-        x: the encoding of x.
-        levels: how many there are; None: x is a scale, and marks are joined.
+        across: the channels along x.
+        width: of a frame in pixels.
+        joined: whether marks are joined by a line, and limits are a band.
     """
-    import altair as alt
-
-    joined, series = levels is None, list(dict.fromkeys(p.series for p in points))
-    y = alt.Y(
-        "estimate:Q", title=axes.y, scale=alt.Scale(domain=list(axes.range)) if axes.range else alt.Scale(zero=False)
+    series = _series(points)
+    scale = {"domain": list(axes.range)} if axes.range else {"zero": False}
+    y = {"field": "estimate", "type": "quantitative", "title": axes.y, "scale": scale}
+    low, high = {"field": "low", "type": "quantitative"}, {"field": "high"}
+    legend = {"orient": "bottom", "columns": 3, "labelLimit": 0} if len(series) > 1 else None
+    colour, shape = (
+        {
+            "field": "series",
+            "type": "nominal",
+            "title": None,
+            "legend": legend,
+            "scale": {"domain": series, "range": [values[i % len(values)] for i in range(len(series))]},
+        }
+        for values in (COLOURS, SHAPES)
     )
-    legend = alt.Legend(orient="bottom", columns=3, labelLimit=0) if len(series) > 1 else None
-    colour = alt.Color(
-        "series:N", title=None, legend=legend, scale=alt.Scale(domain=series, range=_cycled(COLOURS, len(series)))
-    )
-    shape = alt.Shape(
-        "series:N", title=None, legend=legend, scale=alt.Scale(domain=series, range=_cycled(SHAPES, len(series)))
-    )
-    aside = {} if joined else {"xOffset": alt.XOffset("series:N", scale=alt.Scale(domain=series))}
-    base: Any = alt.Chart(alt.NamedData("rows"))  # put in at the end: altair copies what it holds many times
-    limits: Any = base.mark_area(opacity=0.18, aria=False) if joined else base.mark_rule(strokeWidth=1.6, aria=False)
-    layers: list[Any] = [limits.encode(x=x, y="low:Q", y2="high:Q", color=colour, **aside)]
-    if joined:
-        layers.append(base.mark_line(strokeWidth=1.4, aria=False).encode(x=x, y=y, color=colour))
-    marks = base.mark_point(size=60, strokeWidth=1.8, filled=True, opacity=1)
-    fill = alt.condition("datum.flag == ''", colour, alt.value("white"))
-    said = [alt.Tooltip(f"{c}:{t}", title=n) for c, t, n in _SAID]
-    words = alt.Description("said:N")
-    layers.append(
-        marks.encode(x=x, y=y, shape=shape, stroke=colour, fill=fill, tooltip=said, description=words, **aside)
-    )
+    limits = {"type": "area", "opacity": 0.18} if joined else {"type": "rule", "strokeWidth": 1.6}
+    layer: list[dict[str, Any]] = []
     if axes.reference is not None:
-        rule = base.mark_rule(strokeDash=[4, 4], color="#475569", aria=False)
-        layers.insert(0, rule.encode(y=alt.datum(axes.reference)))
-    width = WIDTH if levels is None else max(WIDTH, LEVEL * levels)
+        rule = {"type": "rule", "strokeDash": [4, 4], "color": "#475569", "aria": False}
+        layer.append({"mark": rule, "encoding": {"y": {"datum": axes.reference}}})
+    layer.append({"mark": limits | {"aria": False}, "encoding": across | {"y": low, "y2": high, "color": colour}})
+    if joined:
+        line = {"type": "line", "strokeWidth": 1.4, "aria": False}
+        layer.append({"mark": line, "encoding": across | {"y": y, "color": colour}})
+    hollow = {"condition": {"test": "datum.flag == ''"} | colour, "value": "white"}
+    said = [{"field": field, "title": name} for field, name in _SAID]
+    shown = {
+        "y": y,
+        "shape": shape,
+        "stroke": colour,
+        "fill": hollow,
+        "tooltip": said,
+        "description": {"field": "said"},
+    }
+    point = {"type": "point", "size": 60, "strokeWidth": 1.8, "filled": True, "opacity": 1}
+    layer.append({"mark": point, "encoding": across | shown})
+    frame = {"width": width, "height": HEIGHT, "layer": layer}
     panels = list(dict.fromkeys(p.panel for p in points))
-    drawn: Any = alt.layer(*layers).properties(width=width, height=HEIGHT)
-    if len(panels) > 1:
-        drawn = drawn.facet(facet=alt.Facet("panel:N", title=None, sort=panels), columns=2)
-    heading = alt.TitleParams(
-        textwrap.wrap(title, _LINE), subtitle=textwrap.wrap(mark, _LINE), subtitleColor="#991b1b", anchor="start"
-    )
-    drawn = drawn.properties(title=heading, background="white")
-    # to validate takes most of the time of a chart: a test does it
-    spec = drawn.to_dict(validate=False) | {"data": {"values": list(rows)}}
-    return Chart(name, title, _in_words(title, rows), spec)
+    if len(panels) == 1:
+        return frame
+    facet = {"field": "panel", "type": "nominal", "title": None, "sort": panels}
+    return {"facet": facet, "columns": 2, "spec": frame}
 
 
-def _cycled(values: Sequence[str], count: int) -> list[str]:
-    return [values[i % len(values)] for i in range(count)]
+def _chart(name: str, title: str, mark: str, rows: list[dict[str, Any]], spec: dict[str, Any]) -> Chart:
+    heading = {
+        "text": textwrap.wrap(title, _LINE),
+        "subtitle": textwrap.wrap(mark, _LINE),
+        "subtitleColor": "#991b1b",
+        "anchor": "start",
+    }
+    top = {"$schema": _SCHEMA, "title": heading, "background": "white", "data": {"values": rows}}
+    return Chart(name, title, _in_words(title, rows), top | spec)
+
+
+def _series(points: Sequence[Point]) -> list[str]:
+    return list(dict.fromkeys(p.series for p in points))
 
 
 _SAID = (
-    ("series", "N", "series"),
-    ("x", "N", "level"),
-    ("estimate", "Q", "estimate"),
-    ("low", "Q", "lower limit"),
-    ("high", "Q", "upper limit"),
-    ("n", "Q", "n"),
-    ("flag", "N", "note"),
+    ("series", "series"),
+    ("x", "level"),
+    ("estimate", "estimate"),
+    ("low", "lower limit"),
+    ("high", "upper limit"),
+    ("k", "k"),
+    ("n", "n"),
+    ("flag", "note"),
 )
 
 

@@ -94,12 +94,12 @@ class Chart:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG with a caption; ``href`` leads to the page of its case, relative to the report."""
+    """A PNG with a caption; ``page`` leads to more about it."""
 
     png: bytes
     alt: str
     caption: str
-    href: str | None = None
+    page: Link | None = None
 
 
 @dataclass(frozen=True)

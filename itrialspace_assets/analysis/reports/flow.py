@@ -7,7 +7,8 @@ import polars as pl
 from itrialspace_assets.analysis.reports.document import Section, Table
 from itrialspace_assets.analysis.reports.levels import FACTORS, in_order, shown
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.records.store import read_all, read_table
+from itrialspace_assets.records.store import partition_of, read_all, read_file, read_table, table_files
+from itrialspace_assets.records.tables import TABLES
 
 _FACTORS = ("arm", "size_bucket", "lobe")
 #: Level of size and lobe of a case without a nodule.
@@ -28,7 +29,7 @@ def flow_section(settings: Settings, mode: str, arms: Sequence[str]) -> Section:
     """
     cases = _cases(settings, mode)
     stages = _stages(settings, mode)
-    rejected = _rejected(settings, cases)
+    rejected = _rejected(settings, mode, cases)
     tables = [
         Table(
             f"flow_by_{factor}",
@@ -71,11 +72,16 @@ def _stages(settings: Settings, mode: str) -> pl.DataFrame:
     )
 
 
-def _rejected(settings: Settings, cases: pl.DataFrame) -> pl.DataFrame:
+def _rejected(settings: Settings, mode: str, cases: pl.DataFrame) -> pl.DataFrame:
     """Distinct reasons of each case: case_uid, stage and reason in words."""
-    rows = read_all(settings.output, "rejected_cases").join(cases, on="case_uid", how="semi")
+    files = [
+        path
+        for path in table_files(settings.output, "rejected_cases")
+        if partition_of("rejected_cases", path)["partition"].split("~")[0] == mode
+    ]
+    rows = pl.concat([TABLES["rejected_cases"].empty(), *(read_file("rejected_cases", path) for path in files)])
     words = pl.format("{} ({})", pl.col("reason").str.replace_all("_", " "), "stage")
-    return rows.select("case_uid", why=words).unique()
+    return rows.join(cases, on="case_uid", how="semi").select("case_uid", why=words).unique()
 
 
 def _rows(

@@ -21,7 +21,7 @@ def froc_charts(rows: Sequence[MetricRow], anatomy: str) -> list[Chart]:
     charts = []
     for source in dict.fromkeys(r.source for r in found):
         points = [
-            Point(at[r.metric], r.reader, r.estimate, r.low, r.high, r.n_cases, r.flag)
+            Point(at[r.metric], r.reader, r.estimate, r.low, r.high, r.n_cases, r.flag, k=r.k)
             for r in found
             if r.source == source
         ]

@@ -58,7 +58,7 @@ def factor_section(rows: Sequence[MetricRow], factor: str, arms: Sequence[str], 
     name = FACTORS.get(factor, factor.replace("_", " "))
     blocks: list[Chart | Paragraph | None] = []
     for source in dict.fromkeys(r.source for r in found):
-        here = [r for r in found if r.source == source]
+        here = sorted((r for r in found if r.source == source), key=lambda r: order.index(level_of(r.stratum)))
         one = len({r.reader for r in here}) == 1
         drawn = [r for r in here if one or r.condition == study.primary.condition]
         small = {level_of(r.stratum) for r in drawn if (r.n_slices or 0) < ENOUGH}
@@ -93,7 +93,7 @@ def _level(study: Study) -> str:
 
 
 def _point(row: MetricRow, x: str, series: str, panel: str = "") -> Point:
-    return Point(x, series, row.estimate, row.low, row.high, row.n_slices, row.flag, panel)
+    return Point(x, series, row.estimate, row.low, row.high, row.n_slices, row.flag, panel, row.k)
 
 
 def _some(blocks: Sequence[Chart | Paragraph | None]) -> tuple[Block, ...]:

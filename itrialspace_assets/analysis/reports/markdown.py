@@ -63,7 +63,9 @@ def _block(block: Block) -> Iterable[str]:
             *(f"*{_text(line)}*" for line in marks_of(block)),
         ]
     assert isinstance(block, Gallery)
-    return [f"- {_text(p.caption)}" + (f" [page of the case]({p.href})" if p.href else "") for p in block.pictures]
+    return [
+        f"- {_text(p.caption)}" + (f" [{_text(p.page.text)}]({p.page.href})" if p.page else "") for p in block.pictures
+    ]
 
 
 def _table(table: Table) -> list[str]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from itrialspace_assets.analysis.reports.document import Estimate, Section, Standing, Table, Value
+from itrialspace_assets.analysis.reports.document import Block, Estimate, Paragraph, Section, Standing, Table, Value
 from itrialspace_assets.analysis.reports.levels import factor_of, level_of, shown, strata_in_order
 from itrialspace_assets.analysis.scoring.rows import MetricRow
+from itrialspace_assets.analysis.scoring.scored import UNREAD
 from itrialspace_assets.records.tables import CONDITIONS
 
 #: Metrics of a task that stand side by side, by the column's heading; the rest are folded.
@@ -68,10 +69,13 @@ def metric_sections(
     return sections
 
 
-def _tables(task: str, rows: Sequence[MetricRow], arms: Sequence[str], note: str) -> Iterable[Table]:
+def _tables(task: str, rows: Sequence[MetricRow], arms: Sequence[str], note: str) -> Iterable[Block]:
     main = MAIN.get(task, {})
     whole = [r for r in rows if r.stratum == "all"]
-    if any(r.metric in main for r in whole):
+    if all(r.estimate is None for r in whole):
+        reasons = "; ".join(sorted({r.flag for r in whole if r.flag}))
+        yield Paragraph(f"No number can be estimated: {reasons or 'no slices'}.", "note")
+    elif any(r.metric in main for r in whole):
         yield _wide(f"{task}_by_condition", main, whole, ("condition", lambda r: r.condition), note)
     plain = [r for r in rows if r.stratum != "all" and r.condition == "plain"]
     for factor in dict.fromkeys(factor_of(r.stratum) for r in plain):
@@ -138,13 +142,17 @@ def _wide(
         keys.setdefault((row.reader, row.source, level(row)), {})[row.metric] = row
     columns = {m: h for m, h in main.items() if any(m in found for found in keys.values())}
     table: list[tuple[Value, ...]] = []
+    silent: dict[str, None] = {}
     for (reader, source, at), found in keys.items():
+        if all(r.estimate is None and r.flag == UNREAD for r in found.values()):
+            silent[f"{reader} does not answer this task."] = None
+            continue
         numbers = [estimate_of(found[m]) if m in found else None for m in columns]
         one = next(iter(found.values()))
         counts = (one.n_negatives, one.n_hosts, one.n_donors, one.n_unanswered)
         table.append((reader, source, at, *numbers, *counts))
     names = ("reader", "source", heading, *columns.values(), "negatives", "hosts", "donors", "unanswered")
-    return Table(name, names, tuple(table), note, folded)
+    return Table(name, names, tuple(table), " ".join((note, *silent)), folded)
 
 
 def conditions_in_order(rows: Sequence[MetricRow]) -> list[str]:

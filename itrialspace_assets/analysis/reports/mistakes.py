@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.analysis.reports.document import Block, Gallery, Paragraph, Picture, Section, Table
+from itrialspace_assets.analysis.reports.document import Block, Gallery, Link, Paragraph, Picture, Section, Table
 from itrialspace_assets.analysis.reports.levels import shown
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.records.layout import REAL
@@ -34,9 +34,8 @@ def mistakes_section(settings: Settings, seen: pl.DataFrame) -> Section:
             pictures.append(_picture(row, path.read_bytes()))
         else:
             lost += 1
-    lead = f"Pictures without guidance: {said}. Shown are {len(pictures)}, each reader's surest wrong answers first."
-    if any(p.href for p in pictures):
-        lead += " Each leads to the page of its case, which `its case show CASE` writes."
+    shown_of = f"Shown are {len(pictures)}, each picture once, each reader's surest wrong answers first."
+    lead = f"Pictures without guidance: {said}. {shown_of}"
     blocks: list[Block] = [Paragraph(lead)]
     if lost:
         blocks.append(Paragraph(f"{lost} pictures are no longer in the store.", "warning"))
@@ -100,5 +99,8 @@ def _picture(row: dict[str, Any], png: bytes) -> Picture:
         truth = "no nodule"
     arm = f" Arm {row['arm']}." if row["arm"] else ""
     caption = f"{kind.capitalize()}: {who} said {row['answer']}{score}; there is {truth}.{arm} Case {row['case_uid']}."
-    page = None if row["source"] == REAL else f"../../cases/{row['case_uid'].replace('/', '_')}.html"
+    page = None
+    if row["source"] != REAL:
+        written = f"page of the case, written by: its case show {row['case_uid']}"
+        page = Link(written, f"../../cases/{row['case_uid'].replace('/', '_')}.html")
     return Picture(png, f"Slice of case {row['case_uid']}, plain: {kind} of {who}", caption, page)

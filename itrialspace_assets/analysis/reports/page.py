@@ -72,7 +72,12 @@ def html(report: Report, drawn: Mapping[str, Drawn], library: str) -> bytes:
     tests: dict[str, Any] = {name: partial(_is, kind) for name, kind in _KINDS.items()}
     env.tests.update(tests, numeric=wording.is_numeric)
     env.filters.update(
-        base64=_base64, in_script=_in_script, marks=marks_of, chart_table=table_of_chart, title_of=_title_of
+        base64=_base64,
+        in_script=_in_script,
+        marks=marks_of,
+        chart_table=table_of_chart,
+        title_of=_title_of,
+        breakable=_breakable,
     )
     env.globals.update(
         number=wording.number,
@@ -115,6 +120,13 @@ def _in_script(spec: dict[str, Any]) -> Any:
 
 def _base64(data: bytes | str) -> str:
     return base64.b64encode(data.encode() if isinstance(data, str) else data).decode()
+
+
+def _breakable(text: str) -> Any:
+    """Text that a narrow page may break behind an underscore."""
+    from markupsafe import Markup, escape
+
+    return Markup("_<wbr>").join(escape(part) for part in text.split("_"))
 
 
 def _title_of(name: str) -> str:

@@ -13,6 +13,7 @@ from itrialspace_assets.analysis.reports.flow import flow_section
 from itrialspace_assets.analysis.reports.froc_chart import froc_charts
 from itrialspace_assets.analysis.reports.headline import headline, is_primary
 from itrialspace_assets.analysis.reports.level_charts import condition_section, factor_section
+from itrialspace_assets.analysis.reports.levels import shown
 from itrialspace_assets.analysis.reports.metric_tables import metric_sections
 from itrialspace_assets.analysis.reports.mistakes import mistakes_section
 from itrialspace_assets.analysis.reports.part import Part
@@ -156,7 +157,10 @@ def _planned(arms: pl.DataFrame) -> Section:
     columns = ["arm", "level", "asked_cases", "got_cases", "asked_malignant", "got_malignant", "note"]
     names = tuple(c.replace("_", " ") for c in columns)
     table = Table(
-        "asked_and_planned", names, tuple(arms.select(columns).rows()), "Arms in the order of the trial file."
+        "asked_and_planned",
+        names,
+        tuple((a, shown(level), *rest) for a, level, *rest in arms.select(columns).rows()),
+        "Arms in the order of the trial file.",
     )
     return Section("Asked and planned", (table,), "context")
 

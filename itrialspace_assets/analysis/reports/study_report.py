@@ -12,6 +12,7 @@ from itrialspace_assets.analysis.reports.files import write_report
 from itrialspace_assets.analysis.reports.headline import endpoint_of
 from itrialspace_assets.analysis.reports.metric_tables import estimate_of
 from itrialspace_assets.analysis.reports.preamble import data_lines, protocol_lines
+from itrialspace_assets.analysis.reports.wording import number
 from itrialspace_assets.analysis.scoring.rows import MetricRow
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result
@@ -35,7 +36,7 @@ def build_study(settings: Settings, partition: Partition) -> Result:
         name="study",
         title=f"Study report: {study.study}",
         question="What was estimated over all modes and datasets?",
-        data=data_lines(settings, sorted({r.source for r in primary}, key=lambda s: (s == REAL, s))),
+        data=data_lines(settings, list(dict.fromkeys(r.source for r in primary))),
         protocol=protocol_lines(settings, study, ()),
         sections=tuple(sections),
     )
@@ -51,16 +52,19 @@ def _primary(settings: Settings, study: Study) -> list[MetricRow]:
         pl.col("task") == study.primary.task,
         pl.col("condition") == study.primary.condition,
     )
-    return [MetricRow(**row) for row in rows.sort("source", "reader", "analysis").to_dicts()]
+    found = [MetricRow(**row) for row in rows.to_dicts()]
+    return sorted(found, key=lambda r: (r.source == REAL, r.source, r.reader, r.analysis))
 
 
 def _shown(settings: Settings, study: Study, rows: Sequence[MetricRow]) -> list[Block]:
     if not rows:
         return [Paragraph("No report of a mode or dataset holds the primary endpoint yet.", "warning")]
     blocks: list[Block] = []
-    for source in sorted({r.source for r in rows}, key=lambda s: (s == REAL, s)):
+    for source in dict.fromkeys(r.source for r in rows):
         here = [r for r in rows if r.source == source]
-        points = [Point(_short(r.analysis), r.reader, r.estimate, r.low, r.high, r.n_slices, r.flag) for r in here]
+        points = [
+            Point(_short(r.analysis), r.reader, r.estimate, r.low, r.high, r.n_slices, r.flag, k=r.k) for r in here
+        ]
         title = f"{endpoint_of(study)}: {'real datasets' if source == REAL else f'modes rendered by {source}'}"
         axes = Axes(
             "dataset" if source == REAL else "mode",
@@ -85,7 +89,25 @@ def _shown(settings: Settings, study: Study, rows: Sequence[MetricRow]) -> list[
         )
         for r in rows
     )
-    return [*blocks, Table("primary", columns, cells, f"{endpoint_of(study)}, {100 * (1 - study.alpha):g} % limits.")]
+    return [
+        *_ranges(rows),
+        *blocks,
+        Table("primary", columns, cells, f"{endpoint_of(study)}, {100 * (1 - study.alpha):g} % limits."),
+    ]
+
+
+def _ranges(rows: Sequence[MetricRow]) -> list[Paragraph]:
+    """In words, for each reader and source: how many modes or datasets have an estimate, and from where to where."""
+    said = []
+    for source, reader in dict.fromkeys((r.source, r.reader) for r in rows):
+        here = [r for r in rows if (r.source, r.reader) == (source, reader)]
+        known = sorted(r.estimate for r in here if r.estimate is not None)
+        what = "datasets" if source == REAL else "modes"
+        span = f", from {number(known[0])} to {number(known[-1])}" if known else ""
+        flagged = sum(r.estimate is not None and r.flag is not None for r in here)
+        held = f"; {flagged} of them flagged" if flagged else ""
+        said.append(f"{reader} on {source}: an estimate in {len(known)} of {len(here)} {what}{span}{held}.")
+    return [Paragraph(text) for text in said]
 
 
 def _short(analysis: str) -> str:
