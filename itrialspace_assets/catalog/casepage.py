@@ -7,13 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.analysis.reports.figures import mark_of
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.imaging.volumes import Lesion, stamp, unpack_bits
+from itrialspace_assets.records.provenance import mark_of
 from itrialspace_assets.records.store import read_all
 from itrialspace_assets.records.tables import CONDITIONS
 from itrialspace_assets.synthesis.images import open_planes

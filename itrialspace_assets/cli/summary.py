@@ -5,7 +5,6 @@ from rich.console import Console
 from rich.table import Table
 
 from itrialspace_assets.analysis.protocol.study import load_study
-from itrialspace_assets.analysis.reports.figures import mark_of
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import last_record
@@ -17,6 +16,7 @@ from itrialspace_assets.orchestration.health import health, in_words, problems, 
 from itrialspace_assets.orchestration.lineage import up_to_date
 from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.profiles.registry import datasets
+from itrialspace_assets.records.provenance import mark_of
 from itrialspace_assets.records.store import read_all, table_files
 from itrialspace_assets.sensors.health import failures
 from itrialspace_assets.trials.files import load_trial

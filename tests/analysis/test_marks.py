@@ -146,14 +146,13 @@ def test_a_reader_that_marks_no_scans_and_a_study_without_scans_have_no_rows(
     frames = study_of(4)
     seen = frames["seen"].with_columns(source=pl.lit("tissue"), reader=pl.lit("blob"))
     monkeypatch.setattr(shown, "readers", lambda _: {"mock": type("R", (), {"mark": None})})
-    assert report_detection(settings, seen, study, "m02", "tissue", "mock") is None
+    assert report_detection(settings, seen, study, "m02", "tissue", "mock") == []
     monkeypatch.undo()
     empty = {name: frame.head(0) for name, frame in frames.items()}
     monkeypatch.setattr(shown, "marked_scans", lambda *_: joined(empty))
-    assert report_detection(settings, seen, study, "m02", "tissue", "blob") is None
+    assert report_detection(settings, seen, study, "m02", "tissue", "blob") == []
     monkeypatch.setattr(shown, "marked_scans", lambda *_: joined(frames))
     settings = settings.model_copy(update={"data_dir": tmp_path})
     found, again = (report_detection(settings, seen, study, "m02", "tissue", "blob") for _ in range(2))
-    assert found is not None and again is not None
-    assert found.rows == again.rows and found.rows
-    assert found.curve.sensitivity[-1] == 0.5, "every other nodule is marked"
+    assert found == again
+    assert max(r.estimate or 0 for r in found if r.metric.startswith("froc_")) == 0.5, "every other nodule is marked"

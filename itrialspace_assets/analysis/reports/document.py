@@ -44,6 +44,23 @@ Value = str | int | float | Estimate | Link | None
 
 
 @dataclass(frozen=True)
+class Number:
+    """One number of a headline: what it is of, and the estimate."""
+
+    of: str
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The first numbers of a report, shown large: the study's primary endpoint, a number for each reader and source."""
+
+    name: str
+    endpoint: str
+    numbers: tuple[Number, ...]
+
+
+@dataclass(frozen=True)
 class Paragraph:
     """Text in plain sentences; a warning is shown so that it cannot be overlooked."""
 
@@ -53,7 +70,10 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; ``name`` names its files, ``folded`` ones open at a click."""
+    """A table; ``name`` names its files, ``folded`` ones open at a click.
+
+    The first column heads the rows. A name occurs once in a report.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -74,12 +94,12 @@ class Chart:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG with a caption; ``href`` leads to the page of its case, relative to the report."""
+    """A PNG with a caption; ``page`` leads to more about it."""
 
     png: bytes
     alt: str
     caption: str
-    href: str | None = None
+    page: Link | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +110,7 @@ class Gallery:
     pictures: tuple[Picture, ...]
 
 
-Block = Paragraph | Table | Chart | Gallery
+Block = Headline | Paragraph | Table | Chart | Gallery
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,33 @@
-"""Builds the report of a mode and that of a real dataset: metrics, figures and a page."""
+"""Builds the report of a mode and that of a real dataset from their parts."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import polars as pl
 
-from itrialspace_assets.analysis.protocol.study import Study, load_study
-from itrialspace_assets.analysis.reports.figures import froc_figure, level_figure, mark_of
-from itrialspace_assets.analysis.reports.flow import flow_table
-from itrialspace_assets.analysis.reports.page import Figure, Page, Section, metric_sections, render, section_of
+from itrialspace_assets.analysis.protocol.study import Study, changed_since_lock, load_study
+from itrialspace_assets.analysis.reports.comparisons import compared
+from itrialspace_assets.analysis.reports.document import Report, Section, Table
+from itrialspace_assets.analysis.reports.files import write_report
+from itrialspace_assets.analysis.reports.flow import flow_section
+from itrialspace_assets.analysis.reports.froc_chart import froc_charts
+from itrialspace_assets.analysis.reports.headline import headline, is_primary
+from itrialspace_assets.analysis.reports.level_charts import condition_section, factor_section
+from itrialspace_assets.analysis.reports.levels import shown
+from itrialspace_assets.analysis.reports.metric_tables import metric_sections
+from itrialspace_assets.analysis.reports.mistakes import mistakes_section
+from itrialspace_assets.analysis.reports.part import Part
+from itrialspace_assets.analysis.reports.preamble import data_lines, protocol_lines
+from itrialspace_assets.analysis.reports.published import published_section
 from itrialspace_assets.analysis.scoring.agreement import score_agreement
-from itrialspace_assets.analysis.scoring.contrasts import contrasts
 from itrialspace_assets.analysis.scoring.detection_rows import report_detection
 from itrialspace_assets.analysis.scoring.metrics import score_cells
 from itrialspace_assets.analysis.scoring.observations import observe, strata_of, with_one_n
 from itrialspace_assets.analysis.scoring.reweighting import with_weights
 from itrialspace_assets.analysis.scoring.rows import Analysis, MetricRow
 from itrialspace_assets.analysis.scoring.variance_rows import variance_rows
-from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result
-from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS
 from itrialspace_assets.imaging.pictures import markdown
 from itrialspace_assets.readers.registry import slice_readers
 from itrialspace_assets.records.layout import REAL
@@ -30,77 +37,81 @@ from itrialspace_assets.trials.files import load_trial
 
 
 def build_mode(settings: Settings, partition: Partition) -> Result:
-    """Metrics, figures and page of a mode over all sources and readers."""
+    """The report of a mode over all sources and readers."""
     require_data_root(settings)
     mode = partition["mode"]
     trial, study = load_trial(settings, mode), load_study(settings)
+    analysis = Analysis(mode, settings.split, settings.anatomy)
+    sources = [r.name for r in enabled(settings)]
+    asked = [(source, reader) for source in sources for reader in slice_readers(settings, source)]
+    planned = read_table(settings.output, "arms", mode=mode).sort("number")
+    arms = planned["arm"].to_list()
     factors = ["size_bucket", "lobe", "dataset"]
     if trial.contrast not in ("none", "size_bucket", "dataset"):
         factors.append("arm")
-    asked = [(r.name, reader) for r in enabled(settings) for reader in slice_readers(settings, r.name)]
-    rows: list[MetricRow] = []
-    compared: list[Section] = []
-    figures = []
+    parts: list[Part] = []
     if asked:
         seen = with_weights(settings, mode, _seen(settings, mode, mode, asked))
-        rows += _scored(settings, mode, seen, factors, study)
-        compared = _compared(settings, seen, study)
-        if trial.planner == "twin":
-            rows += variance_rows(seen, study, Analysis(mode, settings.split, settings.anatomy), settings.seed)
-    for source, reader in asked:
-        found = [r for r in rows if (r.source, r.reader) == (source, reader)]
-        title, mark = f"{mode}: {reader} on {source}", mark_of(settings.anatomy, source)
-        figures.append(Figure(f"{source}, {reader}", _draw(found, title, mark)))
-        detected = report_detection(settings, seen, study, mode, source, reader)
-        if detected:
-            rows += detected.rows
-            title = f"{mode}: {reader} on {source}, FROC of whole scans"
-            picture = froc_figure(detected.curve, detected.numbers, title, mark)
-            figures.append(Figure(f"{source}, {reader}, FROC", picture))
-    arms = read_table(settings.output, "arms", mode=mode).select(
-        "arm", "level", "asked_cases", "got_cases", "asked_malignant", "got_malignant", "note"
-    )
-    flow = flow_table(settings, mode)
-    page = Page(
+        parts = [
+            Part(_scored(seen, factors, study, analysis)),
+            Part(variance_rows(seen, study, analysis, settings.seed) if trial.planner == "twin" else []),
+            *(Part(report_detection(settings, seen, study, mode, *one)) for one in asked),
+            compared(settings, seen, study),
+            Part(sections=[mistakes_section(settings, seen)]),
+        ]
+    rows = [row for part in parts for row in part.rows]
+    sections = [
+        headline(rows, study, changed_since_lock(settings, study)),
+        *_charts(rows, factors, arms, study, settings.anatomy),
+        published_section(rows),
+        *(section for part in parts for section in part.sections),
+        *metric_sections(rows, arms),
+        flow_section(settings, mode, arms),
+        _planned(planned),
+    ]
+    report = Report(
+        name=mode,
         title=f"Report: {mode}",
         question=trial.question,
-        mark="; ".join(mark_of(settings.anatomy, r.name) for r in enabled(settings)),
-        figures=figures,
-        sections=(
-            section_of("Asked and planned", arms),
-            section_of("From plan to answer", flow, "Rejected cases are not replaced. Counts are cases."),
-            *compared,
-            *metric_sections(rows),
-        ),
+        data=data_lines(settings, sources),
+        protocol=protocol_lines(settings, study, [(source, mode) for source in sources]),
+        sections=tuple(sections),
     )
-    return _finish(settings, mode, rows, page)
+    return _finish(settings, study, rows, report)
 
 
 def build_real(settings: Settings, partition: Partition) -> Result:
-    """Metrics, figures and page of the real slices of a dataset."""
+    """The report of the real slices of a dataset."""
     require_data_root(settings)
     dataset, name = partition["dataset"], f"{REAL}-{partition['dataset']}"
-    study, mark = load_study(settings), mark_of(settings.anatomy, REAL)
+    study, analysis = load_study(settings), Analysis(name, settings.split, settings.anatomy)
     asked = [(REAL, reader) for reader in slice_readers(settings, REAL)]
-    rows: list[MetricRow] = []
-    compared: list[Section] = []
-    figures = []
+    factors = ["size_bucket", "lobe"]
+    parts: list[Part] = []
     if asked:
         seen = _seen(settings, REAL, name, asked)
-        rows += _scored(settings, name, seen, ["size_bucket", "lobe"], study)
-        compared = _compared(settings, seen, study)
-    for _, reader in asked:
-        found = [r for r in rows if r.reader == reader]
-        if found:
-            figures.append(Figure(reader, _draw(found, f"{dataset}: {reader}", mark)))
-    page = Page(
+        parts = [
+            Part(_scored(seen, factors, study, analysis)),
+            compared(settings, seen, study),
+            Part(sections=[mistakes_section(settings, seen)]),
+        ]
+    rows = [row for part in parts for row in part.rows]
+    sections = [
+        headline(rows, study, changed_since_lock(settings, study)),
+        *_charts(rows, factors, (), study, settings.anatomy),
+        published_section(rows),
+        *(section for part in parts for section in part.sections),
+        *metric_sections(rows),
+    ]
+    report = Report(
+        name=name,
         title=f"Report: {name}",
         question=f"How do the readers do on the CTs of {dataset} themselves?",
-        mark=mark,
-        figures=figures,
-        sections=(*compared, *metric_sections(rows)),
+        data=data_lines(settings, [REAL]),
+        protocol=protocol_lines(settings, study, [(REAL, name)]),
+        sections=tuple(sections),
     )
-    return _finish(settings, name, rows, page)
+    return _finish(settings, study, rows, report)
 
 
 def _seen(settings: Settings, mode: str, name: str, asked: Sequence[tuple[str, str]]) -> pl.DataFrame:
@@ -115,54 +126,64 @@ def _seen(settings: Settings, mode: str, name: str, asked: Sequence[tuple[str, s
     return with_one_n(pl.concat([observe(settings, source, mode, name, reader) for source, reader in asked]))
 
 
-def _scored(settings: Settings, name: str, seen: pl.DataFrame, factors: list[str], study: Study) -> list[MetricRow]:
-    analysis, strata = Analysis(name, settings.split, settings.anatomy), strata_of(seen, factors)
+def _scored(seen: pl.DataFrame, factors: list[str], study: Study, analysis: Analysis) -> list[MetricRow]:
+    strata = strata_of(seen, factors)
     return score_cells(seen, strata, study, analysis) + score_agreement(seen, study, analysis)
 
 
-def _compared(settings: Settings, seen: pl.DataFrame, study: Study) -> list[Section]:
-    """Readers and conditions compared in the primary endpoint's metric, if there are two of either."""
-    found = contrasts(seen, study, settings.seed)
-    if found is None:
+def _charts(
+    rows: Sequence[MetricRow], factors: Sequence[str], arms: Sequence[str], study: Study, anatomy: str
+) -> list[Section]:
+    """Sections of charts: conditions, each factor, FROC.
+
+    Args:
+        rows: all of the report.
+        factors: of the strata.
+        arms: names of the trial's arms in the order of its file.
+        study: names task, metric and condition.
+        anatomy: ``real`` or ``procedural``.
+    """
+    if not rows:
         return []
-    about = (
-        f"{study.primary.metric} of {study.primary.task}: first less second, on the same persons. Exploratory. p is "
-        "corrected within a source; resolves: the least difference whose interval would leave out zero. "
+    curves = froc_charts(rows, anatomy)
+    return [
+        condition_section(rows, study, anatomy),
+        *(factor_section(rows, factor, arms, study, anatomy) for factor in factors),
+        *([Section("Marks on whole scans", tuple(curves))] if curves else []),
+    ]
+
+
+def _planned(arms: pl.DataFrame) -> Section:
+    columns = ["arm", "level", "asked_cases", "got_cases", "asked_malignant", "got_malignant", "note"]
+    names = tuple(c.replace("_", " ") for c in columns)
+    table = Table(
+        "asked_and_planned",
+        names,
+        tuple((a, shown(level), *rest) for a, level, *rest in arms.select(columns).rows()),
+        "Arms in the order of the trial file.",
     )
-    return [section_of("Readers and conditions compared", found.table, about + found.ties)]
+    return Section("Asked and planned", (table,), "context")
 
 
-def _draw(rows: Sequence[MetricRow], title: str, mark: str) -> bytes:
-    metrics = pl.DataFrame([asdict(r) for r in rows], infer_schema_length=None)
-    present = {r.stratum for r in rows}
-    levels = [b for b in SIZE_BUCKETS if f"size_bucket={b}" in present]
-    return level_figure(metrics, "size_bucket", levels, title, mark)
-
-
-def _finish(settings: Settings, name: str, rows: list[MetricRow], page: Page) -> Result:
-    """Write ``metrics``, the page and its figures.
+def _finish(settings: Settings, study: Study, rows: list[MetricRow], report: Report) -> Result:
+    """Write ``metrics`` and the report.
 
     Args:
         settings: where they go.
-        name: of the analysis; the report's folder.
+        study: names the primary endpoint, which the preview shows.
         rows: all metrics of the report.
-        page: what it shows.
+        report: what is written.
     """
     values = [asdict(r) for r in rows]
-    table = write_table(settings.output, "metrics", values, analysis=name)
-    path = settings.output / "reports" / name / "report.html"
-    written = {path: render(settings, load_study(settings), page)} | {
-        path.with_name(f"figure_{number}.png"): figure.png for number, figure in enumerate(page.figures, start=1)
-    }
-    for file, data in written.items():
-        replace_file(file, data)
-    headline = [r for r in values if r["stratum"] == "all" and r["task"] == "presence"]
-    columns = ("source", "reader", "condition", "metric", "estimate", "low", "high", "n_slices")
+    table = write_table(settings.output, "metrics", values, analysis=report.name)
+    written = write_report(settings.output, report)
+    primary = [asdict(r) for r in rows if is_primary(r, study)]
+    columns = ("source", "reader", "condition", "metric", "estimate", "low", "high", "n_slices", "flag")
     return Result(
         {"metrics": len(rows)},
         computed=len(rows),
-        picture=page.figures[0].png if page.figures else None,
-        preview=markdown(pl.DataFrame(headline, infer_schema_length=None).select(columns)) if headline else "",
-        files={str(file.relative_to(settings.output)): sha256_bytes(data) for file, data in written.items()},
+        picture=written.picture,
+        preview=markdown(pl.DataFrame(primary, infer_schema_length=None).select(columns)) if primary else "",
+        files=written.files,
         written=(table,),
     )

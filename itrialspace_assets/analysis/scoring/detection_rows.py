@@ -1,13 +1,12 @@
-"""FROC in a mode's report: rows of ``metrics`` of the task detection, and the curve, of readers that mark scans."""
+"""FROC in a mode's report: rows of ``metrics`` of the task detection, of readers that mark scans."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from itrialspace_assets.analysis.estimates.detection import Detection, Number, Resampling, detect
-from itrialspace_assets.analysis.estimates.froc import Curve, curve
 from itrialspace_assets.analysis.estimates.matching import OURS
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.scoring.marks import MarkedScans, marked_scans
@@ -21,19 +20,10 @@ from itrialspace_assets.readers.registry import readers
 AT_ONE = "sensitivity_at_1_fp_per_lesion_free_scan"
 
 
-@dataclass(frozen=True)
-class Detected:
-    """FROC of one reader on one source: its rows of ``metrics``, its curve, and the numbers on it."""
-
-    rows: list[MetricRow]
-    curve: Curve
-    numbers: Detection
-
-
 def report_detection(
     settings: Settings, seen: pl.DataFrame, study: Study, mode: str, source: str, reader: str
-) -> Detected | None:
-    """FROC of one reader on one source; None of a reader that marks no scans.
+) -> list[MetricRow]:
+    """Rows of ``metrics`` of one reader on one source; none of a reader that marks no scans.
 
     Args:
         settings: where tables lie, and the root seed.
@@ -44,15 +34,14 @@ def report_detection(
         reader: name of an enabled reader.
     """
     if readers(settings)[reader].mark is None:
-        return None
+        return []
     mine = seen.filter(pl.col("source") == source, pl.col("reader") == reader)
     found = marked_scans(settings, source, mode, reader, mine)
     if not found.scans.height:
-        return None
+        return []
     analysis = Analysis(mode, settings.split, settings.anatomy)
     seed = named(settings.seed, "froc", mode, source, reader)
-    rows, numbers = detection_rows(found, study, analysis, source, reader, seed)
-    return Detected(rows, curve(found.matched), numbers)
+    return detection_rows(found, study, analysis, source, reader, seed)[0]
 
 
 def detection_rows(
