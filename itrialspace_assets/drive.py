@@ -19,6 +19,7 @@ from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from itrialspace_assets.analysis.protocol.study import load_study, lock_study
 from itrialspace_assets.analysis.splits import edited_lists, missing_pairs
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import replace_file
@@ -238,6 +239,11 @@ class Driver:
         self.instance = open_instance(settings)
         close_killed_runs(self.instance)
         self.nodes = [n for n in self.graph.nodes if n.step.stage in choice.stages]
+        if "read" in choice.stages and lock_study(settings, study := load_study(settings)):
+            self.log.warnings.append(
+                f"the study {study.study} is locked for the split {settings.split}, before readers are asked; an edit "
+                "from now on makes its reports exploratory"
+            )
         read = {key for n in self.nodes for key in n.reads}
         report_sources(self.instance, self.graph, settings, read)
 

@@ -116,7 +116,7 @@ def freeze(settings: Settings, key: ListKey, slices: pl.DataFrame, rule: str, de
         pictures = slices.select([*PICTURE, "sha256"]).unique().sort(PICTURE)
         data = pictures.write_csv().encode()
         uids = pictures["slice_uid"].unique().to_list()
-        lock = Lock(sha256_bytes(data), list_sha256(uids), len(uids), rule, description, _now(), _commit())
+        lock = Lock(sha256_bytes(data), list_sha256(uids), len(uids), rule, description, now(), _commit())
         replace_file(path, data)
         entries = {f"{k.source}/{k.name}": asdict(v) for k, v in (known | {key: lock}).items()}
         text = json.dumps(entries, indent=1, sort_keys=True)
@@ -124,7 +124,7 @@ def freeze(settings: Settings, key: ListKey, slices: pl.DataFrame, rule: str, de
     return lock
 
 
-def _now() -> str:
+def now() -> str:
     """Time of freezing; SOURCE_DATE_EPOCH fixes it, as in other tools, where runs are compared byte by byte."""
     stated = os.environ.get("SOURCE_DATE_EPOCH")
     now = datetime.fromtimestamp(int(stated), UTC) if stated else datetime.now(UTC)

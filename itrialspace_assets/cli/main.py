@@ -15,6 +15,7 @@ from itrialspace_assets.cli.reading import evaluate, ledger_app, rescore
 from itrialspace_assets.cli.score import app as score_app
 from itrialspace_assets.cli.slicing import slices
 from itrialspace_assets.cli.splits import app as splits_app
+from itrialspace_assets.cli.studies import app as study_app
 from itrialspace_assets.cli.synthesis import app as cts_app
 from itrialspace_assets.cli.trials import app as trials_app
 from itrialspace_assets.cli.weights import app as weights_app
@@ -36,6 +37,7 @@ app.add_typer(case_app, name="case")
 app.add_typer(index_app, name="index")
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(trials_app, name="trials")
+app.add_typer(study_app, name="study")
 app.add_typer(insert_app, name="insert")
 app.add_typer(masks_app, name="masks")
 app.add_typer(cts_app, name="cts")

@@ -40,7 +40,10 @@ def test_a_planted_order_is_found_with_sign_and_size() -> None:
     assert got["reader", "plain", "a", "b"]["note"] == "the same difference in every cluster"
     worst = got["condition", "a", "bbox", "plain"]
     assert worst["p"] <= worst["p (Holm)"] <= min(1, 3 * worst["p"]) + 1e-3
-    assert worst["p"] <= worst["p (largest t)"]
+    declared = STUDY.model_copy(update={"tests": STUDY.tests.model_copy(update={"correction": "max_t"})})
+    again = contrasts(rows(a=0.5, b=0.5, c=0.8), declared, 42)
+    assert again is not None and "p (Holm)" not in again.table.columns
+    assert (again.table["p"] <= again.table["p (largest t)"]).all()
     assert "tissue, plain: 1 of 3 pairwise intervals include zero (c; a = b)." in found.ties
 
 
@@ -50,3 +53,5 @@ def test_nothing_to_compare_is_none() -> None:
     assert contrasts(one.with_columns(task=pl.lit("size")), STUDY, 42) is None
     areas = STUDY.model_copy(update={"primary": STUDY.primary.model_copy(update={"metric": "auc"})})
     assert contrasts(rows(a=0.5, b=0.7), areas, 42) is None, "without scores"
+    weighted = STUDY.model_copy(update={"primary": STUDY.primary.model_copy(update={"metric": "ppv_prevalence=0.1"})})
+    assert contrasts(rows(a=0.5, b=0.7), weighted, 42) is None, "a trial without weights"

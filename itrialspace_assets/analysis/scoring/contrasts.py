@@ -1,6 +1,6 @@
 """The metric of the primary endpoint compared: readers under one condition, conditions with the plain picture.
 
-The comparisons of one source and kind are a family. Everything here is exploratory beside the primary number itself.
+The comparisons of one source and kind are a family, corrected as the study declares (``Tests`` of its file).
 """
 
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from itrialspace_assets.analysis.estimates.cells import Ints, codes
+from itrialspace_assets.analysis.estimates.cells import Floats, Ints, codes
 from itrialspace_assets.analysis.estimates.comparisons import Tests, cell_pairs, holm, max_t, tested, ties
 from itrialspace_assets.analysis.estimates.jackknife import Estimates
-from itrialspace_assets.analysis.estimates.variance import differences
+from itrialspace_assets.analysis.estimates.variance import Differences, differences
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.scoring.scored import coded, scored_of
 from itrialspace_assets.analysis.scoring.tasks import metrics_of
@@ -40,7 +40,9 @@ def contrasts(observations: pl.DataFrame, study: Study, root: int) -> Contrasts 
     if rows.is_empty():
         return None
     scored = scored_of(rows, _CELL)
-    found = next(m.estimates for m in metrics_of(scored, study.primary.task) if m.name == study.primary.metric)
+    metrics = {m.name: m.estimates for m in metrics_of(scored, study.primary.task)}
+    if (found := metrics.get(study.primary.metric)) is None:  # predictive values of a trial without weights
+        return None
     tables, said = [], ""
     for axis, against in _AXES.items():
         first, second = cell_pairs(scored.cells, axis, against)
@@ -66,8 +68,7 @@ def _table(
         "low": tests.low,
         "high": tests.high,
         "p": tests.p,
-        "p (Holm)": holm(tests.p, family),
-        "p (largest t)": max_t(apart, tests, family, root),
+        **_corrected(apart, tests, family, study, root),
         "resolves": tests.floor,
     }
     rest = "condition" if axis == "reader" else "reader"
@@ -81,6 +82,13 @@ def _table(
         pl.Series("note", tests.flag.tolist(), dtype=pl.String),
     )
     return table, tests
+
+
+def _corrected(apart: Differences, tests: Tests, family: Ints, study: Study, root: int) -> dict[str, Floats]:
+    """P of each comparison (M,) by the correction that the study declares, under its name."""
+    if study.tests.correction == "holm":
+        return {"p (Holm)": holm(tests.p, family)}
+    return {"p (largest t)": max_t(apart, tests, family, root)}
 
 
 def _ties(cells: pl.DataFrame, found: Estimates, pairs: tuple[Ints, Ints], tests: Tests) -> str:

@@ -3,7 +3,7 @@
 A cell is a source, reader, condition and stratum. What cannot be estimated is null with its reason.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -13,9 +13,10 @@ import polars as pl
 
 from itrialspace_assets.analysis.estimates.intervals import intervals
 from itrialspace_assets.analysis.estimates.jackknife import first_of, given
+from itrialspace_assets.analysis.protocol.names import DROPPED
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.scoring.rows import Analysis, MetricRow
-from itrialspace_assets.analysis.scoring.scored import COUNTED, Metric, Scored, coded, scored_of
+from itrialspace_assets.analysis.scoring.scored import COUNTED, Metric, Scored, coded, counts, scored_of
 from itrialspace_assets.analysis.scoring.tasks import metrics_of
 from itrialspace_assets.records.tables import CONDITIONS, TASK_OPTIONS
 
@@ -36,16 +37,37 @@ def score_cells(
         study: alpha and clusters.
         analysis: what is reported.
     """
-    found, rows = [], coded(observations, study)
+    found, rows, kept = [], coded(observations, study), counts(observations, study)
     for order, stratum in enumerate(strata.values()):
-        frame = rows.with_columns(stratum=stratum).filter(pl.col("stratum").is_not_null())
+        frame = rows.with_columns(stratum=stratum.filter(kept)).filter(pl.col("stratum").is_not_null())
         for task in TASK_OPTIONS:
             here = frame.filter(pl.col("task") == task)
             if here.height:
                 scored = scored_of(here, CELL)
-                table = table_of(scored, metrics_of(scored, task), study, task)
-                found.append(table.with_columns(_factor=pl.lit(order)))
+                metrics = metrics_of(scored, task)
+                found.append(table_of(scored, metrics, study, task).with_columns(_factor=pl.lit(order)))
+                dropped = _without_refusals(here, task, study, {m.name for m in metrics})
+                found += [] if dropped is None else [dropped.with_columns(_factor=pl.lit(order))]
     return metric_rows(found, analysis)
+
+
+def _without_refusals(rows: pl.DataFrame, task: str, study: Study, known: Set[str]) -> pl.DataFrame | None:
+    """The study's endpoints of a task over the slices that got an answer, if the study declares that analysis.
+
+    Args:
+        rows: coded observations of the task.
+        task: the task.
+        study: its endpoints, and whether it asks for them.
+        known: names of metrics that are there already.
+    """
+    wanted = {f"{metric}{DROPPED}" for metric in study.metrics_of(task)} - known
+    answered = rows.filter(pl.col("status") == "ok")
+    if "refusals_dropped" not in study.sensitivity or not wanted or answered.is_empty():
+        return None
+    scored = scored_of(answered, CELL)
+    metrics = [replace(m, name=f"{m.name}{DROPPED}") for m in metrics_of(scored, task)]
+    table = table_of(scored, [m for m in metrics if m.name in wanted], study, task)
+    return table.with_columns(_metric=pl.col("_metric") + len(known))
 
 
 def metric_rows(tables: list[pl.DataFrame], analysis: Analysis) -> list[MetricRow]:

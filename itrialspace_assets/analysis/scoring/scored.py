@@ -76,8 +76,17 @@ class Scored:
         return self.rows[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
+def counts(observations: pl.DataFrame, study: Study) -> pl.Series:
+    """Rows (n,) that count in a study: all but the negatives of kinds that it does not declare."""
+    if study.negatives == "all":
+        return pl.repeat(True, observations.height, dtype=pl.Boolean, eager=True)
+    other = (pl.col("presence") == "absent") & ~pl.col("negative_type").is_in(study.negatives).fill_null(False)
+    return observations.select(~other.fill_null(False)).to_series()
+
+
 def coded(observations: pl.DataFrame, study: Study) -> pl.DataFrame:
-    """Observations with whole numbers for what is clustered and counted."""
+    """Observations that count in a study, with whole numbers for what is clustered and counted."""
+    observations = observations.filter(counts(observations, study))
     of = {"host_person_uid": codes(observations, ["host_person_uid"])[0], "donor_person_uid": donor_codes(observations)}
     return observations.with_columns(
         _host=pl.Series(of[study.clusters[0]]),
