@@ -16,6 +16,7 @@ from itrialspace_assets.analysis.scoring.metrics import score_cells
 from itrialspace_assets.analysis.scoring.observations import observe, strata_of, with_one_n
 from itrialspace_assets.analysis.scoring.reweighting import with_weights
 from itrialspace_assets.analysis.scoring.rows import Analysis, MetricRow
+from itrialspace_assets.analysis.scoring.strata import factors_of, with_datasets
 from itrialspace_assets.analysis.scoring.variance_rows import variance_rows
 from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings, require_data_root
@@ -34,15 +35,14 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
     require_data_root(settings)
     mode = partition["mode"]
     trial, study = load_trial(settings, mode), load_study(settings)
-    factors = ["size_bucket", "lobe", "dataset"]
-    if trial.contrast not in ("none", "size_bucket", "dataset"):
-        factors.append("arm")
+    factors = factors_of(trial.contrast)
     asked = [(r.name, reader) for r in enabled(settings) for reader in slice_readers(settings, r.name)]
     rows: list[MetricRow] = []
     compared: list[Section] = []
     figures = []
     if asked:
-        seen = with_weights(settings, mode, _seen(settings, mode, mode, asked))
+        nodules = read_table(settings.output, "case_nodules", mode=mode)
+        seen = with_weights(settings, mode, with_datasets(_seen(settings, mode, mode, asked), nodules))
         rows += _scored(settings, mode, seen, factors, study)
         compared = _compared(settings, seen, study)
         if trial.planner == "twin":
