@@ -184,6 +184,13 @@ def _counts(scored: Scored, metric: Metric, asked: Sequence[Asked]) -> Iterable[
         yield pl.Series(name, ((taken @ inside) > 0).sum(axis=1).astype(np.int64))
 
 
+def at_once(tests: pl.DataFrame, times: int) -> pl.DataFrame:
+    """Tests of one of several families of which any may make the claim: corrected p times their number (Bonferroni)."""
+    if tests.is_empty():
+        return tests
+    return tests.with_columns(p_corrected=pl.min_horizontal(pl.col("p_corrected") * times, pl.lit(1.0)))
+
+
 def stacked(tables: Sequence[pl.DataFrame], task: str = "presence") -> pl.DataFrame:
     """Tables of tests, one after another."""
     some = [t for t in tables if t.height]

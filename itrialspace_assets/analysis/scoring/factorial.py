@@ -14,6 +14,7 @@ from itrialspace_assets.analysis.scoring.cell_tests import (
     Asked,
     Compared,
     Shape,
+    at_once,
     levels_table,
     omnibus,
     shares_of,
@@ -26,8 +27,13 @@ from itrialspace_assets.analysis.scoring.scored import Metric, Scored, coded, sc
 from itrialspace_assets.analysis.scoring.strata import Factor
 from itrialspace_assets.imaging.anatomy import LOBES, SIZE_BUCKETS
 
+
+def _words(lobe: str) -> str:
+    return lobe.replace("_lung_", " ").replace("_", " ")
+
+
 _NAMES = tuple(f"{lobe}, {size}" for lobe in LOBES for size in SIZE_BUCKETS)
-_SHOWN = tuple(f"{lobe.replace('_lung_', ' ').replace('_', ' ')}, {size}" for lobe in LOBES for size in SIZE_BUCKETS)
+_SHOWN = tuple(f"{_words(lobe)}, {size}" for lobe in LOBES for size in SIZE_BUCKETS)
 _CELLS = Factor("lobe, size_bucket", _NAMES, _SHOWN)
 
 
@@ -59,11 +65,11 @@ def factorial(presence: pl.DataFrame, factor: Factor, study: Study, root: int) -
         tests += [
             tested_sums(scored, metric, [c.trend() for c in crossed], study, root),
             tested_sums(scored, metric, [a for c in crossed for a in c.lobes()], study, root),
-            tested_sums(scored, metric, slopes, study, root),
+            at_once(tested_sums(scored, metric, slopes, study, root), 2),
             omnibus(scored, metric, slopes, "lobe, size_bucket", "the slope over size differs by lobe"),
         ]
     if first != last:
-        tests.append(_reweighted(rows, first, last, study, root))
+        tests.append(at_once(_reweighted(rows, first, last, study, root), 2))
     return Compared(_CELLS, levels, stacked(tests))
 
 
@@ -98,11 +104,13 @@ class _Crossed:
         return np.asarray((x - x.mean()) / ((x - x.mean()) ** 2).sum())
 
     def trend(self) -> Asked:
-        """Slope over size, mean over lobes."""
+        """Slope over size buckets, mean over lobes."""
         if not self.cells.size:
             return Asked(self.block, "trend", "size_bucket", "", note=self.note)
         weights = np.tile(self._slope(), (len(self.lobes_of), 1)) / len(self.lobes_of)
-        return self._asked("trend", "size_bucket", "per size bucket, mean over lobes", weights)
+        return self._asked(
+            "trend", "size_bucket", f"{SIZE_BUCKETS[self.steps[0]]} to {SIZE_BUCKETS[self.steps[-1]]}", weights
+        )
 
     def lobes(self) -> list[Asked]:
         """Each lobe less the mean of the others, mean over sizes."""
@@ -122,7 +130,9 @@ class _Crossed:
         for place, lobe in enumerate(self.lobes_of):
             side = np.full(count, -1 / (count - 1))
             side[place] = 1.0
-            found.append(self._asked(shape, stratum.format(lobe), what.format(lobe), np.outer(side, over_sizes)))
+            found.append(
+                self._asked(shape, stratum.format(lobe), what.format(_words(lobe)), np.outer(side, over_sizes))
+            )
         return found
 
 

@@ -18,6 +18,7 @@ from itrialspace_assets.analysis.scoring.cell_tests import (
     Asked,
     Compared,
     Shape,
+    at_once,
     levels_table,
     omnibus,
     shares_of,
@@ -72,7 +73,7 @@ class Block:
         x = np.array(self.places, dtype=np.float64)
         slope = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
         names = self._names()
-        what = f"per level, {names[0]} to {names[-1]}"
+        what = f"{names[0]} to {names[-1]}"
         weights = dict(zip(self.cells, slope.tolist(), strict=True))
         return Asked(self.number, "trend", self.factor.column, what, weights, self.note)
 
@@ -142,6 +143,7 @@ def by_level(
             continue
         asked = [a for block in these for a in block.asked(shape)]
         tests += [tested_sums(scored, metric, asked, study, root), omnibus(scored, metric, every, factor.column)]
+    tests = [at_once(table, len(shares)) for table in tests]
     return Compared(factor, levels_table(scored, shares, study), stacked(tests))
 
 
@@ -180,6 +182,7 @@ def by_reader(presence: pl.DataFrame, study: Study, root: int) -> Compared:
                 for b in used[i + 1 :]
             ]
         tests.append(_between(tested_sums(scored, metric, asked, study, root)))
+    tests = [at_once(table, len(shares)) for table in tests]
     return Compared(factor, levels_table(scored, shares, study), stacked(tests))
 
 

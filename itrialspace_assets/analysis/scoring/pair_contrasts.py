@@ -10,6 +10,7 @@ from itrialspace_assets.analysis.scoring.cell_tests import (
     BLOCK,
     Asked,
     Compared,
+    at_once,
     levels_table,
     stacked,
     tested_sums,
@@ -77,6 +78,7 @@ def counterfactual(presence: pl.DataFrame, factor: Factor, study: Study, root: i
     shares = _means(scored, present_with_lesion="_with", present_without_lesion="_without", lesion_effect="_apart")
     asked = [b.asked("trend")[0] for b in blocks(scored, shares[-1].estimates, factor, study)]
     tests.append(tested_sums(scored, shares[-1], asked, study, root))
+    tests = [at_once(table, len(tests)) for table in tests]
     return Compared(factor, levels_table(scored, shares, study), stacked(tests))
 
 
