@@ -4,7 +4,7 @@ Everything that a cohort is made of is a field of ``Cohort``. A size and an arm 
 ``resolve`` lays over the trial's own. Reads no file and knows no dataset.
 """
 
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,27 @@ Lobe = Literal[
     "right_lung_lower_lobe",
 ]
 Marginal = Literal["size", "lobe", "sex", "age", "smoking"]
+#: What the report of a trial compares (``analysis/scoring/mode_contrasts.py`` makes the tests of each).
+Contrast = Literal[
+    "none",
+    "prevalence",
+    "size_bucket",
+    "lobe",
+    "lobe_size",
+    "stratum",
+    "counterfactual",
+    "donor_dataset",
+    "replicate",
+    "reader",
+    "round",
+    "companions",
+    "isolation",
+    "complete",
+    "crossing",
+    "arm",
+]
+#: Contrasts of files from before they were an enumeration; ``dataset`` is the kind of the twins.
+_OLD_CONTRASTS: dict[str, Contrast] = {"prevalence.value": "counterfactual", "weights": "lobe_size"}
 assert set(Lobe.__args__) == set(LOBES) and set(SIZE_BUCKETS) < set(SizeLevel.__args__)  # type: ignore[attr-defined]
 
 
@@ -281,9 +302,32 @@ class Trial(StrictModel):
         False, description="Split people among arms, so that no two share a host or a donor person."
     )
     weightings: list[Weighting] = Field(default_factory=list)
-    contrast: str = "none"
+    contrast: Contrast = Field(
+        "none",
+        description="What the report compares: predictive values over prevalence; a trend over size_bucket or round; "
+        "each lobe, stratum, donor_dataset, companions or arm against the others; lobe_size: whether lobe and size "
+        "act together; counterfactual: lesion against lesion-free twin; isolation, complete: twin against real "
+        "finding; replicate: spread of redraws; reader: every two readers; crossing: host against donor. "
+        "The name that the arms give in varies means arm.",
+    )
     seed: int | None = Field(None, ge=0, lt=2**63, description="Root of the plan's draws; ITRIALSPACE_SEED if unset.")
     sizes: dict[Literal["demo", "paper"], dict[str, Any]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _contrast_by_its_present_name(cls, given: Any) -> Any:
+        """Contrasts were free text once: those of shipped files, and what a user's arms vary, keep their meaning."""
+        old = given.get("contrast") if isinstance(given, dict) else None
+        if not isinstance(old, str) or old in get_args(Contrast):
+            return given
+        if old == "dataset":
+            twin = given.get("twin")
+            kind = twin.get("kind") if isinstance(twin, dict) else None
+            return given | {"contrast": {None: "donor_dataset", "cross": "crossing"}.get(kind, kind)}
+        arms, made = given.get("arms"), given.get("arms_from")
+        varied = {a.get("varies") for a in arms if isinstance(a, dict)} if isinstance(arms, list) else set()
+        varied |= {made.get("vary")} if isinstance(made, dict) else set()
+        return given | {"contrast": _OLD_CONTRASTS.get(old, "arm" if old in varied else old)}
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

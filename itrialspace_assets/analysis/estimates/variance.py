@@ -118,3 +118,79 @@ def differences(estimates: Estimates, first: Ints, second: Ints) -> Differences:
         support.append((np.minimum(whole[first], whole[second]), np.minimum(effective[first], effective[second])))
     value = estimates.value[first] - estimates.value[second]
     return Differences(value, _variance(found, support), shares)
+
+
+def at_edge(estimates: Estimates, least: float = 0.0, most: float = 1.0) -> Floats:
+    """Variance (C,) that a mean at an end of its range is given in comparisons, 0 for every other one.
+
+    No cluster differs from the rest there, so leaving one out says nothing. It is that of a share with half a success
+    and half a failure more, on the effective clusters (ours; Jeffreys' prior, as for a single share).
+
+    Args:
+        estimates: of all cells.
+        least: least possible value, 0 for a share, -1 for a mean difference of two answers.
+        most: largest possible value.
+    """
+    value, n = (estimates.value - least) / (most - least), variance(estimates).effective
+    edge = ((value == 0) | (value == 1)) & (n > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (n * value + 0.5) / (n + 1)
+        return np.where(edge, (most - least) ** 2 * share * (1 - share) / n, 0.0)
+
+
+def combinations(estimates: Estimates, weights: Floats, extra: Floats | None = None) -> Differences:
+    """Weighted sums of cells, on the same clusters: a slope over levels, one level less the mean of the others.
+
+    What two cells share in a cluster cancels, as in ``differences``. The effective number of clusters is that of
+    Welch and Satterthwaite over the cells, and not more than all clusters together are worth.
+
+    Args:
+        estimates: of all cells (C).
+        weights: weight of each cell in each sum (M, C).
+        extra: variance of each cell beside that between its clusters (C,); None: none.
+    """
+    taken = weights != 0
+    values = np.where(taken, estimates.value, 0.0)
+    own, few = variance(estimates), np.finfo(float).tiny
+    more = np.zeros(len(estimates.value)) if extra is None else extra
+    alone = np.flatnonzero(more > 0)
+    spread = np.where(taken, weights**2 * (np.nan_to_num(own.value) + more), 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        welch = spread.sum(axis=1) ** 2 / np.maximum(spread**2 / np.maximum(own.effective - 1, few), 0).sum(axis=1) + 1
+    found, shares, support = [], [], []
+    for way in estimates.ways or ():
+        g, size = way.groups, way.sizes.sum(axis=0)
+        inside = g.spread((size > 0).astype(np.float64))
+        there = (taken.astype(np.float64) @ inside) > 0
+        moved = np.where(size > 0, way.without - estimates.value[g.cell], 0.0)
+        lost = taken[:, g.per_cell(~np.isfinite(moved)) > 0].any(axis=1)
+        share, count = weights @ g.spread(np.nan_to_num(moved)), there.sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.where(there, share - (share.sum(axis=1) / count)[:, None], 0.0)
+            share *= np.sqrt((count - 1) / count)[:, None]
+            load = np.abs(weights) @ g.spread(size / g.per_cell(size)[g.cell])
+            worth = load.sum(axis=1) ** 2 / (load**2).sum(axis=1)
+        share = np.hstack([share, weights[:, alone] * np.sqrt(more[alone])])
+        found.append(np.where(lost, np.nan, (share**2).sum(axis=1)))
+        shares.append(share)
+        whole = np.where(taken, _support(way)[0], np.inf).min(axis=1, initial=np.inf)
+        support.append((whole, np.where(np.isfinite(welch), np.minimum(welch, worth), worth)))
+    value = np.where(taken, weights * values, 0.0).sum(axis=1)
+    return Differences(value, _variance(found, support), shares)
+
+
+def covariance(found: Differences, rows: Ints) -> Floats:
+    """Two-way covariance of some sums (R, R); of host and donor without what is counted twice, unless that is none.
+
+    V_host + V_donor - V_both need not be a covariance; where it is not, V_host + V_donor is, and not smaller.
+
+    Args:
+        found: of ``combinations`` or ``differences``.
+        rows: which of them (R,).
+    """
+    host, donor, both = (s[rows] @ s[rows].T for s in found.shares)
+    two = host + donor - both
+    largest = float(np.linalg.eigvalsh(host + donor)[-1]) if len(rows) else 0.0
+    singles = np.maximum(np.diag(host), np.diag(donor))
+    fit = np.linalg.eigvalsh(two)[0] > -1e-9 * largest and bool((np.diag(two) >= singles * (1 - 1e-9)).all())
+    return np.asarray(two if fit else host + donor)

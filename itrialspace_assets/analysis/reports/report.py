@@ -25,6 +25,7 @@ from itrialspace_assets.analysis.scoring.metrics import score_cells
 from itrialspace_assets.analysis.scoring.observations import observe, strata_of, with_one_n
 from itrialspace_assets.analysis.scoring.reweighting import with_weights
 from itrialspace_assets.analysis.scoring.rows import Analysis, MetricRow
+from itrialspace_assets.analysis.scoring.strata import factors_of, with_datasets
 from itrialspace_assets.analysis.scoring.variance_rows import variance_rows
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result
@@ -46,12 +47,11 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
     asked = [(source, reader) for source in sources for reader in slice_readers(settings, source)]
     planned = read_table(settings.output, "arms", mode=mode).sort("number")
     arms = planned["arm"].to_list()
-    factors = ["size_bucket", "lobe", "dataset"]
-    if trial.contrast not in ("none", "size_bucket", "dataset"):
-        factors.append("arm")
+    factors = factors_of(trial.contrast)
     parts: list[Part] = []
     if asked:
-        seen = with_weights(settings, mode, _seen(settings, mode, mode, asked))
+        nodules = read_table(settings.output, "case_nodules", mode=mode)
+        seen = with_weights(settings, mode, with_datasets(_seen(settings, mode, mode, asked), nodules))
         parts = [
             Part(_scored(seen, factors, study, analysis)),
             Part(variance_rows(seen, study, analysis, settings.seed) if trial.planner == "twin" else []),
