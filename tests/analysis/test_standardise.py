@@ -1,5 +1,7 @@
 """Standardised shares and their verdicts, against statsmodels, scipy and leaving out one person after the other."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -13,13 +15,18 @@ from itrialspace_assets.analysis.estimates.standardise import (
     NO_TARGET,
     Answers,
     Sides,
-    joint_covariance,
     sides,
 )
 from itrialspace_assets.analysis.estimates.transfer import drawn, rank_correlations
 from tests.analysis import oracles
 
 LEVEL = {"alpha": 0.05, "min_clusters": 10}
+
+
+def one_cell(
+    stratum: np.ndarray, host: np.ndarray, donor: np.ndarray, studied: np.ndarray, right: np.ndarray
+) -> Answers:
+    return Answers(stratum, host, donor, studied, right.astype(np.int8)[:, None])
 
 
 def design(seed: int, n: int = 400, of: int = 300, persons: int | None = None) -> Answers:
@@ -30,24 +37,24 @@ def design(seed: int, n: int = 400, of: int = 300, persons: int | None = None) -
     right = rng.random(n + of) < np.array([0.9, 0.6, 0.3])[stratum]
     each = np.arange(n + of)
     if persons is None:
-        return Answers(each * 0, stratum, each, each, studied, right)
+        return one_cell(stratum, each, each, studied, right)
     host = np.r_[rng.integers(0, persons, n), persons + each[:of] // 2]
     donor = np.r_[rng.integers(0, persons, n), persons + each[:of] // 2]
-    return Answers(each * 0, stratum, host, donor, studied, right)
+    return one_cell(stratum, host, donor, studied, right)
 
 
 def pairs(first: np.ndarray, second: np.ndarray, person: np.ndarray | None = None) -> Sides:
     n = len(first)
     who = np.tile(np.arange(n) if person is None else person, 2)
     nought = np.zeros(2 * n, np.int64)
-    return sides(Answers(nought, nought, who, who, np.repeat([True, False], n), np.r_[first, second]), 1, 1)
+    return sides(one_cell(nought, who, who, np.repeat([True, False], n), np.r_[first, second]), 1)
 
 
 def test_a_standardised_share_is_what_a_saturated_regression_predicts_for_the_real_mix() -> None:
     """g-computation with statsmodels; HC2 is the exact variance of stratum means of independent rows."""
     rows = design(1)
-    found = sides(rows, 1, 3)
-    y, own = rows.right.astype(float), rows.studied
+    found = sides(rows, 3)
+    y, own = rows.right[:, 0].astype(float), rows.studied
     fit = sm.OLS(y[own], np.eye(3)[rows.stratum[own]]).fit(cov_type="HC2")
     mix = np.bincount(rows.stratum[~own]) / (~own).sum()
     assert found.studied[0] == pytest.approx(mix @ fit.params)
@@ -63,11 +70,11 @@ def test_its_variance_is_that_of_leaving_out_each_host_and_each_donor() -> None:
     def apart(kept: np.ndarray) -> float:
         own, other = kept & rows.studied, kept & ~rows.studied
         mix = np.bincount(rows.stratum[other], minlength=3) / other.sum()
-        share = [rows.right[own & (rows.stratum == s)].mean() for s in range(3)]
-        return float(mix @ share - rows.right[other].mean())
+        share = [rows.right[own & (rows.stratum == s), 0].mean() for s in range(3)]
+        return float(mix @ share - rows.right[other, 0].mean())
 
-    found = sides(rows, 1, 3).apart
-    assert found.value[0] == pytest.approx(apart(np.ones(len(rows.cell), bool)))
+    found = sides(rows, 3).apart
+    assert found.value[0] == pytest.approx(apart(np.ones(len(rows.host), bool)))
     assert found.variance.value[0] == pytest.approx(oracles.two_way(apart, rows.host, rows.donor), rel=0.08)
 
 
@@ -77,16 +84,14 @@ def test_strata_without_a_counterpart_count_on_neither_side() -> None:
     stratum = np.array([0, 0, 1, 1, 0, 1, 1, 2])
     right = np.array([1, 0, 1, 1, 1, 0, 0, 0], bool)
     who = np.array([0, 1, 2, 2, 3, 4, 5, 6])
-    rows = Answers(who * 0, stratum, who, who, studied, right)
-    found = sides(rows, 1, 3)
+    found = sides(one_cell(stratum, who, who, studied, right), 3)
     assert (found.studied[0], found.targeted[0], found.lacking[0]) == (0.5, 1.0, 0.75)
     assert found.supported.tolist() == [[True, False, False]]
-    alone = sides(Answers(who * 0, stratum + 1, who, who, studied, right), 3, 4)
-    assert alone.estimates.reason[2] == NO_STUDIED
-    none = sides(Answers(np.repeat([0, 1], 4), stratum, who, who, studied, right), 2, 3)
-    assert none.estimates.reason.tolist() == [NO_TARGET, NO_TARGET, NO_STUDIED, NO_STUDIED]
-    lonely = sides(Answers(who * 0, stratum, who * 0, who, studied, right), 1, 3)
-    assert lonely.estimates.reason[0] == NO_STRATUM and np.isnan(lonely.studied[0])
+    apart = np.where(studied == [[True], [False]], right, -1).T.astype(np.int8)  # a cell of each side alone
+    alone = sides(Answers(stratum, who, who, studied, apart), 3)
+    assert alone.reason.tolist() == [NO_TARGET, NO_STUDIED]
+    lonely = sides(one_cell(stratum, who * 0, who, studied, right), 3)
+    assert lonely.reason[0] == NO_STRATUM and np.isnan(lonely.studied[0])
 
 
 def test_equivalence_of_independent_pairs_is_that_of_statsmodels() -> None:
@@ -128,8 +133,8 @@ def test_equivalence_needs_slices_and_a_shift_is_found(n: int, shift: float, sai
     rows = design(7, n, n)
     rng = np.random.default_rng(8)
     worse = rows.studied & (rng.random(2 * n) < shift / 0.54)
-    rows = Answers(rows.cell, rows.stratum, rows.host, rows.donor, rows.studied, rows.right & ~worse)
-    found = verdicts(sides(rows, 1, 3).apart, np.zeros(1, bool), margin=0.05, **LEVEL)
+    rows = replace(rows, right=rows.right * ~worse[:, None])
+    found = verdicts(sides(rows, 3).apart, np.zeros(1, bool), margin=0.05, **LEVEL)
     assert found.verdict[0] == said
     if n > 20:
         assert found.tests.low[0] < -shift * 0.8 < found.tests.high[0] or shift == 0
@@ -141,11 +146,10 @@ def test_limits_of_a_rank_correlation_are_those_of_resampled_persons() -> None:
     persons, cells = 150, 8
     able = np.linspace(0.2, 0.9, cells)
     right = rng.random((2, cells, persons)) < (able + rng.normal(0, 0.08, (2, cells)))[..., None]
-    rows = np.indices(right.shape).reshape(3, -1)
-    who = rows[2]
-    found = sides(Answers(rows[1], who * 0, who, who, rows[0] == 0, right.ravel()), cells, 1)
-    values = drawn(found.estimates.value, joint_covariance(found.estimates), np.random.SeedSequence(1))
-    low, high = np.quantile(rank_correlations(values[:, 0::2], values[:, 1::2]), [0.025, 0.975])
+    who, table = np.tile(np.arange(persons), 2), right.transpose(0, 2, 1).reshape(2 * persons, cells).astype(np.int8)
+    found = sides(Answers(who * 0, who, who, np.repeat([True, False], persons), table), 1)
+    values = drawn(np.r_[found.studied, found.targeted], found.covariance, np.random.SeedSequence(1))
+    low, high = np.quantile(rank_correlations(values[:, :cells], values[:, cells:]), [0.025, 0.975])
     plain = []
     for _ in range(400):
         mean = right[:, :, rng.integers(0, persons, persons)].mean(axis=2)
@@ -168,9 +172,7 @@ def test_no_equivalence_is_claimed_at_the_margin_too_often(persons: int) -> None
         u = rng.random(n)
         first, second = u < 0.6 + effect - margin, rng.random(n) < 0.6 + effect
         nought = np.zeros(2 * n, np.int64)
-        rows = Answers(
-            nought, nought, np.tile(host, 2), np.tile(donor, 2), np.repeat([True, False], n), np.r_[first, second]
-        )
-        found = verdicts(sides(rows, 1, 1).apart, np.zeros(1, bool), margin=margin, **LEVEL)
+        rows = one_cell(nought, np.tile(host, 2), np.tile(donor, 2), np.repeat([True, False], n), np.r_[first, second])
+        found = verdicts(sides(rows, 1).apart, np.zeros(1, bool), margin=margin, **LEVEL)
         claimed += found.verdict[0] == "equivalent"
     assert claimed / studies <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / studies)

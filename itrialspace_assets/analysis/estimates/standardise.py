@@ -3,16 +3,18 @@
 A cell has a studied side and a target side. The studied share is the mean of its strata's shares, weighted by what the
 strata are of the target (post-stratification, docs/facts/evaluation.md#transfer); with one stratum it is the plain
 share. Strata of the target that the studied side lacks count on neither side. The target's mix is itself a sample, so
-its persons move the studied share too. Arrays only.
+its persons move the studied share too. Variances are those of the leave-cluster-out jackknife, from each person's
+influence. All cells are about the same slices, so all are worked out at once. Arrays only.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
-from itrialspace_assets.analysis.estimates.cells import Flags, Floats, Groups, Ints, clusters, groups
-from itrialspace_assets.analysis.estimates.jackknife import Estimates, Texts, Way, first_of, of_influence, three
-from itrialspace_assets.analysis.estimates.variance import Differences, differences
+from itrialspace_assets.analysis.estimates.cells import Flags, Floats, Ints, distinct
+from itrialspace_assets.analysis.estimates.jackknife import Texts, first_of
+from itrialspace_assets.analysis.estimates.variance import Differences, combined
 
 #: Persons that a stratum of the studied side needs, as hosts and as donors, to have a variance (ours).
 LEAST_PERSONS = 2
@@ -21,146 +23,162 @@ NO_STRATUM = "no stratum of the real mix has two synthetic hosts and donors"
 
 
 @dataclass(frozen=True)
-class Sides:
-    """Shares of C cells on both sides, as 2 C estimates: place 2 c is the studied side of cell c, 2 c + 1 its target.
+class Answers:
+    """Slices (n) of both sides with what was answered in each cell.
 
     Attributes:
-        estimates: of both sides.
-        supported: strata (C, S) that count on both sides.
-        target: rows of the target by stratum (C, S).
-        alike: cells (C,) in which each stratum has one answer, the same on both sides.
+        stratum: of each slice (n,), from 0.
+        host: host person (n,), from 0.
+        donor: donor person (n,), from 0; one without a donor has a number of its own.
+        studied: whether the slice is of the studied side (n,); else it is of the target.
+        right: 1 where it was answered rightly in a cell, 0 where not, -1 where it does not count (n, C).
     """
 
-    estimates: Estimates
-    supported: Flags
-    target: Floats
-    alike: Flags
-
-    @property
-    def studied(self) -> Floats:
-        """Standardised share of each cell (C,)."""
-        return self.estimates.value[0::2]
-
-    @property
-    def targeted(self) -> Floats:
-        """Share of each cell (C,) on the target side, over the same strata."""
-        return self.estimates.value[1::2]
-
-    @property
-    def lacking(self) -> Floats:
-        """Share of the target's mix (C,) that has no counterpart; NaN without a target."""
-        total = self.target.sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray((self.target * ~self.supported).sum(axis=1) / total)
-
-    @property
-    def apart(self) -> Differences:
-        """Studied less target in each cell, with the two-way variance of the difference."""
-        cell = np.arange(len(self.alike))
-        return differences(self.estimates, 2 * cell, 2 * cell + 1)
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Rows (n,) of both sides: cell, stratum, host and donor person (from 0), whether studied, whether right."""
-
-    cell: Ints
     stratum: Ints
     host: Ints
     donor: Ints
     studied: Flags
-    right: Flags
+    right: np.ndarray[tuple[int, int], np.dtype[np.int8]]
 
 
-def sides(rows: Answers, cells: int, strata: int) -> Sides:
+@dataclass(frozen=True)
+class Sides:
+    """Shares of C cells on both sides.
+
+    Attributes:
+        studied: standardised share (C,); NaN: see ``reason``.
+        targeted: share of the target (C,) over the same strata.
+        apart: studied less target, with its two-way variance (C,).
+        covariance: two-way, of the studied shares and then the targets' (2 C, 2 C); it may lack a positive root.
+        supported: strata (C, S) that count on both sides.
+        target: slices of the target by stratum (C, S).
+        alike: cells (C,) in which each stratum has one answer, the same on both sides.
+        reason: why a cell has no share (C,).
+    """
+
+    studied: Floats
+    targeted: Floats
+    apart: Differences
+    covariance: Floats
+    supported: Flags
+    target: Floats
+    alike: Flags
+    reason: Texts
+
+    @property
+    def lacking(self) -> Floats:
+        """Share of the target's mix (C,) that has no counterpart; NaN without a target."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray((self.target * ~self.supported).sum(axis=1) / self.target.sum(axis=1))
+
+
+def sides(rows: Answers, strata: int) -> Sides:
     """Both sides of all cells.
 
     Args:
         rows: what was answered.
-        cells: how many cells there are (C).
         strata: how many strata there are (S).
     """
-    place = rows.cell * strata + rows.stratum
-
-    def table(where: Flags, weight: Floats | None = None) -> Floats:
-        count = np.bincount(place[where], None if weight is None else weight[where], cells * strata)
-        return count.reshape(cells, strata).astype(np.float64)
-
-    studied, target, right = rows.studied, ~rows.studied, rows.right.astype(np.float64)
-    n, of = table(studied), table(target)
-    persons = np.minimum(*(_persons(place[studied], who[studied], n) for who in (rows.host, rows.donor)))
+    there, right = rows.right >= 0, np.maximum(rows.right, 0).astype(np.float64)
+    own, other = there & rows.studied[:, None], there & ~rows.studied[:, None]
+    to_stratum = _adding(rows.stratum, strata)
+    n, of = to_stratum @ own.astype(np.float64), to_stratum @ other.astype(np.float64)  # (S, C)
+    persons = np.minimum(*(_persons(rows, own, who, strata) for who in (rows.host, rows.donor)))
     supported = (persons >= LEAST_PERSONS) & (of > 0)
     kept = of * supported
+    total = kept.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mix = kept / kept.sum(axis=1, keepdims=True)
-        mean, goal = table(studied, right) / n, table(target, right) / of
-    value, wanted = (np.where(supported, mix * m, 0.0).sum(axis=1) for m in (mean, goal))
-    nothing = np.asarray(~supported.any(axis=1))
-    both: Floats = np.stack([np.where(nothing, np.nan, value), np.where(nothing, np.nan, wanted)], axis=1).ravel()
-    # rows of the target stand on both sides: their mix is what the studied side is standardised to
-    used = supported[rows.cell, rows.stratum]
-    at, again = np.flatnonzero(used), np.flatnonzero(used & target)
-    row = np.concatenate([at, again])
-    side = np.concatenate([np.zeros(len(at), np.int64), np.ones(len(again), np.int64)])
-    ways = clusters(2 * rows.cell[row] + side, rows.host[row], rows.donor[row], 2 * cells)
-    cell, stratum, own, hit = rows.cell[row], rows.stratum[row], studied[row], right[row]
+        mix, weight = kept / total, kept / total / n
+        mean, goal = (to_stratum @ (right * own)) / n, (to_stratum @ (right * other)) / of
+    nothing = np.asarray(~supported.any(axis=0))
+    value, wanted = (np.where(nothing, np.nan, np.where(supported, mix * m, 0.0).sum(axis=0)) for m in (mean, goal))
+    used = supported[rows.stratum]
+    own, other = own & used, other & used
+    # what a slice moves: a studied one its stratum's share; one of the target its share, and the mix as well
+    at, hosts = rows.stratum, np.maximum(different(rows.host, own | other), LEAST_PERSONS)
     with np.errstate(invalid="ignore", divide="ignore"):
-        weight = mix[cell, stratum] / n[cell, stratum]
-        share = weight * (hit - mean[cell, stratum]) * _few(persons, ways.host, cells)[cell, stratum]
-        total = kept.sum(axis=1)[cell]
-        moved = (mean[cell, stratum] - value[cell]) / total
-        missed = (hit - wanted[cell]) / total
-    influence = np.where(side == 1, missed, np.where(own, share, moved))
-    why = _reasons(n, of, nothing)
-    every = np.ones(len(row), bool)
-    found = of_influence(ways, both, influence, every, why)
-    # how many clusters there are worth: by weight on the studied side, and by rows on the target side
-    worth: Floats = np.where((side == 0) & own, weight, np.where(side == 1, 1.0, 0.0))
-    found = replace(found, ways=three(_weighed(w, worth, ~own) for w in found.ways or ()))
+        few = np.sqrt(persons / (persons - 1) * (hosts - 1) / hosts)  # shares of a few persons vary too little
+        moved = np.where(own, (weight * few)[at] * (right - mean[at]), 0.0)
+        moved = np.where(other, (mean[at] - value) / total, moved)
+        missed = np.where(other, (right - wanted) / total, 0.0)
+    influence: Floats = np.concatenate([moved, missed], axis=1)
+    stands: Flags = np.concatenate([own | other, other], axis=1)
+    worth = np.where(own, np.nan_to_num(weight)[at], 0.0), other.astype(np.float64)
+    found = [_way(who, influence, stands, worth) for who in (rows.host, rows.donor, _both(rows))]
+    apart = combined([f.variance for f in found], [(f.clusters, f.effective) for f in found])
+    covariance = found[0].covariance + found[1].covariance - found[2].covariance
     same = (mean == goal) & ((mean == 0) | (mean == 1))
-    alike = ~nothing & (same | ~supported).all(axis=1)
-    return Sides(found, supported, of, alike)
+    lacks = [(n.sum(axis=0) == 0, NO_STUDIED), (of.sum(axis=0) == 0, NO_TARGET), (nothing, NO_STRATUM)]
+    return Sides(
+        value,
+        wanted,
+        Differences(value - wanted, apart, []),
+        covariance,
+        supported.T,
+        of.T,
+        ~nothing & (same | ~supported).all(axis=0),
+        first_of(len(value), lacks),
+    )
 
 
-def _persons(place: Ints, who: Ints, like: Floats) -> Floats:
-    """Different persons in each cell and stratum, in the shape of another table of them."""
-    of = groups(place, who, like.size)
-    return of.per_cell(np.ones(len(of.cell), bool)).reshape(like.shape)
+def _adding(place: Ints, places: int) -> sparse.csr_array:
+    """Adds rows (n,) up by place (places, n)."""
+    return sparse.csr_array((np.ones(len(place)), (place, np.arange(len(place)))), shape=(places, len(place)))
 
 
-def _few(persons: Floats, hosts: Groups, cells: int) -> Floats:
-    """Factor (C, S) by which shares of a stratum of few persons are too small; 1 with a single stratum."""
-    count = hosts.per_cell(np.ones(len(hosts.cell), bool))[0::2][:, None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.sqrt(persons / (persons - 1) * (count - 1) / count))
+def _persons(rows: Answers, own: Flags, who: Ints, strata: int) -> Floats:
+    """Different persons in each stratum and cell (S, C)."""
+    width = int(who.max(initial=-1)) + 1
+    keys, of = distinct(rows.stratum * width + who)
+    there = (_adding(of, len(keys)) @ own.astype(np.float64)) > 0
+    return np.asarray(_adding(keys // max(width, 1), strata) @ there.astype(np.float64))
 
 
-def _weighed(way: Way, studied: Floats, target: Flags) -> Way:
-    return replace(way, sizes=np.stack([way.groups.sums(studied), way.groups.sums(target)]))
+def different(who: Ints, used: Flags) -> Floats:
+    """Different persons of each cell (C,).
 
-
-def _reasons(n: Floats, of: Floats, nothing: Flags) -> Texts:
-    cells = len(nothing)
-    lacks = [(n.sum(axis=1) == 0, NO_STUDIED), (of.sum(axis=1) == 0, NO_TARGET), (nothing, NO_STRATUM)]
-    why = first_of(cells, lacks)
-    return np.repeat(why, 2)
-
-
-def joint_covariance(estimates: Estimates) -> Floats:
-    """Two-way covariance (K, K) of estimates that share clusters; what has no estimate has none.
-
-    It may lack a positive root, as every two-way estimate may.
+    Args:
+        who: person of each slice (n,), from 0.
+        used: where a slice counts (n, C).
     """
-    host, donor, both = (_crossed(way, estimates.value) for way in estimates.ways or ())
-    return np.asarray(host + donor - both)
+    return np.asarray(((_adding(who, int(who.max(initial=-1)) + 1) @ used.astype(np.float64)) > 0).sum(axis=0))
 
 
-def _crossed(way: Way, value: Floats) -> Floats:
-    g, counts = way.groups, way.sizes.sum(axis=0) > 0
-    count = g.per_cell(counts)[:, None]
-    here = g.spread(counts.astype(np.float64)) > 0
-    moved = g.spread(np.where(counts, way.without - value[g.cell], 0.0))
+def _both(rows: Answers) -> Ints:
+    return distinct(rows.host * (int(rows.donor.max(initial=-1)) + 1) + rows.donor)[1]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """What one way of clustering says: variance of the differences (C,), covariance (2 C, 2 C), clusters (C,)."""
+
+    variance: Floats
+    covariance: Floats
+    clusters: Floats
+    effective: Floats
+
+
+def _way(who: Ints, influence: Floats, stands: Flags, worth: tuple[Floats, Floats]) -> _Way:
+    """Jackknife over the persons of one way.
+
+    Args:
+        who: person of each slice (n,).
+        influence: what each slice moves on either side of each cell (n, 2 C).
+        stands: where it counts (n, 2 C).
+        worth: how much a slice weighs on the studied side, and on the target side (n, C).
+    """
+    add = _adding(who, int(who.max(initial=-1)) + 1)
+    moved, there = add @ influence, (add @ stands.astype(np.float64)) > 0
+    cells = influence.shape[1] // 2
+
+    def factor(count: Floats | Ints) -> Floats:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(count > 1, np.sqrt(count / (count - 1)), 0.0)
+
+    apart = (moved[:, :cells] - moved[:, cells:]) * factor((there[:, :cells] | there[:, cells:]).sum(axis=0))
+    shares = moved * factor(there.sum(axis=0))
+    sums = [add @ w for w in worth]
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(here, moved - moved.sum(axis=1, keepdims=True) / count, 0.0) * np.sqrt((count - 1) / count)
-    share = np.nan_to_num(share)
-    return np.asarray(share @ share.T)
+        kish = [s.sum(axis=0) ** 2 / (s**2).sum(axis=0) for s in sums]
+    clusters = np.minimum(*((s > 0).sum(axis=0) for s in sums)).astype(np.float64)
+    return _Way((apart**2).sum(axis=0), shares.T @ shares, clusters, np.minimum(*kish))

@@ -57,10 +57,10 @@ def variance(estimates: Estimates) -> Variance:
     """
     ways = estimates.ways or ()
     found = [_spread(w.without, w.sizes.sum(axis=0) > 0, w.groups) for w in ways]
-    return _variance(found, [_support(w) for w in ways])
+    return combined(found, [_support(w) for w in ways])
 
 
-def _variance(found: Sequence[Floats], support: Sequence[tuple[Floats, Floats]]) -> Variance:
+def combined(found: Sequence[Floats], support: Sequence[tuple[Floats, Floats]]) -> Variance:
     """Both ways combined; a way of one level gives way to the other.
 
     Args:
@@ -117,4 +117,4 @@ def differences(estimates: Estimates, first: Ints, second: Ints) -> Differences:
         whole, effective = _support(way)
         support.append((np.minimum(whole[first], whole[second]), np.minimum(effective[first], effective[second])))
     value = estimates.value[first] - estimates.value[second]
-    return Differences(value, _variance(found, support), shares)
+    return Differences(value, combined(found, support), shares)

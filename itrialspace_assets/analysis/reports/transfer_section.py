@@ -15,8 +15,9 @@ from itrialspace_assets.analysis.reports.document import Block, Estimate, Paragr
 from itrialspace_assets.analysis.reports.figures import mark_of
 from itrialspace_assets.analysis.reports.part import Part
 from itrialspace_assets.analysis.reports.transfer_chart import CellPoint, transfer_chart
+from itrialspace_assets.analysis.scoring.answer_table import AnswerTable, unseen
 from itrialspace_assets.analysis.scoring.rows import Analysis
-from itrialspace_assets.analysis.scoring.training import Trained, unseen
+from itrialspace_assets.analysis.scoring.training import Trained
 from itrialspace_assets.analysis.scoring.transfer_rows import (
     ALL_MODES,
     Comparison,
@@ -48,12 +49,12 @@ class Asked:
 
 
 def transfer_part(
-    found: pl.DataFrame, study: Study, analysis: Analysis, asked: Asked, trained: Mapping[str, Trained], root: int
+    found: AnswerTable, study: Study, analysis: Analysis, asked: Asked, trained: Mapping[str, Trained], root: int
 ) -> Part:
     """Rows of ``metrics`` and the section; where nothing can be compared the section says why and holds no number.
 
     Args:
-        found: of ``outcomes.study_outcomes``.
+        found: of ``answer_table.answer_table``.
         study: alpha, clusters, primary endpoint.
         analysis: what is reported.
         asked: the margin.
@@ -64,34 +65,37 @@ def transfer_part(
     if reason is not None:
         return Part([], [Section(HEADING, (Paragraph(f"{reason}.", "note"),), "context")])
     rows, sections = [], []
-    sources = found["source"].cast(pl.String).unique().sort().to_list()
-    for source in (s for s in sources if s != REAL):
-        mine = found.filter(pl.col("source").cast(pl.String).is_in([source, REAL]))
-        compared = comparisons(mine, source, study, margin=asked.margin)
-        kept, unknown = unseen(mine, trained, source)
-        if 0 < kept.height < mine.height and why_not(kept) is None:
+    for source in sorted(set(found.counted["source"]) - {REAL}):
+        compared = list(comparisons(found, source, study, margin=asked.margin))
+        kept, unknown = unseen(found, trained, source)
+        if _answers(kept) < _answers(found) and why_not(kept) is None:
             compared += comparisons(kept, source, study, margin=asked.margin, unseen=True)
-        about = _about_training(mine, kept, unknown, trained, source)
+        about = _about_training(found, kept, unknown, trained, source)
         rows += [row for one in compared for row in transfer_rows(one, analysis)]
         sections.append(_section(compared, study, analysis, asked, about, source, root))
     return Part(rows, sections)
 
 
+def _answers(found: AnswerTable) -> int:
+    return int((found.right >= 0).sum())
+
+
 def _about_training(
-    whole: pl.DataFrame, kept: pl.DataFrame, unknown: Sequence[str], trained: Mapping[str, Trained], source: str
+    whole: AnswerTable, kept: AnswerTable, unknown: Sequence[str], trained: Mapping[str, Trained], source: str
 ) -> Paragraph:
     """What reader and renderer declare to have seen, and what that leaves."""
-    readers = whole["reader"].cast(pl.String).unique().sort().to_list()
+    readers = whole.cells["reader"].unique().sort().to_list()
     names = [n for n in (*readers, source) if n in trained]
     undeclared = [n for n in (*readers, source) if n not in trained]
     said = "; ".join(f"{n}: {trained[n].text}" for n in names)
     said += f"; {', '.join(undeclared)}: not declared" if undeclared else ""
-    if kept.height == whole.height:
+    lost = _answers(whole) - _answers(kept)
+    if not lost:
         seen = "No answer is about a person of a dataset that is named there, so there is one set of results."
     elif why_not(kept) is not None:
         seen = "Without the people of these datasets one side has no answer left, so there is one set of results."
     else:
-        seen = f"Rows marked 'unseen' leave out the people of these datasets ({whole.height - kept.height} answers)."
+        seen = f"Rows marked 'unseen' leave out the people of these datasets ({lost} answers)."
     names_unknown = sorted({*unknown, *undeclared})
     beyond = f" What {', '.join(names_unknown)} saw is not known: overlap cannot be excluded." if names_unknown else ""
     return Paragraph(f"Trained on: {said}. {seen}{beyond}", "warning" if names_unknown else "note")
@@ -250,7 +254,7 @@ def _cells(name: str, cells: Sequence[tuple[Comparison, int]], note: str, *, fol
     lines: list[tuple[Value, ...]] = []
     for one, at in cells:
         cell, tests, judged = one.cells.row(at, named=True), one.verdicts.tests, one.verdicts
-        none = one.found.estimates.reason[2 * at] if judged.verdict[at] is None else judged.flag[at]
+        none = one.found.reason[at] if judged.verdict[at] is None else judged.flag[at]
         value, low, high = (_known(x[at]) for x in (tests.difference, tests.low, tests.high))
         lines.append(
             (

@@ -14,7 +14,7 @@ import polars as pl
 
 from itrialspace_assets.analysis.estimates.cells import Flags, Floats, Ints, codes
 from itrialspace_assets.analysis.estimates.equivalence import Verdicts, verdicts
-from itrialspace_assets.analysis.estimates.standardise import Answers, Sides, joint_covariance, sides
+from itrialspace_assets.analysis.estimates.standardise import Answers, Sides, different, sides
 from itrialspace_assets.analysis.estimates.transfer import (
     Transfer,
     Winners,
@@ -25,13 +25,13 @@ from itrialspace_assets.analysis.estimates.transfer import (
     without_each,
 )
 from itrialspace_assets.analysis.protocol.study import Study
+from itrialspace_assets.analysis.scoring.answer_table import AnswerTable
 from itrialspace_assets.analysis.scoring.rows import Analysis, MetricRow
 from itrialspace_assets.base.seeds import named
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.tables import CONDITIONS, TASK_OPTIONS
 
 Kind = Literal["paired", "standardised", "as_drawn"]
-CELL = ["reader", "task", "condition", "measure"]
 #: What a stratum of the real mix is made of; negatives have neither lobe nor size.
 MIX = ["dataset", "lobe", "size_class", "negative_type"]
 ALL_MODES = "all_modes"
@@ -97,81 +97,77 @@ class Ranks:
     note: str | None
 
 
-def why_not(found: pl.DataFrame) -> str | None:
+def why_not(found: AnswerTable) -> str | None:
     """Why real and synthetic slices cannot be compared; None: they can."""
-    if (found["anatomy"].cast(pl.String) == "procedural").any():
+    slices = found.counted
+    if (slices["anatomy"] == "procedural").any():
         return PROCEDURAL
-    real = (found["source"].cast(pl.String) == REAL).any()
-    if not real:
+    real = slices["source"] == REAL
+    if not real.any():
         return "no real slice was read: the data root holds no real CTs, or their lists are not frozen"
-    if (found["source"].cast(pl.String) == REAL).all():
-        return "no synthetic slice was read"
-    return None
+    return "no synthetic slice was read" if real.all() else None
 
 
 def comparisons(
-    found: pl.DataFrame, source: str, study: Study, *, margin: float, unseen: bool = False
-) -> list[Comparison]:
-    """Every comparison of one renderer: each twin trial, each other mode, and all other modes together in two ways.
+    found: AnswerTable, source: str, study: Study, *, margin: float, unseen: bool = False
+) -> Iterator[Comparison]:
+    """Every comparison of one renderer: each twin trial, all other modes together in two ways, each other mode.
 
     Args:
-        found: outcomes of ``outcomes.outcomes`` on real anatomy, of all sources.
+        found: answers on real anatomy, of all sources.
         source: the renderer.
         study: alpha, clusters.
         margin: largest difference that does not matter.
         unseen: whether ``found`` leaves out what reader and renderer were trained on.
     """
-    made = found.filter(pl.col("source").cast(pl.String) == source)
-    real = found.filter(pl.col("source").cast(pl.String) == REAL)
-    made, real = _like_negatives(made, real)
-    twins = made.filter(pl.col("nodule_uid").is_not_null())
-    twin_modes = twins["mode"].cast(pl.String).unique().sort().to_list()
-    others = made.filter(~pl.col("mode").cast(pl.String).is_in(twin_modes))
-    out = []
-    for mode in twin_modes:
-        out.append(_paired(twins.filter(pl.col("mode").cast(pl.String) == mode), real, mode, study, margin, unseen))
-    once = others.unique([*CELL, "slice_uid"], keep="first", maintain_order=True)  # modes may share a slice
-    sets: list[tuple[str, Kind, pl.DataFrame]] = []
-    if once.height:
-        sets = [(ALL_MODES, "standardised", once), (ALL_MODES, "as_drawn", once)]
-    for mode in others["mode"].cast(pl.String).unique().sort():
-        sets.append((mode, "standardised", others.filter(pl.col("mode").cast(pl.String) == mode)))
-    for mode, kind, rows in sets:
-        both = pl.concat([rows.with_columns(_studied=True), real.with_columns(_studied=False)])
-        out.append(_compared(both, source, mode, kind, study, margin, unseen))
-    return out
+    slices = found.slices
+    counts = found.filled & _like_negatives(found, source)
+    made, real = ((slices["source"] == s).to_numpy() & counts for s in (source, REAL))
+    native = made & slices["nodule_uid"].is_not_null().to_numpy()
+    twins = slices["mode"].filter(pl.Series(native)).unique().sort().to_list()
+    others = made & ~slices["mode"].is_in(twins).to_numpy()
+
+    def compared(mode: str, kind: Kind, rows: Ints) -> Comparison:
+        return _compared(found, rows, source, mode, kind, study, margin, unseen)
+
+    for mode in twins:
+        yield compared(mode, "paired", _pairs(slices, native & (slices["mode"] == mode).to_numpy(), real))
+    modes = slices["mode"].filter(pl.Series(others)).unique().sort().to_list()
+    if modes:
+        once = slices.with_row_index("_at").filter(pl.Series(others)).unique("slice_uid", keep="first")
+        rows = np.r_[once["_at"].sort().to_numpy(), np.flatnonzero(real)]  # modes may share a slice
+        yield compared(ALL_MODES, "standardised", rows)
+        yield compared(ALL_MODES, "as_drawn", rows)
+    for mode in modes:
+        yield compared(mode, "standardised", np.flatnonzero(real | others & (slices["mode"] == mode).to_numpy()))
 
 
-def _like_negatives(made: pl.DataFrame, real: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Both sides with those negatives alone that both have: a lesion-free twin is no level of another scan."""
-    kinds = set(made["negative_type"].drop_nulls().cast(pl.String)) & set(
-        real["negative_type"].drop_nulls().cast(pl.String)
+def _like_negatives(found: AnswerTable, source: str) -> Flags:
+    """Slices (n,) without those negatives that one side alone has: a lesion-free twin is no level of another scan."""
+    slices = found.slices
+    kinds = [set(slices.filter(source=s)["negative_type"].drop_nulls()) for s in (source, REAL)]
+    return (slices["negative_type"].is_null() | slices["negative_type"].is_in(sorted(kinds[0] & kinds[1]))).to_numpy()
+
+
+def _pairs(slices: pl.DataFrame, twins: Flags, real: Flags) -> Ints:
+    """Places of twins (m,), then those of their real slices (m,): the same finding, shown or as the same negative."""
+    on = ["nodule_uid", "negative_type"]
+    places = slices.select(*on).with_row_index("_at")
+    found = places.filter(pl.Series(twins)).join(
+        places.filter(pl.Series(real)), on=on, how="inner", suffix="_real", nulls_equal=True
     )
-    kept = (pl.col("measure").cast(pl.String) != "specificity") | pl.col("negative_type").cast(pl.String).is_in(
-        sorted(kinds)
-    )
-    return made.filter(kept), real.filter(kept)
-
-
-def _paired(
-    twins: pl.DataFrame, real: pl.DataFrame, mode: str, study: Study, margin: float, unseen: bool
-) -> Comparison:
-    on = [*CELL, "nodule_uid", "negative_type"]
-    keys = twins.select(on).with_row_index("_pair")
-    pairs = keys.join(real.with_row_index("_real"), on=on, how="inner", nulls_equal=True).sort("_pair")
-    studied = twins[pairs["_pair"].to_numpy()].with_columns(_studied=True)
-    target = real[pairs["_real"].to_numpy()].with_columns(_studied=False)
-    source = str(twins["source"][0]) if twins.height else ""
-    return _compared(pl.concat([studied, target]), source, mode, "paired", study, margin, unseen)
+    found = found.sort("_at", "_at_real")
+    return np.concatenate([found[c].to_numpy() for c in ("_at", "_at_real")]).astype(np.int64, copy=False)
 
 
 def _compared(
-    both: pl.DataFrame, source: str, mode: str, kind: Kind, study: Study, margin: float, unseen: bool
+    table: AnswerTable, rows: Ints, source: str, mode: str, kind: Kind, study: Study, margin: float, unseen: bool
 ) -> Comparison:
     """Cells of a comparison.
 
     Args:
-        both: outcomes of both sides with ``_studied``; of pairs the studied ones first, both in one order.
+        table: all answers.
+        rows: places of the slices of both sides; of pairs the studied ones first, both in one order.
         source: the renderer.
         mode: the mode, or ``all_modes``.
         kind: how both sides are made alike.
@@ -179,64 +175,30 @@ def _compared(
         margin: largest difference that does not matter.
         unseen: as ``Comparison.unseen``.
     """
-    keys, cells = _small(both, CELL)
-    if kind == "standardised":
-        negative = pl.col("measure").cast(pl.String) == "specificity"
-        mixed = both.select("dataset", "negative_type", *(pl.when(~negative).then(c).alias(c) for c in MIX[1:3]))
-        stratum, strata = _small(mixed, MIX)
-    else:
-        stratum, strata = np.zeros(both.height, np.int64), pl.DataFrame({"stratum": ["all"]})
-    studied, right = both["_studied"].to_numpy(), both["right"].to_numpy()
-    persons = {"host_person_uid": _persons(both, "host_person_uid"), "donor_person_uid": _persons(both)}
+    slices, right = table.slices[rows], table.right[rows]
+    studied = (slices["source"] != REAL).to_numpy()
+    if kind == "paired":  # a pair that one side lacks counts on neither
+        first, second = np.split(right, 2)
+        lost = np.tile((first < 0) | (second < 0), (2, 1))
+        right = np.where(lost, -1, right).astype(np.int8)
+    mix = slices if kind == "standardised" else slices.with_columns(pl.lit(None).alias(c) for c in MIX)
+    stratum, strata = codes(mix, MIX)
+    some = ((right >= 0) & studied[:, None]).any(axis=0)
+    right, cells = right[:, some], table.cells.filter(pl.Series(some))
+    persons = {"host_person_uid": codes(slices, ["_host"])[0], "donor_person_uid": codes(slices, ["_donor"])[0]}
     host, donor = persons[study.clusters[0]], persons[study.clusters[-1]]
-    found = sides(Answers(keys, stratum, host, donor, studied, right), cells.height, strata.height)
-    apart = found.apart
-    alike = _concordant(keys, studied, right, cells.height) if kind == "paired" else found.alike
-    judged = verdicts(apart, alike, margin=margin, alpha=study.alpha, min_clusters=study.min_clusters)
-    return Comparison(
-        source,
-        mode,
-        kind,
-        unseen,
-        _counted(cells, keys, studied, persons),
-        found,
-        judged,
-        _lacking(found, strata, cells) if kind == "standardised" else pl.DataFrame(schema=_LACKING),
-    )
-
-
-def _small(rows: pl.DataFrame, columns: list[str]) -> tuple[Ints, pl.DataFrame]:
-    """Equal rows of some columns as equal whole numbers, and what each stands for as text."""
-    code, known = codes(rows, columns)
-    return code, known.select(pl.col(columns).cast(pl.String))
-
-
-def _persons(rows: pl.DataFrame, column: str = "donor_person_uid") -> Ints:
-    """Person of each row from 0; a row without one is a cluster of its own, by its slice."""
-    slices = rows["slice_uid"].to_physical().to_numpy().astype(np.int64)
-    physical = rows[column].to_physical()
-    person = physical.cast(pl.Int64).fill_null(-1).to_numpy()
-    place: Ints = np.where(person < 0, slices + (int(person.max(initial=0)) + 1), person)
-    return np.unique(place, return_inverse=True)[1].astype(np.int64)
-
-
-def _concordant(cell: Ints, studied: Flags, right: Flags, cells: int) -> Flags:
-    """Cells (C,) without a pair of which one alone is right."""
-    apart = right[studied] != right[~studied]
-    return np.asarray(np.bincount(cell[studied], weights=apart, minlength=cells) == 0)
-
-
-def _counted(cells: pl.DataFrame, cell: Ints, studied: Flags, persons: dict[str, Ints]) -> pl.DataFrame:
-    def different(of: Ints) -> Ints:
-        pairs = np.unique(cell[studied] * (int(of.max(initial=0)) + 1) + of[studied])
-        return np.bincount(pairs // (int(of.max(initial=0)) + 1), minlength=cells.height)
-
-    return cells.with_columns(
-        n=pl.Series(np.bincount(cell[studied], minlength=cells.height)),
-        n_real=pl.Series(np.bincount(cell[~studied], minlength=cells.height)),
-        n_hosts=pl.Series(different(persons["host_person_uid"])),
-        n_donors=pl.Series(different(persons["donor_person_uid"])),
-    )
+    found = sides(Answers(stratum, host, donor, studied, right), strata.height)
+    alike = np.equal(*np.split(right, 2)).all(axis=0) if kind == "paired" else found.alike
+    judged = verdicts(found.apart, alike, margin=margin, alpha=study.alpha, min_clusters=study.min_clusters)
+    there = right >= 0
+    counts = {
+        "n": (there & studied[:, None]).sum(axis=0),
+        "n_real": (there & ~studied[:, None]).sum(axis=0),
+        **{f"n_{way}s": different(persons[f"{way}_person_uid"], there & studied[:, None]) for way in ("host", "donor")},
+    }
+    counted = cells.with_columns(pl.Series(name, of, dtype=pl.Int64) for name, of in counts.items())
+    lacking = _lacking(found, strata, cells) if kind == "standardised" else pl.DataFrame(schema=_LACKING)
+    return Comparison(source, mode, kind, unseen, counted, found, judged, lacking)
 
 
 _LACKING = pl.Schema({"task": pl.String(), "stratum": pl.String(), "n_real": pl.Int64(), "share": pl.Float64()})
@@ -295,11 +257,11 @@ def ranks(of: Comparison, study: Study, root: int) -> Ranks:
 def _limits(of: Comparison, at: Ints, study: Study, root: int) -> tuple[float | None, float | None, str | None]:
     if not (of.verdicts.tests.effective[at] >= study.min_clusters).all():  # NaN: none at all
         return None, None, f"a cell has fewer than {study.min_clusters} effective clusters"
-    both = np.stack([2 * at, 2 * at + 1], axis=1).ravel()
-    covariance = joint_covariance(of.found.estimates)[np.ix_(both, both)]
+    both = np.r_[at, len(of.found.studied) + at]
     seed = named(root, "transfer", of.source, of.stratum)
-    values: Floats = drawn(of.found.estimates.value[both], covariance, seed)
-    found = rank_correlations(values[:, 0::2], values[:, 1::2])
+    value: Floats = np.concatenate([of.found.studied, of.found.targeted])[both]
+    values = drawn(value, of.found.covariance[np.ix_(both, both)], seed)
+    found = rank_correlations(*np.split(values, 2, axis=1))
     if not np.isfinite(found).all():
         return None, None, f"{int((~np.isfinite(found)).sum())} of {len(found)} draws have no correlation"
     low, high = np.quantile(found, [study.alpha / 2, 1 - study.alpha / 2])
@@ -318,7 +280,7 @@ def transfer_rows(of: Comparison, analysis: Analysis) -> Iterator[MetricRow]:
     rows = of.cells.with_row_index("at").to_dicts()
     for cell in sorted(rows, key=lambda r: (order[r["task"]], r["reader"], order[r["condition"]], r["measure"])):
         at = cell["at"]
-        none = of.found.estimates.reason[2 * at] if judged.verdict[at] is None else None
+        none = of.found.reason[at] if judged.verdict[at] is None else None
         same = asdict(analysis) | {
             "source": of.source,
             "reader": cell["reader"],
