@@ -57,10 +57,10 @@ def variance(estimates: Estimates) -> Variance:
     """
     ways = estimates.ways or ()
     found = [_spread(w.without, w.sizes.sum(axis=0) > 0, w.groups) for w in ways]
-    return _variance(found, [_support(w) for w in ways])
+    return combined(found, [_support(w) for w in ways])
 
 
-def _variance(found: Sequence[Floats], support: Sequence[tuple[Floats, Floats]]) -> Variance:
+def combined(found: Sequence[Floats], support: Sequence[tuple[Floats, Floats]]) -> Variance:
     """Both ways combined; a way of one level gives way to the other.
 
     Args:
@@ -117,7 +117,7 @@ def differences(estimates: Estimates, first: Ints, second: Ints) -> Differences:
         whole, effective = _support(way)
         support.append((np.minimum(whole[first], whole[second]), np.minimum(effective[first], effective[second])))
     value = estimates.value[first] - estimates.value[second]
-    return Differences(value, _variance(found, support), shares)
+    return Differences(value, combined(found, support), shares)
 
 
 def at_edge(estimates: Estimates, least: float = 0.0, most: float = 1.0) -> Floats:
@@ -176,7 +176,7 @@ def combinations(estimates: Estimates, weights: Floats, extra: Floats | None = N
         whole = np.where(taken, _support(way)[0], np.inf).min(axis=1, initial=np.inf)
         support.append((whole, np.where(np.isfinite(welch), np.minimum(welch, worth), worth)))
     value = np.where(taken, weights * values, 0.0).sum(axis=1)
-    return Differences(value, _variance(found, support), shares)
+    return Differences(value, combined(found, support), shares)
 
 
 def covariance(found: Differences, rows: Ints) -> Floats:
