@@ -10,6 +10,7 @@ from itrialspace_assets.analysis.reports.figures import froc_figure, level_figur
 from itrialspace_assets.analysis.reports.flow import flow_table
 from itrialspace_assets.analysis.reports.page import Figure, Page, Section, metric_sections, render, section_of
 from itrialspace_assets.analysis.scoring.agreement import score_agreement
+from itrialspace_assets.analysis.scoring.cases import case_rows, no_cases
 from itrialspace_assets.analysis.scoring.contrasts import contrasts
 from itrialspace_assets.analysis.scoring.detection_rows import report_detection
 from itrialspace_assets.analysis.scoring.metrics import score_cells
@@ -39,11 +40,13 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
         factors.append("arm")
     asked = [(r.name, reader) for r in enabled(settings) for reader in slice_readers(settings, r.name)]
     rows: list[MetricRow] = []
+    cases = no_cases()
     compared: list[Section] = []
     figures = []
     if asked:
         seen = with_weights(settings, mode, _seen(settings, mode, mode, asked))
         rows += _scored(settings, mode, seen, factors, study)
+        cases = case_rows(seen, strata_of(seen, factors), Analysis(mode, settings.split, settings.anatomy))
         compared = _compared(settings, seen, study)
         if trial.planner == "twin":
             rows += variance_rows(seen, study, Analysis(mode, settings.split, settings.anatomy), settings.seed)
@@ -73,7 +76,7 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
             *metric_sections(rows),
         ),
     )
-    return _finish(settings, mode, rows, page)
+    return _finish(settings, mode, rows, page, cases)
 
 
 def build_real(settings: Settings, partition: Partition) -> Result:
@@ -83,11 +86,14 @@ def build_real(settings: Settings, partition: Partition) -> Result:
     study, mark = load_study(settings), mark_of(settings.anatomy, REAL)
     asked = [(REAL, reader) for reader in slice_readers(settings, REAL)]
     rows: list[MetricRow] = []
+    cases = no_cases()
     compared: list[Section] = []
     figures = []
     if asked:
         seen = _seen(settings, REAL, name, asked)
-        rows += _scored(settings, name, seen, ["size_bucket", "lobe"], study)
+        factors = ["size_bucket", "lobe"]
+        rows += _scored(settings, name, seen, factors, study)
+        cases = case_rows(seen, strata_of(seen, factors), Analysis(name, settings.split, settings.anatomy))
         compared = _compared(settings, seen, study)
     for _, reader in asked:
         found = [r for r in rows if r.reader == reader]
@@ -100,7 +106,7 @@ def build_real(settings: Settings, partition: Partition) -> Result:
         figures=figures,
         sections=(*compared, *metric_sections(rows)),
     )
-    return _finish(settings, name, rows, page)
+    return _finish(settings, name, rows, page, cases)
 
 
 def _seen(settings: Settings, mode: str, name: str, asked: Sequence[tuple[str, str]]) -> pl.DataFrame:
@@ -139,17 +145,19 @@ def _draw(rows: Sequence[MetricRow], title: str, mark: str) -> bytes:
     return level_figure(metrics, "size_bucket", levels, title, mark)
 
 
-def _finish(settings: Settings, name: str, rows: list[MetricRow], page: Page) -> Result:
-    """Write ``metrics``, the page and its figures.
+def _finish(settings: Settings, name: str, rows: list[MetricRow], page: Page, cases: pl.DataFrame) -> Result:
+    """Write ``metrics``, ``metric_cases``, the page and its figures.
 
     Args:
         settings: where they go.
         name: of the analysis; the report's folder.
         rows: all metrics of the report.
         page: what it shows.
+        cases: rows of ``metric_cases``.
     """
     values = [asdict(r) for r in rows]
     table = write_table(settings.output, "metrics", values, analysis=name)
+    behind = write_table(settings.output, "metric_cases", cases, analysis=name)
     path = settings.output / "reports" / name / "report.html"
     written = {path: render(settings, load_study(settings), page)} | {
         path.with_name(f"figure_{number}.png"): figure.png for number, figure in enumerate(page.figures, start=1)
@@ -159,10 +167,10 @@ def _finish(settings: Settings, name: str, rows: list[MetricRow], page: Page) ->
     headline = [r for r in values if r["stratum"] == "all" and r["task"] == "presence"]
     columns = ("source", "reader", "condition", "metric", "estimate", "low", "high", "n_slices")
     return Result(
-        {"metrics": len(rows)},
+        {"metrics": len(rows), "metric_cases": cases.height},
         computed=len(rows),
         picture=page.figures[0].png if page.figures else None,
         preview=markdown(pl.DataFrame(headline, infer_schema_length=None).select(columns)) if headline else "",
         files={str(file.relative_to(settings.output)): sha256_bytes(data) for file, data in written.items()},
-        written=(table,),
+        written=(table, behind),
     )
