@@ -35,16 +35,17 @@ def run(n: int = 60) -> pl.DataFrame:
     for reader in ("one", "two"):
         for condition in ("plain", "bbox"):
             for task, options in TASK_OPTIONS.items():
-                answer = np.where(rng.random(n) < 0.1, None, rng.choice(options, n)).tolist()
-                status = ["refused" if a is None else "ok" for a in answer]
-                score = [None if a is None else float(rng.integers(0, 5)) for a in answer]
+                answer: list = [None if rng.random() < 0.1 else rng.choice(options) for _ in range(n)]
+                status: list = ["refused" if a is None else "ok" for a in answer]
+                score: list = [None if a is None else float(rng.integers(0, 5)) for a in answer]
                 if (reader, task) == ("two", "size"):
                     answer, score, status = [None] * n, [None] * n, ["unsupported"] * (n - 1) + [None]
                 if (reader, task) == ("one", "malignancy"):
                     score[3] = None  # an answer without a score: no area
                 frames.append(
                     table(
-                        n, task, answer=answer, score=score, status=status, label=rng.choice(np.array([0, 1, None]), n).tolist(),
+                        n, task, answer=answer, score=score, status=status,
+                        label=rng.choice(np.array([0, 1, None]), n).tolist(),
                         lobe=rng.choice(np.array([*LOBES, "unknown", None]), n).tolist(),
                         size_class=rng.choice(np.array([*ANSWER_SIZES, None]), n).tolist(),
                         slice_uid=[str(i // 3) for i in range(n)], case_uid=[f"c{i % 3}" for i in range(n)],
