@@ -266,14 +266,14 @@ def _conclusions(settings: Settings) -> list[Node]:
         Node(
             step=reports.MODE_STEP,
             reads=(RAW_TRIALS, PLAN, INSERT, *cts, *slices[1:], *rendered, SPLITS),
-            tables=("metrics",),
+            tables=("metrics", "metric_cases"),
             kind="report",
             what="Estimates with intervals, figure and page of a mode.",
         ),
         Node(
             step=reports.REAL_STEP,
             reads=(slices[0], *real, SPLITS),
-            tables=("metrics",),
+            tables=("metrics", "metric_cases"),
             kind="report",
             what="Estimates with intervals, figure and page of a dataset's real slices.",
         ),

@@ -429,12 +429,20 @@ def sql(
     question: Annotated[
         str | None, typer.Option("--question", "-q", help="Name of a ready question; `--list` names them.")
     ] = None,
-    show: Annotated[bool, typer.Option("--list", help="List the ready questions.")] = False,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Value that a ready question takes, repeatable: metric=sensitivity."),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--list", help="List the ready questions and the values that they take.")
+    ] = False,
     folder: Folder = None,
 ) -> None:
     """Query the catalog (a read-only DuckDB file) with SQL or a ready question.
 
     Example: `its sql -q size_curve --dir .demo`
+
+    Example: `its sql -q cases_of --set analysis=m02_size_detection_curve --set metric=sensitivity --dir .demo`
 
     Example: `its sql "SELECT * FROM results" --dir .demo`
 
@@ -443,20 +451,31 @@ def sql(
     import duckdb
 
     from itrialspace_assets.base.errors import ConfigError
-    from itrialspace_assets.catalog.rebuild import connect, questions
+    from itrialspace_assets.catalog.questions import ready
+    from itrialspace_assets.catalog.rebuild import connect
 
-    ready = questions()
+    known = ready()
     if query is not None and question is not None:
         raise ConfigError("expected SQL or --question, got both")
+    if values and question is None:
+        raise ConfigError("--set: expected with --question; write the values of your own SQL into it")
     if show or (query is None and question is None):
-        for name, text in ready.items():
-            typer.echo(f"{name:16} {text.splitlines()[0].removeprefix('-- ')}")
+        for one in known.values():
+            typer.echo(f"{one.name:20} {one.asks}")
+            for value in one.values:
+                default = "" if value.default is None else f" (default: {value.default})"
+                typer.echo(f"{'':20}   --set {value.name}=…  {value.meaning}{default}")
         return
-    if question is not None and question not in ready:
-        raise ConfigError(f"--question {question!r}: expected one of {', '.join(ready)}")
+    if question is not None and question not in known:
+        raise ConfigError(f"--question {question!r}: expected one of {', '.join(known)}")
+    bound = known[question].bound(values or []) if question else {}
     with connect(load(folder)) as db:
         try:
-            answer = db.sql(ready[question] if question else str(query))
+            answer = (
+                db.sql(known[question].sql, params=bound)
+                if bound and question
+                else db.sql(known[question].sql if question else str(query))
+            )
         except duckdb.Error as error:
             raise ConfigError(f"sql: {error}") from None
         if answer is not None:

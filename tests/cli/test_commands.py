@@ -148,3 +148,41 @@ def test_demo_data_shows_its_progress(its: Its, folder: Path, monkeypatch: pytes
     assert lines[:2] == ["procedural scans: 0 of 70", "procedural scans: 7 of 70"]
     assert lines[-3:] == ["procedural scans: 70 of 70", "Procedural data root made", "Result: new"]
     assert len(lines) == 13
+
+
+def test_values_of_a_ready_question_are_bound_never_pasted(its: Its, folder: Path) -> None:
+    (folder / "out").mkdir()
+    columns = "analysis, source, reader, task, condition, stratum, metric, slice_uid, case_uid, truth, answer, status"
+    with duckdb.connect(str(folder / "out" / NAME)) as db:
+        db.execute(
+            f"CREATE TABLE metric_contributions AS SELECT * FROM (VALUES ('m', 'tissue', 'r', 'presence', 'plain', "
+            f"'all', 'auc', 's1', 'small_loss', 'present', 'present', 'ok', 1.0, 1.0, 0.4, 0.1, 5.0, 'h', 'd'), "
+            f"('m', 'tissue', 'r', 'presence', 'plain', 'all', 'auc', 's2', 'great_loss', 'absent', 'present', 'ok', "
+            f"1.0, 1.0, 0.1, 0.4, NULL, 'h', NULL)) AS t({columns}, score, value, contribution, lost, diameter_mm, "
+            "host_person_uid, donor_person_uid)"
+        )
+        db.execute(
+            "CREATE TABLE metrics AS SELECT 'm' AS analysis, 'presence' AS task, 'plain' AS condition, 'all' AS "
+            "stratum, 'auc' AS metric, 2 AS n_slices"
+        )
+        db.execute(
+            "CREATE TABLE slices AS SELECT 'tissue' AS source, 's2' AS slice_uid, 'plain' AS condition, "
+            "'great_loss' AS case_uid, 'store/s2.png' AS path, 'none' AS control"
+        )
+    asked = ("sql", "-q", "cases_of", "--dir", ".", "--set")
+    done = its(*asked, "analysis=m", "--set", "metric=auc")
+    assert done.code == 0, done.err
+    assert 0 < done.out.index("great_loss") < done.out.index("small_loss"), "the greatest loss first"
+    assert "store/s2.png" in done.out
+    quoted = its(*asked, "analysis=m' OR 'a'='a", "--set", "metric=auc")
+    assert (quoted.code, "great_loss" in quoted.out) == (0, False)
+    assert "great_loss" not in its(*asked, "analysis=m", "--set", "metric=auc", "--set", "reader=other").out
+    missing = its(*asked, "analysis=m")
+    assert (missing.code, missing.err) == (
+        2,
+        "Error: -q cases_of: expected --set metric=… (the metric, for example sensitivity)\n",
+    )
+    misspelt = its(*asked, "analysis=m", "--set", "metrik=auc")
+    assert (misspelt.code, "did you mean 'metric'" in misspelt.err) == (2, True)
+    assert its("sql", "SELECT 1", "--set", "metric=auc", "--dir", ".").code == 2
+    assert "--set stratum=…" in its("sql", "--list").out

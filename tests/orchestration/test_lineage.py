@@ -49,7 +49,9 @@ class Recorder:
                 continue
             if name == "donors" and (where["dataset"] == "PROCEDURAL") != (key == ("procedural_donors",)):
                 continue
-            if name == "metrics" and where["analysis"].startswith("real-") != (key == ("real_report",)):
+            if name in ("metrics", "metric_cases") and where["analysis"].startswith("real-") != (
+                key == ("real_report",)
+            ):
                 continue
             return key
         if name == "rejected_cases":

@@ -1,6 +1,6 @@
 """Builds the report of a mode and that of a real dataset from their parts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import polars as pl
@@ -20,6 +20,7 @@ from itrialspace_assets.analysis.reports.part import Part
 from itrialspace_assets.analysis.reports.preamble import data_lines, protocol_lines
 from itrialspace_assets.analysis.reports.published import published_section
 from itrialspace_assets.analysis.scoring.agreement import score_agreement
+from itrialspace_assets.analysis.scoring.cases import case_rows, no_cases
 from itrialspace_assets.analysis.scoring.detection_rows import report_detection
 from itrialspace_assets.analysis.scoring.metrics import score_cells
 from itrialspace_assets.analysis.scoring.observations import observe, strata_of, with_one_n
@@ -49,11 +50,14 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
     arms = planned["arm"].to_list()
     factors = factors_of(trial.contrast)
     parts: list[Part] = []
+    cases = no_cases()
     if asked:
         nodules = read_table(settings.output, "case_nodules", mode=mode)
         seen = with_weights(settings, mode, with_datasets(_seen(settings, mode, mode, asked), nodules))
+        strata = strata_of(seen, factors)
+        cases = case_rows(seen, strata, analysis)
         parts = [
-            Part(_scored(seen, factors, study, analysis)),
+            Part(_scored(seen, strata, study, analysis)),
             Part(variance_rows(seen, study, analysis, settings.seed) if trial.planner == "twin" else []),
             *(Part(report_detection(settings, seen, study, mode, *one)) for one in asked),
             compared(settings, seen, study),
@@ -77,7 +81,7 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
         protocol=protocol_lines(settings, study, [(source, mode) for source in sources]),
         sections=tuple(sections),
     )
-    return _finish(settings, study, rows, report)
+    return _finish(settings, study, rows, report, cases)
 
 
 def build_real(settings: Settings, partition: Partition) -> Result:
@@ -88,10 +92,13 @@ def build_real(settings: Settings, partition: Partition) -> Result:
     asked = [(REAL, reader) for reader in slice_readers(settings, REAL)]
     factors = ["size_bucket", "lobe"]
     parts: list[Part] = []
+    cases = no_cases()
     if asked:
         seen = _seen(settings, REAL, name, asked)
+        strata = strata_of(seen, factors)
+        cases = case_rows(seen, strata, analysis)
         parts = [
-            Part(_scored(seen, factors, study, analysis)),
+            Part(_scored(seen, strata, study, analysis)),
             compared(settings, seen, study),
             Part(sections=[mistakes_section(settings, seen)]),
         ]
@@ -111,7 +118,7 @@ def build_real(settings: Settings, partition: Partition) -> Result:
         protocol=protocol_lines(settings, study, [(REAL, name)]),
         sections=tuple(sections),
     )
-    return _finish(settings, study, rows, report)
+    return _finish(settings, study, rows, report, cases)
 
 
 def _seen(settings: Settings, mode: str, name: str, asked: Sequence[tuple[str, str]]) -> pl.DataFrame:
@@ -126,8 +133,7 @@ def _seen(settings: Settings, mode: str, name: str, asked: Sequence[tuple[str, s
     return with_one_n(pl.concat([observe(settings, source, mode, name, reader) for source, reader in asked]))
 
 
-def _scored(seen: pl.DataFrame, factors: list[str], study: Study, analysis: Analysis) -> list[MetricRow]:
-    strata = strata_of(seen, factors)
+def _scored(seen: pl.DataFrame, strata: Mapping[str, pl.Series], study: Study, analysis: Analysis) -> list[MetricRow]:
     return score_cells(seen, strata, study, analysis) + score_agreement(seen, study, analysis)
 
 
@@ -165,25 +171,27 @@ def _planned(arms: pl.DataFrame) -> Section:
     return Section("Asked and planned", (table,), "context")
 
 
-def _finish(settings: Settings, study: Study, rows: list[MetricRow], report: Report) -> Result:
-    """Write ``metrics`` and the report.
+def _finish(settings: Settings, study: Study, rows: list[MetricRow], report: Report, cases: pl.DataFrame) -> Result:
+    """Write ``metrics``, ``metric_cases`` and the report.
 
     Args:
         settings: where they go.
         study: names the primary endpoint, which the preview shows.
         rows: all metrics of the report.
         report: what is written.
+        cases: rows of ``metric_cases``.
     """
     values = [asdict(r) for r in rows]
     table = write_table(settings.output, "metrics", values, analysis=report.name)
+    behind = write_table(settings.output, "metric_cases", cases, analysis=report.name)
     written = write_report(settings.output, report)
     primary = [asdict(r) for r in rows if is_primary(r, study)]
     columns = ("source", "reader", "condition", "metric", "estimate", "low", "high", "n_slices", "flag")
     return Result(
-        {"metrics": len(rows)},
+        {"metrics": len(rows), "metric_cases": cases.height},
         computed=len(rows),
         picture=written.picture,
         preview=markdown(pl.DataFrame(primary, infer_schema_length=None).select(columns)) if primary else "",
         files=written.files,
-        written=(table,),
+        written=(table, behind),
     )
