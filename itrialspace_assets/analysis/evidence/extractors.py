@@ -118,7 +118,7 @@ def design(evidence: Evidence) -> Found | None:
             f"planned before rendering: {evidence.cases.height:,} cases (arms: {evidence.arms.height}, trials: "
             f"{len(evidence.scope.modes)})"
         )
-    if evidence.scope.datasets:
+    if evidence.scope.datasets and evidence.slices.height:
         parts.append(f"existing scans, retrospective: {', '.join(evidence.scope.datasets)}")
     return Found("; ".join(parts), "tables cases, slices") if parts else None
 
@@ -215,7 +215,7 @@ def reference(evidence: Evidence) -> Found | None:
             f"rendered: voxels of {evidence.insertions.height:,} inserted nodules, measured after insertion (presence, "
             "lobe, diameter)"
         )
-    if evidence.scope.datasets:
+    if evidence.scope.datasets and evidence.findings.height:
         parts.append(f"real: masks of the datasets ({_counts(evidence, evidence.findings, 'mask_source', 'n')})")
     return Found("; ".join(parts), "tables insertions, slices, profiles") if parts else None
 
