@@ -62,7 +62,10 @@ def _median(values: pl.Series) -> float:
     return float(values.median())  # type: ignore[arg-type]
 
 
-def _share(k: int, n: int) -> str:
+def _share(evidence: Evidence, k: int, n: int) -> str:
+    """``k of n``; a small n is hidden where the data's terms ask for it."""
+    if evidence.minimum is not None and 0 < n < evidence.minimum:
+        return f"hidden: of fewer than {evidence.minimum}"
     return f"{k:,} of {n:,}" + (f" ({100 * k / n:.1f} %)" if n else "")
 
 
@@ -190,7 +193,8 @@ def missing(evidence: Evidence) -> Found | None:
     if not own["n"].sum():
         return None
     by = ", ".join(
-        f"{status} {n:,}" for status, n in own.group_by("status").agg(pl.col("n").sum()).sort("status").rows()
+        f"{status} {count(evidence, n)}"
+        for status, n in own.group_by("status").agg(pl.col("n").sum()).sort("status").rows()
     )
     return Found(
         f"answers by status: {by}; refused and unparsed answers count as {evidence.study.refusals}; rejected cases are "
@@ -320,17 +324,21 @@ def flow(evidence: Evidence) -> Found | None:
         plain = evidence.slices.filter(pl.col("condition") == "plain", pl.col("control") == "none")
         shown = plain.filter(pl.col("presence") == "present")["pictures"].sum()
         findings = count(evidence, int(evidence.findings["n"].sum()))
-        return Found(f"findings {findings}, plain pictures of them {shown:,}", "tables profiles, slices")
-    steps = [f"planned {evidence.cases.height:,}", f"inserted {evidence.cases['inserted'].sum():,}"]
+        return Found(
+            f"findings {findings}, plain pictures of them {count(evidence, int(shown))}", "tables profiles, slices"
+        )
+    inserted = int(evidence.cases["inserted"].sum())
+    steps = [f"planned {count(evidence, evidence.cases.height)}", f"inserted {count(evidence, inserted)}"]
     for source, *got in (
         evidence.stages.group_by("source")
         .agg(pl.col("rendered", "sliced", "answered").sum())
         .sort("source")
         .iter_rows()
     ):
-        steps.append(f"{source}: rendered {got[0]:,}, sliced {got[1]:,}, answered {got[2]:,}")
+        by = [count(evidence, n) for n in got]
+        steps.append(f"{source}: rendered {by[0]}, sliced {by[1]}, answered {by[2]}")
     why = evidence.rejected.group_by("stage", "reason").agg(pl.col("case_uid").n_unique()).sort("stage", "reason")
-    reasons = ", ".join(f"{stage} {reason} {n}" for stage, reason, n in why.iter_rows())
+    reasons = ", ".join(f"{stage} {reason} {count(evidence, n)}" for stage, reason, n in why.iter_rows())
     return Found(f"{'; '.join(steps)}; rejected: {reasons or 'none'}", "tables cases, insertions, cts, slices, answers")
 
 
@@ -359,7 +367,7 @@ def sizes(evidence: Evidence) -> Found | None:
     if rows is None:
         return None
     n = dict(rows.group_by("size_bucket").agg(pl.len()).iter_rows())
-    text = ", ".join(f"{b} {n[b]}" for b in SIZE_BUCKETS if b in n)
+    text = ", ".join(f"{b} {count(evidence, n[b])}" for b in SIZE_BUCKETS if b in n)
     labels = _counts(evidence, rows, "label")
     return Found(f"inserted nodules by size: {text}; by label: {labels}", "table insertions")
 
@@ -370,7 +378,8 @@ def negatives(evidence: Evidence) -> Found | None:
     if not own.height:
         return None
     n = dict(own.group_by("presence").agg(pl.col("pictures").sum()).iter_rows())
-    return Found(f"plain pictures: present {n.get('present', 0):,}, absent {n.get('absent', 0):,}", "table slices")
+    shown, none = (count(evidence, n.get(word, 0)) for word in ("present", "absent"))
+    return Found(f"plain pictures: present {shown}, absent {none}", "table slices")
 
 
 def representative(evidence: Evidence) -> Found | None:
@@ -420,7 +429,7 @@ def failures(evidence: Evidence) -> Found | None:
     return Found(
         _joined(
             f"{r['analysis']}, {r['source']}, {r['reader']}: {what[r['metric']]} "
-            + _share(r["n_slices"] - r["k"], r["n_slices"])
+            + _share(evidence, r["n_slices"] - r["k"], r["n_slices"])
             for r in rows.iter_rows(named=True)
         ),
         "table metrics, n_slices less k",
@@ -444,10 +453,12 @@ def limits(evidence: Evidence) -> Found | None:
         told.append("the study file changed after it was locked")
     flagged = evidence.metrics.filter(pl.col("flag").is_not_null()).height
     if evidence.metrics.height:
-        told.append(f"{_share(flagged, evidence.metrics.height)} of the numbers carry a flag")
+        told.append(f"{_share(evidence, flagged, evidence.metrics.height)} of the numbers carry a flag")
     unmeasured = evidence.fidelity.filter(pl.col("value").is_null()).height
     if evidence.fidelity.height:
-        told.append(f"{_share(unmeasured, evidence.fidelity.height)} of the fidelity comparisons have no value")
+        told.append(
+            f"{_share(evidence, unmeasured, evidence.fidelity.height)} of the fidelity comparisons have no value"
+        )
     return Found("; ".join(told), "tables metrics, fidelity; lock of the study") if told else None
 
 
@@ -492,15 +503,16 @@ def clearances(evidence: Evidence) -> Found | None:
     if not rows.height:
         return None
     n, measured = rows.height, rows.filter(pl.col("placement") == "profile")
-    outside, over = (rows["outside_lung"] > 0).sum(), (rows["overlap"] > 0).sum()
+    outside, over = (count(evidence, int((rows[c] > 0).sum())) for c in ("outside_lung", "overlap"))
     margin = (
         ""
         if measured["margin_mm"].len() == 0
         else f"; least distance to the lung's outline {_least(measured['margin_mm']):.2f} mm"
     )
     return Found(
-        f"of {n:,} inserted nodules {outside} reach outside the lobes and {over} lie in another nodule; moved from the "
-        f"asked place by median {_median(rows['shift_mm']):.2f} mm, at most {_most(rows['shift_mm']):.2f} mm{margin}",
+        f"of {count(evidence, n)} inserted nodules {outside} reach outside the lobes and {over} lie in another nodule; "
+        f"moved from the asked place by median {_median(rows['shift_mm']):.2f} mm, at most "
+        f"{_most(rows['shift_mm']):.2f} mm{margin}",
         "table insertions",
     )
 
@@ -513,7 +525,7 @@ def as_planned(evidence: Evidence) -> Found | None:
     gap = _median((rows["diameter_mm"] - rows["planned_diameter_mm"]).abs())
     lobe = int((rows["lobe"] == rows["asked_lobe"]).sum())
     return Found(
-        f"lobe as asked {_share(lobe, rows.height)}; diameter differs by median {gap:.2f} mm from the planned one",
+        f"lobe as asked {_share(evidence, lobe, rows.height)}; diameter {gap:.2f} mm (median) from the planned one",
         "table insertions",
     )
 
@@ -525,7 +537,7 @@ def image_pairs(evidence: Evidence) -> Found | None:
         return None
     return Found(
         "images that differ from their lesion-free twin at the lesion alone: "
-        f"{_share(int(rows['paired'].sum()), rows.height)}",
+        f"{_share(evidence, int(rows['paired'].sum()), rows.height)}",
         "table cts, paired",
     )
 

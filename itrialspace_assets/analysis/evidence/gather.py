@@ -4,7 +4,7 @@ Counts rows and joins stages; says nothing in words and estimates nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -124,14 +124,14 @@ class Evidence:
             for name in ("trials", "arms", "balance", "cases", "stages", "planned", "insertions", "cts", "slices")
         }
         cases = kept["cases"]["case_uid"].to_list()
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        fields |= kept | {
-            "scope": Scope(mode, (mode,), ()),
-            "rejected": self.rejected.filter(pl.col("case_uid").is_in(cases)),
-            "answers": self.answers.filter(pl.col("mode") == mode),
-            "metrics": self.metrics.filter(pl.col("analysis") == mode),
-        }
-        return Evidence(**fields)
+        return replace(
+            self,
+            **kept,
+            scope=Scope(mode, (mode,), ()),
+            rejected=self.rejected.filter(pl.col("case_uid").is_in(cases)),
+            answers=self.answers.filter(pl.col("mode") == mode),
+            metrics=self.metrics.filter(pl.col("analysis") == mode),
+        )
 
 
 def scope_of(settings: Settings, name: str) -> Scope:
@@ -151,7 +151,6 @@ def gather(
     name: str,
     rows: Sequence[MetricRow] | None = None,
     stated: Stated | None = None,
-    minimum: int | None = None,
 ) -> Evidence:
     """Read what the tables hold for a report.
 
@@ -161,7 +160,6 @@ def gather(
         name: of the report: a mode, real-<dataset>, or study.
         rows: the report's own metrics; None: those of the table.
         stated: what the authors state.
-        minimum: least number that texts may show of real people; None: any.
     """
     scope = scope_of(settings, name)
     read = _Reader(settings.output, scope)
@@ -178,7 +176,7 @@ def gather(
         split=settings.split,
         anatomy=settings.anatomy,
         changed=changed_since_lock(settings, study),
-        minimum=minimum if settings.anatomy == REAL else None,
+        minimum=None,
         trials=read.planned("trials", ["mode", "trial", "question", "size", "seed", "overrides", "relaxed"]),
         arms=read.planned("arms"),
         balance=read.planned("balance"),
