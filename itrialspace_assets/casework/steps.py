@@ -122,10 +122,11 @@ def last_record(settings: Settings, step: Step, partition: Partition) -> dict[st
     Returns:
         The record's content; None if the partition was never built, or by a version that recorded no reads.
     """
-    return _read(settings, label(step.name, partition))
+    return read_record(settings, label(step.name, partition))
 
 
-def _read(settings: Settings, of: str) -> dict[str, Any] | None:
+def read_record(settings: Settings, of: str) -> dict[str, Any] | None:
+    """What ``record`` remembered of a partition, by its label; None as of ``last_record``."""
     try:
         content: dict[str, Any] = json.loads(_record_path(settings, of).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
@@ -135,7 +136,7 @@ def _read(settings: Settings, of: str) -> dict[str, Any] | None:
 
 def data_version(settings: Settings, of: str) -> str:
     """Version of a partition (by its label) as it was last built; empty if it never was."""
-    content = _read(settings, of)
+    content = read_record(settings, of)
     return str(content["data_version"]) if content else ""
 
 
@@ -168,11 +169,11 @@ def descends_from(settings: Settings, of: str, origin: str, mode: str) -> bool:
         origin: label of what it should come from, for example ``cohort_manifests|m02_size_detection_curve``.
         mode: only partitions of this mode are followed.
     """
-    content = _read(settings, of)
+    content = read_record(settings, of)
     if content is None:
         return False
     of_mode = {k: v for k, v in content["reads"].items() if k.partition("|")[2].split("/")[0] == mode}
-    followed = {k: v for k, v in of_mode.items() if _read(settings, k) is not None or k == origin}
+    followed = {k: v for k, v in of_mode.items() if read_record(settings, k) is not None or k == origin}
     if not followed or any(data_version(settings, k) != v for k, v in followed.items()):
         return False
     return all(k == origin or descends_from(settings, k, origin, mode) for k in followed)

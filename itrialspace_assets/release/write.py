@@ -21,22 +21,27 @@ from itrialspace_assets.insertion.manifests import read_manifest
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import REAL, case_key, published_mode
 from itrialspace_assets.records.store import file_digests, read_all
+from itrialspace_assets.release import crate, croissant
+from itrialspace_assets.release.described import describe
 from itrialspace_assets.release.files import link, text
+from itrialspace_assets.release.lineage import lineage
 from itrialspace_assets.release.slice_sets import PlannedCase, RealFinding, slice_set, split_files
 from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.published import manifest_files, plan_files
 
-VERSION = "5"
+VERSION = "6"
 #: (mode, arm) -> folder below the mode, and file stem.
 Stems = dict[tuple[str, str], tuple[str, str]]
 #: Hash of every file, in the format of sha256sum; ``its import-release --hashes`` checks it.
 SUMS = "SHA256SUMS"
+#: Whatever the release comes from: everything that its reports read.
+REPORTED = "study_report|all"
 STEP = Step(("release_files",), "release", (), VERSION)
 
 
 def build(settings: Settings, partition: Partition) -> Result:
-    """Write manifests, masks with ``audit.json``, CTs, the slice sets and their splits."""
+    """Write manifests, masks with ``audit.json``, CTs, the slice sets, their splits, and metadata of all of it."""
     require_data_root(settings)
     files: dict[str, str] = {}
     arms = read_all(settings.output, "arms").select("mode", "arm", "folder", "published")
@@ -49,9 +54,20 @@ def build(settings: Settings, partition: Partition) -> Result:
         files |= slice_set(settings, renderer, name, _planned(settings, renderer, stems))
     files |= slice_set(settings, REAL, REAL, _findings(settings))
     files |= split_files(settings)
+    what = describe(settings)
+    made = lineage(settings, REPORTED)
+    if what is not None:
+        files |= text(settings, croissant.NAME, croissant.croissant(settings.output, files, what))
+        files |= text(settings, crate.WORKFLOW, crate.workflow(made))
     sums = "".join(f"{sha}  {name}\n" for name, sha in sorted(files.items()))
     files |= text(settings, SUMS, sums)
-    return Result({}, computed=len(files), files=files, preview=f"{len(files)} files in the published layout")
+    if what is not None:
+        folders = sorted({name.split("/", 1)[0] for name in files if "/" in name})
+        top = {name: sha for name, sha in sorted(files.items()) if "/" not in name}
+        files |= text(settings, crate.NAME, crate.run_crate(made, top, folders, what))
+    note = "" if what is not None else "no Croissant or RO-Crate metadata: no list of the split is frozen to date them"
+    told = f"{len(files)} files in the published layout"
+    return Result({}, computed=len(files), files=files, note=note, preview=told)
 
 
 def _manifests_and_masks(settings: Settings, mode: str, stems: Stems) -> dict[str, str]:

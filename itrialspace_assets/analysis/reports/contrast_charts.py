@@ -8,11 +8,11 @@ import polars as pl
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.reports.charts import Axes, Point, levels_chart, scale_chart
 from itrialspace_assets.analysis.reports.document import Chart
-from itrialspace_assets.analysis.reports.figures import mark_of
 from itrialspace_assets.analysis.reports.findings import of_condition
 from itrialspace_assets.analysis.scoring.cell_tests import Compared
 from itrialspace_assets.analysis.scoring.predictive import Predictive
 from itrialspace_assets.analysis.scoring.rows import Analysis
+from itrialspace_assets.records.provenance import mark_of
 from itrialspace_assets.trials.model import Contrast
 
 _TITLES: dict[Contrast, str] = {

@@ -12,7 +12,6 @@ import polars as pl
 from itrialspace_assets.analysis.estimates.equivalence import DIFFERENT, EQUIVALENT, NOT_SHOWN
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.reports.document import Block, Estimate, Paragraph, Section, Standing, Table, Value
-from itrialspace_assets.analysis.reports.figures import mark_of
 from itrialspace_assets.analysis.reports.part import Part
 from itrialspace_assets.analysis.reports.transfer_chart import CellPoint, transfer_chart
 from itrialspace_assets.analysis.scoring.answer_table import AnswerTable, unseen
@@ -28,6 +27,7 @@ from itrialspace_assets.analysis.scoring.transfer_rows import (
     why_not,
 )
 from itrialspace_assets.records.layout import REAL
+from itrialspace_assets.records.provenance import mark_of
 
 HEADING = "Real against synthetic"
 #: Strata without a counterpart that are shown of a single mode (ours).

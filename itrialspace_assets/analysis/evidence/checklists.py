@@ -1,0 +1,86 @@
+"""Reporting checklists: items as data (``checklists/*.yaml``), each looked up in the tables or named as blank.
+
+Forms answers; which tables hold a value is said in ``extractors``, how a report shows answers in ``sections``.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from itrialspace_assets.analysis.evidence.extractors import EXTRACTORS
+from itrialspace_assets.analysis.evidence.gather import Evidence
+from itrialspace_assets.base.settings import read_yaml
+from itrialspace_assets.base.validation import StrictModel
+
+_FOLDER = Path(__file__).parent / "checklists"
+#: The checklists that every report holds (docs/facts/reporting.md#checklists).
+NAMES = ("claim_2024", "stard_ai")
+Status = Literal["found", "blank", "not applicable"]
+
+
+class Item(StrictModel):
+    """An item: what it asks, in our own words, and where its answer comes from."""
+
+    number: str
+    section: str
+    asks: str
+    value: str | None = None
+    author: str | None = None
+    not_applicable: str | None = None
+
+    @field_validator("value")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None and name not in EXTRACTORS:
+            raise ValueError(f"expected one of {', '.join(EXTRACTORS)}")
+        return name
+
+    @model_validator(mode="after")
+    def _has_an_answer(self) -> Self:
+        if (self.value is None and self.author is None) == (self.not_applicable is None):
+            raise ValueError("expected value, author or both; or not_applicable alone")
+        return self
+
+
+class Checklist(StrictModel):
+    """A published checklist."""
+
+    checklist: str
+    title: str
+    citation: str
+    doi: str
+    items: tuple[Item, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a report says to an item; a blank one names what its authors must say."""
+
+    item: Item
+    status: Status
+    value: str
+    place: str
+
+
+@lru_cache(maxsize=4)
+def load_checklist(name: str) -> Checklist:
+    """A checklist that comes with the platform, by the name of its file."""
+    return Checklist.model_validate(read_yaml(_FOLDER / f"{name}.yaml"))
+
+
+def answered(checklist: Checklist, evidence: Evidence) -> list[Answer]:
+    """An answer to every item, in order."""
+    return [_answer(item, evidence) for item in checklist.items]
+
+
+def _answer(item: Item, evidence: Evidence) -> Answer:
+    if item.not_applicable is not None:
+        return Answer(item, "not applicable", item.not_applicable, "")
+    found = EXTRACTORS[item.value](evidence) if item.value is not None else None
+    if found is not None:
+        return Answer(item, "found", found.value, found.place)
+    missing = item.author or "no table of this report holds it"
+    return Answer(item, "blank", f"the authors must say: {missing}", "")
