@@ -5,6 +5,7 @@ and the liver right, so that a mirrored volume can be seen at once. All measures
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy import ndimage
 
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_directions, radius_at
 from itrialspace_assets.imaging.anatomy import AIRWAY, BODY, LUNG, NODULE, PULMONARY_VEIN, TRACHEA, lung_mask
-from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.geometry import Volume, bounding_box
 from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
 
 Array = npt.NDArray[Any]
@@ -101,13 +102,21 @@ class _Canvas:
         if np.any(high <= low):
             return
         box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        grid = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"), axis=-1)
-        points = self.volume.to_world(grid)
+        points = np.empty((*(high - low), 3))
+        for a, (s, size, first) in enumerate(zip(box, self.volume.spacing, self.volume.affine[:3, 3], strict=True)):
+            points[..., a] = np.expand_dims(np.arange(s.start, s.stop) * size + first, [b for b in range(3) if b != a])
         axis = end - start
-        along = np.clip(((points - start) @ axis) / max(float(axis @ axis), 1e-6), 0, 1)
-        inside = np.linalg.norm(points - (start + along[..., None] * axis), axis=-1) <= radius
+        along = ((points - start) @ axis) / max(float(axis @ axis), 1e-6)
+        aside = points - (start + np.minimum(np.maximum(along, 0), 1)[..., None] * axis)
+        inside = np.sqrt(np.add.reduce(aside * aside, axis=-1)) <= radius
         part = self.volume.array[box]
-        part[inside if only is None else inside & np.isin(part, only)] = label
+        part[inside if only is None else inside & _among(only)[part]] = label
+
+
+@lru_cache
+def _among(labels: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """By label: whether it is one of some."""
+    return np.isin(np.arange(256), labels)
 
 
 def draw_anatomy(body: Body, rng: np.random.Generator, spacing: npt.NDArray[np.float64]) -> Volume:
@@ -246,14 +255,16 @@ def _one_piece_lobes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     import cc3d
 
     out = labels.copy()
-    stray = np.zeros(labels.shape, bool)
+    lungs = lung_mask(labels)
+    box = bounding_box(lungs)
+    part, stray = labels[box], np.zeros_like(lungs[box])
     for label in LUNG:
-        mask = labels == label
+        mask = part == label
         stray |= mask & ~cc3d.largest_k(mask, k=1, connectivity=6).astype(bool)
     if stray.any():
-        kept = lung_mask(labels) & ~stray
+        kept = lungs[box] & ~stray
         nearest = ndimage.distance_transform_edt(~kept, return_distances=False, return_indices=True)
-        out[stray] = labels[tuple(axis[stray] for axis in nearest)]
+        out[box][stray] = part[tuple(axis[stray] for axis in nearest)]
     return out
 
 

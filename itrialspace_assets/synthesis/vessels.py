@@ -119,7 +119,8 @@ def _draw(
     outer = np.flatnonzero(parent >= 0)
     start, end = at[parent[outer]], at[outer]
     steps = np.maximum(2, np.ceil(np.abs(end - start).max(axis=1)).astype(int) + 1)
-    along = np.concatenate([np.linspace(0, 1, n) for n in steps])[:, None]
+    shares = {n: np.linspace(0, 1, n) for n in np.unique(steps).tolist()}
+    along = np.concatenate([shares[n] for n in steps.tolist()])[:, None]
     centre = (np.repeat(start, steps, axis=0) * (1 - along) + np.repeat(end, steps, axis=0) * along).astype(np.float32)
     wide = np.repeat(radius[outer], steps).astype(np.float32)
     voxel, unit = np.float32(np.cbrt(np.prod(spacing))), spacing.astype(np.float32)
