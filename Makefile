@@ -94,7 +94,7 @@ image-save:
 # Everything on this machine, with a database: deploy/docker/README.md. DATA=... and OUT=... at the first time.
 docker-up: deploy/docker/.env
 	$(COMPOSE_UP) up --detach
-	@. deploy/docker/.env && echo "Result: http://$${ITS_BIND:-127.0.0.1}:$${ITS_PORT:-3000} (ready within a minute)"
+	@echo "Result: http://$$(sed -n 's/^ITS_BIND=//p' $<):$$(sed -n 's/^ITS_PORT=//p' $<) (ready within a minute)"
 
 docker-down:
 	$(COMPOSE_UP) down

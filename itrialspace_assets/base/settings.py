@@ -107,6 +107,9 @@ class Settings(BaseSettings):
         description="Folders of steps, <here>:<there>[:ro] and so on, with commas; if empty, the folders of these "
         "settings at their own paths.",
     )
+    docker_env: str = Field(
+        "", description="Names of further variables that steps get, with commas: a served model's key, for example."
+    )
     k8s_gpu_nodes: str = Field("", description="Labels of nodes for steps that need a GPU: label=value, with commas.")
     slurm_partition: str | None = Field(None, description="Partition of SLURM for steps; its default if unset.")
     slurm_gpu_partition: str | None = Field(None, description="Partition of SLURM for steps that need a GPU.")
@@ -173,6 +176,10 @@ class Settings(BaseSettings):
     @property
     def docker_volume_list(self) -> tuple[str, ...]:
         return tuple(part.strip() for part in self.docker_volumes.split(",") if part.strip())
+
+    @property
+    def docker_env_list(self) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.docker_env.split(",") if part.strip())
 
     @property
     def k8s_gpu_labels(self) -> dict[str, str]:

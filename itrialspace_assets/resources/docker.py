@@ -92,7 +92,7 @@ def docker_of(settings: Settings, tag: str) -> dg.ExecutorDefinition:
     """
     variables = [f"{name}={value}" for name, value in environment(settings).items() if value is not None]
     context = DockerContainerContext(
-        env_vars=[*variables, *(name for name in PASSED_ON if os.environ.get(name))],
+        env_vars=[*variables, *(name for name in PASSED_ON if os.environ.get(name)), *settings.docker_env_list],
         networks=[settings.docker_network] if settings.docker_network else [],
         container_kwargs={
             **CONFINED,
