@@ -14,7 +14,6 @@ from itrialspace_assets.analysis.estimates.power import (
     ENOUGH,
     Design,
     Expected,
-    Reuse,
     Spread,
     auc_unit,
     expected,
@@ -24,11 +23,10 @@ from itrialspace_assets.analysis.estimates.power import (
 from itrialspace_assets.analysis.estimates.variance import differences
 
 
-def reuse(ids: np.ndarray) -> Reuse:
-    """Cases of a person as they are in a design."""
+def reuse(ids: np.ndarray) -> np.ndarray:
+    """Cases of the person of an average case, as they are in a design."""
     m = np.bincount(ids)
-    m = m[m > 0]
-    return Reuse(np.array([m.mean()]), np.array([(m**2).sum() / m.sum()]))
+    return np.array([(m**2).sum() / m.sum()])
 
 
 def spread(p: float, icc: float, unit: float | None = None) -> Spread:
@@ -116,24 +114,23 @@ def test_reuse_and_correlation_cost_what_they_cost() -> None:
     flat = Spread(*(np.full(2, v) for v in (0.7, 0.21, 0.0, 0.0)))
     alike = Spread(*(np.full(2, v) for v in (0.7, 0.21, 0.2, 0.1)))
 
-    def width(host: Reuse, donor: Reuse, of: Spread) -> np.ndarray:
+    def width(host: np.ndarray, donor: np.ndarray, of: Spread) -> np.ndarray:
         return expected(Design(n, host, donor), of, "share", 0.05, 0.8).width
 
     assert width(once, once, flat) == pytest.approx(width(once, once, alike), rel=0.03), "nobody is used twice"
     found = expected(Design(n, often, often), alike, "share", 0.05, 0.8)
     np.testing.assert_allclose(found.design_effect, 1 + 3 * 0.2 + 3 * 0.1)
     np.testing.assert_allclose(found.n_effective, n / 1.9)
-    np.testing.assert_allclose(found.clusters, n / 4)
+    np.testing.assert_allclose(found.persons, n / 4)
     assert (found.width > 1.2 * width(once, once, alike)).all()
     assert (found.width[0] / found.width[1]) == pytest.approx(2, rel=0.15)
-    few = reuse_of(n, 2, 25)
-    np.testing.assert_allclose(few.per_person, [4, 16]), "25 persons are all there are"
+    np.testing.assert_allclose(reuse_of(n, 2, 25), [4, 16], err_msg="25 persons are all there are")
     assert (found.margin > 0).all() and (found.detectable > 0).all()
 
 
 def test_degenerate_designs_have_no_width() -> None:
     n = np.array([1.0, 30.0, 30.0])
-    host = Reuse(np.array([1.0, 30.0, 1.0]), np.array([1.0, 30.0, 1.0]))
+    host = np.array([1.0, 30.0, 1.0])
     of = Spread(np.full(3, 0.5), np.array([0.25, 0.25, 0.0]), np.zeros(3), np.zeros(3))
     found = expected(Design(n, host, reuse_of(n, 1, None)), of, "share", 0.05, 0.8)
     assert np.isnan(found.width).tolist() == [True, True, True]

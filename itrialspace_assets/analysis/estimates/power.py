@@ -9,8 +9,7 @@ where m is the number of cases of the person of an average case. The estimated v
 and never below that of either way (``variance``): its mean is greater than the truth where persons are hardly
 correlated. That mean, the degrees of freedom of t and the scale of the limits are all in the expected width. Means are
 taken by quadrature; nothing is drawn. It is within 10 % of the simulated width (docs/studies.md#power) where 3 cases or
-more are expected to be right, and wrong, and no person has many more cases than others. Arrays only, one entry a design
-(D,).
+more are expected to be right, and wrong, and persons have about as many cases each. Arrays only, an entry a design (D,).
 """
 
 from dataclasses import dataclass
@@ -33,20 +32,15 @@ _LEFT_OUT = 40
 
 
 @dataclass(frozen=True)
-class Reuse:
-    """Cases of each host or donor person, as a mean over persons, and over cases; equal where all have as many."""
-
-    per_person: Floats
-    per_case: Floats
-
-
-@dataclass(frozen=True)
 class Design:
-    """How many cases there are (D,), and how often hosts and donors are used again."""
+    """How many cases there are (D,), and how many of them are of each host and of each donor person.
+
+    Where persons have different numbers, it is the number of the person of an average case (sum m^2 / sum m).
+    """
 
     cases: Floats
-    host: Reuse
-    donor: Reuse
+    per_host: Floats
+    per_donor: Floats
 
 
 @dataclass(frozen=True)
@@ -67,8 +61,7 @@ class Expected:
     Attributes:
         design_effect: true variance over that of as many independent cases.
         n_effective: independent cases that it is worth.
-        clusters: persons in the smaller way.
-        effective_clusters: how many equally used persons they are worth.
+        persons: effective persons in the smaller way.
         width: mean width of the interval.
         detectable: least distance from a fixed value that is found with the power asked for.
         margin: least margin within which a number equal to a fixed value is shown to be equivalent, with that power.
@@ -76,23 +69,21 @@ class Expected:
 
     design_effect: Floats
     n_effective: Floats
-    clusters: Floats
-    effective_clusters: Floats
+    persons: Floats
     width: Floats
     detectable: Floats
     margin: Floats
 
 
-def reuse_of(cases: Floats, asked: float, persons: float | None) -> Reuse:
-    """Equal reuse of persons: as often as asked, or more often where there are too few persons.
+def reuse_of(cases: Floats, asked: float, persons: float | None) -> Floats:
+    """Cases of each person (D,): as many as asked, or more where there are too few persons.
 
     Args:
         cases: of each design (D,).
         asked: cases of each person.
         persons: how many persons there are; None: as many as are needed.
     """
-    each = np.maximum(np.minimum(asked, cases), 1.0 if persons is None else cases / persons)
-    return Reuse(each, each)
+    return np.asarray(np.maximum(np.minimum(asked, cases), 1.0 if persons is None else cases / persons))
 
 
 def share_unit(value: Floats) -> Floats:
@@ -122,15 +113,14 @@ def expected(design: Design, of: Spread, scale: Scale, alpha: float, power: floa
         power: chance with which the least difference is found.
     """
     n = design.cases
-    effect = 1 + (design.host.per_case - 1) * of.icc_host + (design.donor.per_case - 1) * of.icc_donor
-    effective = np.minimum(n / design.host.per_case, n / design.donor.per_case)
-    clusters = np.minimum(n / design.host.per_person, n / design.donor.per_person)
-    t = critical(effective, alpha)
+    effect = 1 + (design.per_host - 1) * of.icc_host + (design.per_donor - 1) * of.icc_donor
+    persons = np.minimum(n / design.per_host, n / design.per_donor)
+    t = critical(persons, alpha)
     shares, means = of.value[:, None], None
     if scale == "share":
-        shares, pair = _shares(of, n, effect), Reuse(np.ones_like(n), np.ones_like(n))
-        ways = ((design.host, of.icc_host), (design.donor, of.icc_donor), (pair, np.zeros_like(n)))
-        host, donor, both = (_left_out(shares, of, n, effect, reuse, icc) for reuse, icc in ways)
+        shares, none = _shares(of, n, effect), np.zeros_like(n)
+        ways = ((design.per_host, of.icc_host), (design.per_donor, of.icc_donor), (none + 1, none))
+        host, donor, both = (_left_out(shares, of, n, effect, m, icc) for m, icc in ways)
         means = (host, donor, both)
     estimated, weights = _estimated(design, of, means)
     plain = _estimated(design, of, None)[0][:, 0]
@@ -144,16 +134,16 @@ def expected(design: Design, of: Spread, scale: Scale, alpha: float, power: floa
         lower, upper = _limits(shares[:, :, None], half, scale)
         width = (upper - lower) @ weights
         if scale == "share":
-            edges = exact(np.where(shares > 0.5, 1.0, 0.0), effective[:, None], alpha)
+            edges = exact(np.where(shares > 0.5, 1.0, 0.0), persons[:, None], alpha)
             at_edge = np.minimum(shares, 1 - shares) * n[:, None] < 0.5
             width = np.where(at_edge, edges[1] - edges[0], width)
         width = width.mean(axis=1)
         detectable = t * mean + special.ndtri(power) * true
-        one_sided = special.stdtrit(np.maximum(effective - 1, np.finfo(float).tiny), 1 - alpha)
+        one_sided = special.stdtrit(np.maximum(persons - 1, np.finfo(float).tiny), 1 - alpha)
         margin = one_sided * mean + special.ndtri((1 + power) / 2) * true
-    none = ~np.isfinite(width) | (effective <= 1) | (of.unit <= 0)
+    none = ~np.isfinite(width) | (persons <= 1) | (of.unit <= 0)
     kept = [np.where(none, np.nan, x) for x in (width, detectable, margin)]
-    return Expected(effect, n / effect, clusters, effective, *kept)
+    return Expected(effect, n / effect, persons, *kept)
 
 
 def _estimated(design: Design, of: Spread, means: tuple[Floats, Floats, Floats] | None) -> tuple[Floats, Floats]:
@@ -170,13 +160,13 @@ def _estimated(design: Design, of: Spread, means: tuple[Floats, Floats, Floats] 
     nodes, weights = hermite_e.hermegauss(_NODES)
     weights = weights / weights.sum()
     n = design.cases
-    own = [(r.per_case - 1) * icc for r, icc in ((design.host, of.icc_host), (design.donor, of.icc_donor))]
+    own = [(m - 1) * icc for m, icc in ((design.per_host, of.icc_host), (design.per_donor, of.icc_donor))]
     ways = []
-    for reuse, icc, mine, other in (
-        (design.host, of.icc_host, own[0], own[1]),
-        (design.donor, of.icc_donor, own[1], own[0]),
+    for m, icc, mine, other in (
+        (design.per_host, of.icc_host, own[0], own[1]),
+        (design.per_donor, of.icc_donor, own[1], own[0]),
     ):
-        m, persons = reuse.per_case, n / reuse.per_person
+        persons = n / m
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = 1 + mine - np.where(persons > 1, other / (persons - 1), 0.0)
         products = (m - 1) ** 2 * (1 + (m - 1) * icc) ** 2 + (m - 1) * (1 - icc) ** 2
@@ -191,7 +181,7 @@ def _estimated(design: Design, of: Spread, means: tuple[Floats, Floats, Floats] 
     return found.reshape(*found.shape[:2], -1), np.outer(weights, weights).ravel()
 
 
-def _left_out(shares: Floats, of: Spread, n: Floats, effect: Floats, reuse: Reuse, icc: Floats) -> Floats:
+def _left_out(shares: Floats, of: Spread, n: Floats, effect: Floats, each: Floats, icc: Floats) -> Floats:
     """Mean variance by leaving out persons on the logit scale, over that of independent cases on its slope (D, S).
 
     A person's sum is beta-binomial (of many cases: beta) with the true share, given what is estimated: whatever the
@@ -202,10 +192,10 @@ def _left_out(shares: Floats, of: Spread, n: Floats, effect: Floats, reuse: Reus
         of: the number.
         n: cases (D,).
         effect: design effect (D,).
-        reuse: cases of persons.
+        each: cases of a person (D,).
         icc: correlation of two cases of a person (D,).
     """
-    m, k = reuse.per_case[:, None, None], np.arange(_LEFT_OUT + 1.0)
+    m, k = each[:, None, None], np.arange(_LEFT_OUT + 1.0)
     p, total = of.value[:, None, None], n[:, None, None]
     rho = np.clip(icc, 1e-6, 0.999)[:, None, None]
     whole = np.maximum(np.rint(np.minimum(m, _LEFT_OUT)), 1)
@@ -230,7 +220,7 @@ def _left_out(shares: Floats, of: Spread, n: Floats, effect: Floats, reuse: Reus
     chance = np.where(many, 1.0, chance) * np.exp(log)
     with np.errstate(invalid="ignore", divide="ignore"):
         chance = chance / chance.sum(axis=-1, keepdims=True)
-    persons = np.maximum(n / reuse.per_person, 1.0)[:, None]
+    persons = np.maximum(n / each, 1.0)[:, None]
     return np.asarray((persons - 1) * _variance(special.logit(left), chance) * n[:, None] * share_unit(shares))
 
 

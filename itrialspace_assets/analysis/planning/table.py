@@ -53,13 +53,13 @@ def power_table(
         "between_readers": two.detectable,
         "equivalent_within": two.margin,
     }
-    untested = one.clusters < study.min_clusters
+    untested = one.persons < study.min_clusters
     for name in ("from_a_value", "between_readers", "equivalent_within"):
         beyond = numbers[name] >= 1 if known.scale == "share" else np.zeros(len(n), bool)
         numbers[name] = np.where(untested | beyond, np.nan, numbers[name])
     value = known.number.value
     rarer = n * min(value, 1 - value) if known.scale == "share" else np.full(len(n), np.inf)
-    few = one.effective_clusters < FEW_EFFECTIVE
+    few = one.persons < FEW_EFFECTIVE
     flags = [
         (np.isnan(one.width), "too few persons for limits"),
         (untested, f"fewer than {study.min_clusters} persons: not tested"),
@@ -73,8 +73,8 @@ def power_table(
     return pl.DataFrame(
         {
             "cases": n.astype(np.int64),
-            "hosts": np.ceil(n / design.host.per_person).astype(np.int64),
-            "donors": np.ceil(n / design.donor.per_person).astype(np.int64),
+            "hosts": np.ceil(n / design.per_host).astype(np.int64),
+            "donors": np.ceil(n / design.per_donor).astype(np.int64),
             **{name: pl.Series(values).fill_nan(None).round(4) for name, values in numbers.items()},
             "gpu_hours": pl.Series([cost.hours(int(k), gpu=True) for k in n], dtype=pl.Float64).round(3),
             "cpu_hours": pl.Series([cost.hours(int(k), gpu=False) for k in n], dtype=pl.Float64).round(3),
