@@ -10,6 +10,7 @@ from itrialspace_assets.cli.evidence import app as evidence_app
 from itrialspace_assets.cli.index import app as index_app
 from itrialspace_assets.cli.insertion import insert_app, masks_app
 from itrialspace_assets.cli.options import Folder, Relax, Set, Size, Workers, load, run_app
+from itrialspace_assets.cli.planning import app as plan_app
 from itrialspace_assets.cli.profiles import app as profiles_app
 from itrialspace_assets.cli.readers import app as readers_app
 from itrialspace_assets.cli.reading import evaluate, ledger_app, rescore
@@ -39,6 +40,7 @@ app.add_typer(index_app, name="index")
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(trials_app, name="trials")
 app.add_typer(study_app, name="study")
+app.add_typer(plan_app, name="plan")
 app.add_typer(insert_app, name="insert")
 app.add_typer(masks_app, name="masks")
 app.add_typer(cts_app, name="cts")

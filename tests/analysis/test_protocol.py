@@ -209,6 +209,11 @@ def test_a_study_that_was_edited_after_its_lock_is_exploratory(settings: Setting
     assert changed_since_lock(settings, edited) and standing_of(edited, PRIMARY, state) == "exploratory"
     assert not lock_study(settings, edited), "a lock is written once"
     assert lock_path(settings, "mine").read_bytes() == bytes_before
+    path = lock_path(settings, "mine")
+    lock = json.loads(path.read_text())
+    lock["content"]["rejected"] = "replaced"  # as if a default had meant something else when it was locked
+    path.write_text(json.dumps(lock))
+    assert lock_state(settings, before).changes == ('rejected was "replaced", is "left_out"',)
     other = settings.model_copy(update={"split": "other"})
     assert lock_state(other, before).status == "missing", "a lock is of one split"
 
@@ -223,7 +228,7 @@ def test_answers_from_before_the_lock_are_found_whatever_the_clock_says(
     answer(settings, "late", range(6))
     waiting = lock_state(settings, study())
     assert [(e.reader, e.answers, e.scored) for e in waiting.existing] == [("early", 6, None), ("pilot", 4, None)]
-    assert waiting.status == "locked", "no list is frozen: nothing is scored yet"
+    assert waiting.status == "locked" and "holds no list yet" in waiting.reason
     freeze_slices(settings, range(4))
     state = lock_state(settings, study())
     assert [(e.reader, e.answers, e.scored) for e in state.existing] == [("early", 6, 4), ("pilot", 4, 0)]

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from itrialspace_assets.analysis.protocol.study import load_study, lock_state
 from itrialspace_assets.base.errors import CatalogBusy
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.catalog.rebuild import questions, rebuilding
@@ -56,6 +57,7 @@ def test_what_it_prints_and_leaves(demo: Path) -> None:
     ):
         assert (out / name).exists(), name
     assert "PROCEDURAL" in (out / "reports/m11_digital_twin_isolation/report.html").read_text().split("<h1>")[0]
+    assert lock_state(of(demo), load_study(of(demo))).status == "locked", "before readers were asked"
     assert "not estimable by construction" in (out / "reports/study/report.html").read_text()
 
 

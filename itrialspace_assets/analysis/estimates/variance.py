@@ -49,15 +49,18 @@ def _support(way: Way) -> tuple[Floats, Floats]:
     return np.stack([g.per_cell(m > 0) for m in way.sizes]).min(axis=0), np.stack(kish).min(axis=0)
 
 
+def by_way(estimates: Estimates) -> list[Floats]:
+    """Variance (C,) by leaving out hosts, donors, and pairs of them."""
+    return [_spread(w.without, w.sizes.sum(axis=0) > 0, w.groups) for w in estimates.ways or ()]
+
+
 def variance(estimates: Estimates) -> Variance:
     """Two-way leave-cluster-out variance of every cell, with the number of clusters that it rests on.
 
     The effective number of clusters is (sum m)^2 / sum m^2 of the smaller way, and of the smaller class where the
     estimate needs several (m: rows of each cluster that count).
     """
-    ways = estimates.ways or ()
-    found = [_spread(w.without, w.sizes.sum(axis=0) > 0, w.groups) for w in ways]
-    return combined(found, [_support(w) for w in ways])
+    return combined(by_way(estimates), [_support(w) for w in estimates.ways or ()])
 
 
 def combined(found: Sequence[Floats], support: Sequence[tuple[Floats, Floats]]) -> Variance:

@@ -101,6 +101,11 @@ class LockState:
                 "exploratory."
             )
         when = f" on {self.locked_at}" if self.locked_at else ""
+        if any(e.scored is None for e in self.existing):
+            return (
+                f"The {name} was locked{when}. The split {self.split} holds no list yet, so nobody can say which of "
+                "the answers that existed it will score."
+            )
         return f"The {name} was locked{when}, before any answer was read that is scored here."
 
 
@@ -208,21 +213,25 @@ def lock_state(settings: Settings, study: Study) -> LockState:
         raise TableError(f"splits/{path.name}: expected the lock of a study, got {error!r}; put it back") from None
     existing = () if counts is None else _existing(settings, study, lock, counts)
     late = any(e.scored for e in existing)
+    changes = _changes(lock, study)
     status: Literal["edited", "unproven", "late", "locked"]
-    status = "edited" if lock["sha256"] != study.sha256 else "unproven" if counts is None else "locked"
-    if status == "locked" and late:
-        status = "late"
-    changes = _changes(lock.get("content"), study) if status == "edited" else ()
+    status = "edited" if changes else "unproven" if counts is None else "late" if late else "locked"
     return LockState(status, study.study, settings.split, study.sha256, lock.get("locked_at"), changes, existing)
 
 
-def _changes(before: Any, study: Study) -> tuple[str, ...]:
-    """A line for each key that says something else now."""
-    if not isinstance(before, dict):
-        return ("the lock holds its hash alone, so what was edited is not known",)
-    then, after = _flat(before), _flat(study.model_dump(mode="json"))
+def _changes(lock: dict[str, Any], study: Study) -> tuple[str, ...]:
+    """A line for each key that says something else now; one that was no key yet counts if the file states it."""
+    same = lock["sha256"] == study.sha256
+    if not isinstance(lock.get("content"), dict):
+        return () if same else ("the lock holds its hash alone, so what was edited is not known",)
+    then, after = _flat(lock["content"]), _flat(study.model_dump(mode="json"))
     keys = [key for key in dict.fromkeys((*then, *after)) if then.get(key) != after.get(key)]
-    return tuple(f"{key} was {_said(then, key)}, is {_said(after, key)}" for key in keys)
+    changed = tuple(
+        f"{key} was {_said(then, key)}, is {_said(after, key)}"
+        for key in keys
+        if not same or (key in then and key in after)
+    )
+    return changed if changed or same else ("its hash is another one",)
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -67,24 +67,9 @@ def _charts(settings: Settings, rows: Sequence[dict[str, Any]], study: Study) ->
 
 
 def _table(rows: Sequence[dict[str, Any]], about: str) -> Table:
-    columns = (
-        "source",
-        "compared",
-        "within",
-        "first",
-        "second",
-        "difference",
-        "p",
-        "p (Holm)",
-        "p (largest t)",
-        "resolves",
-    )
+    columns = tuple(c for c in rows[0] if c not in ("low", "high", "note"))  # the correction is the study's
     cells = tuple(
-        (
-            *(r[c] for c in columns[:5]),
-            Estimate(r["difference"], r["low"], r["high"], flag=r["note"]),
-            *(r[c] for c in columns[6:]),
-        )
+        tuple(Estimate(r[c], r["low"], r["high"], flag=r["note"]) if c == "difference" else r[c] for c in columns)
         for r in rows
     )
     return Table("comparisons", columns, cells, about, folded=len(rows) > 20)
