@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --dist loadscope --no-loadscope-reorder
 OLD := $(VENV)/old-duckdb
 export OLD_DUCKDB_PYTHON := $(abspath $(OLD)/bin/python)
 
-.PHONY: demo ui test quick daemons lint docs check-defs lock clean
+.PHONY: demo ui test quick daemons browser lint docs check-defs lock clean
 demo: $(STAMP)
 	$(BIN)/its demo --dir $(DEMO)
 
@@ -18,15 +18,19 @@ ui: $(STAMP)
 	$(BIN)/its ui --dir $(DEMO)
 
 test: $(VENV)/.installed-test $(OLD)/.installed
-	$(PYTEST) -n 2 -m "not slow" --cov --cov-report=term
-	$(PYTEST) -n 3 -m "slow and not slurm and not docker"  # whole runs wait for processes of their own half the time
+	$(PYTEST) -n 2 -m "not slow and not browser" --cov --cov-report=term
+	$(PYTEST) -n 3 -m "slow and not slurm and not docker and not browser"  # whole runs wait for processes of their own half the time
 
 quick: $(VENV)/.installed-test
-	$(PYTEST) -n 2 -m "not slow"
+	$(PYTEST) -n 2 -m "not slow and not browser"
 
 # With a SLURM cluster or a Docker engine; what is not there is skipped with the reason.
 daemons: $(VENV)/.installed-test
 	$(PYTEST) -n 1 -m "slurm or docker"
+
+# Reports in a headless Chromium; skipped with the reason where none is on PATH.
+browser: $(VENV)/.installed-test $(VENV)/.installed-browser
+	$(PYTEST) -n 1 -m browser
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy

@@ -31,7 +31,7 @@ KINDS = {
     "ct": {"numpy", "parquet"},
     "image": {"scipy", "parquet"},
     "reader": {"python", "parquet"},
-    "report": {"matplotlib", "parquet"},
+    "report": {"parquet", "python"},
     "duckdb": {"duckdb", "greatexpectations"},
     "files": {"python"},
 }
