@@ -17,7 +17,7 @@ ADDITIONS ?= docker,k8s,postgres
 COMPOSE ?= docker compose
 COMPOSE_UP = $(COMPOSE) --project-name itrialspace --env-file deploy/docker/.env -f deploy/docker/compose.yaml
 
-.PHONY: demo ui test quick daemons lint docs check-defs lock clean wheels image-cpu images image-save docker-up docker-down
+.PHONY: demo ui test quick daemons browser lint docs check-defs lock clean wheels image-cpu images image-save docker-up docker-down
 demo: $(STAMP)
 	$(BIN)/its demo --dir $(DEMO)
 
@@ -25,15 +25,19 @@ ui: $(STAMP)
 	$(BIN)/its ui --dir $(DEMO)
 
 test: $(VENV)/.installed-test $(OLD)/.installed
-	$(PYTEST) -n 2 -m "not slow" --cov --cov-report=term
-	$(PYTEST) -n 3 -m "slow and not slurm and not docker"  # whole runs wait for processes of their own half the time
+	$(PYTEST) -n 2 -m "not slow and not browser" --cov --cov-report=term
+	$(PYTEST) -n 3 -m "slow and not slurm and not docker and not browser"  # whole runs wait for processes of their own half the time
 
 quick: $(VENV)/.installed-test
-	$(PYTEST) -n 2 -m "not slow"
+	$(PYTEST) -n 2 -m "not slow and not browser"
 
 # With a SLURM cluster or a Docker engine; what is not there is skipped with the reason.
 daemons: $(VENV)/.installed-test
 	$(PYTEST) -n 1 -m "slurm or docker"
+
+# Reports in a headless Chromium; skipped with the reason where none is on PATH.
+browser: $(VENV)/.installed-test $(VENV)/.installed-browser
+	$(PYTEST) -n 1 -m browser
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy

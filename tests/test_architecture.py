@@ -99,7 +99,7 @@ def test_every_fact_that_code_cites_exists() -> None:
     [
         (
             "import itrialspace_assets.locations.all",
-            ("torch", "great_expectations", "pandas", "matplotlib", "sklearn", "skimage"),
+            ("torch", "great_expectations", "pandas", "altair", "vl_convert", "sklearn", "skimage"),
         ),
         ("import itrialspace_assets.cli.main", ("dagster", "polars", "numpy", "duckdb", "pydantic")),
     ],

@@ -34,7 +34,7 @@ KINDS = {
     "ct": {"numpy", "parquet"},
     "image": {"scipy", "parquet"},
     "reader": {"python", "parquet"},
-    "report": {"matplotlib", "parquet"},
+    "report": {"parquet", "python"},
     "duckdb": {"duckdb", "greatexpectations"},
     "files": {"python"},
 }

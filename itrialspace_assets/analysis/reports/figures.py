@@ -3,7 +3,7 @@
 Knows no report. The font is the one that the converter brings along, so that no file depends on the machine's fonts.
 """
 
-import re
+import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,6 @@ from itrialspace_assets.analysis.reports.document import Chart
 
 #: The font inside vl-convert.
 FONT = "Liberation Sans"
-#: One face alone: with a second one (bold), the converter numbers the fonts of a PDF in another order at every run.
-_FACES = re.compile(r' font-(?:weight|style)="[^"]*"')
 #: Pixels of the PNG for one of the specification; ours: sharp on paper and on fine screens.
 _SCALE = 2
 #: Sizes and weights of text; ours.
@@ -45,8 +43,21 @@ def draw(chart: Chart) -> Drawn:
     """A chart as SVG, PNG and PDF."""
     import vl_convert
 
-    svg = _FACES.sub("", vl_convert.vegalite_to_svg(styled(chart.spec, FONT)))
-    return Drawn(svg, vl_convert.svg_to_png(svg, scale=_SCALE), vl_convert.svg_to_pdf(svg))
+    svg = vl_convert.vegalite_to_svg(styled(chart.spec, FONT))
+    return Drawn(svg, vl_convert.svg_to_png(svg, scale=_SCALE), _in_order(vl_convert.svg_to_pdf(svg)))
+
+
+def _in_order(pdf: bytes) -> bytes:
+    """The same PDF with its objects in the order in which the page refers to them.
+
+    The converter numbers fonts and states of transparency in another order at every run.
+    """
+    import pikepdf
+
+    out = io.BytesIO()
+    with pikepdf.open(io.BytesIO(pdf)) as read:
+        read.save(out, deterministic_id=True)
+    return out.getvalue()
 
 
 def styled(spec: dict[str, Any], font: str) -> dict[str, Any]:

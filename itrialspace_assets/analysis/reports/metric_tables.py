@@ -80,7 +80,10 @@ def _tables(task: str, rows: Sequence[MetricRow], arms: Sequence[str], note: str
     plain = [r for r in rows if r.stratum != "all" and r.condition == "plain"]
     for factor in dict.fromkeys(factor_of(r.stratum) for r in plain):
         order = strata_in_order([r.stratum for r in plain if factor_of(r.stratum) == factor], arms)
-        found = sorted((r for r in plain if factor_of(r.stratum) == factor), key=lambda r: order.index(r.stratum))
+        found = sorted(
+            (r for r in plain if factor_of(r.stratum) == factor),
+            key=lambda r: (r.source, r.reader, order.index(r.stratum)),
+        )
         if any(r.metric in main and r.estimate is not None for r in found):
             of_level = (factor.replace("_", " "), lambda r: shown(level_of(r.stratum)))
             yield _wide(f"{task}_by_{factor}", main, found, of_level, "The plain picture.", folded=True)

@@ -101,6 +101,6 @@ def _picture(row: dict[str, Any], png: bytes) -> Picture:
     caption = f"{kind.capitalize()}: {who} said {row['answer']}{score}; there is {truth}.{arm} Case {row['case_uid']}."
     page = None
     if row["source"] != REAL:
-        written = f"page of the case, written by: its case show {row['case_uid']}"
+        written = "Its page, once `its case show` has written it"
         page = Link(written, f"../../cases/{row['case_uid'].replace('/', '_')}.html")
     return Picture(png, f"Slice of case {row['case_uid']}, plain: {kind} of {who}", caption, page)
