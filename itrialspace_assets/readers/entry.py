@@ -104,15 +104,19 @@ class Place:
         weights_dir: folder of weights; None: not set.
         fingerprints: where hashes of files are remembered.
         device: where readers whose location is ``gpu`` compute: ``cuda`` or ``cpu``.
+        output: folder of the tables, for a simulated reader that knows the truth; None: not set.
     """
 
     weights_dir: Path | None
     fingerprints: Path
     device: str = "cpu"
+    output: Path | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "Place":
-        return cls(settings.weights_dir, settings.output / "work" / "fingerprints.sqlite", settings.device)
+        return cls(
+            settings.weights_dir, settings.output / "work" / "fingerprints.sqlite", settings.device, settings.output
+        )
 
 
 @dataclass(frozen=True)

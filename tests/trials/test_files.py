@@ -16,6 +16,7 @@ from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.records.layout import MODES
 from itrialspace_assets.trials.feasibility import feasibility
 from itrialspace_assets.trials.files import json_schema, load_trial, read_trial, trial_files
+from itrialspace_assets.trials.model import Trial
 from itrialspace_assets.trials.resolve import resolve
 from itrialspace_assets.trials.sites import find_site, sites
 
@@ -294,3 +295,27 @@ def test_a_file_that_would_not_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "x_mine.yml").write_text("trial: mine\n")
     with pytest.raises(ConfigError, match=r"x_mine\.yml: expected the suffix \.yaml; rename it to x_mine\.yaml"):
         trial_files(settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("size_bucket", "size_bucket"),
+        ("all_of_it", "arm"),  # what its arms vary
+        ("weights", "lobe_size"),
+        ("prevalence.value", "counterfactual"),
+        ("dataset", "donor_dataset"),
+    ],
+)
+def test_contrasts_of_older_files_keep_their_meaning(tmp_path: Path, given: str, found: str) -> None:
+    text = GOOD.replace("varies: none", "varies: all_of_it") + f"contrast: {given}\n"
+    (tmp_path / "x_mine.yaml").write_text(text)
+    assert read_trial(tmp_path / "x_mine.yaml").contrast == found
+
+
+def test_an_unknown_contrast_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "x_mine.yaml").write_text(GOOD + "contrast: sizes\n")
+    with pytest.raises(ConfigError, match=r"contrast: .*'size_bucket'.* \(got 'sizes'\)"):
+        read_trial(tmp_path / "x_mine.yaml")
+    twin = load_trial(load_settings(), "m13_digital_twin_cross").model_dump(mode="json") | {"contrast": "dataset"}
+    assert Trial.model_validate(twin).contrast == "crossing"

@@ -183,17 +183,18 @@ def combinations(estimates: Estimates, weights: Floats, extra: Floats | None = N
 
 
 def covariance(found: Differences, rows: Ints) -> Floats:
-    """Two-way covariance of some sums (R, R); of host and donor without what is counted twice, unless that is none.
+    """Two-way covariance of some sums (R, R), never below that of either way, as for a single estimate.
 
-    V_host + V_donor - V_both need not be a covariance; where it is not, V_host + V_donor is, and not smaller.
+    V_host + V_donor - V_both need not be a covariance, nor above that of one way; then it is that of the way that has
+    more, scaled to the same total.
 
     Args:
         found: of ``combinations`` or ``differences``.
         rows: which of them (R,).
     """
     host, donor, both = (s[rows] @ s[rows].T for s in found.shares)
-    two = host + donor - both
-    largest = float(np.linalg.eigvalsh(host + donor)[-1]) if len(rows) else 0.0
-    singles = np.maximum(np.diag(host), np.diag(donor))
-    fit = np.linalg.eigvalsh(two)[0] > -1e-9 * largest and bool((np.diag(two) >= singles * (1 - 1e-9)).all())
-    return np.asarray(two if fit else host + donor)
+    two, larger = host + donor - both, max(host, donor, key=np.trace)
+    total, least = float(np.trace(two)), float(np.trace(larger))
+    if total >= least and np.linalg.eigvalsh(two).min(initial=0.0) > -1e-9 * total:
+        return np.asarray(two)
+    return np.asarray(larger * (max(total / least, 1.0) if least > 0 else 1.0))

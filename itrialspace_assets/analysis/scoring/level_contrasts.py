@@ -103,11 +103,12 @@ def blocks(scored: Scored, estimates: Estimates, factor: Factor, study: Study) -
     place = [factor.order().get(level, -1) for level in scored.cells["level"]]
     for number in range(int(block.max(initial=-1)) + 1):
         cells = sorted(np.flatnonzero(block == number).tolist(), key=place.__getitem__)
-        cells = [c for c in cells if place[c] >= 0 and (scored.why[c] is None)]
+        unread = [scored.why[c] for c in cells if scored.why[c] is not None]
+        cells = [c for c in cells if place[c] >= 0 and scored.why[c] is None]
         lost = {c: why_out(c, estimates, few, study) for c in cells}
         note = "; ".join(f"without {factor.shown[place[c]]}: {why}" for c, why in lost.items() if why)
         used = [c for c in cells if lost[c] is None]
-        yield Block(number, factor, used, [place[c] for c in used], note or None)
+        yield Block(number, factor, used, [place[c] for c in used], note or next(iter(unread), None))
 
 
 def _levelled(observations: pl.DataFrame, column: str, study: Study) -> pl.DataFrame:

@@ -59,7 +59,9 @@ def factor_of(contrast: Contrast, arms: pl.DataFrame) -> Factor:
     arms = arms.sort("number")
     declared = arms["level"].to_list()
     if contrast == "size_bucket":
-        return Factor("size_bucket", SIZE_BUCKETS, SIZE_BUCKETS)
+        return Factor(
+            "size_bucket", SIZE_BUCKETS, tuple(b.replace("-", "–").replace("mm", " mm") for b in SIZE_BUCKETS)
+        )
     if contrast == "lobe":
         first = [level for level in declared if level in LOBES]
         lobes = tuple(dict.fromkeys((*first, *LOBES)))
