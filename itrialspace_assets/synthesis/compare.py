@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.fingerprints import FileHashes, digest, hash_file, replace_file, sha256_bytes
+from itrialspace_assets.base.seeds import named
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import workers
 from itrialspace_assets.casework.cases import Case, Collected, Output, payload_hash, retryable, write_rejected
@@ -41,9 +42,10 @@ from itrialspace_assets.synthesis.fidelity import (
     slices_of,
 )
 from itrialspace_assets.synthesis.images import open_ct
+from itrialspace_assets.synthesis.resampled import Set, matched
 from itrialspace_assets.synthesis.rows import FidelityRow, HostOverlapRow
 
-VERSION = "1"
+VERSION = "1"  # of the features that are kept
 REAL = "real"
 NOTE = "not estimable by construction: anatomy is procedural, and its CTs come from a renderer too"
 
@@ -53,7 +55,7 @@ def options(settings: Settings) -> Options:
     return {"weights": hash_file(weights) if weights and weights.is_file() else "", "anatomy": settings.anatomy}
 
 
-STEP = Step(("fidelity",), "fidelity", (), VERSION, options)
+STEP = Step(("fidelity",), "fidelity", (), "2", options)
 
 
 def real_scans(settings: Settings) -> pl.DataFrame:
@@ -200,11 +202,15 @@ def distances(
         features: file and number of slices of each plane, by image; an image that was rejected has none.
     """
     made: dict[tuple[str, str], Moments] = {}
+    scans = _scans(settings)
+    groups: dict[str, Set] = {}
     for name, members in sets.items():
+        there = [m for m in members if m in features]
         for number, plane in enumerate(PLANES):
-            there = [features[m] for m in members if m in features]
             if there:
-                made[name, plane] = moments(_plane(settings, f, number) for f in there)
+                made[name, plane] = moments(_plane(settings, features[m], number) for m in there)
+        planes = tuple(tuple(_plane(settings, features[m], n) for m in there) for n in range(len(PLANES)))
+        groups[name] = Set(tuple(scans.get(m, m) for m in there), planes)
     own = sorted(n for n in sets if n.startswith(f"{REAL}/"))
     pairs = [(a, b, "real_to_real") for i, a in enumerate(own) for b in own[i + 1 :]]
     pairs += [(REAL, n, "real_to_synthetic") for n in sorted(sets) if n != REAL and n not in own and REAL in sets]
@@ -215,6 +221,7 @@ def distances(
         values = {plane: frechet_distance(made[reference, plane], made[compared, plane]) for plane in PLANES}
         values["average"] = sum(values.values()) / len(values)
         images = {n: sum(m in features for m in sets[n]) for n in (reference, compared)}
+        even = matched(groups[reference], groups[compared], named(settings.seed, "fidelity", reference, compared))
         rows += [
             FidelityRow(
                 reference=reference,
@@ -227,13 +234,31 @@ def distances(
                 value=round(value, 6),
                 images_reference=images[reference],
                 images_compared=images[compared],
+                images_matched=even.images,
+                **{n: _rounded(getattr(even, n)[at]) for n in _MATCHED},
                 protocol=_protocol_text(settings),
                 note=None,
+                flag=even.flag,
                 anatomy=settings.anatomy,
             )
-            for plane, value in values.items()
+            for at, (plane, value) in enumerate(values.items())
         ]
     return rows
+
+
+#: Columns of ``fidelity`` that are taken at equal numbers of images.
+_MATCHED = ("matched", "low", "high", "floor", "floor_low", "floor_high")
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 6)
+
+
+def _scans(settings: Settings) -> dict[str, str]:
+    """Host scan of each rendered image; a real image is named by its scan."""
+    hosts = read_all(settings.output, "cases").select("case_uid", "host_scan_uid").unique()
+    images = read_all(settings.output, "cts").select("case_uid", "image_uid").join(hosts, on="case_uid")
+    return dict(images.select("image_uid", "host_scan_uid").iter_rows())
 
 
 def _protocol_text(settings: Settings) -> str:
@@ -253,8 +278,11 @@ def _not_estimable(settings: Settings, how: Extractor) -> FidelityRow:
         value=None,
         images_reference=0,
         images_compared=0,
+        images_matched=None,
+        **dict.fromkeys(_MATCHED),
         protocol=_protocol_text(settings),
         note=NOTE,
+        flag=None,
         anatomy=settings.anatomy,
     )
 

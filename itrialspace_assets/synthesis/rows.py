@@ -51,8 +51,16 @@ class FidelityRow:
     value: float | None
     images_reference: int
     images_compared: int
+    images_matched: int | None
+    matched: float | None
+    low: float | None
+    high: float | None
+    floor: float | None
+    floor_low: float | None
+    floor_high: float | None
     protocol: str
     note: str | None
+    flag: str | None
     anatomy: str
 
 

@@ -188,7 +188,7 @@ def _compared(
     persons = {"host_person_uid": codes(slices, ["_host"])[0], "donor_person_uid": codes(slices, ["_donor"])[0]}
     host, donor = persons[study.clusters[0]], persons[study.clusters[-1]]
     found = sides(Answers(stratum, host, donor, studied, right), strata.height)
-    alike = np.equal(*np.split(right, 2)).all(axis=0) if kind == "paired" else found.alike
+    alike = np.asarray(np.equal(*np.split(right, 2)).all(axis=0)) if kind == "paired" else found.alike
     judged = verdicts(found.apart, alike, margin=margin, alpha=study.alpha, min_clusters=study.min_clusters)
     there = right >= 0
     counts = {
