@@ -2,7 +2,7 @@
 
 Three readers, three tasks and four conditions on 42,382 slices of thirteen modes and 13,087 real ones of seven
 datasets, as many as the published study. The tables are made in a process of its own, so that peak memory is that of
-reading and comparing. Named baseline of the same run: reading the columns of ``answers`` that are needed, and nothing else.
+reading and comparing. Named baseline of the same run: reading the columns of ``answers`` that are needed.
 
     python -m bench.study_report [--cases 55469]
 """

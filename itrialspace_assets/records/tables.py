@@ -841,6 +841,35 @@ _REGISTRY = (
         ),
     ),
     Table(
+        "nodule_fidelity",
+        "Rendered lesions beside their donor nodules in the donors' real CTs; empty on procedural anatomy.",
+        (),
+        ("source", "image_uid", "nodule_idx"),
+        (
+            SOURCE,
+            text("image_uid", "the rendered image"),
+            integer("nodule_idx", "which nodule of the case", low=0),
+            CASE,
+            text("attenuation", "how dense it is rendered", allowed=ATTENUATIONS),
+            text("nodule_uid", "the donor nodule, which the real values are of"),
+            text("host_person_uid", "person whose anatomy it is"),
+            text("donor_person_uid", "person whose nodule it is"),
+            millimetres("diameter_mm", "volume-equivalent diameter of the rendered mask", null=False),
+            number(
+                "overlap", "shared area of the HU histograms inside both, in bins of 50 HU", null=True, low=0, high=1
+            ),
+            number("edge", "mean HU gradient over its border voxels, rendered", "HU/mm", null=True, low=0),
+            number("edge_real", "the same of the donor nodule", "HU/mm", null=True, low=0),
+            number(
+                "texture", "deviation of HU inside the border, rendered; null: too few voxels", "HU", null=True, low=0
+            ),
+            number("texture_real", "the same of the donor nodule", "HU", null=True, low=0),
+            integer("voxels", "voxels, rendered", null=True, low=1),
+            integer("voxels_real", "voxels of the donor nodule", null=True, low=1),
+            text("note", "why there are no values", null=True),
+        ),
+    ),
+    Table(
         "slices",
         "Evaluation slices: a target's plane and its neighbours, by preprocess profile, guidance and control.",
         ("source", "mode", "dataset"),
