@@ -23,7 +23,7 @@ from itrialspace_assets.analysis.reports.transfer_section import Asked, transfer
 from itrialspace_assets.analysis.scoring.answer_table import answer_table
 from itrialspace_assets.analysis.scoring.outcomes import study_outcomes
 from itrialspace_assets.analysis.scoring.rows import Analysis
-from itrialspace_assets.analysis.scoring.training import trained_on
+from itrialspace_assets.analysis.scoring.training import Trained, trained_on
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.imaging.anatomy import ANSWER_SIZES, LOBES
 from itrialspace_assets.profiles.registry import datasets
@@ -38,7 +38,7 @@ CONDITIONS, TASKS = ("plain", "bbox", "contour", "bbox_contour"), ("presence", "
 SYNTHETIC = 42_382 / 55_469
 READERS = """readers:
   blob: {kind: blob, location: cpu, enabled: false, options: {threshold_hu: 480.0, marks: 10}}
-  mock_a: {kind: mock, location: cpu, enabled: true, options: {seed: 1}, trained_on: LUNA16}
+  mock_a: {kind: mock, location: cpu, enabled: true, options: {seed: 1}}
   mock_b: {kind: mock, location: cpu, enabled: true, options: {seed: 2}}
   mock_c: {kind: mock, location: cpu, enabled: true, options: {seed: 3}}
 """
@@ -195,7 +195,8 @@ def main() -> None:
         middle = clock()
         table = answer_table(found)
         asked, study = Asked(0.05), load_study(settings)
-        part = transfer_part(table, study, Analysis("study", "bench", "real"), asked, trained_on(settings), 42)
+        trained = trained_on(settings) | {"mock_a": Trained.declared("LUNA16", datasets(settings))}
+        part = transfer_part(table, study, Analysis("study", "bench", "real"), asked, trained, 42)
         print(f"compared, {len(part.rows)} rows of metrics: {since(middle)}")
         print(f"together: {since(begun)}; peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB")
 

@@ -18,6 +18,7 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.records.store import read_all
 
 HEADING = "Fidelity of rendered CTs"
+_KINDS = {"real_to_synthetic": "rendered to real", "real_to_real": "real to real"}
 _NOT_FID = "Measured with a descriptor that needs no weights: not FID, and not to be compared with published FID."
 
 
@@ -113,7 +114,8 @@ def floor_chart(rows: Sequence[dict[str, Any]], metric: str, mark: str) -> Chart
     import altair as alt
 
     known = [
-        {c: r[c] for c in ("matched", "low", "high", "floor", "floor_low", "floor_high", "kind", "images_matched")}
+        {c: r[c] for c in ("matched", "low", "high", "floor", "floor_low", "floor_high", "images_matched")}
+        | {"kind": _KINDS[r["kind"]]}
         | {"pair": f"{r['compared']} | to {r['reference']}, n {r['images_matched']}", "flag": r["flag"] or ""}
         for r in rows
         if r["matched"] is not None
@@ -125,7 +127,7 @@ def floor_chart(rows: Sequence[dict[str, Any]], metric: str, mark: str) -> Chart
     order = [r["pair"] for r in known]
     y = alt.Y("pair:N", sort=order, title=None, axis=alt.Axis(labelExpr="split(datum.label, ' | ')", labelLimit=320))
     x_title = "distance (band: two halves of the real set)"
-    kinds = ["real_to_synthetic", "real_to_real"]
+    kinds = list(_KINDS.values())
     colour = alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=[COLOURS[1], COLOURS[0]]))
     band: Any = data.mark_bar(color="#475569", opacity=0.22, height=16).encode(
         y=y, x=alt.X("floor_low:Q", title=x_title, scale=alt.Scale(zero=True)), x2="floor_high:Q"
