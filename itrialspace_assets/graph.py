@@ -249,9 +249,9 @@ def _conclusions(settings: Settings) -> list[Node]:
     return [
         Node(
             step=compare.STEP,
-            reads=(PROFILES, HOSTS, PLAN, RAW_CTS, *cts),
-            every=(PROFILES, HOSTS, PLAN, RAW_CTS, *cts),
-            tables=("fidelity", "host_overlaps"),
+            reads=(PROFILES, HOSTS, PLAN, INSERT, RAW_CTS, *cts),
+            every=(PROFILES, HOSTS, PLAN, INSERT, RAW_CTS, *cts),
+            tables=("fidelity", "host_overlaps", "nodule_fidelity"),
             kind="table",
             what="How far rendered CTs lie from real ones, beside how far real datasets lie from each other.",
         ),

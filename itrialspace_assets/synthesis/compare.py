@@ -1,4 +1,4 @@
-"""Builds ``fidelity`` and ``host_overlaps``: rendered CTs against real ones, and real sets against each other.
+"""Builds ``fidelity``, ``host_overlaps`` and ``nodule_fidelity``: rendered CTs and lesions against real ones.
 
 Sets are the CTs of a dataset's hosts, all of them together, and the images of a mode. Where anatomy is procedural, the
 real side was rendered too: nothing is estimated, and the table says so.
@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.fingerprints import FileHashes, digest, hash_file, replace_file, sha256_bytes
+from itrialspace_assets.base.seeds import named
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import workers
 from itrialspace_assets.casework.cases import Case, Collected, Output, payload_hash, retryable, write_rejected
@@ -24,9 +25,11 @@ from itrialspace_assets.casework.steps import Options, Partition, Result, Step
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.imaging.anatomy import lung_mask
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.volumes import unpack_bits
 from itrialspace_assets.profiles.cts import ct_hash, ct_source, real_ct
 from itrialspace_assets.records.store import read_all, write_table
-from itrialspace_assets.synthesis.compare_case import FeatureCase, OverlapCase, RealCt, RenderedCt
+from itrialspace_assets.synthesis.compare_case import FeatureCase, LesionCase, LesionOf, OverlapCase, RealCt, RenderedCt
 from itrialspace_assets.synthesis.fidelity import (
     FEW_SLICES,
     LEAST_OVERLAP,
@@ -41,9 +44,11 @@ from itrialspace_assets.synthesis.fidelity import (
     slices_of,
 )
 from itrialspace_assets.synthesis.images import open_ct
-from itrialspace_assets.synthesis.rows import FidelityRow, HostOverlapRow
+from itrialspace_assets.synthesis.likeness import look, shared
+from itrialspace_assets.synthesis.resampled import Set, matched
+from itrialspace_assets.synthesis.rows import FidelityRow, HostOverlapRow, NoduleFidelityRow
 
-VERSION = "1"
+VERSION = "1"  # of the features that are kept
 REAL = "real"
 NOTE = "not estimable by construction: anatomy is procedural, and its CTs come from a renderer too"
 
@@ -53,7 +58,7 @@ def options(settings: Settings) -> Options:
     return {"weights": hash_file(weights) if weights and weights.is_file() else "", "anatomy": settings.anatomy}
 
 
-STEP = Step(("fidelity",), "fidelity", (), VERSION, options)
+STEP = Step(("fidelity",), "fidelity", (), "2", options)
 
 
 def real_scans(settings: Settings) -> pl.DataFrame:
@@ -132,7 +137,55 @@ def compare_cases(settings: Settings) -> tuple[list[Case], dict[str, list[str]]]
                 )
                 uid = f"{row['image_uid']}/host"
                 found.append(Case(uid, payload_hash(made_by, pair), row["image_uid"], pair))
+        for row in _lesions(settings, _once(images).filter(pl.col("image_uid").is_in(wanted))).iter_rows(named=True):
+            if (scan := by_scan.get(row["scan_uid"])) is not None and row["real_lesion"] is not None:
+                lesion = LesionCase(
+                    image=_rendered(row),
+                    lesion=row["lesion"],
+                    real=real(row["scan_uid"]),
+                    real_lesion=row["real_lesion"],
+                    map_sha256=scan["map_sha256"],
+                    row=_lesion_of(row),
+                )
+                uid = f"{row['image_uid']}/{row['nodule_idx']}"
+                found.append(Case(uid, payload_hash(made_by, lesion), row["twin_uid"], lesion))
     return found, sets
+
+
+def _lesions(settings: Settings, images: pl.DataFrame) -> pl.DataFrame:
+    """Lesions of images with their donor nodules: columns of ``RenderedCt`` and ``LesionOf``, and both packed masks."""
+    nodules = read_all(settings.output, "insertions").filter("present")
+    donors = read_all(settings.output, "donors").select("nodule_uid", "scan_uid", real_lesion="lesion")
+    of = nodules.select(
+        *("case_uid", "nodule_idx", "lesion", "diameter_mm", "host_person_uid", "donor_person_uid"),
+        nodule_uid="donor_nodule_uid",
+    )
+    shown = images.filter(~pl.col("is_lesion_free"), pl.col("kept") != "planes")
+    found = shown.join(of, on="case_uid").join(donors, on="nodule_uid", how="left")
+    return found.sort("source", "image_uid", "nodule_idx")
+
+
+def _lesion_of(row: Mapping[str, Any]) -> LesionOf:
+    return LesionOf(**{name: row[name] for name in LesionOf.model_fields})
+
+
+def _without_real(settings: Settings, cases: Sequence[Case], sets: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Rows of lesions that have no real counterpart, with the reason.
+
+    Args:
+        settings: where tables lie.
+        cases: of ``compare_cases``.
+        sets: the same.
+    """
+    wanted = {uid for members in sets.values() for uid in members}
+    compared = {c.uid for c in cases if isinstance(c.payload, LesionCase)}
+    images = _once(read_all(settings.output, "cts").filter(pl.col("image_uid").is_in(wanted)))
+    rows = []
+    for row in _lesions(settings, images).iter_rows(named=True):
+        if f"{row['image_uid']}/{row['nodule_idx']}" not in compared:
+            note = f"the data root holds no real CT of {row['nodule_uid']}"
+            rows.append(asdict(NoduleFidelityRow(**_lesion_of(row).model_dump(), note=note)))
+    return rows
 
 
 def _once(images: pl.DataFrame) -> pl.DataFrame:
@@ -144,13 +197,40 @@ def _rendered(row: Mapping[str, Any]) -> RenderedCt:
     return RenderedCt(**{name: row[name] for name in RenderedCt.model_fields})
 
 
-def compare_case(case: FeatureCase | OverlapCase, settings: Settings) -> Output:
-    """Features of one image, kept in a file; or the histogram overlap of a twin with its host.
+def compare_case(case: FeatureCase | OverlapCase | LesionCase, settings: Settings) -> Output:
+    """Features of one image, kept in a file; the histogram overlap of a twin with its host; or a lesion and its donor.
 
     Raises:
         CaseRejected: a CT is missing, damaged, or on another grid than its host's map.
     """
+    if isinstance(case, LesionCase):
+        return _lesion(case, settings)
     return _overlap(case, settings) if isinstance(case, OverlapCase) else _features(case, settings)
+
+
+def _lesion(case: LesionCase, settings: Settings) -> Output:
+    host, real = load_host_map(settings.output, case.map_sha256), real_ct(settings.data, case.real.ct_path)
+    _require_grid(real, host, case.real.ct_path)
+    made = look(open_ct(settings, case.image.model_dump()), unpack_bits(case.lesion))
+    donor = look(real, unpack_bits(case.real_lesion))
+    row = NoduleFidelityRow(
+        **case.row.model_dump(),
+        overlap=round(shared(made, donor), 6),
+        edge=round(made.edge, 4),
+        edge_real=round(donor.edge, 4),
+        texture=None if made.texture is None else round(made.texture, 4),
+        texture_real=None if donor.texture is None else round(donor.texture, 4),
+        voxels=made.voxels,
+        voxels_real=donor.voxels,
+    )
+    return Output({"nodule_fidelity": [asdict(row)]})
+
+
+def _require_grid(ct: Volume, host: Volume, path: str) -> None:
+    if not ct.same_grid(host):
+        raise CaseRejected(
+            Reason.GRID_MISMATCH, f"{path}: expected the grid of its organ map {host.array.shape}, got {ct.array.shape}"
+        )
 
 
 def _features(case: FeatureCase, settings: Settings) -> Output:
@@ -171,11 +251,7 @@ def _features(case: FeatureCase, settings: Settings) -> Output:
 def _overlap(case: OverlapCase, settings: Settings) -> Output:
     host, ct = load_host_map(settings.output, case.map_sha256), open_ct(settings, case.twin.model_dump())
     real = real_ct(settings.data, case.real.ct_path)
-    if not real.same_grid(host):
-        raise CaseRejected(
-            Reason.GRID_MISMATCH,
-            f"{case.real.ct_path}: expected the grid of its organ map {host.array.shape}, got {real.array.shape}",
-        )
+    _require_grid(real, host, case.real.ct_path)
     whole, lung = (overlap(real.array, ct.array, where) for where in (host.array > 0, lung_mask(host.array)))
     row = HostOverlapRow(
         source=case.twin.source,
@@ -200,11 +276,15 @@ def distances(
         features: file and number of slices of each plane, by image; an image that was rejected has none.
     """
     made: dict[tuple[str, str], Moments] = {}
+    scans = _scans(settings)
+    groups: dict[str, Set] = {}
     for name, members in sets.items():
+        there = [m for m in members if m in features]
         for number, plane in enumerate(PLANES):
-            there = [features[m] for m in members if m in features]
             if there:
-                made[name, plane] = moments(_plane(settings, f, number) for f in there)
+                made[name, plane] = moments(_plane(settings, features[m], number) for m in there)
+        planes = tuple(tuple(_plane(settings, features[m], n) for m in there) for n in range(len(PLANES)))
+        groups[name] = Set(tuple(scans.get(m, m) for m in there), planes)
     own = sorted(n for n in sets if n.startswith(f"{REAL}/"))
     pairs = [(a, b, "real_to_real") for i, a in enumerate(own) for b in own[i + 1 :]]
     pairs += [(REAL, n, "real_to_synthetic") for n in sorted(sets) if n != REAL and n not in own and REAL in sets]
@@ -215,6 +295,7 @@ def distances(
         values = {plane: frechet_distance(made[reference, plane], made[compared, plane]) for plane in PLANES}
         values["average"] = sum(values.values()) / len(values)
         images = {n: sum(m in features for m in sets[n]) for n in (reference, compared)}
+        even = matched(groups[reference], groups[compared], named(settings.seed, "fidelity", reference, compared))
         rows += [
             FidelityRow(
                 reference=reference,
@@ -227,13 +308,31 @@ def distances(
                 value=round(value, 6),
                 images_reference=images[reference],
                 images_compared=images[compared],
+                images_matched=even.images,
+                **{n: _rounded(getattr(even, n)[at]) for n in _MATCHED},
                 protocol=_protocol_text(settings),
                 note=None,
+                flag=even.flag,
                 anatomy=settings.anatomy,
             )
-            for plane, value in values.items()
+            for at, (plane, value) in enumerate(values.items())
         ]
     return rows
+
+
+#: Columns of ``fidelity`` that are taken at equal numbers of images.
+_MATCHED = ("matched", "low", "high", "floor", "floor_low", "floor_high")
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 6)
+
+
+def _scans(settings: Settings) -> dict[str, str]:
+    """Host scan of each rendered image; a real image is named by its scan."""
+    hosts = read_all(settings.output, "cases").select("case_uid", "host_scan_uid").unique()
+    images = read_all(settings.output, "cts").select("case_uid", "image_uid").join(hosts, on="case_uid")
+    return dict(images.select("image_uid", "host_scan_uid").iter_rows())
 
 
 def _protocol_text(settings: Settings) -> str:
@@ -253,8 +352,11 @@ def _not_estimable(settings: Settings, how: Extractor) -> FidelityRow:
         value=None,
         images_reference=0,
         images_compared=0,
+        images_matched=None,
+        **dict.fromkeys(_MATCHED),
         protocol=_protocol_text(settings),
         note=NOTE,
+        flag=None,
         anatomy=settings.anatomy,
     )
 
@@ -267,7 +369,7 @@ def _plane(settings: Settings, row: Mapping[str, Any], number: int) -> npt.NDArr
 
 
 def build(settings: Settings, partition: Partition, run_id: str) -> Result:
-    """Write both tables; on procedural anatomy one row that says why there is nothing to estimate.
+    """Write the tables; on procedural anatomy one row that says why there is nothing to estimate.
 
     Args:
         settings: data root, outputs, extractor, workers.
@@ -276,20 +378,22 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     """
     require_data_root(settings)
     how = extractor(settings.fid_weights)
-    made, computed = Collected({}, [], [], {}), 0
+    made, computed, lesions = Collected({}, [], [], {}), 0, list[dict[str, Any]]()
     if settings.anatomy == "procedural":
         found = [_not_estimable(settings, how)]
     else:
         cases, sets = compare_cases(settings)
         made, computed = workers.process(compare_case, cases, settings, "fidelity", "all", run_id)
         found = distances(settings, how, sets, {r["uid"]: r for r in made.rows.get("features", [])})
+        lesions = made.rows.get("nodule_fidelity", []) + _without_real(settings, cases, sets)
     rows, overlaps = [asdict(row) for row in found], made.rows.get("host_overlaps", [])
-    paths = [write_table(settings.output, "fidelity", rows), write_table(settings.output, "host_overlaps", overlaps)]
+    tables = {"fidelity": rows, "host_overlaps": overlaps, "nodule_fidelity": lesions}
+    paths = [write_table(settings.output, name, of) for name, of in tables.items()]
     write_rejected(settings, "fidelity", "all", made.rejected)
     return Result(
-        {"fidelity": len(rows), "host_overlaps": len(overlaps)},
+        {name: len(of) for name, of in tables.items()},
         computed,
-        len(made.files) + len(overlaps) - computed,
+        len(made.files) + len(overlaps) + len(made.rows.get("nodule_fidelity", [])) - computed,
         len(made.rejected),
         NOTE if settings.anatomy == "procedural" else "" if rows else "no rendered image and no real CT to compare",
         _montage(settings, overlaps),

@@ -1,4 +1,4 @@
-"""What the comparison of CTs reads: one image whose features are taken, or one twin and its host's real CT.
+"""What the comparison of CTs reads: an image whose features are taken, a twin and its host's real CT, or a lesion.
 
 Reads no table and no image.
 """
@@ -48,3 +48,37 @@ class OverlapCase(StrictModel):
     scan_uid: str
     dataset: str
     map_sha256: str
+
+
+class LesionOf(StrictModel):
+    """What a rendered lesion is: columns of ``nodule_fidelity``."""
+
+    source: str
+    image_uid: str
+    nodule_idx: int
+    case_uid: str
+    attenuation: str
+    nodule_uid: str
+    host_person_uid: str
+    donor_person_uid: str
+    diameter_mm: float
+
+
+class LesionCase(StrictModel):
+    """A rendered lesion that is compared with its donor nodule in the donor's real CT.
+
+    Attributes:
+        image: the image with the lesion.
+        lesion: its packed voxels on the host's grid.
+        real: the real CT of the donor's scan.
+        real_lesion: the nodule's packed voxels on that scan's grid.
+        map_sha256: hash of that scan's label map in the store.
+        row: what the lesion is.
+    """
+
+    image: RenderedCt
+    lesion: str
+    real: RealCt
+    real_lesion: str
+    map_sha256: str
+    row: LesionOf

@@ -1,4 +1,4 @@
-"""Rows of the tables ``cts``, ``fidelity`` and ``host_overlaps``, every column with its type. Computes nothing."""
+"""Rows of the tables of images and their fidelity, every column with its type. Computes nothing."""
 
 from dataclasses import dataclass
 
@@ -51,8 +51,16 @@ class FidelityRow:
     value: float | None
     images_reference: int
     images_compared: int
+    images_matched: int | None
+    matched: float | None
+    low: float | None
+    high: float | None
+    floor: float | None
+    floor_low: float | None
+    floor_high: float | None
     protocol: str
     note: str | None
+    flag: str | None
     anatomy: str
 
 
@@ -66,3 +74,26 @@ class HostOverlapRow:
     dataset: str
     whole: float | None
     lung: float | None
+
+
+@dataclass(frozen=True)
+class NoduleFidelityRow:
+    """A rendered lesion beside its donor nodule in real CT, or why there is none."""
+
+    source: str
+    image_uid: str
+    nodule_idx: int
+    case_uid: str
+    attenuation: str
+    nodule_uid: str
+    host_person_uid: str
+    donor_person_uid: str
+    diameter_mm: float
+    overlap: float | None = None
+    edge: float | None = None
+    edge_real: float | None = None
+    texture: float | None = None
+    texture_real: float | None = None
+    voxels: int | None = None
+    voxels_real: int | None = None
+    note: str | None = None

@@ -251,6 +251,15 @@ def test_real_sets_are_the_yardstick_and_shards_change_nothing(
     for (_, _), part in rows.group_by(["reference", "compared"]):
         values = dict(part.select("plane", "value").iter_rows())
         assert values["average"] == pytest.approx((values["XY"] + values["YZ"] + values["ZX"]) / 3, abs=1e-5)
+    even = {r["kind"]: r for r in rows.filter(pl.col("plane") == "average").to_dicts()}
+    assert even["real_to_real"]["matched"] is None and "too few for halves" in even["real_to_real"]["flag"]
+    both = even["real_to_synthetic"]
+    assert (both["images_matched"], both["floor"] > 0, both["low"] <= both["matched"] <= both["high"]) == (
+        2,
+        True,
+        True,
+    )
+    assert both["flag"].startswith("16 slices a side, no more than the 19 dimensions")
     overlaps = read_all(study.output, "host_overlaps")
     assert overlaps["scan_uid"].to_list() == ["A/s0", "A/s1"] and overlaps["whole"].is_between(0.9, 1).all()
     assert result.picture is not None and result.picture.startswith(b"\x89PNG")

@@ -24,7 +24,7 @@ from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
 from itrialspace_assets.synthesis.case import RenderCase
 from itrialspace_assets.synthesis.images import image_path, open_ct
 from itrialspace_assets.synthesis.rendering import render_case
-from itrialspace_assets.synthesis.rows import CtRow, FidelityRow, HostOverlapRow
+from itrialspace_assets.synthesis.rows import CtRow, FidelityRow, HostOverlapRow, NoduleFidelityRow
 
 from ..conftest import small_chest
 from ..insertion.shapes import ball
@@ -72,7 +72,13 @@ def test_a_case_comes_back_from_json_as_it_was(acquisition: Acquisition) -> None
 
 
 @pytest.mark.parametrize(
-    ("table", "row"), [("cts", CtRow), ("fidelity", FidelityRow), ("host_overlaps", HostOverlapRow)]
+    ("table", "row"),
+    [
+        ("cts", CtRow),
+        ("fidelity", FidelityRow),
+        ("host_overlaps", HostOverlapRow),
+        ("nodule_fidelity", NoduleFidelityRow),
+    ],
 )
 def test_a_row_has_the_columns_of_its_table(table: str, row: type) -> None:
     assert {f.name for f in fields(row)} == set(TABLES[table].schema)
