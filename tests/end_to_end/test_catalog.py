@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from itrialspace_assets.base.settings import Settings, load_settings
-from itrialspace_assets.catalog.rebuild import build, connect, questions, views
+from itrialspace_assets.catalog.questions import ready
+from itrialspace_assets.catalog.rebuild import build, connect, views
 from itrialspace_assets.catalog.references import orphans
 from itrialspace_assets.records.store import read_all, write_table
 
@@ -27,9 +28,51 @@ def test_every_view_and_question_answers(done: Settings) -> None:
     with connect(done) as db:
         for name in views():
             assert db.sql(f'SELECT * FROM "{name}" LIMIT 1').description, name
-        for name, text in questions().items():
-            assert text.startswith("-- "), f"{name} begins with what it asks"
-            assert db.sql(text) is not None, name
+        for name, question in ready().items():
+            assert question.sql.startswith("-- "), f"{name} begins with what it asks"
+            values = question.bound(
+                [f"{v.name}=m02_size_detection_curve" for v in question.values if v.default is None]
+            )
+            assert db.sql(question.sql, params=values or None) is not None, name
+
+
+def test_a_hundred_numbers_are_computed_again_by_sql(done: Settings) -> None:
+    """Random rows of ``metrics`` from ``metric_cases``: the estimate to 1e-9, successes and counts exactly."""
+    kinds = ("accuracy", "sensitivity", "specificity", "balanced_accuracy", "ppv", "npv", "macro_recall", "auc")
+    key = "analysis, split, source, reader, task, condition, stratum, metric"
+    with connect(done) as db:
+        rows = db.sql(
+            f"SELECT m.*, r.estimate AS again, r.k AS k_again, r.n_slices AS n_again, r.n_pictures AS pictures_again "
+            f"FROM metrics m LEFT JOIN recomputed_metrics r USING ({key}) WHERE m.metric IN {kinds}"
+        ).pl()
+        differ = ready()["numbers_that_differ"]
+        for name in rows["analysis"].unique().sort().head(3):
+            assert db.sql(differ.sql, params=differ.bound([f"analysis={name}"])).fetchall() == []
+    hundred = rows.filter(pl.col("estimate").is_not_null()).sample(100, seed=7)
+    assert (hundred["estimate"] - hundred["again"]).abs().max() < 1e-9  # type: ignore[operator]
+    for column, again in (("k", "k_again"), ("n_slices", "n_again"), ("n_pictures", "pictures_again")):
+        assert hundred[column].to_list() == hundred[again].to_list()
+    assert rows.filter(pl.col("estimate").is_null())["again"].drop_nulls().is_empty()
+
+
+def test_two_readers_of_the_demo_are_compared(done: Settings, demo: Path) -> None:
+    run = here("compare", "blob", "table_example", "--metric", "accuracy", "--json", "--dir", str(demo))
+    got = json.loads(run.stdout)
+    (real,) = got["sources"]
+    keys = ["slice_uid", "condition", "source", "mode", "dataset"]
+    said = [
+        read_all(done.output, "answers", source="real", reader=reader)
+        .filter(pl.col("task") == "presence", pl.col("condition") == "plain", pl.col("control") == "none")
+        .join(read_all(done.output, "slices", source="real").filter(pl.col("control") == "none"), on=keys)
+        .with_columns(right=(pl.col("answer") == pl.col("presence")).fill_null(False))
+        .select("published_id", "right")
+        for reader in ("blob", "table_example")
+    ]
+    both = said[0].join(said[1], on="published_id", suffix="_b")
+    assert real["n"] == both.height > 0
+    assert real["improved"] == both.filter(~pl.col("right"), pl.col("right_b")).height
+    assert real["regressed"] == both.filter(pl.col("right"), ~pl.col("right_b")).height
+    assert len(got["flips"]) == real["improved"] + real["regressed"]
 
 
 def test_lineage_leads_from_a_nodule_to_its_answers(done: Settings) -> None:

@@ -88,7 +88,13 @@ class TrustFlags:
     flags: tuple[TrustFlag, ...]
 
     def of(self, source: str, reader: str, task: str) -> str | None:
-        """What is to be said beside the numbers of a reader in a task; None: nothing."""
+        """What is to be said beside the numbers of a reader in a task; None: nothing.
+
+        Args:
+            source: image source.
+            reader: name of the reader.
+            task: the task.
+        """
         said = [f.text for f in self.flags if (f.source, f.reader, f.task) == (source, reader, task)]
         return "; ".join(said) or None
 
@@ -265,13 +271,15 @@ def _chart(found: Sequence[Reading], thresholds: Thresholds, mark: str) -> Chart
     rule: dict[str, Any] = {"strokeDash": [4, 4], "color": "#475569"}
     said = [alt.Tooltip(f"{c}:N") for c in ("reader", "source", "task", "stable", "depends")]
     fill = alt.condition("datum.hollow", alt.value("white"), colour)
+    several = len({r["source"] for r in rows}) > 1
+    shape: dict[str, Any] = {"shape": alt.Shape("source:N", title=None)} if several else {}
     layers = [
         lines.mark_rule(**rule).encode(x="x:Q"),
         lines.mark_rule(**rule).encode(y="y:Q"),
         base.mark_rule(strokeWidth=1.2).encode(x=alt.X("x_low:Q", scale=unit), x2="x_high:Q", y=y, color=colour),
         base.mark_rule(strokeWidth=1.2).encode(x=x, y=alt.Y("y_low:Q", scale=unit), y2="y_high:Q", color=colour),
         base.mark_point(size=60, filled=True, opacity=1, strokeWidth=1.6).encode(
-            x=x, y=y, stroke=colour, fill=fill, shape=alt.Shape("source:N", title=None), tooltip=said
+            x=x, y=y, stroke=colour, fill=fill, tooltip=said, **shape
         ),
     ]
     drawn = alt.layer(*layers, data=data).properties(width=WIDTH, height=HEIGHT)

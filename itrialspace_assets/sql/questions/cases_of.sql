@@ -17,7 +17,7 @@ WITH behind AS (
                 AND m.n_slices IS NOT NULL)
 )
 SELECT b.source, b.reader, b.case_uid, b.truth, b.answer, b.status, round(b.score, 3) AS score, round(b.value, 3) AS value,
-       CASE WHEN b.adds THEN b.contribution END AS contribution, CASE WHEN b.adds THEN b.lost END AS lost, round(b.diameter_mm, 1) AS diameter_mm,
+       CASE WHEN b.adds THEN round(b.contribution, 6) END AS contribution, CASE WHEN b.adds THEN round(b.lost, 6) END AS lost, round(b.diameter_mm, 1) AS diameter_mm,
        b.host_person_uid, b.donor_person_uid, b.slice_uid, p.path AS picture
 FROM behind b
 LEFT JOIN (SELECT DISTINCT source, slice_uid, condition, case_uid, path FROM slices WHERE control = 'none') p
