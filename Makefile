@@ -9,6 +9,8 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(
 PYTEST := $(BIN)/python -m pytest --dist loadscope --no-loadscope-reorder
 OLD := $(VENV)/old-duckdb
 export OLD_DUCKDB_PYTHON := $(abspath $(OLD)/bin/python)
+ROC := $(VENV)/roc-validator
+export ROC_VALIDATOR_PYTHON := $(abspath $(ROC)/bin/python)
 
 .PHONY: demo ui test quick daemons lint docs check-defs lock clean
 demo: $(STAMP)
@@ -17,7 +19,7 @@ demo: $(STAMP)
 ui: $(STAMP)
 	$(BIN)/its ui --dir $(DEMO)
 
-test: $(VENV)/.installed-test $(OLD)/.installed
+test: $(VENV)/.installed-test $(OLD)/.installed $(ROC)/.installed
 	$(PYTEST) -n 2 -m "not slow" --cov --cov-report=term
 	$(PYTEST) -n 3 -m "slow and not slurm and not docker"  # whole runs wait for processes of their own half the time
 
@@ -60,6 +62,12 @@ $(VENV)/.installed-%: $(STAMP)
 $(OLD)/.installed: $(VENV)/bin/uv
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(OLD)
 	$(BIN)/uv pip install --quiet --python $(OLD)/bin/python duckdb==1.4.4
+	touch $@
+
+# The validator of RO-Crates wants an older rich than we do.
+$(ROC)/.installed: $(VENV)/bin/uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(ROC)
+	$(BIN)/uv pip install --quiet --python $(ROC)/bin/python roc-validator==0.13.0
 	touch $@
 
 clean:
