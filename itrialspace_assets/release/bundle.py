@@ -96,7 +96,15 @@ def _contents(settings: Settings) -> tuple[dict[str, bytes], tuple[str, ...], in
         "locks.csv": _csv(
             ("split", "list", "rule", "slices", "sha256", "list_sha256", "frozen_at"),
             [
-                (k.split, f"{k.source}/{k.name}", lock.rule, lock.n, lock.sha256, lock.list_sha256, lock.created_at)
+                (
+                    k.split,
+                    f"{k.source}/{k.name}",
+                    lock.rule,
+                    cell(lock.n, whole.minimum),
+                    lock.sha256,
+                    lock.list_sha256,
+                    lock.created_at,
+                )
                 for k, lock in sorted(locks(settings, settings.split).items(), key=str)
             ],
         ),

@@ -357,7 +357,7 @@ def people(evidence: Evidence) -> Found | None:
     return Found(
         f"{count(evidence, shown.height)} {kind}: {years}; sex {_counts(evidence, shown, 'sex')}; smoking "
         f"{_counts(evidence, shown, 'smoking')}; datasets {_counts(evidence, shown, 'dataset')}",
-        "tables cases, scans",
+        "tables cases, hosts",
     )
 
 
