@@ -18,7 +18,7 @@ import polars as pl
 from itrialspace_assets import __version__
 from itrialspace_assets.analysis.evidence.gather import STUDY, Evidence, gather, scope_of
 from itrialspace_assets.analysis.evidence.sections import evidence_part
-from itrialspace_assets.analysis.evidence.small_cells import shareable
+from itrialspace_assets.analysis.evidence.small_cells import hiding, shareable
 from itrialspace_assets.analysis.frozen import locks, split_folder
 from itrialspace_assets.analysis.protocol.study import load_study
 from itrialspace_assets.analysis.reports.document import Estimate, Link, Table, Value
@@ -114,7 +114,7 @@ def _contents(settings: Settings) -> tuple[dict[str, bytes], tuple[str, ...], in
     if lock.exists():
         files["study.lock.json"] = lock.read_bytes()
     for name in (STUDY, *scope.modes, *(f"{REAL}-{d}" for d in scope.datasets)):
-        evidence = whole if name == STUDY else shareable(gather(settings, study, name))
+        evidence = whole if name == STUDY else hiding(gather(settings, study, name), whole.minimum)
         files |= {f"{name}/{table}.csv": content for table, content in _tables(settings, evidence)}
     return files, reports, whole.minimum
 
