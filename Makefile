@@ -9,6 +9,8 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(
 PYTEST := $(BIN)/python -m pytest --dist loadscope --no-loadscope-reorder
 OLD := $(VENV)/old-duckdb
 export OLD_DUCKDB_PYTHON := $(abspath $(OLD)/bin/python)
+ROC := $(VENV)/roc-validator
+export ROC_VALIDATOR_PYTHON := $(abspath $(ROC)/bin/python)
 
 IMAGE_TAG ?= latest
 IMAGE_FILE ?= itrialspace-images.tar.gz
@@ -24,7 +26,7 @@ demo: $(STAMP)
 ui: $(STAMP)
 	$(BIN)/its ui --dir $(DEMO)
 
-test: $(VENV)/.installed-test $(OLD)/.installed
+test: $(VENV)/.installed-test $(OLD)/.installed $(ROC)/.installed
 	$(PYTEST) -n 2 -m "not slow and not browser" --cov --cov-report=term
 	$(PYTEST) -n 3 -m "slow and not slurm and not docker and not browser"  # whole runs wait for processes of their own half the time
 
@@ -105,6 +107,12 @@ docker-down:
 
 deploy/docker/.env:
 	deploy/docker/prepare '$(DATA)' '$(OUT)'
+
+# The validator of RO-Crates wants an older rich than we do.
+$(ROC)/.installed: $(VENV)/bin/uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(ROC)
+	$(BIN)/uv pip install --quiet --python $(ROC)/bin/python roc-validator==0.13.0
+	touch $@
 
 clean:
 	rm -rf $(DEMO) site .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

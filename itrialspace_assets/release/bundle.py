@@ -18,7 +18,7 @@ import polars as pl
 from itrialspace_assets import __version__
 from itrialspace_assets.analysis.evidence.gather import STUDY, Evidence, gather, scope_of
 from itrialspace_assets.analysis.evidence.sections import evidence_part
-from itrialspace_assets.analysis.evidence.small_cells import shareable
+from itrialspace_assets.analysis.evidence.small_cells import hiding, shareable
 from itrialspace_assets.analysis.frozen import locks, split_folder
 from itrialspace_assets.analysis.protocol.study import load_study
 from itrialspace_assets.analysis.reports.document import Estimate, Link, Table, Value
@@ -96,7 +96,15 @@ def _contents(settings: Settings) -> tuple[dict[str, bytes], tuple[str, ...], in
         "locks.csv": _csv(
             ("split", "list", "rule", "slices", "sha256", "list_sha256", "frozen_at"),
             [
-                (k.split, f"{k.source}/{k.name}", lock.rule, lock.n, lock.sha256, lock.list_sha256, lock.created_at)
+                (
+                    k.split,
+                    f"{k.source}/{k.name}",
+                    lock.rule,
+                    cell(lock.n, whole.minimum),
+                    lock.sha256,
+                    lock.list_sha256,
+                    lock.created_at,
+                )
                 for k, lock in sorted(locks(settings, settings.split).items(), key=str)
             ],
         ),
@@ -106,7 +114,7 @@ def _contents(settings: Settings) -> tuple[dict[str, bytes], tuple[str, ...], in
     if lock.exists():
         files["study.lock.json"] = lock.read_bytes()
     for name in (STUDY, *scope.modes, *(f"{REAL}-{d}" for d in scope.datasets)):
-        evidence = whole if name == STUDY else shareable(gather(settings, study, name))
+        evidence = whole if name == STUDY else hiding(gather(settings, study, name), whole.minimum)
         files |= {f"{name}/{table}.csv": content for table, content in _tables(settings, evidence)}
     return files, reports, whole.minimum
 

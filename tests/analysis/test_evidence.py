@@ -202,7 +202,7 @@ def test_where_no_stage_ran_everything_forms_and_blanks_are_named(settings: Sett
         assert all(s.standing == "context" for s in part.sections)
     violations = scorecard.violations(nothing)
     assert [(v.k, v.n) for v in violations] == [(0, 0)] * 4 and all(v.note for v in violations)
-    assert scorecard.distances(nothing)[0].note == "the stage fidelity has not measured it"
+    assert scorecard.distances(nothing)[0].note == "not measured yet: see the study's report, or `its evidence cards`"
     estimates = [c for s in sections.scorecard_sections(nothing) for b in s.blocks for r in b.rows for c in r]  # type: ignore[union-attr]
     assert all(c.value is not None or c.flag for c in estimates if isinstance(c, Estimate)), "null with its reason"
 

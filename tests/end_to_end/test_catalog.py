@@ -145,7 +145,8 @@ def release(done: Settings, tmp_path: Path) -> Path:
     for name in ("manifests", "trials", "inserted_masks", "generated_cts_tissue", "vlm_dataset"):
         shutil.copytree(done.output / name, root / name, copy_function=os.link)
     shutil.copytree(done.data / "profiles", root / "profiles", copy_function=os.link)
-    (root / "SHA256SUMS").write_bytes((done.output / "SHA256SUMS").read_bytes())
+    for name in ("SHA256SUMS", "croissant.json", "workflow.json", "ro-crate-metadata.json"):
+        (root / name).write_bytes((done.output / name).read_bytes())
     return root
 
 

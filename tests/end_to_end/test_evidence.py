@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -90,6 +91,23 @@ def test_a_bundle_holds_no_id_path_or_picture_and_is_the_same_twice(demo: Path, 
         text = content.decode()  # text in UTF-8, all of it: no picture
         assert not [i for i in ids if i in text], name
         assert str(demo) not in text and ".png" not in text and "/tables/" not in text and "\x00" not in text, name
+
+
+def test_small_cells_of_people_whose_data_may_not_be_passed_on_are_hidden(demo: Path, tmp_path: Path) -> None:
+    """As if the anatomy were of real people: no number rests on 1 to 10 cases, in no table."""
+    (demo / "data" / "PROCEDURAL.json").unlink()
+    done = here("evidence", "bundle", "--out", str(tmp_path / "e.zip"), "--dir", str(demo))
+    assert done.returncode == 0 and "cells of fewer than 11 cases are hidden" in done.stdout, done.stderr
+    with zipfile.ZipFile(tmp_path / "e.zip") as archive:
+        files = {name: archive.read(name).decode() for name in archive.namelist()}
+    metrics = pl.read_csv(files["metrics.csv"].encode(), infer_schema_length=None)
+    least = pl.coalesce("n_cases", "n_slices", "n_hosts")
+    assert metrics.filter(least < 11).height == 0 < metrics.filter(pl.col("estimate").is_not_null()).height
+    assert metrics.filter(pl.col("flag").str.starts_with("hidden: fewer")).height > 100
+    for name, text in files.items():
+        small = [of for _, of in re.findall(r"(?<![\d,])(\d+) of (\d+)(?![\d,])", text) if 0 < int(of) < 11]
+        assert not small, f"{name}: {small}"
+    assert "DLCS24" in files["README.txt"] and "forbid" in files["README.txt"]
 
 
 def test_checklist_credibility_and_cards_are_printed(demo: Path) -> None:

@@ -36,7 +36,7 @@ class Offline(requests.Session):
             "https://w3id.org/ro/terms/workflow-run/context": {"@context": RUN_TERMS},
         }
 
-    def request(self, method: str, url: str, *args, **kwargs) -> requests.Response:
+    def request(self, method: str, url: str, *args, **kwargs) -> requests.Response:  # type: ignore[override]
         answer = requests.Response()
         body = self.bodies.get(url)
         answer.status_code, answer.url = (404 if body is None else 200), url

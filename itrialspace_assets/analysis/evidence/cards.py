@@ -184,7 +184,6 @@ def _renderer(name: str, evidence: Evidence) -> RendererCard:
     overlaps = evidence.overlaps.filter(pl.col("source") == name)["lung"].drop_nulls()
     known = RENDERERS.get(name)
     why = evidence.rejected.filter(pl.col("stage") == "synthesise").group_by("reason").agg(pl.len()).sort("reason")
-    procedural = "procedural hosts have no real CT" if evidence.anatomy == "procedural" else "no host has a real CT"
     return RendererCard(
         name=name,
         learned=known.has_weights if known else None,
@@ -196,9 +195,16 @@ def _renderer(name: str, evidence: Evidence) -> RendererCard:
         paired=Share(int(judged.sum()), judged.len()),
         difference_hu=_median(lesions["twin_difference_hu"]),
         overlap=None if overlaps.len() == 0 else float(overlaps.min()),  # type: ignore[arg-type]
-        overlap_note=procedural if overlaps.len() == 0 else "",
+        overlap_note=_why_none(evidence) if overlaps.len() == 0 else "",
         rejected=tuple(f"{reason} {n}" for reason, n in why.iter_rows()),
     )
+
+
+def _why_none(evidence: Evidence) -> str:
+    """Why no rendered CT was compared with the real one of its host."""
+    if evidence.anatomy == "procedural":
+        return "procedural hosts have no real CT"
+    return "not measured yet, or no host has a real CT"
 
 
 def _median(values: pl.Series) -> float | None:

@@ -87,10 +87,11 @@ def _primary(evidence: Evidence) -> pl.DataFrame:
 
 
 def _estimates(rows: pl.DataFrame) -> str:
-    return _joined(
-        f"{r['analysis']}, {r['source']}, {r['reader']}: {r['metric']} {_number(r, r['flag'])}, n {r['n_slices'] or 0}"
-        for r in rows.iter_rows(named=True)
-    )
+    told = []
+    for r in rows.iter_rows(named=True):
+        n = "not shown" if r["n_slices"] is None else r["n_slices"]
+        told.append(f"{r['analysis']}, {r['source']}, {r['reader']}: {r['metric']} {_number(r, r['flag'])}, n {n}")
+    return _joined(told)
 
 
 def kind_of_ai(evidence: Evidence) -> Found | None:
@@ -357,7 +358,7 @@ def people(evidence: Evidence) -> Found | None:
     return Found(
         f"{count(evidence, shown.height)} {kind}: {years}; sex {_counts(evidence, shown, 'sex')}; smoking "
         f"{_counts(evidence, shown, 'smoking')}; datasets {_counts(evidence, shown, 'dataset')}",
-        "tables cases, scans",
+        "tables cases, hosts",
     )
 
 
@@ -453,11 +454,11 @@ def limits(evidence: Evidence) -> Found | None:
         told.append("the study file changed after it was locked")
     flagged = evidence.metrics.filter(pl.col("flag").is_not_null()).height
     if evidence.metrics.height:
-        told.append(f"{_share(evidence, flagged, evidence.metrics.height)} of the numbers carry a flag")
+        told.append(f"{flagged:,} of {evidence.metrics.height:,} numbers carry a flag")
     unmeasured = evidence.fidelity.filter(pl.col("value").is_null()).height
     if evidence.fidelity.height:
         told.append(
-            f"{_share(evidence, unmeasured, evidence.fidelity.height)} of the fidelity comparisons have no value"
+            f"fidelity comparisons without a value: {unmeasured:,}, with one: {evidence.fidelity.height - unmeasured:,}"
         )
     return Found("; ".join(told), "tables metrics, fidelity; lock of the study") if told else None
 

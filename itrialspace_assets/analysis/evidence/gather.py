@@ -151,6 +151,7 @@ def gather(
     name: str,
     rows: Sequence[MetricRow] | None = None,
     stated: Stated | None = None,
+    measured: bool = True,
 ) -> Evidence:
     """Read what the tables hold for a report.
 
@@ -160,6 +161,8 @@ def gather(
         name: of the report: a mode, real-<dataset>, or study.
         rows: the report's own metrics; None: those of the table.
         stated: what the authors state.
+        measured: whether to read what is measured over all modes at once, after their reports: ``fidelity`` and
+            ``host_overlaps``.
     """
     scope = scope_of(settings, name)
     read = _Reader(settings.output, scope)
@@ -192,8 +195,8 @@ def gather(
         answers=answers,
         asked=read.asked(),
         metrics=metrics,
-        fidelity=read_all(settings.output, "fidelity").filter(pl.col("plane") == "average"),
-        overlaps=read_all(settings.output, "host_overlaps"),
+        fidelity=read.measured("fidelity", measured).filter(pl.col("plane") == "average"),
+        overlaps=read.measured("host_overlaps", measured),
         people=people,
         findings=read.findings(people["dataset"].unique().sort().to_list()),
         lists={k: v for k, v in locks(settings, settings.split).items() if k.name in read.names()},
@@ -232,9 +235,13 @@ class _Reader:
     def images(self, table: str) -> pl.DataFrame:
         return _concat(table, [p for m in self.scope.modes for p in table_files(self.root, table, mode=m)])
 
+    def measured(self, table: str, wanted: bool) -> pl.DataFrame:
+        return read_all(self.root, table) if wanted else TABLES[table].empty()
+
     def metrics(self) -> pl.DataFrame:
-        files = [p for n in sorted(self.names()) for p in table_files(self.root, "metrics", analysis=n)]
-        return _concat("metrics", files)
+        """Those of the report's modes and datasets, and of the report itself."""
+        names = sorted({*self.names(), self.scope.name})
+        return _concat("metrics", [p for n in names for p in table_files(self.root, "metrics", analysis=n)])
 
     def slices(self) -> pl.DataFrame:
         columns = ["source", "mode", "dataset", "profile", "condition", "control", "presence", "anatomy"]
@@ -330,7 +337,8 @@ def _people(read: _Reader, cases: pl.DataFrame) -> pl.DataFrame:
         person_uid="host_person_uid", dataset="host_dataset", age="host_age", sex="host_sex", smoking="host_smoking"
     )
     wanted = ["scan_uid", "person_uid", "dataset", "age", "sex", "smoking"]
-    scans = read_all(read.root, "scans", wanted).drop("scan_uid")
+    files = [p for d in read.scope.datasets for p in table_files(read.root, "hosts", dataset=d)]
+    scans = _concat("hosts", files, wanted).drop("scan_uid")
     cut = [
         read_file("slices", p, ["dataset", "host_person_uid"]).unique()
         for d in read.scope.datasets

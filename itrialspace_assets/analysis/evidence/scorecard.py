@@ -187,7 +187,17 @@ def distances(evidence: Evidence) -> list[Distance]:
         (pl.col("compared") == "all") | pl.col("compared").str.split("/").list.last().is_in(evidence.scope.modes)
     )
     if not own.height:
-        return [Distance("real", evidence.scope.name, "none", None, 0, 0, "the stage fidelity has not measured it")]
+        return [
+            Distance(
+                "real",
+                evidence.scope.name,
+                "none",
+                None,
+                0,
+                0,
+                "not measured yet: see the study's report, or `its evidence cards`",
+            )
+        ]
     return [
         Distance(
             r["reference"],

@@ -24,10 +24,14 @@ def minimum_of(evidence: Evidence) -> int | None:
 
 def shareable(evidence: Evidence) -> Evidence:
     """The same with small cells hidden where the data's terms ask for it: in numbers and in texts."""
-    least = minimum_of(evidence)
-    if least is None:
+    return hiding(evidence, minimum_of(evidence))
+
+
+def hiding(evidence: Evidence, minimum: int | None) -> Evidence:
+    """The same without numbers that rest on fewer cases or people; None: nothing is hidden."""
+    if minimum is None:
         return evidence
-    return replace(evidence, minimum=least, metrics=hide_small(evidence.metrics, least))
+    return replace(evidence, minimum=minimum, metrics=hide_small(evidence.metrics, minimum))
 
 
 def hide_small(metrics: pl.DataFrame, minimum: int) -> pl.DataFrame:
