@@ -183,9 +183,9 @@ def _write(out: Path, pairs: "Pairs", a: "Side", b: "Side", found: "Comparison",
     """
     from itrialspace_assets.analysis.reports.comparison import comparison_report
     from itrialspace_assets.analysis.reports.comparison_page import page_of
-    from itrialspace_assets.analysis.reports.figures import mark_of
     from itrialspace_assets.base.fingerprints import replace_file
     from itrialspace_assets.cli.show import save
+    from itrialspace_assets.records.provenance import mark_of
 
     mark = "; ".join(mark_of(anatomy, s.source) for s in found.sources)
     report = comparison_report(pairs, a, b, found, study, mark)

@@ -11,10 +11,10 @@ import polars as pl
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.reports.charts import COLOURS, WIDTH
 from itrialspace_assets.analysis.reports.document import Block, Chart, Estimate, Paragraph, Section, Standing, Table
-from itrialspace_assets.analysis.reports.figures import mark_of
 from itrialspace_assets.analysis.reports.part import Part
 from itrialspace_assets.analysis.scoring.nodule_likeness import nodule_likeness
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.records.provenance import mark_of
 from itrialspace_assets.records.store import read_all
 
 HEADING = "Fidelity of rendered CTs"
