@@ -265,7 +265,7 @@ def _conclusions(settings: Settings) -> list[Node]:
         ),
         Node(
             step=reports.MODE_STEP,
-            reads=(RAW_TRIALS, PLAN, INSERT, *cts, *slices[1:], *rendered, SPLITS),
+            reads=(RAW_TRIALS, PLAN, INSERT, *cts, *slices, *rendered, *real, SPLITS),
             tables=("metrics", "metric_cases"),
             kind="report",
             what="Estimates with intervals, figure and page of a mode.",

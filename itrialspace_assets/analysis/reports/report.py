@@ -5,8 +5,12 @@ from dataclasses import asdict
 
 import polars as pl
 
+from itrialspace_assets.analysis.evidence.gather import gather
+from itrialspace_assets.analysis.evidence.sections import evidence_part
+from itrialspace_assets.analysis.frozen import ListKey, locks
 from itrialspace_assets.analysis.protocol.study import Study, changed_since_lock, load_study
 from itrialspace_assets.analysis.reports.comparisons import compared
+from itrialspace_assets.analysis.reports.contrast_section import contrast_part
 from itrialspace_assets.analysis.reports.document import Report, Section, Table
 from itrialspace_assets.analysis.reports.files import write_report
 from itrialspace_assets.analysis.reports.flow import flow_section
@@ -19,8 +23,10 @@ from itrialspace_assets.analysis.reports.mistakes import mistakes_section
 from itrialspace_assets.analysis.reports.part import Part
 from itrialspace_assets.analysis.reports.preamble import data_lines, protocol_lines
 from itrialspace_assets.analysis.reports.published import published_section
+from itrialspace_assets.analysis.reports.trust import flagged, trust_part
 from itrialspace_assets.analysis.scoring.agreement import score_agreement
 from itrialspace_assets.analysis.scoring.cases import case_rows, no_cases
+from itrialspace_assets.analysis.scoring.controls import control_rows, under_controls
 from itrialspace_assets.analysis.scoring.detection_rows import report_detection
 from itrialspace_assets.analysis.scoring.metrics import score_cells
 from itrialspace_assets.analysis.scoring.observations import observe, strata_of, with_one_n
@@ -33,9 +39,11 @@ from itrialspace_assets.casework.steps import Partition, Result
 from itrialspace_assets.imaging.pictures import markdown
 from itrialspace_assets.readers.registry import slice_readers
 from itrialspace_assets.records.layout import REAL
+from itrialspace_assets.records.provenance import mark_of
 from itrialspace_assets.records.store import read_table, write_table
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.files import load_trial
+from itrialspace_assets.trials.model import Trial
 
 
 def build_mode(settings: Settings, partition: Partition) -> Result:
@@ -56,22 +64,30 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
         seen = with_weights(settings, mode, with_datasets(_seen(settings, mode, mode, asked), nodules))
         strata = strata_of(seen, factors)
         cases = case_rows(seen, strata, analysis)
+        variances = variance_rows(seen, study, analysis, settings.seed) if trial.planner == "twin" else []
+        real = _real_findings(settings, trial, seen)
         parts = [
+            contrast_part(trial, planned, seen, study, analysis, settings.seed, variances, real),
             Part(_scored(seen, strata, study, analysis)),
-            Part(variance_rows(seen, study, analysis, settings.seed) if trial.planner == "twin" else []),
+            Part(variances),
             *(Part(report_detection(settings, seen, study, mode, *one)) for one in asked),
             compared(settings, seen, study),
+            _trust(settings, seen, study, analysis),
             Part(sections=[mistakes_section(settings, seen)]),
         ]
-    rows = [row for part in parts for row in part.rows]
+    rows = flagged([row for part in parts for row in part.rows], study)
+    contrast, *others = [part.sections for part in parts] or [[]]
+    evidence = evidence_part(settings, gather(settings, study, mode, rows, measured=False))
     sections = [
         headline(rows, study, changed_since_lock(settings, study)),
+        *contrast,
         *_charts(rows, factors, arms, study, settings.anatomy),
         published_section(rows),
-        *(section for part in parts for section in part.sections),
+        *(section for found in others for section in found),
         *metric_sections(rows, arms),
         flow_section(settings, mode, arms),
         _planned(planned),
+        *evidence.sections,
     ]
     report = Report(
         name=mode,
@@ -100,15 +116,18 @@ def build_real(settings: Settings, partition: Partition) -> Result:
         parts = [
             Part(_scored(seen, strata, study, analysis)),
             compared(settings, seen, study),
+            _trust(settings, seen, study, analysis),
             Part(sections=[mistakes_section(settings, seen)]),
         ]
-    rows = [row for part in parts for row in part.rows]
+    rows = flagged([row for part in parts for row in part.rows], study)
+    evidence = evidence_part(settings, gather(settings, study, name, rows, measured=False))
     sections = [
         headline(rows, study, changed_since_lock(settings, study)),
         *_charts(rows, factors, (), study, settings.anatomy),
         published_section(rows),
         *(section for part in parts for section in part.sections),
         *metric_sections(rows),
+        *evidence.sections,
     ]
     report = Report(
         name=name,
@@ -131,6 +150,38 @@ def _seen(settings: Settings, mode: str, name: str, asked: Sequence[tuple[str, s
         asked: source and reader.
     """
     return with_one_n(pl.concat([observe(settings, source, mode, name, reader) for source, reader in asked]))
+
+
+def _real_findings(settings: Settings, trial: Trial, seen: pl.DataFrame) -> pl.DataFrame | None:
+    """Observations of real slices of the hosts' datasets, for twins of single scans; None where there is no real CT.
+
+    Args:
+        settings: which split, and where tables lie.
+        trial: twins alone have real findings of their own.
+        seen: of ``_seen``.
+    """
+    if trial.contrast not in ("isolation", "complete") or settings.anatomy == "procedural":
+        return None
+    frozen = locks(settings, settings.split)
+    names = {f"{REAL}-{dataset}" for dataset in seen["dataset"].unique()}
+    here = sorted(name for name in names if ListKey(settings.split, REAL, name) in frozen)
+    found = [observe(settings, REAL, REAL, name, r) for name in here for r in slice_readers(settings, REAL)]
+    return pl.concat(found) if found else None
+
+
+def _trust(settings: Settings, seen: pl.DataFrame, study: Study, analysis: Analysis) -> Part:
+    """Whether readers look at the picture, from the controls that they were read under.
+
+    Args:
+        settings: which split, and where tables lie.
+        seen: of ``_seen``.
+        study: alpha and clusters; whether controls are planned.
+        analysis: what is reported.
+    """
+    rows = control_rows(under_controls(settings, seen, analysis.analysis), study, analysis)
+    marks = [mark_of(settings.anatomy, source) for source in sorted(seen["source"].unique())]
+    planned = bool(study.controls) and not changed_since_lock(settings, study)
+    return trust_part(rows, study, "; ".join(marks), standing="planned" if planned else "exploratory")
 
 
 def _scored(seen: pl.DataFrame, strata: Mapping[str, pl.Series], study: Study, analysis: Analysis) -> list[MetricRow]:

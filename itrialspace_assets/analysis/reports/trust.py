@@ -7,7 +7,7 @@ reader that is not stable the first says little.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from itrialspace_assets.analysis.protocol.study import Study
@@ -158,6 +158,23 @@ def _flags(rows: Sequence[MetricRow], study: Study, thresholds: Thresholds) -> I
 
 def _counted(row: MetricRow) -> str:
     return f"{row.k} of {row.n_slices} ({row.estimate:.0%}, interval {row.low:.0%} to {row.high:.0%})"
+
+
+def flagged(rows: Sequence[MetricRow], study: Study) -> list[MetricRow]:
+    """Rows of a report; every number of a reader whose answers do not depend on the picture says so in its flag.
+
+    Args:
+        rows: all of a report, those of ``scoring.controls.control_rows`` among them.
+        study: from how many clusters on an interval is used.
+    """
+    trust = trust_flags([r for r in rows if r.metric.startswith(("unchanged_", "refused_"))], study)
+    if not trust.flags:
+        return list(rows)
+    found = []
+    for row in rows:
+        said = trust.of(row.source, row.reader, row.task)
+        found.append(row if said is None else replace(row, flag="; ".join(filter(None, (row.flag, said)))))
+    return found
 
 
 def trust_part(
