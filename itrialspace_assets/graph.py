@@ -266,6 +266,7 @@ def _conclusions(settings: Settings) -> list[Node]:
         Node(
             step=reports.MODE_STEP,
             reads=(RAW_TRIALS, PLAN, INSERT, *cts, *slices, *rendered, *real, SPLITS),
+            every=(slices[0], *real),  # twins of single scans are paired with the real findings
             tables=("metrics", "metric_cases"),
             kind="report",
             what="Estimates with intervals, figure and page of a mode.",
