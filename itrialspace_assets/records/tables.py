@@ -1111,7 +1111,7 @@ _REGISTRY = (
             text("reader", "reader"),
             text("task", "task; detection: marks on whole scans", allowed=(*TASKS, "detection")),
             text("condition", "guidance", allowed=CONDITIONS),
-            text("stratum", "all, or factor=level"),
+            text("stratum", "all; factor=level; or a factor, for a number over all its levels"),
             text("metric", "what is estimated"),
             number("estimate", "estimate; null if degenerate", null=True),
             number("low", "lower limit", null=True),

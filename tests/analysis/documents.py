@@ -57,6 +57,14 @@ def chart(name: str = "by_arm", panels: tuple[str, ...] = ("",)) -> Chart:
     return found
 
 
+def bare() -> Chart:
+    """Differences without limits."""
+    points = [Point(level, "blob", 0.01 * at, flag="not tested") for at, level in enumerate(LEVELS)]
+    found = levels_chart("bare", "Differences", points, LEVELS, Axes("arm", "difference", None, 0.0), MARK)
+    assert found is not None
+    return found
+
+
 def curve() -> Chart:
     """A FROC curve of two readers."""
     points = [Point(2.0**x, r, 0.5 + x / 20, 0.3, 0.9, 30, k=15) for r in ("blob", "other") for x in range(-3, 4)]
@@ -99,7 +107,7 @@ def every_block() -> Report:
     sections = (
         Section("Primary endpoint", (Headline("primary", "AUC of presence", numbers),), "primary"),
         Section(HOSTILE, (Paragraph(LONG), Paragraph(HOSTILE, "warning"), Paragraph("note", "note"), whole), "planned"),
-        Section("Charts", (chart(), chart("panels", ("one", "two", "three")), curve(), folded)),
+        Section("Charts", (chart(), chart("panels", ("one", "two", "three")), curve(), bare(), folded)),
         Section("Pictures", (Gallery("pictures", pictures),), "context"),
     )
     return Report("every", f"Every block {HOSTILE}", "What is shown?", (MARK, MARK), (LONG, "Split a."), sections)

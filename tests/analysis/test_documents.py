@@ -25,7 +25,7 @@ from itrialspace_assets.analysis.reports.published import published_section
 from itrialspace_assets.analysis.reports.wording import footnotes, words
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS
-from tests.analysis.documents import HOSTILE, LEVELS, chart, curve, every_block, observations, png, rows_of
+from tests.analysis.documents import HOSTILE, LEVELS, bare, chart, curve, every_block, observations, png, rows_of
 
 STUDY = load_study(load_settings())
 
@@ -35,7 +35,8 @@ class Text(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.shown, self.tags, self._hidden = "", [], False
+        self.shown, self._hidden = "", False
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -70,7 +71,7 @@ def test_a_page_shows_hostile_text_and_runs_none_of_it(written: Path) -> None:
     page = Text((written / "report.html").read_text())
     assert page.shown.count(HOSTILE) >= 6
     scripts = [attrs for tag, attrs in page.tags if tag == "script"]
-    assert [a.get("type") for a in scripts] == ["application/json"] * 3 + [None, None], "charts, library, own"
+    assert [a.get("type") for a in scripts] == ["application/json"] * 4 + [None, None], "charts, library, own"
     policy = next(a["content"] for t, a in page.tags if t == "meta" and "content" in a and "script-src" in a["content"])
     library = re.findall(r"<script>(.*?)</script>", (written / "report.html").read_text(), re.S)
     for text in library:
@@ -125,7 +126,7 @@ def test_a_report_without_blocks_or_rows_still_forms(tmp_path: Path) -> None:
     assert "<script>" not in (tmp_path / "reports/x/report.html").read_text()
 
 
-@pytest.mark.parametrize("made", [chart(), chart("panels", ("one", "two", "three")), curve()], ids=lambda c: c.name)
+@pytest.mark.parametrize("made", [chart(), chart("panels", ("one", "two")), curve(), bare()], ids=lambda c: c.name)
 def test_a_chart_is_valid_vega_lite_in_declared_order(made: Chart) -> None:
     kind = alt.FacetChart if "facet" in made.spec else alt.LayerChart
     kind.from_dict(made.spec)  # by the schema that Vega-Lite publishes
@@ -213,5 +214,5 @@ def test_misses_and_false_alarms_are_shared_out_and_surest_first(tmp_path: Path)
 def test_equal_reports_give_equal_bytes(tmp_path: Path) -> None:
     """With the real library and real drawings; the converter orders a PDF's objects at random."""
     one, two = (write_report(tmp_path / name, every_block()) for name in ("one", "two"))
-    assert one.files == two.files and len([f for f in one.files if f.endswith(".pdf")]) == 3
+    assert one.files == two.files and len([f for f in one.files if f.endswith(".pdf")]) == 4
     assert len({draw(curve()).pdf for _ in range(8)}) == 1

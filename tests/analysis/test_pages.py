@@ -98,5 +98,5 @@ def test_it_says_the_same_without_scripts(browser: Any, pages: dict[str, Path]) 
         page = context.new_page()
         page.goto(pages["every"].as_uri())
         shown = page.locator("figure.chart noscript img, figure.chart > img")
-        assert shown.count() == 3
+        assert shown.count() == 4
         assert all(one.bounding_box()["height"] > 100 for one in shown.all())

@@ -207,7 +207,8 @@ def _marks(points: Sequence[Point], axes: Axes, across: dict[str, Any], width: i
     if axes.reference is not None:
         rule = {"type": "rule", "strokeDash": [4, 4], "color": "#475569", "aria": False}
         layer.append({"mark": rule, "encoding": {"y": {"datum": axes.reference}}})
-    layer.append({"mark": limits | {"aria": False}, "encoding": across | {"y": low, "y2": high, "color": colour}})
+    if any(p.low is not None for p in points):  # else Vega warns of a scale without ends
+        layer.append({"mark": limits | {"aria": False}, "encoding": across | {"y": low, "y2": high, "color": colour}})
     if joined:
         line = {"type": "line", "strokeWidth": 1.4, "aria": False}
         layer.append({"mark": line, "encoding": across | {"y": y, "color": colour}})

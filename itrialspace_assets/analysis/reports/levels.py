@@ -37,17 +37,18 @@ def in_order(factor: str, levels: Collection[str], arms: Sequence[str] = ()) -> 
 
 
 def strata_in_order(strata: Collection[str], arms: Sequence[str] = ()) -> list[str]:
-    """Strata by factor, as they first occur, then by level in declared order.
+    """Strata by factor, as they first occur: the whole factor first, then its levels in declared order.
 
     Args:
-        strata: ``all`` or factor=level.
+        strata: ``all``, factor=level, or a factor, for a number over all its levels.
         arms: names of the trial's arms in the order of its file.
     """
     factors = dict.fromkeys(map(factor_of, strata))
     found = []
     for factor in factors:
-        levels = [level_of(s) for s in strata if factor_of(s) == factor]
-        found += ["all"] if factor == "all" else [f"{factor}={level}" for level in in_order(factor, levels, arms)]
+        levels = [level_of(s) for s in strata if factor_of(s) == factor and s != factor]
+        found += [factor] if factor in strata else []
+        found += [f"{factor}={level}" for level in in_order(factor, levels, arms)]
     return found
 
 
