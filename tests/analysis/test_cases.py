@@ -115,3 +115,8 @@ def test_a_truth_that_is_not_known_is_not_scored() -> None:
     assert cases["truth"].to_list() == cases["right"].to_list() == [None, None]
     assert cases["strata"].to_list() == [["all"], ["all"]]
     assert cases.select(list(TABLES["metric_cases"].schema)).schema == no_cases().schema
+
+
+def test_only_an_answer_that_counts_is_right() -> None:
+    rows = table(3, answer=["present", "absent", None], status=["ok", "unparsed", "refused"])
+    assert case_rows(rows, strata_of(rows, []), ANALYSIS)["right"].to_list() == [True, False, False]

@@ -13,9 +13,12 @@ from itrialspace_assets.analysis.scoring.scored import coded, scored_of
 from itrialspace_assets.analysis.scoring.sides import UNIT, Pairs, Side, as_observations
 from itrialspace_assets.analysis.scoring.tasks import metrics_of
 from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.imaging.anatomy import LOBES, SIZE_BUCKETS
 
 #: What flips are counted by; a slice without a nodule is in none.
 _FACTORS = ("size_bucket", "lobe", "arm")
+#: Levels are shown in this order, others after them as text.
+_RANK = {level: place for place, level in enumerate((*SIZE_BUCKETS, *LOBES))}
 
 
 @dataclass(frozen=True)
@@ -192,5 +195,7 @@ def _levels(known: pl.DataFrame) -> pl.DataFrame:
         for factor in _FACTORS
     ]
     tables.append(without.group_by("source", "_level").agg(counts).with_columns(factor=pl.lit("nodule")))
-    order = ["source", "factor", "level", "n", "a_right", "b_right", "improved", "regressed"]
-    return pl.concat(tables, how="diagonal").rename({"_level": "level"}).select(order).sort("source", "factor", "level")
+    columns = ["source", "factor", "level", "n", "a_right", "b_right", "improved", "regressed"]
+    rank = pl.col("_level").replace_strict(_RANK, default=len(_RANK), return_dtype=pl.Int64)
+    found = pl.concat(tables, how="diagonal").sort("source", "factor", rank, "_level")
+    return found.rename({"_level": "level"}).select(columns)

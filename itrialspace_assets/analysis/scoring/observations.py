@@ -15,7 +15,7 @@ from itrialspace_assets.records.store import read_all
 from itrialspace_assets.records.tables import TASK_OPTIONS
 
 #: Scorers whose scores are no difference of log-probabilities: those of ``spot`` are HU.
-_OTHER_UNITS = ("spot",)
+OTHER_UNITS = ("spot",)
 
 
 def observe(settings: Settings, source: str, mode: str, name: str, reader: str) -> pl.DataFrame:
@@ -55,7 +55,7 @@ def observe(settings: Settings, source: str, mode: str, name: str, reader: str) 
     return (
         frame.join(tasks, how="cross")
         .join(kept, on=[*PICTURE, "picture_sha256", "task"], how="left")
-        .with_columns(source=pl.lit(source), reader=pl.lit(reader), log_odds=pl.lit(how.scorer not in _OTHER_UNITS))
+        .with_columns(source=pl.lit(source), reader=pl.lit(reader), log_odds=pl.lit(how.scorer not in OTHER_UNITS))
         .sort("slice_uid", "condition", "task")
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from itrialspace_assets.analysis.scoring.cases import truth
+from itrialspace_assets.analysis.scoring.observations import OTHER_UNITS
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import hash_file
 from itrialspace_assets.base.settings import Settings
@@ -31,8 +32,6 @@ FACTS = [
     *("size_bucket", "diameter_mm", "label", "guidance_site", "host_person_uid", "donor_person_uid", "pair_uid"),
 ]
 _ANSWER = ["answer", "score", "status"]
-#: Scorers whose scores are no difference of log-probabilities: those of ``spot`` are HU.
-_OTHER_UNITS = ("spot",)
 #: Ids that a message names.
 _FIRST = 10
 
@@ -237,6 +236,6 @@ def as_observations(pairs: pl.DataFrame, scorers: dict[str, str]) -> pl.DataFram
     sides = []
     for side, scorer in scorers.items():
         of = {c: f"{side}_{c}" for c in (*_ANSWER, "sha256")}
-        log_odds = pl.lit(scorer not in _OTHER_UNITS)
+        log_odds = pl.lit(scorer not in OTHER_UNITS)
         sides.append(pairs.select(*UNIT, *FACTS, side=pl.lit(side), log_odds=log_odds, one_n=pl.lit(True), **of))
     return pl.concat(sides)
