@@ -87,6 +87,8 @@ def test_what_a_pilot_cannot_tell_is_assumed_and_said_or_refused() -> None:
     known = known_of(once, study(), PILOT, OF)
     assert (known.number.icc_host, known.number.icc_donor) == (OF.icc_host, OF.icc_donor)
     assert "No host has two cases in the pilot" in known.origin[1]
+    twice = once.with_columns(host_person_uid=pl.Series([str(i // 4 * 2 + i % 2) for i in range(n)]))
+    assert known_of(twice, study(), PILOT, OF).number.icc_host > 0.95, "two cases of a host are answered alike"
     with pytest.raises(ConfigError, match="nothing varies"):
         known_of(once.with_columns(answer=pl.lit("5-10mm")), study(), PILOT, OF)
     with pytest.raises(ConfigError, match=r"expected accuracy of lobe of a on .*, found none"):

@@ -357,6 +357,9 @@ def test_only_declared_negatives_count() -> None:
     assert metric(study(negatives=["twin"]), rows, "specificity") == (1.0, 10)
     assert metric(study(negatives=["level", "clean_scan"]), rows, "specificity") == (0.0, 10)
     assert metric(study(negatives=["twin"]), rows, "sensitivity") == (1.0, 20)
+    untold = rows.with_columns(negative_type=pl.lit(None, pl.String))
+    assert metric(study(negatives=["twin"]), untold, "specificity") == (None, 0), "a negative of no known kind"
+    assert metric(study(), untold, "specificity") == (0.5, 20)
 
 
 def test_endpoints_without_refusals_are_made_where_they_are_declared() -> None:

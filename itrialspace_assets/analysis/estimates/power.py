@@ -9,8 +9,7 @@ where m is the number of cases of the person of an average case. The estimated v
 and never below that of either way (``variance``): its mean is greater than the truth where persons are hardly
 correlated. That mean, the degrees of freedom of t and the scale of the limits are all in the expected width. Means are
 taken by quadrature; nothing is drawn. It is within 10 % of the simulated width (docs/studies.md#power) where 3 cases or
-more are expected to be right, and wrong, and persons have about as many cases each. Arrays only, an entry a design
-(D,).
+more are expected to be right, and wrong, and persons have about as many cases each. Arrays only, one entry a design.
 """
 
 from dataclasses import dataclass
