@@ -1,6 +1,8 @@
 """Simulated readers with known effects through the whole graph: the mode that asks for an effect states it with its
 sign, the mode that asks for another one states none."""
 
+import json
+
 import polars as pl
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from itrialspace_assets.analysis.scoring.rows import Analysis
 from itrialspace_assets.analysis.scoring.strata import with_datasets
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.root import make_root
+from itrialspace_assets.imaging.anatomy import LOBES
 from itrialspace_assets.records.store import read_all, read_table
 from itrialspace_assets.trials.files import load_trial
 
@@ -34,7 +37,8 @@ PLANTED = {
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Two modes from profiles to reports, read by both readers.
 
-    The small root has few donors for a level, and nothing is planted in donors: the study takes hosts as clusters.
+    The small root has few donors for a level, and nothing is planted in donors: the study takes hosts as clusters, and
+    each size gets every lobe alike, since a size of two donors would otherwise be two lobes.
     """
     folder = tmp_path_factory.mktemp("planted")
     make_root(folder / "data", hosts=3, spacing=COARSE, workers=2)
@@ -44,16 +48,17 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     entries = {n: {"kind": "mock", "tasks": ["presence"], "options": {"planted": p}} for n, p in PLANTED.items()}
     config = folder / "readers.yaml"
     config.write_text(yaml.safe_dump({"readers": {"blob": {"enabled": False}, **entries}}))
-    free = ("--set", "cohort.donors.max_uses=null", "--set", "cohort.hosts.max_uses=null")
-    done = its(
-        *("run", "--modes", "2,3", "--to", "report", "--workers", "2", "--dir", str(folder)),
-        *("--set", "cohort.n_cases=30", *free),
-        ITRIALSPACE_READERS_CONFIG=str(config),
-        ITRIALSPACE_CONDITIONS="plain,bbox",
-        ITRIALSPACE_STUDY="planted",
-        ITRIALSPACE_STUDIES_DIR=str(folder / "studies"),
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    where = {
+        "ITRIALSPACE_READERS_CONFIG": str(config),
+        "ITRIALSPACE_CONDITIONS": "plain,bbox",
+        "ITRIALSPACE_STUDY": "planted",
+        "ITRIALSPACE_STUDIES_DIR": str(folder / "studies"),
+    }
+    asked = ["cohort.n_cases=30", "cohort.donors.max_uses=null", "cohort.hosts.max_uses=null"]
+    for mode, more in (("2", [f"cohort.lobes={json.dumps(dict.fromkeys(LOBES, 0.2))}"]), ("3", [])):
+        sets = [part for value in [*asked, *more] for part in ("--set", value)]
+        done = its("run", "--modes", mode, "--to", "report", "--workers", "2", "--dir", str(folder), *sets, **where)
+        assert done.returncode == 0, done.stdout + done.stderr
     return load_settings(
         data_dir=folder / "data",
         output_dir=folder / "out",
