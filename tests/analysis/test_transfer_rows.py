@@ -234,3 +234,22 @@ def test_what_cannot_be_compared_gives_a_reason_and_no_number(lost: str) -> None
     (block,) = part.sections[0].blocks
     assert part.rows == [] and isinstance(block, Paragraph) and block.text == f"{why_not(answer_table(found))}."
     assert ("not estimable by construction" in block.text) == (lost == "anatomy")
+
+
+@pytest.mark.parametrize("lost", ["pairs", "hosts", "lobes", "cells", "wrong answers"])
+def test_degenerate_studies_form_their_section_and_say_why(lost: str) -> None:
+    found = study(40)
+    category = SCHEMA["nodule_uid"]
+    real = pl.col("source").cast(pl.String) == "real"
+    change = {
+        "pairs": pl.when(real).then(pl.lit("A/x", category)).otherwise("nodule_uid").alias("nodule_uid"),
+        "hosts": pl.lit("h", category).alias("host_person_uid"),
+        "lobes": pl.lit(None, category).alias("lobe"),
+        "cells": pl.lit("plain", category).alias("condition"),
+        "wrong answers": pl.lit(True).alias("right"),
+    }
+    part = transfer_part(answer_table(found.with_columns(change[lost])), STUDY, ANALYSIS, Asked(0.1), {}, 1)
+    rows = TABLES["metrics"].frame([asdict(r) for r in part.rows])
+    assert rows.filter(pl.col("estimate").is_null() & pl.col("flag").is_null()).is_empty(), "null has a reason"
+    (warning,) = [b for b in part.sections[0].blocks if isinstance(b, Paragraph) and b.kind == "warning"]
+    assert "a, b, tissue saw is not known" in warning.text, "nothing was declared"
