@@ -111,6 +111,9 @@ def test_a_person_counts_once_however_many_findings() -> None:
     assert often.value[0] == pytest.approx(once.value[0])
     assert often.variance.value[0] == pytest.approx(once.variance.value[0])
     assert often.variance.effective[0] == pytest.approx(40)
+    sizes = np.r_[20, np.ones(39, int)]
+    uneven = pairs(np.repeat(first, sizes), np.repeat(second, sizes), np.repeat(np.arange(40), sizes)).apart
+    assert uneven.variance.effective[0] == pytest.approx(sizes.sum() ** 2 / (sizes**2).sum()), "hardly nine persons"
 
 
 def test_verdicts_where_nothing_varies_are_exact() -> None:

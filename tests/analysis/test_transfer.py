@@ -114,6 +114,8 @@ def test_readers_that_are_equal_on_one_side_have_no_better_one() -> None:
     found = winners(np.array([0.5, 0.5, 0.7]), np.array([0.4, 0.6, np.nan]), np.array([0, 0, 0]))
     assert (found.of_pairs, found.tied, found.orders, found.of_orders) == (0, 1, 0, 1)
     assert found.lost == pytest.approx(0.2), "the first of equals is chosen"
+    other = winners(np.array([0.4, 0.6]), np.array([0.5, 0.5]), np.array([0, 0]))
+    assert (other.of_pairs, other.tied, other.orders, other.lost) == (0, 1, 0, 0.0)
 
 
 def test_cells_that_do_not_vary_have_no_correlation() -> None:

@@ -19,7 +19,7 @@ from itrialspace_assets.analysis.estimates.variance import Differences, combined
 #: Persons that a stratum of the studied side needs, as hosts and as donors, to have a variance (ours).
 LEAST_PERSONS = 2
 NO_STUDIED, NO_TARGET = "no synthetic slice", "no real slice"
-NO_STRATUM = "no stratum of the real mix has two synthetic hosts and donors"
+NO_STRATUM = "no stratum with a real slice has two synthetic hosts and donors"
 
 
 @dataclass(frozen=True)
