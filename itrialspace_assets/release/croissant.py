@@ -91,6 +91,7 @@ def croissant(root: Path, files: Mapping[str, str], what: Described) -> str:
         "license": list(what.licences),
         "url": "https://arxiv.org/abs/2605.05761",
         "citeAs": _cite(what),
+        "creator": {"@type": "sc:Organization", "name": f"not stated; made with itrialspace-assets {__version__}"},
         "keywords": ["lung CT", "pulmonary nodule", "virtual imaging trial", what.evidence.anatomy + " anatomy"],
         "distribution": [*(_file(path, files[path]) for path in tables), *_sets(tops)],
         "recordSet": [found for path in tables if (found := _records(root, path)) is not None],

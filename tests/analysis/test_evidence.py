@@ -137,7 +137,7 @@ def planted(nothing: Evidence) -> Evidence:
                     "outside_lung": out,
                     "overlap": 0.0,
                     "size_bucket": bucket,
-                    "lobe": "right_lung_upper_lobe",
+                    "lobe": "right_lung_upper_lobe" if uid != "c1" else "right_lung_middle_lobe",
                     "margin_mm": 1.5,
                 }
                 for uid, plan, got, shift, out, bucket in inserted
@@ -226,7 +226,8 @@ def test_the_scorecard_counts_what_was_planted(planted: Evidence) -> None:
     assert (whole.planned, whole.inserted, whole.answered) == (4, 3, 2)
 
     near = {(c.by, c.level): c for c in scorecard.consistency(planted)}["size planned", "5-10mm"]
-    assert (near.n, near.size_as_planned, near.diameter_gap_mm, near.shift_mm) == (3, 2, 0.5, 1.0)
+    assert (near.n, near.lobe_as_asked, near.size_as_planned) == (3, 2, 2)
+    assert (near.diameter_gap_mm, near.shift_mm) == (0.5, 1.0)
 
 
 def test_a_card_counts_own_pictures_and_names_constant_answers(settings: Settings, planted: Evidence) -> None:

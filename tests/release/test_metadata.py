@@ -70,6 +70,10 @@ def test_a_run_crate_holds_the_musts_of_its_profile(tmp_path: Path, what: Descri
     refers = {i for e in graph.values() for i in re.findall(r'"@id": "([^"]+)"', json.dumps(e))}
     inside = {i for i in refers if not i.startswith("http")}
     assert inside <= set(graph), "nothing refers to what is not there"
+    terms = replace(what, licences=("LUNGx: CC BY 3.0 (a page); may be passed on", "OTHER: not stated; must not"))
+    of_terms = {e["@id"]: e for e in json.loads(crate.run_crate(MADE, outputs, [], terms))["@graph"]}
+    assert of_terms["./"]["license"] == {"@id": "#terms"} and "OTHER: not stated" in of_terms["#terms"]["description"]
+    assert graph["./"]["license"] == {"@id": APACHE}
     steps = json.loads(crate.workflow(MADE))["assets"]
     assert steps[0] == {"asset": "hosts", "code_versions": ["3"], "reads": ["profiles", "raw/masks"]}
 
