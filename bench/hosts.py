@@ -29,7 +29,7 @@ import numpy as np
 from bench.insertion import large_host, timed
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
-from itrialspace_assets.hosts.store import prepare_host
+from itrialspace_assets.hosts.store import prepare_host, read_host
 from itrialspace_assets.imaging.anatomy import LOBES, lung_mask
 from itrialspace_assets.imaging.geometry import Volume, bounding_box, read_labels, read_volume, write_volume
 from itrialspace_assets.insertion.manifest_run import Inserted, insert_manifests
@@ -92,6 +92,7 @@ def settings_of(folder: Path) -> Settings:
 def insert(folder: Path, name: str) -> Inserted:
     """Insert a manifest; every one of its nodules must go in."""
     settings = settings_of(folder)
+    read_host.cache_clear()  # no host of an earlier call is in memory
     (made,) = insert_manifests([folder / name], settings, folder, _silent)
     assert not made.failed, made.failed[0]["reason"]
     return made

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai.metrics.fid import get_fid_score
 
 import itrialspace_assets.hosts.build as hosts
 import itrialspace_assets.profiles.build as profiles
@@ -41,6 +40,8 @@ def features(seed: int, n: int = 300, d: int = 6, shift: float = 0.0) -> np.ndar
 
 
 def test_the_distance_is_the_fid_that_monai_computes() -> None:
+    from monai.metrics.fid import get_fid_score  # seconds to import, in every worker that collects this file
+
     for shift in (0.0, 0.7, 5.0):
         a, b = features(1), features(2, 250, shift=shift)
         wanted = float(get_fid_score(torch.from_numpy(a), torch.from_numpy(b)))
