@@ -7,12 +7,14 @@ location makes, so that named mappings and partitioned checks load everywhere.
 import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from itrialspace_assets.analysis import assets as analysis_assets
 from itrialspace_assets.analysis import checks as analysis_checks
+from itrialspace_assets.analysis.protocol.study import lock_configured
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.catalog import assets as catalog_assets
@@ -51,18 +53,18 @@ from itrialspace_assets.trials import assets as trials_assets
 from itrialspace_assets.trials import checks as trials_checks
 
 _ASSETS = (
-    profiles_assets,
-    hosts_assets,
-    index_assets,
-    explorer_assets,
-    trials_assets,
-    insertion_assets,
-    synthesis_assets,
-    slices_assets,
-    readers_assets,
-    analysis_assets,
-    catalog_assets,
-    release_assets,
+    profiles_assets.assets,
+    hosts_assets.assets,
+    index_assets.assets,
+    explorer_assets.assets,
+    trials_assets.assets,
+    insertion_assets.assets,
+    synthesis_assets.assets,
+    slices_assets.assets,
+    partial(readers_assets.assets, before=lock_configured),
+    analysis_assets.assets,
+    catalog_assets.assets,
+    release_assets.assets,
 )
 _CHECKS = (
     profiles_checks,
@@ -143,7 +145,7 @@ def build_definitions(
     graph = build_graph(settings)
     partitions = make_partitions(graph)
     here = {n.step.key for n in graph.nodes if n.step.stage in wanted and location in (None, n.step.location)}
-    made = [a for module in _ASSETS for a in module.assets(settings, graph, partitions) if tuple(a.key.path) in here]
+    made = [a for assets in _ASSETS for a in assets(settings, graph, partitions) if tuple(a.key.path) in here]
     checks = [
         c
         for module in _CHECKS

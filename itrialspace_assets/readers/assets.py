@@ -1,5 +1,6 @@
 """The assets ``<source>/predictions/<reader>``: graph-backed, one step a shard."""
 
+from collections.abc import Callable
 from functools import partial
 
 import dagster as dg
@@ -12,8 +13,17 @@ from itrialspace_assets.orchestration.partitions import Partitions
 from itrialspace_assets.readers import build
 
 
-def assets(settings: Settings, graph: Graph, partitions: Partitions) -> list[dg.AssetsDefinition]:
-    """One asset a source and reader."""
+def assets(
+    settings: Settings, graph: Graph, partitions: Partitions, before: Callable[[Settings], object]
+) -> list[dg.AssetsDefinition]:
+    """One asset a source and reader.
+
+    Args:
+        settings: of the code location.
+        graph: every asset.
+        partitions: partition definitions.
+        before: called before a partition is read: the study is locked then.
+    """
     own = [n for n in graph.nodes if n.step.stage == "read"]
     return [
         sharded_asset(
@@ -21,13 +31,18 @@ def assets(settings: Settings, graph: Graph, partitions: Partitions) -> list[dg.
             graph,
             n,
             partitions,
-            plan=partial(_call, build.plan, n.step.key[0], n.step.key[2]),
+            plan=partial(_plan, before, n.step.key[0], n.step.key[2]),
             work=partial(_call, build.work, n.step.key[0], n.step.key[2]),
             collect=partial(_call, build.collect, n.step.key[0], n.step.key[2]),
             op_tags=shard_tags(n.step, settings),
         )
         for n in own
     ]
+
+
+def _plan(before, source, reader, settings, partition, run_id):  # type: ignore[no-untyped-def]
+    before(settings)
+    return build.plan(settings, source, reader, partition, run_id)
 
 
 def _call(part, source, reader, settings, partition, *more):  # type: ignore[no-untyped-def]

@@ -6,7 +6,16 @@ from itrialspace_assets.analysis.protocol.model import Endpoint, Study
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
 
-__all__ = ["Endpoint", "LockState", "Study", "changed_since_lock", "load_study", "lock_state", "lock_study"]
+__all__ = [
+    "Endpoint",
+    "LockState",
+    "Study",
+    "changed_since_lock",
+    "load_study",
+    "lock_configured",
+    "lock_state",
+    "lock_study",
+]
 
 
 def load_study(settings: Settings) -> Study:
@@ -23,3 +32,12 @@ def load_study(settings: Settings) -> Study:
 def changed_since_lock(settings: Settings, study: Study) -> bool:
     """True if nothing may be called planned: see ``LockState.exploratory``."""
     return lock_state(settings, study).exploratory
+
+
+def lock_configured(settings: Settings) -> bool:
+    """Lock the configured study, unless it is locked; whether it was locked now. Called before readers are asked.
+
+    Raises:
+        ConfigError: no such study, or a wrong one.
+    """
+    return lock_study(settings, load_study(settings))
