@@ -280,8 +280,9 @@ def _conclusions(settings: Settings) -> list[Node]:
         ),
         Node(
             step=reports.STUDY_STEP,
-            reads=(SPLITS, MODE_REPORT, REAL_REPORT, FIDELITY),
-            every=(MODE_REPORT, REAL_REPORT),
+            reads=(PLAN, INSERT, *cts, *slices, *answers, SPLITS, MODE_REPORT, REAL_REPORT, FIDELITY),
+            every=(PLAN, INSERT, *cts, *slices, *answers, MODE_REPORT, REAL_REPORT),
+            tables=("metrics",),
             kind="report",
             what="One page over all modes and datasets.",
         ),

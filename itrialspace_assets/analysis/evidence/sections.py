@@ -16,10 +16,21 @@ from itrialspace_assets.analysis.evidence.cards import (
     renderer_cards,
 )
 from itrialspace_assets.analysis.evidence.checklists import NAMES, Answer, Checklist, answered, load_checklist
-from itrialspace_assets.analysis.evidence.gather import Evidence
+from itrialspace_assets.analysis.evidence.gather import Evidence, Stated
+from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.reports.document import Block, Estimate, Paragraph, Section, Table, Value
 from itrialspace_assets.analysis.reports.part import Part
 from itrialspace_assets.base.settings import Settings
+
+
+def stated(study: Study) -> Stated:
+    """What a study file says that no table can tell; what it leaves empty is blank."""
+    return Stated(
+        question=study.question or None,
+        context_of_use=study.context_of_use or None,
+        model_influence=study.model_influence or None,
+        decision_consequence=study.decision_consequence or None,
+    )
 
 
 def evidence_part(settings: Settings, evidence: Evidence) -> Part:

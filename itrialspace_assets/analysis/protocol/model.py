@@ -119,6 +119,10 @@ class Study(StrictModel):
     context_of_use: str = Field(
         "", description="Who would decide what with the answer, and what it must not be used for."
     )
+    model_influence: str = Field(
+        "", description="How much the virtual trial weighs in that decision beside other evidence (ASME V&V 40)."
+    )
+    decision_consequence: str = Field("", description="What happens if that decision is wrong (ASME V&V 40).")
     primary: Endpoint = Field(description="The number that the study is decided by.")
     secondary: list[Secondary] = Field([], description="Numbers that are planned beside it; others are exploratory.")
     populations: Populations = Field(Populations(), description="Which cases and readers the study is about.")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from itrialspace_assets.analysis.frozen import ListKey, locks
-from itrialspace_assets.analysis.protocol.study import Study, changed_since_lock
+from itrialspace_assets.analysis.protocol.study import LockState, Study
 from itrialspace_assets.analysis.reports.headline import endpoint_of
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.records.layout import REAL
@@ -26,26 +26,24 @@ def _name(source: str) -> str:
     return "Source real" if source == REAL else f"Source {source}"
 
 
-def protocol_lines(settings: Settings, study: Study, lists: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+def protocol_lines(
+    settings: Settings, study: Study, state: LockState, lists: Sequence[tuple[str, str]]
+) -> tuple[str, ...]:
     """Study, lock and split.
 
     Args:
         settings: names the split.
         study: the protocol.
+        state: of its lock.
         lists: source and name of each frozen list that the report scores.
     """
-    changed = changed_since_lock(settings, study)
-    state = (
-        "the study file changed after the split was frozen: everything here is exploratory"
-        if changed
-        else "locked with the split; what goes beyond its primary endpoint is marked"
-    )
     found = locks(settings, settings.split) if lists else {}
     kept = [(source, found.get(ListKey(settings.split, source, name))) for source, name in lists]
     slices = "; ".join(f"{source} {lock.n} slices, list {lock.list_sha256[:12]}" for source, lock in kept if lock)
     clusters = " and ".join(_CLUSTERS[c] for c in study.clusters)
     return (
-        f"Study {study.study} ({study.sha256[:12]}): {state}.",
+        state.reason,
+        *(f"{line}." for line in state.found),
         f"Split {settings.split}{': ' + slices if slices else ''}.",
         f"Primary endpoint: {endpoint_of(study)}. Clusters: {clusters}; a number from fewer than "
         f"{study.min_clusters} of them is flagged. A refused or missing answer counts as wrong.",

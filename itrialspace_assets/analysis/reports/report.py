@@ -6,9 +6,9 @@ from dataclasses import asdict
 import polars as pl
 
 from itrialspace_assets.analysis.evidence.gather import gather
-from itrialspace_assets.analysis.evidence.sections import evidence_part
+from itrialspace_assets.analysis.evidence.sections import evidence_part, stated
 from itrialspace_assets.analysis.frozen import ListKey, locks
-from itrialspace_assets.analysis.protocol.study import Study, changed_since_lock, load_study
+from itrialspace_assets.analysis.protocol.study import LockState, Study, load_study, lock_state
 from itrialspace_assets.analysis.reports.comparisons import compared
 from itrialspace_assets.analysis.reports.contrast_section import contrast_part
 from itrialspace_assets.analysis.reports.document import Report, Section, Table
@@ -51,6 +51,7 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
     require_data_root(settings)
     mode = partition["mode"]
     trial, study = load_trial(settings, mode), load_study(settings)
+    state = lock_state(settings, study)
     analysis = Analysis(mode, settings.split, settings.anatomy)
     sources = [r.name for r in enabled(settings)]
     asked = [(source, reader) for source in sources for reader in slice_readers(settings, source)]
@@ -72,14 +73,14 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
             Part(variances),
             *(Part(report_detection(settings, seen, study, mode, *one)) for one in asked),
             compared(settings, seen, study),
-            _trust(settings, seen, study, analysis),
+            _trust(settings, seen, study, analysis, state),
             Part(sections=[mistakes_section(settings, seen)]),
         ]
     rows = flagged([row for part in parts for row in part.rows], study)
     contrast, *others = [part.sections for part in parts] or [[]]
-    evidence = evidence_part(settings, gather(settings, study, mode, rows, measured=False))
+    evidence = evidence_part(settings, gather(settings, study, mode, rows, stated(study), measured=False))
     sections = [
-        headline(rows, study, changed_since_lock(settings, study)),
+        headline(rows, study, state.exploratory),
         *contrast,
         *_charts(rows, factors, arms, study, settings.anatomy),
         published_section(rows),
@@ -94,7 +95,7 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
         title=f"Report: {mode}",
         question=trial.question,
         data=data_lines(settings, sources),
-        protocol=protocol_lines(settings, study, [(source, mode) for source in sources]),
+        protocol=protocol_lines(settings, study, state, [(source, mode) for source in sources]),
         sections=tuple(sections),
     )
     return _finish(settings, study, rows, report, cases)
@@ -105,6 +106,7 @@ def build_real(settings: Settings, partition: Partition) -> Result:
     require_data_root(settings)
     dataset, name = partition["dataset"], f"{REAL}-{partition['dataset']}"
     study, analysis = load_study(settings), Analysis(name, settings.split, settings.anatomy)
+    state = lock_state(settings, study)
     asked = [(REAL, reader) for reader in slice_readers(settings, REAL)]
     factors = ["size_bucket", "lobe"]
     parts: list[Part] = []
@@ -116,13 +118,13 @@ def build_real(settings: Settings, partition: Partition) -> Result:
         parts = [
             Part(_scored(seen, strata, study, analysis)),
             compared(settings, seen, study),
-            _trust(settings, seen, study, analysis),
+            _trust(settings, seen, study, analysis, state),
             Part(sections=[mistakes_section(settings, seen)]),
         ]
     rows = flagged([row for part in parts for row in part.rows], study)
-    evidence = evidence_part(settings, gather(settings, study, name, rows, measured=False))
+    evidence = evidence_part(settings, gather(settings, study, name, rows, stated(study), measured=False))
     sections = [
-        headline(rows, study, changed_since_lock(settings, study)),
+        headline(rows, study, state.exploratory),
         *_charts(rows, factors, (), study, settings.anatomy),
         published_section(rows),
         *(section for part in parts for section in part.sections),
@@ -134,7 +136,7 @@ def build_real(settings: Settings, partition: Partition) -> Result:
         title=f"Report: {name}",
         question=f"How do the readers do on the CTs of {dataset} themselves?",
         data=data_lines(settings, [REAL]),
-        protocol=protocol_lines(settings, study, [(REAL, name)]),
+        protocol=protocol_lines(settings, study, state, [(REAL, name)]),
         sections=tuple(sections),
     )
     return _finish(settings, study, rows, report, cases)
@@ -169,7 +171,7 @@ def _real_findings(settings: Settings, trial: Trial, seen: pl.DataFrame) -> pl.D
     return pl.concat(found) if found else None
 
 
-def _trust(settings: Settings, seen: pl.DataFrame, study: Study, analysis: Analysis) -> Part:
+def _trust(settings: Settings, seen: pl.DataFrame, study: Study, analysis: Analysis, state: LockState) -> Part:
     """Whether readers look at the picture, from the controls that they were read under.
 
     Args:
@@ -177,10 +179,11 @@ def _trust(settings: Settings, seen: pl.DataFrame, study: Study, analysis: Analy
         seen: of ``_seen``.
         study: alpha and clusters; whether controls are planned.
         analysis: what is reported.
+        state: of the study's lock.
     """
     rows = control_rows(under_controls(settings, seen, analysis.analysis), study, analysis)
     marks = [mark_of(settings.anatomy, source) for source in sorted(seen["source"].unique())]
-    planned = bool(study.controls) and not changed_since_lock(settings, study)
+    planned = bool(study.controls) and not state.exploratory
     return trust_part(rows, study, "; ".join(marks), standing="planned" if planned else "exploratory")
 
 

@@ -1,52 +1,92 @@
-"""Builds the study's report: the primary endpoint of all modes and datasets, and the fidelity of rendered CTs."""
+"""Builds the study's report over all modes and datasets from its parts."""
 
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 import polars as pl
 
-from itrialspace_assets.analysis.protocol.study import Study, changed_since_lock, load_study
+from itrialspace_assets.analysis.evidence.gather import gather
+from itrialspace_assets.analysis.evidence.sections import evidence_part, stated
+from itrialspace_assets.analysis.protocol.study import LockState, Study, load_study, lock_state
 from itrialspace_assets.analysis.reports.charts import Axes, Point, levels_chart
 from itrialspace_assets.analysis.reports.document import Block, Paragraph, Report, Section, Standing, Table
+from itrialspace_assets.analysis.reports.fidelity_section import fidelity_part
 from itrialspace_assets.analysis.reports.files import write_report
 from itrialspace_assets.analysis.reports.headline import endpoint_of
 from itrialspace_assets.analysis.reports.metric_tables import estimate_of
+from itrialspace_assets.analysis.reports.part import Part
 from itrialspace_assets.analysis.reports.preamble import data_lines, protocol_lines
+from itrialspace_assets.analysis.reports.transfer_section import Asked, transfer_part
 from itrialspace_assets.analysis.reports.wording import number
-from itrialspace_assets.analysis.scoring.rows import MetricRow
+from itrialspace_assets.analysis.scoring.answer_table import answer_table
+from itrialspace_assets.analysis.scoring.outcomes import study_outcomes
+from itrialspace_assets.analysis.scoring.rows import Analysis, MetricRow
+from itrialspace_assets.analysis.scoring.training import trained_on
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.provenance import mark_of
-from itrialspace_assets.records.store import read_all
+from itrialspace_assets.records.store import read_all, write_table
+
+#: Name of the analysis in ``metrics`` and of the report's folder.
+NAME = "study"
+#: Margin of equivalence where the study file declares none (ours): such a result is exploratory, and said to be.
+MARGIN = 0.05
 
 
 def build_study(settings: Settings, partition: Partition) -> Result:
     """One report over all modes and datasets; transfer only where it can be estimated at all."""
     require_data_root(settings)
     study = load_study(settings)
+    state = lock_state(settings, study)
     primary = _primary(settings, study)
-    standing: Standing = "exploratory" if changed_since_lock(settings, study) else "primary"
-    sections = [
-        Section("Primary endpoint by mode and dataset", tuple(_shown(settings, study, primary)), standing),
-        _transfer(settings),
-        _fidelity(settings),
-    ]
+    standing: Standing = "exploratory" if state.exploratory else "primary"
+    transfer = _transfer(settings, study, state)
+    evidence = evidence_part(settings, gather(settings, study, NAME, None, stated(study)))
     report = Report(
-        name="study",
+        name=NAME,
         title=f"Study report: {study.study}",
-        question="What was estimated over all modes and datasets?",
+        question=study.question or "What was estimated over all modes and datasets?",
         data=data_lines(settings, list(dict.fromkeys(r.source for r in primary))),
-        protocol=protocol_lines(settings, study, ()),
-        sections=tuple(sections),
+        protocol=protocol_lines(settings, study, state, ()),
+        sections=(
+            Section("Primary endpoint by mode and dataset", tuple(_shown(settings, study, primary)), standing),
+            *transfer.sections,
+            *fidelity_part(settings, study).sections,
+            *evidence.sections,
+        ),
     )
+    table = write_table(settings.output, "metrics", [asdict(r) for r in transfer.rows], analysis=NAME)
     written = write_report(settings.output, report)
-    return Result({}, computed=1, picture=written.picture, preview=_preview(primary), files=written.files)
+    return Result(
+        {"metrics": len(transfer.rows)},
+        computed=1,
+        picture=written.picture,
+        preview=_preview(primary),
+        files=written.files,
+        written=(table,),
+    )
+
+
+def _transfer(settings: Settings, study: Study, state: LockState) -> Part:
+    """Real against synthetic slices: the same findings, the real mix, equivalence."""
+    declared = study.margin is not None and not state.exploratory
+    asked = Asked(MARGIN if study.margin is None else study.margin.value, "planned" if declared else "exploratory")
+    analysis = Analysis(NAME, settings.split, settings.anatomy)
+    part = transfer_part(
+        answer_table(study_outcomes(settings)), study, analysis, asked, trained_on(settings), settings.seed
+    )
+    if study.margin is not None or not part.rows:
+        return part
+    note = Paragraph(f"The study declares no margin of equivalence: {MARGIN:g} is taken as an example.", "warning")
+    return Part(part.rows, [replace(s, blocks=(note, *s.blocks)) for s in part.sections])
 
 
 def _primary(settings: Settings, study: Study) -> list[MetricRow]:
     """The primary endpoint over all slices of each mode and dataset, by source, reader and analysis."""
     rows = read_all(settings.output, "metrics").filter(
+        pl.col("analysis") != NAME,
         pl.col("stratum") == "all",
         pl.col("metric") == study.primary.metric,
         pl.col("task") == study.primary.task,
@@ -114,30 +154,6 @@ def _short(analysis: str) -> str:
     """``m02`` of a published mode, the dataset of real slices; else the whole name."""
     found = re.match(r"m\d\d(?=_)", analysis)
     return found[0] if found else analysis.removeprefix(f"{REAL}-")
-
-
-def _transfer(settings: Settings) -> Section:
-    why = (
-        "not estimable by construction: anatomy is procedural"
-        if settings.anatomy == "procedural"
-        else "not built in this version"
-    )
-    return Section("Real against synthetic", (Paragraph(f"Transfer and equivalence: {why}.", "note"),))
-
-
-def _fidelity(settings: Settings) -> Section:
-    """Mean distances over the three planes, and how to read them."""
-    rows = read_all(settings.output, "fidelity").filter(pl.col("plane") == "average").sort("kind", "value", "compared")
-    band = rows.filter(pl.col("kind") == "real_to_real", pl.col("value").is_not_null())["value"].to_list()
-    said = "; ".join(rows["note"].drop_nulls().unique().sort())
-    if band:
-        said = f"Real datasets lie {min(band):.3g} to {max(band):.3g} apart: the yardstick of the rest. {said}"
-    if "descriptor_distance" in rows["metric"]:
-        said += " Measured with a descriptor that needs no weights: not FID, and not to be compared with published FID."
-    columns = ["kind", "reference", "compared", "metric", "value", "images_reference", "images_compared"]
-    names = tuple(c.replace("_", " ") for c in columns)
-    table = Table("fidelity", names, tuple(rows.select(columns).rows()), said.strip(), folded=rows.height > 20)
-    return Section("Fidelity of rendered CTs", (table,))
 
 
 def _preview(rows: Sequence[MetricRow]) -> str:
