@@ -3,7 +3,7 @@
 from itrialspace_assets.analysis.splits import options
 from itrialspace_assets.casework.steps import Step
 
-VERSION = "5"
+VERSION = "6"
 MODE_STEP = Step(("mode_report",), "report", ("mode",), VERSION, options)
 REAL_STEP = Step(("real_report",), "report", ("dataset",), VERSION, options)
-STUDY_STEP = Step(("study_report",), "report", (), "3", options)
+STUDY_STEP = Step(("study_report",), "report", (), "4", options)

@@ -170,6 +170,17 @@ def test_strata_without_a_counterpart_are_named_with_their_share() -> None:
     assert one.found.lacking == pytest.approx(share)
 
 
+def test_a_slice_of_two_modes_counts_once_for_all_of_them() -> None:
+    found = study(100)
+    again = found.filter(pl.col("mode").cast(pl.String) == "m02").with_columns(mode=pl.lit("m03", SCHEMA["mode"]))
+    once, twice = (
+        of(comparisons(answer_table(rows), "tissue", STUDY, margin=0.1), ALL_MODES, "standardised")
+        for rows in (found, pl.concat([found, again]))
+    )
+    assert once.cells.equals(twice.cells)
+    assert once.verdicts.tests.error.tolist() == twice.verdicts.tests.error.tolist()
+
+
 def test_negatives_are_compared_where_both_sides_have_that_kind() -> None:
     def negatives(kind: str, source: str) -> pl.DataFrame:
         rows = frame(200, 5, sizes=[0.2, 0.3, 0.5], source=source, mode="real" if source == "real" else "m02")
@@ -187,7 +198,9 @@ def test_negatives_are_compared_where_both_sides_have_that_kind() -> None:
 
 
 def test_people_of_datasets_that_were_trained_on_are_left_out() -> None:
-    found = study(400)
+    mode = pl.col("mode").cast(pl.String) == "m02"  # its donors are of LUNA16, in hosts of both datasets
+    donor = pl.when(mode).then(pl.lit("LUNA16", SCHEMA["donor_dataset"])).otherwise("donor_dataset")
+    found = study(400).with_columns(donor_dataset=donor)
     declared = Trained.declared("unknown (LUNA16 and others)", DATASETS)
     assert (declared.datasets, declared.unknown) == (frozenset({"LUNA16"}), True)
     assert Trained.declared("our own scans", DATASETS).unknown and not NOTHING.unknown
@@ -201,6 +214,7 @@ def test_people_of_datasets_that_were_trained_on_are_left_out() -> None:
     lost = (kept.right[:, mine] < 0).all(axis=1)
     assert set(whole.slices["dataset"].filter(pl.Series(lost))) == set(DATASETS), "another finding of one of them"
     assert set(whole.slices["host_person_uid"].filter(pl.Series(~lost))).isdisjoint(seen)
+    assert lost[(whole.slices["mode"] == "m02").to_numpy()].all()
     part = transfer_part(answer_table(found), STUDY, ANALYSIS, Asked(0.1), trained, 1)
     strata = {r.stratum for r in part.rows}
     assert {"paired=m11", "paired_unseen=m11", "standardised_unseen=all_modes"} <= strata
