@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from itrialspace_assets.analysis.protocol.study import load_study
-from itrialspace_assets.analysis.reports import files, mistakes
+from itrialspace_assets.analysis.reports import files, flow, mistakes
 from itrialspace_assets.analysis.reports.charts import table_of_chart
 from itrialspace_assets.analysis.reports.document import Chart, Estimate, Gallery, Report, Section, Table
 from itrialspace_assets.analysis.reports.figures import Drawn, draw
@@ -24,7 +24,7 @@ from itrialspace_assets.analysis.reports.metric_tables import metric_sections
 from itrialspace_assets.analysis.reports.published import published_section
 from itrialspace_assets.analysis.reports.wording import footnotes, words
 from itrialspace_assets.base.settings import load_settings
-from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS
+from itrialspace_assets.imaging.anatomy import LOBES, SIZE_BUCKETS
 from tests.analysis.documents import HOSTILE, LEVELS, bare, chart, curve, every_block, observations, png, rows_of
 
 STUDY = load_study(load_settings())
@@ -216,3 +216,35 @@ def test_equal_reports_give_equal_bytes(tmp_path: Path) -> None:
     one, two = (write_report(tmp_path / name, every_block()) for name in ("one", "two"))
     assert one.files == two.files and len([f for f in one.files if f.endswith(".pdf")]) == 4
     assert len({draw(curve()).pdf for _ in range(8)}) == 1
+
+
+def test_flow_counts_cases_by_arm_size_and_lobe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven cases: one is clean, one is not inserted, one not rendered, one of two readers answers nothing to one."""
+    uids = [f"t/{i}" for i in range(7)]
+    arms = ["small"] * 4 + ["big"] * 3
+    nodules = {"case_uid": uids, "nodule_idx": [0] * 7, "present": [True] * 6 + [False]}
+    nodules |= {"size_bucket": ["<5mm"] * 4 + [">30mm"] * 3, "lobe": [LOBES[1]] * 5 + [LOBES[0]] * 2}
+    sliced = [(f"s{u}", "plain", u, "tissue") for u in uids[2:]]
+    tables = {
+        "case_nodules": pl.DataFrame(nodules),
+        "cases": pl.DataFrame({"case_uid": uids, "arm": arms}),
+        "insertions": pl.DataFrame({"case_uid": [uids[1], uids[1], *uids[2:]]}),
+        "cts": pl.DataFrame({"case_uid": uids[2:], "source": ["tissue"] * 5}),
+        "slices": pl.DataFrame(sliced, schema=["slice_uid", "condition", "case_uid", "source"], orient="row"),
+        "answers": pl.DataFrame(
+            [(*row[:2], row[3], "ok" if row[2] != uids[6] else "error", "none") for row in sliced],
+            schema=["slice_uid", "condition", "source", "status", "control"],
+            orient="row",
+        ),
+    }
+    why = pl.DataFrame({"case_uid": uids[:2], "why": ["does not fit (insert)", "no contrast (synthesise)"]})
+    monkeypatch.setattr(flow, "read_table", lambda root, name, **_: tables[name])
+    monkeypatch.setattr(flow, "read_all", lambda root, name, **_: tables[name])
+    monkeypatch.setattr(flow, "_rejected", lambda *_: why)
+    by_arm, by_size, by_lobe = flow.flow_section(load_settings(), "m", ["small", "big"]).blocks
+    assert by_arm.rows == (
+        ("small", "tissue", 4, 3, 2, 2, 2, "does not fit (insert): 1; no contrast (synthesise): 1"),
+        ("big", "tissue", 3, 3, 3, 3, 2, "–"),
+    )
+    assert [(r[0], r[2], r[6]) for r in by_size.rows] == [("<5 mm", 4, 2), (">30 mm", 2, 2), ("no nodule", 1, 0)]
+    assert [(r[0], r[2]) for r in by_lobe.rows] == [("left upper lobe", 1), ("left lower lobe", 5), ("no nodule", 1)]
