@@ -4,14 +4,14 @@ Counts rows and joins stages; says nothing in words and estimates nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from itrialspace_assets.analysis.frozen import ListKey, Lock, locks
 from itrialspace_assets.analysis.protocol.study import Study, changed_since_lock
-from itrialspace_assets.analysis.scoring.rows import MetricRow
+from itrialspace_assets.analysis.scoring.rows import MetricRow, columns_of
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import REAL
@@ -209,7 +209,7 @@ def gather(
 
 
 def _frame(rows: Sequence[MetricRow]) -> pl.DataFrame:
-    return TABLES["metrics"].frame([asdict(r) for r in rows])
+    return TABLES["metrics"].frame([columns_of(r) for r in rows])
 
 
 @dataclass(frozen=True)

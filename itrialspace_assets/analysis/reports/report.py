@@ -1,7 +1,6 @@
 """Builds the report of a mode and that of a real dataset from their parts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import polars as pl
 
@@ -31,7 +30,7 @@ from itrialspace_assets.analysis.scoring.detection_rows import report_detection
 from itrialspace_assets.analysis.scoring.metrics import score_cells
 from itrialspace_assets.analysis.scoring.observations import observe, strata_of, with_one_n
 from itrialspace_assets.analysis.scoring.reweighting import with_weights
-from itrialspace_assets.analysis.scoring.rows import Analysis, MetricRow
+from itrialspace_assets.analysis.scoring.rows import Analysis, MetricRow, columns_of
 from itrialspace_assets.analysis.scoring.strata import factors_of, with_datasets
 from itrialspace_assets.analysis.scoring.variance_rows import variance_rows
 from itrialspace_assets.base.settings import Settings, require_data_root
@@ -235,11 +234,11 @@ def _finish(settings: Settings, study: Study, rows: list[MetricRow], report: Rep
         report: what is written.
         cases: rows of ``metric_cases``.
     """
-    values = [asdict(r) for r in rows]
+    values = [columns_of(r) for r in rows]
     table = write_table(settings.output, "metrics", values, analysis=report.name)
     behind = write_table(settings.output, "metric_cases", cases, analysis=report.name)
     written = write_report(settings.output, report)
-    primary = [asdict(r) for r in rows if is_primary(r, study)]
+    primary = [columns_of(r) for r in rows if is_primary(r, study)]
     columns = ("source", "reader", "condition", "metric", "estimate", "low", "high", "n_slices", "flag")
     return Result(
         {"metrics": len(rows), "metric_cases": cases.height},

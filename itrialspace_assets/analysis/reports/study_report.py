@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import polars as pl
 
@@ -13,7 +13,7 @@ from itrialspace_assets.analysis.reports.charts import Axes, Point, levels_chart
 from itrialspace_assets.analysis.reports.document import Block, Paragraph, Report, Section, Standing, Table
 from itrialspace_assets.analysis.reports.fidelity_section import fidelity_part
 from itrialspace_assets.analysis.reports.files import write_report
-from itrialspace_assets.analysis.reports.headline import endpoint_of
+from itrialspace_assets.analysis.reports.headline import endpoint_of, headline
 from itrialspace_assets.analysis.reports.metric_tables import estimate_of
 from itrialspace_assets.analysis.reports.part import Part
 from itrialspace_assets.analysis.reports.preamble import data_lines, protocol_lines
@@ -21,7 +21,7 @@ from itrialspace_assets.analysis.reports.transfer_section import Asked, transfer
 from itrialspace_assets.analysis.reports.wording import number
 from itrialspace_assets.analysis.scoring.answer_table import answer_table
 from itrialspace_assets.analysis.scoring.outcomes import study_outcomes
-from itrialspace_assets.analysis.scoring.rows import Analysis, MetricRow
+from itrialspace_assets.analysis.scoring.rows import Analysis, MetricRow, columns_of
 from itrialspace_assets.analysis.scoring.training import trained_on
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result
@@ -51,13 +51,14 @@ def build_study(settings: Settings, partition: Partition) -> Result:
         data=data_lines(settings, list(dict.fromkeys(r.source for r in primary))),
         protocol=protocol_lines(settings, study, state, ()),
         sections=(
+            *_decisive(study, state, primary),
             Section("Primary endpoint by mode and dataset", tuple(_shown(settings, study, primary)), standing),
             *transfer.sections,
             *fidelity_part(settings, study).sections,
             *evidence.sections,
         ),
     )
-    table = write_table(settings.output, "metrics", [asdict(r) for r in transfer.rows], analysis=NAME)
+    table = write_table(settings.output, "metrics", [columns_of(r) for r in transfer.rows], analysis=NAME)
     written = write_report(settings.output, report)
     return Result(
         {"metrics": len(transfer.rows)},
@@ -67,6 +68,19 @@ def build_study(settings: Settings, partition: Partition) -> Result:
         files=written.files,
         written=(table,),
     )
+
+
+def _decisive(study: Study, state: LockState, rows: Sequence[MetricRow]) -> list[Section]:
+    """The numbers that the study is decided by, where its file names the mode of its primary endpoint."""
+    if study.primary.mode is None:
+        return []
+    asked = (study.primary.mode, study.primary.source, study.primary.reader)
+    found = [
+        row
+        for row in rows
+        if all(a in (None, b) for a, b in zip(asked, (row.analysis, row.source, row.reader), strict=True))
+    ]
+    return [headline(found, study, state.exploratory)]
 
 
 def _transfer(settings: Settings, study: Study, state: LockState) -> Part:

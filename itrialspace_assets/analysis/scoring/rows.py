@@ -1,6 +1,7 @@
 """Rows of the table ``metrics``."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +43,8 @@ class Analysis:
     analysis: str
     split: str
     anatomy: str
+
+
+def columns_of(row: MetricRow) -> dict[str, Any]:
+    """A row as a mapping from column to value; ``dataclasses.asdict`` would copy each of thousands deeply."""
+    return dict(vars(row))
