@@ -188,7 +188,7 @@ def at_once(tests: pl.DataFrame, times: int) -> pl.DataFrame:
     """Tests of one of several families of which any may make the claim: corrected p times their number (Bonferroni)."""
     if tests.is_empty():
         return tests
-    return tests.with_columns(p_corrected=pl.min_horizontal(pl.col("p_corrected") * times, pl.lit(1.0)))
+    return tests.with_columns(p_corrected=(pl.col("p_corrected") * times).clip(upper_bound=1.0))
 
 
 def stacked(tables: Sequence[pl.DataFrame], task: str = "presence") -> pl.DataFrame:

@@ -4,7 +4,6 @@ import numpy as np
 import polars as pl
 
 from itrialspace_assets.analysis.estimates.jackknife import of_mean
-from itrialspace_assets.analysis.estimates.variance import variance
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.scoring.cell_tests import (
     BLOCK,
@@ -15,7 +14,6 @@ from itrialspace_assets.analysis.scoring.cell_tests import (
     stacked,
     tested_sums,
     untestable,
-    why_out,
 )
 from itrialspace_assets.analysis.scoring.level_contrasts import blocks
 from itrialspace_assets.analysis.scoring.scored import Metric, Scored, coded, scored_of
@@ -38,12 +36,12 @@ def _paired(scored: Scored, metric: Metric, stratum: str, what: str, study: Stud
         study: alpha and clusters.
         root: root seed.
     """
-    few = variance(metric.estimates).clusters < study.min_clusters
+    known = np.isfinite(metric.estimates.value)
     asked = []
     for cell in range(scored.cells.height):
         if scored.why[cell] is None:
-            why = why_out(cell, metric.estimates, few, study)
-            asked.append(Asked(cell, "paired", stratum, what, {cell: 1.0} if why is None else {}, why))
+            why = None if known[cell] else str(metric.estimates.reason[cell])
+            asked.append(Asked(cell, "paired", stratum, what, {cell: 1.0} if known[cell] else {}, why))
     return tested_sums(scored, metric, asked, study, root)
 
 
