@@ -285,7 +285,10 @@ def _signed(value: float) -> str:
 
 def _interval(row: Row, study: Study) -> str:
     low, high = (f"{row[c]:.3f}".replace("-", "−") for c in ("low", "high"))
-    return f"{100 * (1 - study.alpha):g} % interval {low} to {high}"
+    p, corrected = row.get("p"), row.get("p_corrected")
+    alone = p is not None and corrected is not None and p < study.alpha <= corrected
+    told = f", p {corrected:.2g} when corrected for its family" if alone else ""
+    return f"{100 * (1 - study.alpha):g} % interval {low} to {high}{told}"
 
 
 def _number(row: Row, study: Study) -> str:
