@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from bench.scoring import answers
-from itrialspace_assets.analysis.protocol.study import load_study
+from itrialspace_assets.analysis.protocol.study import load_study, lock_state
 from itrialspace_assets.analysis.reports.charts import Axes, Point, levels_chart
 from itrialspace_assets.analysis.reports.comparisons import compared
 from itrialspace_assets.analysis.reports.document import Chart, Report
@@ -80,7 +80,8 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=2800)
     rows = seen(parser.parse_args().cases)
     settings = load_settings()
-    study, analysis = load_study(settings), Analysis("m02", "bench", "procedural")
+    study = load_study(settings)
+    state, analysis = lock_state(settings, study), Analysis("m02", "bench", "procedural")
     print(f"{rows.height} answers")
     metrics, alone = timed(
         "scored, with strata and agreement (baseline)",
@@ -93,8 +94,8 @@ def main() -> None:
             condition_section(metrics, study, "procedural"),
             *(factor_section(metrics, factor, (), study, "procedural") for factor in FACTORS),
             published_section(metrics),
-            *compared(settings, rows, study).sections,
-            *metric_sections(metrics),
+            *compared(settings, rows, study, state).sections,
+            *metric_sections(metrics, study, state),
         )
         return Report("m02", "Report", "How?", ("made up",), ("none",), sections)
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from itrialspace_assets.analysis.protocol.study import load_study
+from itrialspace_assets.analysis.protocol.study import LockState, load_study
 from itrialspace_assets.analysis.reports.charts import Axes, Point, levels_chart, scale_chart
 from itrialspace_assets.analysis.reports.document import (
     Chart,
@@ -35,6 +35,8 @@ from tests.analysis.oracles import table
 
 MARK = "PROCEDURAL anatomy, no real people; CT rendered by 'tissue'; not a clinical result"
 #: Text that is taken for something else where it is not escaped.
+#: State of a study that was locked in time.
+LOCKED = LockState("locked", "demo", "demo_v1", "0" * 64)
 HOSTILE = "<script>alert(1)</script> a|b *c* \"d\" 'e' & `f` </script>"
 LONG = "A caveat that is long, so long that it has to be wrapped at every width that people read it at. " * 5
 LEVELS = ["lt5mm", "5_10mm", "10_15mm", "15_20mm"]
@@ -149,6 +151,6 @@ def mode_like(name: str, seen: pl.DataFrame) -> Report:
         condition_section(rows, study, "procedural"),
         *(factor_section(rows, factor, arms, study, "procedural") for factor in ("size_bucket", "lobe", "arm")),
         published_section(rows),
-        *metric_sections(rows, arms),
+        *metric_sections(rows, study, LOCKED, arms),
     )
     return dataclasses.replace(every_block(), name=name, title=f"Report: {name}", sections=sections)

@@ -25,7 +25,18 @@ from itrialspace_assets.analysis.reports.published import published_section
 from itrialspace_assets.analysis.reports.wording import footnotes, words
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.imaging.anatomy import LOBES, SIZE_BUCKETS
-from tests.analysis.documents import HOSTILE, LEVELS, bare, chart, curve, every_block, observations, png, rows_of
+from tests.analysis.documents import (
+    HOSTILE,
+    LEVELS,
+    LOCKED,
+    bare,
+    chart,
+    curve,
+    every_block,
+    observations,
+    png,
+    rows_of,
+)
 
 STUDY = load_study(load_settings())
 
@@ -157,7 +168,7 @@ def test_sections_of_made_up_answers() -> None:
     seen = observations()
     rows = rows_of(seen)
     arms = [*LEVELS, "20_30mm", "gt30mm"]
-    found = {t.name: t for s in metric_sections(rows, arms) for t in s.blocks if isinstance(t, Table)}
+    found = {t.name: t for s in metric_sections(rows, STUDY, LOCKED, arms) for t in s.blocks if isinstance(t, Table)}
     assert [r[2] for r in found["presence_by_arm"].rows[:6]] == arms
     assert [r[2] for r in found["presence_by_size_bucket"].rows[:2]] == ["<5 mm", "5–10 mm"]
     truth = seen.filter(pl.col("reader") == "blob", pl.col("condition") == "plain", pl.col("presence") == "present")

@@ -1,35 +1,39 @@
 """Readers and conditions compared in the primary endpoint's metric, as a chart of differences and a table."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
-from itrialspace_assets.analysis.protocol.study import Study
+from itrialspace_assets.analysis.protocol.standing import comparison_standing
+from itrialspace_assets.analysis.protocol.study import LockState, Study
 from itrialspace_assets.analysis.reports.charts import Axes, Point, levels_chart
-from itrialspace_assets.analysis.reports.document import Block, Estimate, Paragraph, Section, Table
+from itrialspace_assets.analysis.reports.document import Block, Estimate, Paragraph, Section, Standing, Table
 from itrialspace_assets.analysis.reports.part import Part
 from itrialspace_assets.analysis.scoring.contrasts import contrasts
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.records.provenance import mark_of
 from itrialspace_assets.records.tables import CONDITIONS
 
+_AXES: tuple[Literal["reader", "condition"], ...] = ("reader", "condition")
 #: Gains that are named (the published report names as many).
 _GAINS = 8
 
 
-def compared(settings: Settings, seen: pl.DataFrame, study: Study) -> Part:
+def compared(settings: Settings, seen: pl.DataFrame, study: Study, state: LockState) -> Part:
     """Paired differences, if there are two readers or two conditions.
 
     Args:
         settings: the root seed, and what the anatomy is.
         seen: of ``observations.observe``, for all readers.
         study: names task and metric, alpha and clusters.
+        state: of its lock.
     """
     found = contrasts(seen, study, settings.seed)
     if found is None:
         return Part()
-    rows = found.table.to_dicts()
+    said = {axis: comparison_standing(study, axis, state) for axis in _AXES}
+    rows = [row | {"in the study": said[row["compared"]]} for row in found.table.to_dicts()]
     about = (
         f"{study.primary.metric} of {study.primary.task}: first less second, on the same persons. p is corrected "
         "within a source; resolves: the least difference whose interval would leave out zero."
@@ -37,7 +41,11 @@ def compared(settings: Settings, seen: pl.DataFrame, study: Study) -> Part:
     blocks: list[Block] = [Paragraph(text) for text in (_in_words(rows, study), found.ties) if text]
     blocks += _charts(settings, rows, study)
     blocks.append(_table(rows, about))
-    return Part(sections=[Section("Readers and conditions compared", tuple(blocks))])
+    return Part(sections=[Section("Readers and conditions compared", tuple(blocks), _standing(rows))])
+
+
+def _standing(rows: Sequence[dict[str, Any]]) -> Standing:
+    return "planned" if any(row["in the study"] == "planned" for row in rows) else "exploratory"
 
 
 def _in_words(rows: Sequence[dict[str, Any]], study: Study) -> str:

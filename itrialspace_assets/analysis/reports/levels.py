@@ -11,7 +11,13 @@ ORDERED: Mapping[str, tuple[str, ...]] = {
     "lobe": LOBES,
 }
 #: Name of a factor on an axis.
-FACTORS = {"size_bucket": "size", "lobe": "lobe", "arm": "arm", "dataset": "dataset of the host"}
+FACTORS = {
+    "size_bucket": "size",
+    "lobe": "lobe",
+    "arm": "arm",
+    "host_dataset": "dataset of the host",
+    "donor_dataset": "dataset of the donor",
+}
 
 
 def factor_of(stratum: str) -> str:

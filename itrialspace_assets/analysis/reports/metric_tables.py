@@ -1,7 +1,9 @@
 """Metrics as tables: one a task with its main metrics side by side, and all of them folded."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from itrialspace_assets.analysis.protocol.standing import Asked, standing_of
+from itrialspace_assets.analysis.protocol.study import LockState, Study
 from itrialspace_assets.analysis.reports.document import Block, Estimate, Paragraph, Section, Standing, Table, Value
 from itrialspace_assets.analysis.reports.levels import factor_of, level_of, shown, strata_in_order
 from itrialspace_assets.analysis.scoring.rows import MetricRow
@@ -51,21 +53,25 @@ def estimate_of(row: MetricRow) -> Estimate:
 
 
 def metric_sections(
-    rows: Sequence[MetricRow], arms: Sequence[str] = (), standing: Standing = "exploratory"
+    rows: Sequence[MetricRow], study: Study, state: LockState, arms: Sequence[str] = ()
 ) -> list[Section]:
-    """Metrics as a section for each task.
+    """Metrics as a section for each task; the table of all says of each number what it is to the study.
 
     Args:
         rows: all of a report.
+        study: what was declared.
+        state: of its lock.
         arms: names of the trial's arms in the order of its file.
-        standing: what they are to the study.
     """
     sections = []
     for task in dict.fromkeys(r.task for r in rows):
         of_task = [r for r in rows if r.task == task]
         heading = _HEADINGS.get(task, task.capitalize())
         note = _ABOUT_SCANS if task == "detection" else _ABOUT_SLICES
-        sections.append(Section(heading, tuple(_tables(task, of_task, arms, note)), standing))
+        said = {id(r): standing_of(study, _asked(r), state) for r in of_task}
+        planned = any(value != "exploratory" for value in said.values())
+        blocks = (*_tables(task, of_task, arms, note), _all_metrics(task, of_task, said))
+        sections.append(Section(heading, blocks, "planned" if planned else "exploratory"))
     return sections
 
 
@@ -87,37 +93,40 @@ def _tables(task: str, rows: Sequence[MetricRow], arms: Sequence[str], note: str
         if any(r.metric in main and r.estimate is not None for r in found):
             of_level = (factor.replace("_", " "), lambda r: shown(level_of(r.stratum)))
             yield _wide(f"{task}_by_{factor}", main, found, of_level, "The plain picture.", folded=True)
-    yield Table(
-        f"{task}_all_metrics",
+
+
+def _asked(row: MetricRow) -> Asked:
+    return Asked(
+        task=row.task,
+        metric=row.metric,
+        condition=row.condition,
+        stratum=row.stratum,
+        analysis=row.analysis,
+        source=row.source,
+        reader=row.reader,
+    )
+
+
+def _all_metrics(task: str, rows: Sequence[MetricRow], said: Mapping[int, Standing]) -> Table:
+    """Every number over all slices, and what it is to the study.
+
+    Args:
+        task: the task.
+        rows: its rows.
+        said: standing of each row, by identity.
+    """
+    columns = ("metric", "source", "reader", "condition", "stratum", "estimate", "in the study")
+    cells = tuple(
         (
-            "metric",
-            "source",
-            "reader",
-            "condition",
-            "stratum",
-            "estimate",
-            "negatives",
-            "hosts",
-            "donors",
-            "unanswered",
-        ),
-        tuple(
-            (
-                r.metric,
-                r.source,
-                r.reader,
-                r.condition,
-                r.stratum,
-                estimate_of(r),
-                r.n_negatives,
-                r.n_hosts,
-                r.n_donors,
-                r.n_unanswered,
-            )
-            for r in whole
-        ),
-        "Every metric over all slices. The table metrics holds those of strata too.",
-        folded=True,
+            *(r.metric, r.source, r.reader, r.condition, r.stratum, estimate_of(r), said[id(r)]),
+            *(r.n_negatives, r.n_hosts, r.n_donors, r.n_unanswered),
+        )
+        for r in rows
+        if r.stratum == "all"
+    )
+    note = "Every metric over all slices. The table metrics holds those of strata too."
+    return Table(
+        f"{task}_all_metrics", (*columns, "negatives", "hosts", "donors", "unanswered"), cells, note, folded=True
     )
 
 

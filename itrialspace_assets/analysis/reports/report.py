@@ -71,7 +71,7 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
             Part(_scored(seen, strata, study, analysis)),
             Part(variances),
             *(Part(report_detection(settings, seen, study, mode, *one)) for one in asked),
-            compared(settings, seen, study),
+            compared(settings, seen, study, state),
             _trust(settings, seen, study, analysis, state),
             Part(sections=[mistakes_section(settings, seen)]),
         ]
@@ -84,7 +84,7 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
         *_charts(rows, factors, arms, study, settings.anatomy),
         published_section(rows),
         *(section for found in others for section in found),
-        *metric_sections(rows, arms),
+        *metric_sections(rows, study, state, arms),
         flow_section(settings, mode, arms),
         _planned(planned),
         *evidence.sections,
@@ -116,7 +116,7 @@ def build_real(settings: Settings, partition: Partition) -> Result:
         cases = case_rows(seen, strata, analysis)
         parts = [
             Part(_scored(seen, strata, study, analysis)),
-            compared(settings, seen, study),
+            compared(settings, seen, study, state),
             _trust(settings, seen, study, analysis, state),
             Part(sections=[mistakes_section(settings, seen)]),
         ]
@@ -127,7 +127,7 @@ def build_real(settings: Settings, partition: Partition) -> Result:
         *_charts(rows, factors, (), study, settings.anatomy),
         published_section(rows),
         *(section for part in parts for section in part.sections),
-        *metric_sections(rows),
+        *metric_sections(rows, study, state),
         *evidence.sections,
     ]
     report = Report(
