@@ -240,9 +240,12 @@ class Driver:
         close_killed_runs(self.instance)
         self.nodes = [n for n in self.graph.nodes if n.step.stage in choice.stages]
         if "read" in choice.stages and lock_study(settings, study := load_study(settings)):
-            self.log.warnings.append(
-                f"the study {study.study} is locked for the split {settings.split}, before readers are asked; an edit "
-                "from now on makes its reports exploratory"
+            CONSOLE.print(
+                f"study {study.study} locked for the split {settings.split}, before readers are asked: an edit from now "
+                "on makes its reports exploratory",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
             )
         read = {key for n in self.nodes for key in n.reads}
         report_sources(self.instance, self.graph, settings, read)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -13,7 +14,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from itrialspace_assets.analysis.protocol.files import study_files
 from itrialspace_assets.analysis.protocol.study import load_study, lock_state
+from itrialspace_assets.analysis.reports.report import build_mode, build_real
+from itrialspace_assets.analysis.reports.study_report import build_study
 from itrialspace_assets.base.errors import CatalogBusy
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.catalog.rebuild import questions, rebuilding
@@ -59,6 +63,24 @@ def test_what_it_prints_and_leaves(demo: Path) -> None:
     assert "PROCEDURAL" in (out / "reports/m11_digital_twin_isolation/report.html").read_text().split("<h1>")[0]
     assert lock_state(of(demo), load_study(of(demo))).status == "locked", "before readers were asked"
     assert "not estimable by construction" in (out / "reports/study/report.html").read_text()
+
+
+def test_every_shipped_study_forms_its_reports(demo: Path, tmp_path: Path) -> None:
+    """Of a mode, of real slices and over all; a study that was not locked before readers were asked is exploratory."""
+    own = tmp_path / "own"
+    shutil.copytree(demo, own, copy_function=os.link)  # files are replaced by renaming, never written into
+    names = set(study_files(of(own)))
+    assert names == {"demo", "reader_trust", "virtual_lesion_study"}
+    for name in sorted(names):
+        settings = of(own).model_copy(update={"study": name})
+        build_mode(settings, {"mode": "m11_digital_twin_isolation"})
+        build_real(settings, {"dataset": "LUNA16"})
+        build_study(settings, {})
+        for report in ("m11_digital_twin_isolation", "real-LUNA16", "study"):
+            page = (own / "out/reports" / report / "report.html").read_text()
+            assert f"study {name} (" in page, report
+            assert ("everything here is exploratory" in page) == (name != "demo"), report
+        assert load_study(settings).question in (own / "out/reports/study/report.html").read_text()
 
 
 def test_every_size_bucket_and_lobe_occurs_and_everything_is_marked(demo: Path) -> None:
