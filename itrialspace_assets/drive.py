@@ -241,8 +241,8 @@ class Driver:
         self.nodes = [n for n in self.graph.nodes if n.step.stage in choice.stages]
         if "read" in choice.stages and lock_study(settings, study := load_study(settings)):
             CONSOLE.print(
-                f"study {study.study} locked for the split {settings.split}, before readers are asked: an edit from now "
-                "on makes its reports exploratory",
+                f"study {study.study} locked for the split {settings.split}, before readers are asked: an edit from "
+                "now on makes its reports exploratory",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
