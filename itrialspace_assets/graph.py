@@ -246,6 +246,7 @@ def _conclusions(settings: Settings) -> list[Node]:
     )
     real = tuple(key for key in answers if key[0] == REAL)
     rendered = tuple(key for key in answers if key[0] != REAL)
+    twins = tuple(key for key in real if key[2] in {reader for _, _, reader in rendered})
     return [
         Node(
             step=compare.STEP,
@@ -265,8 +266,8 @@ def _conclusions(settings: Settings) -> list[Node]:
         ),
         Node(
             step=reports.MODE_STEP,
-            reads=(RAW_TRIALS, PLAN, INSERT, *cts, *slices, *rendered, *real, SPLITS),
-            every=(slices[0], *real),  # twins of single scans are paired with the real findings
+            reads=(RAW_TRIALS, PLAN, INSERT, *cts, *slices, *rendered, *twins, SPLITS),
+            every=(slices[0], *twins),  # twins of single scans are paired with the real findings
             tables=("metrics", "metric_cases"),
             kind="report",
             what="Estimates with intervals, figure and page of a mode.",

@@ -73,7 +73,13 @@ def truths(output: Path, slice_uids: Collection[str]) -> dict[str, Truth]:
 
 
 def chance(planted: Planted, truth: Truth, condition: str) -> float:
-    """Chance of the right answer to a slice."""
+    """Chance of the right answer to a slice.
+
+    Args:
+        planted: declared effects.
+        truth: of the slice.
+        condition: guidance on the slice.
+    """
     if truth.presence != "present":
         return 1 - planted.false_alarms
     effects: tuple[tuple[Mapping[Any, float], str | None], ...] = (

@@ -166,7 +166,8 @@ def _real_findings(settings: Settings, trial: Trial, seen: pl.DataFrame) -> pl.D
     frozen = locks(settings, settings.split)
     names = {f"{REAL}-{dataset}" for dataset in seen["dataset"].unique()}
     here = sorted(name for name in names if ListKey(settings.split, REAL, name) in frozen)
-    found = [observe(settings, REAL, REAL, name, r) for name in here for r in slice_readers(settings, REAL)]
+    both = [r for r in slice_readers(settings, REAL) if r in set(seen["reader"])]
+    found = [observe(settings, REAL, REAL, name, reader) for name in here for reader in both]
     return pl.concat(found) if found else None
 
 

@@ -85,7 +85,14 @@ def shares_of(scored: Scored, metrics: Sequence[str]) -> list[Metric]:
 
 
 def levels_table(scored: Scored, shares: Sequence[Metric], study: Study, task: str = "presence") -> pl.DataFrame:
-    """Estimates of all cells as a report shows them, with the mean diameter (mm) of their nodules."""
+    """Estimates of all cells as a report shows them, with the mean diameter (mm) of their nodules.
+
+    Args:
+        scored: rows of one task with cells and clusters.
+        shares: metrics of all cells.
+        study: alpha, clusters, least number of clusters.
+        task: name of the task.
+    """
     shown = scored.flags(pl.col("presence") == "present")
     diameter = scored.numbers("diameter_mm") if "diameter_mm" in scored.rows.columns else np.zeros(len(shown))
     used = shown & np.isfinite(diameter)
@@ -96,6 +103,14 @@ def levels_table(scored: Scored, shares: Sequence[Metric], study: Study, task: s
 
 
 def why_out(cell: int, estimates: Estimates, few: Flags, study: Study) -> str | None:
+    """Why a cell is left out of comparisons; None: it is not.
+
+    Args:
+        cell: number of the cell.
+        estimates: of all cells.
+        few: cells with too few clusters (C,).
+        study: alpha, clusters, least number of clusters.
+    """
     if not np.isfinite(estimates.value[cell]):
         return str(estimates.reason[cell])
     return f"fewer than {study.min_clusters} clusters" if few[cell] else None
@@ -118,7 +133,15 @@ def _combined(scored: Scored, metric: Metric, asked: Sequence[Asked]) -> Differe
 
 
 def tested_sums(scored: Scored, metric: Metric, asked: Sequence[Asked], study: Study, root: int) -> pl.DataFrame:
-    """Tests of weighted sums, corrected within a source; what cannot be tested says why."""
+    """Tests of weighted sums, corrected within a source; what cannot be tested says why.
+
+    Args:
+        scored: rows of one task with cells and clusters.
+        metric: its estimates in all cells.
+        asked: the weighted sums.
+        study: alpha, clusters, least number of clusters.
+        root: root seed, for the distribution of the largest statistic.
+    """
     if not asked:
         return pl.DataFrame()
     found = _combined(scored, metric, asked)
@@ -257,6 +280,12 @@ def spread_of(scored: Scored, metric: Metric, asked: Sequence[Asked], study: Stu
     """Spread of replicates over what sampling alone would give: ratio of standard deviations, by block.
 
     The sum of squares about the mean is that of a scaled chi-squared with Satterthwaite's degrees of freedom.
+
+    Args:
+        scored: rows of one task with cells and clusters.
+        metric: its estimates in all cells.
+        asked: the weighted sums.
+        study: alpha, clusters, least number of clusters.
     """
     from scipy import stats
 
@@ -299,7 +328,14 @@ def spread_of(scored: Scored, metric: Metric, asked: Sequence[Asked], study: Stu
 
 
 def untestable(rows: pl.DataFrame, shape: Shape, metric: str, why: str) -> pl.DataFrame:
-    """A test of every source, reader and condition that cannot be made."""
+    """A test of every source, reader and condition that cannot be made.
+
+    Args:
+        rows: slices of the blocks that are named.
+        shape: kind of test.
+        metric: name of what would be tested.
+        why: why it cannot be made.
+    """
     none = dict.fromkeys(("estimate", "low", "high", "p", "p_corrected", "resolves"), pl.lit(None, pl.Float64))
     counts = dict.fromkeys(("n_slices", "n_cases", "n_hosts", "n_donors"), pl.lit(0, pl.Int64))
     said = {"shape": shape, "metric": metric, "stratum": "all", "what": "", "flag": why, "method": "none"}

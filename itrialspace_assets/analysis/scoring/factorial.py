@@ -42,6 +42,12 @@ def factorial(presence: pl.DataFrame, factor: Factor, study: Study, root: int) -
 
     The last arm has lobes and sizes balanced, the first as they occur. The balanced arm, weighted to the lobes and
     sizes of the other one, should come to the same sensitivity unless the reader leans on which of them are likely.
+
+    Args:
+        presence: observations of presence, with strata and weights.
+        factor: levels that are compared, in declared order.
+        study: alpha, clusters, least number of clusters.
+        root: root seed, for the distribution of the largest statistic.
     """
     shown = presence.filter(
         pl.col("presence") == "present",

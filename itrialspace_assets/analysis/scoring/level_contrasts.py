@@ -97,7 +97,14 @@ class Block:
 
 
 def blocks(scored: Scored, estimates: Estimates, factor: Factor, study: Study) -> Iterator[Block]:
-    """Each source, reader and condition with the levels that can be compared there."""
+    """Each source, reader and condition with the levels that can be compared there.
+
+    Args:
+        scored: rows of one task with cells and clusters.
+        estimates: of all cells.
+        factor: levels that are compared, in declared order.
+        study: alpha, clusters, least number of clusters.
+    """
     block = codes(scored.cells, BLOCK)[0]
     few = variance(estimates).clusters < study.min_clusters
     place = [factor.order().get(level, -1) for level in scored.cells["level"]]
@@ -149,7 +156,13 @@ def by_level(
 
 
 def by_reader(presence: pl.DataFrame, study: Study, root: int) -> Compared:
-    """Every two readers in the primary endpoint's metric; in sensitivity and specificity if it is not of presence."""
+    """Every two readers in the primary endpoint's metric; in sensitivity and specificity if it is not of presence.
+
+    Args:
+        presence: observations of presence, with strata and weights.
+        study: alpha, clusters, least number of clusters.
+        root: root seed, for the distribution of the largest statistic.
+    """
     rows = coded(presence, study).with_columns(level=pl.col("reader"))
     names = tuple(dict.fromkeys(rows["reader"]))
     factor = Factor("reader", names, names)

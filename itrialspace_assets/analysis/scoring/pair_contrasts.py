@@ -60,7 +60,14 @@ def _means(scored: Scored, **columns: str) -> list[Metric]:
 
 
 def counterfactual(presence: pl.DataFrame, factor: Factor, study: Study, root: int) -> Compared:
-    """Answers to a lesion less those to the same plane of the scan without it; and whether that differs by arm."""
+    """Answers to a lesion less those to the same plane of the scan without it; and whether that differs by arm.
+
+    Args:
+        presence: observations of presence, with strata and weights.
+        factor: levels that are compared, in declared order.
+        study: alpha, clusters, least number of clusters.
+        root: root seed, for the distribution of the largest statistic.
+    """
     said = (pl.col("status") == "ok") & (pl.col("answer").cast(pl.String) == "present")
     rows = presence.with_columns(_said=said.fill_null(False).cast(pl.Float64))
     twins = rows.filter(pl.col("guidance_site") == "cleared_lesion").select(*_PAIR, _without="_said")
@@ -81,7 +88,14 @@ def counterfactual(presence: pl.DataFrame, factor: Factor, study: Study, root: i
 
 
 def against_real(observations: pl.DataFrame, real: pl.DataFrame | None, study: Study, root: int) -> Compared:
-    """Whether a twin is answered rightly less whether the real finding is, in each task with a truth."""
+    """Whether a twin is answered rightly less whether the real finding is, in each task with a truth.
+
+    Args:
+        observations: of ``observations.observe``, all tasks.
+        real: the same of real slices; None: none were read.
+        study: alpha, clusters, least number of clusters.
+        root: root seed, for the distribution of the largest statistic.
+    """
     shown = observations.filter(pl.col("presence") == "present", pl.col("task").is_in(["presence", *TRUTH]))
     twins = _judged(shown).with_columns(_with=pl.col("_right"))
     pairs = twins.clear()

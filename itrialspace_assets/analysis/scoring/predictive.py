@@ -109,6 +109,14 @@ class _Rates:
 
     @classmethod
     def of(cls, scored: Scored, positive: Flags, right: Flags, study: Study) -> "_Rates":
+        """Both rates of all cells with limits of half the alpha each.
+
+        Args:
+            scored: rows of one task with cells and clusters.
+            positive: slices that show what is asked for (n,).
+            right: right answers (n,).
+            study: alpha, clusters, least number of clusters.
+        """
         ways = scored.clusters
         both = (
             of_mean(ways, right, positive, "no positives", share=True),
