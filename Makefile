@@ -19,7 +19,7 @@ ADDITIONS ?= docker,k8s,postgres
 COMPOSE ?= docker compose
 COMPOSE_UP = $(COMPOSE) --project-name itrialspace --env-file deploy/docker/.env -f deploy/docker/compose.yaml
 
-.PHONY: demo ui test quick daemons browser lint docs check-defs lock clean wheels image-cpu images image-save docker-up docker-down
+.PHONY: demo ui test quick daemons browser lint docs check-defs lock clean wheels image-cpu images image-save docker-up docker-down sbom audit
 demo: $(STAMP)
 	$(BIN)/its demo --dir $(DEMO)
 
@@ -112,6 +112,24 @@ deploy/docker/.env:
 $(ROC)/.installed: $(VENV)/bin/uv
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(ROC)
 	$(BIN)/uv pip install --quiet --python $(ROC)/bin/python roc-validator==0.13.0
+	touch $@
+
+# A software bill of materials (CycloneDX) of what an installation brings: sbom.json. ADDED=gpu adds an extra.
+sbom: $(VENV)/supply/.installed
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(VENV)/runtime
+	$(BIN)/uv pip install --quiet --python $(VENV)/runtime/bin/python $(FIND) -c constraints.txt -r pyproject.toml \
+	  $(if $(ADDED),--extra $(ADDED),)
+	$(VENV)/supply/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json \
+	  $(VENV)/runtime/bin/python
+	@echo "Result: sbom.json"
+
+# Known weaknesses of the locked packages. It asks a public database: without a network it fails and says so.
+audit: $(VENV)/supply/.installed
+	$(VENV)/supply/bin/pip-audit --strict --progress-spinner off --no-deps --disable-pip -r constraints.txt
+
+$(VENV)/supply/.installed: $(VENV)/bin/uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(VENV)/supply
+	$(BIN)/uv pip install --quiet --python $(VENV)/supply/bin/python cyclonedx-bom==7.5.0 pip-audit==2.10.1
 	touch $@
 
 clean:
