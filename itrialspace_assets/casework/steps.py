@@ -112,7 +112,14 @@ def record(settings: Settings, step: Step, partition: Partition, reads: Reads, r
 
 
 def record_released(
-    settings: Settings, of: str, reads: Reads, result: Result, *, contracts: Mapping[str, str], code_version: str
+    settings: Settings,
+    of: str,
+    reads: Reads,
+    result: Result,
+    *,
+    bound: Iterable[str],
+    contracts: Mapping[str, str],
+    code_version: str,
 ) -> str:
     """Remember that a partition was taken from a release instead of being made.
 
@@ -122,8 +129,9 @@ def record_released(
     Args:
         settings: where the records lie.
         of: label of the partition.
-        reads: version of each partition that it must agree with.
+        reads: version of each partition that it was made from, there.
         result: what it holds; ``files`` names all of its files, those of tables too.
+        bound: labels of those that it must agree with.
         contracts: contract of each of its tables.
         code_version: of the step that made it, as the release says.
 
@@ -133,7 +141,8 @@ def record_released(
     content = asdict(result)
     for name in ("picture", "preview", "facts", "written"):
         del content[name]
-    content |= {"contracts": dict(contracts), "code_version": code_version, "reads": reads, "released": True}
+    content |= {"contracts": dict(contracts), "code_version": code_version, "reads": reads, "bound": sorted(bound)}
+    content["released"] = True
     content["data_version"] = digest([content["files"], content["contracts"]], 32)
     replace_file(_record_path(settings, of), json.dumps(content, indent=1, sort_keys=True).encode())
     return str(content["data_version"])
@@ -186,7 +195,7 @@ def is_current(settings: Settings, step: Step, partition: Partition, reads: Read
     if content["contracts"] != contracts_of(content["tables"]):
         return False  # accepted under another contract: readers would refuse it
     if content.get("released"):
-        if any(reads.get(of, "") not in ("", version) for of, version in content["reads"].items()):
+        if any(reads.get(of, "") not in ("", content["reads"][of]) for of in content["bound"]):
             return False  # what it must agree with is another version
     elif content["code_version"] != step.code_version(settings) or content["reads"] != reads:
         return False

@@ -389,8 +389,8 @@ def import_release(
         typer.Option(
             "--use",
             metavar="PARTS",
-            help="Use these parts instead of computing them: all, or some of profiles, index, manifests, "
-            "inserted_masks, generated_cts, slices, results, splits, fidelity, with commas.",
+            help="Use these parts instead of computing them: all, or some of profiles, hosts, index, "
+            "manifests, inserted_masks, generated_cts, slices, results, splits, fidelity, with commas.",
         ),
     ] = None,
     folder: Folder = None,
@@ -409,10 +409,11 @@ def import_release(
 
     parts = chosen_parts(use) if use else ()
     settings = load(folder)
-    if release.import_release(settings, root.absolute(), published, hashes):
-        raise typer.Exit(1)
+    wrong = release.import_release(settings, root.absolute(), published, hashes)
     if parts:
         release.use_release(settings, root.absolute(), parts)
+    if wrong:
+        raise typer.Exit(1)
 
 
 @app.command()

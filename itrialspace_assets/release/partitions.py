@@ -20,9 +20,11 @@ from itrialspace_assets.release.lineage import Made
 NAME = "partitions.json"
 #: Layout of the file; another one is refused.
 FORMAT = 1
-#: Part of a release by asset: its last word, without a reader's name. Host maps and drawn donors are no part.
+#: Part of a release by asset: its last word, without a reader's name.
 PARTS: Mapping[str, str] = {
     "profiles": "profiles",
+    "hosts": "hosts",
+    "procedural_donors": "hosts",
     "nodule_index": "index",
     "cohort_manifests": "manifests",
     "inserted_masks": "inserted_masks",
@@ -49,7 +51,7 @@ class Published(StrictModel):
         tables: rows of each table.
         files: each of its files, by its path below an output folder -> SHA-256.
         beside: more files that belong to it: its rejected cases, the lock of a split.
-        reads: label of each partition of ``BINDING`` that it was made from -> version.
+        reads: label of each partition that it was made from -> version.
         cases: cases, rows or requests that it holds.
         rejected: cases that it rejected.
         note: what it says of itself.
@@ -70,6 +72,11 @@ class Published(StrictModel):
     @property
     def part(self) -> str | None:
         return part_of(self.label)
+
+    @property
+    def bound(self) -> dict[str, str]:
+        """Of ``reads``, what it must agree with."""
+        return {of: version for of, version in self.reads.items() if part_of(of) in BINDING}
 
     @property
     def stated_version(self) -> str:
@@ -122,7 +129,7 @@ def _published(settings: Settings, label: str) -> Published:
         tables=record["tables"],
         files=record["files"],
         beside=file_digests(settings.output, [p for p in beside if p.exists()]),
-        reads={of: version for of, version in record["reads"].items() if part_of(of) in BINDING},
+        reads=record["reads"],
         cases=record["computed"] + record["reused"],
         rejected=record["rejected"],
         note=record["note"],

@@ -55,7 +55,7 @@ def chosen_parts(text: str) -> tuple[str, ...]:
     Raises:
         ConfigError: a name is no part.
     """
-    every = tuple(PARTS.values())
+    every = tuple(dict.fromkeys(PARTS.values()))
     words = [w.strip() for w in text.split(",") if w.strip()]
     if unknown := [w for w in words if w not in (*every, "all")]:
         raise ConfigError(f"--use: expected all or some of {', '.join(every)}, got {', '.join(unknown)}")
@@ -209,7 +209,7 @@ def _faults(settings: Settings, partition: Published, taken: Sequence[Published]
     if present and not present.get("released") and present["data_version"] != partition.data_version:
         yield f"{partition.label}: the output folder holds its own; use another output folder"
     versions = {p.label: p.data_version for p in taken}
-    for of, version in partition.reads.items():
+    for of, version in partition.bound.items():
         here = versions.get(of) or str((read_record(settings, of) or {}).get("data_version", ""))
         if here == version or (not here and part_of(of) != "manifests"):
             continue
@@ -236,7 +236,7 @@ def _write(
             partition.tables,
             reused=partition.cases,
             rejected=partition.rejected,
-            note="; ".join(filter(None, (NOTE, partition.note))),
+            note="; ".join(filter(None, (NOTE, partition.note.removeprefix(NOTE).removeprefix("; ")))),
             files=partition.files,
         )
         record_released(
@@ -244,6 +244,7 @@ def _write(
             partition.label,
             partition.reads,
             result,
+            bound=partition.bound,
             contracts=partition.contracts,
             code_version=partition.code_version,
         )
