@@ -86,7 +86,7 @@ def take_release(settings: Settings, root: Path, parts: Sequence[str], known: Co
             "and insert its manifests with `its insert run`"
         )
     mine = [p for p in content.partitions if p.part in parts] if content else []
-    taken = [p for p in mine if p.label in known]
+    taken = [p for p in mine if p.label in known and not _is_here(settings, p)]
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         release = _Release(root, stated, hashes)
         tables = dict(_profile_tables(settings, release)) if "profiles" in parts else {}
@@ -96,6 +96,8 @@ def take_release(settings: Settings, root: Path, parts: Sequence[str], known: Co
         for partition in taken:
             for path, sha in (partition.files | partition.beside).items():
                 if path not in sources:
+                    if _overwrites(settings, hashes, partition, path, sha):
+                        faults.append(f"{partition.label}: {path}: the output folder holds another; use an empty one")
                     found = release.find(path, sha)
                     if isinstance(found, Path):
                         sources[path] = found
@@ -160,6 +162,19 @@ def _may_be_written(path: str) -> bool:
     return bool(parts) and parts[0] in _TARGETS and ".." not in parts and "\\" not in path
 
 
+def _is_here(settings: Settings, partition: Published) -> bool:
+    """Whether this output folder made the same partition itself."""
+    present = read_record(settings, partition.label) or {"released": True}
+    return not present.get("released") and present["data_version"] == partition.data_version
+
+
+def _overwrites(settings: Settings, hashes: FileHashes, partition: Published, path: str, sha: str) -> bool:
+    """Whether a file would take the place of one that is not of an earlier release."""
+    if not _may_be_written(path) or hashes.get(settings.output / path) in (None, sha):
+        return False
+    return not (read_record(settings, partition.label) or {}).get("released")
+
+
 def _profile_tables(settings: Settings, release: _Release) -> Iterator[tuple[Path, Path]]:
     """Profile tables and lists of scans of registered datasets: place in the data root, file of the release."""
     for entry in datasets(settings).values():
@@ -194,7 +209,7 @@ def _lacking(
 
 def _anatomy(settings: Settings, content: Partitions | None) -> Iterator[str]:
     """A data root of real people takes nothing procedural, and the other way round."""
-    holds = settings.data.is_dir() and any((settings.data / "profiles").glob("*.csv"))
+    holds = any((settings.data / name).exists() for name in ("profiles", "masks", "raw_ct", PROCEDURAL_MARK))
     if content is not None and holds and settings.anatomy != content.anatomy:
         yield f"the data root {settings.data} is of {settings.anatomy} anatomy, the release of {content.anatomy}"
 

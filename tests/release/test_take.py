@@ -113,7 +113,15 @@ def test_masks_that_disagree_with_their_manifest_are_refused(
     assert f"{PLAN}: its tables are of another contract" in refused(settings, release)
 
 
-def test_a_folders_own_partition_is_not_overwritten(settings: Settings, release: Path) -> None:
+def test_a_folders_own_partition_is_not_overwritten(settings: Settings, release: Path, plan: dict[str, Any]) -> None:
+    own = settings.output / TABLE
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=r"tables/balance/.*: the output folder holds another"):
+        take(settings, release)
+    own.write_bytes(b"rows")
+    record(settings, PLANNED, {"mode": MODE}, {}, Result({"balance": 0}, written=(own,)))
+    assert take(settings, release).labels == (MASKS,), "the same plan was made here: it stays our own"
     record(settings, PLANNED, {"mode": MODE}, {}, Result({"balance": 0}))
     with pytest.raises(ConfigError, match=f"{PLAN.replace('|', '.')}: the output folder holds its own"):
         take(settings, release)
@@ -145,3 +153,9 @@ def test_a_published_release_gives_its_profile_tables_alone(settings: Settings, 
     (settings.data / "profiles/LUNGx_nodule_profiles.csv").write_text("mine")
     with pytest.raises(ConfigError, match=r"the data root has another LUNGx_nodule_profiles\.csv"):
         take(settings, release, "profiles")
+
+
+def test_nothing_procedural_comes_into_a_root_of_real_people(settings: Settings, release: Path) -> None:
+    (settings.data / "profiles").mkdir(parents=True)
+    assert "is of real anatomy, the release of procedural" in refused(settings, release)
+    assert settings.anatomy == "real"
