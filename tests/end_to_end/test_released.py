@@ -11,7 +11,7 @@ from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.casework.steps import read_record
 from itrialspace_assets.records.store import read_all
 
-from .conftest import download, here, its
+from .conftest import SMALL, download, here, its
 
 pytestmark = pytest.mark.slow
 MODE = "m11_digital_twin_isolation"
@@ -29,7 +29,7 @@ def test_a_release_is_analysed_in_an_empty_root(demo: Path, tmp_path: Path) -> N
     run = here("import-release", str(release), "--use", "all", "--dir", str(root))
     assert run.returncode == 0, run.stdout + run.stderr
     assert "left out" not in run.stderr
-    done = its("run", "--modes", "1,2,11", "--to", "report", "--dir", str(root))
+    done = its("run", "--modes", SMALL[-1], "--to", "report", "--dir", str(root))
     assert done.returncode == 0, done.stdout + done.stderr
     assert read_all(root / "out", "metrics").equals(read_all(demo / "out", "metrics"))
     assert contents(root / "out/reports") == contents(demo / "out/reports")
