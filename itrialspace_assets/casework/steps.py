@@ -80,7 +80,7 @@ def _record_path(settings: Settings, of: str) -> Path:
     return settings.output / "work" / "accepted" / name.replace("/", "~") / f"{partition.replace('/', '~')}.json"
 
 
-def _contracts(tables: Iterable[str]) -> dict[str, str]:
+def contracts_of(tables: Iterable[str]) -> dict[str, str]:
     """Contract in force of the tables that a step wrote (every case stage also writes what it rejected)."""
     return {name: TABLES[name].contract for name in (*tables, "rejected_cases") if name in TABLES}
 
@@ -101,13 +101,50 @@ def record(settings: Settings, step: Step, partition: Partition, reads: Reads, r
     content = asdict(result)
     for name in ("picture", "preview", "facts", "written"):  # to look at, or listed below
         del content[name]
-    content["contracts"] = _contracts(result.tables)
+    content["contracts"] = contracts_of(result.tables)
     content["files"] = result.files | file_digests(settings.output, result.written)
     content["data_version"] = digest([content["files"], content["contracts"]], 32)
     content["code_version"] = step.code_version(settings)
     content["reads"] = reads
     path = _record_path(settings, label(step.name, partition))
     replace_file(path, json.dumps(content, indent=1, sort_keys=True).encode())
+    return str(content["data_version"])
+
+
+def record_released(
+    settings: Settings,
+    of: str,
+    reads: Reads,
+    result: Result,
+    *,
+    bound: Iterable[str],
+    contracts: Mapping[str, str],
+    code_version: str,
+) -> str:
+    """Remember that a partition was taken from a release instead of being made.
+
+    It is current as long as its files are intact and nothing that it must agree with is another version
+    (``is_current``).
+
+    Args:
+        settings: where the records lie.
+        of: label of the partition.
+        reads: version of each partition that it was made from, there.
+        result: what it holds; ``files`` names all of its files, those of tables too.
+        bound: labels of those that it must agree with.
+        contracts: contract of each of its tables.
+        code_version: of the step that made it, as the release says.
+
+    Returns:
+        Its data version, as ``record`` gives it for the same files.
+    """
+    content = asdict(result)
+    for name in ("picture", "preview", "facts", "written"):
+        del content[name]
+    content |= {"contracts": dict(contracts), "code_version": code_version, "reads": reads, "bound": sorted(bound)}
+    content["released"] = True
+    content["data_version"] = digest([content["files"], content["contracts"]], 32)
+    replace_file(_record_path(settings, of), json.dumps(content, indent=1, sort_keys=True).encode())
     return str(content["data_version"])
 
 
@@ -143,6 +180,9 @@ def data_version(settings: Settings, of: str) -> str:
 def is_current(settings: Settings, step: Step, partition: Partition, reads: Reads) -> bool:
     """True if a partition was built by this code and these settings from its present inputs, and is intact.
 
+    A partition that was taken from a release is current while it is intact and agrees with what it was made from, as
+    far as that is here.
+
     Args:
         settings: give the code version, and where records and files lie.
         step: the asset.
@@ -152,9 +192,12 @@ def is_current(settings: Settings, step: Step, partition: Partition, reads: Read
     content = last_record(settings, step, partition)
     if content is None or content["retryable"]:
         return False
-    if content["contracts"] != _contracts(content["tables"]):
+    if content["contracts"] != contracts_of(content["tables"]):
         return False  # accepted under another contract: readers would refuse it
-    if content["code_version"] != step.code_version(settings) or content["reads"] != reads:
+    if content.get("released"):
+        if any(reads.get(of, "") not in ("", content["reads"][of]) for of in content["bound"]):
+            return False  # what it must agree with is another version
+    elif content["code_version"] != step.code_version(settings) or content["reads"] != reads:
         return False
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         return hashes.intact(settings.output, content["files"])

@@ -384,19 +384,35 @@ def import_release(
         typer.Option("--published", help="Expect the counts of the published release: 13,140 profiles, 44,174 CTs."),
     ] = False,
     hashes: Annotated[bool, typer.Option("--hashes", help="Compare every file with SHA256SUMS. Slow.")] = False,
+    use: Annotated[
+        str | None,
+        typer.Option(
+            "--use",
+            metavar="PARTS",
+            help="Use these parts instead of computing them: all, or some of profiles, hosts, index, "
+            "manifests, inserted_masks, generated_cts, slices, results, splits, fidelity, with commas.",
+        ),
+    ] = None,
     folder: Folder = None,
 ) -> None:
     """Verify a downloaded release and register its intact parts as materialized. Nothing is computed again.
 
-    Every file that is missing, damaged or has wrong counts is named; the exit code is then 1.
+    Every file that is missing, damaged or has wrong counts is named; the exit code is then 1. With --use, nothing is
+    taken if a file of these parts is missing or changed, or if a part disagrees with its manifest.
 
     Example: `its import-release downloads/itrialspace --hashes`
 
     Result: the table `released` in the output folder, and the registered parts in the Dagster UI.
     """
     from itrialspace_assets.cli import release
+    from itrialspace_assets.release.take import chosen_parts
 
-    if release.import_release(load(folder), root.absolute(), published, hashes):
+    parts = chosen_parts(use) if use else ()
+    settings = load(folder)
+    wrong = release.import_release(settings, root.absolute(), published, hashes)
+    if parts:
+        release.use_release(settings, root.absolute(), parts)
+    if wrong:
         raise typer.Exit(1)
 
 

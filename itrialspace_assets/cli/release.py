@@ -6,10 +6,48 @@ import polars as pl
 import typer
 
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.steps import label
 from itrialspace_assets.cli.show import show
 from itrialspace_assets.drive import open_instance
-from itrialspace_assets.orchestration.observe import register_release
+from itrialspace_assets.graph import build_graph
+from itrialspace_assets.orchestration.lineage import upstream_partitions
+from itrialspace_assets.orchestration.observe import register_release, register_taken
+from itrialspace_assets.release.take import take_release
 from itrialspace_assets.release.verify import KINDS, record_release, verify_release
+
+
+def use_release(settings: Settings, root: Path, parts: tuple[str, ...]) -> None:
+    """Use parts of a release instead of computing them, and show how many partitions were taken.
+
+    Args:
+        settings: data root and outputs.
+        root: folder in the published layout.
+        parts: which parts.
+
+    Raises:
+        ConfigError: something of it is missing, changed or disagrees with what it was made from.
+    """
+    graph = build_graph(settings)
+    known = {
+        label(node.step.name, part)
+        for node in graph.nodes
+        for part in upstream_partitions(node.step.dims, {}, graph.keys)
+    }
+    taken = take_release(settings, root, parts, known)
+    instance = open_instance(settings)
+    register_taken(settings, graph, instance, set(taken.labels))
+    instance.dispose()
+    for part, count in taken.by_part.items():
+        typer.echo(f"{part}: {count} partition{'s' if count > 1 else ''} taken")
+    if taken.tables:
+        typer.echo(f"{len(taken.tables)} profile tables and lists of scans put into {settings.data / 'profiles'}")
+    if taken.unknown:
+        typer.echo(
+            f"note: {len(taken.unknown)} partitions left out, as no enabled renderer, reader, dataset or trial makes "
+            f"them, first {taken.unknown[0]}",
+            err=True,
+        )
+    typer.echo(f"Next: its status; then its run, which makes what is not there\nResult: {settings.output}")
 
 
 def import_release(settings: Settings, root: Path, published: bool, hashes: bool) -> int:

@@ -3,7 +3,7 @@
 A source is observed, never made. A release is seen as ``its import-release`` verified it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import dagster as dg
@@ -11,7 +11,7 @@ import polars as pl
 
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.casework.steps import Partition, Reads, label
+from itrialspace_assets.casework.steps import Partition, Reads, label, read_record
 from itrialspace_assets.orchestration.lineage import upstream_partitions
 from itrialspace_assets.orchestration.nodes import RELEASED, Graph, Key, Node, Source
 from itrialspace_assets.orchestration.partitions import Partitions
@@ -134,6 +134,31 @@ def _released(key: tuple[str, ...], what: str, dims: tuple[str, ...], partitions
         return dg.DataVersionsByPartition({name: version_of_part(rows) for name, rows in parts.items()})
 
     return observe
+
+
+def register_taken(settings: Settings, graph: Graph, instance: dg.DagsterInstance, labels: Collection[str]) -> None:
+    """Record a materialization of each partition that was taken from a release (``release.take``).
+
+    Args:
+        settings: where records lie.
+        graph: its assets and partition keys.
+        instance: Dagster's storage.
+        labels: the partitions.
+    """
+    for node in graph.nodes:
+        for part in upstream_partitions(node.step.dims, {}, graph.keys):
+            record = read_record(settings, of) if (of := label(node.step.name, part)) in labels else None
+            if record is None:
+                continue
+            key = dg.MultiPartitionKey(part) if len(part) > 1 else next(iter(part.values()), None)
+            metadata: dict[str, Any] = {f"rows/{name}": count for name, count in record["tables"].items()}
+            event = dg.AssetMaterialization(
+                dg.AssetKey(list(node.step.key)),
+                partition=key,
+                metadata=metadata | {"note": record["note"], "released": True},
+                tags={VERSION_TAG: record["data_version"]},
+            )
+            instance.report_runless_asset_event(event)
 
 
 def register_release(settings: Settings, instance: dg.DagsterInstance) -> int:

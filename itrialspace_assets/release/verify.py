@@ -6,7 +6,6 @@ listed by path. Paths are relative to the release.
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -27,9 +26,8 @@ from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import MANIFEST_COLUMNS, MODES, REAL, ids_of, list_sha256
 from itrialspace_assets.records.store import write_table
 from itrialspace_assets.records.tables import TABLES
-from itrialspace_assets.release.parts import ReleasedRow, read_rows
+from itrialspace_assets.release.parts import SUMS, ReleasedRow, inside, read_rows, read_sums
 from itrialspace_assets.release.results import RESULT_FOLDERS, result_rows
-from itrialspace_assets.release.write import SUMS
 
 #: What a release may hold, in the order of the data; all but the last two are source assets ``released/<kind>``.
 KINDS = ("profiles", "manifests", "inserted_masks", "generated_cts", "slices", "splits", "results", "inputs")
@@ -302,7 +300,7 @@ def _masks(root: Path) -> Iterator[ReleasedRow]:
 
 def _within(root: Path, stated: str, beside: Path) -> Path:
     """A stated path as a file of this release; the published audits hold absolute paths of another machine."""
-    return root / stated if _inside(root, stated) and (root / stated).exists() else beside / Path(stated).name
+    return root / stated if inside(root, stated) and (root / stated).exists() else beside / Path(stated).name
 
 
 def _volume_row(kind: str, mode: str | None, root: Path, file: Path, name: str) -> ReleasedRow:
@@ -449,7 +447,7 @@ def _slices(root: Path) -> Iterator[ReleasedRow]:
 
 
 def _picture(root: Path, beside: Path, stated: str) -> Path:
-    if _inside(root, stated) and (root / stated).exists():
+    if inside(root, stated) and (root / stated).exists():
         return root / stated
     return beside / "slices" / stated.rsplit("/slices/", 1)[-1]
 
@@ -509,21 +507,15 @@ def _hashed(settings: Settings, root: Path, found: list[ReleasedRow], *, every: 
     Raises:
         ConfigError: no ``SHA256SUMS``, or a line that is none.
     """
-    sums = root / SUMS
-    if not sums.exists():
-        raise ConfigError(f"{sums}: expected the hashes of the release's files, found none; leave out --hashes")
+    stated = read_sums(root)
     out = {row.path: row for row in found}
     read = {path.partition("#")[0] for path, row in out.items() if row.sha256}
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as cache:
-        for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
-            sha, _, name = line.partition(" ")
-            name = name.lstrip(" *")  # text and binary mode of sha256sum
-            if not name or not _inside(root, name):
-                raise ConfigError(f"{sums}: expected lines of a hash and a path inside the release, got {line!r}")
+        for name, sha in stated.items():
             if not (every or name in read):
                 continue
             got = cache.get(root / name) if not (root / name).is_dir() else ""
-            if got == sha.lower():
+            if got == sha:
                 continue
             status = "missing" if got is None else "damaged"
             detail = f"stated in {SUMS}, not there" if got is None else f"expected SHA-256 {sha[:12]}…, got {got[:12]}…"
@@ -548,8 +540,3 @@ def _row_of(root: Path, name: str) -> ReleasedRow:
         path=name,
         status="damaged",
     )
-
-
-def _inside(root: Path, stated: str) -> bool:
-    """Whether a stated path stays within the release; its files may be links, as in the cache of a hub."""
-    return not Path(stated).is_absolute() and Path(os.path.normpath(root / stated)).is_relative_to(root)

@@ -21,20 +21,19 @@ from itrialspace_assets.insertion.manifests import read_manifest
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import REAL, case_key, published_mode
 from itrialspace_assets.records.store import file_digests, read_all
-from itrialspace_assets.release import crate, croissant
+from itrialspace_assets.release import crate, croissant, partitions
 from itrialspace_assets.release.described import describe
-from itrialspace_assets.release.files import link, text
+from itrialspace_assets.release.files import copy, link, text
 from itrialspace_assets.release.lineage import lineage
+from itrialspace_assets.release.parts import SUMS
 from itrialspace_assets.release.slice_sets import PlannedCase, RealFinding, slice_set, split_files
 from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.published import manifest_files, plan_files
 
-VERSION = "6"
+VERSION = "7"
 #: (mode, arm) -> folder below the mode, and file stem.
 Stems = dict[tuple[str, str], tuple[str, str]]
-#: Hash of every file, in the format of sha256sum; ``its import-release --hashes`` checks it.
-SUMS = "SHA256SUMS"
 #: Whatever the release comes from: everything that its reports read.
 REPORTED = "study_report|all"
 STEP = Step(("release_files",), "release", (), VERSION)
@@ -59,6 +58,10 @@ def build(settings: Settings, partition: Partition) -> Result:
     if what is not None:
         files |= text(settings, croissant.NAME, croissant.croissant(settings.output, files, what))
         files |= text(settings, crate.WORKFLOW, crate.workflow(made))
+    files |= _profile_tables(settings)
+    taken = partitions.published_partitions(settings, made)
+    files |= partitions.files_of(taken, files)
+    files |= text(settings, partitions.NAME, taken.model_dump_json(indent=1))
     sums = "".join(f"{sha}  {name}\n" for name, sha in sorted(files.items()))
     files |= text(settings, SUMS, sums)
     if what is not None:
@@ -68,6 +71,16 @@ def build(settings: Settings, partition: Partition) -> Result:
     note = "" if what is not None else "no Croissant or RO-Crate metadata: no list of the split is frozen to date them"
     told = f"{len(files)} files in the published layout"
     return Result({}, computed=len(files), files=files, note=note, preview=told)
+
+
+def _profile_tables(settings: Settings) -> dict[str, str]:
+    """The profile tables of the data root, copied: a data root is not linked to what is given away."""
+    files: dict[str, str] = {}
+    for entry in datasets(settings).values():
+        for path in (entry.profile_csv(settings.data), entry.scan_list_csv(settings.data)):
+            if path.exists():
+                files |= copy(settings, path, f"profiles/{path.name}")
+    return files
 
 
 def _manifests_and_masks(settings: Settings, mode: str, stems: Stems) -> dict[str, str]:

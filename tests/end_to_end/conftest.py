@@ -15,6 +15,7 @@ from filelock import FileLock
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.catalog.rebuild import contents
 from itrialspace_assets.cli import main
+from itrialspace_assets.release.parts import SUMS
 
 from ..conftest import shared_folder
 
@@ -57,6 +58,15 @@ def fingerprint(folder: Path) -> dict[str, str]:
         and p.suffix != ".duckdb"
     }
     return found | contents(load_settings(data_dir=folder / "data", output_dir=out))
+
+
+def download(out: Path, to: Path) -> Path:
+    """The release that an output folder holds, with nothing else of it."""
+    listed = [line.partition("  ")[2] for line in (out / SUMS).read_text().splitlines()]
+    for name in (*listed, SUMS, "ro-crate-metadata.json"):
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        os.link(out / name, to / name)
+    return to
 
 
 @pytest.fixture(scope="session")

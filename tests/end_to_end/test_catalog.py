@@ -14,7 +14,7 @@ from itrialspace_assets.catalog.rebuild import build, connect, views
 from itrialspace_assets.catalog.references import orphans
 from itrialspace_assets.records.store import read_all, write_table
 
-from .conftest import here, its
+from .conftest import download, here, its
 
 pytestmark = pytest.mark.slow
 
@@ -140,14 +140,8 @@ def test_quality_page_tells_tables_and_severity(done: Settings) -> None:
 
 @pytest.fixture
 def release(done: Settings, tmp_path: Path) -> Path:
-    """The demo's own published layout with its profiles, as if it had been downloaded."""
-    root = tmp_path / "release"
-    for name in ("manifests", "trials", "inserted_masks", "generated_cts_tissue", "vlm_dataset"):
-        shutil.copytree(done.output / name, root / name, copy_function=os.link)
-    shutil.copytree(done.data / "profiles", root / "profiles", copy_function=os.link)
-    for name in ("SHA256SUMS", "croissant.json", "workflow.json", "ro-crate-metadata.json"):
-        (root / name).write_bytes((done.output / name).read_bytes())
-    return root
+    """The demo's own published layout, as if it had been downloaded."""
+    return download(done.output, tmp_path / "release")
 
 
 def importing(root: Path, out: Path, *more: str) -> tuple[int, str]:

@@ -16,8 +16,8 @@ from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import MANIFEST_COLUMNS, MODES, list_sha256
 from itrialspace_assets.records.store import read_all
+from itrialspace_assets.release.parts import SUMS
 from itrialspace_assets.release.verify import ReleasedRow, mode_of, record_release, verify_release
-from itrialspace_assets.release.write import SUMS
 
 STEM = "manifests/mode2_size_detection_curve/size_5_10mm.csv"
 MASK = "inserted_masks/mode2_size_detection_curve/size_5_10mm/a--src-LUNGx--C0000_mask.nii.gz"
