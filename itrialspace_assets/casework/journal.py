@@ -39,6 +39,20 @@ def _entries(folder: Path, files: str = "*.jsonl") -> Iterator[dict[str, Any]]:
                 yield entry
 
 
+def mean_seconds(settings: Settings, stage: str) -> tuple[float | None, int]:
+    """Mean seconds of the cases of a stage that were done, over all partitions and runs, and how many they were.
+
+    A case that a later run did again counts with its last time. Lines that cannot be read are left out.
+
+    Args:
+        settings: where outputs lie.
+        stage: as of ``journal_dir``.
+    """
+    folder = settings.output / "work" / stage.replace("/", "~")
+    done = {str(e["uid"]): float(e["seconds"]) for e in _entries(folder, "*/*.jsonl") if "reason" not in e}
+    return (sum(done.values()) / len(done) if done else None), len(done)
+
+
 def of_run(folder: Path, run_id: str) -> list[dict[str, Any]]:
     """The lines of one run, the last one of each case (see ``entry_of``).
 

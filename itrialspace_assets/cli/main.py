@@ -8,6 +8,7 @@ import typer
 
 from itrialspace_assets.cli.compare import compare
 from itrialspace_assets.cli.evidence import app as evidence_app
+from itrialspace_assets.cli.forecast import forecast
 from itrialspace_assets.cli.index import app as index_app
 from itrialspace_assets.cli.insertion import insert_app, masks_app
 from itrialspace_assets.cli.options import Folder, Relax, Set, Size, Workers, load, run_app
@@ -54,6 +55,7 @@ app.add_typer(evidence_app, name="evidence")
 app.command()(slices)
 app.command()(compare)
 app.command()(evaluate)
+app.command()(forecast)
 app.command()(rescore)
 
 
