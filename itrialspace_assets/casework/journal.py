@@ -28,15 +28,20 @@ def journal_dir(settings: Settings, stage: str, partition: str) -> Path:
     return settings.output / "work" / stage.replace("/", "~") / partition.replace("/", "~")
 
 
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a journal; those of another layout, and one that a killed run tore, are left out."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # the last line of a killed run
+        if entry.get("format") == FORMAT:
+            yield entry
+
+
 def _entries(folder: Path, files: str = "*.jsonl") -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob(files)):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the last line of a killed run
-            if entry.get("format") == FORMAT:
-                yield entry
+        yield from lines(path)
 
 
 def mean_seconds(settings: Settings, stage: str) -> tuple[float | None, int]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from itrialspace_assets.cli.clean import clean
 from itrialspace_assets.cli.compare import compare
 from itrialspace_assets.cli.evidence import app as evidence_app
 from itrialspace_assets.cli.forecast import forecast
@@ -53,6 +54,7 @@ app.add_typer(readers_app, name="readers")
 app.add_typer(score_app, name="score")
 app.add_typer(evidence_app, name="evidence")
 app.command()(slices)
+app.command()(clean)
 app.command()(compare)
 app.command()(evaluate)
 app.command()(forecast)

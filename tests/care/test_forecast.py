@@ -1,15 +1,24 @@
 """Forecasts from rates that are written by hand: sums by hand, and what is unknown stays unknown."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.care.forecast import Forecast, Line, Stated, forecast
 from itrialspace_assets.casework.journal import FORMAT
 from itrialspace_assets.readers.ledger import SCHEMA, Ledger
 from itrialspace_assets.trials.build import resolved_trial
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A folder where nothing was run."""
+    (tmp_path / "data").mkdir()
+    return load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "out", workers=1)
+
 
 MODE = "m02_size_detection_curve"
 
