@@ -9,6 +9,7 @@ import typer
 from itrialspace_assets.cli.clean import clean
 from itrialspace_assets.cli.compare import compare
 from itrialspace_assets.cli.evidence import app as evidence_app
+from itrialspace_assets.cli.export import app as export_app
 from itrialspace_assets.cli.forecast import forecast
 from itrialspace_assets.cli.index import app as index_app
 from itrialspace_assets.cli.insertion import insert_app, masks_app
@@ -53,6 +54,7 @@ app.add_typer(ledger_app, name="ledger")
 app.add_typer(readers_app, name="readers")
 app.add_typer(score_app, name="score")
 app.add_typer(evidence_app, name="evidence")
+app.add_typer(export_app, name="export")
 app.command()(slices)
 app.command()(clean)
 app.command()(compare)
