@@ -80,6 +80,7 @@ def _orphans(settings: Settings, named: set[str]) -> list[Path]:
     for path in (root / "work" / "accepted").rglob("*.json"):
         named |= json.loads(path.read_text()).get("files", {}).keys()
     frozen = _frozen(settings)
+    images = {Path(name).name.split(".")[0] for name in named if name.startswith("store/cts/")}
     return [
         path
         for name in _STORE
@@ -87,6 +88,7 @@ def _orphans(settings: Settings, named: set[str]) -> list[Path]:
         if str(path.relative_to(root)) not in named
         and not path.name.startswith(".")
         and (name != "slices" or path.name.split("_", 1)[0] not in frozen)
+        and not (path.suffix == ".json" and path.stem in images)  # how an image was made, for the next mode
     ]
 
 

@@ -40,6 +40,7 @@ def test_only_what_nothing_names_goes(tmp_path: Path) -> None:
     kept = [
         old(store / "masks" / "aa" / "unfinished.nii.gz"),
         old(store / "cts" / "tissue" / "aa" / "recorded.nii.gz"),
+        old(store / "cts" / "tissue" / "aa" / "recorded.json"),
         old(store / "slices" / "ff" / "ff_bbox.png"),
         old(store / "hosts" / "aa" / "host.nii.gz"),
         old(store / "marks" / "blob" / "r" / "aa" / "mark.json"),
