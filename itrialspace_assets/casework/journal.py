@@ -28,15 +28,34 @@ def journal_dir(settings: Settings, stage: str, partition: str) -> Path:
     return settings.output / "work" / stage.replace("/", "~") / partition.replace("/", "~")
 
 
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a journal; those of another layout, and one that a killed run tore, are left out."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # the last line of a killed run
+        if entry.get("format") == FORMAT:
+            yield entry
+
+
 def _entries(folder: Path, files: str = "*.jsonl") -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob(files)):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the last line of a killed run
-            if entry.get("format") == FORMAT:
-                yield entry
+        yield from lines(path)
+
+
+def mean_seconds(settings: Settings, stage: str) -> tuple[float | None, int]:
+    """Mean seconds of the cases of a stage that were done, over all partitions and runs, and how many they were.
+
+    A case that a later run did again counts with its last time. Lines that cannot be read are left out.
+
+    Args:
+        settings: where outputs lie.
+        stage: as of ``journal_dir``.
+    """
+    folder = settings.output / "work" / stage.replace("/", "~")
+    done = {str(e["uid"]): float(e["seconds"]) for e in _entries(folder, "*/*.jsonl") if "reason" not in e}
+    return (sum(done.values()) / len(done) if done else None), len(done)
 
 
 def of_run(folder: Path, run_id: str) -> list[dict[str, Any]]:

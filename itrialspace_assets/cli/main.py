@@ -6,8 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from itrialspace_assets.cli.clean import clean
 from itrialspace_assets.cli.compare import compare
 from itrialspace_assets.cli.evidence import app as evidence_app
+from itrialspace_assets.cli.export import app as export_app
+from itrialspace_assets.cli.forecast import forecast
 from itrialspace_assets.cli.index import app as index_app
 from itrialspace_assets.cli.insertion import insert_app, masks_app
 from itrialspace_assets.cli.options import Folder, Relax, Set, Size, Workers, load, run_app
@@ -51,9 +54,12 @@ app.add_typer(ledger_app, name="ledger")
 app.add_typer(readers_app, name="readers")
 app.add_typer(score_app, name="score")
 app.add_typer(evidence_app, name="evidence")
+app.add_typer(export_app, name="export")
 app.command()(slices)
+app.command()(clean)
 app.command()(compare)
 app.command()(evaluate)
+app.command()(forecast)
 app.command()(rescore)
 
 
@@ -182,6 +188,10 @@ def run(
     datasets: Datasets = None,
     only: Annotated[str | None, typer.Option(help="Run this stage only.")] = None,
     to: Annotated[str | None, typer.Option(help="Run every stage up to and including this one.")] = None,
+    case: Annotated[
+        str | None,
+        typer.Option(help="Run this one planned case again, from insertion to answers, and write a trace of it."),
+    ] = None,
     size: Size = None,
     overrides: Set = None,
     relax: Relax = False,
@@ -193,13 +203,52 @@ def run(
     Stages, in order: profiles, hosts, index, plan, insert, synthesise, slice, read, fidelity, splits, report, catalog,
     release. A stopped run continues when it is run again. The Dagster UI (`its ui`) shows every run.
 
+    With `--case` nothing else runs, and no table, record or ledger changes: the case is made in a scratch folder and
+    compared with the tables, and files of it that are missing or damaged are put back. The trace says what was read,
+    placed, rendered, cut and answered, with paths and hashes. Every enabled reader is asked again, past the ledger.
+
     Example: `its run --modes 2 --to plan --dir .demo`
+
+    Example: `its run --case size_detection_curve/10_15mm/00000 --dir .demo`
 
     Result: tables, images and reports in the output folder; the last line names it.
     """
     given = {"overrides": ";".join(overrides)} if overrides else {}
     settings = load(folder, size=size, workers=workers, relax=relax or None, **given)
-    _run(settings, modes, datasets, only, to)
+    if case is None:
+        _run(settings, modes, datasets, only, to)
+    else:
+        _rerun(settings, case, [name for name, value in (("--modes", modes), ("--only", only), ("--to", to)) if value])
+
+
+def _rerun(settings: Any, case: str, others: list[str]) -> None:
+    """Run one case again and print how each stage compares; exit code 1 where something differs or was rejected."""
+    import polars as pl
+
+    from itrialspace_assets.base.errors import ConfigError
+    from itrialspace_assets.base.settings import require_data_root
+    from itrialspace_assets.care.one_case import rerun
+    from itrialspace_assets.cli.show import show
+
+    if others:
+        raise ConfigError(f"--case: expected without {', '.join(others)}; a case goes through all stages")
+    require_data_root(settings)
+    trace = rerun(settings, case)
+    rows = [
+        {
+            "stage": stage.stage,
+            "rows": sum(map(len, stage.rows.values())),
+            "files": len(stage.files),
+            "seconds": round(stage.seconds, 2),
+            "state": stage.rejected or "; ".join(stage.differs) or "as in the tables",
+            "put back": len(stage.mended),
+        }
+        for stage in trace.stages
+    ]
+    show(pl.DataFrame(rows, infer_schema_length=None), case)
+    typer.echo(f"Result: {trace.path}")
+    if any(stage.rejected or stage.differs for stage in trace.stages):
+        raise typer.Exit(1)
 
 
 def _run(settings: Any, modes: str | None, datasets: str | None, only: str | None, to: str | None) -> None:

@@ -74,7 +74,7 @@ def export_masks(settings: Settings, rows: pl.DataFrame, to: Path, how: str, pro
             _nifti(settings, first, lesions, to / f"{name}_mask.nii.gz")
         else:
             host = load_host_map(settings.output, first["host_map_sha256"])
-            masks = [_whole(lesion, host.array.shape) for lesion in lesions]
+            masks = [whole(lesion, host.array.shape) for lesion in lesions]
             labels = [f"nodule {i}, donor {d}" for i, d in zip(group["nodule_idx"], donors, strict=True)]
             procedural = first["anatomy"] == "procedural"
             data = segmentation(
@@ -96,7 +96,7 @@ def _nifti(settings: Settings, first: dict[str, Any], lesions: list[Lesion], pat
     write_packed(path, stamp_packed(packed_host(settings.output, sha), host, lesions, note))
 
 
-def _whole(lesion: Lesion, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+def whole(lesion: Lesion, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     """A lesion as a mask (X, Y, Z) of the whole host."""
     mask = np.zeros(shape, bool, order="F")
     mask[lesion.box] = lesion.mask

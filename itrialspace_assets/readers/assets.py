@@ -34,6 +34,7 @@ def assets(
             plan=partial(_plan, before, n.step.key[0], n.step.key[2]),
             work=partial(_call, build.work, n.step.key[0], n.step.key[2]),
             collect=partial(_call, build.collect, n.step.key[0], n.step.key[2]),
+            estimate=partial(_call, build.estimate, n.step.key[0], n.step.key[2]),
             op_tags=shard_tags(n.step, settings),
         )
         for n in own

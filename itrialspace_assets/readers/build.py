@@ -23,7 +23,7 @@ from itrialspace_assets.imaging import pictures
 from itrialspace_assets.profiles.cts import ct_hash
 from itrialspace_assets.readers.api import Reader
 from itrialspace_assets.readers.case import MarkScan, ReadBatch, ReadWork, RealScan, RenderedScan, RequestToRead
-from itrialspace_assets.readers.compute import require_device
+from itrialspace_assets.readers.compute import at_once, require_device
 from itrialspace_assets.readers.ledger import SCHEMA, Ledger
 from itrialspace_assets.readers.preview import grid
 from itrialspace_assets.readers.read import FAILURES, kept_marks, seal
@@ -345,6 +345,28 @@ def work(settings: Settings, source: str, reader: str, partition: Partition, run
     left = len(shards.read_shard(ReadWork, folder, run_id, shard))
     told = _progress(f"{source}/predictions/{reader} [{partition_name(partition)}] {shard}", left)
     shards.run_shard(read_one, ReadWork, settings, folder, run_id, shard, told)
+
+
+def estimate(
+    settings: Settings, source: str, reader: str, partition: Partition, run_id: str, keys: list[str]
+) -> dict[str, float | str]:
+    """What the shards of a run will take, as metadata; of a reader that was never asked, the number of requests.
+
+    Args:
+        settings: where shards and the ledger lie, number of workers.
+        source: ``real`` or a renderer's name.
+        reader: name of an enabled reader.
+        partition: dataset, and of a rendered source the mode.
+        run_id: of the run that assigned the shards.
+        keys: the shards, from ``plan``.
+    """
+    how = readers(settings)[reader]
+    left = shards.assigned(_journals(settings, source, reader, partition), run_id, _size)
+    each = Ledger.of(settings, how.name, how.revision).seconds_each()
+    found: dict[str, float | str] = {"estimated_requests": left}
+    if each is not None:
+        found["estimated_seconds"] = round(left * each / at_once(settings, how.device), 3)
+    return found
 
 
 def _progress(what: str, total: int) -> Callable[[int], None]:

@@ -153,7 +153,7 @@ def require_modelled(renderer: Renderer, cases: Sequence[RenderCase], partition:
 def estimate(
     settings: Settings, source: str, partition: Partition, run_id: str, keys: Sequence[str]
 ) -> dict[str, float | str]:
-    """What the shards of a run will take, as metadata; empty for a renderer whose rate has to be measured.
+    """What the shards of a run will take, as metadata; empty for a renderer of which no rate is known.
 
     Args:
         settings: outputs, workers, how CTs are kept.
@@ -164,7 +164,7 @@ def estimate(
     """
     renderer, folder = RENDERERS[source], _journals(settings, source, partition)
     if renderer.seconds_per_image is None:
-        return {}
+        return _as_before(settings, source, shards.assigned(folder, run_id))
     left = [c for key in keys for c in payloads(shards.read_shard(RenderCase, folder, run_id, key))]
     if not left:
         return {}
@@ -176,6 +176,18 @@ def estimate(
         "estimated_gpu_hours": round(found.seconds / 3600, 3),
         "estimated_gpu_gib": renderer.gpu_gib,
         "estimated_gib": round(found.size / GIB, 3),
+    }
+
+
+def _as_before(settings: Settings, source: str, left: int) -> dict[str, float | str]:
+    """What so many cases will take at the mean of those that were rendered in this root; empty where none was."""
+    seconds, measured = journal.mean_seconds(settings, f"{source}/synthetic_cts")
+    if seconds is None or not left:
+        return {}
+    return {
+        "estimated_seconds_a_case": round(seconds, 3),
+        "estimated_seconds": round(seconds * left / max(1, settings.workers)),
+        "estimated_from": f"{measured} cases measured here",
     }
 
 

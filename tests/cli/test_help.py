@@ -84,7 +84,7 @@ def test_every_option_has_a_help_text_and_words_are_plain(name: str) -> None:
         if name != "its-trials":  # options of the published command: their names say what they are
             assert text, f"{option} has no help"
     for text in (command.help, *texts.values()):
-        assert not BANNED.search(text), text
+        assert not BANNED.search(re.sub(r"`[^`]*`", "", text)), text  # names of commands may be any words
 
 
 def test_groups_say_what_they_hold() -> None:

@@ -1,0 +1,111 @@
+"""What a unit of each stage took in this root: seconds from journals, the ledger and Dagster's history, bytes from
+records. Forecasts nothing and changes nothing.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.journal import mean_seconds
+from itrialspace_assets.casework.steps import read_record
+from itrialspace_assets.drive import open_instance
+from itrialspace_assets.orchestration.nodes import Node
+from itrialspace_assets.readers.ledger import ledgers
+from itrialspace_assets.records.store import partition_of, table_files, table_path
+
+#: Events of an asset that are looked at (ours): all partitions of 13 modes and 7 datasets, several times.
+_EVENTS = 2000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A mean over ``units`` (cases, scans, requests) that were measured; None: there was none."""
+
+    mean: float | None
+    units: int
+
+
+NOTHING = Measured(None, 0)
+
+
+def seconds_of_cases(settings: Settings, folder: str) -> Measured:
+    """Seconds of a case that was done, over the journals of a stage.
+
+    Args:
+        settings: where the journals lie.
+        folder: the stage, or the asset's name where a stage has several (``tissue/eval_slices``).
+    """
+    return Measured(*mean_seconds(settings, folder))
+
+
+def seconds_of_answers(settings: Settings, reader: str) -> Measured:
+    """Seconds of a request to a reader, as its newest ledger holds them."""
+    own = [ledger for name, _, ledger in ledgers(settings) if name == reader]
+    known = [(seconds, ledger) for ledger in own if (seconds := ledger.seconds_each()) is not None]
+    if not known:
+        return NOTHING
+    seconds, newest = max(known, key=lambda pair: pair[1].folder.stat().st_mtime_ns)
+    return Measured(seconds, len(newest.keys()))
+
+
+def requests_a_case(settings: Settings, source: str, reader: str) -> Measured:
+    """Requests to a reader for each case that was sliced, over the modes that it read.
+
+    Args:
+        settings: where tables lie.
+        source: image source.
+        reader: name of the reader.
+    """
+    files = table_files(settings.output, "generations", source=source, reader=reader)
+    parts = [(path, partition_of("generations", path)) for path in files]
+    requests = sum(_count(path, pl.len()) for path, _ in parts)
+    where = [{name: value for name, value in part.items() if name != "reader"} for _, part in parts]
+    cases = sum(_count(table_path(settings.output, "slices", **part), pl.col("case_uid").n_unique()) for part in where)
+    return Measured(requests / cases, cases) if cases else NOTHING
+
+
+def _count(path: Path, what: pl.Expr) -> int:
+    return int(pl.scan_parquet(path, glob=False).select(what).collect().item()) if path.exists() else 0
+
+
+def bytes_a_unit(settings: Settings, node: Node, partitions: Iterable[Mapping[str, str]]) -> Measured:
+    """Bytes on disk of an asset's own files, for each unit that its records count; a shared file counts once.
+
+    Args:
+        settings: where records and files lie.
+        node: the asset.
+        partitions: those whose records are read, where they are there.
+    """
+    files, units = set[str](), 0
+    for part in partitions:
+        name = "/".join(part[d] for d in node.step.dims) or "all"
+        content = read_record(settings, f"{node.step.name}|{name}")
+        if content is not None:
+            files |= content["files"].keys()
+            units += int(content["computed"]) + int(content["reused"])
+    sizes = [path.stat().st_size for name in files if (path := settings.output / name).exists()]
+    return Measured(sum(sizes) / units, units) if units else NOTHING
+
+
+def seconds_of_builds(settings: Settings, nodes: Sequence[Node]) -> dict[str, dict[str, float]]:
+    """Seconds of the last materialization of each partition (``all`` without any), by asset; reads the history."""
+    found: dict[str, dict[str, float]] = {node.step.name: {} for node in nodes}
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.output / "dagster")
+    if not (home / "dagster.yaml").exists():  # nothing was run here; a history is not made for a look
+        return found
+    with open_instance(settings) as instance:
+        for node in nodes:
+            records = instance.fetch_materializations(dg.AssetKey(list(node.step.key)), limit=_EVENTS).records
+            newest: dict[str, float] = {}
+            for record in records:  # newest first
+                made = record.asset_materialization
+                seconds = made.metadata.get("seconds") if made else None
+                if made and seconds is not None:
+                    newest.setdefault(made.partition or "all", float(str(seconds.value)))
+            found[node.step.name] = newest
+    return found
