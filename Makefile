@@ -6,7 +6,8 @@ DEMO ?= .demo
 STAMP := $(VENV)/.installed
 FIND := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",)
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(FIND) -c constraints.txt
-PYTEST := $(BIN)/python -m pytest --dist loadscope --no-loadscope-reorder
+# Compiled modules are kept: without them each worker and each command that a test starts compiles the whole package.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadscope --no-loadscope-reorder
 OLD := $(VENV)/old-duckdb
 export OLD_DUCKDB_PYTHON := $(abspath $(OLD)/bin/python)
 ROC := $(VENV)/roc-validator

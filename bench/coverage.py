@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from scipy import optimize, special, stats
+from scipy import special
 
 from itrialspace_assets.analysis.estimates.cells import Groups
 from itrialspace_assets.analysis.estimates.intervals import FEW_EFFECTIVE, intervals
@@ -79,6 +79,8 @@ def design(hosts: int, donors: int, reuse: str) -> tuple[np.ndarray, np.ndarray]
 @lru_cache
 def latent(p: float, icc: float) -> float:
     """Correlation of normal variables whose dichotomies at ``p`` have such a correlation."""
+    from scipy import optimize, stats
+
     if icc == 0:
         return 0.0
     cut = stats.norm.ppf(p)
@@ -92,6 +94,8 @@ def latent(p: float, icc: float) -> float:
 
 def answers(host: np.ndarray, donor: np.ndarray, p: float, icc: float, repetitions: int, rng) -> np.ndarray:
     """Right or not (R, n)."""
+    from scipy import stats
+
     of_host, of_donor = latent(p, icc), latent(p, icc / 2)
     shape = (repetitions, int(host.max()) + 1), (repetitions, int(donor.max()) + 1)
     shared = np.sqrt(of_host) * rng.standard_normal(shape[0], np.float32)[:, host]
@@ -137,6 +141,8 @@ def measured(hosts: int, donors: int, reuse: str, p: float, icc: float, repetiti
         icc: correlation of two cases of one host.
         repetitions: how many tables are drawn.
     """
+    from scipy import stats
+
     host, donor = design(hosts, donors, reuse)
     rng = np.random.default_rng(seeds.named(42, "coverage", hosts, donors, reuse, str(p), str(icc)))
     drawn = [

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,10 +31,33 @@ hypothesis_settings.register_profile("its", deadline=None)
 hypothesis_settings.load_profile("its")
 
 
+#: Tests of networks: one worker imports torch, MONAI and transformers (10 s), not each.
+NETWORKS = (
+    "tests/readers/chat/",
+    "tests/readers/detector/",
+    "tests/readers/vision/",
+    "tests/synthesis/nodmaisi/",
+    "tests/synthesis/test_estimate.py",
+    "tests/synthesis/test_fidelity.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with whole runs first: workers that share the tests end at about the same time."""
+    """Files with whole runs first, then networks: workers that share the tests end at about the same time."""
     long = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in long)
+    items.sort(key=lambda item: (item.path not in long, not item.nodeid.startswith(NETWORKS)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests go to one worker, as ``--dist loadscope`` has it, and all tests of networks to one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class NetworksTogether(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "networks" if nodeid.startswith(NETWORKS) else super()._split_scope(nodeid)
+
+    return NetworksTogether(config, log)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

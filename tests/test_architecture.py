@@ -6,6 +6,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import grimp
@@ -13,7 +14,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "itrialspace_assets"
-MODULES = {p: ast.parse(p.read_text(encoding="utf-8")) for p in PACKAGE.rglob("*.py")}
+
+
+@cache
+def modules() -> dict[Path, ast.Module]:
+    """Every module of the package; not at load: each worker of the tests loads this file."""
+    return {p: ast.parse(p.read_text(encoding="utf-8")) for p in PACKAGE.rglob("*.py")}
 
 
 def test_the_walls_hold_for_every_module() -> None:
@@ -21,13 +27,13 @@ def test_the_walls_hold_for_every_module() -> None:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout
-    assert len(grimp.build_graph("itrialspace_assets", cache_dir=None).modules) == len(MODULES) > 150
+    assert len(grimp.build_graph("itrialspace_assets", cache_dir=None).modules) == len(modules()) > 150
     contracts = re.search(r"Contracts: (\d+) kept, (\d+) broken", done.stdout)
     assert contracts and int(contracts[1]) >= 4 and contracts[2] == "0"
 
 
 def test_every_module_says_what_it_is_and_none_is_called_utils() -> None:
-    for path, tree in MODULES.items():
+    for path, tree in modules().items():
         assert ast.get_docstring(tree), path
         assert path.stem not in ("utils", "helpers", "common", "manager")
 
@@ -52,7 +58,7 @@ def _raises(node: ast.AST) -> bool:
 def test_public_functions_describe_three_or_more_arguments_and_their_errors() -> None:
     """Google style: every argument under its name; a function that raises says which errors."""
     looked_at, wrong = 0, []
-    for path, tree in MODULES.items():
+    for path, tree in modules().items():
         module = path.relative_to(PACKAGE).as_posix()
         if module.startswith("cli/") or path.name in ("assets.py", "checks.py"):
             continue

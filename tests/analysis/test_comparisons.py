@@ -3,9 +3,6 @@
 import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
-from statsmodels.stats.multitest import multipletests
 
 from itrialspace_assets.analysis.estimates import comparisons, roc
 from itrialspace_assets.analysis.estimates.cells import clusters
@@ -36,6 +33,8 @@ def two_readers(first, second, host, donor=None):
 
 
 def test_mcnemar_is_the_published_one() -> None:
+    from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+
     statistic, p = mcnemar(np.array([0, 3, 30, 12, 13]), np.array([0, 9, 60, 12, 12]))
     assert p[0] == 1.0
     assert p[1] == pytest.approx(0.1460, abs=5e-5)  # docs/facts/evaluation.md#comparisons
@@ -48,6 +47,8 @@ def test_mcnemar_is_the_published_one() -> None:
 
 
 def test_clustered_mcnemar_with_clusters_of_one_is_mcnemars_statistic() -> None:
+    from scipy import stats
+
     first, second = np.arange(200) < 130, (np.arange(200) >= 30) & (np.arange(200) < 190)
     each = np.arange(200)
     b, c, statistic, p = clustered_mcnemar(clusters(each * 0, each, each, 1), first, second, each >= 0, 10)
@@ -57,6 +58,8 @@ def test_clustered_mcnemar_with_clusters_of_one_is_mcnemars_statistic() -> None:
 
 
 def test_clustered_mcnemar_adds_up_within_clusters() -> None:
+    from scipy import stats
+
     host = np.arange(200) // 5
     first, second = np.repeat(np.arange(40) < 25, 5), np.repeat(np.arange(40) % 2 == 0, 5)
     d = first.astype(float) - second
@@ -74,6 +77,8 @@ def test_clustered_mcnemar_adds_up_within_clusters() -> None:
 
 
 def test_a_difference_with_clusters_of_one_is_the_paired_t_test() -> None:
+    from scipy import stats
+
     rng = np.random.default_rng(0)
     first, second = rng.random(80) < 0.8, rng.random(80) < 0.6
     found = compare(two_readers(first, second, np.arange(80)), FIRST, SECOND, 0.05, 10)
@@ -157,6 +162,8 @@ def test_rows_are_paired_by_their_unit() -> None:
 
 
 def test_holm_is_that_of_statsmodels_within_each_family() -> None:
+    from statsmodels.stats.multitest import multipletests
+
     rng = np.random.default_rng(3)
     p, family = rng.random(30) ** 3, rng.integers(0, 4, 30)
     p[[4, 9]] = np.nan
@@ -192,6 +199,8 @@ def test_max_t_lies_between_single_tests_and_bonferroni_and_sees_correlation() -
 
 
 def test_equivalence_needs_both_sides() -> None:
+    from scipy import stats
+
     rng = np.random.default_rng(5)
     first = rng.random(400) < 0.7
     second = np.where(rng.random(400) < 0.05, ~first, first)

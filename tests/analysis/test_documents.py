@@ -7,7 +7,6 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import altair as alt
 import polars as pl
 import pytest
 
@@ -139,6 +138,8 @@ def test_a_report_without_blocks_or_rows_still_forms(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("made", [chart(), chart("panels", ("one", "two")), curve(), bare()], ids=lambda c: c.name)
 def test_a_chart_is_valid_vega_lite_in_declared_order(made: Chart) -> None:
+    import altair as alt
+
     kind = alt.FacetChart if "facet" in made.spec else alt.LayerChart
     kind.from_dict(made.spec)  # by the schema that Vega-Lite publishes
     lines = made.spec["title"]["text"] + made.spec["title"]["subtitle"]

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
 
 from itrialspace_assets.analysis.protocol.study import load_study
 from itrialspace_assets.analysis.reports.document import Chart, Estimate, Paragraph, Table
@@ -54,6 +53,8 @@ def settings_with(folder: Path, rows: list[dict[str, object]]) -> Settings:
 
 def test_lesions_are_compared_with_their_donors_pair_by_pair() -> None:
     """Against scipy's paired t interval, where every lesion has persons of its own."""
+    from scipy import stats
+
     rows = lesions(30)
     both, edge, texture = nodule_likeness(rows, STUDY)
     apart = (

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import special
 
 from itrialspace_assets.analysis.estimates.cells import clusters
 from itrialspace_assets.analysis.estimates.intervals import Scale, exact, intervals, joined
@@ -19,6 +19,8 @@ def mean(values, host, donor=None) -> Estimates:
 
 def jackknifed(values, forward, backward, df: float, alpha: float = 0.05) -> list[float]:
     """Limits of a mean of independent values, each left out in turn on a working scale."""
+    from scipy import stats
+
     n = len(values)
     left = forward((np.sum(values) - values) / (n - 1))
     half = stats.t.ppf(1 - alpha / 2, df) * np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum())
@@ -26,6 +28,8 @@ def jackknifed(values, forward, backward, df: float, alpha: float = 0.05) -> lis
 
 
 def test_a_share_of_independent_cases_has_limits_on_the_logit_scale() -> None:
+    from scipy import stats
+
     right = np.arange(100) < 70
     found = intervals(mean(right, np.arange(100)), "share", 0.05, 10)
     np.testing.assert_allclose([found.low[0], found.high[0]], jackknifed(right, special.logit, special.expit, 99))
@@ -38,6 +42,8 @@ def test_a_share_of_independent_cases_has_limits_on_the_logit_scale() -> None:
 
 
 def test_a_share_that_one_cluster_keeps_from_the_edge_has_limits() -> None:
+    from scipy import stats
+
     found = intervals(mean(np.arange(40) > 0, np.arange(40)), "share", 0.05, 10)
     end = special.logit(1 - 0.5 / 40)  # without the one wrong answer all are right: half an answer is
     left = np.where(np.arange(40) > 0, special.logit(38 / 39), end)
@@ -53,6 +59,8 @@ def test_equal_clusters_leave_as_many_effective_cases_as_there_are_clusters() ->
 
 
 def test_a_number_has_plain_limits_and_a_signed_one_those_of_fisher() -> None:
+    from scipy import stats
+
     values, each = np.arange(50.0), np.arange(50)
     found = intervals(mean(values, each), "line", 0.1, 10)
     expected = stats.t.interval(0.9, 49, loc=24.5, scale=stats.sem(values))
@@ -71,6 +79,8 @@ def test_a_number_has_plain_limits_and_a_signed_one_those_of_fisher() -> None:
 
 @pytest.mark.parametrize("right", [0.0, 1.0])
 def test_edges_are_exact_on_effective_clusters(right: float) -> None:
+    from scipy import stats
+
     found = intervals(mean(np.full(20, right), np.repeat(np.arange(4), 5)), "share", 0.05, 10)
     limits = stats.binomtest(int(4 * right), 4).proportion_ci(method="exact")
     assert (found.low[0], found.high[0]) == (pytest.approx(limits.low), pytest.approx(limits.high))
@@ -82,6 +92,8 @@ def test_edges_are_exact_on_effective_clusters(right: float) -> None:
 
 
 def test_exact_limits_need_no_whole_number() -> None:
+    from scipy import stats
+
     low, high = exact(np.array([1.0, 0.0]), np.array([12.5, 12.5]), 0.05)
     np.testing.assert_allclose([low[0], high[1]], [stats.beta.ppf(0.025, 12.5, 1), stats.beta.ppf(0.975, 1, 12.5)])
     assert (high[0], low[1]) == (1.0, 0.0)

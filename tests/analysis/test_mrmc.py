@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
 
 from itrialspace_assets.analysis.estimates import case_pairs
 from itrialspace_assets.analysis.estimates.case_pairs import Pairs
@@ -150,6 +149,8 @@ def test_the_jackknife_and_mean_squares_by_leaving_cases_out() -> None:
 
 def test_errors_and_degrees_of_freedom_by_their_formulas() -> None:
     """Hillis 2007 for three modalities and five readers; the U-statistics likewise, an area against a half."""
+    from scipy import stats
+
     rng = np.random.default_rng(11)
     truth = np.arange(30) % 3 == 0
     score = rng.normal(size=(3, 5, 30)) + 2 * rng.normal(size=(3, 1, 30)) + truth + rng.normal(size=(1, 5, 1)) * truth

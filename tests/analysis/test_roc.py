@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
 
 from itrialspace_assets.analysis.estimates.cells import clusters
 from itrialspace_assets.analysis.estimates.intervals import intervals
@@ -33,6 +32,8 @@ def test_areas_of_the_van_dyke_readers(real_data: Path) -> None:
 
 
 def test_area_equals_the_mann_whitney_statistic_with_ties() -> None:
+    from scipy import stats
+
     rng = np.random.default_rng(0)
     score, positive = rng.integers(0, 8, 200).astype(float), rng.random(200) < 0.4
     u = stats.mannwhitneyu(score[positive], score[~positive]).statistic

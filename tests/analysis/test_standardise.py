@@ -4,9 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import statsmodels.api as sm
-from scipy import stats
-from statsmodels.stats.weightstats import ttost_paired
 
 from itrialspace_assets.analysis.estimates.equivalence import verdicts
 from itrialspace_assets.analysis.estimates.standardise import (
@@ -52,6 +49,8 @@ def pairs(first: np.ndarray, second: np.ndarray, person: np.ndarray | None = Non
 
 def test_a_standardised_share_is_what_a_saturated_regression_predicts_for_the_real_mix() -> None:
     """g-computation with statsmodels; HC2 is the exact variance of stratum means of independent rows."""
+    import statsmodels.api as sm
+
     rows = design(1)
     found = sides(rows, 3)
     y, own = rows.right[:, 0].astype(float), rows.studied
@@ -95,6 +94,9 @@ def test_strata_without_a_counterpart_count_on_neither_side() -> None:
 
 
 def test_equivalence_of_independent_pairs_is_that_of_statsmodels() -> None:
+    from scipy import stats
+    from statsmodels.stats.weightstats import ttost_paired
+
     rng = np.random.default_rng(5)
     first, second = rng.random(200) < 0.8, rng.random(200) < 0.76
     found = verdicts(pairs(first, second).apart, np.zeros(1, bool), margin=0.1, **LEVEL)
@@ -145,6 +147,8 @@ def test_equivalence_needs_slices_and_a_shift_is_found(n: int, shift: float, sai
 
 def test_limits_of_a_rank_correlation_are_those_of_resampled_persons() -> None:
     """Against a plain bootstrap of persons, each of which is in all cells of both sides."""
+    from scipy import stats
+
     rng = np.random.default_rng(9)
     persons, cells = 150, 8
     able = np.linspace(0.2, 0.9, cells)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn import metrics as sk
 
 from itrialspace_assets.analysis.estimates import calibration, tallies
 from itrialspace_assets.analysis.estimates.cells import clusters
@@ -23,6 +22,8 @@ def counts(truth: np.ndarray, answer: np.ndarray) -> np.ndarray:
 
 
 def test_metrics_equal_those_of_scikit_learn(answers) -> None:
+    from sklearn import metrics as sk
+
     truth, answer = answers
     table = counts(truth, answer)
     assert tallies.macro_recall(4)(table) == pytest.approx(sk.balanced_accuracy_score(truth, answer))
@@ -33,6 +34,8 @@ def test_metrics_equal_those_of_scikit_learn(answers) -> None:
 
 
 def test_no_answer_is_wrong_but_outside_kappa(answers) -> None:
+    from sklearn import metrics as sk
+
     truth, answer = answers
     silent = np.where(np.arange(300) % 5 == 0, 4, answer)
     table, said = counts(truth, silent), silent < 4
@@ -61,6 +64,8 @@ def drawn(n: int = 900):
 
 
 def test_brier_equals_that_of_scikit_learn() -> None:
+    from sklearn import metrics as sk
+
     ways, log_odds, truth, used = drawn()
     found = calibration.brier(ways, log_odds, truth, used, NONE)
     assert found.value[0] == pytest.approx(sk.brier_score_loss(truth, 1 / (1 + np.exp(-log_odds))))

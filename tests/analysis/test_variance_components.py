@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from scipy import optimize, special, stats
+from scipy import special
 
 from itrialspace_assets.analysis.estimates import variance_components as module
 from itrialspace_assets.analysis.estimates.variance_components import naive_ratio, variance_components, why_not
@@ -16,6 +16,8 @@ from itrialspace_assets.base.settings import load_settings
 def crossed(seed: int, hosts: int, donors: int, host_sd: float, donor_sd: float, seeds: int = 1):
     """Every host with every donor, so many synthesis seeds each; effects on the logit scale, with exactly these
     standard deviations."""
+    from scipy import stats
+
     rng = np.random.default_rng(seed)
     effects = [sd * stats.zscore(rng.normal(size=n), ddof=1) for n, sd in ((hosts, host_sd), (donors, donor_sd))]
     host, donor, number = (a.ravel() for a in np.meshgrid(range(hosts), range(donors), range(seeds), indexing="ij"))
@@ -88,6 +90,8 @@ def test_the_naive_ratio_is_far_from_one_without_any_effect() -> None:
 
 def test_a_fit_solves_the_equations_of_the_model() -> None:
     """Independent: dense matrices and a general minimiser for the effects, Schall's update for the variances."""
+    from scipy import optimize
+
     right, ways = crossed(6, 14, 10, 1.0, 0.8)
     design = module._Design.of(list(ways.values()))
     mean, variance, close = (part[0] for part in design.fit(right[None]))

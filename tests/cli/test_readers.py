@@ -15,7 +15,7 @@ from itrialspace_assets.readers.case import RealScan
 from tests.cli.conftest import Its
 from tests.readers import programs
 from tests.readers.conftest import study  # noqa: F401
-from tests.readers.test_outside import PYTHON, ct
+from tests.readers.test_outside import ct, python
 
 Study = Callable[..., Settings]
 CASE = "real/LUNA16/0"
@@ -108,7 +108,7 @@ def test_a_try_marks_scans_by_a_program(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    command = json.dumps([PYTHON, "-I", "-S", "-c", programs.OWN, "{input}", "{output}"])
+    command = json.dumps([python(), "-I", "-S", "-c", programs.OWN, "{input}", "{output}"])
     settings = study(4, f"kind: container, options: {{command: {command}}}")
     monkeypatch.setenv("ITRIALSPACE_READERS_CONFIG", str(settings.readers_config))
     write_volume(settings.data / "raw_ct" / "a.nii.gz", ct())

@@ -18,7 +18,6 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._grpc.types import ExecuteStepArgs
-from kubernetes_validate import ValidationError, validate
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import load_settings
@@ -83,6 +82,8 @@ def safe(pod: dict[str, Any]) -> None:
 
 
 def test_manifests_are_what_kubernetes_knows() -> None:
+    from kubernetes_validate import ValidationError, validate
+
     found = manifests()
     for manifest in found:
         validate(manifest, VERSION, strict=True)

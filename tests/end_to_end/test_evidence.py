@@ -10,7 +10,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import rocrate
 
 from itrialspace_assets.records.store import read_all
 
@@ -52,6 +51,8 @@ def crate_alone(demo: Path, to: Path) -> Path:
     not VALIDATOR, reason="ROC_VALIDATOR_PYTHON: expected the path of a Python with roc-validator, found none"
 )
 def test_the_run_crate_passes_roc_validator(demo: Path, tmp_path: Path) -> None:
+    import rocrate
+
     context = Path(rocrate.__file__).parent / "data" / "ro-crate.jsonld"
 
     def validate(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from tests.readers import programs
 from tests.readers.conftest import read, table
 
 
-def _python() -> str:
+@cache
+def python() -> str:
     """A Python that nobody can run and start again: this one, unless it lies where only its user may look."""
     user = (
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"] if os.geteuid() == 0 else []
@@ -39,10 +41,7 @@ def _python() -> str:
     for path in (str(Path(sys.executable).resolve()), "/usr/bin/python3"):
         if subprocess.run([*user, path, "-I", "-S", "-c", again], capture_output=True, check=False).returncode == 0:
             return path
-    pytest.skip("no Python here can be run by the user nobody", allow_module_level=True)
-
-
-PYTHON = _python()
+    pytest.skip("no Python here can be run by the user nobody")
 
 
 def ct(brightest: int = 400, at: tuple[int, int, int] = (6, 2, 3)) -> Volume:
@@ -56,7 +55,7 @@ def ct(brightest: int = 400, at: tuple[int, int, int] = (6, 2, 3)) -> Volume:
 
 def reader(tmp_path: Path, program: str, **options: Any) -> Reader:
     """The program as a reader."""
-    command = [PYTHON, "-I", "-S", "-c", program, "{input}", "{output}"]
+    command = [python(), "-I", "-S", "-c", program, "{input}", "{output}"]
     given = {"command": command, "timeout_s": 20, "memory_mb": 512, "output_mb": 4} | options
     entry = ReaderEntry(name="theirs", kind="container", options=given)
     return make(entry, Place(None, tmp_path / "fingerprints.sqlite"))
@@ -199,7 +198,7 @@ from itrialspace_assets.readers.outside.options import ContainerOptions
 from itrialspace_assets.readers.outside.runners import Folders, as_process
 from itrialspace_assets.readers.outside.supervise import Limits, run
 here = Path({str(tmp_path)!r})
-options = ContainerOptions(command=({PYTHON!r}, "-I", "-S", "-c", {program!r}))
+options = ContainerOptions(command=({python()!r}, "-I", "-S", "-c", {program!r}))
 command = as_process(options, Folders(here, here, here, None))
 run(command.words, command.environment, Path("/"), [here], here / "log", Limits(60, 1 << 20), command.stop)
 """
@@ -294,7 +293,7 @@ def test_a_program_that_fails_on_a_scan_costs_that_scan(
     study: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five scans: one is garbage to the program, one crashes it, one hangs it; the others are marked and written."""
-    command = json.dumps([PYTHON, "-I", "-S", "-c", programs.OWN, "{input}", "{output}"])
+    command = json.dumps([python(), "-I", "-S", "-c", programs.OWN, "{input}", "{output}"])
     entry = f"kind: container, tasks: null, options: {{command: {command}, timeout_s: 1.5, memory_mb: 512}}"
     settings = study(20, entry)
     tops = {"LUNA16/0": 400, "LUNA16/1": 1000, "LUNA16/2": 1001, "LUNA16/3": 1002, "LUNA16/4": 500}
@@ -352,14 +351,14 @@ def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
     assert "set DOCKER_HOST to where it listens" in needed(image="a/b:c") or "install Docker" in needed(image="a/b:c")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "found no prlimit, unshare, setpriv" in needed(command=[PYTHON])
+    assert "found no prlimit, unshare, setpriv" in needed(command=[python()])
     assert "expected the command docker, found none" in needed(image="a/b:c")
 
 
 def test_another_program_is_another_revision_and_other_limits_are_not(tmp_path: Path) -> None:
     script = tmp_path / "theirs.py"
     script.write_text("1")
-    options = {"command": [PYTHON, str(script)]}
+    options = {"command": [python(), str(script)]}
 
     def revision(**more: Any) -> str:
         entry = ReaderEntry(name="theirs", kind="container", options=options | more)

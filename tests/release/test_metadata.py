@@ -7,7 +7,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from rocrate.rocrate import ROCrate
 
 from itrialspace_assets.analysis.evidence.gather import Terms, gather
 from itrialspace_assets.analysis.evidence.small_cells import MINIMUM_CELL, hide_small, shareable
@@ -45,6 +44,8 @@ def what(settings: Settings) -> Described:
 
 def test_a_run_crate_holds_the_musts_of_its_profile(tmp_path: Path, what: Described) -> None:
     """What Process, Workflow and Provenance Run Crate 0.5 require; roc-validator checks a whole release end to end."""
+    from rocrate.rocrate import ROCrate
+
     outputs = {"SHA256SUMS": "1", crate.WORKFLOW: "2"}
     text = crate.run_crate(MADE, outputs, ["manifests"], what)
     assert text == crate.run_crate(dict(MADE), dict(outputs), ["manifests"], what), "equal records, equal bytes"

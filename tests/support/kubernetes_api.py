@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from kubernetes_validate import ValidationError, validate
-
 #: The newest version whose schema the package has.
 VERSION = "1.37"
 Fate = Literal["runs", "waits", "fails", "is evicted", "vanishes"]
@@ -57,6 +55,8 @@ class Cluster:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def create(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        from kubernetes_validate import ValidationError, validate
+
         try:
             validate(body, VERSION, strict=True)
         except ValidationError as error:

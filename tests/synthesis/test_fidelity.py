@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +40,7 @@ def features(seed: int, n: int = 300, d: int = 6, shift: float = 0.0) -> np.ndar
 
 
 def test_the_distance_is_the_fid_that_monai_computes() -> None:
+    import torch
     from monai.metrics.fid import get_fid_score  # seconds to import, in every worker that collects this file
 
     for shift in (0.0, 0.7, 5.0):
@@ -131,29 +132,29 @@ def test_the_descriptor_tells_noise_from_blur_and_knows_no_units() -> None:
     np.testing.assert_allclose(a[:, :12].sum(axis=1), 1)
 
 
-class Tiny(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = torch.nn.Conv2d(3, 5, 3)
+def tiny() -> Any:
+    """A network of one convolution, with the same weights each time."""
+    import torch
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.conv(x)  # type: ignore[no-any-return]
+    torch.manual_seed(0)
+    return torch.nn.Conv2d(3, 5, 3)
 
 
 def script(path: Path) -> Path:
-    torch.manual_seed(0)
-    torch.jit.script(Tiny()).save(str(path))
+    import torch
+
+    torch.jit.script(tiny()).save(str(path))
     return path
 
 
 def test_an_extractor_on_disk_is_used_as_published_and_named_with_its_hash(tmp_path: Path) -> None:
+    import torch
+
     how = extractor(script(tmp_path / "tiny.pt"))
     assert (how.metric, how.name, len(how.sha256 or "")) == ("fid", "tiny.pt", 64)
     planes = np.random.default_rng(0).random((3, 16, 12)).astype(np.float32)
-    torch.manual_seed(0)
-    network = Tiny()
     three = torch.from_numpy(np.stack([planes - m for m in (0.406, 0.456, 0.485)], axis=1).astype(np.float32))
-    np.testing.assert_allclose(how.features(planes), network(three).mean((2, 3)).detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(how.features(planes), tiny()(three).mean((2, 3)).detach().numpy(), atol=1e-5)
 
 
 def test_without_weights_nothing_is_called_fid_and_wrong_weights_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from itrialspace_assets.analysis.estimates.cells import Clusters, Flags, Floats, Ints, distinct
 from itrialspace_assets.analysis.estimates.jackknife import Statistic
@@ -21,7 +21,7 @@ _AT_ONCE = 1 << 24
 #: Whole numbers below this are exact in float32.
 _EXACT = 1 << 24
 #: P(X <= k) of a Poisson variable with mean 1, as thresholds of raw 64-bit draws.
-_POISSON = (stats.poisson.cdf(np.arange(12), 1.0) * 2.0**64).astype(np.uint64)
+_POISSON = (special.pdtr(np.arange(12), 1.0) * 2.0**64).astype(np.uint64)
 
 
 def weights(names: Sequence[str], replicates: int, root: int, way: str) -> npt.NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy import special, stats
+from scipy import special
 
 from itrialspace_assets.analysis.estimates.cells import Clusters, Flags, Floats, Ints, codes
 from itrialspace_assets.analysis.estimates.intervals import critical, joined
@@ -117,12 +117,14 @@ def mcnemar(only_first: Ints, only_second: Ints) -> tuple[Floats, Floats]:
         >>> np.round(statistic, 4), np.round(p, 4)
         (array([   nan, 9.3444]), array([0.146 , 0.0022]))
     """
+    from scipy import stats
+
     b, c = np.asarray(only_first), np.asarray(only_second)
     n = b + c
     with np.errstate(invalid="ignore", divide="ignore"):
         statistic = np.where(n < EXACT_BELOW, np.nan, (np.abs(b - c) - 1.0) ** 2 / n)
     exact = np.where(n == 0, 1.0, np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(b, c), np.maximum(n, 1), 0.5)))
-    return statistic, np.where(n < EXACT_BELOW, exact, stats.chi2.sf(statistic, 1))
+    return statistic, np.where(n < EXACT_BELOW, exact, special.chdtrc(1, statistic))
 
 
 def clustered_mcnemar(
@@ -160,7 +162,7 @@ def clustered_mcnemar(
     tested = (spread > 0) & (fewest >= max(min_clusters, 2))
     with np.errstate(invalid="ignore", divide="ignore"):
         statistic = np.where(tested, clusters.total(apart) ** 2 / spread, np.nan)
-    p = stats.f.sf(statistic, 1, np.maximum(worth - 1, 1e-9))
+    p = special.fdtrc(1, np.maximum(worth - 1, 1e-9), statistic)
     return clusters.total(apart > 0), clusters.total(apart < 0), statistic, p
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from itrialspace_assets.analysis.estimates.cells import Flags, Floats, Ints
 from itrialspace_assets.analysis.estimates.froc import RATES, Resampled, draw_clusters, resample, threshold_on_free
@@ -263,8 +263,8 @@ def _number(values: Floats, held: int, few: str | None, share: bool, alpha: floa
     if np.ptp(usable) < 1e-12:  # below rounding
         if not share or estimate not in (0.0, 1.0):
             return Number(estimate, None, None, "no variation between resamples")
-        low = 0.0 if estimate == 0 else float(stats.beta.ppf(alpha / 2, held, 1))
-        high = 1.0 if estimate == 1 else float(stats.beta.ppf(1 - alpha / 2, 1, held))
+        low = 0.0 if estimate == 0 else float(special.betaincinv(held, 1, alpha / 2))
+        high = 1.0 if estimate == 1 else float(special.betaincinv(1, held, 1 - alpha / 2))
         return Number(estimate, low, high, few)
     low, high = (float(v) for v in np.quantile(usable, [alpha / 2, 1 - alpha / 2]))
     return Number(estimate, low, high, few)

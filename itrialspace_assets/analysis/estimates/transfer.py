@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from itrialspace_assets.analysis.estimates.cells import Flags, Floats, Ints
 
@@ -48,6 +47,8 @@ def transfer(first: Floats, second: Floats, used: Flags | None = None) -> Transf
     gaps = np.round(np.abs(a - b), 12)
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return Transfer(None, None, None, float(gaps.mean()), float(gaps.max()), len(a))
+    from scipy import stats
+
     found = (stats.spearmanr(a, b).statistic, stats.pearsonr(a, b).statistic, stats.kendalltau(a, b).statistic)
     rho, r, tau = (float(x) for x in found)
     return Transfer(rho, r, tau, float(gaps.mean()), float(gaps.max()), len(a))
@@ -72,6 +73,8 @@ def drawn(value: Floats, covariance: Floats, seed: np.random.SeedSequence) -> Fl
 
 def rank_correlations(first: Floats, second: Floats) -> Floats:
     """Spearman's rho of each row (B,) of two tables (B, K); NaN where one does not vary."""
+    from scipy import stats
+
     a, b = (stats.rankdata(x, axis=1) for x in (first, second))
     a, b = (x - x.mean(axis=1, keepdims=True) for x in (a, b))
     with np.errstate(invalid="ignore", divide="ignore"):

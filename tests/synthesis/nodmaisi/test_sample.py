@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.casework.cases import RETRYABLE
@@ -100,6 +99,8 @@ def test_the_networks_are_told_spacing_class_and_time_as_published(networks: Net
 def test_the_embedding_is_computed_once_and_is_the_one_that_the_controlnet_would_compute(
     networks: Networks, chest: Prepared
 ) -> None:
+    import torch
+
     embed: Any = networks.controlnet.controlnet_cond_embedding
     count = []
     handle = embed.register_forward_hook(lambda *_: count.append(1))
@@ -121,10 +122,10 @@ def test_the_embedding_is_computed_once_and_is_the_one_that_the_controlnet_would
 
 
 class _Plain:
-    def __init__(self, planes: torch.Tensor) -> None:
+    def __init__(self, planes: Any) -> None:
         self.planes = planes
 
-    def __enter__(self) -> torch.Tensor:
+    def __enter__(self) -> Any:
         return self.planes
 
     def __exit__(self, *_: object) -> None: ...
@@ -132,6 +133,8 @@ class _Plain:
 
 def short_of_memory(networks: Networks, monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
     """Let decoding of more than ``most`` latent voxels at once fail as on a full card; the sizes that were tried."""
+    import torch
+
     whole: Any = networks.autoencoder.decode_stage_2_outputs
     tried: list[int] = []
 
@@ -192,6 +195,8 @@ def test_a_latent_is_decoded_at_once_if_its_voxels_fit_and_never_padded(
     tried: int,
 ) -> None:
     """docs/facts/synthesis.md#decoding: a single pass if the latent has no more voxels than the window."""
+    import torch
+
     seen = short_of_memory(networks, monkeypatch, 10**9)
     with torch.inference_mode():
         module._decode_in(networks, torch.zeros(1, 4, *size), window)
@@ -201,6 +206,8 @@ def test_a_latent_is_decoded_at_once_if_its_voxels_fit_and_never_padded(
 def test_values_that_are_no_number_reject_the_case(
     networks: Networks, chest: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
     monkeypatch.setattr(
         networks.autoencoder,
         "decode_stage_2_outputs",
@@ -214,6 +221,8 @@ def test_values_that_are_no_number_reject_the_case(
 @pytest.mark.slow
 def test_networks_of_the_published_width_compute_an_image() -> None:
     """Random weights, a map of 64 x 64 x 32 voxels and two steps: channels, norms and attention fit together."""
+    import torch
+
     published = replace(Architecture(), legal=Legal((64,), (32,), 0.0), steps=2)
     made = build(published, "cpu")
     for network in made:

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.synthesis import devices
@@ -93,6 +92,8 @@ def test_weights_are_used_only_as_they_were_locked(tmp_path: Path) -> None:
 
 
 def spoil(path: Path, how: str) -> None:
+    import torch
+
     content = torch.load(path, weights_only=True)
     state = content["controlnet_state_dict"]
     name = next(k for k in state if k.endswith("weight"))
@@ -129,6 +130,8 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_its_keys(tmp_path: Path,
 
 
 def test_what_is_no_checkpoint_says_so(tmp_path: Path) -> None:
+    import torch
+
     settings = tiny_weights(tmp_path)
     path = tmp_path / FILES["autoencoder"][0]
     path.write_bytes(path.read_bytes()[:200])
@@ -142,6 +145,8 @@ def test_what_is_no_checkpoint_says_so(tmp_path: Path) -> None:
 
 
 def test_a_scale_is_needed_and_read(tmp_path: Path) -> None:
+    import torch
+
     settings = tiny_weights(tmp_path)
     assert load(find(settings), "cpu").scale_factor == pytest.approx(SCALE)
     path = tmp_path / FILES["diffusion_unet"][0]
@@ -162,6 +167,8 @@ def test_an_unknown_argument_of_a_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_a_gpu_it_says_so_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
     settings = tiny_weights(tmp_path, device="cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     render.require_weights(settings)  # a planning step may run where there is no GPU
@@ -171,6 +178,8 @@ def test_without_a_gpu_it_says_so_before_any_work(tmp_path: Path, monkeypatch: p
 
 
 def test_workers_are_assigned_to_the_visible_gpus_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
     settings = settings_for(tmp_path, device="cuda", per_gpu=3)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert render.workers(settings) == 6

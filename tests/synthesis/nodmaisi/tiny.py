@@ -5,8 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.synthesis.nodmaisi.networks import Architecture, build
 from itrialspace_assets.synthesis.nodmaisi.prepare import Legal
@@ -71,6 +69,8 @@ def tiny_weights(folder: Path, seed: int = 0, **changes: Any) -> Settings:
 
     The last layer is set so that images lie between air and bone; nothing else is meant by them.
     """
+    import torch
+
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     autoencoder, unet, controlnet = build(TINY, "cpu")
