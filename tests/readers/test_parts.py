@@ -47,22 +47,27 @@ def with_lesions(ct: Volume, *lesions: tuple[float, float, float, float]) -> Vol
     return Volume(array, ct.affine)
 
 
-@pytest.mark.parametrize("spacing", [(1.7, 1.7, 2.1), (2.9, 2.9, 3.1)])
+COARSE, FINE = (2.9, 2.9, 3.1), (1.7, 1.7, 2.1)
+
+
 @pytest.mark.parametrize(
-    "lesions",
+    ("lesions", "spacing"),
     [
-        [],
-        [(65, 90, 90, 6)],
-        [(165, 100, 60, 14)],
-        [(65, 90, 90, 5), (165, 80, 110, 9)],
-        [(65, 70, 70, 4), (65, 112, 115, 4)],  # apart, but not in what they change
-        [(65, 36, 90, 7)],  # on the pleura
-        [(65, 90, 17, 8)],  # at the lung's end
-        [(115, 90, 5, 30)],  # moves the lungs' box, perhaps
+        ([], COARSE),
+        ([(65, 90, 90, 6)], COARSE),
+        ([(165, 100, 60, 14)], COARSE),
+        ([(65, 90, 90, 5), (165, 80, 110, 9)], COARSE),
+        ([(65, 90, 90, 5), (165, 80, 110, 9)], FINE),
+        ([(65, 70, 70, 4), (65, 112, 115, 4)], COARSE),  # apart, but not in what they change
+        ([(65, 36, 90, 7)], COARSE),  # on the pleura
+        ([(65, 36, 90, 7)], FINE),
+        ([(65, 90, 17, 8)], COARSE),  # at the lung's end
+        ([(115, 90, 5, 30)], COARSE),  # moves the lungs' box, perhaps
+        ([(115, 90, 5, 30)], FINE),
     ],
 )
 def test_marks_beside_a_like_are_those_of_the_whole_scan(
-    spacing: tuple[float, float, float], lesions: list[tuple[float, float, float, float]]
+    lesions: list[tuple[float, float, float, float]], spacing: tuple[float, float, float]
 ) -> None:
     free = chest(spacing)
     image = with_lesions(free, *lesions)

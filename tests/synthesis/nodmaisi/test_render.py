@@ -1,5 +1,6 @@
 """NodMAISI as a renderer: the host's grid, pairs, checks with pictures, resume, retention."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from itrialspace_assets.synthesis.rendering import render_case
 
 from ...conftest import small_chest
 from ...insertion.shapes import ball
-from .tiny import tiny_weights
+from .tiny import settings_for, tiny_weights
 
 #: With square pixels, as the network wants them.
 CHEST = Volume(small_chest().array, np.array([[1.75, 0, 0, -30], [0, 1.75, 0, -36], [0, 0, 2.5, 7], [0, 0, 0, 1.0]]))
@@ -33,8 +34,28 @@ CHEST = Volume(small_chest().array, np.array([[1.75, 0, 0, -30], [0, 1.75, 0, -3
 @pytest.fixture
 def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights draw no organs: the checks on organs are switched off, those on grid, range and air stay."""
-    monkeypatch.setattr(quality, "BANDS", {})
-    monkeypatch.setattr(quality, "LEAST_CONTRAST_HU", 0.0)
+    forgive(monkeypatch)
+
+
+def forgive(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(quality, "BANDS", {})
+    patch.setattr(quality, "LEAST_CONTRAST_HU", 0.0)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, list[dict[str, Any]]]:
+    """Settings and the rows of the images that a case gave there; nobody writes to its outputs."""
+    folder = tmp_path_factory.mktemp("drawn")
+    settings = tiny_weights(folder / "w", output_dir=folder / "out")
+    rendering._TWINS.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        forgive(patch)
+        return settings, render_case(payload(settings), settings).rows["cts"]
+
+
+def weights_of(settings: Settings) -> Path:
+    assert settings.nodmaisi_models_dir is not None
+    return settings.nodmaisi_models_dir
 
 
 def payload(settings: Settings, **changes: Any) -> RenderCase:
@@ -55,12 +76,8 @@ def payload(settings: Settings, **changes: Any) -> RenderCase:
     return case.model_copy(update=changes)
 
 
-@pytest.mark.usefixtures("lenient")
-def test_images_lie_on_the_hosts_grid_and_say_how_they_came(tmp_path: Path) -> None:
-    settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
-    rendering._TWINS.clear()
-    output = render_case(payload(settings), settings)
-    lesion, free = output.rows["cts"]
+def test_images_lie_on_the_hosts_grid_and_say_how_they_came(drawn: tuple[Settings, list[dict[str, Any]]]) -> None:
+    settings, (lesion, free) = drawn
     for row in (lesion, free):
         ct = read_volume(settings.output / row["path"])
         assert ct.array.dtype == np.int16
@@ -87,14 +104,13 @@ def test_images_lie_on_the_hosts_grid_and_say_how_they_came(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("lenient")
-def test_only_slices_with_lesions_are_kept_if_asked_and_cut_alike(tmp_path: Path) -> None:
-    kept = {}
-    for cts in ("nifti", "slices"):
-        settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / cts, cts=cts)
-        rendering._TWINS.clear()
-        row, free = render_case(payload(settings), settings).rows["cts"]
-        kept[cts] = settings, row, free
-    (settings, row, free), (whole, same, _) = kept["slices"], kept["nifti"]
+def test_only_slices_with_lesions_are_kept_if_asked_and_cut_alike(
+    tmp_path: Path, drawn: tuple[Settings, list[dict[str, Any]]]
+) -> None:
+    whole, (same, _) = drawn
+    settings = settings_for(weights_of(whole), output_dir=tmp_path / "out", cts="slices")
+    rendering._TWINS.clear()
+    row, free = render_case(payload(settings), settings).rows["cts"]
     assert (row["kept"], free["kept"], row["image_uid"]) == ("planes", "nifti", same["image_uid"])
     stored, full = read_volume(settings.output / row["path"]), open_ct(whole, same)
     put = Lesion((25, 14, 6), ball(5, tuple(small_chest().spacing)))
@@ -137,11 +153,11 @@ def test_a_pair_decoded_in_different_windows_is_not_a_pair(tmp_path: Path, monke
 
 @pytest.mark.usefixtures("lenient")
 def test_an_image_that_another_mode_made_is_found_and_not_drawn_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: tuple[Settings, list[dict[str, Any]]]
 ) -> None:
-    settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
-    rendering._TWINS.clear()
-    first = render_case(payload(settings), settings).rows["cts"]
+    there, first = drawn
+    settings = settings_for(weights_of(there), output_dir=tmp_path / "out")
+    shutil.copytree(there.output, settings.output)
     rendering._TWINS.clear()
     with monkeypatch.context() as patch:
         patch.setattr(render.sampling, "sample", lambda *a: pytest.fail("drawn again"))
@@ -158,9 +174,11 @@ def test_an_image_that_another_mode_made_is_found_and_not_drawn_again(
 
 
 @pytest.mark.usefixtures("lenient")
-def test_other_weights_and_another_schedule_are_other_images(tmp_path: Path) -> None:
-    uids = set()
-    for seed, schedule in ((0, "exact"), (1, "exact"), (0, "compat")):
+def test_other_weights_and_another_schedule_are_other_images(
+    tmp_path: Path, drawn: tuple[Settings, list[dict[str, Any]]]
+) -> None:
+    uids = {row["image_uid"] for row in drawn[1]}
+    for seed, schedule in ((1, "exact"), (0, "compat")):
         settings = tiny_weights(tmp_path / f"w{seed}", seed, output_dir=tmp_path / "out", nodmaisi_schedule=schedule)
         rendering._TWINS.clear()
         uids |= {r["image_uid"] for r in render_case(payload(settings), settings).rows["cts"]}
