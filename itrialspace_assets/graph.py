@@ -82,6 +82,8 @@ def build_graph(settings: Settings) -> Graph:
     keys = {"dataset": tuple(datasets(settings)), "mode": mode_keys(settings)}
     nodes = (*_cohort(), *_images(settings), *_answers(settings), *_conclusions(settings))
     tables = tuple(n.step.key for n in nodes if n.tables)
+    images = (*_keys(settings, "synthetic_cts"), *_slices(settings))
+    released = (RAW_PROFILES, PROFILES, HOSTS, PLAN, INSERT, *images, *_answered(settings), MODE_REPORT, REAL_REPORT)
     whole = (
         Node(
             step=rebuild.STEP,
@@ -92,19 +94,8 @@ def build_graph(settings: Settings) -> Graph:
         ),
         Node(
             step=release.STEP,
-            reads=(
-                PROFILES,
-                INDEX,
-                HOSTS,
-                DRAWN,
-                PLAN,
-                INSERT,
-                *_keys(settings, "synthetic_cts"),
-                *_slices(settings),
-                SPLITS,
-                STUDY_REPORT,
-            ),
-            every=(PROFILES, HOSTS, PLAN, INSERT, *_keys(settings, "synthetic_cts"), *_slices(settings)),
+            reads=(*released, INDEX, DRAWN, SPLITS, FIDELITY, STUDY_REPORT),
+            every=released,
             kind="files",
             what="The published layout: manifests, masks, CTs, slice sets, splits.",
         ),
@@ -119,6 +110,12 @@ def _keys(settings: Settings, name: str) -> tuple[Key, ...]:
 
 def _slices(settings: Settings) -> tuple[Key, ...]:
     return ((REAL, "eval_slices"), *_keys(settings, "eval_slices"))
+
+
+def _answered(settings: Settings) -> tuple[Key, ...]:
+    """One key a source and reader."""
+    every = readers(settings).values()
+    return tuple((source, "predictions", r.name) for source, _ in _slices(settings) for r in every if r.reads(source))
 
 
 def _cohort() -> list[Node]:
@@ -241,16 +238,14 @@ def _answers(settings: Settings) -> list[Node]:
 def _conclusions(settings: Settings) -> list[Node]:
     """Fidelity, frozen lists and reports."""
     cts, slices = _keys(settings, "synthetic_cts"), _slices(settings)
-    answers = tuple(
-        (source, "predictions", r.name) for source, _ in slices for r in readers(settings).values() if r.reads(source)
-    )
+    answers = _answered(settings)
     real = tuple(key for key in answers if key[0] == REAL)
     rendered = tuple(key for key in answers if key[0] != REAL)
     twins = tuple(key for key in real if key[2] in {reader for _, _, reader in rendered})
     return [
         Node(
             step=compare.STEP,
-            reads=(PROFILES, HOSTS, PLAN, INSERT, RAW_CTS, *cts),
+            reads=(PROFILES, HOSTS, DRAWN, PLAN, INSERT, RAW_CTS, *cts),
             every=(PROFILES, HOSTS, PLAN, INSERT, RAW_CTS, *cts),
             tables=("fidelity", "host_overlaps", "nodule_fidelity"),
             kind="table",
@@ -266,23 +261,23 @@ def _conclusions(settings: Settings) -> list[Node]:
         ),
         Node(
             step=reports.MODE_STEP,
-            reads=(RAW_TRIALS, PLAN, INSERT, *cts, *slices, *rendered, *twins, SPLITS),
-            every=(slices[0], *twins),  # twins of single scans are paired with the real findings
+            reads=(RAW_TRIALS, PROFILES, PLAN, INSERT, *cts, *slices, *rendered, *twins, SPLITS),
+            every=(PROFILES, slices[0], *twins),  # twins of single scans are paired with the real findings
             tables=("metrics", "metric_cases"),
             kind="report",
             what="Estimates with intervals, figure and page of a mode.",
         ),
         Node(
             step=reports.REAL_STEP,
-            reads=(slices[0], *real, SPLITS),
+            reads=(PROFILES, HOSTS, slices[0], *real, SPLITS),
             tables=("metrics", "metric_cases"),
             kind="report",
             what="Estimates with intervals, figure and page of a dataset's real slices.",
         ),
         Node(
             step=reports.STUDY_STEP,
-            reads=(PLAN, INSERT, *cts, *slices, *answers, SPLITS, MODE_REPORT, REAL_REPORT, FIDELITY),
-            every=(PLAN, INSERT, *cts, *slices, *answers, MODE_REPORT, REAL_REPORT),
+            reads=(PROFILES, HOSTS, PLAN, INSERT, *cts, *slices, *answers, SPLITS, MODE_REPORT, REAL_REPORT, FIDELITY),
+            every=(PROFILES, HOSTS, PLAN, INSERT, *cts, *slices, *answers, MODE_REPORT, REAL_REPORT),
             tables=("metrics",),
             kind="report",
             what="One page over all modes and datasets.",

@@ -49,9 +49,7 @@ class Recorder:
                 continue
             if name == "donors" and (where["dataset"] == "PROCEDURAL") != (key == ("procedural_donors",)):
                 continue
-            if name in ("metrics", "metric_cases") and where["analysis"].startswith("real-") != (
-                key == ("real_report",)
-            ):
+            if name in ("metrics", "metric_cases") and key != _reporter(where["analysis"]):
                 continue
             return key
         if name == "rejected_cases":
@@ -63,6 +61,8 @@ class Recorder:
     def file(self, path: Path) -> None:
         if path.is_relative_to(self.output):
             parts = path.relative_to(self.output).parts
+            if parts[:1] == ("splits",) and ".lock" in parts[-1]:
+                return  # the study's lock is written before readers are asked, not by an asset
             owners: dict[tuple[str, ...], Key] = {
                 ("store", "hosts"): ("hosts",),
                 ("store", "masks"): ("inserted_masks",),
@@ -77,6 +77,13 @@ class Recorder:
             self.note(kinds.get(path.relative_to(self.data).parts[0]) if path != self.data else None)
         elif path.parent.name == "modes" and path.suffix == ".yaml":
             self.note(RAW_TRIALS)
+
+
+def _reporter(analysis: str) -> Key:
+    """The asset that writes the metrics of an analysis."""
+    if analysis == "study":
+        return ("study_report",)
+    return ("real_report",) if analysis.startswith("real-") else ("mode_report",)
 
 
 ACTIVE: list[Recorder] = []

@@ -15,7 +15,7 @@ from itrialspace_assets.analysis.scoring.rows import MetricRow, columns_of
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import REAL
-from itrialspace_assets.records.store import read_all, read_file, table_files
+from itrialspace_assets.records.store import partition_of, read_all, read_file, table_files
 from itrialspace_assets.records.tables import TABLES
 
 #: Name of the report over all modes and datasets; the reports of studies begin with it.
@@ -189,7 +189,7 @@ def gather(
             "present"
         ),
         insertions=read.planned("insertions").filter("present"),
-        rejected=read_all(settings.output, "rejected_cases").join(cases.select("case_uid"), on="case_uid", how="semi"),
+        rejected=read.rejected().join(cases.select("case_uid"), on="case_uid", how="semi"),
         cts=read.images("cts"),
         slices=read.slices(),
         answers=answers,
@@ -234,6 +234,15 @@ class _Reader:
 
     def images(self, table: str) -> pl.DataFrame:
         return _concat(table, [p for m in self.scope.modes for p in table_files(self.root, table, mode=m)])
+
+    def rejected(self) -> pl.DataFrame:
+        """Rows of ``rejected_cases`` of the report's modes; a partition of theirs begins with the mode."""
+        files = [
+            path
+            for path in table_files(self.root, "rejected_cases")
+            if partition_of("rejected_cases", path)["partition"].split("~")[0] in self.scope.modes
+        ]
+        return _concat("rejected_cases", files)
 
     def measured(self, table: str, wanted: bool) -> pl.DataFrame:
         return read_all(self.root, table) if wanted else TABLES[table].empty()
