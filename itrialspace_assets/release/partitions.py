@@ -51,7 +51,7 @@ class Published(StrictModel):
         tables: rows of each table.
         files: each of its files, by its path below an output folder -> SHA-256.
         beside: more files that belong to it: its rejected cases, the lock of a split.
-        reads: label of each partition that it was made from -> version.
+        reads: label of each partition that it was made from -> version; not of the data root: its versions hold times.
         cases: cases, rows or requests that it holds.
         rejected: cases that it rejected.
         note: what it says of itself.
@@ -129,7 +129,7 @@ def _published(settings: Settings, label: str) -> Published:
         tables=record["tables"],
         files=record["files"],
         beside=file_digests(settings.output, [p for p in beside if p.exists()]),
-        reads=record["reads"],
+        reads={of: version for of, version in record["reads"].items() if not of.startswith("raw/")},
         cases=record["computed"] + record["reused"],
         rejected=record["rejected"],
         note=record["note"],

@@ -198,7 +198,9 @@ def test_nodmaisi_renders_a_pair_in_shards_and_says_what_it_takes(
         )
         events = list(result.all_events)
     (observed,) = [
-        e.asset_observation_data.asset_observation for e in events if e.event_type_value == "ASSET_OBSERVATION"
+        e.asset_observation_data.asset_observation
+        for e in events
+        if e.event_type_value == "ASSET_OBSERVATION" and e.asset_key.path[-1] == "synthetic_cts"
     ]
     assert {"estimated_seconds_a_case", "estimated_gpu_gib", "estimated_gpu_hours"} <= set(observed.metadata)
     made = {

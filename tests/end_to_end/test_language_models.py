@@ -1,5 +1,6 @@
 """A trial of the demo read by language models: one is shown slices, the other one whole scans."""
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -22,6 +23,14 @@ readers:
     {enabled: true, location: cpu,
      options: {weights: medgemma, dtype: float32, batch: 1, scan_levels: 5, answer: both, new_tokens: 3}}
 """
+
+
+@pytest.fixture(scope="module")
+def demo(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the demo: its readers are others afterwards."""
+    folder = tmp_path_factory.mktemp("readers") / "own"
+    shutil.copytree(demo, folder)
+    return folder
 
 
 @pytest.mark.slow
