@@ -78,7 +78,7 @@ def _tool(asset: str) -> str:
 
 
 def _data(label: str, version: str) -> str:
-    return f"#data/{label.replace('|', '/')}@{version or 'missing'}"
+    return f"#data/{label.replace('|', '/')}@{(version or 'missing').replace(' ', '-')}"
 
 
 def _entities(

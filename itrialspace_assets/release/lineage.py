@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.steps import read_record
 
+#: What a release says in place of the version of an input in the data root, which holds times and sizes of files.
+UNSTATED = "not stated"
+
 
 @dataclass(frozen=True)
 class Made:
@@ -15,7 +18,7 @@ class Made:
         label: asset and partition, ``hosts|LUNA16``.
         code_version: of its step.
         data_version: hash of what it wrote.
-        reads: label of each partition that it read -> version.
+        reads: label of each partition that it read -> version; ``UNSTATED`` of an input in the data root.
     """
 
     label: str
@@ -42,7 +45,8 @@ def lineage(settings: Settings, origin: str) -> dict[str, Made]:
         content = read_record(settings, label)
         if content is None:
             continue
-        found[label] = Made(label, content["code_version"], content["data_version"], content["reads"])
+        reads = {of: UNSTATED if of.startswith("raw/") else version for of, version in content["reads"].items()}
+        found[label] = Made(label, content["code_version"], content["data_version"], reads)
         new = set(content["reads"]) - seen
         seen |= new
         waiting += sorted(new)
