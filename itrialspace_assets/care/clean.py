@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import dagster as dg
 from filelock import Timeout
 
 from itrialspace_assets.base.errors import ConfigError
@@ -12,13 +11,7 @@ from itrialspace_assets.base.locks import locked
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.care.orphans import Kind
 from itrialspace_assets.drive import close_killed_runs, open_instance
-
-_RUNNING = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+from itrialspace_assets.orchestration.past_runs import active_runs
 
 
 def require_idle(settings: Settings) -> None:
@@ -31,10 +24,10 @@ def require_idle(settings: Settings) -> None:
     if (home / "dagster.yaml").exists():
         with open_instance(settings) as instance:
             close_killed_runs(instance)
-            active = instance.get_runs(dg.RunsFilter(statuses=_RUNNING))
+            active = active_runs(instance)
         if active:
             raise ConfigError(
-                f"{settings.output}: expected no run, got {len(active)} that are active (first: {active[0].run_id}); "
+                f"{settings.output}: expected no run, got {len(active)} that are active (first: {active[0]}); "
                 "wait for them or end them (its ui)"
             )
     work = settings.output / "work"

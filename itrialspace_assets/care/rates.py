@@ -7,19 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import dagster as dg
 import polars as pl
 
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.journal import mean_seconds
 from itrialspace_assets.casework.steps import read_record
 from itrialspace_assets.drive import open_instance
+from itrialspace_assets.orchestration import past_runs
 from itrialspace_assets.orchestration.nodes import Node
 from itrialspace_assets.readers.ledger import ledgers
 from itrialspace_assets.records.store import partition_of, table_files, table_path
-
-#: Events of an asset that are looked at (ours): all partitions of 13 modes and 7 datasets, several times.
-_EVENTS = 2000
 
 
 @dataclass(frozen=True)
@@ -94,18 +91,8 @@ def bytes_a_unit(settings: Settings, node: Node, partitions: Iterable[Mapping[st
 
 def seconds_of_builds(settings: Settings, nodes: Sequence[Node]) -> dict[str, dict[str, float]]:
     """Seconds of the last materialization of each partition (``all`` without any), by asset; reads the history."""
-    found: dict[str, dict[str, float]] = {node.step.name: {} for node in nodes}
     home = Path(os.environ.get("DAGSTER_HOME") or settings.output / "dagster")
     if not (home / "dagster.yaml").exists():  # nothing was run here; a history is not made for a look
-        return found
+        return {node.step.name: {} for node in nodes}
     with open_instance(settings) as instance:
-        for node in nodes:
-            records = instance.fetch_materializations(dg.AssetKey(list(node.step.key)), limit=_EVENTS).records
-            newest: dict[str, float] = {}
-            for record in records:  # newest first
-                made = record.asset_materialization
-                seconds = made.metadata.get("seconds") if made else None
-                if made and seconds is not None:
-                    newest.setdefault(made.partition or "all", float(str(seconds.value)))
-            found[node.step.name] = newest
-    return found
+        return past_runs.seconds_of_builds(instance, nodes)

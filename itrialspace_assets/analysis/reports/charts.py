@@ -85,8 +85,8 @@ def levels_chart(
         "axis": {"labelAngle": 0, "labelExpr": _WRAP, "labelLimit": 0},
     }
     rows = [_row(p, ticks[str(p.x)]) for p in known]
-    aside = {"xOffset": {"field": "series", "scale": {"domain": _series(known)}}}
-    spec = _marks(known, axes, {"x": x} | aside, max(WIDTH, LEVEL * len(levels)), joined=False)
+    offset = {"xOffset": {"field": "series", "scale": {"domain": _series(known)}}}
+    spec = _marks(known, axes, {"x": x} | offset, max(WIDTH, LEVEL * len(levels)), joined=False)
     return _chart(name, title, mark, rows, spec)
 
 
