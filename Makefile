@@ -20,7 +20,7 @@ ADDITIONS ?= docker,k8s,postgres
 COMPOSE ?= docker compose
 COMPOSE_UP = $(COMPOSE) --project-name itrialspace --env-file deploy/docker/.env -f deploy/docker/compose.yaml
 
-.PHONY: demo ui test quick daemons browser lint docs check-defs lock clean wheels image-cpu images image-save docker-up docker-down sbom audit
+.PHONY: demo ui explore page test quick daemons browser lint docs check-defs lock clean wheels image-cpu images image-save docker-up docker-down sbom audit
 demo: $(STAMP)
 	$(BIN)/its demo --dir $(DEMO)
 
@@ -41,6 +41,21 @@ daemons: $(VENV)/.installed-test
 # Reports in a headless Chromium; skipped with the reason where none is on PATH.
 browser: $(VENV)/.installed-test $(VENV)/.installed-browser
 	$(PYTEST) -n 1 -m browser
+
+# The explorer's page, built into the package; no network afterwards.
+PAGE := itrialspace_assets/explorer/page/index.html
+NPM = PATH="$(abspath $(BIN)):$$PATH" npm --prefix web
+explore: $(STAMP) $(PAGE)
+	$(BIN)/its explore --dir $(DEMO)
+
+page: $(PAGE)
+
+web/node_modules/.installed: $(VENV)/.installed-page web/package-lock.json
+	$(NPM) ci --no-audit --no-fund --silent
+	touch $@
+
+$(PAGE): web/node_modules/.installed $(shell find web/src web/public web/index.html web/vite.config.ts web/tsconfig.json web/package.json -type f 2>/dev/null)
+	$(NPM) run --silent build
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
