@@ -14,6 +14,7 @@ from itrialspace_assets.cli.export import app as export_app
 from itrialspace_assets.cli.forecast import forecast
 from itrialspace_assets.cli.index import app as index_app
 from itrialspace_assets.cli.insertion import insert_app, masks_app
+from itrialspace_assets.cli.notebook import notebook
 from itrialspace_assets.cli.options import Folder, Relax, Set, Size, Workers, load, run_app
 from itrialspace_assets.cli.planning import app as plan_app
 from itrialspace_assets.cli.profiles import app as profiles_app
@@ -62,6 +63,7 @@ app.command()(compare)
 app.command()(evaluate)
 app.command()(explore)
 app.command()(forecast)
+app.command()(notebook)
 app.command()(rescore)
 
 

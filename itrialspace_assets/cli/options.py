@@ -71,9 +71,10 @@ def run_app(app: typer.Typer) -> None:
     try:
         app()
     except MissingTable as error:
-        from itrialspace_assets.cli.earlier import command_for
+        from itrialspace_assets.base.settings import load_settings
+        from itrialspace_assets.graph import command_for
 
-        typer.echo(f"Error: {error}; make it with `{command_for(error)}`", err=True)
+        typer.echo(f"Error: {error}; make it with `{command_for(load_settings(), error.table)}`", err=True)
         sys.exit(1)
     except PlatformError as error:
         typer.echo(f"Error: {error}", err=True)
