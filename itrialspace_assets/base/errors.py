@@ -18,7 +18,11 @@ class ConfigError(PlatformError):
     """A setting, option or YAML key is wrong; raised before any work begins."""
 
 
-class UnknownId(ConfigError):
+class NotFound(ConfigError):
+    """There is nothing of the id that is asked for."""
+
+
+class UnknownId(NotFound):
     """No table holds such an id; names the nearest ones."""
 
     def __init__(self, kind: str, uid: str, known: Iterable[str]) -> None:
@@ -27,8 +31,8 @@ class UnknownId(ConfigError):
         super().__init__(f"{kind} {uid!r}: expected an id that the tables hold, found none; {some}")
         self.near = tuple(near)
 
-    def __reduce__(self) -> tuple[type["ConfigError"], tuple[str]]:
-        return ConfigError, (str(self),)
+    def __reduce__(self) -> tuple[type["NotFound"], tuple[str]]:
+        return NotFound, (str(self),)
 
 
 class TableError(PlatformError):
