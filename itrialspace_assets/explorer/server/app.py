@@ -6,12 +6,12 @@ from itrialspace_assets import __version__
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.server.page import Page
 from itrialspace_assets.explorer.server.problems import RESPONSES, answer_problems
-from itrialspace_assets.explorer.server.routes import images, root
+from itrialspace_assets.explorer.server.routes import cases, images, reviews, root
 from itrialspace_assets.explorer.server.security import Access, Guard
 from itrialspace_assets.explorer.server.state import Root
 
 #: Every router, in the order of the description.
-ROUTERS = (root.router, images.router)
+ROUTERS = (root.router, images.router, cases.router, reviews.router)
 
 
 def create_app(settings: Settings, access: Access) -> FastAPI:
