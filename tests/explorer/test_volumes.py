@@ -47,7 +47,7 @@ def test_whole_files_patches_and_slices_give_the_same_volumes(tmp_path: Path) ->
         for entry in entries:
             volume = got[cts][entry.what]
             assert entry.shape == volume.array.shape
-            assert np.allclose(entry.spacing, volume.spacing)
+            assert np.allclose(entry.spacing, volume.spacing) and np.allclose(entry.origin, volume.affine[:3, 3])
             assert "PROCEDURAL" in entry.mark
             assert bool(entry.note) == (cts == "slices" and entry.what in ("ct", "difference"))
     for cts in ("nifti", "delta"):
