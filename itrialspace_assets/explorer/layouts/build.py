@@ -12,8 +12,8 @@ from itrialspace_assets.explorer.layouts.files import edges_path, layout_path, w
 from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap, Search, edges_name
 from itrialspace_assets.explorer.layouts.presets import FEATURE_SETS, PRESETS, Preset, preset
 from itrialspace_assets.explorer.layouts.reduce import reduce
-from itrialspace_assets.index.query import Index, open_index
-from itrialspace_assets.records.store import write_table
+from itrialspace_assets.explorer.layouts.table import Held, NoduleTable
+from itrialspace_assets.records.store import read_table, write_table
 
 VERSION = "2"
 #: Feature set of the asset, and of what names none (published).
@@ -45,21 +45,21 @@ def build(settings: Settings, partition: Partition) -> Result:
     """
     require_data_root(settings)
     chosen = [preset(name.strip()) for name in settings.layouts.split(",") if name.strip()]
-    index = open_index(settings)
-    frame = project(index.nodules)
+    nodules = read_table(settings.output, "nodules").sort("nodule_uid")
+    frame = project(nodules)
     path = write_table(settings.output, "nodule_map", frame)
-    files = dict(make_layout(settings, index, CORE, one) for one in chosen)
+    files = dict(make_layout(settings, Held(nodules), CORE, one) for one in chosen)
     return Result({"nodule_map": frame.height}, computed=frame.height, written=(path,), files=files)
 
 
 def make_layout(
-    settings: Settings, index: Index, feature_set: str, chosen: Preset, verbose: bool = False
+    settings: Settings, nodules: NoduleTable, feature_set: str, chosen: Preset, verbose: bool = False
 ) -> tuple[str, str]:
     """Write the file of a layout: its path below the output folder, and the SHA-256 of its bytes.
 
     Args:
         settings: give the output folder.
-        index: the nodules.
+        nodules: the nodules.
         feature_set: name of the feature set.
         chosen: the layout.
         verbose: print progress.
@@ -67,10 +67,10 @@ def make_layout(
     Raises:
         ConfigError: the extra ``maps`` is not installed, there are too few nodules, or no such feature set.
     """
-    made = NoduleMap(settings, index)
+    made = NoduleMap(settings, nodules)
     points = reduce(made.features(feature_set).matrix, chosen, verbose)
     path = layout_path(settings, feature_set, chosen.name)
-    sha256 = write_layout(path, index.nodules["nodule_uid"], points, made.of(feature_set))
+    sha256 = write_layout(path, nodules.series("nodule_uid"), points, made.of(feature_set))
     return str(path.relative_to(settings.output)), sha256
 
 

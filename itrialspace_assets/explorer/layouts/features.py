@@ -40,8 +40,9 @@ def features_of(nodules: pl.DataFrame, chosen: FeatureSet) -> Features:
 
 
 def scaled(values: Floats) -> Floats:
-    """Columns (n, f) less their mean over their standard deviation; NaN becomes 0, the mean."""
-    return np.stack([_scaled(column, False) for column in values.T], axis=1)
+    """Columns (n, f) less their mean over their standard deviation; what is not finite becomes 0, the mean."""
+    known = np.where(np.isfinite(values), values, np.nan)
+    return np.stack([_scaled(column, False) for column in known.T], axis=1)
 
 
 def _numbers(column: pl.Series) -> Floats:

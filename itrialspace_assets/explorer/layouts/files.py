@@ -23,6 +23,8 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.layouts.features import Singles
 
 _OF = b"itrialspace.of"
+#: Ids that are joined at once, for little memory; ours.
+_JOINED = 1 << 16
 
 
 def layout_path(settings: Settings, feature_set: str, layout: str) -> Path:
@@ -43,7 +45,9 @@ def edges_path(settings: Settings, name: str) -> Path:
 
 def hash_of(uids: pl.Series, *parts: npt.NDArray[Any]) -> str:
     """Hash over ids and arrays: of what a file is made."""
-    whole = hashlib.sha256("\n".join(uids.to_list()).encode())
+    whole = hashlib.sha256()
+    for some in uids.to_frame().iter_slices(_JOINED):
+        whole.update("\n".join((*some.to_series(), "")).encode())
     for part in parts:
         whole.update(f"{part.dtype} {part.shape}\n".encode())
         whole.update(np.ascontiguousarray(part).data)

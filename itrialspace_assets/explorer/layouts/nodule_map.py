@@ -1,4 +1,4 @@
-"""The nodule map in memory: what is worked out once of an index, and answers about neighbours and edges.
+"""The nodule map in memory: what is worked out once of a table of nodules, and answers about neighbours and edges.
 
 The command line, Python and the server share it. It reads files of layouts and edges; it writes none.
 """
@@ -18,8 +18,8 @@ from itrialspace_assets.explorer.layouts.features import Features, Singles, feat
 from itrialspace_assets.explorer.layouts.files import edges_path, hash_of, layout_path, made_of, read_edges, read_points
 from itrialspace_assets.explorer.layouts.presets import feature_set, preset
 from itrialspace_assets.explorer.layouts.reduce import lacks, reduce
-from itrialspace_assets.explorer.layouts.spaces import SPACES, Near, Rows, Space, nearest, weighted
-from itrialspace_assets.index.query import Index
+from itrialspace_assets.explorer.layouts.spaces import SPACES, WEIGHTED, Near, Rows, Space, nearest, weighted
+from itrialspace_assets.explorer.layouts.table import NoduleTable
 
 Made = TypeVar("Made")
 
@@ -69,10 +69,10 @@ class Reach:
 
 @dataclass(frozen=True, eq=False)
 class NoduleMap:
-    """Layouts, neighbours and edges of an index; rows in the order of ``nodule_uid``."""
+    """Layouts, neighbours and edges of a table; rows in the order of ``nodule_uid``."""
 
     settings: Settings
-    index: Index
+    nodules: NoduleTable
     _kept: "OrderedDict[tuple[str, ...], Any]" = field(default_factory=OrderedDict, repr=False)
     _lock: Any = field(default_factory=threading.RLock, repr=False)
 
@@ -83,11 +83,13 @@ class NoduleMap:
             ConfigError: no such feature set.
         """
         chosen = feature_set(name)
-        return self._once(("features", name), lambda: features_of(self.index.nodules, chosen))
+        return self._once(
+            ("features", name), lambda: features_of(self.nodules.frame([*chosen.numbers, *chosen.categories]), chosen)
+        )
 
     def of(self, name: str) -> str:
         """Hash of all that decides a layout of a feature set."""
-        uids = self.index.nodules["nodule_uid"]
+        uids = self.nodules.series("nodule_uid")
         return self._once(("of", name), lambda: hash_of(uids, self.features(name).matrix))
 
     def layout(self, name: str, layout: str) -> Singles:
@@ -125,7 +127,7 @@ class NoduleMap:
             return ""
         there = "one of another index" if self._version(name, chosen.name) else "none"
         return (
-            f"{chosen.name} of {name}: expected a layout of these {self.index.nodules.height} nodules, found {there}; "
+            f"{chosen.name} of {name}: expected a layout of these {self.nodules.height} nodules, found {there}; "
             f"make it with `its-nodulemap build --model {chosen.name} --feature-set {name}`"
             + (f". {lacks(chosen)}" if lacks(chosen) else "")
         )
@@ -142,7 +144,7 @@ class NoduleMap:
             TableError: the layout has not been built.
         """
         if search.space == "weighted":
-            return self._once(("weighted",), lambda: weighted(self.index.nodules))
+            return self._once(("weighted",), lambda: weighted(self.nodules.frame(WEIGHTED)))
         if search.space == "feature_l2":
             return Space("feature_l2", "euclidean", self.features(search.feature_set).matrix)
         if search.space == "embedding":
@@ -150,12 +152,12 @@ class NoduleMap:
         raise ConfigError(f"search space {search.space!r}: expected one of {', '.join(SPACES)}")
 
     def neighbours(self, row: int, k: int, search: Search, reach: Reach) -> pl.DataFrame:
-        """The nearest nodules of one, nearest first: columns of the index with ``distance``, ``similarity``, ``rank``.
+        """The nearest nodules of one, nearest first: ``row``, ``distance``, ``similarity``, ``rank`` (from 1).
 
         ``similarity`` is exp(-distance): it can be compared within one space alone.
 
         Args:
-            row: row of the nodule in the index.
+            row: row of the nodule.
             k: how many, at most.
             search: in what sense.
             reach: among which.
@@ -173,16 +175,14 @@ class NoduleMap:
             each = [nearest(space, asked, group, share, apart=apart) for group in groups]
             whole = _balanced(each, whole, k)
         distance = whole.distance.round(6)
-        return self.index.nodules[whole.target].with_columns(
-            distance=pl.Series(distance, dtype=pl.Float64),
-            similarity=pl.Series(np.exp(-distance), dtype=pl.Float64),
-            rank=pl.Series(whole.rank + 1, dtype=pl.Int64),
+        return pl.DataFrame(
+            {"row": whole.target, "distance": distance, "similarity": np.exp(-distance), "rank": whole.rank + 1}
         )
 
     def _groups(self, row: int, reach: Reach) -> list[Rows]:
         """Rows of each dataset that neighbours may come from; one group of no row where there is none."""
         scope = _scope(reach.scope, SCOPES)
-        own, known = self.index.nodules["dataset"][row], self._datasets()
+        own, known = self.nodules.series("dataset")[row], self._datasets()
         if scope == "selected_datasets":
             if unknown := set(reach.datasets) - known.keys():
                 raise ConfigError(f"dataset {min(unknown)!r}: expected one of {', '.join(known)}")
@@ -222,9 +222,9 @@ class NoduleMap:
             found = read_edges(edges_path(self.settings, name), of)
             if found is not None:
                 return found
-            if most is not None and self.index.nodules.height > most:
+            if most is not None and self.nodules.height > most:
                 raise TableError(
-                    f"edges of {self.index.nodules.height} nodules: expected a file of them, found none; make it with "
+                    f"edges of {self.nodules.height} nodules: expected a file of them, found none; make it with "
                     f"`its-nodulemap edges --k {k} --mode {mode} --scope {scope} --space {search.space}`"
                 )
             return _frame(self._edges(space, k, mode == "farthest", _scope(scope, SCOPES), told))
@@ -235,13 +235,13 @@ class NoduleMap:
         """Hash of all that decides edges in a space."""
         if search.space == "feature_l2":
             return self.of(search.feature_set)
-        points, uids = self.space(search).points, self.index.nodules["nodule_uid"]
+        points, uids = self.space(search).points, self.nodules.series("nodule_uid")
         key = ("edges_of", edges_name(EDGE_K[0], MODES[0], SCOPES[0], search))
         version = self._version(search.feature_set, preset(search.layout).name)
         return self._once((*key, version), lambda: hash_of(uids, points))
 
     def _edges(self, space: Space, k: int, farthest: bool, scope: str, told: Callable[[int], None]) -> Near:
-        every = np.arange(self.index.nodules.height)
+        every = np.arange(self.nodules.height)
         if scope == "within_dataset":
             parts = [nearest(space, g, g, k, farthest=farthest, told=told) for g in self._datasets().values()]
             whole = Near(*(np.concatenate([getattr(p, f) for p in parts]) for f in Near.__dataclass_fields__))
@@ -254,7 +254,7 @@ class NoduleMap:
         """Rows of each dataset, rising."""
 
         def rows() -> dict[str, Rows]:
-            frame = self.index.nodules.select("dataset").with_row_index("row").group_by("dataset").agg("row")
+            frame = self.nodules.frame(["dataset"]).with_row_index("row").group_by("dataset").agg("row")
             found = frame.sort("dataset").iter_rows()
             return {name: np.sort(np.array(of, np.int64)) for name, of in found}
 
@@ -262,7 +262,7 @@ class NoduleMap:
 
     def _codes(self, column: str) -> Rows:
         return self._once(
-            ("codes", column), lambda: self.index.nodules[column].rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
+            ("codes", column), lambda: self.nodules.series(column).rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
         )
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Made]) -> Made:

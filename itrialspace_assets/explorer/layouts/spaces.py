@@ -19,6 +19,11 @@ Rows = npt.NDArray[np.int64]
 
 #: Search spaces (published, docs/facts/explorer.md#search-spaces).
 SPACES = ("weighted", "feature_l2", "embedding")
+#: Columns of ``nodules`` that the weighted space is made of.
+WEIGHTED = (
+    "reinsertion_lobe",
+    *(f"reinsertion_{name}" for name in ("lobe_cc_pct", "pleural_dist_mm", "nodule_diam_mm")),
+)
 #: Distances that are held at once; ours: 64 MiB.
 _HELD = 1 << 23
 
@@ -49,7 +54,7 @@ def weighted(nodules: pl.DataFrame) -> Space:
     diameter as 0.
 
     Args:
-        nodules: rows of the table ``nodules``.
+        nodules: rows of the table ``nodules``, with the columns of ``WEIGHTED`` at least.
     """
     cc, pleural, diameter = (
         pl.col(f"reinsertion_{name}") for name in ("lobe_cc_pct", "pleural_dist_mm", "nodule_diam_mm")

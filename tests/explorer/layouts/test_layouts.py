@@ -10,7 +10,7 @@ from itrialspace_assets.explorer.layouts.features import features_of
 from itrialspace_assets.explorer.layouts.files import layout_path, made_of
 from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap
 from itrialspace_assets.explorer.layouts.presets import FEATURE_SETS, PRESETS, preset
-from itrialspace_assets.index.query import Index
+from itrialspace_assets.explorer.layouts.table import Held
 from itrialspace_assets.records.store import read_table, table_path, write_table
 from tests.explorer.nodules import known
 
@@ -63,7 +63,7 @@ def test_the_asset_is_written_for_the_index_with_the_layouts_that_settings_name(
     assert build.build(settings, {}).files == first.files
     assert table_path(settings.output, "nodule_map").read_bytes() == bytes_of[0]
     table = read_table(settings.output, "nodule_map")
-    seen = NoduleMap(settings, Index(nodules))
+    seen = NoduleMap(settings, Held(nodules))
     assert table.select("x", "y").to_numpy() == pytest.approx(seen.layout("reinsertion_core", "PCA_2D"), abs=1e-6)
     assert seen.layout("reinsertion_core", "pca_32d").shape[1] == seen.features("reinsertion_core").matrix.shape[1]
     with pytest.raises(ConfigError, match="layout 'MDS': expected one of PCA_2D"):
@@ -74,15 +74,15 @@ def test_the_asset_is_written_for_the_index_with_the_layouts_that_settings_name(
 
 
 def test_a_layout_of_another_index_is_not_shown(settings: Settings) -> None:
-    index = Index(known())
-    seen = NoduleMap(settings, index)
+    nodules = known()
+    seen = NoduleMap(settings, Held(nodules))
     assert "found none; make it with `its-nodulemap build --model TSNE_2D" in seen.why_not(
         "reinsertion_core", "t-sne_2d"
     )
-    build.make_layout(settings, index, "reinsertion_core", preset("TSNE_2D"))
+    build.make_layout(settings, Held(nodules), "reinsertion_core", preset("TSNE_2D"))
     assert seen.why_not("reinsertion_core", "TSNE_2D") == ""
     assert seen.layout("reinsertion_core", "TSNE_2D").shape == (60, 2)
-    other = NoduleMap(settings, Index(index.nodules[:59]))
+    other = NoduleMap(settings, Held(nodules[:59]))
     with pytest.raises(TableError, match="found one of another index"):
         other.layout("reinsertion_core", "TSNE_2D")
     layout_path(settings, "reinsertion_core", "TSNE_2D").write_bytes(b"PAR1 damaged")

@@ -9,6 +9,7 @@ from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.layouts import build, spaces
 from itrialspace_assets.explorer.layouts.nodule_map import SCOPES, NoduleMap, Reach, Search
+from itrialspace_assets.explorer.layouts.table import Held, row_of
 from itrialspace_assets.index.query import Index, Place
 from tests.index.test_query import made
 
@@ -36,7 +37,7 @@ def test_edges_equal_brute_force(
 ) -> None:
     monkeypatch.setattr(spaces, "_HELD", 200)  # several blocks
     index = Index(pl.concat([made(30).nodules, made(30).nodules]))  # each nodule has one that is just like it
-    seen = NoduleMap(settings, index)
+    seen = NoduleMap(settings, Held(index.nodules))
     search = Search(space, layout="PCA_2D")
     points = seen.space(search).points
     metric = "cityblock" if space == "weighted" else "euclidean"
@@ -53,7 +54,7 @@ def test_edges_equal_brute_force(
 def test_the_weighted_distance_is_the_score_of_a_donor(settings: Settings) -> None:
     """Both by their own code: what the map calls near is what the matcher would choose."""
     index = made(80)
-    seen = NoduleMap(settings, index)
+    seen = NoduleMap(settings, Held(index.nodules))
     row = index.nodules.row(17, named=True)
     place = Place(
         row["reinsertion_lobe"],
@@ -63,7 +64,7 @@ def test_the_weighted_distance_is_the_score_of_a_donor(settings: Settings) -> No
     )
     scores = index.donors_for(place, 80).filter(pl.col("nodule_uid") != row["nodule_uid"])
     found = seen.neighbours(17, 79, Search(), Reach())
-    assert found["nodule_uid"].to_list() == scores["nodule_uid"].to_list()
+    assert index.nodules["nodule_uid"][found["row"]].to_list() == scores["nodule_uid"].to_list()
     assert found["distance"].to_list() == pytest.approx(scores["score"].to_list(), abs=1e-6)
     assert found["similarity"].to_list() == pytest.approx(np.exp(-scores["score"].to_numpy()), abs=1e-6)
     assert found["rank"].to_list() == list(range(1, 80))
@@ -85,7 +86,7 @@ def test_balanced_neighbours_hold_every_dataset_where_k_allows(k: int, settings:
     index = made(60)
     far = pl.col("reinsertion_lobe_cc_pct") + pl.when(pl.col("dataset") == "D2").then(1e4).otherwise(0.0)
     index = Index(index.nodules.with_columns(far))
-    seen = NoduleMap(settings, index)
+    seen = NoduleMap(settings, Held(index.nodules))
     datasets = index.nodules["dataset"].to_numpy()
     distance = cdist(seen.space(Search()).points[[4]], seen.space(Search()).points, "cityblock")[0]
     order = [i for i in np.lexsort((np.arange(60), distance)) if i != 4]
@@ -93,18 +94,18 @@ def test_balanced_neighbours_hold_every_dataset_where_k_allows(k: int, settings:
     rest = [i for i in order if i not in firsts]
     wanted = sorted(firsts + rest[: max(0, k - len(firsts))], key=lambda i: (distance[i], i))[:k]
     found = seen.neighbours(4, k, Search(), Reach(balance=True))
-    assert found["nodule_uid"].to_list() == index.nodules["nodule_uid"][wanted].to_list()
-    assert ("D2" in found["dataset"]) == (k >= 3)
-    assert "D2" not in seen.neighbours(4, k, Search(), Reach())["dataset"]
+    assert found["row"].to_list() == [int(i) for i in wanted]
+    assert ("D2" in datasets[found["row"]]) == (k >= 3)
+    assert "D2" not in datasets[seen.neighbours(4, k, Search(), Reach())["row"]]
 
 
 def test_neighbours_stay_within_what_was_asked(settings: Settings) -> None:
     index = made(60)
-    seen = NoduleMap(settings, index)
+    seen = NoduleMap(settings, Held(index.nodules))
     own = index.nodules.row(4, named=True)
 
     def datasets(reach: Reach) -> set[str]:
-        return set(seen.neighbours(4, 59, Search("feature_l2"), reach)["dataset"])
+        return set(index.nodules["dataset"][seen.neighbours(4, 59, Search("feature_l2"), reach)["row"]])
 
     assert datasets(Reach("within_dataset")) == {own["dataset"]}
     assert datasets(Reach("other_datasets")) == {"D0", "D1", "D2"} - {own["dataset"]}
@@ -122,14 +123,20 @@ def test_neighbours_stay_within_what_was_asked(settings: Settings) -> None:
 def test_edges_come_from_their_file_and_are_not_worked_out_for_too_many(settings: Settings) -> None:
     index = made(60)
     with pytest.raises(TableError, match="make it with `its-nodulemap edges --k 5 --mode closest"):
-        NoduleMap(settings, index).edges(5, "closest", "within_dataset", Search(), most=59)
+        NoduleMap(settings, Held(index.nodules)).edges(5, "closest", "within_dataset", Search(), most=59)
     path, count = build.make_edges(
-        NoduleMap(settings, index), 5, "closest", "within_dataset", Search(), lambda done: None
+        NoduleMap(settings, Held(index.nodules)), 5, "closest", "within_dataset", Search(), lambda done: None
     )
     assert (path.name, count) == ("weighted_k5_closest_within_dataset.parquet", 300)
-    again = NoduleMap(settings, index).edges(5, "closest", "within_dataset", Search(), most=59)
+    again = NoduleMap(settings, Held(index.nodules)).edges(5, "closest", "within_dataset", Search(), most=59)
     assert again.equals(pl.read_parquet(path))
     with pytest.raises(TableError):  # the file is of other nodules
-        NoduleMap(settings, Index(index.nodules[:58])).edges(5, "closest", "within_dataset", Search(), most=57)
+        NoduleMap(settings, Held(index.nodules[:58])).edges(5, "closest", "within_dataset", Search(), most=57)
     with pytest.raises(ConfigError, match="k 4: expected one of 3, 5, 10, 25"):
-        NoduleMap(settings, index).edges(4, "closest", "within_dataset", Search())
+        NoduleMap(settings, Held(index.nodules)).edges(4, "closest", "within_dataset", Search())
+
+
+def test_rows_are_found_by_id() -> None:
+    index = made(60)
+    assert [row_of(Held(index.nodules), uid) for uid in index.nodules["nodule_uid"]] == list(range(60))
+    assert [row_of(Held(index.nodules), uid) for uid in ("", "D0/n0001", "D9/x")] == [None, None, None]
