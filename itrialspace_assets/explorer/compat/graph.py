@@ -118,11 +118,9 @@ def graph(seen: NoduleMap, index: Index, asked: GraphRequest) -> Graph:
         found = seen.edges(asked.k, asked.mode, asked.scope, search, most=ON_DEMAND)
     except TableError:
         found = None
-    shown = (
-        None
-        if found is None
-        else found.filter(pl.Series(kept[found["source"].to_numpy()] & kept[found["target"].to_numpy()]))
-    )
+    if found is not None:
+        source, target = (kept[found[end].to_numpy()] for end in ("source", "target"))
+        found = found.filter(pl.Series(source & target))
     return Graph(nodes.filter(pl.Series(kept)), _edges(nodes["id"], found), nodules.height, found is not None)
 
 

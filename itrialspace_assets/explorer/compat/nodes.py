@@ -156,8 +156,8 @@ def file_ids(settings: Settings, nodules: pl.DataFrame) -> pl.DataFrame:
         return pl.when(is_there).then(pl.col(id_)).otherwise(pl.lit(""))
 
     organ = where(pl.col("has_organ_map"), "scan_uid")
-    ids = (where(pl.col("has_ct"), "scan_uid"), where(pl.col("has_nodule_mask"), "nodule_uid"), organ)
-    ids = (*ids, where(combined, "scan_uid"), organ)
+    ct, mask = where(pl.col("has_ct"), "scan_uid"), where(pl.col("has_nodule_mask"), "nodule_uid")
+    ids = (ct, mask, organ, where(combined, "scan_uid"), organ)
     return nodules.select(id_.alias(name) for name, id_ in zip(FILES, ids, strict=True))
 
 
