@@ -120,7 +120,7 @@ def ask(settings: Settings, sql: str, values: Mapping[str, str], limit: int, sec
             )
         except subprocess.TimeoutExpired:
             raise ConfigError(f"sql: expected an answer within {seconds:g} s, got none; ask for less") from None
-    said = json.loads(done.stdout) if done.returncode == 0 else {"memory": True}
+    said: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {"memory": True}
     if "memory" in said:
         raise ConfigError(f"sql: expected at most {MEMORY_MIB} MiB of memory, got more; ask for less")
     if "refused" in said:

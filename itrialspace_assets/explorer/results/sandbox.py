@@ -10,6 +10,7 @@ import re
 import resource
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -62,7 +63,9 @@ def _select(db: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
         raise Refused(f"expected one statement, got {len(statements)}")
     kind = statements[0].type
     if kind != duckdb.StatementType.SELECT:
-        raise Refused(f"expected SELECT (or FROM, WITH, DESCRIBE, SUMMARIZE), got {kind.name}: the catalog is only read")
+        raise Refused(
+            f"expected SELECT (or FROM, WITH, DESCRIBE, SUMMARIZE), got {kind.name}: the catalog is only read"
+        )
     (parsed,) = db.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone() or ("{}",)
     tree = json.loads(parsed)
     if tree.get("error", True):
@@ -120,8 +123,8 @@ def _value(value: Any) -> Any:
         return value
     if isinstance(value, int) and abs(value) <= _WHOLE:
         return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
+    if isinstance(value, float | Decimal) and math.isfinite(value):
+        return float(value)
     text = str(value)
     return text if len(text) <= _CELL else text[:_CELL] + "…"
 

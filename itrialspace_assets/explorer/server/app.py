@@ -6,12 +6,12 @@ from itrialspace_assets import __version__
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.server.page import Page
 from itrialspace_assets.explorer.server.problems import RESPONSES, answer_problems
-from itrialspace_assets.explorer.server.routes import root
+from itrialspace_assets.explorer.server.routes import reading, results, root, sql
 from itrialspace_assets.explorer.server.security import Access, Guard
 from itrialspace_assets.explorer.server.state import Root
 
 #: Every router, in the order of the description.
-ROUTERS = (root.router,)
+ROUTERS = (root.router, results.router, sql.router, reading.router)
 
 
 def create_app(settings: Settings, access: Access) -> FastAPI:
