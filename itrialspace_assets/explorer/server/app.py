@@ -11,8 +11,11 @@ from itrialspace_assets.explorer.server.routes import (
     images,
     maps,
     nodules,
+    reading,
+    results,
     reviews,
     root,
+    sql,
     trials_of_selection,
 )
 from itrialspace_assets.explorer.server.security import Access, Guard
@@ -23,10 +26,13 @@ ROUTERS = (
     root.router,
     nodules.router,
     maps.router,
+    trials_of_selection.router,
     images.router,
     cases.router,
     reviews.router,
-    trials_of_selection.router,
+    results.router,
+    sql.router,
+    reading.router,
 )
 
 
