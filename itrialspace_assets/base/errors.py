@@ -16,6 +16,10 @@ class ConfigError(PlatformError):
     """A setting, option or YAML key is wrong; raised before any work begins."""
 
 
+class NotFound(ConfigError):
+    """There is nothing of the id that is asked for."""
+
+
 class TableError(PlatformError):
     """A table breaks its contract; it was not written."""
 

@@ -9,6 +9,7 @@ import typer
 from itrialspace_assets.cli.clean import clean
 from itrialspace_assets.cli.compare import compare
 from itrialspace_assets.cli.evidence import app as evidence_app
+from itrialspace_assets.cli.explore import explore
 from itrialspace_assets.cli.export import app as export_app
 from itrialspace_assets.cli.forecast import forecast
 from itrialspace_assets.cli.index import app as index_app
@@ -59,6 +60,7 @@ app.command()(slices)
 app.command()(clean)
 app.command()(compare)
 app.command()(evaluate)
+app.command()(explore)
 app.command()(forecast)
 app.command()(rescore)
 

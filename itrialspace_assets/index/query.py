@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.errors import ConfigError, NotFound
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, SIZE_BUCKETS, lobe_label
 from itrialspace_assets.records.store import read_table
@@ -101,7 +101,7 @@ class Index:
         """One nodule (a frame of one row) by ``nodule_uid``, or by ``annotation_id`` where only one has it.
 
         Raises:
-            ConfigError: none, or several.
+            NotFound: none, or several.
         """
         at = self._at(uid)
         return self.nodules[at : at + 1]
@@ -305,7 +305,7 @@ class Index:
             if len(rows)
             else f"none has it; near: {', '.join(near) or 'none'}"
         )
-        raise ConfigError(f"nodule {uid!r}: {what}")
+        raise NotFound(f"nodule {uid!r}: {what}")
 
     def _weights(self, given: Mapping[str, float] | None) -> dict[str, float]:
         weights = {name: weight for name, (_, weight) in (*FEATURES.items(), *MISMATCHES.items())}

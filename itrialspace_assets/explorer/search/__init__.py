@@ -1,0 +1,1 @@
+"""Answers about nodules as frames and counts. Knows no server."""
