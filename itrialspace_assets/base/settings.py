@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     controls: str = Field(
         "", description="Pictures that show whether a reader looks at pixels: blank, box_only, contralateral_box."
     )
+    layouts: str = Field(
+        "", description="Layouts of the nodule map beside PCA_2D that its asset makes, with commas: UMAP_2D,TSNE_2D."
+    )
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=512, description="Worker processes.")
     device: Literal["cuda", "cpu"] = Field(
         "cuda", description="Where GPU renderers and readers compute; cpu is for small networks."
