@@ -147,6 +147,23 @@ def named_by(ids: Collection[str], slices: pl.DataFrame) -> tuple[pl.DataFrame, 
     return found, wanted.filter(~wanted.is_in(known.to_list())).to_list()
 
 
+def rejected_by_people(settings: Settings) -> frozenset[str]:
+    """Cases whose last review, by whomever, is a rejection: no list that is frozen from now on holds them."""
+    last = read_all(settings.output, "reviews").sort("number").unique("case_uid", keep="last")
+    return frozenset(last.filter(pl.col("verdict") == "reject")["case_uid"])
+
+
+def without(rejected: Collection[str], slices: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """The slices of cases that are not rejected, and how many cases of theirs are left out.
+
+    Args:
+        rejected: each a ``case_uid``.
+        slices: rows of ``slices``.
+    """
+    out = pl.col("case_uid").is_in(list(rejected))
+    return slices.filter(~out), slices.filter(out)["case_uid"].n_unique()
+
+
 def options(settings: Settings) -> Options:
     """Options that decide which lists are frozen and scored; reports depend on the same."""
     return {"split": settings.split, "study": load_study(settings).sha256}
@@ -158,22 +175,34 @@ STEP = Step(("evaluation_splits",), "splits", (), VERSION, options)
 def build(settings: Settings, partition: Partition) -> Result:
     """Freeze the lists that are complete and not frozen yet; never rewrite one; write ``splits``.
 
+    Cases that people rejected are left out of the lists that are frozen now.
+
     Raises:
         TableError: a frozen list is not what its lock says.
     """
     require_data_root(settings)
     lock_study(settings, load_study(settings))
-    known, frozen = locks(settings, settings.split), 0
+    known, frozen, rejected, left_out = locks(settings, settings.split), 0, rejected_by_people(settings), 0
     for candidate in candidates(settings):
         key = ListKey(settings.split, candidate.source, candidate.name)
         if key not in known:
-            freeze(settings, key, candidate.slices, "all")
+            slices, cases = without(rejected, candidate.slices)
+            if slices.is_empty() and cases:
+                continue
+            freeze(settings, key, slices, "all")
             frozen += 1
-    return _written(settings, frozen)
+            left_out += cases
+    return _written(settings, frozen, left_out)
 
 
-def _written(settings: Settings, frozen: int) -> Result:
-    """The table ``splits`` of all lists of the split."""
+def _written(settings: Settings, frozen: int, left_out: int) -> Result:
+    """The table ``splits`` of all lists of the split.
+
+    Args:
+        settings: where lists and tables lie.
+        frozen: lists that were frozen now.
+        left_out: cases that were left out of them because people rejected them.
+    """
     found = locks(settings, settings.split)
     frames = [
         read_list(settings, key).with_columns(
@@ -197,7 +226,7 @@ def _written(settings: Settings, frozen: int) -> Result:
         {"splits": rows.height},
         frozen,
         len(found) - frozen,
-        preview=markdown(table),
+        preview=markdown(table) + (f"\n\n{left_out} cases left out: rejected by people" if left_out else ""),
         written=(written,),
         files=file_digests(settings.output, lists),
     )
@@ -237,10 +266,10 @@ def edited_lists(settings: Settings) -> list[str]:
 def unfrozen_slices(settings: Settings) -> list[str]:
     """Lists of the split that were frozen by the rule ``all`` and lack slices that are there now."""
     found = []
+    rejected = rejected_by_people(settings)
     for key, lock in locks(settings, settings.split).items():
-        new = set(present_slices(settings, key.source, key.name)["slice_uid"]) - set(
-            read_list(settings, key)["slice_uid"]
-        )
+        present, _ = without(rejected, present_slices(settings, key.source, key.name))
+        new = set(present["slice_uid"]) - set(read_list(settings, key)["slice_uid"])
         if lock.rule == "all" and new:
             found.append(
                 f"{key}: {len(new)} slices are new; freeze another split (ITRIALSPACE_SPLIT) to report on them"

@@ -7,14 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.catalog.case_story import tell
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.imaging.volumes import Lesion, stamp, unpack_bits
-from itrialspace_assets.records.provenance import mark_of
-from itrialspace_assets.records.store import read_all
 from itrialspace_assets.records.tables import CONDITIONS
 from itrialspace_assets.synthesis.images import open_planes
 
@@ -23,43 +21,17 @@ def write_page(settings: Settings, uid: str) -> Path:
     """Write ``cases/<uid>.html`` below the output folder and give its path.
 
     Raises:
-        ConfigError: no manifest holds such a case; the message names a few that exist.
+        UnknownId: no manifest holds such a case; names near ones.
     """
-    root = settings.output
-    cases = read_all(root, "cases")
-    found = cases.filter(pl.col("case_uid") == uid)
-    if found.is_empty():
-        known = ", ".join(cases["case_uid"].head(3)) or "none: run `its run` first"
-        raise ConfigError(f"case {uid!r}: expected a case_uid of a manifest, for example {known}")
-    case = found.row(0, named=True)
-    plan = read_all(root, "case_nodules", mode=case["mode"]).filter(pl.col("case_uid") == uid)
-    got = read_all(root, "insertions", mode=case["mode"], dataset=case["host_dataset"]).filter(
-        pl.col("case_uid") == uid
-    )
-    cts = read_all(root, "cts", mode=case["mode"], dataset=case["host_dataset"]).filter(pl.col("case_uid") == uid)
-    slices = read_all(root, "slices", mode=case["mode"], dataset=case["host_dataset"]).filter(pl.col("case_uid") == uid)
-    answers = read_all(root, "answers", mode=case["mode"], dataset=case["host_dataset"]).join(
-        slices, on=["slice_uid", "condition", "source"], how="semi"
-    )
-    rejected = read_all(root, "rejected_cases").filter(pl.col("case_uid") == uid)
-    galleries = _galleries(settings, got, cts, slices)
-    tables = [("Asked and got", *_asked_and_got(plan, got)), ("Answers", *_answers(slices, answers))]
-    if rejected.height:
-        tables.append(("Rejected", rejected.columns, rejected.rows()))
+    told = tell(settings, uid)
+    galleries = _galleries(settings, told.insertions, told.cts, told.slices)
     from jinja2 import Environment
 
     template = Environment(autoescape=True).from_string(
         Path(__file__).with_name("casepage.html").read_text(encoding="utf-8")
     )
-    sources = ", ".join(sorted(set(cts["source"].to_list()))) or "nothing yet"
-    lead = (
-        f"{plan['why'][0]}. Mode {case['mode']}, arm {case['arm']}, host {case['host_scan_uid']}, cohort "
-        f"{case['cohort_mode']}."
-    )
-    html = template.render(
-        uid=uid, mark=mark_of(case["anatomy"], sources), lead=lead, galleries=galleries, tables=tables
-    )
-    path = root / "cases" / f"{uid.replace('/', '_')}.html"
+    html = template.render(uid=uid, mark=told.mark, lead=told.lead, galleries=galleries, tables=told.tables)
+    path = settings.output / "cases" / f"{uid.replace('/', '_')}.html"
     replace_file(path, html.encode())
     return path
 
@@ -125,44 +97,3 @@ def _caption(row: dict[str, Any]) -> str:
         if row["is_lesion_free"]
         else f"lesion {row['lesion_hu']:.0f} HU on {row['background_hu']:.0f} HU"
     )
-
-
-def _asked_and_got(plan: pl.DataFrame, got: pl.DataFrame) -> tuple[list[str], list[Any]]:
-    realised = {r["nodule_idx"]: r for r in got.iter_rows(named=True)}
-    rows = []
-    for p in plan.sort("nodule_idx").iter_rows(named=True):
-        g = realised.get(p["nodule_idx"], {})
-        rows += [
-            [p["nodule_idx"], "donor", p["donor_nodule_uid"], g.get("donor_nodule_uid")],
-            [p["nodule_idx"], "lobe", p["lobe"], g.get("lobe")],
-            [p["nodule_idx"], "diameter mm", round(p["planned_diameter_mm"], 2), g and round(g["diameter_mm"], 2)],
-            [p["nodule_idx"], "cc, ml, ap %", _triple(p), g and _triple(g)],
-            [p["nodule_idx"], "distance from the planned centre mm", 0, g and g["shift_mm"]],
-            [p["nodule_idx"], "relaxations", p["relaxations"] or "none", g and (g["relaxations"] or "none")],
-        ]
-    return ["nodule", "what", "asked", "got"], rows
-
-
-def _triple(row: dict[str, Any]) -> str:
-    return ", ".join("–" if row[f"{a}_pct"] is None else f"{row[f'{a}_pct']:.1f}" for a in ("cc", "ml", "ap"))
-
-
-def _answers(slices: pl.DataFrame, answers: pl.DataFrame) -> tuple[list[str], list[Any]]:
-    truth = slices.select("slice_uid", "condition", "presence", "size_class", pl.col("lobe").alias("true_lobe"))
-    shown = answers.join(truth.unique(["slice_uid", "condition"]), on=["slice_uid", "condition"]).sort(
-        "presence", "task", "condition", "control", "reader", descending=[True, False, False, False, False]
-    )
-    columns = [
-        "source",
-        "reader",
-        "presence",
-        "size_class",
-        "condition",
-        "control",
-        "task",
-        "answer",
-        "score",
-        "status",
-    ]
-    columns.append("reason")
-    return columns, shown.select(columns).rows()

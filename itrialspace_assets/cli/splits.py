@@ -70,7 +70,8 @@ def freeze(
 ) -> None:
     """Freeze lists of slices under a name, with the hash of every picture. A frozen list is never written again.
 
-    Reports of ITRIALSPACE_SPLIT=NAME score these slices, and refuse a list or a picture that has changed.
+    Reports of ITRIALSPACE_SPLIT=NAME score these slices, and refuse a list or a picture that has changed. Cases that
+    people rejected (table `reviews`) are left out; the last review of a case counts.
 
     Example: `its splits freeze readers_v1 --rule release_v1_full --dir .demo`
 
@@ -78,7 +79,7 @@ def freeze(
     """
     from itrialspace_assets.analysis.frozen import ListKey, locks, split_folder
     from itrialspace_assets.analysis.frozen import freeze as write
-    from itrialspace_assets.analysis.splits import candidates, chosen_by, named_by
+    from itrialspace_assets.analysis.splits import candidates, chosen_by, named_by, rejected_by_people, without
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.readers.registry import slice_readers
     from itrialspace_assets.records.store import read_all
@@ -89,20 +90,22 @@ def freeze(
     found = [c for c in candidates(settings) if source in (None, c.source) and (wanted is None or c.mode in wanted)]
     if not found:
         raise ConfigError(f"{name}: expected slices of a whole mode or dataset, found none; run `its run --to slice`")
-    known, unknown, frozen = locks(settings, name), set(ids), 0
+    known, unknown, frozen, rejected = locks(settings, name), set(ids), 0, rejected_by_people(settings)
     for candidate in found:
         answers = read_all(settings.output, "answers", source=candidate.source, mode=candidate.mode)
         slices = chosen_by(rule, candidate.slices, answers, slice_readers(settings, candidate.source))
         if ids:
             slices, missing = named_by(ids, slices)
             unknown &= set(missing)
+        slices, left_out = without(rejected, slices)
         key = ListKey(name, candidate.source, candidate.name)
         if key in known or slices.is_empty():
             typer.echo(f"{candidate.source}/{candidate.name}: {'is frozen already' if key in known else 'no slice'}")
             continue
         lock = write(settings, key, slices, "case-ids" if ids else rule, description)
         frozen += 1
-        typer.echo(f"{candidate.source}/{candidate.name}: {lock.n} slices, SHA-256 {lock.list_sha256[:12]}")
+        told = f"; {left_out} cases left out, rejected by people" if left_out else ""
+        typer.echo(f"{candidate.source}/{candidate.name}: {lock.n} slices, SHA-256 {lock.list_sha256[:12]}{told}")
     if unknown:
         typer.echo(f"{len(unknown)} ids name no slice, first: {', '.join(sorted(unknown)[:10])}", err=True)
     typer.echo(f"{frozen} lists frozen")

@@ -1204,7 +1204,7 @@ _REGISTRY = (
     ),
     Table(
         "reviews",
-        "Accept or reject by a person who looked.",
+        "The last verdict of each person who looked at a case; all verdicts are in the log `reviews/reviews.jsonl`.",
         (),
         ("case_uid", "reviewer"),
         (
@@ -1212,6 +1212,7 @@ _REGISTRY = (
             text("reviewer", "who looked"),
             text("verdict", "verdict", allowed=("accept", "reject")),
             text("reason", "why", null=True),
+            integer("number", "place in the order of all reviews; of a case the greatest counts", low=1),
         ),
     ),
     Table(

@@ -33,7 +33,7 @@ def built(tmp_path: Path) -> Settings:
     """A catalog of one review, beside a data root."""
     (tmp_path / "data" / "profiles").mkdir(parents=True)
     (tmp_path / "data" / PROCEDURAL_MARK).write_text(json.dumps({"anatomy": "procedural"}))
-    review = {"case_uid": "a/b/00000", "reviewer": "me", "verdict": "accept", "reason": None}
+    review = {"case_uid": "a/b/00000", "reviewer": "me", "verdict": "accept", "reason": None, "number": 1}
     write_table(tmp_path / "out", "reviews", [review])
     settings = load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "out")
     build(settings, {})
@@ -98,7 +98,7 @@ def test_a_damaged_part_is_named_and_the_old_catalog_stays(built: Settings) -> N
 def test_a_folder_with_brackets_is_not_a_pattern(tmp_path: Path) -> None:
     (tmp_path / "data" / "profiles").mkdir(parents=True)
     for name in ("study1", "study[1]"):
-        review = {"case_uid": "a/b/00000", "reviewer": name, "verdict": "accept", "reason": None}
+        review = {"case_uid": "a/b/00000", "reviewer": name, "verdict": "accept", "reason": None, "number": 1}
         write_table(tmp_path / name, "reviews", [review])
     settings = load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "study[1]")
     build(settings, {})

@@ -123,7 +123,8 @@ def test_a_rebuild_is_seen_while_a_reader_is_connected(done: Settings, tmp_path:
     build(own, {})
     with connect(own) as before:
         rows = before.execute("SELECT count(*) FROM reviews").fetchone()
-        write_table(out, "reviews", [{"case_uid": "a/b/00000", "reviewer": "me", "verdict": "accept", "reason": None}])
+        review = {"case_uid": "a/b/00000", "reviewer": "me", "verdict": "accept", "reason": None, "number": 1}
+        write_table(out, "reviews", [review])
         build(own, {})
         with connect(own) as after:
             assert after.execute("SELECT count(*) FROM reviews").fetchone() == (1,)

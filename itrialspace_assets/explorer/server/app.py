@@ -6,12 +6,28 @@ from itrialspace_assets import __version__
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.server.page import Page
 from itrialspace_assets.explorer.server.problems import RESPONSES, answer_problems
-from itrialspace_assets.explorer.server.routes import nodules, root
+from itrialspace_assets.explorer.server.routes import (
+    cases,
+    images,
+    maps,
+    nodules,
+    reviews,
+    root,
+    trials_of_selection,
+)
 from itrialspace_assets.explorer.server.security import Access, Guard
 from itrialspace_assets.explorer.server.state import Root
 
 #: Every router, in the order of the description.
-ROUTERS = (root.router, nodules.router)
+ROUTERS = (
+    root.router,
+    nodules.router,
+    maps.router,
+    images.router,
+    cases.router,
+    reviews.router,
+    trials_of_selection.router,
+)
 
 
 def create_app(settings: Settings, access: Access) -> FastAPI:

@@ -1,0 +1,1 @@
+"""Verdicts of people on cases: an append-only file under the outputs, and the table ``reviews`` made from it."""

@@ -1,0 +1,103 @@
+"""``/api/trials``, ``/api/trial``, ``/api/cases``, ``/api/case``: trials, their balance, and their cases."""
+
+from typing import Annotated
+
+import polars as pl
+from fastapi import APIRouter, Query
+
+from itrialspace_assets.base.errors import UnknownId
+from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.catalog.case_story import StoryTable, tell
+from itrialspace_assets.explorer.cases.sheet import Sheet, Verdicts, case_rows, sheet
+from itrialspace_assets.explorer.cases.trials import TrialFlow, TrialTold, trial, trials
+from itrialspace_assets.explorer.reviews.log import Review, read_reviews
+from itrialspace_assets.explorer.server.security import Uid
+from itrialspace_assets.explorer.server.state import Root, RootOf
+from itrialspace_assets.records.store import table_files
+
+router = APIRouter(prefix="/api", tags=["cases"])
+
+#: Most cases of an answer; ours.
+MOST_CASES = 200
+_FLOW = ("cases", "trials", "arms", "balance", "insertions", "cts", "slices", "answers", "rejected_cases", "reviews")
+Mode = Annotated[str, Query(min_length=1, max_length=120)]
+
+
+class SlicePicture(StrictModel):
+    """An evaluation slice of a case, without a control; its picture is ``/api/slice.png``."""
+
+    slice_uid: str
+    condition: str
+    source: str
+    profile: str
+    presence: str
+    guidance_site: str
+    z_offset: int
+
+
+class CaseTold(StrictModel):
+    """What is known of a case, its slices, and every review of it in their order."""
+
+    case_uid: str
+    mode: str
+    mark: str
+    lead: str
+    tables: list[StoryTable]
+    slices: list[SlicePicture]
+    reviews: list[Review]
+
+
+@router.get("/trials")
+def get_trials(root: RootOf) -> list[TrialFlow]:
+    """Every planned trial: cases planned, inserted, rendered, sliced, answered, rejected, reviewed."""
+    found: list[TrialFlow] = root.kept("cases.trials", _stamp(root), lambda: trials(root.settings))
+    return found
+
+
+@router.get("/trial")
+def get_trial(root: RootOf, mode: Mode) -> TrialTold:
+    """A trial: its flow, its arms, and its balance as asked and as got."""
+    return trial(root.settings, mode)
+
+
+@router.get("/cases")
+def get_cases(
+    root: RootOf,
+    mode: Mode,
+    arm: Annotated[str | None, Query(max_length=200)] = None,
+    verdict: Verdicts | None = None,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    limit: Annotated[int, Query(ge=1, le=MOST_CASES)] = 24,
+) -> Sheet:
+    """Cases of a trial, a page at a time."""
+    known = [path.parent.name for path in table_files(root.settings.output, "cases")]
+    if mode not in known:
+        raise UnknownId("mode", mode, known)
+    rows: pl.DataFrame = root.kept(f"cases.sheet.{mode}", _stamp(root), lambda: case_rows(root.settings, mode))
+    return sheet(rows, arm, verdict, offset, limit)
+
+
+@router.get("/case")
+def get_case(root: RootOf, uid: Annotated[Uid, Query()]) -> CaseTold:
+    """What the static case page tells of a case, in tables; its volumes are ``/api/volumes``."""
+    told = tell(root.settings, uid)
+    shown = told.slices.filter(pl.col("control") == "none", pl.col("path").str.ends_with(".png")).sort(
+        "source", "profile", pl.col("presence") != "present", "guidance_site", "z_offset", "condition"
+    )
+    pictures = [SlicePicture(**row) for row in shown.select(list(SlicePicture.model_fields)).iter_rows(named=True)]
+    reviews = [review for review in read_reviews(root.settings.output) if review.case_uid == uid]
+    return CaseTold(
+        case_uid=uid,
+        mode=told.mode,
+        mark=told.mark,
+        lead=told.lead,
+        tables=list(told.tables),
+        slices=pictures,
+        reviews=reviews,
+    )
+
+
+def _stamp(root: Root) -> tuple[int, ...]:
+    """Changes when a table of trials or cases is made again."""
+    output = root.settings.output
+    return tuple(path.stat().st_mtime_ns for table in _FLOW for path in table_files(output, table))
