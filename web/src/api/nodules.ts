@@ -86,16 +86,18 @@ export async function rowsOf(filters: Filter[], text: string, signal?: AbortSign
 
 export const columnList = signal<ColumnList | undefined>(undefined);
 export const columnRefusal = signal("");
-let asking: Promise<void> | undefined;
+let asked = false;
 
 /** Asks for the list of columns, once. */
 export function openColumns(): void {
-  asking ??= get<ColumnList>("/api/nodules/columns").then(
+  if (asked) return;
+  asked = true;
+  get<ColumnList>("/api/nodules/columns").then(
     (list) => {
       columnList.value = list;
     },
     (error: unknown) => {
-      asking = undefined;
+      asked = false;
       columnRefusal.value = error instanceof Refusal ? error.message : String(error);
     },
   );

@@ -94,7 +94,12 @@ export function HistogramFilter({ of }: { of: Histogram }) {
           value={high ?? ""}
           onChange={(event) => set(low, typed(event.currentTarget.value))}
         />
-        <button type="button" aria-label={`Clear ${title(column)}`} disabled={!filter} onClick={() => set(undefined, undefined)}>
+        <button
+          type="button"
+          aria-label={`Clear ${title(column)}`}
+          disabled={!filter}
+          onClick={() => set(undefined, undefined)}
+        >
           ×
         </button>
       </div>

@@ -13,7 +13,11 @@ export function inWords(filter: Filter): string {
   if ("missing" in filter) return `${heading(filter.column)}: ${filter.missing ? "missing" : "not missing"}`;
   const { low, high } = filter;
   const range =
-    low === undefined ? `at most ${number(high!)}` : high === undefined ? `at least ${number(low)}` : `${number(low)} to ${number(high)}`;
+    low === undefined
+      ? `at most ${number(high!)}`
+      : high === undefined
+        ? `at least ${number(low)}`
+        : `${number(low)} to ${number(high)}`;
   return `${heading(filter.column)}: ${range}`;
 }
 

@@ -72,7 +72,8 @@ export const namesFrom = (text: string) => text.split("*").map(plain);
 export function checkOf(uids: Iterable<string>): string {
   let hash = 0x811c9dc5;
   for (const uid of uids)
-    for (let i = 0; i <= uid.length; i++) hash = Math.imul(hash ^ (i < uid.length ? uid.charCodeAt(i) : 10), 0x01000193);
+    for (let i = 0; i <= uid.length; i++)
+      hash = Math.imul(hash ^ (i < uid.length ? uid.charCodeAt(i) : 10), 0x01000193);
   return (hash >>> 0).toString(36);
 }
 

@@ -17,7 +17,8 @@ export const SCALE = [
   "#FDE725",
 ];
 
-const parts = (hex: string) => [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)) as [number, number, number];
+const parts = (hex: string) =>
+  [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)) as [number, number, number];
 
 /** Red, green, blue and opacity (0 to 255) as the number that `Dots` takes. */
 export function inked(hex: string, opacity: number): number {

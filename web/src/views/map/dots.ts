@@ -41,7 +41,8 @@ export class Dots {
   /** @throws Error the browser has no WebGL 2. */
   constructor(private readonly canvas: HTMLCanvasElement) {
     const gl = canvas.getContext("webgl2", { antialias: false, alpha: true, premultipliedAlpha: true });
-    if (!gl) throw new Error("This browser draws no WebGL 2, which the map needs. The table in Nodules shows the same.");
+    if (!gl)
+      throw new Error("This browser draws no WebGL 2, which the map needs. The table in Nodules shows the same.");
     this.gl = gl;
     const program = gl.createProgram()!;
     for (const [kind, source] of [
@@ -105,7 +106,14 @@ export class Dots {
     this.gl.getExtension("WEBGL_lose_context")?.loseContext();
   }
 
-  private fill(buffer: WebGLBuffer, data: ArrayBufferView<ArrayBuffer>, at: number, n: number, type: number, unit: boolean) {
+  private fill(
+    buffer: WebGLBuffer,
+    data: ArrayBufferView<ArrayBuffer>,
+    at: number,
+    n: number,
+    type: number,
+    unit: boolean,
+  ) {
     const { gl } = this;
     gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
     gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);

@@ -31,7 +31,7 @@ export function Scatter(props: ScatterProps) {
   const dots = useRef<Dots | undefined>(undefined);
   const cells = useRef<Cells | undefined>(undefined);
   const hand = useRef<{ x: number; y: number; moved: boolean } | undefined>(undefined);
-  const still = useRef(0);
+  const still = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   const [refusal, refuse] = useState("");
   const [size, resize] = useState({ width: 0, height: 0 });
   const [camera, look] = useState<Camera>({ x: 0, y: 0, scale: 1 });
@@ -47,7 +47,9 @@ export function Scatter(props: ScatterProps) {
       refuse((error as Error).message);
       return;
     }
-    const seen = new ResizeObserver(([entry]) => resize({ width: entry!.contentRect.width, height: entry!.contentRect.height }));
+    const seen = new ResizeObserver(([entry]) =>
+      resize({ width: entry!.contentRect.width, height: entry!.contentRect.height }),
+    );
     seen.observe(box.current!);
     return () => {
       seen.disconnect();
@@ -75,7 +77,8 @@ export function Scatter(props: ScatterProps) {
     clearTimeout(still.current);
     still.current = setTimeout(() => setMoving(false), 180);
   };
-  const zoom = (factor: number, px = size.width / 2, py = size.height / 2) => move(zoomed(camera, size, factor, px, py));
+  const zoom = (factor: number, px = size.width / 2, py = size.height / 2) =>
+    move(zoomed(camera, size, factor, px, py));
   const under = (px: number, py: number) => {
     const [mx, my] = toMap(camera, size, px, py);
     return cells.current?.nearest(mx, my, REACH / camera.scale, (row) => !chosen || chosen[row] === 1);
@@ -106,14 +109,20 @@ export function Scatter(props: ScatterProps) {
     hand.current = undefined;
     if (!held) return;
     if (mode === "lasso" && path.length > 2) {
-      const rows = inside(path.map(([px, py]) => toMap(camera, size, px, py)), x, y);
+      const rows = inside(
+        path.map(([px, py]) => toMap(camera, size, px, py)),
+        x,
+        y,
+      );
       props.onLasso(rows.filter((row) => !chosen || chosen[row] === 1));
       setMode("move");
     } else if (!held.moved) props.onPick(under(...place(event)));
     draw([]);
   };
   const onKey = (event: KeyboardEvent) => {
-    const [dx, dy] = { ArrowLeft: [STEP, 0], ArrowRight: [-STEP, 0], ArrowUp: [0, STEP], ArrowDown: [0, -STEP] }[event.key] ?? [0, 0];
+    const [dx, dy] = { ArrowLeft: [STEP, 0], ArrowRight: [-STEP, 0], ArrowUp: [0, STEP], ArrowDown: [0, -STEP] }[
+      event.key
+    ] ?? [0, 0];
     if (dx || dy) move(dragged(camera, dx!, dy!));
     else if (event.key === "+" || event.key === "=") zoom(1.4);
     else if (event.key === "-") zoom(1 / 1.4);
@@ -156,7 +165,6 @@ export function Scatter(props: ScatterProps) {
         </button>
       </div>
       {refusal ? <p class="warning">{refusal}</p> : null}
-      {/* biome-ignore lint/a11y/useSemanticElements: a picture that takes keys has no element of its own */}
       <div
         ref={box}
         class={`picture ${mode}`}
@@ -185,7 +193,15 @@ export function Scatter(props: ScatterProps) {
           {[picked, hovered].map((row, i) => {
             if (row === undefined || row >= x.length) return null;
             const [cx, cy] = pixel(row);
-            return <circle key={i === 0 ? "picked" : "hovered"} class={i ? "hovered" : "picked"} cx={cx} cy={cy} r={radius + 4} />;
+            return (
+              <circle
+                key={i === 0 ? "picked" : "hovered"}
+                class={i ? "hovered" : "picked"}
+                cx={cx}
+                cy={cy}
+                r={radius + 4}
+              />
+            );
           })}
           {path.length > 1 ? <polygon class="lasso" points={path.map((p) => p.join(",")).join(" ")} /> : null}
         </svg>
@@ -202,6 +218,4 @@ export function Scatter(props: ScatterProps) {
 const diameter = (n: number) => (n > 200_000 ? 2 : n > 20_000 ? 4 : n > 2000 ? 6 : 9);
 
 const tipPlace = ([px, py]: Point, width: number) =>
-  px > width / 2
-    ? { right: `${width - px + 12}px`, top: `${py + 8}px` }
-    : { left: `${px + 12}px`, top: `${py + 8}px` };
+  px > width / 2 ? { right: `${width - px + 12}px`, top: `${py + 8}px` } : { left: `${px + 12}px`, top: `${py + 8}px` };
