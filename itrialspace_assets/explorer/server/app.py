@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from itrialspace_assets import __version__
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.explorer.compat import nodulemap, retriever
 from itrialspace_assets.explorer.server.page import Page
 from itrialspace_assets.explorer.server.problems import RESPONSES, answer_problems
 from itrialspace_assets.explorer.server.routes import (
@@ -33,6 +34,8 @@ ROUTERS = (
     results.router,
     sql.router,
     reading.router,
+    nodulemap.router,
+    retriever.router,
 )
 
 
