@@ -13,7 +13,6 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from itrialspace_assets.base.errors import PlatformError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.steps import Result, Step, record
 from itrialspace_assets.orchestration.lineage import reads_of
@@ -21,7 +20,7 @@ from itrialspace_assets.orchestration.metadata import column_schema, materialize
 from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.orchestration.observe import tags_of_reads
 from itrialspace_assets.orchestration.partitions import Partitions, dep, mapping
-from itrialspace_assets.resources.workspace import Workspace, failure
+from itrialspace_assets.resources.workspace import Workspace, failing
 
 OWNERS = ["team:itrialspace"]
 RETRY = dg.RetryPolicy(max_retries=1)
@@ -90,14 +89,12 @@ def _build(
 ) -> "dg.MaterializeResult[Any]":
     """Build a partition, remember what it read and wrote, and say so to Dagster."""
     started = time.perf_counter()
-    try:
+    with failing(workspace.settings().output):
         settings = workspace.settings(**chosen or {})
         partition = partition_in(context, node.step)
         reads = reads_of(graph, node, settings, partition)
         result = build(settings, partition, run_name(context))
         version = record(settings, node.step, partition, reads, result)
-    except PlatformError as error:
-        raise failure(error) from error
     tags = tags_of_reads(context.instance, graph, node, reads) | code_tag(node, settings, result)
     return materialized(result, version, settings, partition, time.perf_counter() - started, tags)
 
@@ -181,10 +178,9 @@ def sharded_asset(
     name = "__".join(step.key)
 
     def guarded(call: Callable[..., Any], context: Any, workspace: Workspace, *more: Any) -> Any:
-        try:
-            return call(workspace.settings(), partition_in(context, step), run_name(context), *more)
-        except PlatformError as error:
-            raise failure(error) from error
+        settings = workspace.settings()
+        with failing(settings.output):
+            return call(settings, partition_in(context, step), run_name(context), *more)
 
     upstream = {f"reads_{i}": key for i, key in enumerate(node.reads)}
 
