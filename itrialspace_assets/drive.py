@@ -3,6 +3,7 @@
 The same assets as in the web page, recorded in the same instance. A partition that is up to date starts no run.
 """
 
+import logging
 import os
 import socket
 import time
@@ -25,6 +26,7 @@ from itrialspace_assets.base.disk import disk_failure
 from itrialspace_assets.base.errors import ConfigError, PlatformError
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.locks import locked
+from itrialspace_assets.base.logs import ROOT
 from itrialspace_assets.base.settings import Settings, require_plain_path
 from itrialspace_assets.casework.steps import Partition, last_record, partition_name
 from itrialspace_assets.definitions import build_definitions
@@ -45,6 +47,7 @@ from itrialspace_assets.trials.files import load_trial, mode_keys, trial_files
 #: Tag of a run that this module drives; its value is the host and the process that drives it.
 DRIVER = "itrialspace/driver"
 CONSOLE = Console()
+_LOG = logging.getLogger(f"{ROOT}.run")
 _WIDTH = 100  # of a table where there is no terminal
 #: Stages that work case by case: what one took tells what a larger run will take.
 BY_CASE = ("hosts", "insert", "synthesise", "slice", "read")
@@ -502,7 +505,10 @@ def _print(settings: Settings, log: Log, seconds: float) -> None:
     (CONSOLE if CONSOLE.is_terminal else Console(width=_WIDTH)).print(table)
     for warning in log.warnings:
         CONSOLE.print(f"Note: {warning}", markup=False, soft_wrap=True)
-    if log.failures:
+    if log.failures and settings.log == "json":
+        for failure in log.failures:
+            _LOG.error("%s", failure)
+    elif log.failures:
         Console(stderr=True).print(*(f"Error: {f}" for f in log.failures), sep="\n", markup=False, soft_wrap=True)
-        return
-    CONSOLE.print(f"Done in {seconds:.0f} s. Outputs: {settings.output}", markup=False, soft_wrap=True)
+    else:
+        CONSOLE.print(f"Done in {seconds:.0f} s. Outputs: {settings.output}", markup=False, soft_wrap=True)

@@ -37,8 +37,10 @@ def disk_failure(error: BaseException, folder: Path) -> str | None:
         folder: of the outputs; named where the error names no file.
     """
     for one in errors_beneath(error):
-        closed = one is error and isinstance(one, OSError) and one.errno in _CLOSED
-        if said := os.strerror(one.errno) if closed else _said(one):
+        said = _said(one)
+        if one is error and isinstance(one, OSError) and one.errno in _CLOSED:
+            said = os.strerror(one.errno)
+        if said:
             name = one.filename if isinstance(one, OSError) else None
             place = Path(os.fsdecode(name)) if isinstance(name, (str, bytes)) else folder
             return _message(place, said)
