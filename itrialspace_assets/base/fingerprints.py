@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.disk import disk_failure, is_full
+from itrialspace_assets.base.errors import ConfigError, PlatformError
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -96,6 +97,7 @@ class FileHashes:
 
     Raises:
         ConfigError: its folder cannot be written to.
+        PlatformError: the disk is full.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -104,6 +106,8 @@ class FileHashes:
             self._db = sqlite3.connect(cache, timeout=60)
             self._db.execute("PRAGMA journal_mode=WAL")
         except (OSError, sqlite3.OperationalError) as error:
+            if is_full(error):
+                raise PlatformError(disk_failure(error, cache)) from None
             raise ConfigError(f"{cache.parent}: expected a folder to write to, got: {error}") from None
         self._db.execute("PRAGMA synchronous=OFF")  # a lost cache costs a rehash, nothing else
         self._db.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INT, mtime INT, sha256 TEXT)")

@@ -4,7 +4,6 @@ Results do not depend on the number of workers, on order, or on interruptions. W
 here.
 """
 
-import errno
 import json
 import multiprocessing
 import os
@@ -19,6 +18,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
+from itrialspace_assets.base.disk import disk_failure
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, PlatformError, Reason
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework import journal
@@ -27,8 +27,6 @@ from itrialspace_assets.casework.cases import Case, Collected, Output, require_a
 Work = Callable[[Any, Settings], Output]
 
 _CHUNK = 8  # cases of one group per task: small enough to spread, large enough to share a host
-#: A full, failing or closed disk is no fault of a case: the run ends. A file that cannot be read rejects its case.
-_DISK = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def run(
@@ -54,7 +52,10 @@ def run(
     if not cases:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
+    torn = file.exists() and not file.read_bytes().endswith(b"\n")  # by a worker that was killed in this very shard
     with file.open("a", encoding="utf-8") as out:
+        if torn:
+            out.write("\n")
 
         def commit(entries: Iterable[dict[str, Any]]) -> None:
             lines = [json.dumps(entry, allow_nan=False, separators=(",", ":")) + "\n" for entry in entries]
@@ -146,10 +147,8 @@ def _run_one(work: Work, case: Case, settings: Settings) -> dict[str, Any]:
         except ConfigError:  # no case's fault: every other one would meet it too
             raise
         except Exception as error:  # a defect or a transient fault; counted, never hidden
-            if isinstance(error, OSError) and error.errno in _DISK:
-                raise PlatformError(
-                    f"{case.uid}: the disk failed: {error.strerror}; free space (or make it writable) and run again"
-                ) from None
+            if told := disk_failure(error, settings.output):  # no fault of a case: the run ends
+                raise PlatformError(f"{case.uid}: {told}") from None
             detail = _portable(f"{type(error).__name__}: {error}", settings)
             result = CaseRejected(Reason.UNEXPECTED, detail)
             if attempt == 1:

@@ -79,3 +79,10 @@ def run_app(app: typer.Typer) -> None:
     except PlatformError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except Exception as error:
+        from itrialspace_assets.base.disk import disk_failure
+
+        if (told := disk_failure(error, Path.cwd())) is None:
+            raise
+        typer.echo(f"Error: {told}", err=True)
+        sys.exit(1)
