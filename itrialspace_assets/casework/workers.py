@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -20,6 +20,7 @@ from typing import Any
 
 from itrialspace_assets.base.disk import disk_failure
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, PlatformError, Reason
+from itrialspace_assets.base.fingerprints import FileHashes
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework import journal
 from itrialspace_assets.casework.cases import Case, Collected, Output, require_all
@@ -52,17 +53,20 @@ def run(
     if not cases:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    torn = file.exists() and not file.read_bytes().endswith(b"\n")  # by a worker that was killed in this very shard
-    with file.open("a", encoding="utf-8") as out:
+    torn = file.exists() and not file.read_bytes().endswith(b"
+")  # by a worker that was killed in this very shard
+    known = FileHashes(settings.output / "work" / "fingerprints.sqlite")
+    with file.open("a", encoding="utf-8") as out, known as hashes:
         if torn:
-            out.write("\n")
+            out.write("
+")
 
-        def commit(entries: Iterable[dict[str, Any]]) -> None:
-            lines = [json.dumps(entry, allow_nan=False, separators=(",", ":")) + "\n" for entry in entries]
-            out.writelines(lines)
+        def commit(entries: Sequence[dict[str, Any]]) -> None:
+            out.writelines([json.dumps(entry, allow_nan=False, separators=(",", ":")) + "\n" for entry in entries])
             out.flush()
+            hashes.remember(settings.output, {k: v for entry in entries for k, v in entry.get("files", {}).items()})
             if progress:
-                progress(len(lines))
+                progress(len(entries))
 
         if settings.workers == 1:
             for chunk in _chunks(cases):
@@ -167,7 +171,7 @@ def _run_pool(
     work: Work,
     chunks: deque[list[Case]],
     settings: Settings,
-    commit: Callable[[Iterable[dict[str, Any]]], None],
+    commit: Callable[[Sequence[dict[str, Any]]], None],
 ) -> list[Case]:
     """Run chunks in the pool until none is left or a worker dies; returns the cases that ran when it died.
 
