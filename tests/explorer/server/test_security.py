@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.explorer.server import app as app_module
 from itrialspace_assets.explorer.server import security
@@ -192,6 +193,12 @@ def test_errors_name_no_folder(own: TestClient, output: Path) -> None:
     found = empty.get("/api/nodules/columns")
     assert found.status_code == 409 and "stage has not run" in found.json()["detail"]
     with pytest.MonkeyPatch.context() as patch:
+
+        def named(*_: object) -> None:
+            raise ConfigError(f"{output / 'out' / 'x.yaml'}: expected y, got z")
+
+        patch.setattr("itrialspace_assets.explorer.search.find.search", named)
+        assert own.post("/api/nodules/search", json={}).json() == {"detail": "out/x.yaml: expected y, got z"}
         patch.setattr("itrialspace_assets.explorer.search.find.search", lambda *_: 1 / 0)
         broken = TestClient(own.app, base_url=HERE, raise_server_exceptions=False)
         found = broken.post("/api/nodules/search", json={})
