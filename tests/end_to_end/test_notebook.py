@@ -1,5 +1,6 @@
 """The tour on a whole demo: as a script, and as the page that ``its notebook`` serves, closed without a token."""
 
+import doctest
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("marimo")
+PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 
 
 def test_the_tour_of_a_demo_has_every_section(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,6 +30,17 @@ def test_the_tour_of_a_demo_has_every_section(demo: Path, monkeypatch: pytest.Mo
     assert defined["found"].height > 0
     assert defined["behind"].height > 0
     assert defined["answer"]["cases"].sum() > 0
+
+
+def test_every_example_of_the_page_holds(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(demo.parent)
+    text = PAGE.read_text().replace('its.open(".demo")', f"its.open({demo.name!r})")
+    blocks = "\n".join(re.findall(r"```pycon\n(.*?)```", text, re.DOTALL))
+    found = doctest.DocTestParser().get_doctest(blocks, {}, PAGE.name, str(PAGE), 0)
+    assert len(found.examples) > 20
+    said: list[str] = []
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(found, out=said.append)
+    assert not said, "".join(said)
 
 
 def test_the_notebook_listens_here_alone_and_asks_for_its_token(demo: Path, tmp_path: Path) -> None:
