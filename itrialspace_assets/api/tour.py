@@ -33,7 +33,7 @@ def _(its):
     return (root,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 def _(mo, root):
     mo.md(
         f"""
@@ -50,7 +50,7 @@ def _(mo, root):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def _(mo):
     color = mo.ui.dropdown(
         ["dataset", "label", "reinsertion_lobe", "size_bucket", "nodule_mean_diam_mm"], value="dataset", label="Colour"
@@ -94,7 +94,7 @@ def _(root, shown):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def _(mo, root):
     planned = [trial.mode for trial in root.trials if trial.planned]
     mode = mo.ui.dropdown(planned, value=planned[0] if planned else None, label="Trial")
@@ -116,7 +116,7 @@ def _(mo, mode, root, shown):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def _(mo, mode, root):
     mo.stop(mode.value is None)
     uids = root.cases(mode=mode.value)["case_uid"].to_list()
@@ -145,7 +145,7 @@ def _(case, mo):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def _(mo):
     viewer = mo.ui.switch(label="Open the case in the viewer (sends the whole CT to the browser)")
     viewer
@@ -189,7 +189,7 @@ def _(mo, mode, root, shown):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def _(mo):
     query = mo.ui.code_editor(
         "SELECT mode, arm, count(*) AS cases\nFROM cases\nGROUP BY mode, arm\nORDER BY mode, arm",

@@ -8,8 +8,13 @@ import typer
 from itrialspace_assets.cli.options import Folder, load
 
 HOST = "127.0.0.1"
-#: What marimo is told beyond its arguments: it looks for no newer version of itself.
-QUIET = {"MARIMO_SKIP_UPDATE_CHECK": "1"}
+#: What marimo is told beyond its arguments: it looks for no newer version of itself, offers to share nothing with
+#: servers elsewhere, and runs the cells when the page is opened.
+QUIET = {
+    "MARIMO_SKIP_UPDATE_CHECK": "1",
+    "MARIMO_RESTRICT_SHARING": "true",
+    "_MARIMO_CONFIG_OVERLOAD_RUNTIME_AUTO_INSTANTIATE": "true",
+}
 
 
 def notebook(
