@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 import polars as pl
 from fastapi import APIRouter, HTTPException, Query, Response
-from fastapi.responses import RedirectResponse
 
 from itrialspace_assets import __version__
 from itrialspace_assets.base.validation import StrictModel
@@ -36,6 +35,12 @@ router = APIRouter(prefix="/compat/nodulemap", tags=["compat: NoduleMap"])
 Backend = Literal["weighted", "feature_l2", "features", "embedding"]
 _Model = Annotated[str, Query(max_length=60)]
 _K = Annotated[int, Query(ge=1, le=500)]
+#: Arguments of a route that answers with a picture, and of one with a file.
+_PNG: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": {"image/png": {}}}}}
+_FILE: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {200: {"content": {"text/csv": {}, "application/json": {}}}},
+}
 _Text = Annotated[str | None, Query(max_length=2000)]
 
 
@@ -79,12 +84,6 @@ def _models(seen: NoduleMap) -> list[dict[str, Any]]:
 
 def _bare(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in one.items() if k != "ready"} for one in models if one["ready"]]
-
-
-@router.get("/", include_in_schema=False)
-def page() -> RedirectResponse:
-    """The explorer's page stands in for the original's."""
-    return RedirectResponse("/")
 
 
 @router.get("/health")
@@ -194,7 +193,7 @@ def get_graph(
     return post_graph(root, seen, asked)
 
 
-@router.get("/api/node/{node_id:path}/axial_thumbnail")
+@router.get("/api/node/{node_id:path}/axial_thumbnail", **_PNG)
 def thumbnail(root: RootOf, node_id: str) -> Response:
     """Axial slice through a nodule: lung window, its mask, a cross, letters of orientation."""
     row = root.index.nodules.row(_row(root.index, node_id), named=True)
@@ -255,7 +254,7 @@ def node(
     }
 
 
-@router.post("/api/export")
+@router.post("/api/export", **_FILE)
 def export(root: RootOf, seen: MapOf, asked: ExportRequest) -> Response:
     """Neighbours of a node as a download. Donors leave out the node's own person."""
     if not 1 <= asked.k <= 500:

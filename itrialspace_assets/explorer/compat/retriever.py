@@ -39,6 +39,12 @@ router = APIRouter(prefix="/compat/retriever", tags=["compat: Retriever"])
 LIMIT = 50
 _Id = Annotated[str, Query(max_length=300)]
 _Word = Annotated[str, Query(max_length=40)]
+#: Arguments of a route that answers with a picture, and of one with a file.
+_PNG: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": {"image/png": {}}}}}
+_FILE: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {200: {"content": {"text/csv": {}, "application/json": {}}}},
+}
 
 
 class RetrieverExport(StrictModel):
@@ -151,7 +157,7 @@ def nodule(root: RootOf, annotation_id: str) -> dict[str, Any]:
     }
 
 
-@router.get("/ct/slice")
+@router.get("/ct/slice", **_PNG)
 def ct_slice(
     root: RootOf,
     ct_path: _Id,
@@ -174,7 +180,7 @@ def ct_slice(
     return Response(content, media_type="image/png", headers={"x-mask": why or "shown"})
 
 
-@router.get("/ct/nodule-view")
+@router.get("/ct/nodule-view", **_PNG)
 def nodule_view(
     root: RootOf, annotation_id: _Id, axis: _Word = "axial", window: _Word = "lung", show_mask: bool = True
 ) -> Response:
@@ -195,7 +201,7 @@ def ct_info(root: RootOf, ct_path: _Id) -> dict[str, list[float]]:
     return {"shape": list(ct.array.shape), "spacing_mm": [round(float(s), 6) for s in ct.spacing]}
 
 
-@router.post("/export")
+@router.post("/export", **_FILE)
 def export(root: RootOf, asked: RetrieverExport) -> Response:
     """Nodules as a download: every column of the index; with ``include_paths`` ids for the five files of each."""
     _, found = page(root.index, asked.filters, None)
