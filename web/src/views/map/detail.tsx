@@ -5,6 +5,7 @@ import { detail } from "../../api/nodules";
 import { useAsked } from "../../parts/asked";
 import { Empty, Refused, Waiting } from "../../parts/notice";
 import { NodulePicture } from "../../parts/picture";
+import { Uid } from "../../parts/uid";
 import { heading, number, said } from "../../parts/words";
 import { link } from "../../state/route";
 import { compare, compared } from "../../state/selection";
@@ -96,7 +97,7 @@ function Near({ near }: { near: Neighbours }) {
               <td class="n">{one.rank}</td>
               <th scope="row">
                 <button type="button" class="plain" onClick={() => set({ uid: one.uid })}>
-                  {one.uid}
+                  <Uid uid={one.uid} />
                 </button>
               </th>
               <td class="n">{one.distance.toFixed(3)}</td>

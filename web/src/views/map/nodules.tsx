@@ -8,9 +8,11 @@ import { FacetFilter } from "../../parts/facet";
 import { HistogramFilter } from "../../parts/histogram";
 import { Refused, Waiting } from "../../parts/notice";
 import { SelectionBar } from "../../parts/selection";
+import { Uid } from "../../parts/uid";
 import { said, title } from "../../parts/words";
 import { useLinkedSelection } from "../../state/linked";
 import { filters, setUids, text } from "../../state/selection";
+import { dark } from "../../state/theme";
 import { bytes, ofCategories, ofNumbers } from "./colours";
 import { Controls } from "./controls";
 import { Detail } from "./detail";
@@ -68,8 +70,8 @@ export function NoduleMap({ maps }: { maps: Maps }) {
   }, [uids]);
   const paint = painted.value;
   const colours = useMemo(
-    () => (paint ? bytes(paint, chosen, faint.value ? FAINT : 0) : new Uint32Array()),
-    [paint, chosen, faint.value],
+    () => (paint ? bytes(paint, chosen, faint.value ? FAINT : 0, dark.value) : new Uint32Array()),
+    [paint, chosen, faint.value, dark.value],
   );
   const nearRows = useMemo(
     () => (near.answer.value?.neighbours ?? []).flatMap(({ uid }) => rowOf.get(uid) ?? []),
@@ -159,7 +161,7 @@ function FirstRows() {
             <tr key={String(row["nodule_uid"])}>
               <th scope="row">
                 <button type="button" class="plain" onClick={() => set({ uid: String(row["nodule_uid"]) })}>
-                  {row["nodule_uid"]}
+                  <Uid uid={String(row["nodule_uid"])} />
                 </button>
               </th>
               <td>{row["dataset"]}</td>

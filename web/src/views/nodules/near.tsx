@@ -1,5 +1,6 @@
 // An answer of similarity or donor matching: ranked nodules with what differs.
 import type { Nearest } from "../../api/nodules";
+import { Uid } from "../../parts/uid";
 import { number, said, title } from "../../parts/words";
 import { link } from "../../state/route";
 import { compare, compared, MOST_COMPARED } from "../../state/selection";
@@ -71,7 +72,7 @@ export function NearTable({ found, caption }: { found: Nearest; caption: string 
                     <a href={link("map", { uid })}>{uid}</a>
                   ) : (
                     <button type="button" class="plain" onClick={() => set({ like: uid })}>
-                      {uid}
+                      <Uid uid={uid} />
                     </button>
                   )}
                 </th>
