@@ -7,7 +7,7 @@ import { Empty, Refused, Waiting } from "../../parts/notice";
 import { NodulePicture } from "../../parts/picture";
 import { Uid } from "../../parts/uid";
 import { heading, number, said } from "../../parts/words";
-import { link } from "../../state/route";
+import { link, viewName } from "../../state/route";
 import { compare, compared } from "../../state/selection";
 import { picked, set } from "./state";
 
@@ -54,7 +54,9 @@ export function Detail({ near }: { near: Neighbours | undefined }) {
         >
           Compare
         </button>
-        <a href={link("viewer", { uid, of: "nodule" })}>Open in the viewer</a>
+        <a href={link("viewer", { uid, of: "nodule" })}>Viewer</a>
+        <a href={link("nodules", { task: "similar", like: uid })}>Similar</a>
+        {viewName.value === "map" ? null : <a href={link("map", { uid })}>Map</a>}
       </div>
       {near && near.uid === uid ? <Near near={near} /> : null}
       <p>

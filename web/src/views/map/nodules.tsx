@@ -6,6 +6,7 @@ import { column, columnList, rowsOf, search } from "../../api/nodules";
 import { useAsked } from "../../parts/asked";
 import { FacetFilter } from "../../parts/facet";
 import { HistogramFilter } from "../../parts/histogram";
+import { Narrow } from "../../parts/narrow";
 import { Refused, Waiting } from "../../parts/notice";
 import { SelectionBar } from "../../parts/selection";
 import { Uid } from "../../parts/uid";
@@ -92,14 +93,14 @@ export function NoduleMap({ maps }: { maps: Maps }) {
       <Controls maps={maps} />
       <Refused message={refusal} />
       <div class="columns both map">
-        <section class="narrow" aria-label="Narrow down">
+        <Narrow>
           {counts.answer.value?.histograms.map((one) => (
             <HistogramFilter key={one.column} of={one} />
           ))}
           {counts.answer.value?.facets.map((one) => (
             <FacetFilter key={one.column} of={one} />
           ))}
-        </section>
+        </Narrow>
         <section aria-label="Map">
           {at && uids && paint ? (
             <>

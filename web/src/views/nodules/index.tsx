@@ -9,6 +9,7 @@ import { columnList, columnRefusal, openColumns, search } from "../../api/nodule
 import { useAsked } from "../../parts/asked";
 import { FacetFilter } from "../../parts/facet";
 import { HistogramFilter } from "../../parts/histogram";
+import { Narrow } from "../../parts/narrow";
 import { Refused, Waiting } from "../../parts/notice";
 import { SelectionBar } from "../../parts/selection";
 import { namesFrom, namesOf } from "../../state/link";
@@ -16,6 +17,7 @@ import { useLinkedSelection } from "../../state/linked";
 import { root } from "../../state/root";
 import { params } from "../../state/route";
 import { compared, filters, MOST_COMPARED, text } from "../../state/selection";
+import { Detail } from "../map/detail";
 import { Compare } from "./compare";
 import { Match } from "./match";
 import { Similar } from "./similar";
@@ -95,7 +97,7 @@ export default function View() {
         <Compare />
       ) : found ? (
         <div class="columns left">
-          <section class="narrow" aria-label="Narrow down">
+          <Narrow>
             {found.facets.slice(0, 5).map((one) => (
               <FacetFilter key={one.column} of={one} />
             ))}
@@ -105,8 +107,13 @@ export default function View() {
             {found.facets.slice(5).map((one) => (
               <FacetFilter key={one.column} of={one} />
             ))}
-          </section>
+          </Narrow>
           <section aria-label="Found">
+            {params.value.get("uid") ? (
+              <aside class="chosen" aria-label="Chosen nodule">
+                <Detail near={undefined} />
+              </aside>
+            ) : null}
             <NoduleTable found={found} columns={columnList.value?.shown ?? []} />
             <Downloads />
           </section>

@@ -16,7 +16,7 @@ export function NearTable({ found, caption }: { found: Nearest; caption: string 
   if (!first) return <p class="empty">No nodule meets this. Widen a tolerance, or remove a filter of the selection.</p>;
   return (
     <div class="wide">
-      <table>
+      <table class="nodules ranked">
         <caption>
           {caption} <span class="small">among {found.candidates.toLocaleString("en")} of the selection</span>
         </caption>
@@ -69,7 +69,7 @@ export function NearTable({ found, caption }: { found: Nearest; caption: string 
                 <td class="n">{i + 1}</td>
                 <th scope="row">
                   {isDonor ? (
-                    <a href={link("map", { uid })}>{uid}</a>
+                    <a href={link("nodules", { uid })}>{uid}</a>
                   ) : (
                     <button type="button" class="plain" onClick={() => set({ like: uid })}>
                       <Uid uid={uid} />

@@ -2,7 +2,6 @@
 import type { Found, Row } from "../../api/nodules";
 import { columnOf } from "../../api/nodules";
 import { heading, said } from "../../parts/words";
-import { link } from "../../state/route";
 import { compare, compared, MOST_COMPARED } from "../../state/selection";
 import { descending, offset, PAGE, set, sort } from "./state";
 
@@ -87,7 +86,9 @@ function NoduleRow({ row, columns }: { row: Row; columns: string[] }) {
       {columns.map((name) =>
         name === "nodule_uid" ? (
           <th key={name} scope="row">
-            <a href={link("map", { uid })}>{uid}</a>
+            <button type="button" class="plain" onClick={() => set({ uid })}>
+              {uid}
+            </button>
           </th>
         ) : (
           <td key={name} class={isNumber(name) ? "n" : undefined}>
