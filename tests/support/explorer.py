@@ -78,6 +78,14 @@ def view(browser: Any, address: str, width: int = 1400, **context: Any) -> Itera
     page.close()
 
 
+def until(page: Any, holds: str, timeout_s: float = 20) -> None:
+    """Wait until an expression of JavaScript holds; the page's policy forbids playwright's own way to wait for one."""
+    end = time.monotonic() + timeout_s
+    while not page.evaluate(holds):
+        assert time.monotonic() < end, f"not within {timeout_s} s: {holds}"
+        page.wait_for_timeout(50)
+
+
 def faults(page: Any, said: list[str]) -> list[str]:
     """What is wrong with a view as it is shown now; empty: nothing."""
     wide, inner = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")

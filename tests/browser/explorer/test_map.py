@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from tests.support.browser import serious
-from tests.support.explorer import faults, total, view
+from tests.support.explorer import faults, total, until, view
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
 def _ready(page: Any, tag: str = "Map of") -> Any:
     page.wait_for_selector(".picture canvas", timeout=30_000)
-    page.wait_for_function("document.querySelectorAll('.legend li, .legend .scale').length > 0")
+    until(page, "document.querySelectorAll('.legend li, .legend .scale').length > 0")
     return page.locator(f".picture[aria-label^='{tag}']")
 
 
@@ -29,7 +29,7 @@ def _inked(page: Any) -> int:
 
 
 def _settled(page: Any, n: int) -> None:
-    page.wait_for_function(f"document.querySelector('.selection .total strong').textContent === '{n}'")
+    until(page, f"document.querySelector('.selection .total strong').textContent === '{n}'")
 
 
 def test_pointing_at_the_map_selects_shows_and_narrows(explorer: str, browser: Any) -> None:
@@ -47,7 +47,7 @@ def test_pointing_at_the_map_selects_shows_and_narrows(explorer: str, browser: A
             page.mouse.move(left + x, top + y, steps=5)
         page.mouse.up()
         page.wait_for_selector(".tags button")
-        page.wait_for_function(f"+document.querySelector('.selection .total strong').textContent < {everything}")
+        until(page, f"+document.querySelector('.selection .total strong').textContent < {everything}")
         some = total(page)
         assert 0 < some < everything
         with view(browser, page.url) as (other, also_said):
@@ -68,7 +68,7 @@ def test_pointing_at_the_map_selects_shows_and_narrows(explorer: str, browser: A
         _settled(page, everything)
 
         page.get_by_label("LUNA25").check()
-        page.wait_for_function(f"+document.querySelector('.selection .total strong').textContent < {everything}")
+        until(page, f"+document.querySelector('.selection .total strong').textContent < {everything}")
         inked = _inked(page)
         page.get_by_label("Show the others faintly").uncheck()
         assert _inked(page) <= inked
@@ -80,7 +80,7 @@ def test_pointing_at_the_map_selects_shows_and_narrows(explorer: str, browser: A
             ("Neighbours", "3"),
             ("Near by", "feature_l2"),
         ):
-            page.get_by_label(name, exact=True).select_option(value)
+            page.get_by_role("combobox", name=name, exact=True).select_option(value)
         page.wait_for_selector(".legend .scale")
         for button in ("Zoom in", "Zoom out", "Show all"):
             page.get_by_role("button", name=button).click()
@@ -94,7 +94,7 @@ def test_a_nodule_its_neighbours_and_the_next_are_reached_by_keyboard_alone(expl
         first.focus()
         page.keyboard.press("Enter")
         page.wait_for_selector("aside .thumbnail img")
-        page.wait_for_function("document.querySelector('aside .thumbnail img').naturalWidth > 0")
+        until(page, "document.querySelector('aside .thumbnail img').naturalWidth > 0")
         rows = page.locator("table.near tbody tr")
         page.wait_for_selector("table.near tbody tr")
         assert rows.count() == 5 and page.locator(".picture line.edge").count() == 5
@@ -104,14 +104,14 @@ def test_a_nodule_its_neighbours_and_the_next_are_reached_by_keyboard_alone(expl
         uid = second.inner_text()
         second.focus()
         page.keyboard.press("Enter")
-        page.wait_for_function(f"document.querySelector('aside h2').textContent.includes({uid!r})")
+        until(page, f"document.querySelector('aside h2').textContent.includes({uid!r})")
         picture = page.locator(".picture")
         picture.focus()
         ring = page.locator(".picture circle.picked")
         page.wait_for_selector(".picture circle.picked")
         before = float(ring.get_attribute("cx"))
         page.keyboard.press("ArrowRight")
-        page.wait_for_function(f"+document.querySelector('circle.picked').getAttribute('cx') < {before} - 20")
+        until(page, f"+document.querySelector('circle.picked').getAttribute('cx') < {before} - 20")
         for key in "+-0":
             page.keyboard.press(key)
         assert faults(page, said) == []
@@ -127,11 +127,11 @@ def test_slices_show_where_a_reader_is_wrong(explorer: str, browser: Any) -> Non
         page.get_by_label("Task").select_option(index=0)
         page.get_by_label("Condition").select_option(index=0)
         wrong = page.locator("table tbody button")
-        page.wait_for_function("document.querySelector('.legend li')")
+        until(page, "document.querySelector('.legend li')")
         if wrong.count():
             wrong.first.click()
             page.wait_for_selector("aside .thumbnail img")
-            page.wait_for_function("document.querySelector('aside .thumbnail img').naturalWidth > 0")
+            until(page, "document.querySelector('aside .thumbnail img').naturalWidth > 0")
             assert "wrong" in page.locator("aside dl").inner_text()
         assert faults(page, said) == []
 

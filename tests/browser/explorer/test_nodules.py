@@ -8,7 +8,7 @@ import pytest
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.index.query import open_index
 from tests.support.browser import serious
-from tests.support.explorer import faults, total, view
+from tests.support.explorer import faults, total, until, view
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 TASKS = ("search", "similar&like={uid}", "match", "compare&beside={uid}*{other}")
@@ -25,12 +25,12 @@ def test_facets_text_and_order_are_those_of_the_index(explorer: str, browser: An
         assert len(_rows(page)) == total(page) == index.nodules.height
         page.get_by_label("LUNA25").check()
         wanted = index.where(["dataset=LUNA25"], "reinsertion_nodule_diam_mm", True)["nodule_uid"].to_list()
-        page.wait_for_function(f"document.querySelectorAll('table tbody tr').length === {len(wanted)}")
+        until(page, f"document.querySelectorAll('table tbody tr').length === {len(wanted)}")
         page.get_by_role("button", name="Diameter (mm)").click()
         page.wait_for_selector("th[aria-sort=ascending] >> text=Diameter")
         page.get_by_role("button", name="Diameter (mm)").click()
         page.wait_for_selector("th[aria-sort=descending] >> text=Diameter")
-        page.wait_for_function(f"document.querySelector('table tbody th').textContent.includes({wanted[0]!r})")
+        until(page, f"document.querySelector('table tbody th').textContent.includes({wanted[0]!r})")
         assert [row[1] for row in _rows(page)] == wanted
         lobes = page.locator("fieldset.facet", has_text="Lobe").first.locator(".n").all_inner_texts()
         assert sum(map(int, lobes)) == len(wanted)  # counts follow the dataset's filter
@@ -40,7 +40,7 @@ def test_facets_text_and_order_are_those_of_the_index(explorer: str, browser: An
         page.get_by_label("Diameter to").fill("40")
         page.keyboard.press("Tab")
         n = index.where(["dataset=LUNA25", "reinsertion_nodule_diam_mm=10..40"]).height
-        page.wait_for_function(f"document.querySelector('.selection .total strong').textContent === '{n}'")
+        until(page, f"document.querySelector('.selection .total strong').textContent === '{n}'")
         with view(browser, page.url) as (other, also):
             assert len(_rows(other)) == total(other) == n and also == []
         page.locator("table tbody th button").first.click()
@@ -81,14 +81,14 @@ def test_similar_nodules_and_donors_follow_weights_and_tolerances(
         slider.focus()
         page.keyboard.press("Home")
         changed = index.similar(uid, 10, {"lobe": 0.0})["nodule_uid"].to_list()
-        page.wait_for_function("location.hash.includes('w=lobe.0')")
+        until(page, "location.hash.includes('w=lobe.0')")
         page.wait_for_timeout(1500)
         assert [row[2] for row in _rows(page)] == changed
         page.get_by_role("button", name="Published weights").click()
         page.get_by_label("Nodules of the same person too").check()
         page.get_by_role("button", name="Donors for a place").click()
         page.wait_for_selector("caption:has-text('Donors')")
-        page.get_by_label("Lobe", exact=True).select_option("RUL")
+        page.get_by_role("combobox", name="Lobe", exact=True).select_option("RUL")
         page.get_by_label("Diameter in mm").fill("10")
         page.get_by_label("Diameter in mm").press("Tab")
         page.get_by_label("Diameter: tolerance in mm").fill("3")
@@ -108,9 +108,7 @@ def test_six_nodules_at_most_stand_side_by_side(explorer: str, browser: Any, exp
             page.keyboard.press("Space")
         assert boxes.nth(6).is_disabled()
         page.get_by_role("button", name="Compare (6 of 6)").click()
-        page.wait_for_function(
-            "[...document.querySelectorAll('table.compare img')].filter(i => i.naturalWidth).length === 6"
-        )
+        until(page, "[...document.querySelectorAll('table.compare img')].filter(i => i.naturalWidth).length === 6")
         uids = page.locator("table.compare thead th").all_inner_texts()[1:]
         index = open_index(explored)
         first, second = (index.row(uid)["reinsertion_nodule_diam_mm"][0] for uid in uids[:2])
