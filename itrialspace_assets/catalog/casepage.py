@@ -23,6 +23,17 @@ def write_page(settings: Settings, uid: str) -> Path:
     Raises:
         UnknownId: no manifest holds such a case; names near ones.
     """
+    path = settings.output / "cases" / f"{uid.replace('/', '_')}.html"
+    replace_file(path, page_of(settings, uid).encode())
+    return path
+
+
+def page_of(settings: Settings, uid: str) -> str:
+    """The page of a case; nothing is written.
+
+    Raises:
+        UnknownId: no manifest holds such a case; names near ones.
+    """
     told = tell(settings, uid)
     galleries = _galleries(settings, told.insertions, told.cts, told.slices)
     from jinja2 import Environment
@@ -30,10 +41,7 @@ def write_page(settings: Settings, uid: str) -> Path:
     template = Environment(autoescape=True).from_string(
         Path(__file__).with_name("casepage.html").read_text(encoding="utf-8")
     )
-    html = template.render(uid=uid, mark=told.mark, lead=told.lead, galleries=galleries, tables=told.tables)
-    path = settings.output / "cases" / f"{uid.replace('/', '_')}.html"
-    replace_file(path, html.encode())
-    return path
+    return template.render(uid=uid, mark=told.mark, lead=told.lead, galleries=galleries, tables=told.tables)
 
 
 def _ct_picture(settings: Settings, row: dict[str, Any], lesion: Lesion) -> bytes:

@@ -1,13 +1,16 @@
 """``/api/trials``, ``/api/trial``, ``/api/cases``, ``/api/case``: trials, their balance, and their cases."""
 
+import re
 from typing import Annotated
 
 import polars as pl
 from fastapi import APIRouter, Query
+from starlette.responses import HTMLResponse
 
 from itrialspace_assets.base.errors import UnknownId
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.catalog.case_story import StoryTable, tell
+from itrialspace_assets.catalog.casepage import page_of
 from itrialspace_assets.explorer.cases.sheet import Sheet, Verdicts, case_rows, sheet
 from itrialspace_assets.explorer.cases.trials import TrialFlow, TrialTold, trial, trials
 from itrialspace_assets.explorer.reviews.log import Review, read_reviews
@@ -95,6 +98,14 @@ def get_case(root: RootOf, uid: Annotated[Uid, Query()]) -> CaseTold:
         slices=pictures,
         reviews=reviews,
     )
+
+
+@router.get("/case.html", response_class=HTMLResponse)
+def get_case_page(root: RootOf, uid: Annotated[Uid, Query()]) -> HTMLResponse:
+    """The static page of a case, one file; a browser saves it, since its own scripts may not run here."""
+    name = re.sub("[^A-Za-z0-9._-]", "_", uid)
+    saved = {"content-disposition": f'attachment; filename="{name}.html"'}
+    return HTMLResponse(page_of(root.settings, uid), headers=saved)
 
 
 def _stamp(root: Root) -> tuple[int, ...]:

@@ -77,24 +77,28 @@ export class Pane {
 
   window(low: number, high: number): void {
     const volume = this.nv.volumes[0];
-    if (!volume) return;
+    if (!volume || (volume.cal_min === low && volume.cal_max === high)) return;
     volume.cal_min = low;
     volume.cal_max = high;
     this.nv.updateGLVolume();
   }
 
   mask(visible: boolean): void {
-    if (this.nv.volumes.length > 1) this.nv.setOpacity(1, visible ? MASK_OPACITY : 0);
+    const opacity = visible ? MASK_OPACITY : 0;
+    if (this.nv.volumes.length > 1 && this.nv.volumes[1]!.opacity !== opacity) this.nv.setOpacity(1, opacity);
   }
 
   planes(layout: Layout): void {
-    this.nv.setSliceType(SLICES[layout]);
+    if (this.nv.opts.sliceType !== SLICES[layout]) this.nv.setSliceType(SLICES[layout]);
   }
 
   goTo(at: Point): void {
     if (!this.nv.volumes.length) return;
+    const place = this.nv.mm2frac(at);
+    const now = this.nv.scene.crosshairPos;
+    if ([0, 1, 2].every((i) => Math.abs(place[i]! - now[i]!) < 1e-5)) return;
     this.own = true;
-    this.nv.scene.crosshairPos = this.nv.mm2frac(at);
+    this.nv.scene.crosshairPos = place;
     this.nv.drawScene();
     this.own = false;
   }

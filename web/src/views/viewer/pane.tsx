@@ -7,7 +7,10 @@ import { inTurn, whole } from "./bytes";
 import type { Pane as Drawing } from "./niivue";
 import { Planes } from "./planes";
 import { at, layout, marker, masked, moveTo, of, pictures, setPane, webgl2, window_ } from "./state";
-import { type Marks, marksOn, titleOf, type VolumeEntry, windowOf } from "./volumes";
+import { distance, type Marks, marksOn, titleOf, type VolumeEntry, windowOf } from "./volumes";
+
+/** Points nearer than this are one: NiiVue keeps its crosshair in single precision; ours. */
+const SAME_MM = 0.05;
 
 interface Props {
   index: number;
@@ -32,7 +35,7 @@ function Canvas({ entry, entries, marks, said }: Props) {
       async ({ Pane }) => {
         if (ended || !canvas.current) return;
         own = new Pane((point, value) => {
-          moveTo(point);
+          if (distance(point, at.peek()) > SAME_MM) moveTo(point); // else it is where another pane sent it
           said(value, what.value);
         });
         await own.attach(canvas.current);
