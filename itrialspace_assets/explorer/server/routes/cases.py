@@ -17,6 +17,7 @@ from itrialspace_assets.explorer.reviews.log import Review, read_reviews
 from itrialspace_assets.explorer.server.security import Uid
 from itrialspace_assets.explorer.server.state import Root, RootOf
 from itrialspace_assets.records.store import table_files
+from itrialspace_assets.records.tables import CONDITIONS
 
 router = APIRouter(prefix="/api", tags=["cases"])
 
@@ -84,8 +85,9 @@ def get_cases(
 def get_case(root: RootOf, uid: Annotated[Uid, Query()]) -> CaseTold:
     """What the static case page tells of a case, in tables; its volumes are ``/api/volumes``."""
     told = tell(root.settings, uid)
+    order = pl.col("condition").replace_strict({c: i for i, c in enumerate(CONDITIONS)}, return_dtype=pl.Int64)
     shown = told.slices.filter(pl.col("control") == "none", pl.col("path").str.ends_with(".png")).sort(
-        "source", "profile", pl.col("presence") != "present", "guidance_site", "z_offset", "condition"
+        "source", "profile", pl.col("presence") != "present", "guidance_site", "z_offset", order
     )
     pictures = [SlicePicture(**row) for row in shown.select(list(SlicePicture.model_fields)).iter_rows(named=True)]
     reviews = [review for review in read_reviews(root.settings.output) if review.case_uid == uid]

@@ -75,7 +75,7 @@ export function ContactSheet() {
             <option value="">all</option>
             {found.arms.map((arm) => (
               <option key={arm} value={arm}>
-                {plain(arm)}
+                {arm}
               </option>
             ))}
           </select>

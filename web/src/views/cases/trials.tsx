@@ -129,7 +129,7 @@ export function Trial({ mode }: { mode: string }) {
           <tbody>
             {trial.arms.map((arm) => (
               <tr key={arm.arm}>
-                <th scope="row">{plain(arm.arm)}</th>
+                <th scope="row">{arm.arm}</th>
                 <td class="n">{arm.asked_cases}</td>
                 <td class="n">{arm.got_cases}</td>
                 <td class="n">{arm.malignant}</td>
@@ -172,7 +172,7 @@ export function Trial({ mode }: { mode: string }) {
             <tbody>
               {trial.balance.map((row) => (
                 <tr key={`${row.arm} ${row.marginal} ${row.level}`}>
-                  <th scope="row">{plain(row.arm)}</th>
+                  <th scope="row">{row.arm}</th>
                   <td>{plain(row.marginal)}</td>
                   <td>{plain(row.level)}</td>
                   <td>{row.status}</td>

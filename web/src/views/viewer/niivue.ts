@@ -36,8 +36,9 @@ export class Pane {
       showAllOrientationMarkers: true,
       logLevel: "error",
       crosshairColor: [1, 0.75, 0, 0.8],
-      crosshairWidth: 1,
-      crosshairGap: 8,
+      crosshairWidth: 0.3,
+      crosshairWidthUnit: "percent",
+      crosshairGap: 6,
       backColor: [0, 0, 0, 1],
       fontColor: [1, 0.9, 0.2, 1],
       dragAndDropEnabled: false,
@@ -59,12 +60,17 @@ export class Pane {
   async attach(canvas: HTMLCanvasElement): Promise<void> {
     await this.nv.attachToCanvas(canvas, true);
     canvas.setAttribute("tabindex", "-1"); // keys belong to the pane around it
+    this.nv.setClipPlaneColor([0, 0, 0, 0]);
     this.nv.setClipPlane([0.1, 180, 20]); // opens the chest from the front
   }
 
   /** Puts a volume in the place of what is shown; the window stays. */
   async load(data: ArrayBuffer, shown: Shown): Promise<void> {
     const image = await image_(data, "volume.nii", shown.isLabel ? "freesurfer" : "gray", 1, shown.low, shown.high);
+    if (!shown.isLabel) {
+      image.cal_min = shown.low; // NiiVue takes a range of its own from the voxels otherwise
+      image.cal_max = shown.high;
+    }
     for (const volume of [...this.nv.volumes]) this.nv.removeVolume(volume);
     this.nv.addVolume(image);
   }
@@ -101,6 +107,13 @@ export class Pane {
     this.nv.scene.crosshairPos = place;
     this.nv.drawScene();
     this.own = false;
+  }
+
+  /** Where the crosshair stands, world mm; undefined before the first volume. */
+  place(): Point | undefined {
+    if (!this.nv.volumes.length) return undefined;
+    const [x, y, z] = this.nv.frac2mm(this.nv.scene.crosshairPos);
+    return [x!, y!, z!];
   }
 
   /** Spheres where a reader marked; nothing is drawn of an empty list. */
