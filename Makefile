@@ -13,6 +13,10 @@ export OLD_DUCKDB_PYTHON := $(abspath $(OLD)/bin/python)
 ROC := $(VENV)/roc-validator
 export ROC_VALIDATOR_PYTHON := $(abspath $(ROC)/bin/python)
 
+# The explorer's page, built into the package; no network afterwards.
+PAGE := itrialspace_assets/explorer/page/index.html
+NPM = PATH="$(abspath $(BIN)):$$PATH" npm --prefix web
+
 IMAGE_TAG ?= latest
 IMAGE_FILE ?= itrialspace-images.tar.gz
 BASE ?= python:3.11-slim-bookworm
@@ -27,24 +31,6 @@ demo: $(STAMP)
 ui: $(STAMP)
 	$(BIN)/its ui --dir $(DEMO)
 
-test: $(VENV)/.installed-test $(OLD)/.installed $(ROC)/.installed
-	$(PYTEST) -n 2 -m "not slow and not browser" --cov --cov-report=term
-	$(PYTEST) -n 3 -m "slow and not slurm and not docker and not browser"  # whole runs wait for processes of their own half the time
-
-quick: $(VENV)/.installed-test
-	$(PYTEST) -n 2 -m "not slow and not browser"
-
-# With a SLURM cluster or a Docker engine; what is not there is skipped with the reason.
-daemons: $(VENV)/.installed-test
-	$(PYTEST) -n 1 -m "slurm or docker"
-
-# Reports in a headless Chromium; skipped with the reason where none is on PATH.
-browser: $(VENV)/.installed-test $(VENV)/.installed-browser
-	$(PYTEST) -n 1 -m browser
-
-# The explorer's page, built into the package; no network afterwards.
-PAGE := itrialspace_assets/explorer/page/index.html
-NPM = PATH="$(abspath $(BIN)):$$PATH" npm --prefix web
 explore: $(STAMP) $(PAGE)
 	$(BIN)/its explore --dir $(DEMO)
 
@@ -57,8 +43,25 @@ web/node_modules/.installed: $(VENV)/.installed-page web/package-lock.json
 $(PAGE): web/node_modules/.installed $(shell find web/src web/public web/index.html web/vite.config.ts web/vite.casepage.config.ts web/tsconfig.json web/package.json -type f 2>/dev/null)
 	$(NPM) run --silent build
 
-lint: $(VENV)/.installed-dev
+test: $(VENV)/.installed-test $(OLD)/.installed $(ROC)/.installed web/node_modules/.installed
+	$(NPM) test
+	$(PYTEST) -n 2 -m "not slow and not browser" --cov --cov-report=term
+	$(PYTEST) -n 3 -m "slow and not slurm and not docker and not browser"  # whole runs wait for processes of their own half the time
+
+quick: $(VENV)/.installed-test
+	$(PYTEST) -n 2 -m "not slow and not browser"
+
+# With a SLURM cluster or a Docker engine; what is not there is skipped with the reason.
+daemons: $(VENV)/.installed-test
+	$(PYTEST) -n 1 -m "slurm or docker"
+
+# Reports and the explorer in a headless Chromium; skipped with the reason where none is on PATH.
+browser: $(VENV)/.installed-test $(VENV)/.installed-browser $(PAGE)
+	$(PYTEST) -n 1 -m browser
+
+lint: $(VENV)/.installed-dev web/node_modules/.installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
+	$(NPM) run --silent check
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -3,12 +3,13 @@
 The same assets as in the web page, recorded in the same instance. A partition that is up to date starts no run.
 """
 
+import logging
 import os
 import socket
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby, product
 from pathlib import Path
@@ -21,14 +22,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from itrialspace_assets.analysis.protocol.study import load_study, lock_study
 from itrialspace_assets.analysis.splits import edited_lists, missing_pairs
-from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.disk import disk_failure
+from itrialspace_assets.base.errors import ConfigError, PlatformError
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.locks import locked
+from itrialspace_assets.base.logs import ROOT
 from itrialspace_assets.base.settings import Settings, require_plain_path
 from itrialspace_assets.casework.steps import Partition, last_record, partition_name
 from itrialspace_assets.definitions import build_definitions
 from itrialspace_assets.graph import build_graph
 from itrialspace_assets.orchestration import runs
+from itrialspace_assets.orchestration.history import history_failure
 from itrialspace_assets.orchestration.lineage import up_to_date
 from itrialspace_assets.orchestration.nodes import STAGES, Key, Node
 from itrialspace_assets.orchestration.observe import report_sources
@@ -43,6 +47,7 @@ from itrialspace_assets.trials.files import load_trial, mode_keys, trial_files
 #: Tag of a run that this module drives; its value is the host and the process that drives it.
 DRIVER = "itrialspace/driver"
 CONSOLE = Console()
+_LOG = logging.getLogger(f"{ROOT}.run")
 _WIDTH = 100  # of a table where there is no terminal
 #: Stages that work case by case: what one took tells what a larger run will take.
 BY_CASE = ("hosts", "insert", "synthesise", "slice", "read")
@@ -353,8 +358,34 @@ def _say(what: str, done: int, ran: int, seconds: float) -> None:
     CONSOLE.print(f"{what}: {of} {state} in {seconds:.1f} s", markup=False, highlight=False, soft_wrap=True)
 
 
+@contextmanager
+def _told(settings: Settings) -> Iterator[None]:
+    """Raise what a disk or the database of the history did as a message.
+
+    Raises:
+        PlatformError: says how to mend it.
+    """
+    try:
+        yield
+    except PlatformError:
+        raise
+    except Exception as error:
+        if said := disk_failure(error, settings.output) or history_failure(error):
+            raise PlatformError(said) from error
+        raise
+
+
 def drive(settings: Settings, choice: Choice) -> bool:
-    """Make what is not up to date and print what happened; True if something failed."""
+    """Make what is not up to date and print what happened; True if something failed.
+
+    Raises:
+        PlatformError: a disk is full or failed, or the database of Dagster's history did.
+    """
+    with _told(settings):
+        return _drive(settings, choice)
+
+
+def _drive(settings: Settings, choice: Choice) -> bool:
     began = time.perf_counter()
     driver = Driver(settings, choice)
     by_dataset = [{"dataset": d} for d in choice.datasets]
@@ -434,14 +465,18 @@ def drive_nodes(settings: Settings, choice: Choice, wanted: Mapping[Key, Sequenc
         settings: of this call.
         choice: what the call is about; its stages hold the assets.
         wanted: partitions by asset.
+
+    Raises:
+        PlatformError: a disk is full or failed, or the database of Dagster's history did.
     """
     began = time.perf_counter()
-    driver = Driver(settings, choice)
-    for node in driver.nodes:
-        driver.group(node.step.name, [node], wanted.get(node.step.key, ()))
-    driver.instance.dispose()
-    _print(settings, driver.log, time.perf_counter() - began)
-    return bool(driver.log.failures)
+    with _told(settings):
+        driver = Driver(settings, choice)
+        for node in driver.nodes:
+            driver.group(node.step.name, [node], wanted.get(node.step.key, ()))
+        driver.instance.dispose()
+        _print(settings, driver.log, time.perf_counter() - began)
+        return bool(driver.log.failures)
 
 
 def _whole(driver: Driver, by_mode: list[dict[str, str]]) -> Iterator[dict[str, str]]:
@@ -470,7 +505,10 @@ def _print(settings: Settings, log: Log, seconds: float) -> None:
     (CONSOLE if CONSOLE.is_terminal else Console(width=_WIDTH)).print(table)
     for warning in log.warnings:
         CONSOLE.print(f"Note: {warning}", markup=False, soft_wrap=True)
-    if log.failures:
+    if log.failures and settings.log == "json":
+        for failure in log.failures:
+            _LOG.error("%s", failure)
+    elif log.failures:
         Console(stderr=True).print(*(f"Error: {f}" for f in log.failures), sep="\n", markup=False, soft_wrap=True)
-        return
-    CONSOLE.print(f"Done in {seconds:.0f} s. Outputs: {settings.output}", markup=False, soft_wrap=True)
+    else:
+        CONSOLE.print(f"Done in {seconds:.0f} s. Outputs: {settings.output}", markup=False, soft_wrap=True)

@@ -15,7 +15,7 @@ from itrialspace_assets.analysis import steps as reports
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.catalog import rebuild
-from itrialspace_assets.explorer import embedding
+from itrialspace_assets.explorer.layouts import build as layouts
 from itrialspace_assets.hosts import procedural
 from itrialspace_assets.orchestration.nodes import Graph, Key, Node, Source
 from itrialspace_assets.profiles.raw import version_of
@@ -152,7 +152,7 @@ def _cohort() -> list[Node]:
             what="Drawn nodules of every size, marked procedural, for trials that ask for them.",
         ),
         Node(
-            step=embedding.STEP,
+            step=layouts.STEP,
             reads=(INDEX,),
             tables=("nodule_map",),
             kind="table",
@@ -283,6 +283,12 @@ def _conclusions(settings: Settings) -> list[Node]:
             what="One page over all modes and datasets.",
         ),
     ]
+
+
+def command_for(settings: Settings, table: str) -> str:
+    """The ``its run`` that makes a table."""
+    stage = next(n.step.stage for n in build_graph(settings).nodes if table in n.tables)
+    return f"its run --to {stage}"
 
 
 def mermaid(settings: Settings) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, SoftFileLock
 
-from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.disk import disk_failure, is_full
+from itrialspace_assets.base.errors import ConfigError, PlatformError
 
 
 @contextmanager
@@ -25,6 +26,7 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
     Raises:
         filelock.Timeout: another process holds it for longer.
         ConfigError: the file system has no locks of any kind, or the folder cannot be written to.
+        PlatformError: the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +36,8 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
     except TimeoutError:
         raise
     except (OSError, NotImplementedError) as error:
+        if is_full(error):
+            raise PlatformError(disk_failure(error, path)) from None
         raise ConfigError(
             f"{path}: expected a file that can be locked, got: {error}. Put the outputs (ITRIALSPACE_OUTPUT_DIR) on a "
             "file system with locks, for example a local disk, or mount this one with them (Lustre: -o flock)"

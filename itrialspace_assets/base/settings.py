@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     controls: str = Field(
         "", description="Pictures that show whether a reader looks at pixels: blank, box_only, contralateral_box."
     )
+    layouts: str = Field(
+        "", description="Layouts of the nodule map beside PCA_2D that its asset makes, with commas: UMAP_2D,TSNE_2D."
+    )
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=512, description="Worker processes.")
     device: Literal["cuda", "cpu"] = Field(
         "cuda", description="Where GPU renderers and readers compute; cpu is for small networks."
@@ -118,6 +121,9 @@ class Settings(BaseSettings):
     automation: Literal["off", "on"] = Field(
         "off",
         description="Whether sensors and the nightly schedule run; they can be turned on one by one in the web page.",
+    )
+    log: Literal["text", "json"] = Field(
+        "text", description="Whether log records are lines of text or of JSON, on the error stream."
     )
     webhook: SecretStr | None = Field(None, description="Address that is told of each failed run, as JSON.")
     shards: int = Field(1, ge=1, le=10_000, description="Steps (containers, jobs) per heavy partition.")

@@ -74,6 +74,16 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Tolerance:
+    """How far a donor may be from a ``Place``, both ends included; what has no value is not within it. None: any."""
+
+    same_lobe: bool = False
+    cc_pct: float | None = None
+    pleural_mm: float | None = None
+    diameter_mm: float | None = None
+
+
+@dataclass(frozen=True)
 class Index:
     """The nodules of all datasets, sorted by ``nodule_uid``."""
 
@@ -168,6 +178,7 @@ class Index:
         weights: Mapping[str, float] | None = None,
         filters: Sequence[str] = (),
         same_person: bool = False,
+        among: npt.NDArray[np.bool_] | None = None,
     ) -> pl.DataFrame:
         """The ``k`` nearest nodules in standardised features, exact, nearest first.
 
@@ -179,6 +190,7 @@ class Index:
             weights: instead of the published ones, by short name (``FEATURES``, ``MISMATCHES``).
             filters: as in ``where``; the answer comes from those rows.
             same_person: whether nodules of the same person may be in it.
+            among: of each row of the index, whether it may be in the answer; None: every row.
 
         Raises:
             ConfigError: no such nodule, weight or column.
@@ -194,6 +206,8 @@ class Index:
         allowed = np.ones(len(z), bool)
         if filters:
             allowed = self._mask(filters)
+        if among is not None:
+            allowed &= among
         if not same_person:
             people = self._person_codes
             allowed &= people != people[at]
@@ -202,7 +216,13 @@ class Index:
         near = rows[np.lexsort((rows, square[rows]))[:k]]
         return self.nodules[near].with_columns(distance=pl.Series(np.sqrt(square[near]).round(6)))
 
-    def donors_for(self, place: Place, k: int = 10, filters: Sequence[str] = ()) -> pl.DataFrame:
+    def donors_for(
+        self,
+        place: Place,
+        k: int = 10,
+        filters: Sequence[str] = (),
+        tolerance: Tolerance | None = None,
+    ) -> pl.DataFrame:
         """Nodules that suit a place, best first: the published score, with the host's own person left out.
 
         score = 5·[lobe differs] + 1·|Δcc|/100 + 0.8·|Δpleural|/Pmax + 0.6·|Δdiameter|/Dmax, maxima over the
@@ -213,9 +233,10 @@ class Index:
             place: lobe, position, diameter and label that are wanted.
             k: how many, at most.
             filters: as in ``where``; the answer comes from those rows.
+            tolerance: what is further from the place is left out; the score is the same as without.
 
         Raises:
-            ConfigError: no such lobe or column.
+            ConfigError: no such lobe or column, or a tolerance for what is not asked for.
         """
         label = lobe_label(place.lobe)
         if label is None:
@@ -241,6 +262,16 @@ class Index:
         if place.diameter_mm is not None:
             scale = place.diameter_mm / pl.col("reinsertion_nodule_diam_mm")
             found = found.with_columns(scale=scale.round(4), scale_ok=scale.is_between(1 / 1.5, 1.5))
+        if tolerance is not None:
+            if tolerance.same_lobe:
+                found = found.filter(pl.col("reinsertion_lobe") == LOBE_NAMES[label])
+            most_apart = {"cc": tolerance.cc_pct, "pleural": tolerance.pleural_mm, "diameter": tolerance.diameter_mm}
+            for name, column, wanted in terms:
+                most_off = most_apart[name]
+                if most_off is not None and wanted is None:
+                    raise ConfigError(f"tolerance {name}: expected with a wanted value of it")
+                if most_off is not None:
+                    found = found.filter((pl.col(column) - wanted).abs() <= most_off)
         return found.sort("score", "nodule_uid").head(k)
 
     def short(self, found: pl.DataFrame) -> pl.DataFrame:
@@ -293,8 +324,9 @@ class Index:
         return self.nodules.select(met.fill_null(False)).to_series().to_numpy().copy()
 
     def _at(self, uid: str) -> int:
-        found = self._row_of.get(uid)
-        if found is not None:
+        uids = self.nodules["nodule_uid"]
+        found = int(uids.search_sorted(uid))
+        if found < uids.len() and uids[found] == uid:
             return found
         rows = (self.nodules["annotation_id"] == uid).arg_true()
         if len(rows) == 1:
@@ -314,10 +346,6 @@ class Index:
                 raise ConfigError(f"weight {name}={value}: expected a number >= 0 for one of {', '.join(weights)}")
             weights[name] = value
         return weights
-
-    @cached_property
-    def _row_of(self) -> dict[str, int]:
-        return {uid: i for i, uid in enumerate(self.nodules["nodule_uid"])}
 
     @cached_property
     def _standardised(self) -> npt.NDArray[np.float64]:

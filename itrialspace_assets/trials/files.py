@@ -23,7 +23,7 @@ from itrialspace_assets.trials.resolve import resolve
 _FOLDER = Path(__file__).parent / "modes"
 _SCHEMA = Path(__file__).parent / "trial.schema.json"
 #: Bytes of a trial file, at most; ours.
-_LARGEST = 200_000
+LARGEST = 200_000
 
 
 def trial_files(settings: Settings) -> dict[str, Path]:
@@ -93,8 +93,8 @@ def read_trial(path: Path) -> Trial:
     Raises:
         ConfigError: a key or value is wrong; names the file and the path of the key.
     """
-    if path.exists() and path.stat().st_size > _LARGEST:
-        raise ConfigError(f"{path.name}: expected a trial file below {_LARGEST} bytes, got {path.stat().st_size}")
+    if path.exists() and path.stat().st_size > LARGEST:
+        raise ConfigError(f"{path.name}: expected a trial file below {LARGEST} bytes, got {path.stat().st_size}")
     _refuse_aliases(path)
     tree = read_yaml(path)
     if not isinstance(tree, dict):

@@ -46,6 +46,11 @@ _OLD_CONTRASTS: dict[str, Contrast] = {"prevalence.value": "counterfactual", "we
 assert set(Lobe.__args__) == set(LOBES) and set(SIZE_BUCKETS) < set(SizeLevel.__args__)  # type: ignore[attr-defined]
 
 
+def _is_unset(value: object) -> bool:
+    """Whether a list is not given: it is left out then, so that trials without it keep their hash."""
+    return value is None
+
+
 class Prevalence(StrictModel):
     """Share of a unit that holds what is counted: ``of: malignant`` findings, or ``of: nodule`` (the rest are clean
     cases).
@@ -84,6 +89,9 @@ class Hosts(StrictModel):
     sex: Literal["M", "F"] | None = None
     age: tuple[float, float] | None = Field(None, description="Years, lower bound in, upper bound out.")
     smoking: list[Literal["current", "former", "never"]] | None = None
+    scans: list[str] | None = Field(
+        None, min_length=1, description="Only these scans, by scan_uid.", exclude_if=_is_unset
+    )
     max_uses: int | None = Field(2, ge=1, description="Cases of an arm that a scan may host.")
 
 
@@ -103,6 +111,9 @@ class Donors(StrictModel):
         None, description="Distance to the pleura, lower bound in, upper out."
     )
     nodules_in_scan: Literal["any", "single", "multiple"] = "any"
+    nodules: list[str] | None = Field(
+        None, min_length=1, description="Only these nodules, by nodule_uid.", exclude_if=_is_unset
+    )
     max_uses: int | None = Field(3, ge=1, description="Cases of an arm that a nodule may be the primary of.")
     procedural: Literal["never", "gaps", "only"] = Field(
         "never",

@@ -186,6 +186,10 @@ def _donors(pool: CandidatePool, cohort: Cohort) -> Filtered:
             _within("reinsertion_pleural_dist_mm", d.pleural_mm) if d.pleural_mm else None,
         ),
         (f"{d.nodules_in_scan} nodule in its scan", _count(d.nodules_in_scan)),
+        (
+            f"one of {len(d.nodules or ())} listed nodules",
+            pl.col("nodule_uid").is_in(d.nodules) if d.nodules is not None else None,
+        ),
     ]
     found, counts = _narrow(pool.donors, "donors", constraints)
     if d.procedural == "never":
@@ -201,6 +205,8 @@ def _with_procedural(pool: CandidatePool, cohort: Cohort, found: pl.DataFrame, c
         drawn = drawn.clear()
     if d.lobes:
         drawn = drawn.filter(pl.col("lobe").is_in(d.lobes))
+    if d.nodules is not None:
+        drawn = drawn.filter(pl.col("nodule_uid").is_in(d.nodules))
     if d.diameter_mm:
         drawn = drawn.filter(_within("diameter_mm", d.diameter_mm))
     if d.procedural == "only":
@@ -227,6 +233,10 @@ def _hosts(pool: CandidatePool, cohort: Cohort) -> Filtered:
         (f"age {h.age}", _within("age", h.age) if h.age else None),
         ("smoking known", pl.col("smoking").is_not_null() if h.smoking or "smoking" in cohort.calibrate else None),
         (f"smoking {_named(h.smoking)}", pl.col("smoking").is_in(h.smoking) if h.smoking else None),
+        (
+            f"one of {len(h.scans or ())} listed scans",
+            pl.col("scan_uid").is_in(h.scans) if h.scans is not None else None,
+        ),
     ]
     return _narrow(pool.hosts, "hosts", constraints)
 

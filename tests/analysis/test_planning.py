@@ -17,6 +17,7 @@ from itrialspace_assets.analysis.scoring.metrics import score_cells
 from itrialspace_assets.analysis.scoring.rows import Analysis
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.casework.journal import FORMAT
 from itrialspace_assets.readers.ledger import SCHEMA, Ledger
 from tests.analysis.oracles import table
 
@@ -145,7 +146,8 @@ def test_cost_is_measured_here_or_stated(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     lines = [{"uid": "a", "seconds": 2.0, "rows": {"cts": []}}, {"uid": "b", "seconds": 4.0}]
     lines.append({"uid": "c", "seconds": 99.0, "reason": "not_rendered"})
-    (folder / "r-s0.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    written = [json.dumps({"format": FORMAT, **line}) for line in lines]
+    (folder / "r-s0.jsonl").write_text("\n".join(written) + "\n" + '{"format": 2, "uid": "torn by a ki')
     ledger = Ledger.of(settings, "blob", "r")
     row = dict.fromkeys(SCHEMA) | {"generation_key": "k", "options": [], "seconds": 0.25, "asked_ns": 0}
     ledger.append([row])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from itrialspace_assets.base import fingerprints
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, PlatformError, Reason, TableError
 from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings, load_settings
@@ -181,3 +182,16 @@ def test_a_dead_worker_leaves_the_rest_in_parallel(tmp_path: Path) -> None:
     entries = [json.loads(line) for line in (tmp_path / "j.jsonl").read_text().splitlines()]
     assert sorted(e["uid"] for e in entries) == [c.uid for c in many]
     assert not [e for e in entries if "reason" in e]
+
+
+def test_what_a_run_wrote_is_not_read_again_unless_it_changed(out: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(fingerprints, "hash_file", lambda path: read.append(path.name) or sha256_bytes(b"damaged"))
+    files = run(out, cases()).files
+    assert len(files) == 8
+    assert not read
+    (out.output / "4.txt").write_bytes(b"damaged")
+    with fingerprints.FileHashes(out.output / "work" / "fingerprints.sqlite") as hashes:
+        hashes.remember(out.output, {"4.txt": files["4.txt"]})  # as another case that shares the file would say
+        assert not hashes.intact(out.output, files)
+    assert read == ["4.txt"]

@@ -19,6 +19,12 @@ from .conftest import here, its
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture
+def demo(demo: Path, tmp_path: Path) -> Path:
+    """A copy: these tests remove and change what other tests read."""
+    return shutil.copytree(demo, tmp_path / "demo")
+
+
 def tree(folder: Path) -> set[str]:
     return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
 

@@ -78,10 +78,12 @@ function Page() {
         <Menu />
         <ThemeChoice />
       </header>
-      {root.value?.mark ? (
-        <p class="mark" role="note">
-          {root.value.mark}
-        </p>
+      {root.value?.marks.length ? (
+        <ul class="marks" aria-label="What the data are">
+          {root.value.marks.map((mark) => (
+            <li key={mark}>{mark}</li>
+          ))}
+        </ul>
       ) : null}
       <main id="main" tabIndex={-1}>
         <Refused message={rootRefusal.value} />

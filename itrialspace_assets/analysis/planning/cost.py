@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-import polars as pl
-
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.casework.journal import mean_seconds
 from itrialspace_assets.readers.ledger import ledgers
 from itrialspace_assets.readers.registry import entries_of
 from itrialspace_assets.records.layout import REAL
@@ -83,11 +82,4 @@ def _a_case(settings: Settings, renderer: str) -> float | None:
     """Mean seconds that a case of a renderer took, its lesion-free twin included where it was made with it."""
     if renderer == REAL:
         return None
-    folder = settings.output / "work" / f"{renderer}~synthetic_cts"
-    files = [path for path in sorted(folder.glob("*/*.jsonl")) if path.stat().st_size]
-    if not files:
-        return None
-    schema = {"uid": pl.String(), "seconds": pl.Float64(), "reason": pl.String()}
-    lines = pl.scan_ndjson(files, schema=schema, ignore_errors=True).filter(pl.col("reason").is_null())
-    mean = lines.group_by("uid").agg(pl.col("seconds").max()).select(pl.col("seconds").mean()).collect().item()
-    return None if mean is None else float(mean)
+    return mean_seconds(settings, f"{renderer}/synthetic_cts")[0]

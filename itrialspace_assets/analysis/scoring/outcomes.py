@@ -31,6 +31,22 @@ def targets(settings: Settings, mode: str) -> pl.DataFrame:
     return rows.select("case_uid", nodule_uid="donor_nodule_uid", native=pl.col("placement") == "native")
 
 
+def truth() -> pl.Expr:
+    """What is right in a row's task: an option of it, null (or another text) where it is not known.
+
+    Reads ``task``, ``presence``, ``lobe``, ``size_class`` and ``label``.
+    """
+    shown = pl.col("presence") == "present"
+    return (
+        pl.when(pl.col("task") == "presence").then(pl.col("presence").cast(pl.String))
+        .when(~shown).then(None)
+        .when(pl.col("task") == "lobe").then(pl.col("lobe").cast(pl.String))
+        .when(pl.col("task") == "size").then(pl.col("size_class").cast(pl.String))
+        .when(pl.col("label") == 1).then(pl.lit("malignant"))
+        .when(pl.col("label") == 0).then(pl.lit("benign"))
+    )  # fmt: skip
+
+
 def outcomes(seen: pl.DataFrame, nodules: pl.DataFrame | None) -> pl.DataFrame:
     """Right and wrong answers of one analysis, of the tasks that its readers do and slices whose truth is known.
 
@@ -43,21 +59,13 @@ def outcomes(seen: pl.DataFrame, nodules: pl.DataFrame | None) -> pl.DataFrame:
         nodules: of ``targets``; None: the slices are real.
     """
     shown, status = pl.col("presence") == "present", pl.col("status")
-    truth = (
-        pl.when(pl.col("task") == "presence").then(pl.col("presence").cast(pl.String))
-        .when(~shown).then(None)
-        .when(pl.col("task") == "lobe").then(pl.col("lobe").cast(pl.String))
-        .when(pl.col("task") == "size").then(pl.col("size_class").cast(pl.String))
-        .when(pl.col("label") == 1).then(pl.lit("malignant"))
-        .when(pl.col("label") == 0).then(pl.lit("benign"))
-    )  # fmt: skip
     options = [o for of_task in TASK_OPTIONS.values() for o in of_task]
     unread = ((status == "unsupported").any() & (status.is_null() | (status == "unsupported")).all()).over(
         "source", "reader", "task", "condition"
     )
     presence = pl.when(shown).then(pl.lit("sensitivity")).otherwise(pl.lit("specificity"))
     rows = seen.with_columns(
-        _truth=truth,
+        _truth=truth(),
         measure=pl.when(pl.col("task") == "presence").then(presence).otherwise(pl.lit("accuracy")),
     ).filter(pl.col("_truth").is_in(options), ~unread)
     right = ((status == "ok") & (pl.col("answer").cast(pl.String) == pl.col("_truth"))).fill_null(False)

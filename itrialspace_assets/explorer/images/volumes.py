@@ -20,7 +20,8 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason, TableError, UnknownId
+from itrialspace_assets.base.errors import CaseRejected, Reason, TableError
+from itrialspace_assets.base.nearest import not_found
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.paths import map_path
 from itrialspace_assets.hosts.store import load_host_map
@@ -88,7 +89,7 @@ def volumes_of(settings: Settings, uid: str, of: Of) -> list[VolumeEntry]:
         of: which of the two.
 
     Raises:
-        UnknownId: no table holds it; names near ones.
+        NotFound: no table holds it; names near ones.
         TableError: the table is not there; says which command makes it.
     """
     return [found.entry for found in _volumes(settings, uid, of)]
@@ -104,16 +105,13 @@ def read(settings: Settings, uid: str, of: Of, what: str) -> Volume:
         what: ``VolumeEntry.what``.
 
     Raises:
-        UnknownId: no table holds ``uid``; names near ones.
+        NotFound: no table holds ``uid``, or it has no such volume; names near ones.
         TableError: the table is not there; says which command makes it.
-        ConfigError: it has no such volume; names those that it has.
         CaseRejected: a file is missing or damaged.
     """
     found = {f.entry.what: f.read for f in _volumes(settings, uid, of)}
     if what not in found:
-        raise ConfigError(
-            f"volume {what!r} of {of} {uid!r}: expected one of {', '.join(found) or 'none: it has no volume yet'}"
-        )
+        raise not_found(f"volume of {of} {uid!r}:", what, list(found))
     return found[what]()
 
 
@@ -273,7 +271,7 @@ def _row(output: Path, table: str, uid: str, columns: Sequence[str], command: st
         command: what makes the table, for the message.
 
     Raises:
-        UnknownId: no row has it.
+        NotFound: no row has it.
         TableError: the table is not there, or without a row.
     """
     (key,) = TABLES[table].key
@@ -282,7 +280,7 @@ def _row(output: Path, table: str, uid: str, columns: Sequence[str], command: st
         raise TableError(f"{table}: expected rows, found none; make them with `{command}`")
     found = rows.filter(pl.col(key) == uid)
     if found.is_empty():
-        raise UnknownId(key, uid, rows[key].to_list())
+        raise not_found(key, uid, rows[key].to_list())
     return found.row(0, named=True)
 
 

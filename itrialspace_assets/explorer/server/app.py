@@ -4,14 +4,39 @@ from fastapi import FastAPI
 
 from itrialspace_assets import __version__
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.explorer.compat import nodulemap, retriever
 from itrialspace_assets.explorer.server.page import Page
 from itrialspace_assets.explorer.server.problems import RESPONSES, answer_problems
-from itrialspace_assets.explorer.server.routes import cases, images, reviews, root
+from itrialspace_assets.explorer.server.routes import (
+    cases,
+    images,
+    maps,
+    nodules,
+    reading,
+    results,
+    reviews,
+    root,
+    sql,
+    trials_of_selection,
+)
 from itrialspace_assets.explorer.server.security import Access, Guard
 from itrialspace_assets.explorer.server.state import Root
 
 #: Every router, in the order of the description.
-ROUTERS = (root.router, images.router, cases.router, reviews.router)
+ROUTERS = (
+    root.router,
+    nodules.router,
+    maps.router,
+    trials_of_selection.router,
+    images.router,
+    cases.router,
+    reviews.router,
+    results.router,
+    sql.router,
+    reading.router,
+    nodulemap.router,
+    retriever.router,
+)
 
 
 def create_app(settings: Settings, access: Access) -> FastAPI:
@@ -30,6 +55,6 @@ def create_app(settings: Settings, access: Access) -> FastAPI:
     answer_problems(app, settings)
     for router in ROUTERS:
         app.include_router(router)
-    app.mount("/", Page(), name="page")
+    app.router.default = Page()  # what no route answers; a mount would answer a route's other methods too
     app.add_middleware(Guard, access=access)
     return app

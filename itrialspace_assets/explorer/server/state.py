@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from itrialspace_assets.base.errors import MissingTable
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.catalog.rebuild import connect
+from itrialspace_assets.explorer.search.columns import Columns
 from itrialspace_assets.index.query import Index, open_index
 from itrialspace_assets.records.store import table_path
 
@@ -71,6 +72,17 @@ class Root:
         path = table_path(self.settings.output, "nodules")
         index: Index = self.kept("index", stamp_of(path, "nodules"), lambda: open_index(self.settings))
         return index
+
+    @property
+    def columns(self) -> Columns:
+        """Columns of the index for searches, opened again when its table was made again.
+
+        Raises:
+            TableError: there is none yet, or it was accepted under another contract.
+        """
+        path = table_path(self.settings.output, "nodules")
+        columns: Columns = self.kept("columns", stamp_of(path, "nodules"), lambda: Columns(path))
+        return columns
 
     def catalog(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the catalog, for one request; close it (``with root.catalog() as db``).

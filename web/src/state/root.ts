@@ -5,8 +5,8 @@ import { get, Refusal } from "../api/client";
 export interface Root {
   name: string;
   version: string;
-  /** Says in words that data are simulated or procedural; empty for real data only. */
-  mark: string;
+  /** Say in words what is simulated or procedural; empty for real data only. */
+  marks: string[];
   datasets: { name: string; nodules: number }[];
   /** Names of the tables that exist. */
   tables: string[];

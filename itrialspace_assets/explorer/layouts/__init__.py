@@ -1,0 +1,1 @@
+"""What the nodule map draws and searches: features, layouts, edges, neighbours, and points of slices. No web here."""

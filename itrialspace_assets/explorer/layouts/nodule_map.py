@@ -1,0 +1,333 @@
+"""The nodule map in memory: what is worked out once of a table of nodules, and answers about neighbours and edges.
+
+The command line, Python and the server share it. It reads files of layouts and edges; it writes none.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+
+from itrialspace_assets.base.errors import ConfigError, TableError
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.explorer.layouts.features import Features, Singles, features_of
+from itrialspace_assets.explorer.layouts.files import edges_path, hash_of, layout_path, made_of, read_edges, read_points
+from itrialspace_assets.explorer.layouts.presets import feature_set, preset
+from itrialspace_assets.explorer.layouts.reduce import lacks, reduce
+from itrialspace_assets.explorer.layouts.spaces import SPACES, WEIGHTED, Near, Rows, Space, nearest, weighted
+from itrialspace_assets.explorer.layouts.table import NoduleTable
+
+Made = TypeVar("Made")
+
+#: Neighbours for which edges are offered (published).
+EDGE_K = (3, 5, 10, 25)
+#: Where neighbours may come from. The original's ``cross_dataset`` means all datasets; it stays as another name.
+SCOPES = ("all_datasets", "within_dataset", "other_datasets", "selected_datasets")
+_SCOPE_ALIASES = {"cross_dataset": "all_datasets"}
+MODES = ("closest", "farthest")
+#: Most nodules whose edges are worked out when they are asked for (ours: some seconds); of more, from a file alone.
+ON_DEMAND = 30_000
+#: Results that are kept; ours.
+_KEPT = 16
+
+
+@dataclass(frozen=True)
+class Search:
+    """In what sense nodules are near each other.
+
+    Attributes:
+        space: weighted, feature_l2 or embedding.
+        feature_set: whose features; not read by weighted.
+        layout: whose coordinates; read by embedding alone.
+    """
+
+    space: str = "weighted"
+    feature_set: str = "reinsertion_core"
+    layout: str = "PCA_32"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Which nodules may be neighbours.
+
+    Attributes:
+        scope: one of ``SCOPES``.
+        datasets: of ``selected_datasets``.
+        balance: of each dataset its nearest ``max(1, k // datasets)``, then the nearest of the rest.
+        same_person: whether nodules of the same person may be among them.
+    """
+
+    scope: str = "all_datasets"
+    datasets: tuple[str, ...] = ()
+    balance: bool = False
+    same_person: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class NoduleMap:
+    """Layouts, neighbours and edges of a table; rows in the order of ``nodule_uid``."""
+
+    settings: Settings
+    nodules: NoduleTable
+    _kept: "OrderedDict[tuple[str, ...], Any]" = field(default_factory=OrderedDict, repr=False)
+    _lock: Any = field(default_factory=threading.RLock, repr=False)
+
+    def features(self, name: str) -> Features:
+        """Features of a feature set.
+
+        Raises:
+            ConfigError: no such feature set.
+        """
+        chosen = feature_set(name)
+        return self._once(
+            ("features", name), lambda: features_of(self.nodules.frame([*chosen.numbers, *chosen.categories]), chosen)
+        )
+
+    def of(self, name: str) -> str:
+        """Hash of all that decides a layout of a feature set."""
+        uids = self.nodules.series("nodule_uid")
+        return self._once(("of", name), lambda: hash_of(uids, self.features(name).matrix))
+
+    def layout(self, name: str, layout: str) -> Singles:
+        """Coordinates (n, d): from the file if it is of these nodules; PCA is worked out where there is none.
+
+        Args:
+            name: of the feature set.
+            layout: name or alias of the layout.
+
+        Raises:
+            ConfigError: no such feature set or layout.
+            TableError: the layout has not been built for these nodules; names the command.
+        """
+        chosen = preset(layout)
+
+        def read() -> Singles:
+            found = read_points(layout_path(self.settings, name, chosen.name), self.of(name))
+            if found is not None:
+                return found
+            if chosen.algorithm != "pca":
+                raise TableError(self.why_not(name, layout))
+            return reduce(self.features(name).matrix, chosen)
+
+        return self._once(("layout", name, chosen.name, self._version(name, chosen.name)), read)
+
+    def why_not(self, name: str, layout: str) -> str:
+        """Why a layout cannot be shown, with the command that mends it; empty if it can.
+
+        Args:
+            name: of the feature set.
+            layout: name or alias of the layout.
+        """
+        chosen = preset(layout)
+        if chosen.algorithm == "pca" or self._version(name, chosen.name) == self.of(name):
+            return ""
+        there = "one of another index" if self._version(name, chosen.name) else "none"
+        return (
+            f"{chosen.name} of {name}: expected a layout of these {self.nodules.height} nodules, found {there}; "
+            f"make it with `its-nodulemap build --model {chosen.name} --feature-set {name}`"
+            + (f". {lacks(chosen)}" if lacks(chosen) else "")
+        )
+
+    def _version(self, name: str, layout: str) -> str:
+        feature_set(name)
+        return made_of(layout_path(self.settings, name, layout))
+
+    def space(self, search: Search) -> Space:
+        """Points of a search space.
+
+        Raises:
+            ConfigError: no such space, feature set or layout.
+            TableError: the layout has not been built.
+        """
+        if search.space == "weighted":
+            return self._once(("weighted",), lambda: weighted(self.nodules.frame(WEIGHTED)))
+        if search.space == "feature_l2":
+            return Space("feature_l2", "euclidean", self.features(search.feature_set).matrix)
+        if search.space == "embedding":
+            return Space("embedding", "euclidean", self.layout(search.feature_set, search.layout))
+        raise ConfigError(f"search space {search.space!r}: expected one of {', '.join(SPACES)}")
+
+    def neighbours(self, row: int, k: int, search: Search, reach: Reach) -> pl.DataFrame:
+        """The nearest nodules of one, nearest first: ``row``, ``distance``, ``similarity``, ``rank`` (from 1).
+
+        ``similarity`` is exp(-distance): it can be compared within one space alone.
+
+        Args:
+            row: row of the nodule.
+            k: how many, at most.
+            search: in what sense.
+            reach: among which.
+
+        Raises:
+            ConfigError: no such space, scope or dataset.
+            TableError: the layout that is searched has not been built.
+        """
+        space, asked = self.space(search), np.array([row])
+        groups = self._groups(row, reach)
+        apart = () if reach.same_person else (self._codes("person_uid"),)
+        whole = nearest(space, asked, np.sort(np.concatenate(groups)), k, apart=apart)
+        if reach.balance and len(groups) > 1:
+            share = max(1, k // len(groups))
+            each = [nearest(space, asked, group, share, apart=apart) for group in groups]
+            whole = _balanced(each, whole, k)
+        distance = whole.distance.round(6)
+        return pl.DataFrame(
+            {"row": whole.target, "distance": distance, "similarity": np.exp(-distance), "rank": whole.rank + 1}
+        )
+
+    def _groups(self, row: int, reach: Reach) -> list[Rows]:
+        """Rows of each dataset that neighbours may come from; one group of no row where there is none."""
+        scope = _scope(reach.scope, SCOPES)
+        own, known = self.nodules.series("dataset")[row], self._datasets()
+        if scope == "selected_datasets":
+            if unknown := set(reach.datasets) - known.keys():
+                raise ConfigError(f"dataset {min(unknown)!r}: expected one of {', '.join(known)}")
+            chosen = set(reach.datasets)
+        else:
+            chosen = {"within_dataset": {own}, "other_datasets": known.keys() - {own}}.get(scope, set(known))
+        return [rows for name, rows in known.items() if name in chosen] or [np.zeros(0, np.int64)]
+
+    def edges(
+        self,
+        k: int,
+        mode: str,
+        scope: str,
+        search: Search,
+        told: Callable[[int], None] = lambda done: None,
+        most: int | None = None,
+    ) -> pl.DataFrame:
+        """The nearest or farthest nodules of each nodule: ``source``, ``target`` (rows), ``distance``, ``rank``.
+
+        Args:
+            k: 3, 5, 10 or 25.
+            mode: closest or farthest.
+            scope: all_datasets (or cross_dataset), within_dataset or other_datasets.
+            search: in what sense.
+            told: is told how many more nodules are done.
+            most: most nodules for which edges are worked out when there is no file of them; None: any number.
+
+        Raises:
+            ConfigError: a value that is not offered.
+            TableError: the layout has not been built, or there are too many nodules and no file; names the command.
+        """
+        name = edges_name(k, mode, scope, search)
+        space = self.space(search)
+        of = self.edges_of(search)
+
+        def read() -> pl.DataFrame:
+            found = read_edges(edges_path(self.settings, name), of)
+            if found is not None:
+                return found
+            if most is not None and self.nodules.height > most:
+                raise TableError(
+                    f"edges of {self.nodules.height} nodules: expected a file of them, found none; make it with "
+                    f"`its-nodulemap edges --k {k} --mode {mode} --scope {scope} --space {search.space}`"
+                )
+            return _frame(self._edges(space, k, mode == "farthest", _scope(scope, SCOPES), told))
+
+        return self._once(("edges", name, of), read)
+
+    def edges_of(self, search: Search) -> str:
+        """Hash of all that decides edges in a space."""
+        if search.space == "feature_l2":
+            return self.of(search.feature_set)
+        points, uids = self.space(search).points, self.nodules.series("nodule_uid")
+        key = ("edges_of", edges_name(EDGE_K[0], MODES[0], SCOPES[0], search))
+        version = self._version(search.feature_set, preset(search.layout).name)
+        return self._once((*key, version), lambda: hash_of(uids, points))
+
+    def _edges(self, space: Space, k: int, farthest: bool, scope: str, told: Callable[[int], None]) -> Near:
+        every = np.arange(self.nodules.height)
+        if scope == "within_dataset":
+            parts = [nearest(space, g, g, k, farthest=farthest, told=told) for g in self._datasets().values()]
+            whole = Near(*(np.concatenate([getattr(p, f) for p in parts]) for f in Near.__dataclass_fields__))
+            order = np.argsort(whole.source, kind="stable")
+            return Near(*(getattr(whole, f)[order] for f in Near.__dataclass_fields__))
+        apart = (self._codes("dataset"),) if scope == "other_datasets" else ()
+        return nearest(space, every, every, k, farthest=farthest, apart=apart, told=told)
+
+    def _datasets(self) -> dict[str, Rows]:
+        """Rows of each dataset, rising."""
+
+        def rows() -> dict[str, Rows]:
+            frame = self.nodules.frame(["dataset"]).with_row_index("row").group_by("dataset").agg("row")
+            found = frame.sort("dataset").iter_rows()
+            return {name: np.sort(np.array(of, np.int64)) for name, of in found}
+
+        return self._once(("datasets",), rows)
+
+    def _codes(self, column: str) -> Rows:
+        return self._once(
+            ("codes", column), lambda: self.nodules.series(column).rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
+        )
+
+    def _once(self, key: tuple[str, ...], make: Callable[[], Made]) -> Made:
+        """What was made of a key before, else made now; the last few are kept."""
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = make()
+            self._kept.move_to_end(key)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+            found: Made = self._kept[key]
+            return found
+
+
+def edges_name(k: int, mode: str, scope: str, search: Search) -> str:
+    """Name of edges in a file's name.
+
+    Args:
+        k: 3, 5, 10 or 25.
+        mode: closest or farthest.
+        scope: where neighbours come from.
+        search: in what sense they are near.
+
+    Raises:
+        ConfigError: a value that is not offered.
+    """
+    if k not in EDGE_K:
+        raise ConfigError(f"k {k}: expected one of {', '.join(map(str, EDGE_K))}")
+    if mode not in MODES:
+        raise ConfigError(f"mode {mode!r}: expected one of {', '.join(MODES)}")
+    of = {
+        "weighted": "weighted",
+        "feature_l2": f"{search.feature_set}__feature_l2",
+        "embedding": f"{search.feature_set}__{preset(search.layout).name}",
+    }
+    if search.space not in of:
+        raise ConfigError(f"search space {search.space!r}: expected one of {', '.join(SPACES)}")
+    feature_set(search.feature_set)
+    return f"{of[search.space]}_k{k}_{mode}_{_scope(scope, SCOPES[:3])}"
+
+
+def _scope(name: str, allowed: tuple[str, ...]) -> str:
+    found = _SCOPE_ALIASES.get(name, name)
+    if found not in allowed:
+        raise ConfigError(f"scope {name!r}: expected one of {', '.join((*allowed, *_SCOPE_ALIASES))}")
+    return found
+
+
+def _balanced(each: list[Near], whole: Near, k: int) -> Near:
+    """The nearest of every dataset, filled up with the nearest of all, k at most, in order of distance."""
+    firsts, first_distance = (np.concatenate([getattr(n, f) for n in each]) for f in ("target", "distance"))
+    rest = ~np.isin(whole.target, firsts)
+    room = max(0, k - len(firsts))
+    target = np.concatenate([firsts, whole.target[rest][:room]])
+    distance = np.concatenate([first_distance, whole.distance[rest][:room]])
+    order = np.lexsort((target, distance))[:k]
+    return Near(np.full(len(order), whole.source[0]), target[order], np.arange(len(order)), distance[order])
+
+
+def _frame(near: Near) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "source": near.source.astype(np.uint32),
+            "target": near.target.astype(np.uint32),
+            "distance": near.distance.round(6).astype(np.float32),
+            "rank": (near.rank + 1).astype(np.uint8),
+        }
+    )

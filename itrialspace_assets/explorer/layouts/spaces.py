@@ -1,0 +1,130 @@
+"""In what sense nodules are near each other: three search spaces, and the exact nearest or farthest rows in one.
+
+Memory stays flat: distances are worked out for a block of rows at a time.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.spatial.distance import cdist
+
+from itrialspace_assets.explorer.layouts.features import Floats
+from itrialspace_assets.index.query import DONOR_WEIGHTS
+
+Rows = npt.NDArray[np.int64]
+
+#: Search spaces (published, docs/facts/explorer.md#search-spaces).
+SPACES = ("weighted", "feature_l2", "embedding")
+#: Columns of ``nodules`` that the weighted space is made of.
+WEIGHTED = (
+    "reinsertion_lobe",
+    *(f"reinsertion_{name}" for name in ("lobe_cc_pct", "pleural_dist_mm", "nodule_diam_mm")),
+)
+#: Distances that are held at once; ours: 64 MiB.
+_HELD = 1 << 23
+
+
+@dataclass(frozen=True)
+class Space:
+    """Points (n, d) whose distances say how alike nodules are; ``metric`` is cityblock (L1) or euclidean (L2)."""
+
+    name: str
+    metric: Literal["cityblock", "euclidean"]
+    points: npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Near:
+    """Pairs of rows, by query in the order asked, then by rank (from 0); ``distance`` without a unit."""
+
+    source: Rows
+    target: Rows
+    rank: Rows
+    distance: Floats
+
+
+def weighted(nodules: pl.DataFrame) -> Space:
+    """The space whose L1 distance is the score of a donor for a place (``index.query``), of known values.
+
+    A missing craniocaudal position counts as the median, a missing distance to the pleura as the greatest, a missing
+    diameter as 0.
+
+    Args:
+        nodules: rows of the table ``nodules``, with the columns of ``WEIGHTED`` at least.
+    """
+    cc, pleural, diameter = (
+        pl.col(f"reinsertion_{name}") for name in ("lobe_cc_pct", "pleural_dist_mm", "nodule_diam_mm")
+    )
+    most_pleural, most_diameter = (pl.max_horizontal(c.max(), 1.0) for c in (pleural, diameter))
+    numbers = nodules.select(
+        cc=DONOR_WEIGHTS["cc"] * cc.fill_null(cc.median()).fill_null(0.0) / 100,
+        pleural=DONOR_WEIGHTS["pleural"] * pleural.fill_null(most_pleural) / most_pleural,
+        diameter=DONOR_WEIGHTS["diameter"] * diameter.fill_null(0.0) / most_diameter,
+    ).to_numpy()
+    lobes = nodules["reinsertion_lobe"]
+    half = DONOR_WEIGHTS["lobe"] / 2  # two lobes differ in two columns
+    flags = [half * (lobes == lobe).fill_null(False).to_numpy()[:, None] for lobe in lobes.drop_nulls().unique().sort()]
+    return Space("weighted", "cityblock", np.ascontiguousarray(np.hstack([numbers, *flags])))
+
+
+def nearest(
+    space: Space,
+    queries: Rows,
+    candidates: Rows,
+    k: int,
+    *,
+    farthest: bool = False,
+    apart: Sequence[npt.NDArray[Any]] = (),
+    told: Callable[[int], None] = lambda done: None,
+) -> Near:
+    """For each query the ``k`` nearest candidates but itself, exact; of equal distances the lower row first.
+
+    Args:
+        space: where distances are taken.
+        queries: rows that are asked for (q,).
+        candidates: rows to choose from, rising (c,).
+        k: how many for each, at most.
+        farthest: the farthest ones instead.
+        apart: codes of all rows (n,): a candidate with the query's own code is left out.
+        told: is told of each block how many queries are done.
+    """
+    found: list[tuple[Rows, Rows, Rows, Floats]] = []
+    depth = max(1, _HELD // max(1, len(candidates)))
+    others = space.points[candidates]
+    for first in range(0, len(queries), depth):
+        block = queries[first : first + depth]
+        distance = cdist(space.points[block], others, space.metric)
+        out = block[:, None] == candidates
+        for codes in apart:
+            out |= codes[block][:, None] == codes[candidates]
+        key = -distance if farthest else distance
+        key[out] = np.inf
+        found.append(_first(block, candidates, distance, key, k))
+        told(len(block))
+    return Near(*(np.concatenate(part) for part in zip(*found, strict=True))) if found else _none()
+
+
+def _first(block: Rows, candidates: Rows, distance: Floats, key: Floats, k: int) -> tuple[Rows, Rows, Rows, Floats]:
+    """The k least keys of each row, equals by column."""
+    k = min(k, key.shape[1])
+    if not k:
+        none = np.zeros(0, np.int64)
+        return none, none, none, np.zeros(0)
+    limit = np.partition(key, k - 1, axis=1)[:, k - 1 : k]
+    row, column = np.nonzero((key <= limit) & np.isfinite(key))
+    order = np.lexsort((column, key[row, column], row))
+    row, column = row[order], column[order]
+    starts = np.searchsorted(row, np.arange(len(block)))
+    rank = np.arange(len(row)) - starts[row]
+    kept = rank < k
+    row, column = row[kept], column[kept]
+    return block[row], candidates[column], rank[kept], distance[row, column]
+
+
+def _none() -> Near:
+    none = np.zeros(0, np.int64)
+    return Near(none, none, none, np.zeros(0))

@@ -1,0 +1,198 @@
+"""Nodules like one, and donors for a place: the index's own answers, with what differs in millimetres and percent."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import polars as pl
+from pydantic import Field
+
+from itrialspace_assets.base.errors import NotFound
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.explorer.search.columns import Columns, Value, about
+from itrialspace_assets.explorer.search.filters import Name, rows_of
+from itrialspace_assets.explorer.search.find import SHOWN, Asked
+from itrialspace_assets.imaging.anatomy import LOBE_NAMES, lobe_label
+from itrialspace_assets.index.query import FEATURES, MISMATCHES, Index, Place, Tolerance
+from itrialspace_assets.records.store import read_table
+
+#: Columns that the index needs for its answers.
+_NEEDED = tuple(
+    dict.fromkeys(
+        (*SHOWN, "annotation_id", *(column for column, _ in FEATURES.values()), *(c for c, _ in MISMATCHES.values()))
+    )
+)
+K = Annotated[int, Field(ge=1, le=500)]
+Millimetres = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
+class Likeness(Asked):
+    """Nodules like ``uid``; filters and text say which may be in the answer.
+
+    Attributes:
+        uid: the nodule.
+        k: how many, at most.
+        weights: instead of the published ones, by their short names.
+        same_person: whether nodules of the same person may be in the answer.
+        columns: what to say of each.
+    """
+
+    uid: str = Field(min_length=1, max_length=300)
+    k: K = 10
+    weights: dict[str, Weight] = Field(default_factory=dict, max_length=len(FEATURES) + len(MISMATCHES))
+    same_person: bool = False
+    columns: tuple[Name, ...] = Field(SHOWN, max_length=100)
+
+
+class Wanted(Asked):
+    """Donors for a place; filters and text say which may be in the answer. What is left out is not asked for.
+
+    Attributes:
+        lobe: name of the lobe, or RUL, RML, RLL, LUL, LLL.
+        cc_pct: percentage from inferior in the lobe.
+        pleural_mm: distance to the pleura.
+        diameter_mm: diameter.
+        label: 1 malignant, 0 benign.
+        host: scan_uid of the host, whose person's own nodules are left out.
+        same_lobe: whether donors of another lobe are left out.
+        cc_tolerance_pct: most difference of cc_pct.
+        pleural_tolerance_mm: most difference of pleural_mm.
+        diameter_tolerance_mm: most difference of diameter_mm.
+        k: how many, at most.
+        columns: what to say of each.
+    """
+
+    lobe: str = Field(min_length=1, max_length=60)
+    cc_pct: Percent | None = None
+    pleural_mm: Millimetres | None = None
+    diameter_mm: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
+    label: Annotated[int, Field(ge=0, le=1)] | None = None
+    host: str | None = Field(None, min_length=1, max_length=300)
+    same_lobe: bool = False
+    cc_tolerance_pct: Percent | None = None
+    pleural_tolerance_mm: Millimetres | None = None
+    diameter_tolerance_mm: Millimetres | None = None
+    k: K = 10
+    columns: tuple[Name, ...] = Field(SHOWN, max_length=100)
+
+
+class Difference(StrictModel):
+    """What a nodule has minus what is compared with; null: one of the two is missing."""
+
+    name: str
+    column: str
+    unit: str
+    difference: float | None
+
+
+class Near(StrictModel):
+    """A nodule of an answer.
+
+    Attributes:
+        row: the columns that were asked for.
+        distance: from the nodule that was given, in weighted standard deviations; null for a donor.
+        score: of a donor, lower is better; null for a like nodule.
+        scale: what makes a donor the wanted size; null where none is wanted.
+        scale_ok: whether that is allowed.
+        differences: of the numbers that count.
+        differs: short names of the categories that differ.
+    """
+
+    row: dict[str, Value]
+    distance: float | None
+    score: float | None
+    scale: float | None
+    scale_ok: bool | None
+    differences: tuple[Difference, ...]
+    differs: tuple[str, ...]
+
+
+class Nearest(StrictModel):
+    """Nodules, best first; ``candidates`` is how many meet filters and text."""
+
+    candidates: int
+    nodules: tuple[Near, ...]
+
+
+def similar(columns: Columns, asked: Likeness) -> Nearest:
+    """Nodules like one (docs/facts/index-queries.md#similar-nodules).
+
+    Raises:
+        NotFound: there is no such nodule.
+        ConfigError: no such weight or column.
+    """
+    at, mask = columns.row(asked.uid), rows_of(columns, asked.filters, asked.text)
+    index = columns.index(_NEEDED)
+    found = index.similar(asked.uid, asked.k, asked.weights, same_person=asked.same_person, among=mask)
+    given = {c: index.nodules[c][at] for c in _NEEDED}
+    wanted = {name: (column, given[column]) for name, (column, _) in FEATURES.items()}
+    categories = {name: (column, given[column]) for name, (column, _) in MISMATCHES.items()}
+    return Nearest(candidates=int(mask.sum()), nodules=_nearest(columns, found, asked.columns, wanted, categories))
+
+
+def match(columns: Columns, settings: Settings, asked: Wanted) -> Nearest:
+    """Donors for a place (docs/facts/index-queries.md#donor-score), within tolerances where such are given.
+
+    Args:
+        columns: of the index.
+        settings: of the data root, whose scans say which person a host is.
+        asked: the place.
+
+    Raises:
+        NotFound: there is no such host.
+        ConfigError: no such lobe or column, or a tolerance for what is not wanted.
+    """
+    person = None
+    if asked.host is not None:
+        scans = read_table(settings.output, "scans", ["scan_uid", "person_uid"]).filter(
+            pl.col("scan_uid") == asked.host
+        )
+        if scans.is_empty():
+            raise NotFound(f"host {asked.host!r}: expected a scan_uid of the index")
+        person = scans["person_uid"][0]
+    mask = rows_of(columns, asked.filters, asked.text)
+    index = columns.index(_NEEDED)
+    place = Place(asked.lobe, asked.cc_pct, asked.pleural_mm, asked.diameter_mm, asked.label, person)
+    tolerance = Tolerance(
+        asked.same_lobe, asked.cc_tolerance_pct, asked.pleural_tolerance_mm, asked.diameter_tolerance_mm
+    )
+    among = index if mask.all() else Index(index.nodules.filter(mask))
+    found = among.donors_for(place, asked.k, tolerance=tolerance)
+    terms = {
+        "cc": ("reinsertion_lobe_cc_pct", asked.cc_pct),
+        "pleural": ("reinsertion_pleural_dist_mm", asked.pleural_mm),
+        "diameter": ("reinsertion_nodule_diam_mm", asked.diameter_mm),
+    }
+    wanted = {name: term for name, term in terms.items() if term[1] is not None}
+    lobe = {"lobe": ("reinsertion_lobe", str(LOBE_NAMES[lobe_label(asked.lobe) or 0]))}
+    return Nearest(candidates=int(mask.sum()), nodules=_nearest(columns, found, asked.columns, wanted, lobe))
+
+
+def _nearest(
+    columns: Columns,
+    found: pl.DataFrame,
+    shown: tuple[str, ...],
+    wanted: Mapping[str, tuple[str, float | None]],
+    categories: Mapping[str, tuple[str, str]],
+) -> tuple[Near, ...]:
+    places = columns.series("nodule_uid").search_sorted(found["nodule_uid"]).to_numpy()
+    rows = columns.frame(shown, places).to_dicts() if shown else [{} for _ in places]
+    extra = found.select(c for c in ("distance", "score", "scale", "scale_ok") if c in found.columns).to_dicts()
+    return tuple(
+        Near(
+            row=row,
+            **{name: e.get(name) for name in ("distance", "score", "scale", "scale_ok")},
+            differences=tuple(
+                Difference(name=name, column=column, unit=about(column).unit, difference=_minus(values[column], given))
+                for name, (column, given) in wanted.items()
+            ),
+            differs=tuple(name for name, (column, given) in categories.items() if values[column] != given),
+        )
+        for row, e, values in zip(rows, extra, found.to_dicts(), strict=True)
+    )
+
+
+def _minus(value: float | None, given: float | None) -> float | None:
+    return None if value is None or given is None else round(value - given, 4)
