@@ -53,13 +53,11 @@ def run(
     if not cases:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    torn = file.exists() and not file.read_bytes().endswith(b"
-")  # by a worker that was killed in this very shard
+    torn = file.exists() and not file.read_bytes().endswith(b"\n")  # by a worker that was killed in this very shard
     known = FileHashes(settings.output / "work" / "fingerprints.sqlite")
     with file.open("a", encoding="utf-8") as out, known as hashes:
         if torn:
-            out.write("
-")
+            out.write("\n")
 
         def commit(entries: Sequence[dict[str, Any]]) -> None:
             out.writelines([json.dumps(entry, allow_nan=False, separators=(",", ":")) + "\n" for entry in entries])

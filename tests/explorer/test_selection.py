@@ -53,7 +53,9 @@ def test_the_saved_file_is_the_base_with_the_selection_and_the_number(settings: 
     read, base = read_trial(path), load_trial(settings, BASE)
     assert read == trial and read.cohort.donors.nodules == some(*range(12))["nodule_uid"].to_list()
     assert read.sizes["demo"]["n_cases"] == 7 and read.sizes["paper"] == base.sizes["paper"]
-    assert read.model_copy(update={"cohort": base.cohort, "sizes": base.sizes, "mode": BASE, "trial": base.trial}) == base
+    assert (
+        read.model_copy(update={"cohort": base.cohort, "sizes": base.sizes, "mode": BASE, "trial": base.trial}) == base
+    )
     before = path.read_bytes()
     with pytest.raises(TrialError, match="x_mine: a trial of this name is there already"):
         save_trial(settings, trial, "other")

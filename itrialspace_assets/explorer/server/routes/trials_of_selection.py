@@ -89,9 +89,7 @@ def get_bases(root: RootOf) -> Bases:
 def post_feasibility(root: RootOf, asked: TrialAsked) -> Drafted:
     """The trial of a selection before it is saved: what is feasible, the constraint that binds, what would help."""
     trial, text, nodules, scans = _drafted(root, asked, "unnamed", ())
-    return Drafted(
-        nodules=nodules, scans=scans, text=text, feasibility=feasible(root.settings, trial, asked.size)
-    )
+    return Drafted(nodules=nodules, scans=scans, text=text, feasibility=feasible(root.settings, trial, asked.size))
 
 
 @router.post("/selection/trial", status_code=201)

@@ -43,10 +43,10 @@ export function Begin({ offer, begin }: { offer: Offer; begin: (asked: unknown) 
       </label>
       <fieldset>
         <legend>What is asked</legend>
-        <label>
+        <label class="line">
           <input type="radio" name="kind" checked={!pairs} onChange={() => (kind.value = "cases")} /> Is there a nodule?
         </label>
-        <label>
+        <label class="line">
           <input type="radio" name="kind" checked={pairs} onChange={() => (kind.value = "pairs")} /> Which of two is
           synthetic?
         </label>

@@ -56,7 +56,7 @@ export function Behind({ metric }: { metric: Metric }) {
           <Card
             key={c.slice_uid + c.case_uid}
             uid={c.case_uid}
-            picture={address("/api/slice.png", { uid: c.slice_uid, condition: c.condition })}
+            picture={address("/api/slice.png", { slice_uid: c.slice_uid, condition: c.condition })}
             right={c.truth === null ? undefined : c.answer === c.truth}
             facts={[
               ["Truth", c.truth ?? "not known"],

@@ -14,7 +14,9 @@ export function Card({ uid, picture, right, facts }: Shown) {
     <li class="card">
       <img src={picture} alt={`Slice of ${uid}`} loading="lazy" />
       <div>
-        {right === undefined ? null : <strong class={right ? "right" : "wrong"}>{right ? "right" : "wrong"}</strong>}
+        {right === undefined ? null : (
+          <strong class={right ? "is-right" : "is-wrong"}>{right ? "right" : "wrong"}</strong>
+        )}
         <dl>
           {facts.map(([name, value]) => (
             <div key={name}>

@@ -26,12 +26,11 @@ export function Figure({
     const holder = place.current!;
     const draw = () => {
       const plot = plotOf(metrics, chosen, holder.clientWidth, colours);
-      const points = [...plot.querySelectorAll<SVGPathElement>(".point path, .point circle")];
-      const shown = metrics.filter((m) => m.estimate !== null);
-      points.forEach((point, i) => {
-        const metric = shown[i];
+      const byWords = new Map(metrics.map((m) => [said(m), m]));
+      for (const point of plot.querySelectorAll<SVGElement>("g[aria-label='dot'] [aria-label]")) {
+        const metric = byWords.get(point.getAttribute("aria-label")!);
         if (metric) makeButton(point, metric, choose);
-      });
+      }
       holder.replaceChildren(plot);
     };
     draw();
@@ -121,7 +120,6 @@ function plotOf(metrics: Metric[], chosen: Metric | undefined, width: number, co
       Plot.dot(
         metrics.filter((m) => m.estimate !== null),
         {
-          className: "point",
           x: "estimate",
           y: seriesOf,
           fy: (m: Metric) => levelOf(m.stratum),
@@ -131,6 +129,7 @@ function plotOf(metrics: Metric[], chosen: Metric | undefined, width: number, co
           strokeWidth: 2.5,
           fill: (m: Metric) => (m.flag ? "var(--paper)" : colour(m)),
           title: said,
+          ariaLabel: said,
           sort: null,
         },
       ),
@@ -154,6 +153,7 @@ function plotOf(metrics: Metric[], chosen: Metric | undefined, width: number, co
 
 /** A mark of the figure as a button: by mouse and by keyboard. */
 function makeButton(point: SVGElement, metric: Metric, choose: (m: Metric) => void): void {
+  point.classList.add("point");
   point.setAttribute("tabindex", "0");
   point.setAttribute("role", "button");
   point.setAttribute("aria-label", `${said(metric)}. Show the cases behind it`);

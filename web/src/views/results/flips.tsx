@@ -105,9 +105,7 @@ function Comparison({ result }: { result: Found }) {
   return (
     <>
       {result.notes.map((note) => (
-        <p key={note} class="note">
-          {note}
-        </p>
+        <Note key={note} text={note} />
       ))}
       <Wide name="Numbers of both readers">
         <table>
@@ -167,6 +165,18 @@ function Comparison({ result }: { result: Found }) {
   );
 }
 
+/** What is not the same on both sides; the ids that it names are folded. */
+function Note({ text }: { text: string }) {
+  const [first, ...rest] = text.split(": ");
+  if (!rest.length) return <p class="note">{text}</p>;
+  return (
+    <details class="note">
+      <summary>{first}</summary>
+      {rest.join(": ")}
+    </details>
+  );
+}
+
 function Gallery({ title, flips, result }: { title: string; flips: Flip[]; result: Found }) {
   return (
     <section>
@@ -177,7 +187,7 @@ function Gallery({ title, flips, result }: { title: string; flips: Flip[]; resul
           <Card
             key={f.source + f.slice_uid + f.case_uid}
             uid={f.case_uid}
-            picture={address("/api/slice.png", { uid: f.slice_uid, condition: f.condition })}
+            picture={address("/api/slice.png", { slice_uid: f.slice_uid, condition: f.condition })}
             right={undefined}
             facts={[
               ["Truth", f.truth],
