@@ -75,7 +75,7 @@ def feasible(settings: Settings, trial: Trial, size: str) -> Feasibility:
     with _ONE:
         pool, _ = pool_of(settings)
         frame = feasibility(resolved, pool, sites(settings), seed_of(settings, resolved))
-    arms = [_arm(name, rows) for (name,), rows in frame.group_by(["arm"], maintain_order=True)]
+    arms = [_arm(arm.name, frame.filter(pl.col("arm") == arm.name)) for arm in resolved.arms]
     return Feasibility(
         is_enough=all(arm.is_enough for arm in arms),
         size=size,
@@ -84,11 +84,11 @@ def feasible(settings: Settings, trial: Trial, size: str) -> Feasibility:
     )
 
 
-def _arm(name: object, rows: pl.DataFrame) -> ArmFeasibility:
+def _arm(name: str, rows: pl.DataFrame) -> ArmFeasibility:
     rows = rows.sort("step")
     cases = rows.row(by_predicate=pl.col("of") == "cases", named=True)
     return ArmFeasibility(
-        arm=str(name),
+        arm=name,
         wanted=cases["needed"],
         feasible=cases["left"],
         is_enough=not cases["binding"],

@@ -33,7 +33,7 @@ export const title = (name: string) => TITLES[name] ?? sentence(name.replace(/_(
 
 /** With its unit, as a heading. */
 export function heading(name: string): string {
-  const unit = columnOf(name)?.unit;
+  const unit = columnOf(name)?.unit.replace("mm3", "mm³");
   return unit ? `${title(name)} (${unit})` : title(name);
 }
 

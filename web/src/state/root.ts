@@ -7,6 +7,8 @@ export interface Root {
   version: string;
   /** Say in words what is simulated or procedural; empty for real data only. */
   marks: string[];
+  /** In the index. */
+  nodules: number;
   datasets: { name: string; nodules: number }[];
   /** Names of the tables that exist. */
   tables: string[];

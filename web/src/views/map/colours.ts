@@ -17,6 +17,9 @@ export const SCALE = [
   "#FDE725",
 ];
 
+/** The steps that stand out from a light or a dark ground. */
+export const scaleOn = (dark: boolean) => (dark ? SCALE.slice(2) : SCALE.slice(0, -1));
+
 const parts = (hex: string) =>
   [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)) as [number, number, number];
 
@@ -27,11 +30,11 @@ export function inked(hex: string, opacity: number): number {
 }
 
 /** Colours of 64 steps between the least and the greatest value. */
-export function steps(opacity: number): Uint32Array {
+export function steps(opacity: number, scale: readonly string[]): Uint32Array {
   return Uint32Array.from({ length: 64 }, (_, i) => {
-    const at = (i / 63) * (SCALE.length - 1);
-    const low = Math.min(Math.floor(at), SCALE.length - 2);
-    const [from, to] = [parts(SCALE[low]!), parts(SCALE[low + 1]!)];
+    const at = (i / 63) * (scale.length - 1);
+    const low = Math.min(Math.floor(at), scale.length - 2);
+    const [from, to] = [parts(scale[low]!), parts(scale[low + 1]!)];
     const [r, g, b] = from.map((v, k) => Math.round(v + (to[k]! - v) * (at - low))) as [number, number, number];
     return ((opacity << 24) | (b << 16) | (g << 8) | r) >>> 0;
   });
@@ -72,14 +75,14 @@ export function ofNumbers(values: ArrayLike<number | bigint | null>): Painted {
 }
 
 /** Bytes for the picture; rows that are not chosen are faint, or not drawn. */
-export function bytes(painted: Painted, chosen: Uint8Array | undefined, faint: number): Uint32Array {
+export function bytes(painted: Painted, chosen: Uint8Array | undefined, faint: number, dark: boolean): Uint32Array {
   const solid = 215;
   const n = painted.kind === "numbers" ? painted.values.length : painted.codes.length;
   const out = new Uint32Array(n);
   const pale = faint ? inked(OTHER, faint) : 0;
   const table =
     painted.kind === "numbers"
-      ? steps(solid)
+      ? steps(solid, scaleOn(dark))
       : Uint32Array.from([...CATEGORIES, OTHER].map((colour) => inked(colour, solid)));
   const other = inked(OTHER, solid);
   for (let i = 0; i < n; i++) {

@@ -5,8 +5,9 @@ import { detail } from "../../api/nodules";
 import { useAsked } from "../../parts/asked";
 import { Empty, Refused, Waiting } from "../../parts/notice";
 import { NodulePicture } from "../../parts/picture";
+import { Uid } from "../../parts/uid";
 import { heading, number, said } from "../../parts/words";
-import { link } from "../../state/route";
+import { link, viewName } from "../../state/route";
 import { compare, compared } from "../../state/selection";
 import { picked, set } from "./state";
 
@@ -53,7 +54,9 @@ export function Detail({ near }: { near: Neighbours | undefined }) {
         >
           Compare
         </button>
-        <a href={link("viewer", { uid, of: "nodule" })}>Open in the viewer</a>
+        <a href={link("viewer", { uid, of: "nodule" })}>Viewer</a>
+        <a href={link("nodules", { task: "similar", like: uid })}>Similar</a>
+        {viewName.value === "map" ? null : <a href={link("map", { uid })}>Map</a>}
       </div>
       {near && near.uid === uid ? <Near near={near} /> : null}
       <p>
@@ -96,7 +99,7 @@ function Near({ near }: { near: Neighbours }) {
               <td class="n">{one.rank}</td>
               <th scope="row">
                 <button type="button" class="plain" onClick={() => set({ uid: one.uid })}>
-                  {one.uid}
+                  <Uid uid={one.uid} />
                 </button>
               </th>
               <td class="n">{one.distance.toFixed(3)}</td>

@@ -12,13 +12,12 @@ uniform vec4 view;
 uniform float size;
 out vec4 ink;
 void main() {
-  gl_Position = vec4(place * view.xy + view.zw, 0.0, colour.a == 0.0 ? 2.0 : 1.0);
-  if (colour.a == 0.0) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+  gl_Position = colour.a == 0.0 ? vec4(2.0, 2.0, 2.0, 1.0) : vec4(place * view.xy + view.zw, 0.0, 1.0);
   gl_PointSize = size;
   ink = colour;
 }`;
 const FRAGMENT = `#version 300 es
-precision mediump float;
+precision highp float;
 in vec4 ink;
 uniform float size;
 out vec4 seen;

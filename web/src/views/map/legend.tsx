@@ -1,6 +1,7 @@
 // What the colours of the map mean.
 import { heading, number } from "../../parts/words";
-import { OTHER, type Painted, SCALE } from "./colours";
+import { dark } from "../../state/theme";
+import { OTHER, type Painted, scaleOn } from "./colours";
 
 export function Legend({ column, painted }: { column: string; painted: Painted }) {
   return (
@@ -17,7 +18,7 @@ export function Legend({ column, painted }: { column: string; painted: Painted }
       ) : (
         <div class="scale">
           <span>≤ {number(painted.low)}</span>
-          <i style={{ background: `linear-gradient(to right, ${SCALE.join(", ")})` }} />
+          <i style={{ background: `linear-gradient(to right, ${scaleOn(dark.value).join(", ")})` }} />
           <span>≥ {number(painted.high)}</span>
           {painted.missing ? (
             <span>

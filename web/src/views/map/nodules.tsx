@@ -6,11 +6,14 @@ import { column, columnList, rowsOf, search } from "../../api/nodules";
 import { useAsked } from "../../parts/asked";
 import { FacetFilter } from "../../parts/facet";
 import { HistogramFilter } from "../../parts/histogram";
+import { Narrow } from "../../parts/narrow";
 import { Refused, Waiting } from "../../parts/notice";
 import { SelectionBar } from "../../parts/selection";
+import { Uid } from "../../parts/uid";
 import { said, title } from "../../parts/words";
 import { useLinkedSelection } from "../../state/linked";
 import { filters, setUids, text } from "../../state/selection";
+import { dark } from "../../state/theme";
 import { bytes, ofCategories, ofNumbers } from "./colours";
 import { Controls } from "./controls";
 import { Detail } from "./detail";
@@ -68,8 +71,8 @@ export function NoduleMap({ maps }: { maps: Maps }) {
   }, [uids]);
   const paint = painted.value;
   const colours = useMemo(
-    () => (paint ? bytes(paint, chosen, faint.value ? FAINT : 0) : new Uint32Array()),
-    [paint, chosen, faint.value],
+    () => (paint ? bytes(paint, chosen, faint.value ? FAINT : 0, dark.value) : new Uint32Array()),
+    [paint, chosen, faint.value, dark.value],
   );
   const nearRows = useMemo(
     () => (near.answer.value?.neighbours ?? []).flatMap(({ uid }) => rowOf.get(uid) ?? []),
@@ -90,14 +93,14 @@ export function NoduleMap({ maps }: { maps: Maps }) {
       <Controls maps={maps} />
       <Refused message={refusal} />
       <div class="columns both map">
-        <section class="narrow" aria-label="Narrow down">
+        <Narrow>
           {counts.answer.value?.histograms.map((one) => (
             <HistogramFilter key={one.column} of={one} />
           ))}
           {counts.answer.value?.facets.map((one) => (
             <FacetFilter key={one.column} of={one} />
           ))}
-        </section>
+        </Narrow>
         <section aria-label="Map">
           {at && uids && paint ? (
             <>
@@ -159,7 +162,7 @@ function FirstRows() {
             <tr key={String(row["nodule_uid"])}>
               <th scope="row">
                 <button type="button" class="plain" onClick={() => set({ uid: String(row["nodule_uid"]) })}>
-                  {row["nodule_uid"]}
+                  <Uid uid={String(row["nodule_uid"])} />
                 </button>
               </th>
               <td>{row["dataset"]}</td>

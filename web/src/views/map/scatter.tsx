@@ -15,7 +15,8 @@ export interface ScatterProps {
   picked: number | undefined;
   near: number[];
   onPick: (row: number | undefined) => void;
-  onLasso: (rows: number[]) => void;
+  /** Without it there is no lasso. */
+  onLasso?: (rows: number[]) => void;
   /** What stands beside the pointer. */
   tip: (row: number) => preact.ComponentChildren;
 }
@@ -114,7 +115,7 @@ export function Scatter(props: ScatterProps) {
         x,
         y,
       );
-      props.onLasso(rows.filter((row) => !chosen || chosen[row] === 1));
+      props.onLasso?.(rows.filter((row) => !chosen || chosen[row] === 1));
       setMode("move");
     } else if (!held.moved) props.onPick(under(...place(event)));
     draw([]);
@@ -147,12 +148,16 @@ export function Scatter(props: ScatterProps) {
   return (
     <div class="scatter">
       <div class="row tools">
-        <button type="button" aria-pressed={mode === "move"} onClick={() => setMode("move")}>
-          Move
-        </button>
-        <button type="button" aria-pressed={mode === "lasso"} onClick={() => setMode("lasso")}>
-          Lasso
-        </button>
+        {props.onLasso ? (
+          <>
+            <button type="button" aria-pressed={mode === "move"} onClick={() => setMode("move")}>
+              Move
+            </button>
+            <button type="button" aria-pressed={mode === "lasso"} onClick={() => setMode("lasso")}>
+              Lasso
+            </button>
+          </>
+        ) : null}
         <span class="spring" />
         <button type="button" aria-label="Zoom in" onClick={() => zoom(1.4)}>
           +
@@ -215,7 +220,7 @@ export function Scatter(props: ScatterProps) {
   );
 }
 
-const diameter = (n: number) => (n > 200_000 ? 2 : n > 20_000 ? 4 : n > 2000 ? 6 : 9);
+const diameter = (n: number) => (n > 200_000 ? 2 : n > 20_000 ? 4 : n > 2000 ? 6 : n > 200 ? 9 : 12);
 
 const tipPlace = ([px, py]: Point, width: number) =>
   px > width / 2 ? { right: `${width - px + 12}px`, top: `${py + 8}px` } : { left: `${px + 12}px`, top: `${py + 8}px` };

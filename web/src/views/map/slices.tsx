@@ -55,13 +55,15 @@ export function SliceMap({ maps }: { maps: Maps }) {
       y: table.getChild("y")!.toArray() as Float32Array,
       outcomes,
       painted,
-      colours: bytes(painted, undefined, 0),
+      colours: bytes(painted, undefined, 0, false),
     };
   }, [table]);
   if (!pair) return <Empty>No reader has answered slices of this root yet. Run one: `its run --modes 1`.</Empty>;
   const value = (row: number, name: string) => table?.getChild(name)?.get(row) as string | number | null;
-  const picked = Number(choice.get("slice") ?? Number.NaN);
-  const row = shown && picked >= 0 && picked < shown.x.length ? picked : undefined;
+  const uids = table?.getChild("slice_uid");
+  const place = uids?.indexOf(choice.get("slice") ?? "") ?? -1;
+  const row = place >= 0 ? place : undefined;
+  const pick = (i: number | undefined) => set({ slice: i === undefined ? undefined : String(uids?.get(i)) });
   const wrong = shown ? shown.outcomes.flatMap((outcome, i) => (outcome === "wrong" ? [i] : [])) : [];
   return (
     <>
@@ -99,8 +101,7 @@ export function SliceMap({ maps }: { maps: Maps }) {
                   chosen={undefined}
                   picked={row}
                   near={[]}
-                  onPick={(to) => set({ slice: to === undefined ? undefined : String(to) })}
-                  onLasso={() => undefined}
+                  onPick={pick}
                   tip={(i) => (
                     <>
                       <strong>{value(i, "case_uid")}</strong>
@@ -139,9 +140,7 @@ export function SliceMap({ maps }: { maps: Maps }) {
                 <Fact name="Contrast (HU)" is={said("", value(row, "contrast_hu"))} />
                 <Fact name="Lobe" is={said("reinsertion_lobe", value(row, "lobe"))} />
               </dl>
-              <a href={link("viewer", { uid: String(value(row, "case_uid")), of: "case" })}>
-                Open the case in the viewer
-              </a>
+              <a href={viewerOf(String(value(row, "case_uid")))}>Open in the viewer</a>
             </>
           )}
         </aside>
@@ -171,7 +170,7 @@ export function SliceMap({ maps }: { maps: Maps }) {
               {wrong.slice(0, 20).map((i) => (
                 <tr key={i}>
                   <th scope="row">
-                    <button type="button" class="plain" onClick={() => set({ slice: String(i) })}>
+                    <button type="button" class="plain" onClick={() => pick(i)}>
                       {value(i, "case_uid")}
                     </button>
                   </th>
@@ -187,6 +186,10 @@ export function SliceMap({ maps }: { maps: Maps }) {
     </>
   );
 }
+
+/** Slices of real scans are of a nodule, `real/<nodule_uid>`; the others of a case. */
+const viewerOf = (uid: string) =>
+  uid.startsWith("real/") ? link("viewer", { uid: uid.slice(5), of: "nodule" }) : link("viewer", { uid, of: "case" });
 
 const score = (value: string | number | null) => (typeof value === "number" ? number(value) : "–");
 
