@@ -138,7 +138,7 @@ def test_the_connection_itself_is_locked(root: Settings) -> None:
 def test_a_statement_ends_at_its_limits_of_time_and_memory(root: Settings) -> None:
     begun = time.monotonic()
     with pytest.raises(ConfigError, match="within 3 s"):
-        ask(root, "SELECT sum(a.range) FROM range(1000000000) a, range(1000000000) b, cases", {}, 5, 3)
+        ask(root, "SELECT count(*) FROM range(1000000000000) a, range(1000000) b", {}, 5, 3)
     assert time.monotonic() - begun < 6
     for sql in ("SELECT repeat('x', 2000000000)", "SELECT list(range) FROM range(1000000000)"):
         with pytest.raises(ConfigError, match="MiB of memory"):

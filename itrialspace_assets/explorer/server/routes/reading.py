@@ -11,7 +11,7 @@ from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.reading import journal
 from itrialspace_assets.explorer.reading.choose import Offer, header, offers
 from itrialspace_assets.explorer.reading.model import Asked, CaseAnswer, PairAnswer
-from itrialspace_assets.explorer.results.slice_picture import plain_png
+from itrialspace_assets.explorer.reading.picture import pixels
 from itrialspace_assets.explorer.server.security import Uid
 from itrialspace_assets.explorer.server.state import RootOf
 
@@ -149,4 +149,4 @@ def post_answer(root: RootOf, given: Given) -> State:
 def get_picture(root: RootOf, session: Uid, token: Uid) -> Response:
     """A picture of a session. Its pixels alone: no name, no time, no note of the file."""
     picture = journal.picture_of(journal.session(root.settings, session), token)
-    return Response(plain_png(root.settings, picture.path, picture.sha256), media_type="image/png")
+    return Response(pixels(root.settings, picture), media_type="image/png")

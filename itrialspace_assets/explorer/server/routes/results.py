@@ -1,4 +1,4 @@
-"""``/api/reports``, ``/api/results`` and ``/api/slice.png``: reports as they are, numbers, cases behind them, flips."""
+"""``/api/reports`` and ``/api/results``: reports as they are, numbers, the cases behind them, flips."""
 
 from typing import Annotated
 
@@ -9,7 +9,6 @@ from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.results.flips import Flips, flips, readers_with_answers
 from itrialspace_assets.explorer.results.numbers import Behind, Choices, Place, behind, choices, numbers
 from itrialspace_assets.explorer.results.reports import ReportFiles, report_file, reports
-from itrialspace_assets.explorer.results.slice_picture import slice_picture
 from itrialspace_assets.explorer.server.arrow import ArrowResponse, arrow
 from itrialspace_assets.explorer.server.security import Uid
 from itrialspace_assets.explorer.server.state import RootOf
@@ -115,14 +114,3 @@ def get_flips(
 ) -> Flips:
     """Two readers on the same slices, and the cases that flipped."""
     return flips(root.settings, a, b, task, condition, limit)
-
-
-@router.get(
-    "/slice.png",
-    response_class=Response,
-    responses={200: {"content": {"image/png": {}}, "description": "the picture"}},
-)
-def get_slice(root: RootOf, uid: Uid, condition: Uid = "plain") -> Response:
-    """The picture of a slice as readers were shown it."""
-    with root.catalog() as db:
-        return Response(slice_picture(root.settings, db, uid, condition), media_type="image/png")
