@@ -51,9 +51,11 @@ _LOG = logging.getLogger(f"{ROOT}.run")
 _WIDTH = 100  # of a table where there is no terminal
 #: Stages that work case by case: what one took tells what a larger run will take.
 BY_CASE = ("hosts", "insert", "synthesise", "slice", "read")
+#: Steps of one pool at once on a cluster, by executor (ours: as many as the executors let run).
+POOL_LIMIT = {"slurm": 100, "k8s": 100}
 #: Configuration of an instance that this program makes. Steps of one pool run one at a time: each already uses all
-#: worker processes. Runs that die without a word are found by run monitoring and started again; one whose step failed
-#: is not.
+#: worker processes. On a cluster there are more (``configuration``). Runs that die without a word are found by run
+#: monitoring and started again; one whose step failed is not.
 INSTANCE = f"""telemetry:
   enabled: false
 nux:
@@ -188,6 +190,12 @@ def _modes(settings: Settings, text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def configuration(settings: Settings) -> str:
+    """``dagster.yaml`` of an instance that this program makes."""
+    limit = POOL_LIMIT.get(settings.executor, 1)
+    return INSTANCE.replace("default_limit: 1", f"default_limit: {limit}")
+
+
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance that the web page shows too; made below the outputs unless DAGSTER_HOME says where."""
     home = Path(os.environ.get("DAGSTER_HOME") or settings.output / "dagster").absolute()
@@ -199,7 +207,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     with locked(home / "instance.lock") if os.access(home, os.W_OK) else nullcontext():
         config = home / "dagster.yaml"
         if not config.exists():
-            replace_file(config, INSTANCE.encode())
+            replace_file(config, configuration(settings).encode())
         os.environ["DAGSTER_HOME"] = str(home)
         return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_OWN_OUTPUT))
 
