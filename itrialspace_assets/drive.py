@@ -51,9 +51,11 @@ _LOG = logging.getLogger(f"{ROOT}.run")
 _WIDTH = 100  # of a table where there is no terminal
 #: Stages that work case by case: what one took tells what a larger run will take.
 BY_CASE = ("hosts", "insert", "synthesise", "slice", "read")
+#: Steps of one pool at once on a cluster, by executor (ours: as many as the executors let run).
+POOL_LIMIT = {"slurm": 100, "k8s": 100}
 #: Configuration of an instance that this program makes. Steps of one pool run one at a time: each already uses all
-#: worker processes. Runs that die without a word are found by run monitoring and started again; one whose step failed
-#: is not.
+#: worker processes. On a cluster there are more (``configuration``). Runs that die without a word are found by run
+#: monitoring and started again; one whose step failed is not.
 INSTANCE = f"""telemetry:
   enabled: false
 nux:
@@ -188,6 +190,12 @@ def _modes(settings: Settings, text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def configuration(settings: Settings) -> str:
+    """``dagster.yaml`` of an instance that this program makes."""
+    limit = POOL_LIMIT.get(settings.executor, 1)
+    return INSTANCE.replace("default_limit: 1", f"default_limit: {limit}")
+
+
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance that the web page shows too; made below the outputs unless DAGSTER_HOME says where."""
     home = Path(os.environ.get("DAGSTER_HOME") or settings.output / "dagster").absolute()
@@ -199,7 +207,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     with locked(home / "instance.lock") if os.access(home, os.W_OK) else nullcontext():
         config = home / "dagster.yaml"
         if not config.exists():
-            replace_file(config, INSTANCE.encode())
+            replace_file(config, configuration(settings).encode())
         os.environ["DAGSTER_HOME"] = str(home)
         return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_OWN_OUTPUT))
 
@@ -223,14 +231,27 @@ def _is_dead(driver: str) -> bool:
     return False
 
 
-def close_killed_runs(instance: dg.DagsterInstance) -> None:
-    """Mark runs of drivers that were killed as failed; otherwise the web page shows them running for ever."""
+def close_killed_runs(instance: dg.DagsterInstance, gone: str | None = None) -> list[str]:
+    """Mark runs of drivers that were killed as failed; otherwise the web page shows them running for ever, and steps of
+    the same pools wait for them.
+
+    Args:
+        instance: keeps the runs.
+        gone: another host whose processes are gone, as the user says: nobody can tell here.
+
+    Returns:
+        The drivers that may be alive, ``<host>:<process>``, except this process.
+    """
+    alive = []
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         driver = run.tags.get(DRIVER, "")
-        if _is_dead(driver):
+        if _is_dead(driver) or (gone is not None and driver.rpartition(":")[0] == gone):
             instance.report_run_failed(run, f"the process that drove this run ({driver}) was killed; run it again")
             if instance.event_log_storage.supports_global_concurrency_limits:
                 instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        elif driver and driver != driver_tag():
+            alive.append(driver)
+    return alive
 
 
 class Driver:
@@ -242,7 +263,7 @@ class Driver:
         self.job = build_definitions(settings=settings).resolve_implicit_global_asset_job_def()
         self.jobs: dict[tuple[Key, ...], dg.JobDefinition] = {}  # of the assets that are made together
         self.instance = open_instance(settings)
-        close_killed_runs(self.instance)
+        self._say_others(close_killed_runs(self.instance))
         self.nodes = [n for n in self.graph.nodes if n.step.stage in choice.stages]
         if "read" in choice.stages and lock_study(settings, study := load_study(settings)):
             CONSOLE.print(
@@ -254,6 +275,15 @@ class Driver:
             )
         read = {key for n in self.nodes for key in n.reads}
         report_sources(self.instance, self.graph, settings, read)
+
+    def _say_others(self, drivers: Sequence[str]) -> None:
+        """Say which other processes run steps: those of the same pools wait for them, perhaps for ever."""
+        here = socket.gethostname()
+        for driver in sorted(set(drivers)):
+            host, _, process = driver.rpartition(":")
+            hint = "" if host == here else f"; if that host is down, end its runs: its clean --gone-host {host}"
+            said = f"process {process} on {host} runs steps on the same outputs; steps of one kind take turns{hint}"
+            CONSOLE.print(said, markup=False, highlight=False, soft_wrap=True)
 
     def of(self, *stages: str, real: bool | None = None) -> list[Node]:
         """Chosen nodes of some stages; ``real`` keeps those of the real image source, or those of none."""

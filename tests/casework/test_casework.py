@@ -89,6 +89,14 @@ def test_a_half_written_journal_line_is_as_if_it_never_was(out: Settings) -> Non
     assert run(out, cases(), "r2-0") == made
 
 
+def test_a_shard_that_is_tried_again_loses_nothing_to_a_torn_line(out: Settings) -> None:
+    """The second try adds to the journal that a killed one left in the middle of a line."""
+    made = run(out, cases())
+    file = journal.journal_dir(out, "stage", "m/d") / "r-0.jsonl"
+    file.write_bytes(file.read_bytes()[:-25])
+    assert run(out, cases(), "r-0") == made
+
+
 def test_a_killed_worker_loses_only_its_own_case(tmp_path: Path) -> None:
     two = load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "out", workers=2)
     made = run(two, cases(kill=True))

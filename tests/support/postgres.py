@@ -1,6 +1,7 @@
 """A Postgres server on a free port of this machine alone, for tests: started, stopped and ended by whoever holds it."""
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -48,7 +49,11 @@ class Server:
         found = programs()
         assert found is not None
         command = [str(found / program), "-D", str(self.folder / "data"), *arguments]
-        subprocess.run(command, check=True, capture_output=True, timeout=60, cwd=self.folder, **user)
+        # into a file: the server would keep a pipe open
+        with (self.folder / "commands.log").open("a") as log:
+            done = subprocess.run(command, check=False, stdout=log, stderr=log, timeout=120, cwd=self.folder, **user)
+        if done.returncode:
+            raise RuntimeError(f"{shlex.join(command)}: {(self.folder / 'commands.log').read_text()[-2000:]}")
 
     def start(self) -> None:
         options = f"-h 127.0.0.1 -p {self.port} -c unix_socket_directories={self.folder} -F"
