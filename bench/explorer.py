@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -131,7 +131,7 @@ def requests(number: int) -> dict[str, Callable[[httpx.Client], httpx.Response]]
     sort = {"sort": "reinsertion_nodule_diam_mm", "descending": True}
     uid = "LUNA16/"
 
-    def post(path: str, body: dict) -> Callable[[httpx.Client], httpx.Response]:
+    def post(path: str, body: Mapping[str, object]) -> Callable[[httpx.Client], httpx.Response]:
         return lambda client: client.post(path, json=body)
 
     return {

@@ -149,9 +149,8 @@ def _mask(columns: Columns, one: Filter) -> Mask:
         return _to_mask(columns.series("nodule_uid").is_in(pl.Series(one.uids, dtype=pl.String()).implode()))
     if isinstance(one, Between):
         values = columns.numbers(one.column)
-        met = [values >= one.low] if one.low is not None else []
-        met += [values <= one.high] if one.high is not None else []
-        return all_of(len(values), met)  # NaN, a missing value, is neither
+        above = values >= (-np.inf if one.low is None else one.low)
+        return above & (values <= (np.inf if one.high is None else one.high))  # NaN, a missing value, is neither
     series = columns.series(one.column)
     if isinstance(one, Missing):
         return _to_mask(series.is_null() if one.missing else series.is_not_null())

@@ -171,20 +171,21 @@ async def _ask(address: str, clients: int, seconds: float) -> Counter:
     until = time.monotonic() + seconds
     search = {"facets": ["dataset", "label"], "histograms": ["age"]}
 
-    async def one(number: int) -> None:
-        async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
-            while time.monotonic() < until:
-                filters = [{"column": "dataset", "any": [f"D{number % 3}"]}]
-                for ask in (
-                    client.post("/api/nodules/search", json={**search, "filters": filters}),
-                    client.get("/api/nodule", params={"uid": f"D{number % 3}/n{number % 3:04d}"}),
-                    client.get("/api/nodules/column", params={"name": "age"}),
-                    client.post("/api/nodules/similar", json={"uid": "D0/n0000"}),
-                ):
-                    try:
-                        seen[(await ask).status_code] += 1
-                    except httpx.HTTPError as error:
-                        seen[type(error).__name__] += 1
+    async def one(client: httpx.AsyncClient, number: int) -> None:
+        filters = [{"column": "dataset", "any": [f"D{number % 3}"]}]
+        while time.monotonic() < until:
+            for ask in (
+                client.post("/api/nodules/search", json={**search, "filters": filters}),
+                client.get("/api/nodule", params={"uid": f"D{number % 3}/n{number % 3:04d}"}),
+                client.get("/api/nodules/column", params={"name": "age"}),
+                client.post("/api/nodules/similar", json={"uid": "D0/n0000"}),
+            ):
+                try:
+                    seen[(await ask).status_code] += 1
+                except httpx.HTTPError as error:
+                    seen[type(error).__name__] += 1
 
-    await asyncio.gather(*(one(number) for number in range(clients)))
+    limits = httpx.Limits(max_connections=clients)  # one each; fifty contexts for TLS would take the time of the test
+    async with httpx.AsyncClient(base_url=address, timeout=60, trust_env=False, limits=limits) as client:
+        await asyncio.gather(*(one(client, number) for number in range(clients)))
     return seen
