@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,10 @@ def test_a_view_shows_the_very_voxels_and_says_what_is_missing(tmp_path: Path, m
 
     shown = case.view().volumes
     assert [v.name for v in shown] == ["ct.nii.gz", "mask.nii.gz"]
+    unpacked = zlib.decompressobj(wbits=31)  # as a browser: the first member, then nothing may follow
+    unpacked.decompress(shown[0].data)
+    assert unpacked.eof
+    assert not unpacked.unused_data
     (tmp_path / "shown.nii.gz").write_bytes(shown[0].data)
     assert np.array_equal(read_volume(tmp_path / "shown.nii.gz").array, case.ct.array)
 
