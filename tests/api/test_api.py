@@ -80,6 +80,7 @@ def test_trials_tell_what_was_planned(root: its.Root) -> None:
     assert root.trials[2].mode == root.trials[MODE].mode == MODE
     assert root.trials[2].balance.equals(read_all(root.settings.output, "balance", mode=MODE))
     assert root.cases(mode=MODE, number=(2, None))["number"].to_list() == [2, 3, 4, 5]
+    assert root.cases(number=(2, 4))["number"].to_list() == [2, 3, 4], "both ends are included"
     with pytest.raises(TableError, match=f"table arms of {MODE}: .* `its trials plan {MODE}`"):
         _ = root.trials[2].arms
 
