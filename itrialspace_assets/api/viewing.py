@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from isal import igzip
+
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.imaging.geometry import pack_volume
+from itrialspace_assets.imaging.geometry import Volume, pack_volume
 
 if TYPE_CHECKING:
     from itrialspace_assets.api.cases import Images
@@ -34,7 +36,7 @@ def view(images: "Images", what: str) -> Any:
         ) from None
     shown = [
         {
-            "data": pack_volume(images[what]).data,
+            "data": _one_member(images[what]),
             "name": f"{what}.nii.gz",
             "colormap": "gray",
             "cal_min": _LUNG[0],
@@ -42,9 +44,21 @@ def view(images: "Images", what: str) -> Any:
         }
     ]
     if "mask" in images:
-        mask = {"data": pack_volume(images["mask"]).data, "name": "mask.nii.gz", "colormap": "red", "opacity": _OPACITY}
+        mask = {
+            "cal_min": 0.0,
+            "cal_max": 1.0,
+            "data": _one_member(images["mask"]),
+            "name": "mask.nii.gz",
+            "colormap": "red",
+            "opacity": _OPACITY,
+        }
         shown.append(mask)
-    widget = NiiVue(height=_HEIGHT)
+    widget = NiiVue(height=_HEIGHT, is_radiological_convention=True)  # the patient's right on the left, as on slices
     widget.load_volumes(shown)
     widget.set_slice_type(SliceType.MULTIPLANAR)
     return widget
+
+
+def _one_member(volume: Volume) -> bytes:
+    """The NIfTI file of a volume as one gzip member: browsers refuse a file of several."""
+    return bytes(igzip.compress(igzip.decompress(pack_volume(volume).data), compresslevel=1, mtime=0))

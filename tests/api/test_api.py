@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ def test_trials_tell_what_was_planned(root: its.Root) -> None:
     assert root.trials[2].mode == root.trials[MODE].mode == MODE
     assert root.trials[2].balance.equals(read_all(root.settings.output, "balance", mode=MODE))
     assert root.cases(mode=MODE, number=(2, None))["number"].to_list() == [2, 3, 4, 5]
+    assert root.cases(number=(2, 4))["number"].to_list() == [2, 3, 4], "both ends are included"
     with pytest.raises(TableError, match=f"table arms of {MODE}: .* `its trials plan {MODE}`"):
         _ = root.trials[2].arms
 
@@ -232,6 +234,10 @@ def test_a_view_shows_the_very_voxels_and_says_what_is_missing(tmp_path: Path, m
 
     shown = case.view().volumes
     assert [v.name for v in shown] == ["ct.nii.gz", "mask.nii.gz"]
+    unpacked = zlib.decompressobj(wbits=31)  # as a browser: the first member, then nothing may follow
+    unpacked.decompress(shown[0].data)
+    assert unpacked.eof
+    assert not unpacked.unused_data
     (tmp_path / "shown.nii.gz").write_bytes(shown[0].data)
     assert np.array_equal(read_volume(tmp_path / "shown.nii.gz").array, case.ct.array)
 

@@ -70,9 +70,10 @@ def test_whole_files_patches_and_slices_give_the_same_volumes(tmp_path: Path) ->
 def test_a_case_of_a_host_with_a_real_ct_and_one_that_cannot_be_read(tmp_path: Path) -> None:
     settings, uid = write_case(tmp_path)
     real = Volume(small_chest().array.astype(np.int16) - 500, small_chest().affine)
-    write_volume(settings.data / "raw_ct" / "D" / "s.nii.gz", real, orientation="LPI")
+    write_volume(settings.data / "raw_ct" / "D" / "s.nii.gz", real, orientation="SLP")
     assert volumes_of(settings, uid, "case")[-1].what == "real_ct"
     assert volumes_of(settings, uid, "case")[-1].shape == real.array.shape
+    assert volumes_of(settings, uid, "case")[-1].spacing == (1.5, 2.0, 2.5)
     assert np.array_equal(read(settings, uid, "case", "real_ct").array, real.array)
     (settings.data / "raw_ct" / "D" / "s.nii.gz").write_bytes(b"no image")
     broken = volumes_of(settings, uid, "case")[-1]
