@@ -40,7 +40,7 @@ web/node_modules/.installed: $(VENV)/.installed-page web/package-lock.json
 	$(NPM) ci --no-audit --no-fund --silent
 	touch $@
 
-$(PAGE): web/node_modules/.installed $(shell find web/src web/public web/index.html web/vite.config.ts web/tsconfig.json web/package.json -type f 2>/dev/null)
+$(PAGE): web/node_modules/.installed $(shell find web/src web/public web/index.html web/vite.config.ts web/vite.casepage.config.ts web/tsconfig.json web/package.json -type f 2>/dev/null)
 	$(NPM) run --silent build
 
 test: $(VENV)/.installed-test $(OLD)/.installed $(ROC)/.installed web/node_modules/.installed

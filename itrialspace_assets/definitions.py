@@ -16,6 +16,7 @@ from itrialspace_assets.analysis import assets as analysis_assets
 from itrialspace_assets.analysis import checks as analysis_checks
 from itrialspace_assets.analysis.protocol.study import lock_configured
 from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.logs import configure
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.catalog import assets as catalog_assets
 from itrialspace_assets.catalog import checks as catalog_checks
@@ -142,6 +143,7 @@ def build_definitions(
     if location not in (None, "cpu", "gpu"):
         raise ConfigError(f"location: expected cpu or gpu, got {location!r}")
     settings = settings or load_settings(**overrides)
+    configure(settings.log)
     graph = build_graph(settings)
     partitions = make_partitions(graph)
     here = {n.step.key for n in graph.nodes if n.step.stage in wanted and location in (None, n.step.location)}

@@ -3,12 +3,13 @@
 The same assets as in the web page, recorded in the same instance. A partition that is up to date starts no run.
 """
 
+import logging
 import os
 import socket
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby, product
 from pathlib import Path
@@ -21,14 +22,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from itrialspace_assets.analysis.protocol.study import load_study, lock_study
 from itrialspace_assets.analysis.splits import edited_lists, missing_pairs
-from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.disk import disk_failure
+from itrialspace_assets.base.errors import ConfigError, PlatformError
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.locks import locked
+from itrialspace_assets.base.logs import ROOT
 from itrialspace_assets.base.settings import Settings, require_plain_path
 from itrialspace_assets.casework.steps import Partition, last_record, partition_name
 from itrialspace_assets.definitions import build_definitions
 from itrialspace_assets.graph import build_graph
 from itrialspace_assets.orchestration import runs
+from itrialspace_assets.orchestration.history import history_failure
 from itrialspace_assets.orchestration.lineage import up_to_date
 from itrialspace_assets.orchestration.nodes import STAGES, Key, Node
 from itrialspace_assets.orchestration.observe import report_sources
@@ -43,12 +47,15 @@ from itrialspace_assets.trials.files import load_trial, mode_keys, trial_files
 #: Tag of a run that this module drives; its value is the host and the process that drives it.
 DRIVER = "itrialspace/driver"
 CONSOLE = Console()
+_LOG = logging.getLogger(f"{ROOT}.run")
 _WIDTH = 100  # of a table where there is no terminal
 #: Stages that work case by case: what one took tells what a larger run will take.
 BY_CASE = ("hosts", "insert", "synthesise", "slice", "read")
+#: Steps of one pool at once on a cluster, by executor (ours: as many as the executors let run).
+POOL_LIMIT = {"slurm": 100, "k8s": 100}
 #: Configuration of an instance that this program makes. Steps of one pool run one at a time: each already uses all
-#: worker processes. Runs that die without a word are found by run monitoring and started again; one whose step failed
-#: is not.
+#: worker processes. On a cluster there are more (``configuration``). Runs that die without a word are found by run
+#: monitoring and started again; one whose step failed is not.
 INSTANCE = f"""telemetry:
   enabled: false
 nux:
@@ -183,6 +190,12 @@ def _modes(settings: Settings, text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def configuration(settings: Settings) -> str:
+    """``dagster.yaml`` of an instance that this program makes."""
+    limit = POOL_LIMIT.get(settings.executor, 1)
+    return INSTANCE.replace("default_limit: 1", f"default_limit: {limit}")
+
+
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance that the web page shows too; made below the outputs unless DAGSTER_HOME says where."""
     home = Path(os.environ.get("DAGSTER_HOME") or settings.output / "dagster").absolute()
@@ -194,7 +207,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     with locked(home / "instance.lock") if os.access(home, os.W_OK) else nullcontext():
         config = home / "dagster.yaml"
         if not config.exists():
-            replace_file(config, INSTANCE.encode())
+            replace_file(config, configuration(settings).encode())
         os.environ["DAGSTER_HOME"] = str(home)
         return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_OWN_OUTPUT))
 
@@ -218,14 +231,27 @@ def _is_dead(driver: str) -> bool:
     return False
 
 
-def close_killed_runs(instance: dg.DagsterInstance) -> None:
-    """Mark runs of drivers that were killed as failed; otherwise the web page shows them running for ever."""
+def close_killed_runs(instance: dg.DagsterInstance, gone: str | None = None) -> list[str]:
+    """Mark runs of drivers that were killed as failed; otherwise the web page shows them running for ever, and steps of
+    the same pools wait for them.
+
+    Args:
+        instance: keeps the runs.
+        gone: another host whose processes are gone, as the user says: nobody can tell here.
+
+    Returns:
+        The drivers that may be alive, ``<host>:<process>``, except this process.
+    """
+    alive = []
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         driver = run.tags.get(DRIVER, "")
-        if _is_dead(driver):
+        if _is_dead(driver) or (gone is not None and driver.rpartition(":")[0] == gone):
             instance.report_run_failed(run, f"the process that drove this run ({driver}) was killed; run it again")
             if instance.event_log_storage.supports_global_concurrency_limits:
                 instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        elif driver and driver != driver_tag():
+            alive.append(driver)
+    return alive
 
 
 class Driver:
@@ -237,7 +263,7 @@ class Driver:
         self.job = build_definitions(settings=settings).resolve_implicit_global_asset_job_def()
         self.jobs: dict[tuple[Key, ...], dg.JobDefinition] = {}  # of the assets that are made together
         self.instance = open_instance(settings)
-        close_killed_runs(self.instance)
+        self._say_others(close_killed_runs(self.instance))
         self.nodes = [n for n in self.graph.nodes if n.step.stage in choice.stages]
         if "read" in choice.stages and lock_study(settings, study := load_study(settings)):
             CONSOLE.print(
@@ -249,6 +275,15 @@ class Driver:
             )
         read = {key for n in self.nodes for key in n.reads}
         report_sources(self.instance, self.graph, settings, read)
+
+    def _say_others(self, drivers: Sequence[str]) -> None:
+        """Say which other processes run steps: those of the same pools wait for them, perhaps for ever."""
+        here = socket.gethostname()
+        for driver in sorted(set(drivers)):
+            host, _, process = driver.rpartition(":")
+            hint = "" if host == here else f"; if that host is down, end its runs: its clean --gone-host {host}"
+            said = f"process {process} on {host} runs steps on the same outputs; steps of one kind take turns{hint}"
+            CONSOLE.print(said, markup=False, highlight=False, soft_wrap=True)
 
     def of(self, *stages: str, real: bool | None = None) -> list[Node]:
         """Chosen nodes of some stages; ``real`` keeps those of the real image source, or those of none."""
@@ -353,8 +388,34 @@ def _say(what: str, done: int, ran: int, seconds: float) -> None:
     CONSOLE.print(f"{what}: {of} {state} in {seconds:.1f} s", markup=False, highlight=False, soft_wrap=True)
 
 
+@contextmanager
+def _told(settings: Settings) -> Iterator[None]:
+    """Raise what a disk or the database of the history did as a message.
+
+    Raises:
+        PlatformError: says how to mend it.
+    """
+    try:
+        yield
+    except PlatformError:
+        raise
+    except Exception as error:
+        if said := disk_failure(error, settings.output) or history_failure(error):
+            raise PlatformError(said) from error
+        raise
+
+
 def drive(settings: Settings, choice: Choice) -> bool:
-    """Make what is not up to date and print what happened; True if something failed."""
+    """Make what is not up to date and print what happened; True if something failed.
+
+    Raises:
+        PlatformError: a disk is full or failed, or the database of Dagster's history did.
+    """
+    with _told(settings):
+        return _drive(settings, choice)
+
+
+def _drive(settings: Settings, choice: Choice) -> bool:
     began = time.perf_counter()
     driver = Driver(settings, choice)
     by_dataset = [{"dataset": d} for d in choice.datasets]
@@ -434,14 +495,18 @@ def drive_nodes(settings: Settings, choice: Choice, wanted: Mapping[Key, Sequenc
         settings: of this call.
         choice: what the call is about; its stages hold the assets.
         wanted: partitions by asset.
+
+    Raises:
+        PlatformError: a disk is full or failed, or the database of Dagster's history did.
     """
     began = time.perf_counter()
-    driver = Driver(settings, choice)
-    for node in driver.nodes:
-        driver.group(node.step.name, [node], wanted.get(node.step.key, ()))
-    driver.instance.dispose()
-    _print(settings, driver.log, time.perf_counter() - began)
-    return bool(driver.log.failures)
+    with _told(settings):
+        driver = Driver(settings, choice)
+        for node in driver.nodes:
+            driver.group(node.step.name, [node], wanted.get(node.step.key, ()))
+        driver.instance.dispose()
+        _print(settings, driver.log, time.perf_counter() - began)
+        return bool(driver.log.failures)
 
 
 def _whole(driver: Driver, by_mode: list[dict[str, str]]) -> Iterator[dict[str, str]]:
@@ -470,7 +535,10 @@ def _print(settings: Settings, log: Log, seconds: float) -> None:
     (CONSOLE if CONSOLE.is_terminal else Console(width=_WIDTH)).print(table)
     for warning in log.warnings:
         CONSOLE.print(f"Note: {warning}", markup=False, soft_wrap=True)
-    if log.failures:
+    if log.failures and settings.log == "json":
+        for failure in log.failures:
+            _LOG.error("%s", failure)
+    elif log.failures:
         Console(stderr=True).print(*(f"Error: {f}" for f in log.failures), sep="\n", markup=False, soft_wrap=True)
-        return
-    CONSOLE.print(f"Done in {seconds:.0f} s. Outputs: {settings.output}", markup=False, soft_wrap=True)
+    else:
+        CONSOLE.print(f"Done in {seconds:.0f} s. Outputs: {settings.output}", markup=False, soft_wrap=True)

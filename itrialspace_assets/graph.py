@@ -285,6 +285,12 @@ def _conclusions(settings: Settings) -> list[Node]:
     ]
 
 
+def command_for(settings: Settings, table: str) -> str:
+    """The ``its run`` that makes a table."""
+    stage = next(n.step.stage for n in build_graph(settings).nodes if table in n.tables)
+    return f"its run --to {stage}"
+
+
 def mermaid(settings: Settings) -> str:
     """The graph as a Mermaid flow chart: one box an asset, dashed boxes what is observed and never made."""
     graph = build_graph(settings)

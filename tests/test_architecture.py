@@ -105,9 +105,12 @@ def test_every_fact_that_code_cites_exists() -> None:
     [
         (
             "import itrialspace_assets.locations.all",
-            ("torch", "great_expectations", "pandas", "altair", "vl_convert", "sklearn", "skimage"),
+            ("torch", "great_expectations", "pandas", "altair", "vl_convert", "sklearn", "skimage", "fastapi"),
         ),
-        ("import itrialspace_assets.cli.main", ("dagster", "polars", "numpy", "duckdb", "pydantic")),
+        (
+            "import itrialspace_assets.cli.main",
+            ("dagster", "polars", "numpy", "duckdb", "pydantic", "fastapi", "uvicorn"),
+        ),
     ],
 )
 def test_what_loading_must_not_import(statement: str, banned: tuple[str, ...]) -> None:

@@ -11,11 +11,12 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.disk import disk_failure, is_full
+from itrialspace_assets.base.errors import ConfigError, PlatformError
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -91,11 +92,23 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
+def _state(path: Path) -> tuple[str, int, int]:
+    """What tells one state of a file from another: name, bytes, time of the last change (ns).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    stat = path.stat()
+    # also of a name that is not UTF-8
+    return os.fsencode(path).decode(errors="backslashreplace"), stat.st_size, stat.st_mtime_ns
+
+
 class FileHashes:
     """Hashes of files, remembered in one SQLite file by path, size and modification time.
 
     Raises:
         ConfigError: its folder cannot be written to.
+        PlatformError: the disk is full.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -104,6 +117,8 @@ class FileHashes:
             self._db = sqlite3.connect(cache, timeout=60)
             self._db.execute("PRAGMA journal_mode=WAL")
         except (OSError, sqlite3.OperationalError) as error:
+            if is_full(error):
+                raise PlatformError(disk_failure(error, cache)) from None
             raise ConfigError(f"{cache.parent}: expected a folder to write to, got: {error}") from None
         self._db.execute("PRAGMA synchronous=OFF")  # a lost cache costs a rehash, nothing else
         self._db.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INT, mtime INT, sha256 TEXT)")
@@ -117,23 +132,32 @@ class FileHashes:
     def get(self, path: Path) -> str | None:
         """The file's hash, or None where there is no file."""
         try:
-            stat = path.stat()
+            state = _state(path)
         except FileNotFoundError:
             return None
-        name = os.fsencode(path).decode(errors="backslashreplace")  # also of a name that is not UTF-8
-        row = self._db.execute(
-            "SELECT sha256 FROM hashes WHERE path=? AND size=? AND mtime=?",
-            (name, stat.st_size, stat.st_mtime_ns),
-        ).fetchone()
+        row = self._db.execute("SELECT sha256 FROM hashes WHERE path=? AND size=? AND mtime=?", state).fetchone()
         if row:
             return str(row[0])
         value = hash_file(path)
         with self._db:
-            self._db.execute(
-                "INSERT OR REPLACE INTO hashes VALUES (?,?,?,?)",
-                (name, stat.st_size, stat.st_mtime_ns, value),
-            )
+            self._db.execute("INSERT OR REPLACE INTO hashes VALUES (?,?,?,?)", (*state, value))
         return value
+
+    def remember(self, root: Path, files: Mapping[str, str]) -> None:
+        """Keep the hashes of files that were just written, so that none is read again.
+
+        Of a file that is known already nothing changes: if it differs from what is known, ``get`` reads it.
+
+        Args:
+            root: folder of the files.
+            files: path below ``root`` -> SHA-256; a file that is gone is left out.
+        """
+        rows = []
+        for name, sha256 in files.items():
+            with suppress(FileNotFoundError):
+                rows.append((*_state(root / name), sha256))
+        with self._db:
+            self._db.executemany("INSERT OR IGNORE INTO hashes VALUES (?,?,?,?)", rows)
 
     def intact(self, root: Path, files: Mapping[str, str]) -> bool:
         """True if every file (path below ``root`` -> SHA-256) is there with that content."""

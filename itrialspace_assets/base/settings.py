@@ -122,6 +122,9 @@ class Settings(BaseSettings):
         "off",
         description="Whether sensors and the nightly schedule run; they can be turned on one by one in the web page.",
     )
+    log: Literal["text", "json"] = Field(
+        "text", description="Whether log records are lines of text or of JSON, on the error stream."
+    )
     webhook: SecretStr | None = Field(None, description="Address that is told of each failed run, as JSON.")
     shards: int = Field(1, ge=1, le=10_000, description="Steps (containers, jobs) per heavy partition.")
     batch: int = Field(64, ge=1, le=100_000, description="Requests that a reader is given at once; kept together.")

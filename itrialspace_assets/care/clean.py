@@ -14,8 +14,12 @@ from itrialspace_assets.drive import close_killed_runs, open_instance
 from itrialspace_assets.orchestration.past_runs import active_runs
 
 
-def require_idle(settings: Settings) -> None:
+def require_idle(settings: Settings, gone_host: str | None = None) -> None:
     """Refuse to go on while a run is active: one that Dagster knows, or a process that holds a lock of the outputs.
+
+    Args:
+        settings: the outputs.
+        gone_host: a host that is down, as the user says: its runs are ended.
 
     Raises:
         ConfigError: names the run or the lock.
@@ -23,12 +27,12 @@ def require_idle(settings: Settings) -> None:
     home = Path(os.environ.get("DAGSTER_HOME") or settings.output / "dagster")
     if (home / "dagster.yaml").exists():
         with open_instance(settings) as instance:
-            close_killed_runs(instance)
+            close_killed_runs(instance, gone_host)
             active = active_runs(instance)
         if active:
             raise ConfigError(
                 f"{settings.output}: expected no run, got {len(active)} that are active (first: {active[0]}); "
-                "wait for them or end them (its ui)"
+                "wait for them or end them (its ui; of a host that is down: its clean --gone-host NAME)"
             )
     work = settings.output / "work"
     for path in (*work.glob("*.lock"), *work.glob("locks/*.lock"), *settings.output.glob("ledger/*/*/.*.lock")):

@@ -57,6 +57,8 @@ class Collected:
     files: dict[str, str]
     #: Greatest of each measure, and the mean seconds of a case.
     measured: dict[str, float] = field(default_factory=dict, compare=False)
+    #: The most memory (MiB) that one process held that ran a case.
+    memory_mb: int = field(default=0, compare=False)
 
 
 #: Rejections that another try may mend: they end a run, not a case.

@@ -10,6 +10,7 @@ from typing import Any
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.fingerprints import FileHashes
+from itrialspace_assets.base.memory import peak_memory_mb
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import RETRYABLE, Case, Collected, Output, Rejection
 
@@ -120,6 +121,7 @@ def entry_of(case: Case, result: Output | CaseRejected, seconds: float) -> dict[
         "uid": case.uid,
         "input_hash": case.input_hash,
         "seconds": round(seconds, 3),
+        "memory_mb": peak_memory_mb(),
     }
     if isinstance(result, CaseRejected):
         return base | {"reason": result.reason.value, "detail": result.detail}
@@ -168,4 +170,5 @@ def collect(settings: Settings, cases: Sequence[Case], folder: Path) -> Collecte
                 rows.setdefault(table, []).extend(values)
     if seconds:
         measured["seconds_a_case"] = round(sum(seconds) / len(seconds), 3)
-    return Collected(rows, rejected, missing, files, measured)
+    memory = max((int(entry.get("memory_mb", 0)) for entry in done.values()), default=0)
+    return Collected(rows, rejected, missing, files, measured, memory)

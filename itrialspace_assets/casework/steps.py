@@ -62,6 +62,7 @@ class Result:
     written: tuple[Path, ...] = ()  # files of tables
     files: dict[str, str] = field(default_factory=dict)  # other files below the output folder -> SHA-256
     facts: dict[str, float | str] = field(default_factory=dict)  # measured or estimated; metadata alone
+    worker_memory_mb: int = 0  # the most that one process held that ran cases of it; metadata alone
     retryable: int = 0  # rejected for a cause that may pass: the partition is not up to date
 
 
@@ -99,7 +100,7 @@ def record(settings: Settings, step: Step, partition: Partition, reads: Reads, r
         Hash of what was written: equal files give equal hashes, whatever run wrote them.
     """
     content = asdict(result)
-    for name in ("picture", "preview", "facts", "written"):  # to look at, or listed below
+    for name in ("picture", "preview", "facts", "written", "worker_memory_mb"):  # to look at, or listed below
         del content[name]
     content["contracts"] = contracts_of(result.tables)
     content["files"] = result.files | file_digests(settings.output, result.written)
@@ -139,7 +140,7 @@ def record_released(
         Its data version, as ``record`` gives it for the same files.
     """
     content = asdict(result)
-    for name in ("picture", "preview", "facts", "written"):
+    for name in ("picture", "preview", "facts", "written", "worker_memory_mb"):
         del content[name]
     content |= {"contracts": dict(contracts), "code_version": code_version, "reads": reads, "bound": sorted(bound)}
     content["released"] = True

@@ -4,14 +4,13 @@ Results do not depend on the number of workers, on order, or on interruptions. W
 here.
 """
 
-import errno
 import json
 import multiprocessing
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -19,7 +18,9 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
+from itrialspace_assets.base.disk import disk_failure
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, PlatformError, Reason
+from itrialspace_assets.base.fingerprints import FileHashes
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework import journal
 from itrialspace_assets.casework.cases import Case, Collected, Output, require_all
@@ -27,8 +28,6 @@ from itrialspace_assets.casework.cases import Case, Collected, Output, require_a
 Work = Callable[[Any, Settings], Output]
 
 _CHUNK = 8  # cases of one group per task: small enough to spread, large enough to share a host
-#: A full, failing or closed disk is no fault of a case: the run ends. A file that cannot be read rejects its case.
-_DISK = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def run(
@@ -54,14 +53,18 @@ def run(
     if not cases:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as out:
+    torn = file.exists() and not file.read_bytes().endswith(b"\n")  # by a worker that was killed in this very shard
+    known = FileHashes(settings.output / "work" / "fingerprints.sqlite")
+    with file.open("a", encoding="utf-8") as out, known as hashes:
+        if torn:
+            out.write("\n")
 
-        def commit(entries: Iterable[dict[str, Any]]) -> None:
-            lines = [json.dumps(entry, allow_nan=False, separators=(",", ":")) + "\n" for entry in entries]
-            out.writelines(lines)
+        def commit(entries: Sequence[dict[str, Any]]) -> None:
+            out.writelines([json.dumps(entry, allow_nan=False, separators=(",", ":")) + "\n" for entry in entries])
             out.flush()
+            hashes.remember(settings.output, {k: v for entry in entries for k, v in entry.get("files", {}).items()})
             if progress:
-                progress(len(lines))
+                progress(len(entries))
 
         if settings.workers == 1:
             for chunk in _chunks(cases):
@@ -146,10 +149,8 @@ def _run_one(work: Work, case: Case, settings: Settings) -> dict[str, Any]:
         except ConfigError:  # no case's fault: every other one would meet it too
             raise
         except Exception as error:  # a defect or a transient fault; counted, never hidden
-            if isinstance(error, OSError) and error.errno in _DISK:
-                raise PlatformError(
-                    f"{case.uid}: the disk failed: {error.strerror}; free space (or make it writable) and run again"
-                ) from None
+            if told := disk_failure(error, settings.output):  # no fault of a case: the run ends
+                raise PlatformError(f"{case.uid}: {told}") from None
             detail = _portable(f"{type(error).__name__}: {error}", settings)
             result = CaseRejected(Reason.UNEXPECTED, detail)
             if attempt == 1:
@@ -168,7 +169,7 @@ def _run_pool(
     work: Work,
     chunks: deque[list[Case]],
     settings: Settings,
-    commit: Callable[[Iterable[dict[str, Any]]], None],
+    commit: Callable[[Sequence[dict[str, Any]]], None],
 ) -> list[Case]:
     """Run chunks in the pool until none is left or a worker dies; returns the cases that ran when it died.
 

@@ -10,6 +10,7 @@ import polars as pl
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.catalog.case_story import tell
+from itrialspace_assets.catalog.case_volumes import viewer_script, volumes_json
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.imaging.volumes import Lesion, stamp, unpack_bits
@@ -23,17 +24,35 @@ def write_page(settings: Settings, uid: str) -> Path:
     Raises:
         UnknownId: no manifest holds such a case; names near ones.
     """
+    path = settings.output / "cases" / f"{uid.replace('/', '_')}.html"
+    replace_file(path, page_of(settings, uid).encode())
+    return path
+
+
+def page_of(settings: Settings, uid: str) -> str:
+    """The page of a case; nothing is written.
+
+    Raises:
+        UnknownId: no manifest holds such a case; names near ones.
+    """
     told = tell(settings, uid)
     galleries = _galleries(settings, told.insertions, told.cts, told.slices)
     from jinja2 import Environment
+    from markupsafe import Markup
 
     template = Environment(autoescape=True).from_string(
         Path(__file__).with_name("casepage.html").read_text(encoding="utf-8")
     )
-    html = template.render(uid=uid, mark=told.mark, lead=told.lead, galleries=galleries, tables=told.tables)
-    path = settings.output / "cases" / f"{uid.replace('/', '_')}.html"
-    replace_file(path, html.encode())
-    return path
+    script = viewer_script()
+    return template.render(
+        uid=uid,
+        mark=told.mark,
+        lead=told.lead,
+        galleries=galleries,
+        tables=told.tables,
+        viewer=None if script is None else Markup(script.replace("</script", "<\\/script")),
+        volumes=Markup(volumes_json(settings, told.insertions, told.cts) if script else "[]"),
+    )
 
 
 def _ct_picture(settings: Settings, row: dict[str, Any], lesion: Lesion) -> bytes:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files as package_files
@@ -72,12 +73,15 @@ def rebuilding(settings: Settings) -> Iterator[None]:
     holder = path.with_suffix(".pid")
     try:
         with locked(path, timeout=_WAIT_S):
-            holder.write_text(str(os.getpid()))
+            holder.write_text(f"{os.getpid()} on {socket.gethostname()}")
             yield
     except Timeout:
         pid = holder.read_text() if holder.exists() else "?"
+        soft = path.with_name(f"{path.name}.soft")  # of a file system without locks: a host that died leaves it behind
+        gone = f", or remove {soft} if that process is gone" if soft.exists() else ""
         raise CatalogBusy(
-            f"{NAME}: expected no other rebuild, but process {pid} is rebuilding it; wait until it ends and run again"
+            f"{NAME}: expected no other rebuild, but process {pid} is rebuilding it; wait until it ends{gone}, and run "
+            "again"
         ) from None
 
 

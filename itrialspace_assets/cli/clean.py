@@ -11,13 +11,17 @@ from itrialspace_assets.cli.options import Folder, load
 def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only. Remove nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+    gone_host: Annotated[
+        str | None, typer.Option("--gone-host", help="Name of a host that is down: runs that it drove are ended first.")
+    ] = None,
     folder: Folder = None,
 ) -> None:
     """Remove files of the output folder that nothing needs: orphans, leftovers of killed runs, old journals, reports.
 
     Counts and bytes are printed first. Without `--yes` it asks; where there is no terminal it removes nothing. The
     ledger, frozen lists and their pictures, locks, the history and the data root are never touched, nor is a file that
-    changed within the last hour. It refuses while a run is active. What was up to date stays up to date.
+    changed within the last hour. It refuses while a run is active; runs of a host that is down count as active until
+    `--gone-host` names it. What was up to date stays up to date.
 
     Example: `its clean --dry-run --dir .demo`
 
@@ -32,7 +36,7 @@ def clean(
 
     settings = load(folder)
     require_data_root(settings)
-    require_idle(settings)
+    require_idle(settings, gone_host)
     kinds = find(settings)
     rows = [
         {

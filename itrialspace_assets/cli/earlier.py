@@ -1,4 +1,4 @@
-"""Runs the stages that a command needs and that have not run yet, and names the command that makes a missing table.
+"""Runs the stages that a command needs and that have not run yet.
 
 Stages that take minutes for many cases (insert and later) are named, never started by another command.
 """
@@ -7,10 +7,8 @@ from typing import Any
 
 import typer
 
-from itrialspace_assets.base.errors import MissingTable
 from itrialspace_assets.base.settings import require_data_root
 from itrialspace_assets.drive import Choice, choose, drive
-from itrialspace_assets.graph import build_graph
 from itrialspace_assets.records.store import table_files, table_path
 
 
@@ -32,11 +30,3 @@ def _run(settings: Any, stages: tuple[str, ...]) -> None:
     asked = choose(settings, None, None, None, stages[-1])
     if drive(settings, Choice(asked.modes, asked.datasets, stages)):
         raise typer.Exit(1)
-
-
-def command_for(missing: MissingTable) -> str:
-    """The ``its run`` that makes a missing table."""
-    from itrialspace_assets.base.settings import load_settings
-
-    stage = next(n.step.stage for n in build_graph(load_settings()).nodes if missing.table in n.tables)
-    return f"its run --to {stage}"

@@ -14,11 +14,13 @@ from itrialspace_assets.cli.export import app as export_app
 from itrialspace_assets.cli.forecast import forecast
 from itrialspace_assets.cli.index import app as index_app
 from itrialspace_assets.cli.insertion import insert_app, masks_app
+from itrialspace_assets.cli.notebook import notebook
 from itrialspace_assets.cli.options import Folder, Relax, Set, Size, Workers, load, run_app
 from itrialspace_assets.cli.planning import app as plan_app
 from itrialspace_assets.cli.profiles import app as profiles_app
 from itrialspace_assets.cli.readers import app as readers_app
 from itrialspace_assets.cli.reading import evaluate, ledger_app, rescore
+from itrialspace_assets.cli.reading_room import app as reading_app
 from itrialspace_assets.cli.score import app as score_app
 from itrialspace_assets.cli.slicing import slices
 from itrialspace_assets.cli.splits import app as splits_app
@@ -53,6 +55,7 @@ app.add_typer(weights_app, name="weights")
 app.add_typer(splits_app, name="splits")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(readers_app, name="readers")
+app.add_typer(reading_app, name="reading")
 app.add_typer(score_app, name="score")
 app.add_typer(evidence_app, name="evidence")
 app.add_typer(export_app, name="export")
@@ -62,6 +65,7 @@ app.command()(compare)
 app.command()(evaluate)
 app.command()(explore)
 app.command()(forecast)
+app.command()(notebook)
 app.command()(rescore)
 
 

@@ -71,10 +71,18 @@ def run_app(app: typer.Typer) -> None:
     try:
         app()
     except MissingTable as error:
-        from itrialspace_assets.cli.earlier import command_for
+        from itrialspace_assets.base.settings import load_settings
+        from itrialspace_assets.graph import command_for
 
-        typer.echo(f"Error: {error}; make it with `{command_for(error)}`", err=True)
+        typer.echo(f"Error: {error}; make it with `{command_for(load_settings(), error.table)}`", err=True)
         sys.exit(1)
     except PlatformError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except Exception as error:
+        from itrialspace_assets.base.disk import disk_failure
+
+        if (told := disk_failure(error, Path.cwd())) is None:
+            raise
+        typer.echo(f"Error: {told}", err=True)
+        sys.exit(1)

@@ -1,4 +1,4 @@
-"""Runs the Dagster webserver and daemon side by side until one ends or the user ends them."""
+"""Runs servers as processes until one ends or the user ends them: the Dagster webserver and daemon, a notebook."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
 import typer
@@ -52,20 +53,36 @@ def serve(settings: Settings, host: str, port: int) -> int:
     Raises:
         ConfigError: the port is in use.
     """
-    _require_free(host, port)
+    require_free(host, port)
     open_instance(settings).dispose()
-    before = {number: signal.signal(number, _end) for number in ENDING}
-    running: list[subprocess.Popen[bytes]] = []
-    code: int | None = None
-    try:
+
+    def start() -> Iterator[subprocess.Popen[bytes]]:
         # Sessions of their own: Ctrl-C reaches this process alone, which then ends each with its own children.
-        running += [
-            subprocess.Popen(c, env=child_environment(settings), start_new_session=True) for c in commands(host, port)
-        ]
+        for command in commands(host, port):
+            yield subprocess.Popen(command, env=child_environment(settings), start_new_session=True)
         typer.echo(
             f"Dagster home: {os.environ['DAGSTER_HOME']}\nResult: http://{host}:{port} (ready in some seconds; "
             "Ctrl-C ends it)"
         )
+
+    return attend(start)
+
+
+def attend(start: Callable[[], Iterable[subprocess.Popen[bytes]]]) -> int:
+    """Wait until one of some processes ends, or Ctrl-C, SIGTERM or SIGHUP comes; then all are stopped.
+
+    Args:
+        start: starts each, in a session of its own.
+
+    Returns:
+        Exit code of the process that ended by itself, else 0.
+    """
+    before = {number: signal.signal(number, _end) for number in ENDING}
+    running: list[subprocess.Popen[bytes]] = []
+    code: int | None = None
+    try:
+        for process in start():
+            running.append(process)
         while code is None:
             time.sleep(0.5)
             code = next((p.returncode for p in running if p.poll() is not None), None)
@@ -84,7 +101,12 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _require_free(host: str, port: int) -> None:
+def require_free(host: str, port: int) -> None:
+    """Refuse a port that is in use.
+
+    Raises:
+        ConfigError: something answers there.
+    """
     with socket.socket() as probe:
         probe.settimeout(1)
         if probe.connect_ex((host, port)) == 0:

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from itrialspace_assets.cli.options import Case, Folder, load, mode_key
+from itrialspace_assets.cli.options import Case, Folder, Workers, load, mode_key
 
-app = typer.Typer(no_args_is_help=True, help="Export rendered CTs.")
+app = typer.Typer(no_args_is_help=True, help="Export rendered CTs, and render masks of a release.")
 
 
 @app.callback()
@@ -41,6 +41,48 @@ def export(
     with progress("CTs", rows.height) as advance:
         count = export_cts(settings, rows, to, dicom, advance)
     typer.echo(f"{count} CTs exported ({'DICOM series' if dicom else 'NIfTI'})\nResult: {to}")
+
+
+@app.command()
+def render(
+    release: Annotated[Path, typer.Argument(help="Release in the published layout: inserted_masks/ and manifests/.")],
+    mode: Annotated[str | None, typer.Option(help="Mode number or key. Default: every mode of the release.")] = None,
+    source: Annotated[str, typer.Option(help="Renderer: tissue or nodmaisi.")] = "tissue",
+    seed: Annotated[int | None, typer.Option(help="Seed of every random draw.", min=0)] = None,
+    workers: Workers = None,
+    folder: Folder = None,
+) -> None:
+    """Render CTs from the inserted masks of a release: masks of others, CTs of your own.
+
+    A part whose masks disagree with its manifest or its audit is refused by its name, before anything is rendered. The
+    audit of each CT says whose mask it is. A stopped command continues when it is run again.
+
+    Example: `its cts render downloads/iTrialSpace --mode 2`
+
+    Result: CTs and their audits in the folder `generated_cts_tissue/` of the output folder.
+    """
+    from itrialspace_assets.cli.show import progress
+    from itrialspace_assets.records.layout import published_mode
+    from itrialspace_assets.release.mask_cts import render_masks
+    from itrialspace_assets.release.masks import released_masks
+    from itrialspace_assets.release.partitions import anatomy_of
+    from itrialspace_assets.synthesis.renderers import enabled
+
+    settings = load(folder, seed=seed, workers=workers, renderers=source)
+    (renderer, *_), root = enabled(settings), release.absolute()
+    only = published_mode(mode_key(mode)) if mode is not None else None
+    lost = 0
+    for part, masks in released_masks(root, settings, only, anatomy_of(root)).items():
+        with progress(part, len(masks)) as advance:
+            made = render_masks(settings, renderer, part, masks, advance)
+        cleared = f"; host from the mask itself in {made.cleared}" if made.cleared else ""
+        typer.echo(f"{part}: {made.rendered} of {len(masks)} cases rendered ({made.computed} now){cleared}")
+        for rejection in made.rejected:
+            typer.echo(f"  rejected {rejection.uid}: {rejection.reason.value}: {rejection.detail}", err=True)
+        lost += len(masks) - made.rendered
+        typer.echo(f"Result: {made.folder}")
+    if lost:
+        raise typer.Exit(1)
 
 
 def print_estimates(settings: Any, modes: Sequence[str], datasets: Sequence[str]) -> None:

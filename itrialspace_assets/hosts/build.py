@@ -107,6 +107,7 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
         preview=_preview(settings, name),
         files=made.files,
         retryable=retryable(made),
+        worker_memory_mb=made.memory_mb,
         written=tuple(paths),
     )
 

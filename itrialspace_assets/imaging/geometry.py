@@ -410,6 +410,15 @@ def _member(voxels: Array) -> bytes:
 
 
 def _header(volume: Volume, note: str) -> bytes:
+    return bytes(igzip.compress(_head(volume, note), compresslevel=1, mtime=0))
+
+
+def plain_bytes(volume: Volume, note: str = "") -> bytes:
+    """A volume's NIfTI file without compression; ``note`` (at most 79 characters) goes into the description field."""
+    return _head(volume, note) + volume.array.tobytes(order="F")
+
+
+def _head(volume: Volume, note: str) -> bytes:
     image: Any = nib.Nifti1Image(volume.array, volume.affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(volume.affine, code=1)
@@ -417,7 +426,7 @@ def _header(volume: Volume, note: str) -> bytes:
     header = image.header
     header["descrip"] = note.encode()[:79]
     header["vox_offset"], header["scl_slope"], header["scl_inter"] = 352, 1, 0
-    return bytes(igzip.compress(header.binaryblock + bytes(4), compresslevel=1, mtime=0))
+    return bytes(header.binaryblock) + bytes(4)
 
 
 def write_packed(path: Path, packed: Packed) -> str:

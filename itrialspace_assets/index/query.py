@@ -197,13 +197,13 @@ class Index:
         """
         at = self._at(uid)
         scale = self._weights(weights)
-        z = self._standardised
-        difference = (z - z[at]) * np.array([scale[name] for name in FEATURES])
-        square = np.einsum("ij,ij->i", difference, difference)
+        square = np.zeros(self.nodules.height)
+        for name, z in self._standardised.items():  # one after another: memory for one
+            square += ((z - z[at]) * scale[name]) ** 2
         for name in MISMATCHES:
             codes = self._codes[name]
             square += scale[name] ** 2 * (codes != codes[at])
-        allowed = np.ones(len(z), bool)
+        allowed = np.ones(len(square), bool)
         if filters:
             allowed = self._mask(filters)
         if among is not None:
@@ -348,13 +348,16 @@ class Index:
         return weights
 
     @cached_property
-    def _standardised(self) -> npt.NDArray[np.float64]:
-        values = self.nodules.select(column for column, _ in FEATURES.values()).to_numpy().astype(np.float64)
-        known = ~np.isnan(values)
-        count = np.maximum(known.sum(axis=0), 1)
-        mean = np.where(known, values, 0).sum(axis=0) / count
-        spread = np.sqrt((np.where(known, values - mean, 0) ** 2).sum(axis=0) / count)
-        return np.asarray(np.where(known, values - mean, 0.0) / np.maximum(spread, 1e-8), dtype=np.float64)
+    def _standardised(self) -> dict[str, npt.NDArray[np.float64]]:
+        found = {}
+        for name, (column, _) in FEATURES.items():
+            values = self.nodules[column].cast(pl.Float64).to_numpy()
+            known = ~np.isnan(values)
+            count = max(1, int(known.sum()))
+            mean = values.sum(where=known) / count
+            spread = np.sqrt(((values - mean) ** 2).sum(where=known) / count)
+            found[name] = np.where(known, (values - mean) / max(spread, 1e-8), 0.0)
+        return found
 
     @cached_property
     def _codes(self) -> dict[str, npt.NDArray[np.uint32]]:

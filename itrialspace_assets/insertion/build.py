@@ -122,6 +122,7 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
         _preview(rows),
         files=made.files,
         retryable=retryable(made),
+        worker_memory_mb=made.memory_mb,
         written=(path,),
     )
 

@@ -5,23 +5,27 @@ owners, schema, record of what was read, failure) is here.
 """
 
 import inspect
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from itrialspace_assets.base.errors import PlatformError
+from itrialspace_assets.base.logs import ASSETS, Facts
+from itrialspace_assets.base.memory import peak_memory_mb
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.casework.steps import Result, Step, record
+from itrialspace_assets.casework.steps import Result, Step, partition_name, record
 from itrialspace_assets.orchestration.lineage import reads_of
-from itrialspace_assets.orchestration.metadata import column_schema, materialized
+from itrialspace_assets.orchestration.metadata import column_schema, facts_of, materialized
 from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.orchestration.observe import tags_of_reads
 from itrialspace_assets.orchestration.partitions import Partitions, dep, mapping
-from itrialspace_assets.resources.workspace import Workspace, failure
+from itrialspace_assets.resources.workspace import Workspace, failing
 
 OWNERS = ["team:itrialspace"]
 RETRY = dg.RetryPolicy(max_retries=1)
@@ -38,6 +42,7 @@ KINDS = {
     "duckdb": {"duckdb", "greatexpectations"},
     "files": {"python"},
 }
+_LOG = logging.getLogger(ASSETS)
 Build = Callable[[Settings, dict[str, str], str], Result]
 
 
@@ -71,6 +76,29 @@ def partition_in(context: Any, step: Step) -> dict[str, str]:
     return {d: key.keys_by_dimension[d] for d in step.dims}
 
 
+def _about(context: Any, step: Step) -> Facts:
+    """What a record of a step of ``step``'s asset is about."""
+    within = getattr(context, "op_execution_context", context)
+    return Facts(
+        asset=step.name,
+        partition=partition_name(partition_in(context, step)),
+        run=str(context.run.run_id),
+        step=str(within.get_step_execution_context().step.key),
+    )
+
+
+@contextmanager
+def _guarded(context: Any, step: Step, workspace: Workspace) -> Iterator[None]:
+    """Log an error, and raise what a user can mend as a step failure."""
+    try:
+        with failing(workspace.settings().output):
+            yield
+    except Exception as error:
+        what = error.description if isinstance(error, dg.Failure) else f"{type(error).__name__}: {error}"
+        _LOG.error("%s", what, extra={"facts": _about(context, step)})
+        raise
+
+
 def _common(settings: Settings, node: Node, partitions: Partitions) -> dict[str, Any]:
     return {
         "group_name": node.step.stage,
@@ -90,16 +118,16 @@ def _build(
 ) -> "dg.MaterializeResult[Any]":
     """Build a partition, remember what it read and wrote, and say so to Dagster."""
     started = time.perf_counter()
-    try:
+    with _guarded(context, node.step, workspace):
         settings = workspace.settings(**chosen or {})
         partition = partition_in(context, node.step)
         reads = reads_of(graph, node, settings, partition)
         result = build(settings, partition, run_name(context))
         version = record(settings, node.step, partition, reads, result)
-    except PlatformError as error:
-        raise failure(error) from error
+        took = facts_of(result, settings, _about(context, node.step), time.perf_counter() - started)
+    _LOG.info("%s [%s] made", took.asset, took.partition, extra={"facts": took})
     tags = tags_of_reads(context.instance, graph, node, reads) | code_tag(node, settings, result)
-    return materialized(result, version, settings, partition, time.perf_counter() - started, tags)
+    return materialized(result, version, settings, partition, took, tags)
 
 
 def code_tag(node: Node, settings: Settings, result: Result) -> dict[str, str]:
@@ -181,10 +209,8 @@ def sharded_asset(
     name = "__".join(step.key)
 
     def guarded(call: Callable[..., Any], context: Any, workspace: Workspace, *more: Any) -> Any:
-        try:
+        with _guarded(context, step, workspace):
             return call(workspace.settings(), partition_in(context, step), run_name(context), *more)
-        except PlatformError as error:
-            raise failure(error) from error
 
     upstream = {f"reads_{i}": key for i, key in enumerate(node.reads)}
 
@@ -207,7 +233,11 @@ def sharded_asset(
         pool=f"{'gpu' if step.location == 'gpu' else step.stage}_shards",  # GPUs are shared by all stages
     )
     def shard_op(context: dg.OpExecutionContext, workspace: Workspace) -> None:
+        started = time.perf_counter()
         guarded(work, context, workspace, str(context.get_mapping_key()))
+        seconds = round(time.perf_counter() - started, 3)
+        took = replace(_about(context, step), seconds=seconds, peak_memory_mb=peak_memory_mb())
+        _LOG.info("a shard of %s [%s] is done", took.asset, took.partition, extra={"facts": took})
 
     @dg.op(name=f"{name}__collect", ins={"done": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
     def collect_op(context: dg.OpExecutionContext, workspace: Workspace) -> Any:

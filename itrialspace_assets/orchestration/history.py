@@ -19,6 +19,8 @@ from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
+from itrialspace_assets.base.disk import errors_beneath
+
 #: How long (ms) one run's event waits for those of others; ours: many times what 32 runs at once need.
 _WAIT_MS = 120_000
 
@@ -124,3 +126,19 @@ class History(DagsterStorage, ConfigurableClass):
     @property
     def schedule_storage(self) -> SqliteScheduleStorage:
         return self._schedules
+
+
+def history_failure(error: BaseException) -> str | None:
+    """What happened to the database of the history, and how to mend it; None where the error is of another kind.
+
+    Args:
+        error: as it was caught.
+    """
+    for one in errors_beneath(error):
+        if isinstance(one, sqlalchemy.exc.DBAPIError):
+            said = " ".join(str(one.orig).split())
+            return (
+                f"the database of Dagster's history failed: {said}. See that it runs and that no other program holds "
+                "it, then run again: what is finished is kept"
+            )
+    return None

@@ -2,20 +2,19 @@
 
 import base64
 import html
-import resource
-import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 
+from itrialspace_assets.base.logs import Facts
+from itrialspace_assets.base.memory import peak_memory_mb
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.steps import Partition, Result
 from itrialspace_assets.records.tables import TABLES
 
 _PICTURE_LIMIT = 400_000  # bytes; the event log is no place for more
-#: Bytes of one unit of ``ru_maxrss``: kilobytes on Linux, bytes on macOS (getrusage(2) of either system).
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 def column_schema(tables: Sequence[str]) -> dict[str, Any]:
@@ -37,12 +36,34 @@ def column_schema(tables: Sequence[str]) -> dict[str, Any]:
     return {"dagster/column_schema": dg.TableSchema(columns=columns), "tables": ", ".join(tables)}
 
 
+def facts_of(result: Result, settings: Settings, about: Facts, seconds: float) -> Facts:
+    """What a partition took, for its log record and its metadata.
+
+    Args:
+        result: what building it gave.
+        settings: where its files lie.
+        about: asset, partition, run and step.
+        seconds: how long building took; of a partition in shards, collecting alone.
+    """
+    paths = {*result.written, *(settings.output / name for name in result.files)}
+    return replace(
+        about,
+        seconds=round(seconds, 3),
+        computed=result.computed,
+        reused=result.reused,
+        rejected=result.rejected,
+        retryable=result.retryable,
+        bytes=sum(path.stat().st_size for path in paths),
+        peak_memory_mb=max(peak_memory_mb(), result.worker_memory_mb),
+    )
+
+
 def materialized(
     result: Result,
     version: str,
     settings: Settings,
     partition: Partition,
-    seconds: float,
+    took: Facts,
     tags: Mapping[str, str],
 ) -> "dg.MaterializeResult[Any]":
     """The materialization of a partition.
@@ -52,7 +73,7 @@ def materialized(
         version: hash of what was written; Dagster's data version.
         settings: as it was built with.
         partition: which partition of the asset; empty for one without partitions.
-        seconds: how long building took.
+        took: as of ``facts_of``.
         tags: tags of the event, among them which versions of sources were read.
     """
     rows = next(iter(result.tables.values()), 0)
@@ -63,8 +84,9 @@ def materialized(
         "computed": result.computed,
         "reused": result.reused,
         "rejected": result.rejected,
-        "seconds": round(seconds, 3),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / 2**20),
+        "seconds": took.seconds,
+        "peak_memory_mb": took.peak_memory_mb,
+        "bytes": took.bytes,
         "anatomy": settings.anatomy,
     }
     metadata |= result.facts

@@ -24,6 +24,8 @@ from itrialspace_assets.readers.vision import kind as vision
 
 #: A file of this name at the top of a data root names tables of answers that came with it.
 OWN_READERS = "readers.yaml"
+#: A file of this name in the folder ``readings`` of the outputs names tables of answers of people who read there.
+PEOPLE = "readers.yaml"
 #: Every kind of reader by its name.
 KINDS: dict[str, Kind] = {
     kind.name: kind
@@ -48,18 +50,25 @@ def own_readers(settings: Settings) -> Path | None:
     return path if path.is_file() else None
 
 
-def entries(config: Path | None, own: Path | None = None) -> dict[str, ReaderEntry]:
-    """Every entry by name, enabled or not: those that come with the platform, changed and added to by two files.
+def people(settings: Settings) -> Path | None:
+    """The file of the outputs that names tables of answers that people gave in the explorer; None without one."""
+    path = settings.output / "readings" / PEOPLE
+    return path if path.is_file() else None
+
+
+def entries(config: Path | None, own: Path | None = None, people: Path | None = None) -> dict[str, ReaderEntry]:
+    """Every entry by name, enabled or not: those that come with the platform, changed and added to by three files.
 
     Args:
         config: the user's file.
         own: that of the data root, which the user's file can change. It may name tables alone: data runs no code.
+        people: that of people's answers, which the user's file can change too. It may name tables alone as well.
 
     Raises:
         ConfigError: an entry is wrong; names the key and what is allowed.
     """
     trees: dict[str, dict[str, Any]] = {}
-    for path in (Path(__file__).with_name("readers.yaml"), own, config):
+    for path in (Path(__file__).with_name("readers.yaml"), own, people, config):
         if path is None:
             continue
         tree = read_yaml(path)
@@ -72,7 +81,7 @@ def entries(config: Path | None, own: Path | None = None) -> dict[str, ReaderEnt
             if given.get("options"):  # paths in them start at the file that states them
                 given = {"folder": str(path.absolute().parent)} | given
             trees[str(name)] = {**trees.get(str(name), {}), **given}
-            if path == own and trees[str(name)].get("kind") != table.KIND.name:
+            if path in (own, people) and trees[str(name)].get("kind") != table.KIND.name:
                 raise ConfigError(f"{path}: readers.{name}: expected kind: table, got {trees[str(name)].get('kind')!r}")
     found = {}
     for name, tree in trees.items():
@@ -91,7 +100,7 @@ def entries(config: Path | None, own: Path | None = None) -> dict[str, ReaderEnt
 
 def entries_of(settings: Settings) -> dict[str, ReaderEntry]:
     """Every entry by name, enabled or not, of the files that are in force."""
-    return entries(settings.readers_config, own_readers(settings))
+    return entries(settings.readers_config, own_readers(settings), people(settings))
 
 
 def make(entry: ReaderEntry, place: Place) -> Reader:
@@ -108,19 +117,20 @@ def make(entry: ReaderEntry, place: Place) -> Reader:
     return replace(kind.build(entry, options, place), sources=entry.sources)
 
 
-#: The user's file and that of the data root, each with the time of its last change: another text is read anew.
+#: The user's file, that of the data root and that of people, each with the time of its last change: another text is
+#: read anew.
 _Files = tuple[tuple[Path | None, int], ...]
 
 
 def _files(settings: Settings) -> _Files:
-    paths = (settings.readers_config, own_readers(settings))
+    paths = (settings.readers_config, own_readers(settings), people(settings))
     return tuple((p, p.stat().st_mtime_ns if p is not None and p.exists() else 0) for p in paths)
 
 
 @lru_cache(maxsize=8)
 def _readers(files: _Files, place: Place) -> dict[str, Reader]:
-    (config, _), (own, _) = files
-    return {name: make(entry, place) for name, entry in entries(config, own).items() if entry.enabled}
+    config, own, of_people = (path for path, _ in files)
+    return {name: make(entry, place) for name, entry in entries(config, own, of_people).items() if entry.enabled}
 
 
 def readers(settings: Settings) -> dict[str, Reader]:

@@ -8,11 +8,15 @@ Tables lie in the release as they lie in an output folder. A file of the store l
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
+from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import digest
-from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.settings import PROCEDURAL_MARK, Settings
+from itrialspace_assets.base.validation import StrictModel, explain
 from itrialspace_assets.casework.steps import read_record
 from itrialspace_assets.records.store import file_digests, table_path
 from itrialspace_assets.release.lineage import Made
@@ -90,6 +94,33 @@ class Partitions(StrictModel):
     format: Literal[1]
     anatomy: Literal["real", "procedural"]
     partitions: list[Published]
+
+
+def read_partitions(root: Path) -> Partitions | None:
+    """What a release says of its partitions; None: nothing, as the original's.
+
+    Raises:
+        ConfigError: the file is not what it should be.
+    """
+    path = root / NAME
+    if not path.exists():
+        return None
+    try:
+        return Partitions.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {explain(error, Partitions)}") from None
+
+
+def anatomy_of(root: Path) -> Literal["real", "procedural"]:
+    """Whose anatomy a release holds; real people's where it says nothing.
+
+    Raises:
+        ConfigError: its ``partitions.json`` is not what it should be.
+    """
+    content = read_partitions(root)
+    if content is not None:
+        return content.anatomy
+    return "procedural" if (root / PROCEDURAL_MARK).exists() else "real"
 
 
 def part_of(label: str) -> str | None:

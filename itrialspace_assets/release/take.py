@@ -11,15 +11,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pydantic import ValidationError
-
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import FileHashes, link_file, replace_file
 from itrialspace_assets.base.settings import PROCEDURAL_MARK, Settings
-from itrialspace_assets.base.validation import explain
 from itrialspace_assets.casework.steps import Result, contracts_of, read_record, record_released
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.release.partitions import NAME, PARTS, Partitions, Published, part_of
+from itrialspace_assets.release.partitions import NAME, PARTS, Partitions, Published, part_of, read_partitions
 from itrialspace_assets.release.parts import SUMS, read_sums
 
 #: Folders of an output folder into which a release may write.
@@ -78,12 +75,12 @@ def take_release(settings: Settings, root: Path, parts: Sequence[str], known: Co
     if root.resolve() == settings.output.resolve():
         raise ConfigError(f"{root}: expected a release beside the output folder, got the output folder itself")
     stated = read_sums(root) if (root / SUMS).exists() else {}
-    content = _partitions(root)
+    content = read_partitions(root)
     if content is None and (wanted := [p for p in parts if p != "profiles"]):
         raise ConfigError(
             f"{root / NAME}: expected it for {', '.join(wanted)}, found none: the published files alone state no "
             "seeds, keys of requests or host maps, and none are invented; use the profile tables (--use profiles), "
-            "and insert its manifests with `its insert run`"
+            "insert its manifests with `its insert run`, and render its masks with `its cts render`"
         )
     mine = [p for p in content.partitions if p.part in parts] if content else []
     taken = [p for p in mine if p.label in known and not _is_here(settings, p)]
@@ -110,20 +107,6 @@ def take_release(settings: Settings, root: Path, parts: Sequence[str], known: Co
     _write(settings, content, tables, sources, taken)
     left = tuple(p.label for p in mine if p.label not in known)
     return Taken(tuple(p.label for p in taken), tuple(sorted(path.name for path in tables)), left)
-
-
-def _partitions(root: Path) -> Partitions | None:
-    """
-    Raises:
-        ConfigError: the file is not what it should be.
-    """
-    path = root / NAME
-    if not path.exists():
-        return None
-    try:
-        return Partitions.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error, Partitions)}") from None
 
 
 class _Release:

@@ -181,6 +181,7 @@ def build(settings: Settings, source: str, partition: Partition, run_id: str) ->
         _preview(rows),
         files=made.files,
         retryable=retryable(made),
+        worker_memory_mb=made.memory_mb,
         written=(path,),
     )
 

@@ -242,6 +242,7 @@ def collect(settings: Settings, source: str, partition: Partition, run_id: str) 
         files=made.files,
         facts=dict(made.measured),
         retryable=retryable(made),
+        worker_memory_mb=made.memory_mb,
         written=(path,),
     )
 

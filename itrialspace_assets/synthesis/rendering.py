@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import edt
 import numpy as np
-from filelock import FileLock
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.fingerprints import hash_file, replace_file
+from itrialspace_assets.base.locks import locked
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import Output
 from itrialspace_assets.hosts.store import load_host_map
@@ -119,12 +119,11 @@ def _twin(settings: Settings, renderer: Renderer, request: RenderRequest, uid: s
 _TWINS: dict[Path, _Twin | tuple[Reason, str]] = {}
 
 
-def _one_at_a_time(settings: Settings, uid: str) -> FileLock:
+def _one_at_a_time(settings: Settings, uid: str) -> AbstractContextManager[None]:
     """Held while an image is made: of workers and modes that share it, one renders it and the others read it."""
     # few lock files; two images that share one wait for each other without need
     lock = settings.output / "work" / "locks" / f"{uid[:2]}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(lock)
+    return locked(lock)
 
 
 def _make_twin(settings: Settings, renderer: Renderer, request: RenderRequest, path: Path, note: str) -> _Twin:

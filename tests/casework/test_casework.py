@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from itrialspace_assets.base import fingerprints
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, PlatformError, Reason, TableError
 from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings, load_settings
@@ -86,6 +87,14 @@ def test_a_half_written_journal_line_is_as_if_it_never_was(out: Settings) -> Non
     file.write_bytes(file.read_bytes()[:-25])
     assert [c.uid for c in journal.pending(out, cases(), file.parent)] == ["case/5", "case/8"]  # 5: may have passed
     assert run(out, cases(), "r2-0") == made
+
+
+def test_a_shard_that_is_tried_again_loses_nothing_to_a_torn_line(out: Settings) -> None:
+    """The second try adds to the journal that a killed one left in the middle of a line."""
+    made = run(out, cases())
+    file = journal.journal_dir(out, "stage", "m/d") / "r-0.jsonl"
+    file.write_bytes(file.read_bytes()[:-25])
+    assert run(out, cases(), "r-0") == made
 
 
 def test_a_killed_worker_loses_only_its_own_case(tmp_path: Path) -> None:
@@ -181,3 +190,16 @@ def test_a_dead_worker_leaves_the_rest_in_parallel(tmp_path: Path) -> None:
     entries = [json.loads(line) for line in (tmp_path / "j.jsonl").read_text().splitlines()]
     assert sorted(e["uid"] for e in entries) == [c.uid for c in many]
     assert not [e for e in entries if "reason" in e]
+
+
+def test_what_a_run_wrote_is_not_read_again_unless_it_changed(out: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(fingerprints, "hash_file", lambda path: read.append(path.name) or sha256_bytes(b"damaged"))
+    files = run(out, cases()).files
+    assert len(files) == 8
+    assert not read
+    (out.output / "4.txt").write_bytes(b"damaged")
+    with fingerprints.FileHashes(out.output / "work" / "fingerprints.sqlite") as hashes:
+        hashes.remember(out.output, {"4.txt": files["4.txt"]})  # as another case that shares the file would say
+        assert not hashes.intact(out.output, files)
+    assert read == ["4.txt"]

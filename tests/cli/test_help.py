@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer
 
-from itrialspace_assets.cli import insertion, its_trials, main
+from itrialspace_assets.cli import insertion, its_trials, main, nodulemap, retriever
 
 BANNED = re.compile(
     r"hand\w* (over|out)|\baside\b|quarantin|(can|cannot) be had|forese|forecast|\bdeal(t|s)?\b|unsettled|of nobody"
@@ -36,6 +36,8 @@ def groups(command: Any) -> Iterator[Any]:
 ROOTS = {
     "its": typer.main.get_command(main.app),
     "its-insert": typer.main.get_command(insertion.insert_app),
+    "its-nodulemap": typer.main.get_command(nodulemap.app),
+    "its-retriever": typer.main.get_command(retriever.app),
     "its-trials": typer.main.get_command(its_trials.app),
 }
 LEAVES = {" ".join(path): command for name, root in ROOTS.items() for path, command in leaves(root, (name,))}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -10,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from itrialspace_assets.base.errors import ConfigError, PlatformError
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.explorer.layouts.table import Held
 from itrialspace_assets.index.query import Index
 
 
@@ -18,6 +20,10 @@ class Root:
     settings: Settings
     index: Index
     made: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def columns(self) -> Held:
+        return Held(self.index.nodules)
 
     def kept(self, name: str, stamp: Any, make: Callable[[], Any]) -> Any:
         if name not in self.made or self.made[name][0] != stamp:

@@ -7,6 +7,8 @@ from itrialspace_assets.explorer.layouts.presets import FEATURE_SETS
 from itrialspace_assets.records.tables import TABLES
 from tests.index.test_query import made
 
+#: Datasets of the nodules, in order.
+DATASETS = ("DLCS24", "LUNA16", "LUNA25")
 _GIVEN = {"label_source": "radiology", "population_type": "screening", "mask_source": "procedural"}
 
 
@@ -14,6 +16,8 @@ def known(n: int = 60) -> pl.DataFrame:
     """Rows sorted by nodule_uid; every seventh lacks its distance to the airway."""
     rng = np.random.default_rng(5)
     nodules = made(n).nodules
+    for given, name in zip(("D0", "D1", "D2"), DATASETS, strict=True):
+        nodules = nodules.with_columns(pl.col("nodule_uid", "scan_uid", "dataset").str.replace(f"^{given}", name))
     numbers = FEATURE_SETS["core_53"].numbers
     drawn = (pl.Series(c, 1 + rng.gamma(2.0, 9.0, n)).cast(nodules.schema[c]) for c in numbers)
     nodules = nodules.with_columns(drawn).with_columns(

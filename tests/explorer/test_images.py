@@ -1,6 +1,7 @@
 """Planes, parts and marks: sides on an asymmetric volume, pixels as of evaluation slices, answers of the server."""
 
 import io
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,9 @@ def test_what_the_server_shows_of_a_case(client: TestClient, case: tuple[Setting
     whole = client.get("/api/volume", params={"uid": uid, "what": "ct"})
     ct = read(settings, uid, "case", "ct")
     assert (whole.headers["content-type"], whole.status_code) == ("application/gzip", 200)
+    plain = client.get("/api/volume", params={"uid": uid, "what": "ct", "packed": False})
+    unpacked = zlib.decompressobj(wbits=31)
+    assert (unpacked.decompress(whole.content), unpacked.unused_data) == (plain.content, b""), "one gzip member"
     same = client.get(
         "/api/volume", params={"uid": uid, "what": "ct"}, headers={"If-None-Match": whole.headers["etag"]}
     )

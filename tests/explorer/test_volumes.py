@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from itrialspace_assets.base.errors import ConfigError, TableError, UnknownId
+from itrialspace_assets.base.errors import NotFound, TableError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.images.volumes import read, volumes_of
 from itrialspace_assets.imaging.geometry import Volume, read_volume, write_volume
@@ -47,7 +47,7 @@ def test_whole_files_patches_and_slices_give_the_same_volumes(tmp_path: Path) ->
         for entry in entries:
             volume = got[cts][entry.what]
             assert entry.shape == volume.array.shape
-            assert np.allclose(entry.spacing, volume.spacing)
+            assert np.allclose(entry.spacing, volume.spacing) and np.allclose(entry.origin, volume.affine[:3, 3])
             assert "PROCEDURAL" in entry.mark
             assert bool(entry.note) == (cts == "slices" and entry.what in ("ct", "difference"))
     for cts in ("nifti", "delta"):
@@ -83,9 +83,9 @@ def test_a_case_of_a_host_with_a_real_ct_and_one_that_cannot_be_read(tmp_path: P
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     settings, uid = write_case(tmp_path)
-    with pytest.raises(UnknownId, match=f"near: {uid}"):
+    with pytest.raises(NotFound, match=f"near: {uid}"):
         volumes_of(settings, uid[:-1] + "9", "case")
-    with pytest.raises(ConfigError, match="expected one of ct, lesion_free, difference, host, mask"):
+    with pytest.raises(NotFound, match="for example ct, lesion_free, difference"):
         read(settings, uid, "case", "../../etc/passwd")
     with pytest.raises(TableError, match="its run --only index"):
         volumes_of(settings, "D/n1", "nodule")

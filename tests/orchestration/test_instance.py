@@ -32,6 +32,17 @@ def test_a_folder_that_the_history_would_miss_is_refused(tmp_path: Path, name: s
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("executor", "limit"), [("in_process", 1), ("docker", 1), ("slurm", 100), ("k8s", 100)])
+def test_shards_of_a_partition_run_beside_each_other_on_a_cluster_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str, limit: int
+) -> None:
+    """A step on one machine uses all its workers; on a cluster each shard has a node of its own."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    with open_instance(load_settings(data_dir=tmp_path, output_dir=tmp_path / "out", executor=executor)) as instance:
+        instance.event_log_storage.initialize_concurrency_limit_to_default("synthesise_shards")
+        assert instance.event_log_storage.get_concurrency_info("synthesise_shards").slot_count == limit
+
+
 @pytest.mark.slow
 def test_runs_that_start_at_once_on_a_new_folder_all_open_it(tmp_path: Path) -> None:
     env = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"}

@@ -3,8 +3,10 @@
 The file is the volume's in RAS+, whatever file or patch it was read from.
 """
 
+from isal import igzip
+
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.imaging.geometry import Box, Volume, pack_volume
+from itrialspace_assets.imaging.geometry import Box, Volume, plain_bytes
 
 #: Every n-th voxel: at most this many are left out; ours.
 MAX_STEP = 16
@@ -36,6 +38,13 @@ def every(volume: Volume, step: int) -> Volume:
     return Volume(volume.array[::step, ::step, ::step].copy(order="F"), affine)
 
 
-def nifti(volume: Volume, note: str) -> bytes:
-    """Bytes of a ``.nii.gz`` file; ``note`` (at most 79 characters) goes into its description."""
-    return pack_volume(volume, note).data
+def nifti(volume: Volume, note: str, is_packed: bool = True) -> bytes:
+    """Bytes of a NIfTI file; packed, one gzip member: browsers unpack no more than one.
+
+    Args:
+        volume: voxels (X, Y, Z), RAS+.
+        note: text of the description field, at most 79 characters.
+        is_packed: gzip; else as it is, which is quicker where the network is.
+    """
+    data = plain_bytes(volume, note)
+    return bytes(igzip.compress(data, compresslevel=1, mtime=0)) if is_packed else data

@@ -20,7 +20,8 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason, TableError, UnknownId
+from itrialspace_assets.base.errors import CaseRejected, Reason, TableError
+from itrialspace_assets.base.nearest import not_found
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.paths import map_path
 from itrialspace_assets.hosts.store import load_host_map
@@ -40,7 +41,8 @@ from itrialspace_assets.synthesis.images import image_path, open_ct
 #: What owns the volumes: a nodule of the index (``nodule_uid``) or a case of a manifest (``case_uid``).
 Of = Literal["nodule", "case"]
 Unit = Literal["HU", "label"]
-_Grid = tuple[tuple[int, int, int], tuple[float, float, float]]
+_Triple = tuple[float, float, float]
+_Grid = tuple[tuple[int, int, int], _Triple, _Triple]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class VolumeEntry:
             ``ct@<renderer>`` and so on.
         shape: voxels along x, y, z; None: the file cannot be read, see ``note``.
         spacing: mm along x, y, z; None: as ``shape``.
+        origin: world mm (RAS) of voxel 0; None: as ``shape``.
         unit: HU, or label for maps and masks.
         mark: whether people and images are real, as every page says it.
         note: what a reader must know of it: that only some slices were kept, or why it cannot be read.
@@ -63,6 +66,7 @@ class VolumeEntry:
     what: str
     shape: tuple[int, int, int] | None
     spacing: tuple[float, float, float] | None
+    origin: tuple[float, float, float] | None
     unit: Unit
     mark: str
     note: str = ""
@@ -85,7 +89,7 @@ def volumes_of(settings: Settings, uid: str, of: Of) -> list[VolumeEntry]:
         of: which of the two.
 
     Raises:
-        UnknownId: no table holds it; names near ones.
+        NotFound: no table holds it; names near ones.
         TableError: the table is not there; says which command makes it.
     """
     return [found.entry for found in _volumes(settings, uid, of)]
@@ -101,16 +105,13 @@ def read(settings: Settings, uid: str, of: Of, what: str) -> Volume:
         what: ``VolumeEntry.what``.
 
     Raises:
-        UnknownId: no table holds ``uid``; names near ones.
+        NotFound: no table holds ``uid``, or it has no such volume; names near ones.
         TableError: the table is not there; says which command makes it.
-        ConfigError: it has no such volume; names those that it has.
         CaseRejected: a file is missing or damaged.
     """
     found = {f.entry.what: f.read for f in _volumes(settings, uid, of)}
     if what not in found:
-        raise ConfigError(
-            f"volume {what!r} of {of} {uid!r}: expected one of {', '.join(found) or 'none: it has no volume yet'}"
-        )
+        raise not_found(f"volume of {of} {uid!r}:", what, list(found))
     return found[what]()
 
 
@@ -270,7 +271,7 @@ def _row(output: Path, table: str, uid: str, columns: Sequence[str], command: st
         command: what makes the table, for the message.
 
     Raises:
-        UnknownId: no row has it.
+        NotFound: no row has it.
         TableError: the table is not there, or without a row.
     """
     (key,) = TABLES[table].key
@@ -279,7 +280,7 @@ def _row(output: Path, table: str, uid: str, columns: Sequence[str], command: st
         raise TableError(f"{table}: expected rows, found none; make them with `{command}`")
     found = rows.filter(pl.col(key) == uid)
     if found.is_empty():
-        raise UnknownId(key, uid, rows[key].to_list())
+        raise not_found(key, uid, rows[key].to_list())
     return found.row(0, named=True)
 
 
@@ -295,21 +296,25 @@ def _found(what: str, unit: Unit, mark: str, source: Path, reads: Callable[[], V
         note: what a reader must know of it.
     """
     try:
-        shape, spacing = _of_volume(reads()) if source.is_dir() else _of_header(source)
+        shape, spacing, origin = _of_volume(reads()) if source.is_dir() else _of_header(source)
     except CaseRejected as error:
         unknown = error.detail.replace(str(source), source.name)
-        return _Found(VolumeEntry(what, None, None, unit, mark, unknown), reads)
-    return _Found(VolumeEntry(what, shape, spacing, unit, mark, note), reads)
+        return _Found(VolumeEntry(what, None, None, None, unit, mark, unknown), reads)
+    return _Found(VolumeEntry(what, shape, spacing, origin, unit, mark, note), reads)
 
 
 def _of_volume(volume: Volume) -> _Grid:
     x, y, z = volume.array.shape
-    a, b, c = volume.spacing
-    return (x, y, z), (float(a), float(b), float(c))
+    return (x, y, z), _triple(volume.spacing), _triple(volume.affine[:3, 3])
+
+
+def _triple(values: Any) -> _Triple:
+    a, b, c = (float(v) for v in values)
+    return a, b, c
 
 
 def _of_header(path: Path) -> _Grid:
-    """Shape and spacing (mm) in RAS+.
+    """Shape, spacing (mm) and world of voxel 0 (mm), in RAS+.
 
     Raises:
         CaseRejected: no readable header, or one without an orientation.
@@ -322,5 +327,6 @@ def _of_header(path: Path) -> _Grid:
     except (OSError, EOFError, ValueError, IndexError, ImageFileError, WrapStructError, HeaderDataError) as error:
         got = getattr(error, "strerror", None) or error
         raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected a NIfTI file, got {got}") from None
-    a, b, c = np.linalg.norm(stored[:3, axes], axis=0)
-    return (x, y, z), (float(a), float(b), float(c))
+    columns = stored[:3, axes]  # an axis that runs against its own in RAS+ has its voxel 0 at the other end
+    last = columns * (np.array([x, y, z]) - 1)
+    return (x, y, z), _triple(np.linalg.norm(columns, axis=0)), _triple(stored[:3, 3] + np.minimum(np.diag(last), 0))

@@ -24,8 +24,12 @@ WEIGHTED = (
     "reinsertion_lobe",
     *(f"reinsertion_{name}" for name in ("lobe_cc_pct", "pleural_dist_mm", "nodule_diam_mm")),
 )
-#: Distances that are held at once; ours: 64 MiB.
-_HELD = 1 << 23
+#: Distances that are held at once; ours: 16 MiB.
+_HELD = 1 << 21
+#: Candidates whose coordinates are held as double precision at once; ours.
+_WIDE = 1 << 16
+#: Distances of which the least is taken to find a limit that few exceed; ours.
+_GROUP = 16
 
 
 @dataclass(frozen=True)
@@ -94,35 +98,52 @@ def nearest(
     """
     found: list[tuple[Rows, Rows, Rows, Floats]] = []
     depth = max(1, _HELD // max(1, len(candidates)))
-    others = space.points[candidates]
+    sign = -1.0 if farthest else 1.0
     for first in range(0, len(queries), depth):
         block = queries[first : first + depth]
-        distance = cdist(space.points[block], others, space.metric)
-        out = block[:, None] == candidates
+        key = _distances(space, block, candidates)
+        key *= sign
+        place = np.minimum(np.searchsorted(candidates, block), max(0, len(candidates) - 1))
+        if len(candidates):
+            own = np.flatnonzero(candidates[place] == block)
+            key[own, place[own]] = np.inf
         for codes in apart:
-            out |= codes[block][:, None] == codes[candidates]
-        key = -distance if farthest else distance
-        key[out] = np.inf
-        found.append(_first(block, candidates, distance, key, k))
+            key[codes[block][:, None] == codes[candidates]] = np.inf
+        row, column = _first(key, k)
+        rank = np.arange(len(row)) - np.searchsorted(row, np.arange(len(block)))[row]
+        kept = rank < k
+        row, column = row[kept], column[kept]
+        found.append((block[row], candidates[column], rank[kept], sign * key[row, column]))
         told(len(block))
     return Near(*(np.concatenate(part) for part in zip(*found, strict=True))) if found else _none()
 
 
-def _first(block: Rows, candidates: Rows, distance: Floats, key: Floats, k: int) -> tuple[Rows, Rows, Rows, Floats]:
-    """The k least keys of each row, equals by column."""
+def _distances(space: Space, block: Rows, candidates: Rows) -> Floats:
+    """Distances (q, c); coordinates of some candidates at a time are widened to double precision."""
+    out = np.empty((len(block), len(candidates)))
+    asked = space.points[block].astype(np.float64)
+    for first in range(0, len(candidates), _WIDE):
+        some = candidates[first : first + _WIDE]
+        whole = int(some[-1] - some[0]) + 1 == len(some)  # rows that lie together are not copied
+        others = space.points[some[0] : some[-1] + 1] if whole else space.points[some]
+        out[:, first : first + len(some)] = cdist(asked, others, space.metric)
+    return out
+
+
+def _first(key: Floats, k: int) -> tuple[Rows, Rows]:
+    """Row and column of the k least finite keys of each row and of some more, by row, then key, then column."""
     k = min(k, key.shape[1])
     if not k:
-        none = np.zeros(0, np.int64)
-        return none, none, none, np.zeros(0)
-    limit = np.partition(key, k - 1, axis=1)[:, k - 1 : k]
-    row, column = np.nonzero((key <= limit) & np.isfinite(key))
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    groups, parts = key.shape[1] // _GROUP, key
+    if groups >= k:  # the k-th least of the groups' least ones is no less than the k-th least of all
+        parts = key[:, : groups * _GROUP].reshape(len(key), _GROUP, groups).min(axis=1)
+    limit = np.partition(parts, k - 1, axis=1)[:, k - 1 : k]
+    row, column = np.nonzero(key <= limit)
+    finite = np.isfinite(key[row, column])
+    row, column = row[finite], column[finite]
     order = np.lexsort((column, key[row, column], row))
-    row, column = row[order], column[order]
-    starts = np.searchsorted(row, np.arange(len(block)))
-    rank = np.arange(len(row)) - starts[row]
-    kept = rank < k
-    row, column = row[kept], column[kept]
-    return block[row], candidates[column], rank[kept], distance[row, column]
+    return row[order], column[order]
 
 
 def _none() -> Near:

@@ -13,14 +13,15 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.explorer.search.columns import Columns, Mask, Value, about
+from itrialspace_assets.explorer.search.columns import ABOUT, Columns, Mask, Value, about
 
 #: Columns that the free text is looked for in: a dataset's name and every id are part of one of them.
 TEXT_COLUMNS = ("nodule_uid", "scan_uid", "person_uid")
 #: Most ids of a selection that is sent as ids; ours.
 MAX_UIDS = 200_000
 
-Name = Annotated[str, Field(min_length=1, max_length=60, description="A column of the index.")]
+#: A column; the list of names is for those who read the description, what is wrong is said by ``about``.
+Name = Annotated[str, Field(min_length=1, max_length=60, json_schema_extra={"enum": list(ABOUT)})]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -148,8 +149,8 @@ def _mask(columns: Columns, one: Filter) -> Mask:
         return _to_mask(columns.series("nodule_uid").is_in(pl.Series(one.uids, dtype=pl.String()).implode()))
     if isinstance(one, Between):
         values = columns.numbers(one.column)
-        met = np.ones(columns.height, bool) if one.low is None else values >= one.low
-        return (met if one.high is None else met & (values <= one.high)) & ~np.isnan(values)
+        above = values >= (-np.inf if one.low is None else one.low)
+        return above & (values <= (np.inf if one.high is None else one.high))  # NaN, a missing value, is neither
     series = columns.series(one.column)
     if isinstance(one, Missing):
         return _to_mask(series.is_null() if one.missing else series.is_not_null())

@@ -22,6 +22,8 @@ SHOWN = (
     "scan_uid",
 )
 MAX_FILTERS = 40
+#: From so many rows on it pays to count codes in pairs; ours, measured.
+_MANY = 200_000
 Bins = npt.NDArray[np.uint8]
 
 
@@ -100,16 +102,16 @@ class _Counter:
         text = [(None, mask_of_text(columns, asked.text))] if asked.text else []
         self._columns, self._masks = columns, [*masks, *text]
         self._filtered = {column for column, _ in masks if column is not None}
-        self._rows: dict[str | None, Rows | None] = {}
+        self._others: dict[str | None, pl.Series | None] = {}
         self.mask = all_of(columns.height, [mask for _, mask in self._masks])
 
-    def rows_without(self, column: str) -> Rows | None:
-        """Rows that meet every filter but those of a column; None: all rows."""
+    def mask_without(self, column: str) -> pl.Series | None:
+        """Which rows meet every filter but those of a column; None: all rows."""
         key = column if column in self._filtered else None
-        if key not in self._rows:
+        if key not in self._others:
             others = [mask for name, mask in self._masks if key is None or name != key]
-            self._rows[key] = np.flatnonzero(all_of(self._columns.height, others)) if others else None
-        return self._rows[key]
+            self._others[key] = pl.Series(all_of(self._columns.height, others)) if others else None
+        return self._others[key]
 
     def counts(self, column: str, key: tuple[object, ...], codes: Bins, n: int) -> list[int]:
         """How often each of the codes 0 to ``n`` occurs.
@@ -120,14 +122,20 @@ class _Counter:
             codes: of every row.
             n: greatest code.
         """
-        rows = self.rows_without(column)
-        if rows is None:
+        mask = self.mask_without(column)
+        if mask is None:
             return self._columns.kept(("counts", *key), lambda: _counted(codes, n))
-        return _counted(codes[rows], n)
+        return _counted(pl.Series(codes).filter(mask).to_numpy(), n)
 
 
 def _counted(codes: Bins, n: int) -> list[int]:
-    return [int(count) for count in np.bincount(codes, minlength=n + 1)]
+    """How often each of the codes 0 to ``n`` occurs."""
+    if len(codes) < _MANY:
+        return [int(count) for count in np.bincount(codes, minlength=n + 1)]
+    even = len(codes) // 2 * 2  # two codes at once, as one number of 16 bits: half the time
+    table = np.bincount(codes[:even].view(np.uint16), minlength=2**16).reshape(2**8, 2**8)
+    counts = table.sum(axis=0) + table.sum(axis=1) + np.bincount(codes[even:], minlength=2**8)
+    return [int(count) for count in counts[: n + 1]]
 
 
 def search(columns: Columns, asked: Search) -> Found:

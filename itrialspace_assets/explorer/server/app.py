@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from itrialspace_assets import __version__
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.explorer.compat import nodulemap, retriever
 from itrialspace_assets.explorer.server.page import Page
 from itrialspace_assets.explorer.server.problems import RESPONSES, answer_problems
 from itrialspace_assets.explorer.server.routes import (
@@ -11,8 +12,11 @@ from itrialspace_assets.explorer.server.routes import (
     images,
     maps,
     nodules,
+    reading,
+    results,
     reviews,
     root,
+    sql,
     trials_of_selection,
 )
 from itrialspace_assets.explorer.server.security import Access, Guard
@@ -23,10 +27,15 @@ ROUTERS = (
     root.router,
     nodules.router,
     maps.router,
+    trials_of_selection.router,
     images.router,
     cases.router,
     reviews.router,
-    trials_of_selection.router,
+    results.router,
+    sql.router,
+    reading.router,
+    nodulemap.router,
+    retriever.router,
 )
 
 

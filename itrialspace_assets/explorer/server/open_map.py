@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap
-from itrialspace_assets.explorer.layouts.table import Held
+from itrialspace_assets.explorer.layouts.table import NoduleTable
 from itrialspace_assets.index.query import Index
 
 
@@ -19,6 +19,10 @@ class OpenRoot(Protocol):
     @property
     def index(self) -> Index:
         """The index, opened again when its table was made again."""
+
+    @property
+    def columns(self) -> NoduleTable:
+        """Columns of the index, each read when it is first asked for; another object when its table was made again."""
 
     def kept(self, name: str, stamp: Any, make: Callable[[], Any]) -> Any:
         """What ``make`` gave, kept until the stamp changes."""
@@ -39,8 +43,8 @@ def open_map(root: OpenRoot) -> NoduleMap:
     Raises:
         TableError: there is no index yet, or it was accepted under another contract.
     """
-    index = root.index
-    made: NoduleMap = root.kept("nodule_map", id(index), lambda: NoduleMap(root.settings, Held(index.nodules)))
+    columns = root.columns
+    made: NoduleMap = root.kept("nodule_map", columns, lambda: NoduleMap(root.settings, columns))
     return made
 
 

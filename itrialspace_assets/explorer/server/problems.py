@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -31,6 +31,14 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     415: {"model": Problem, "description": "The body is not JSON"},
     422: {"model": Problem, "description": "A value is wrong"},
 }
+
+
+def bytes_of(*types: str) -> dict[str, Any]:
+    """Arguments of a route's decorator that say that it answers with bytes of one of these types, or a ``Problem``.
+
+    A ``response_class`` with a type of its own would describe the problems as of that type.
+    """
+    return {"response_class": Response, "responses": {200: {"content": {kind: {} for kind in types}}}}
 
 
 def answer_problems(app: FastAPI, settings: Settings) -> None:

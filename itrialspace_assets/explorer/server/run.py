@@ -44,6 +44,7 @@ def serve(settings: Settings, access: Access, host: str, port: int, ready: Calla
         proxy_headers=False,
         timeout_graceful_shutdown=_PATIENCE_S,
         lifespan="off",
+        ws="none",
     )
     name = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     ready(f"http://{name}:{listening.getsockname()[1]}/")

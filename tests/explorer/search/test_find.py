@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from itrialspace_assets.base.errors import ConfigError, NotFound, TableError
 from itrialspace_assets.base.settings import load_settings
-from itrialspace_assets.explorer.search import export, near, one
+from itrialspace_assets.explorer.search import export, find, near, one
 from itrialspace_assets.explorer.search.columns import Columns
 from itrialspace_assets.explorer.search.filters import Filter, rows_of
 from itrialspace_assets.explorer.search.find import Asked, Search, search
@@ -102,6 +102,13 @@ def test_pages_follow_the_order_with_missing_values_last(
     known = sorted((r for r in ROWS if r[column] is not None), key=lambda r: r[column], reverse=descending)
     wanted = [*known, *(r for r in ROWS if r[column] is None)][offset : offset + limit]
     assert [r["nodule_uid"] for r in found.rows] == [r["nodule_uid"] for r in wanted]
+
+
+def test_many_codes_are_counted_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = np.random.default_rng(0).integers(0, 201, 1001).astype(np.uint8)
+    few = find._counted(codes, 200)
+    monkeypatch.setattr(find, "_MANY", 0)
+    assert find._counted(codes, 200) == few == [codes.tolist().count(code) for code in range(201)]
 
 
 def test_facets_have_every_value_in_its_order(columns: Columns) -> None:

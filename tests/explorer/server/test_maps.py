@@ -47,9 +47,9 @@ def test_neighbours_say_in_what_space_they_are(web: TestClient, settings: Settin
     assert [n["uid"] for n in found["neighbours"]] == nodules["nodule_uid"][wanted["row"]].to_list()
     assert [n["distance"] for n in found["neighbours"]] == wanted["distance"].to_list()
     assert found["neighbours"][0]["diameter_mm"] == nodules["reinsertion_nodule_diam_mm"][int(wanted["row"][0])]
-    two = {"uid": uid, "k": 40, "scope": "selected_datasets", "dataset": ["D0", "D1"], "balance": True}
+    two = {"uid": uid, "k": 40, "scope": "selected_datasets", "dataset": ["DLCS24", "LUNA16"], "balance": True}
     near = web.get("/api/map/neighbours", params=two).json()["neighbours"]
-    assert {n["dataset"] for n in near} == {"D0", "D1"}
+    assert {n["dataset"] for n in near} == {"DLCS24", "LUNA16"}
 
 
 def test_what_there_is_is_listed(web: TestClient) -> None:
@@ -71,8 +71,8 @@ def test_what_there_is_is_listed(web: TestClient) -> None:
         ("/api/map/edges?k=6", 422, "expected one of 3, 5, 10, 25"),
         ("/api/map/edges?scope=selected_datasets", 422, "scope 'selected_datasets'"),
         ("/api/map/edges?space=L1", 422, "expected one of weighted"),
-        ("/api/map/neighbours?uid=D0/none", 404, "D0/none"),
-        ("/api/map/neighbours?uid=D0/n000&k=0", 422, "greater than or equal to 1"),
+        ("/api/map/neighbours?uid=DLCS24/none", 404, "DLCS24/none"),
+        ("/api/map/neighbours?uid=DLCS24/n000&k=0", 422, "greater than or equal to 1"),
         ("/api/slices/map?reader=nobody&source=tissue", 422, "reader 'nobody'"),
         ("/api/slices/map?reader=blob&source=tissue&task=age", 422, "task 'age'"),
     ],

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.explorer.server import app as app_module
 from itrialspace_assets.explorer.server import security
@@ -41,13 +42,19 @@ def test_names_of_this_computer_are_answered(own: TestClient, host: str) -> None
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8422", "127.0.0.1.evil.example", "192.168.0.7", "", "["][:]
+    "host", ["evil.example", "evil.example:8422", "127.0.0.1.evil.example", "192.168.0.7", "", "["]
 )
 def test_other_names_are_refused(own: TestClient, host: str) -> None:
     """A page whose name was bound anew to this computer's address would be of the same origin otherwise."""
     for path in ("/", "/api/root", "/api/nodules/columns"):
         found = own.get(path, headers={"host": host})
         assert found.status_code == 400 and "Host" in found.json()["detail"]
+
+
+def test_two_names_at_once_are_refused(own: TestClient) -> None:
+    """Which of the two a proxy or a library takes is not known."""
+    both = [("host", "127.0.0.1:8422"), ("host", "evil.example")]
+    assert own.get("/api/nodules/columns", headers=both).status_code == 400
 
 
 def test_another_address_demands_a_token_and_takes_its_own_names() -> None:
@@ -186,6 +193,12 @@ def test_errors_name_no_folder(own: TestClient, output: Path) -> None:
     found = empty.get("/api/nodules/columns")
     assert found.status_code == 409 and "stage has not run" in found.json()["detail"]
     with pytest.MonkeyPatch.context() as patch:
+
+        def named(*_: object) -> None:
+            raise ConfigError(f"{output / 'out' / 'x.yaml'}: expected y, got z")
+
+        patch.setattr("itrialspace_assets.explorer.search.find.search", named)
+        assert own.post("/api/nodules/search", json={}).json() == {"detail": "out/x.yaml: expected y, got z"}
         patch.setattr("itrialspace_assets.explorer.search.find.search", lambda *_: 1 / 0)
         broken = TestClient(own.app, base_url=HERE, raise_server_exceptions=False)
         found = broken.post("/api/nodules/search", json={})

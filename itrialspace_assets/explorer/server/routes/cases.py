@@ -1,19 +1,23 @@
 """``/api/trials``, ``/api/trial``, ``/api/cases``, ``/api/case``: trials, their balance, and their cases."""
 
+import re
 from typing import Annotated
 
 import polars as pl
 from fastapi import APIRouter, Query
+from starlette.responses import HTMLResponse
 
 from itrialspace_assets.base.errors import UnknownId
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.catalog.case_story import StoryTable, tell
+from itrialspace_assets.catalog.casepage import page_of
 from itrialspace_assets.explorer.cases.sheet import Sheet, Verdicts, case_rows, sheet
 from itrialspace_assets.explorer.cases.trials import TrialFlow, TrialTold, trial, trials
 from itrialspace_assets.explorer.reviews.log import Review, read_reviews
 from itrialspace_assets.explorer.server.security import Uid
 from itrialspace_assets.explorer.server.state import Root, RootOf
 from itrialspace_assets.records.store import table_files
+from itrialspace_assets.records.tables import CONDITIONS
 
 router = APIRouter(prefix="/api", tags=["cases"])
 
@@ -81,8 +85,9 @@ def get_cases(
 def get_case(root: RootOf, uid: Annotated[Uid, Query()]) -> CaseTold:
     """What the static case page tells of a case, in tables; its volumes are ``/api/volumes``."""
     told = tell(root.settings, uid)
+    order = pl.col("condition").replace_strict({c: i for i, c in enumerate(CONDITIONS)}, return_dtype=pl.Int64)
     shown = told.slices.filter(pl.col("control") == "none", pl.col("path").str.ends_with(".png")).sort(
-        "source", "profile", pl.col("presence") != "present", "guidance_site", "z_offset", "condition"
+        "source", "profile", pl.col("presence") != "present", "guidance_site", "z_offset", order
     )
     pictures = [SlicePicture(**row) for row in shown.select(list(SlicePicture.model_fields)).iter_rows(named=True)]
     reviews = [review for review in read_reviews(root.settings.output) if review.case_uid == uid]
@@ -95,6 +100,14 @@ def get_case(root: RootOf, uid: Annotated[Uid, Query()]) -> CaseTold:
         slices=pictures,
         reviews=reviews,
     )
+
+
+@router.get("/case.html", response_class=HTMLResponse)
+def get_case_page(root: RootOf, uid: Annotated[Uid, Query()]) -> HTMLResponse:
+    """The static page of a case, one file; a browser saves it, since its own scripts may not run here."""
+    name = re.sub("[^A-Za-z0-9._-]", "_", uid)
+    saved = {"content-disposition": f'attachment; filename="{name}.html"'}
+    return HTMLResponse(page_of(root.settings, uid), headers=saved)
 
 
 def _stamp(root: Root) -> tuple[int, ...]:

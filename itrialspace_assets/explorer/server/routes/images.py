@@ -36,9 +36,15 @@ class Png(Response):
 
 
 class Nifti(Response):
-    """A NIfTI file; as ``response_class`` it also describes the route in OpenAPI."""
+    """A packed NIfTI file; as ``response_class`` it also describes the route in OpenAPI."""
 
     media_type = "application/gzip"
+
+
+class PlainNifti(Response):
+    """A NIfTI file as it is."""
+
+    media_type = "application/octet-stream"
 
 
 @router.get("/volumes")
@@ -55,12 +61,13 @@ def get_volume(
     of: Of = "case",
     step: Annotated[int, Query(ge=1, le=MAX_STEP, description="every n-th voxel along each axis")] = 1,
     box: Annotated[str | None, Query(max_length=60, description="x0,x1,y0,y1,z0,z1 in voxels")] = None,
+    packed: Annotated[bool, Query(description="gzip, or the plain NIfTI file, quicker on this computer")] = True,
     known: Match = None,
 ) -> Response:
     """A volume as NIfTI in RAS+, whole, a box of it, or every n-th voxel."""
     volume = _volume(root, uid, of, what, "volume")
     part = volume if box is None else volume.crop(box_of(box, volume))
-    return _tagged(Nifti, nifti(every(part, step), what), known)
+    return _tagged(Nifti if packed else PlainNifti, nifti(every(part, step), what, packed), known)
 
 
 @router.get("/plane.png", response_class=Png)

@@ -1,10 +1,10 @@
 """``/api/maps``, ``/api/map…``, ``/api/slices/map``: layouts, edges and neighbours of nodules, points of slices."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Response
 
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.layouts.nodule_map import EDGE_K, MODES, ON_DEMAND, SCOPES, Reach, Search
@@ -12,7 +12,7 @@ from itrialspace_assets.explorer.layouts.presets import FEATURE_SETS, PRESETS
 from itrialspace_assets.explorer.layouts.slices import OUTCOMES, READ, Asked, Drawn, answered, colour, draw
 from itrialspace_assets.explorer.layouts.spaces import SPACES
 from itrialspace_assets.explorer.layouts.table import row_of
-from itrialspace_assets.explorer.server.arrow import ArrowResponse, arrow
+from itrialspace_assets.explorer.server.arrow import MEDIA_TYPE, arrow
 from itrialspace_assets.explorer.server.open_map import MapOf, RootOf
 from itrialspace_assets.records.store import table_files
 from itrialspace_assets.records.tables import CONDITIONS, TASKS
@@ -22,6 +22,8 @@ router = APIRouter(prefix="/api", tags=["maps"])
 #: Neighbours that are answered at most (published).
 MOST = 500
 _Name = Annotated[str, Query(max_length=60)]
+#: Arguments of a route that answers with an Arrow stream.
+_ARROW: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": {MEDIA_TYPE: {}}}}}
 
 
 class Layout(StrictModel):
@@ -107,14 +109,14 @@ def get_maps(root: RootOf, seen: MapOf) -> Maps:
     )
 
 
-@router.get("/map", response_class=ArrowResponse)
-def get_map(seen: MapOf, name: _Name = "PCA_2D", feature_set: _Name = "reinsertion_core") -> ArrowResponse:
+@router.get("/map", **_ARROW)
+def get_map(seen: MapOf, name: _Name = "PCA_2D", feature_set: _Name = "reinsertion_core") -> Response:
     """Points of all nodules in the order of nodule_uid: ``x``, ``y``, float32; the first two numbers of the layout."""
     points = seen.layout(feature_set, name)
     return arrow(pl.DataFrame({"x": points[:, 0], "y": points[:, 1]}))
 
 
-@router.get("/map/edges", response_class=ArrowResponse)
+@router.get("/map/edges", **_ARROW)
 def get_edges(
     seen: MapOf,
     k: int = 5,
@@ -123,7 +125,7 @@ def get_edges(
     space: _Name = "weighted",
     feature_set: _Name = "reinsertion_core",
     layout: _Name = "PCA_32",
-) -> ArrowResponse:
+) -> Response:
     """Nearest or farthest nodules of each: ``source``, ``target`` (row numbers, uint32), ``distance``, ``rank``."""
     return arrow(seen.edges(k, mode, scope, Search(space, feature_set, layout), most=ON_DEMAND))
 
@@ -171,7 +173,7 @@ def get_neighbours(
     )
 
 
-@router.get("/slices/map", response_class=ArrowResponse)
+@router.get("/slices/map", **_ARROW)
 def get_slice_map(
     root: RootOf,
     reader: _Name,
@@ -180,7 +182,7 @@ def get_slice_map(
     condition: _Name = "plain",
     mode: Annotated[str | None, Query(max_length=100)] = None,
     dataset: Annotated[str | None, Query(max_length=60)] = None,
-) -> ArrowResponse:
+) -> Response:
     """Points of slices by what they show, with the reader's answer as ``outcome``: right, wrong, refused and others."""
     asked, settings = Asked(source, reader, task, condition, mode, dataset), root.settings
     files = [p for table in READ for p in table_files(settings.output, table)]

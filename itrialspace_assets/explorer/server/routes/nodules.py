@@ -4,14 +4,15 @@ from typing import Annotated
 
 import numpy as np
 import polars as pl
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.search import export, find, near, one
 from itrialspace_assets.explorer.search.columns import Described
-from itrialspace_assets.explorer.search.filters import rows_of
-from itrialspace_assets.explorer.server.arrow import MEDIA_TYPE, ArrowResponse, arrow
+from itrialspace_assets.explorer.search.filters import Name, rows_of
+from itrialspace_assets.explorer.server.arrow import MEDIA_TYPE, arrow
+from itrialspace_assets.explorer.server.problems import bytes_of
 from itrialspace_assets.explorer.server.security import Uid
 from itrialspace_assets.explorer.server.state import RootOf
 from itrialspace_assets.index.query import FEATURES, MISMATCHES
@@ -56,17 +57,15 @@ def post_search(root: RootOf, asked: find.Search) -> find.Found:
     return find.search(root.columns, asked)
 
 
-@router.post("/nodules/rows", response_class=ArrowResponse, responses={200: {"content": {MEDIA_TYPE: {}}}})
-def post_rows(root: RootOf, asked: find.Asked) -> ArrowResponse:
+@router.post("/nodules/rows", **bytes_of(MEDIA_TYPE))
+def post_rows(root: RootOf, asked: find.Asked) -> Response:
     """Row numbers (``row``, unsigned 32 bits) of the nodules that meet every filter, in the order of nodule_uid."""
     rows = np.flatnonzero(rows_of(root.columns, asked.filters, asked.text))
     return arrow(pl.DataFrame({"row": rows.astype(np.uint32)}))
 
 
-@router.get("/nodules/column", response_class=ArrowResponse, responses={200: {"content": {MEDIA_TYPE: {}}}})
-def get_column(
-    root: RootOf, name: Annotated[str, Query(min_length=1, max_length=60, description="A column of the index.")]
-) -> ArrowResponse:
+@router.get("/nodules/column", **bytes_of(MEDIA_TYPE))
+def get_column(root: RootOf, name: Annotated[Name, Query(description="A column of the index.")]) -> Response:
     """A column (``value``) of all nodules in the order of nodule_uid; few texts come as a dictionary."""
     return arrow(pl.DataFrame({"value": root.columns.compact(name)}))
 
@@ -89,11 +88,7 @@ def post_match(root: RootOf, asked: near.Wanted) -> near.Nearest:
     return near.match(root.columns, root.settings, asked)
 
 
-@router.post(
-    "/nodules/export",
-    response_class=StreamingResponse,
-    responses={200: {"content": {kind.partition(";")[0]: {} for kind in _TYPES.values()}}},
-)
+@router.post("/nodules/export", **bytes_of(*(kind.partition(";")[0] for kind in _TYPES.values())))
 def post_export(root: RootOf, asked: export.Export) -> StreamingResponse:
     """Every column of the nodules that meet every filter, as a download."""
     columns = root.columns

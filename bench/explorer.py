@@ -1,0 +1,230 @@
+"""The explorer's server over 13,140 and 1,000,000 nodules: answers over loopback, memory, first bytes.
+
+The baseline of a search is polars doing the same filter, counts and page over the same columns, which it keeps in
+memory as categories. Nodules are procedural; the million are the 13,140 again and again under new ids, each number
+moved by some percent.
+
+    python bench/explorer.py            # both sizes
+    python bench/explorer.py --small    # 13,140 alone
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import polars as pl
+
+from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.demo.paper import write_root
+from itrialspace_assets.index import build as index_build
+from itrialspace_assets.profiles import build as profiles_build
+from itrialspace_assets.profiles.registry import datasets
+from itrialspace_assets.records.store import read_table, write_table
+from itrialspace_assets.records.tables import TABLES
+
+MILLION = 1_000_000
+#: Answers a request; the first ones, which read columns, are printed apart.
+REPEATS = 40
+FACETS = (
+    "dataset",
+    "label",
+    "reinsertion_lobe",
+    "size_bucket",
+    "reinsertion_lung_zone",
+    "central_peripheral",
+    "population_type",
+    "label_source",
+    "has_ct",
+    "position_usable",
+)
+NUMBERS = (
+    "reinsertion_nodule_diam_mm",
+    "reinsertion_pleural_dist_mm",
+    "reinsertion_airway_dist_mm",
+    "reinsertion_lobe_cc_pct",
+)
+PAGE = ("nodule_uid", *FACETS[:4], *NUMBERS)
+
+
+def published_size(folder: Path) -> Settings:
+    """A root of 13,140 procedural nodules with its index."""
+    settings = load_settings(data_dir=folder / "data", output_dir=folder / "out", workers=1)
+    write_root(settings.data)
+    for name in datasets(settings):
+        profiles_build.build(settings, {"dataset": name})
+    index_build.build(settings, {})
+    return settings
+
+
+def million(small: Settings, folder: Path) -> Settings:
+    """The same with a million nodules."""
+    settings = load_settings(data_dir=folder / "data", output_dir=folder / "out", workers=1)
+    shutil.copytree(small.data, settings.data)
+    shutil.copytree(small.output / "tables" / "scans", settings.output / "tables" / "scans")
+    nodules = read_table(small.output, "nodules")
+    rng = np.random.default_rng(1)
+    ids = ("nodule_uid", "scan_uid", "person_uid", "lesion_uid", "annotation_id", "patient_id", "row_sha256")
+    measured = [c.name for c in TABLES["nodules"].columns if c.type == "number" and c.unit in ("mm", "%")]
+    parts = []
+    for copy in range(-(-MILLION // nodules.height)):
+        moved = pl.Series(rng.normal(1, 0.02, nodules.height).clip(0.9, 1.1))
+        parts.append(
+            nodules.with_columns(
+                *((pl.col(name) + f"_{copy:02d}") for name in ids),
+                *((pl.col(name) * moved).round(4) for name in measured),
+            )
+        )
+    write_table(settings.output, "nodules", pl.concat(parts).head(MILLION))
+    return settings
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[tuple[httpx.Client, int]]:
+    """A server of its own process; what asks it, and its process id."""
+    environment = os.environ | {
+        "ITRIALSPACE_DATA_DIR": str(settings.data),
+        "ITRIALSPACE_OUTPUT_DIR": str(settings.output),
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [sys.executable, "-W", "ignore", "-m", "itrialspace_assets.cli.main", "explore", "--port", "0"]
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[1]
+        with httpx.Client(base_url=address, timeout=600, trust_env=False) as client:
+            client.get("/api/openapi.json")
+            print(f"  first bytes after the command was started: {time.perf_counter() - started:.1f} s")
+            yield client, process.pid
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def used(pid: int) -> tuple[float, float]:
+    """Processor seconds of a process, and its memory in MiB."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    ticks = int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def requests(number: int) -> dict[str, Callable[[httpx.Client], httpx.Response]]:
+    """What the page asks, by name; each number asks another thing, so that nothing of the answer is kept."""
+    low = 3 + number * 0.05
+    filters = [
+        {"column": "dataset", "any": ["LUNA25", "LUNA16", "DLCS24"]},
+        {"column": "reinsertion_nodule_diam_mm", "low": low},
+    ]
+    whole = {"facets": FACETS, "histograms": NUMBERS, "columns": PAGE}
+    sort = {"sort": "reinsertion_nodule_diam_mm", "descending": True}
+    uid = "LUNA16/"
+
+    def post(path: str, body: Mapping[str, object]) -> Callable[[httpx.Client], httpx.Response]:
+        return lambda client: client.post(path, json=body)
+
+    return {
+        "search, no filter, 10 facets, 4 histograms": post("/api/nodules/search", whole),
+        "search, two filters, 10 facets, 4 histograms, sorted": post(
+            "/api/nodules/search", {**whole, **sort, "filters": filters}
+        ),
+        "search, text": post("/api/nodules/search", {**whole, "text": f"{uid}{number:02d}"}),
+        "rows of two filters (Arrow)": post("/api/nodules/rows", {"filters": filters}),
+        "a column of numbers (Arrow)": lambda client: client.get(
+            "/api/nodules/column", params={"name": NUMBERS[number % len(NUMBERS)]}
+        ),
+        "one nodule": lambda client: client.get("/api/nodule", params={"uid": UIDS[number]}),
+        "ten like nodules": lambda client: client.post("/api/nodules/similar", json={"uid": UIDS[number]}),
+        "ten donors within tolerances": post(
+            "/api/nodules/match",
+            {"lobe": "RUL", "cc_pct": 50, "diameter_mm": low + 3, "diameter_tolerance_mm": 1, "label": 1},
+        ),
+        "columns": lambda client: client.get("/api/nodules/columns"),
+        "root": lambda client: client.get("/api/root"),
+    }
+
+
+UIDS: list[str] = []
+
+
+def measure(settings: Settings) -> None:
+    """Ask a server everything, and print what it took."""
+    uids = read_table(settings.output, "nodules", ["nodule_uid"])["nodule_uid"]
+    UIDS[:] = uids.gather_every(uids.len() // (REPEATS + 2)).to_list()
+    print(f"{uids.len():,} nodules")
+    del uids
+    with serving(settings) as (client, pid):
+        print(f"  {'request':54} {'first':>8} {'median':>8} {'p95':>8} {'CPU':>8}   ms; memory after it, MiB")
+        for name in requests(0):
+            times, before = [], 0.0
+            for number in range(REPEATS):
+                started = time.perf_counter()
+                answer = requests(number)[name](client)
+                times.append((time.perf_counter() - started) * 1000)
+                assert answer.status_code == 200, answer.text
+                if number == 0:
+                    before = used(pid)[0]
+            cpu = (used(pid)[0] - before) / (REPEATS - 1) * 1000
+            warm = sorted(times[1:])
+            p95 = warm[int(len(warm) * 0.95)]
+            print(
+                f"  {name:54} {times[0]:8.1f} {statistics.median(warm):8.1f} {p95:8.1f} {cpu:8.1f}   {used(pid)[1]:.0f}"
+            )
+
+
+def baseline(settings: Settings) -> None:
+    """The search with two filters by polars, all columns in memory as categories."""
+    frame = pl.read_parquet(settings.output / "tables/nodules/part.parquet", columns=["nodule_uid", *FACETS, *NUMBERS])
+    texts = [name for name, kind in frame.schema.items() if kind == pl.String and name != "nodule_uid"]
+    frame = frame.with_columns(pl.col(texts).cast(pl.Categorical()))
+    edges = {name: np.linspace(0, 100, 31)[1:-1].tolist() for name in NUMBERS}
+    times, cpu = [], time.process_time()
+    for number in range(5):
+        started = time.perf_counter()
+        by_dataset = pl.col("dataset").cast(pl.String()).is_in(["LUNA25", "LUNA16", "DLCS24"])
+        large = pl.col("reinsertion_nodule_diam_mm") >= 3 + number * 0.05
+        both, without = frame.filter(by_dataset, large), {"dataset": frame.filter(large)}
+        for name in FACETS:
+            without.get(name, both)[name].value_counts()
+        for name in NUMBERS:
+            of = frame.filter(by_dataset) if name == "reinsertion_nodule_diam_mm" else both
+            of[name].cut(edges[name]).value_counts()
+        both.sort("reinsertion_nodule_diam_mm", descending=True).head(50)
+        times.append((time.perf_counter() - started) * 1000)
+    cpu = (time.process_time() - cpu) / 5 * 1000
+    print(f"  polars, the same search in memory: median {statistics.median(times):.1f} ms, CPU {cpu:.1f} ms")
+
+
+def main() -> None:
+    """Print the figures of both sizes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--small", action="store_true")
+    small_alone = parser.parse_args().small
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    print(f"{machine}, Python {platform.python_version()}")
+    folder = Path(tempfile.mkdtemp())
+    try:
+        small = published_size(folder / "small")
+        measure(small)
+        baseline(small)
+        if not small_alone:
+            large = million(small, folder / "large")
+            measure(large)
+            baseline(large)
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

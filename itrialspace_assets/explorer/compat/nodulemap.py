@@ -1,0 +1,346 @@
+"""``/compat/nodulemap/…``: the original's map API, keys as published (docs/facts/explorer.md#compatible-endpoints).
+
+Its faults are not copied: unknown values are refused, nothing is written on the server, no path of a disk leaves it.
+"""
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from fastapi import APIRouter, HTTPException, Query, Response
+
+from itrialspace_assets import __version__
+from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.explorer.compat.graph import (
+    GraphFilters,
+    GraphRequest,
+    donor_export,
+    graph,
+    neighbour_export,
+    search_of,
+)
+from itrialspace_assets.explorer.compat.nodes import NODE_ID, demographics, file_ids, metadata, row_of_node
+from itrialspace_assets.explorer.compat.pictures import slice_picture
+from itrialspace_assets.explorer.compat.scans import centre_of, read_ct, read_mask
+from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap, Reach, Search
+from itrialspace_assets.explorer.layouts.presets import FEATURE_SETS, PRESETS, feature_set, preset
+from itrialspace_assets.explorer.server.open_map import MapOf, RootOf
+from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS
+from itrialspace_assets.index.query import Index
+
+router = APIRouter(prefix="/compat/nodulemap", tags=["compat: NoduleMap"])
+
+Backend = Literal["weighted", "feature_l2", "features", "embedding"]
+_Model = Annotated[str, Query(max_length=60)]
+_K = Annotated[int, Query(ge=1, le=500)]
+#: Arguments of a route that answers with a picture, and of one with a file.
+_PNG: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": {"image/png": {}}}}}
+_FILE: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {200: {"content": {"text/csv": {}, "application/json": {}}}},
+}
+_Text = Annotated[str | None, Query(max_length=2000)]
+
+
+class ExportRequest(StrictModel):
+    """Neighbours of a node as a file. ``search_backend`` is ours: the export is of what the view shows."""
+
+    node_id: str
+    model: str = "UMAP_2D"
+    feature_set: str = "reinsertion_core"
+    k: int = 10
+    scope: str = "cross_dataset"
+    format: Literal["csv", "json", "donors"] = "csv"
+    search_backend: Backend = "weighted"
+
+
+def _csv(text: str | None) -> list[str] | None:
+    return [part.strip() for part in text.split(",") if part.strip()] if text else None
+
+
+def _row(index: Index, node_id: str) -> int:
+    row = row_of_node(index, node_id)
+    if row is None:
+        raise HTTPException(404, f"Node not found: {node_id}")
+    return row
+
+
+def _download(content: bytes, kind: str, name: str) -> Response:
+    return Response(content, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
+
+
+def _models(seen: NoduleMap) -> list[dict[str, Any]]:
+    """Every layout with ``ready``; PCA has no more numbers than there are features."""
+    found = []
+    for of in FEATURE_SETS:
+        for one in PRESETS.values():
+            ready = not seen.why_not(of, one.name)
+            dims = seen.layout(of, one.name).shape[1] if ready and one.algorithm == "pca" else one.dims
+            found.append({"feature_set": of, "model_name": one.name, "n_dims": dims, "ready": ready})
+    return found
+
+
+def _bare(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in one.items() if k != "ready"} for one in models if one["ready"]]
+
+
+@router.get("/health")
+def health(seen: MapOf) -> dict[str, Any]:
+    """Version and layouts that are there; ``artifact_dir`` is empty: paths stay on the server."""
+    return {"status": "ok", "version": __version__, "models": _bare(_models(seen)), "artifact_dir": ""}
+
+
+@router.get("/api/models")
+def models(seen: MapOf) -> dict[str, Any]:
+    """Layouts that are there; ``health`` has all of them with ``ready``."""
+    every = _models(seen)
+    there = _bare(every)
+    return {
+        "models": there,
+        "layout_models": [m for m in there if m["n_dims"] == 2],
+        "search_models": there,
+        "health": every,
+        "version": __version__,
+    }
+
+
+@router.get("/api/filters")
+def filters(root: RootOf, model: _Model = "UMAP_2D", feature_set: _Model = "reinsertion_core") -> dict[str, Any]:
+    """Values that filters take, as the index holds them."""
+    nodules = root.index.nodules
+
+    def values(column: str) -> list[str]:
+        return sorted(nodules[column].drop_nulls().unique())
+
+    there = set(values("size_bucket"))
+    diameter = nodules["reinsertion_nodule_diam_mm"]
+    return {
+        "datasets": values("dataset"),
+        "labels": ["benign", "malignant", "unlabelled"],
+        "lobes": values("reinsertion_lobe"),
+        "zones": values("reinsertion_lung_zone"),
+        "sides": values("reinsertion_lung_side"),
+        "size_buckets": [bucket for bucket in SIZE_BUCKETS if bucket in there],
+        "label_sources": values("label_source"),
+        "population_types": values("population_type"),
+        "diameter_range": {"min": diameter.min(), "max": diameter.max()},
+    }
+
+
+@router.post("/api/graph")
+def post_graph(root: RootOf, seen: MapOf, asked: GraphRequest) -> Response:
+    """Nodes, edges and their numbers; ``edges_available`` is false where edges must be made first."""
+    if why := seen.why_not(_known(asked.feature_set), asked.vis_model):
+        raise HTTPException(404, why)
+    made = graph(seen, root.index, asked)
+    tail = json.dumps({"stats": made.stats, "edges_available": made.edges_available}).encode()
+    parts = (
+        b'{"nodes":',
+        made.nodes.write_json().encode(),
+        b',"edges":',
+        made.edges.write_json().encode(),
+        b",",
+        tail[1:],
+    )
+    return Response(b"".join(parts), media_type="application/json")
+
+
+@router.get("/api/graph")
+def get_graph(
+    root: RootOf,
+    seen: MapOf,
+    vis_model: _Model = "UMAP_2D",
+    search_model: _Model = "UMAP_2D",
+    feature_set: _Model = "reinsertion_core",
+    k: int = 5,
+    mode: _Model = "closest",
+    scope: _Model = "cross_dataset",
+    color_by: _Model = "dataset",
+    search_backend: Backend = "weighted",
+    datasets: _Text = None,
+    label: _Text = None,
+    lobe: _Text = None,
+    zone: _Text = None,
+    side: _Text = None,
+    size_bucket: _Text = None,
+    diameter_min: float | None = None,
+    diameter_max: float | None = None,
+) -> Response:
+    """The same with parameters; words with commas."""
+    chosen = GraphFilters(
+        datasets=_csv(datasets),
+        label=label,
+        lobe=_csv(lobe),
+        zone=_csv(zone),
+        side=_csv(side),
+        size_bucket=_csv(size_bucket),
+        diameter_min=diameter_min,
+        diameter_max=diameter_max,
+    )
+    asked = GraphRequest(
+        vis_model=vis_model,
+        search_model=search_model,
+        feature_set=feature_set,
+        k=k,
+        mode=mode,
+        scope=scope,
+        color_by=color_by,
+        search_backend=search_backend,
+        filters=chosen,
+    )
+    return post_graph(root, seen, asked)
+
+
+@router.get("/api/node/{node_id:path}/axial_thumbnail", **_PNG)
+def thumbnail(root: RootOf, node_id: str) -> Response:
+    """Axial slice through a nodule: lung window, its mask, a cross, letters of orientation."""
+    row = root.index.nodules.row(_row(root.index, node_id), named=True)
+    ct = read_ct(root.settings, row["ct_path"])
+    if ct is None:
+        raise HTTPException(404, "Thumbnail unavailable: CT or mask not found")
+    mask, why = read_mask(root.settings, row, ct)
+    centre = centre_of(row, ct, mask)
+    content = slice_picture(ct, "axial", round(float(centre[2])), "lung", mask, centre)
+    return Response(content, media_type="image/png", headers={"x-mask": why or "shown"})
+
+
+@router.get("/api/node/{node_id:path}/neighbors")
+def neighbours(
+    root: RootOf,
+    seen: MapOf,
+    node_id: str,
+    model: _Model = "UMAP_2D",
+    feature_set: _Model = "reinsertion_core",
+    k: _K = 10,
+    scope: _Model = "cross_dataset",
+    datasets: _Text = None,
+    balance_by_dataset: bool = False,
+    search_backend: Backend = "weighted",
+    exclude_same_patient: bool = False,
+    debug: bool = False,
+) -> dict[str, Any]:
+    """Nearest nodes. Balanced ones hold every dataset that k allows. ``exclude_same_patient`` is ours."""
+    started, row = time.perf_counter(), _row(root.index, node_id)
+    search = _search(search_backend, feature_set, model)
+    reach = Reach(scope, tuple(_csv(datasets) or ()), balance_by_dataset, not exclude_same_patient)
+    found = _near(seen, root.index, row, k, search, reach)
+    answer: dict[str, Any] = {"query_node_id": node_id, "k": k, "scope": scope, "neighbors": found.to_dicts()}
+    if debug:
+        answer["_debug"] = _matrix(seen, search) | {
+            "model_requested": model,
+            "model_canonical": preset(model).name,
+            "feature_set": feature_set,
+            "elapsed_ms": round(1000 * (time.perf_counter() - started), 3),
+            "n_results": found.height,
+        }
+    return answer
+
+
+@router.get("/api/node/{node_id:path}")
+def node(
+    root: RootOf, node_id: str, model: _Model = "UMAP_2D", feature_set: _Model = "reinsertion_core"
+) -> dict[str, Any]:
+    """A node's metadata and demographics; ids of its scan and of itself stand for files that are on disk."""
+    at = _row(root.index, node_id)
+    row = root.index.nodules.row(at, named=True)
+    ids = file_ids(root.settings, root.index.nodules[at : at + 1]).row(0, named=True)
+    return metadata(root.index.nodules[at : at + 1]).row(0, named=True) | {
+        "demographics": demographics(row),
+        "ct_path_abs": ids["ct_path"],
+        "nodule_mask_path_abs": ids["nodule_mask_path"],
+        "organ_seg_path_abs": ids["organ_seg_path"],
+    }
+
+
+@router.post("/api/export", **_FILE)
+def export(root: RootOf, seen: MapOf, asked: ExportRequest) -> Response:
+    """Neighbours of a node as a download. Donors leave out the node's own person."""
+    if not 1 <= asked.k <= 500:
+        raise HTTPException(422, f"k {asked.k}: expected 1 to 500")
+    row = _row(root.index, asked.node_id)
+    search = _search(asked.search_backend, asked.feature_set, asked.model)
+    donors = asked.format == "donors"
+    rows = seen.neighbours(row, asked.k, search, Reach(asked.scope, same_person=not donors))
+    if donors:
+        frame = donor_export(root.index.nodules[rows["row"]])
+        return _download(frame.write_csv().encode(), "text/csv", "candidate_donors.csv")
+    found = pl.concat([metadata(root.index.nodules[rows["row"]]), rows.drop("row")], how="horizontal")
+    query = metadata(root.index.nodules[row : row + 1]).row(0, named=True)
+    meta = asked.model_dump(include={"model", "feature_set", "k", "scope"})
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in asked.node_id)
+    if asked.format == "csv":
+        table = neighbour_export(query, found, meta)
+        return _download(table.write_csv().encode(), "text/csv", f"neighbors_{name}.csv")
+    content = {
+        "query": query,
+        "neighbors": found.to_dicts(),
+        "meta": meta | {"exported_at": datetime.now(UTC).isoformat()},
+    }
+    return _download(json.dumps(content).encode(), "application/json", f"neighbors_{name}.json")
+
+
+@router.get("/debug/layout")
+def debug_layout(
+    root: RootOf,
+    seen: MapOf,
+    model: _Model = "UMAP_2D",
+    feature_set: _Model = "reinsertion_core",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 5,
+) -> dict[str, Any]:
+    """The first points of a layout."""
+    points, nodules = seen.layout(feature_set, model), root.index.nodules
+    some = nodules.head(limit).select(NODE_ID, x=pl.Series(points[:limit, 0]), y=pl.Series(points[:limit, 1]))
+    return {"n_total": nodules.height, "samples": some.to_dicts()}
+
+
+@router.get("/debug/search")
+def debug_search(
+    root: RootOf,
+    seen: MapOf,
+    model: _Model = "UMAP_2D",
+    feature_set: _Model = "reinsertion_core",
+    node_id: Annotated[str, Query(max_length=300)] = "",
+    k: _K = 3,
+    search_backend: Backend = "weighted",
+) -> dict[str, Any]:
+    """Neighbours of a node, of the first without one, and the matrix that was searched."""
+    if not root.index.nodules.height:
+        raise HTTPException(404, "the index holds no nodule")
+    started = time.perf_counter()
+    search = _search(search_backend, feature_set, model)
+    found = _near(seen, root.index, _row(root.index, node_id) if node_id else 0, k, search, Reach())
+    elapsed = round(1000 * (time.perf_counter() - started), 3)
+    return _matrix(seen, search) | {"elapsed_ms": elapsed, "neighbors": found.to_dicts()}
+
+
+@router.get("/debug/alignment")
+def debug_alignment(root: RootOf, seen: MapOf, feature_set: _Model = "reinsertion_core") -> dict[str, Any]:
+    """For each layout that is there: its nodes, and that they are those of the first; ours always are."""
+    first = root.index.nodules.head(5).select(NODE_ID).to_series().to_list()
+    found: dict[str, Any] = {}
+    for one in _bare([m for m in _models(seen) if m["feature_set"] == _known(feature_set)]):
+        about = {"n_nodes": len(seen.layout(feature_set, one["model_name"])), "first_5": first}
+        about["aligned"] = about["n_nodes"] == root.index.nodules.height
+        found[one["model_name"]] = about | ({"ref_model": next(iter(found))} if found else {})
+    return found
+
+
+def _known(name: str) -> str:
+    return feature_set(name).name
+
+
+def _search(backend: str, of: str, model: str) -> Search:
+    """The space that is searched; a model or feature set that there is none of is refused even where it is not read."""
+    return search_of(backend, _known(of), preset(model).name)
+
+
+def _near(seen: NoduleMap, index: Index, row: int, k: int, search: Search, reach: Reach) -> pl.DataFrame:
+    rows = seen.neighbours(row, k, search, reach)
+    return pl.concat([metadata(index.nodules[rows["row"]]), rows.drop("row")], how="horizontal")
+
+
+def _matrix(seen: NoduleMap, search: Search) -> dict[str, Any]:
+    points = seen.space(search).points
+    return {"embedding_dim": points.shape[1], "n_embeddings": len(points)}

@@ -1,0 +1,224 @@
+"""``/compat/retriever/…``: the original's retriever API, keys as published
+(docs/facts/explorer.md#compatible-endpoints).
+
+Its faults are not copied: facets follow the filters, exports are whole and leave nothing on the server, and a CT is
+named by the id of its scan, never by a path.
+"""
+
+import json
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from fastapi import APIRouter, HTTPException, Query, Response
+from pydantic import Field
+
+from itrialspace_assets import __version__
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.explorer.compat.found import (
+    RESULT,
+    MatchRequest,
+    SearchFilters,
+    SimilarRequest,
+    dataset_filters,
+    deltas,
+    facets,
+    page,
+)
+from itrialspace_assets.explorer.compat.nodes import file_ids, is_among, row_of_annotation
+from itrialspace_assets.explorer.compat.pictures import PLANES, middle, slice_picture
+from itrialspace_assets.explorer.compat.scans import centre_of, ct_path_of, read_ct, read_mask
+from itrialspace_assets.explorer.server.open_map import RootOf
+from itrialspace_assets.imaging.anatomy import LOBES
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.index.query import Index, Place
+
+router = APIRouter(prefix="/compat/retriever", tags=["compat: Retriever"])
+
+#: Rows of a search that names no limit (published).
+LIMIT = 50
+_Id = Annotated[str, Query(max_length=300)]
+_Word = Annotated[str, Query(max_length=40)]
+#: Arguments of a route that answers with a picture, and of one with a file.
+_PNG: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": {"image/png": {}}}}}
+_FILE: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {200: {"content": {"text/csv": {}, "application/json": {}}}},
+}
+
+
+class RetrieverExport(StrictModel):
+    """Nodules as a file, all that match unless the filters limit them."""
+
+    filters: SearchFilters = Field(default_factory=SearchFilters)
+    format: Literal["csv", "json"] = "csv"
+    include_paths: bool = True
+    filename: str | None = Field(None, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+
+def _row(index: Index, annotation: str) -> int:
+    row = row_of_annotation(index, annotation)
+    if row is None:
+        raise HTTPException(404, f"annotation_id {annotation!r}: the index has none of this id")
+    return row
+
+
+def _ct(settings: Settings, index: Index, scan: str) -> Volume:
+    ct_path = ct_path_of(index, scan)
+    if ct_path is None:
+        raise HTTPException(404, f"ct_path {scan!r}: expected a scan_uid of the index (answers name it so)")
+    ct = read_ct(settings, ct_path)
+    if ct is None:
+        raise HTTPException(404, f"scan {scan!r}: its CT is not in the data root, or cannot be read")
+    return ct
+
+
+@router.get("/health")
+def health(root: RootOf) -> dict[str, Any]:
+    """Version, nodules and datasets."""
+    nodules = root.index.nodules
+    return {"version": __version__, "n_nodules": nodules.height, "datasets": sorted(nodules["dataset"].unique())}
+
+
+@router.get("/filters")
+def filters(root: RootOf) -> dict[str, Any]:
+    """Values that filters take."""
+    return {
+        "datasets": sorted(root.index.nodules["dataset"].unique()),
+        "lobes": list(LOBES),
+        "zones": ["upper_zone", "middle_zone", "lower_zone"],
+        "sides": ["right", "left", "unknown"],
+        "labels": [0, 1, None],
+        "central_peripheral": ["central", "peripheral"],
+        "population_types": ["screening", "diagnostic", "all"],
+        "label_sources": ["histopathology", "radiology", "all"],
+    }
+
+
+@router.post("/search")
+def search(root: RootOf, asked: SearchFilters) -> dict[str, Any]:
+    """Nodules that meet every filter; ``ct_path`` of a result is the id of its scan."""
+    total, found = page(root.index, asked, LIMIT)
+    rows = found.with_columns(ct_path="scan_uid").select(RESULT).to_dicts()
+    counts = facets(root.index, asked)
+    return {"total_matching": total, "returned": len(rows), "results": rows, "facet_counts": counts}
+
+
+@router.post("/similar")
+def similar(root: RootOf, asked: SimilarRequest) -> dict[str, Any]:
+    """Nodules most like one; ``feature_deltas`` are in % and mm."""
+    index = root.index
+    row = index.nodules.row(_row(index, asked.annotation_id), named=True)
+    where = dataset_filters(index, asked.include_datasets, asked.exclude_datasets)
+    where += [] if asked.label is None else [f"label={asked.label}"]
+    found = index.similar(row["nodule_uid"], asked.k, filters=where, same_person=not asked.exclude_same_patient)
+    shown = ("annotation_id", "dataset", "lobe_name", "nodule_mean_diam_mm", "label")
+    results = [
+        {name: one[name] for name in shown}
+        | {"distance": round(one["distance"], 4), "rank": rank, "feature_deltas": deltas(row, one)}
+        for rank, one in enumerate(found.iter_rows(named=True), start=1)
+    ]
+    return {"reference_id": asked.annotation_id, "k": asked.k, "results": results}
+
+
+@router.post("/matcher")
+def matcher(root: RootOf, asked: MatchRequest) -> dict[str, Any]:
+    """Donors for a place, best first."""
+    index, where = root.index, dataset_filters(root.index, asked.include_datasets, asked.exclude_datasets)
+    for column, word in (("reinsertion_lung_zone", asked.lung_zone), ("reinsertion_lung_side", asked.lung_side)):
+        if is_among(index, column, [word or ""]) is not None:
+            where.append(f"{column}={word}")
+    place = Place(asked.lobe, asked.lobe_cc_pct, asked.pleural_dist_mm, asked.diameter_mm, asked.label)
+    found = index.donors_for(place, asked.k, where).select(
+        "annotation_id",
+        "dataset",
+        "label",
+        ct_path="scan_uid",
+        score=pl.col("score").round(4),
+        lobe="reinsertion_lobe",
+        diameter_mm=pl.col("reinsertion_nodule_diam_mm").round(2),
+        pleural_mm="reinsertion_pleural_dist_mm",
+        lobe_cc_pct="reinsertion_lobe_cc_pct",
+    )
+    return {"target_lobe": asked.lobe, "k": asked.k, "results": found.to_dicts()}
+
+
+@router.get("/nodule/{annotation_id:path}")
+def nodule(root: RootOf, annotation_id: str) -> dict[str, Any]:
+    """Every column of a nodule; ids of its scan and of itself stand for files that are on disk."""
+    at = _row(root.index, annotation_id)
+    row = root.index.nodules.row(at, named=True)
+    ids = file_ids(root.settings, root.index.nodules[at : at + 1]).row(0, named=True)
+    return {
+        **{name: row[name] for name in ("annotation_id", "dataset", "patient_id", "label")},
+        "detail": row | {"ct_path": row["scan_uid"]},
+        "paths": ids,
+        "paths_exist": {name: bool(of) for name, of in ids.items()},
+    }
+
+
+@router.get("/ct/slice", **_PNG)
+def ct_slice(
+    root: RootOf,
+    ct_path: _Id,
+    axis: _Word = "axial",
+    index: int | None = None,
+    mask_path: Annotated[str | None, Query(max_length=300)] = None,
+    window: _Word = "lung",
+) -> Response:
+    """A slice of a scan as PNG; ``ct_path`` is a scan_uid, ``mask_path`` a nodule_uid."""
+    ct = _ct(root.settings, root.index, ct_path)
+    mask, why = None, "none asked for"
+    if mask_path:
+        row = root.index.nodules.row(_row(root.index, mask_path), named=True)
+        if row["scan_uid"] != ct_path:
+            raise HTTPException(422, f"mask_path {mask_path!r}: expected a nodule of scan {ct_path!r}")
+        mask, why = read_mask(root.settings, row, ct)
+    _require_plane(axis)
+    at = middle(ct, axis) if index is None else index
+    content = slice_picture(ct, axis, at, window, mask)
+    return Response(content, media_type="image/png", headers={"x-mask": why or "shown"})
+
+
+@router.get("/ct/nodule-view", **_PNG)
+def nodule_view(
+    root: RootOf, annotation_id: _Id, axis: _Word = "axial", window: _Word = "lung", show_mask: bool = True
+) -> Response:
+    """The slice through a nodule's centre as PNG."""
+    _require_plane(axis)
+    row = root.index.nodules.row(_row(root.index, annotation_id), named=True)
+    ct = _ct(root.settings, root.index, row["scan_uid"])
+    mask, why = read_mask(root.settings, row, ct) if show_mask else (None, "none asked for")
+    at = round(float(centre_of(row, ct, mask)[PLANES[axis][0]]))
+    content = slice_picture(ct, axis, at, window, mask)
+    return Response(content, media_type="image/png", headers={"x-mask": why or "shown"})
+
+
+@router.get("/ct/info")
+def ct_info(root: RootOf, ct_path: _Id) -> dict[str, list[float]]:
+    """Voxels along x, y, z (RAS) of a scan, and their size in mm."""
+    ct = _ct(root.settings, root.index, ct_path)
+    return {"shape": list(ct.array.shape), "spacing_mm": [round(float(s), 6) for s in ct.spacing]}
+
+
+@router.post("/export", **_FILE)
+def export(root: RootOf, asked: RetrieverExport) -> Response:
+    """Nodules as a download: every column of the index; with ``include_paths`` ids for the five files of each."""
+    _, found = page(root.index, asked.filters, None)
+    frame = found.with_columns(ct_path="scan_uid")
+    if asked.include_paths:
+        files = file_ids(root.settings, found).rename({"ct_path": "ct_path_abs"})
+        frame = pl.concat([frame, files], how="horizontal")
+    name = asked.filename or f"itrialspace_export.{asked.format}"
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    if asked.format == "csv":
+        return Response(frame.write_csv().encode(), media_type="text/csv", headers=headers)
+    content = {"n_results": frame.height, "filters": asked.filters.model_dump(exclude_none=True)}
+    head = json.dumps(content).encode()[:-1]
+    body = b"".join((head, b', "results": ', frame.write_json().encode(), b"}"))
+    return Response(body, media_type="application/json", headers=headers)
+
+
+def _require_plane(axis: str) -> None:
+    if axis not in PLANES:
+        raise HTTPException(422, f"axis {axis!r}: expected one of {', '.join(PLANES)}")

@@ -1,0 +1,176 @@
+"""Two runs at once, databases that go away, a clock that is set back: the outputs are those of a quiet run."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
+
+from itrialspace_assets import drive
+from itrialspace_assets.base.errors import PlatformError
+from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.definitions import build_definitions
+from itrialspace_assets.graph import build_graph
+from itrialspace_assets.orchestration import history
+from itrialspace_assets.orchestration.lineage import up_to_date
+
+from ..end_to_end.conftest import ITS, its
+from ..support import postgres
+from .conftest import RUN, hashes, places
+
+#: Holds the history of an output folder for as long as it is told, as a program that writes to it does.
+HOLD = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.readline()
+db.execute("COMMIT")
+"""
+#: A run in which the clock is ten years ahead.
+AHEAD = """
+import sys, time
+real = time.time
+time.time = lambda: real() + 10 * 365.25 * 86400
+from itrialspace_assets.cli.main import main
+sys.argv = ["its", *sys.argv[1:]]
+main()
+"""
+
+
+def started(data: Path, out: Path, **more: str) -> "subprocess.Popen[str]":
+    env = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | places(data, out) | more
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*ITS, *RUN], env=env, stdout=pipe, stderr=pipe, text=True)
+
+
+def wait_for(ready: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    while not ready():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_two_runs_of_the_same_partitions_at_once(
+    data_root: Path, copy: Callable[[str], Path], undisturbed: dict[str, str]
+) -> None:
+    out = copy("two")
+    both = [started(data_root, out) for _ in range(2)]
+    said = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert hashes(out) == undisturbed
+    assert its("status", **places(data_root, out)).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_history_that_another_program_holds_is_waited_for(
+    data_root: Path, copy: Callable[[str], Path], undisturbed: dict[str, str]
+) -> None:
+    out = copy("held")
+    database = out / "dagster/history/event_log.db"
+    assert database.exists()
+    run = started(data_root, out)
+    wait_for(lambda: any((out / "tables/insertions").rglob("part.parquet")), run)
+    pipe = subprocess.PIPE
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(database)], stdin=pipe, stdout=pipe, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    time.sleep(4)
+    assert run.poll() is None, "it waits"
+    holder.communicate("\n")
+    said = run.communicate(timeout=300)
+    assert run.returncode == 0, said
+    assert hashes(out) == undisturbed
+
+
+def test_a_history_that_is_held_for_good_is_a_message(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next run, after it was let go, is an ordinary one."""
+    monkeypatch.setattr(history, "_WAIT_MS", 100)
+    monkeypatch.setenv("DAGSTER_HOME", str(settings.output / "dagster"))
+    choice = drive.Choice((), ("LUNA16",), ("profiles",))
+    drive.open_instance(settings).dispose()
+    database = settings.output / "dagster/history/event_log.db"
+    pipe = subprocess.PIPE
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(database)], stdin=pipe, stdout=pipe, text=True)
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    with pytest.raises(PlatformError, match=r"history failed: database is locked.*run again"):
+        drive.drive(settings, choice)
+    holder.communicate("\n")
+    assert not drive.drive(settings, choice)
+    assert (settings.output / "tables/profiles/LUNA16/part.parquet").exists()
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
+    if why := postgres.missing():
+        pytest.skip(why)
+    pytest.importorskip("dagster_postgres")
+    with postgres.server(tmp_path_factory.mktemp("postgres"), tmp_path_factory.getbasetemp().parent.parent) as running:
+        yield running
+
+
+@pytest.mark.slow
+def test_a_database_server_that_is_restarted(
+    server: postgres.Server, data_root: Path, copy: Callable[[str], Path], undisturbed: dict[str, str]
+) -> None:
+    """While it is away the run waits or ends with a message; the next one ends as ever."""
+    out = copy("postgres")
+    home = out / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(postgres.STORAGE.format(port=server.port))
+    run = started(data_root, out, DAGSTER_HOME=str(home))
+    wait_for(lambda: any((out / "tables/insertions").rglob("part.parquet")), run)
+    server.stop()
+    time.sleep(2)
+    server.start()
+    stdout, stderr = run.communicate(timeout=300)
+    assert run.returncode in (0, 1), stdout + stderr
+    assert "Traceback" not in stdout + stderr
+    assert run.returncode == 0 or "run again" in stderr, stderr
+    done = its(*RUN, **places(data_root, out), DAGSTER_HOME=str(home))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert hashes(out) == undisturbed
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])) == []
+
+
+@pytest.mark.slow
+def test_a_clock_that_is_set_back(
+    data_root: Path, copy: Callable[[str], Path], undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was made and recorded in the future is up to date now; a change is seen though its times are older."""
+    out = copy("clock")
+    env = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | places(data_root, out)
+    done = subprocess.run(
+        [sys.executable, "-c", AHEAD, *RUN], check=False, env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert hashes(out) == undisturbed
+    future = time.time() + 10 * 365.25 * 86400
+    for path in out.rglob("*"):
+        if path.is_file() and "dagster" not in path.parts:
+            os.utime(path, (future, future))
+    done = its(*RUN, **places(data_root, out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " made" not in done.stdout.replace("made ", ""), done.stdout
+    trial = out / "trials/x_small.yaml"
+    trial.write_text(trial.read_text().replace("value: 0.5", "value: 1.0"))
+    os.utime(trial, (1, 1))
+    done = its(*RUN, **places(data_root, out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "plan: 1 partition made" in done.stdout, done.stdout
+    settings = load_settings(data_dir=data_root, output_dir=out, trials_dir=out / "trials", workers=1)
+    graph, definitions = build_graph(settings), build_definitions(settings=settings)
+    pair = {"mode": "x_small", "dataset": "LUNA25"}
+    monkeypatch.setenv("DAGSTER_HOME", str(out / "dagster"))
+    with drive.open_instance(settings) as instance:
+        view = CachingStaleStatusResolver(instance, definitions.resolve_asset_graph(), LoadingContextForTest(instance))
+        for key in (("inserted_masks",), ("tissue", "synthetic_cts"), ("tissue", "predictions", "blob")):
+            assert up_to_date(graph, graph.node(key), settings, pair)
+            assert view.get_status(dg.AssetKey(list(key)), dg.MultiPartitionKey(pair)) == StaleStatus.FRESH
