@@ -1,7 +1,7 @@
 """``/api/maps``, ``/api/map…``, ``/api/slices/map``: layouts, edges and neighbours of nodules, points of slices."""
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
 from fastapi import APIRouter, HTTPException, Query, Response
@@ -14,6 +14,7 @@ from itrialspace_assets.explorer.layouts.spaces import SPACES
 from itrialspace_assets.explorer.layouts.table import row_of
 from itrialspace_assets.explorer.server.arrow import MEDIA_TYPE, arrow
 from itrialspace_assets.explorer.server.open_map import MapOf, RootOf
+from itrialspace_assets.explorer.server.problems import bytes_of
 from itrialspace_assets.records.store import table_files
 from itrialspace_assets.records.tables import CONDITIONS, TASKS
 
@@ -22,8 +23,6 @@ router = APIRouter(prefix="/api", tags=["maps"])
 #: Neighbours that are answered at most (published).
 MOST = 500
 _Name = Annotated[str, Query(max_length=60)]
-#: Arguments of a route that answers with an Arrow stream.
-_ARROW: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": {MEDIA_TYPE: {}}}}}
 
 
 class Layout(StrictModel):
@@ -109,14 +108,14 @@ def get_maps(root: RootOf, seen: MapOf) -> Maps:
     )
 
 
-@router.get("/map", **_ARROW)
+@router.get("/map", **bytes_of(MEDIA_TYPE))
 def get_map(seen: MapOf, name: _Name = "PCA_2D", feature_set: _Name = "reinsertion_core") -> Response:
     """Points of all nodules in the order of nodule_uid: ``x``, ``y``, float32; the first two numbers of the layout."""
     points = seen.layout(feature_set, name)
     return arrow(pl.DataFrame({"x": points[:, 0], "y": points[:, 1]}))
 
 
-@router.get("/map/edges", **_ARROW)
+@router.get("/map/edges", **bytes_of(MEDIA_TYPE))
 def get_edges(
     seen: MapOf,
     k: int = 5,
@@ -173,7 +172,7 @@ def get_neighbours(
     )
 
 
-@router.get("/slices/map", **_ARROW)
+@router.get("/slices/map", **bytes_of(MEDIA_TYPE))
 def get_slice_map(
     root: RootOf,
     reader: _Name,

@@ -9,7 +9,8 @@ from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.results.flips import Flips, flips, readers_with_answers
 from itrialspace_assets.explorer.results.numbers import Behind, Choices, Place, behind, choices, numbers
 from itrialspace_assets.explorer.results.reports import ReportFiles, report_file, reports
-from itrialspace_assets.explorer.server.arrow import ArrowResponse, arrow
+from itrialspace_assets.explorer.server.arrow import MEDIA_TYPE, arrow
+from itrialspace_assets.explorer.server.problems import bytes_of
 from itrialspace_assets.explorer.server.security import Uid
 from itrialspace_assets.explorer.server.state import RootOf
 
@@ -51,7 +52,7 @@ def get_choices(root: RootOf) -> ChoiceList:
         return ChoiceList(analyses=choices(db), readers=readers_with_answers(root.settings))
 
 
-@router.get("/results/metrics", response_class=ArrowResponse)
+@router.get("/results/metrics", **bytes_of(MEDIA_TYPE))
 def get_metrics(
     root: RootOf,
     analysis: Word = None,
@@ -62,7 +63,7 @@ def get_metrics(
     stratum: Word = None,
     metric: Word = None,
     limit: Annotated[int, Query(ge=1, le=20_000)] = 5_000,
-) -> ArrowResponse:
+) -> Response:
     """Numbers of the reports with their intervals, by any of their keys."""
     given = {
         "analysis": analysis,
