@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from starlette.testclient import TestClient
 
 from itrialspace_assets.base.errors import ConfigError, TrialError
 from itrialspace_assets.base.settings import Settings, load_settings
@@ -11,8 +12,12 @@ from itrialspace_assets.explorer.selection import enough
 from itrialspace_assets.explorer.selection.draft import Draft, draft_trial, trial_text
 from itrialspace_assets.explorer.selection.enough import Feasibility, feasible
 from itrialspace_assets.explorer.selection.saved import save_trial
+from itrialspace_assets.explorer.server.app import create_app
+from itrialspace_assets.explorer.server.security import Access
+from itrialspace_assets.records.store import read_table
 from itrialspace_assets.trials.files import load_trial, read_trial
 from itrialspace_assets.trials.pool import donor_pool, host_pool
+from tests.explorer.search.nodules import frame, write
 from tests.trials.conftest import small_pool, small_trial
 
 BASE = "m08_algorithm_comparison"
@@ -22,7 +27,8 @@ DRAFT = Draft(BASE, "mine", "donors", "demo", 7)
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     (tmp_path / "trials").mkdir()
-    return load_settings(data_dir=tmp_path / "data", trials_dir=tmp_path / "trials")
+    (tmp_path / "data" / "profiles").mkdir(parents=True)
+    return load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "out", trials_dir=tmp_path / "trials")
 
 
 def some(*numbers: int) -> pl.DataFrame:
@@ -102,3 +108,37 @@ def test_feasibility_names_the_pool_that_ends_the_trial_and_what_helps(
     helps = {r.name: r for r in arm.relaxations}
     assert helps["donors.max_uses x2"].helps and helps["donors.max_uses x2"].cases == 18
     assert not helps["clearance_mm 0"].helps
+
+
+def test_the_page_saves_a_trial_once_and_is_refused_in_words(settings: Settings) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    write(settings.output, frame(40))
+    client = TestClient(create_app(settings, Access()), base_url="http://localhost")
+    bases = client.get("/api/selection/bases").json()
+    assert bases["has_folder"] and bases["trials"][1]["mode"] == "m02_size_detection_curve"
+    assert bases["trials"][1]["sizes"][1] == {"size": "paper", "arms": 6, "n_cases": 100}
+
+    asked = {"base": BASE, "name": "mine", "pool": "hosts", "n_cases": 3, "text": "D1", "words": ["text: D1"]}
+    with ThreadPoolExecutor(4) as many:
+        answers = list(many.map(lambda _: client.post("/api/selection/trial", json=asked), range(4)))
+    assert sorted(a.status_code for a in answers) == [201, 409, 409, 409]
+    saved = next(a for a in answers if a.status_code == 201).json()
+    (path,) = (settings.trials_dir or Path()).iterdir()
+    assert (saved["mode"], saved["file"], saved["text"]) == ("x_mine", path.name, path.read_text())
+    scans = read_table(settings.output, "nodules").filter(pl.col("nodule_uid").str.contains("D1"))["scan_uid"]
+    assert read_trial(path).cohort.hosts.scans == scans.unique().sort().to_list()
+
+    for change, status, word in (
+        ({"name": "mine"}, 409, "x_mine: a trial of this name is there already"),
+        ({"name": "../mine"}, 422, "small letters"),
+        ({"name": "new", "text": "no such nodule"}, 422, "at least one nodule"),
+        ({"name": "new", "base": "m99"}, 422, "'m99' is not a mode"),
+        ({"name": "new", "n_cases": 0}, 422, "n_cases"),
+    ):
+        answer = client.post("/api/selection/trial", json=asked | change)
+        assert answer.status_code == status and word in answer.json()["detail"], answer.text
+        assert str(settings.output.parent) not in answer.text
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    no_hosts = client.post("/api/selection/feasibility", json={"base": BASE})
+    assert no_hosts.status_code == 409 and "has not run" in no_hosts.json()["detail"]

@@ -23,7 +23,7 @@ def test_facets_text_and_order_are_those_of_the_index(explorer: str, browser: An
     index = open_index(explored)
     with view(browser, f"{explorer}#/nodules") as (page, said):
         assert len(_rows(page)) == total(page) == index.nodules.height
-        page.get_by_label("LUNA25").check()
+        page.locator(".facet").get_by_label("LUNA25").check()
         wanted = index.where(["dataset=LUNA25"], "reinsertion_nodule_diam_mm", True)["nodule_uid"].to_list()
         until(page, f"document.querySelectorAll('table tbody tr').length === {len(wanted)}")
         page.get_by_role("button", name="Diameter (mm)").click()

@@ -9,7 +9,7 @@ export const PORT = 3000;
 
 /** Address of the asset in the Dagster UI, opened at the trial's partition. */
 export const assetAddress = (ui: string, mode: string) =>
-  `${ui.replace(/\/+$/, "")}/assets/plan/cohort_manifests?view=partitions&partition=${encodeURIComponent(mode)}`;
+  `${ui.replace(/\/+$/, "")}/assets/cohort_manifests?view=partitions&partition=${encodeURIComponent(mode)}`;
 
 /** The UI's own port where it is on the computer that the explorer runs on; undefined: elsewhere. */
 export function portOf(ui: string): number | undefined {
