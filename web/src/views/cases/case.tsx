@@ -2,6 +2,7 @@
 import { address, get } from "../../api/client";
 import { useAsked } from "../../parts/asked";
 import { Refused, Waiting } from "../../parts/notice";
+import { Wide } from "../../parts/wide";
 import { link, params } from "../../state/route";
 import { Reviewing } from "./review";
 import { type CaseTold, plain, SITES, type SlicePicture, type StoryTable } from "./told";
@@ -9,7 +10,7 @@ import { type CaseTold, plain, SITES, type SlicePicture, type StoryTable } from 
 function Story({ table }: { table: StoryTable }) {
   if (!table.rows.length) return null;
   return (
-    <div class="wide">
+    <Wide name={table.caption}>
       <table>
         <caption>{table.caption}</caption>
         <thead>
@@ -37,7 +38,7 @@ function Story({ table }: { table: StoryTable }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Wide>
   );
 }
 

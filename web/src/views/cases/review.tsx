@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { post, Refusal } from "../../api/client";
 import { Refused } from "../../parts/notice";
+import { Wide } from "../../parts/wide";
 import type { Review } from "./told";
 
 /** Offered reasons; the same as `explorer/reviews/log.py`, which takes others too. */
@@ -54,7 +55,7 @@ export function Reviewing({ uid, reviews }: { uid: string; reviews: Review[] }) 
           : "Nobody reviewed it yet."}{" "}
         The last review counts. A rejected case is left out of lists that are frozen later.
       </p>
-      <form class="row" onSubmit={(event) => event.preventDefault()}>
+      <form class="row review" onSubmit={(event) => event.preventDefault()}>
         <label>
           Your name{" "}
           <input
@@ -69,7 +70,6 @@ export function Reviewing({ uid, reviews }: { uid: string; reviews: Review[] }) 
           <input
             value={reason.value}
             maxLength={500}
-            size={44}
             list="reasons"
             onInput={(event) => (reason.value = event.currentTarget.value)}
           />
@@ -88,7 +88,7 @@ export function Reviewing({ uid, reviews }: { uid: string; reviews: Review[] }) 
       </form>
       <Refused message={refusal.value} />
       {said.value.length ? (
-        <div class="wide">
+        <Wide name="Reviews">
           <table>
             <caption>Reviews of this case</caption>
             <thead>
@@ -110,7 +110,7 @@ export function Reviewing({ uid, reviews }: { uid: string; reviews: Review[] }) 
               ))}
             </tbody>
           </table>
-        </div>
+        </Wide>
       ) : null}
     </section>
   );

@@ -2,6 +2,7 @@
 import { get } from "../../api/client";
 import { useAsked } from "../../parts/asked";
 import { Empty, Refused, Waiting } from "../../parts/notice";
+import { Wide } from "../../parts/wide";
 import { link, params } from "../../state/route";
 import { percent, plain, type TrialFlow, type TrialTold } from "./told";
 
@@ -17,7 +18,7 @@ export function Trials() {
   });
   const now = params.value.get("mode");
   return (
-    <div class="wide">
+    <Wide name="Trials">
       <table>
         <caption>Trials, in cases; rejected cases are not replaced</caption>
         <thead>
@@ -89,7 +90,7 @@ export function Trials() {
           ))}
         </tbody>
       </table>
-    </div>
+    </Wide>
   );
 }
 
@@ -102,7 +103,7 @@ export function Trial({ mode }: { mode: string }) {
     <>
       <h2>{plain(trial.flow.mode)}</h2>
       <p>{trial.flow.question}</p>
-      <div class="wide">
+      <Wide name="Arms">
         <table>
           <caption>Arms</caption>
           <thead>
@@ -140,10 +141,10 @@ export function Trial({ mode }: { mode: string }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Wide>
       <details>
         <summary>Balance: {trial.balance.length} shares, asked and got</summary>
-        <div class="wide">
+        <Wide name="Balance">
           <table>
             <caption>Balance of {plain(trial.flow.mode)}</caption>
             <thead>
@@ -185,7 +186,7 @@ export function Trial({ mode }: { mode: string }) {
               ))}
             </tbody>
           </table>
-        </div>
+        </Wide>
       </details>
     </>
   );

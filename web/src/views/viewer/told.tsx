@@ -1,5 +1,6 @@
 // What the panes show, in words, and the places and marks as a table: the viewer without its pictures.
 import type { ReadonlySignal } from "@preact/signals";
+import { Wide } from "../../parts/wide";
 import { at, axis, marker, masked, moveTo, of, window_ } from "./state";
 import { AXES, distance, type Marks, type Point, titleOf, type VolumeEntry, voxelOf, WINDOWS } from "./volumes";
 
@@ -59,7 +60,7 @@ export function Places({ marks }: { marks: Marks }) {
     })),
   ];
   return (
-    <div class="wide">
+    <Wide name="Nodules and marks">
       <table>
         <caption>Nodules and marks</caption>
         <thead>
@@ -95,6 +96,6 @@ export function Places({ marks }: { marks: Marks }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Wide>
   );
 }
