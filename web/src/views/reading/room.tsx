@@ -43,13 +43,14 @@ export function Room({ state }: { state: Signal<State | undefined> }) {
         </button>
       </div>
       <Refused message={refusal.value} />
-      {paused ? (
-        <p class="note">Paused. The picture is hidden and the time stands still.</p>
-      ) : now.kind === "pairs" ? (
-        <Pair key={token} now={now} busy={busy.value} answer={(pair) => void answer({ pair })} />
-      ) : (
-        <Case key={token} now={now} busy={busy.value} answer={(given) => void answer({ case: given })} />
-      )}
+      {paused ? <p class="note">Paused. The picture is hidden and the time stands still.</p> : null}
+      <div hidden={paused}>
+        {now.kind === "pairs" ? (
+          <Pair key={token} now={now} busy={busy.value} answer={(pair) => void answer({ pair })} />
+        ) : (
+          <Case key={token} now={now} busy={busy.value} answer={(given) => void answer({ case: given })} />
+        )}
+      </div>
     </>
   );
 }

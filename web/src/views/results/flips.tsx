@@ -76,7 +76,7 @@ export function Flips({ known }: { known: ChoiceList }) {
   const select = (name: keyof typeof now, title: string, options: string[]) => (
     <label key={name}>
       {title}{" "}
-      <select value={now[name]} onChange={(event) => keep({ ...now, [name]: event.currentTarget.value })}>
+      <select name={name} value={now[name]} onChange={(event) => keep({ ...now, [name]: event.currentTarget.value })}>
         {options.map((option) => (
           <option key={option}>{option}</option>
         ))}

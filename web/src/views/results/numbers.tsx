@@ -79,6 +79,7 @@ function Choice({ name, title, value, known }: { name: string; title: string; va
     <label>
       {title}{" "}
       <select
+        name={name}
         value={value}
         onChange={(event) =>
           keep({ [name]: event.currentTarget.value, stratum: undefined, source: undefined, reader: undefined })
