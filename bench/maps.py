@@ -3,8 +3,10 @@
 The baseline of edges is scikit-learn's brute-force search with the same metric. Times are of the processor, over all
 threads; imports and the first call (which compiles UMAP) are left out.
 
-    python bench/maps.py           all but UMAP and t-SNE
-    python bench/maps.py --slow    with them (minutes)
+    python -m bench.maps           all but UMAP and t-SNE
+    python -m bench.maps --slow    with them (minutes)
+
+Run it as a module: beside it lies coverage.py, which numba would take for the package of that name.
 """
 
 import os

@@ -8,6 +8,6 @@ from itrialspace_assets.base.settings import Settings, load_settings
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def empty(tmp_path: Path) -> Settings:
     (tmp_path / "data" / "profiles").mkdir(parents=True)
     return load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "out")

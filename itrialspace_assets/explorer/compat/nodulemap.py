@@ -13,6 +13,7 @@ from fastapi import APIRouter, HTTPException, Query, Response
 
 from itrialspace_assets import __version__
 from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.explorer.compat import answers
 from itrialspace_assets.explorer.compat.graph import (
     GraphFilters,
     GraphRequest,
@@ -86,13 +87,13 @@ def _bare(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in one.items() if k != "ready"} for one in models if one["ready"]]
 
 
-@router.get("/health")
+@router.get("/health", response_model=answers.MapHealth)
 def health(seen: MapOf) -> dict[str, Any]:
     """Version and layouts that are there; ``artifact_dir`` is empty: paths stay on the server."""
     return {"status": "ok", "version": __version__, "models": _bare(_models(seen)), "artifact_dir": ""}
 
 
-@router.get("/api/models")
+@router.get("/api/models", response_model=answers.MapModels)
 def models(seen: MapOf) -> dict[str, Any]:
     """Layouts that are there; ``health`` has all of them with ``ready``."""
     every = _models(seen)
@@ -106,7 +107,7 @@ def models(seen: MapOf) -> dict[str, Any]:
     }
 
 
-@router.get("/api/filters")
+@router.get("/api/filters", response_model=answers.MapFilters)
 def filters(root: RootOf, model: _Model = "UMAP_2D", feature_set: _Model = "reinsertion_core") -> dict[str, Any]:
     """Values that filters take, as the index holds them."""
     nodules = root.index.nodules
@@ -129,7 +130,7 @@ def filters(root: RootOf, model: _Model = "UMAP_2D", feature_set: _Model = "rein
     }
 
 
-@router.post("/api/graph")
+@router.post("/api/graph", response_model=answers.GraphAnswer)
 def post_graph(root: RootOf, seen: MapOf, asked: GraphRequest) -> Response:
     """Nodes, edges and their numbers; ``edges_available`` is false where edges must be made first."""
     if why := seen.why_not(_known(asked.feature_set), asked.vis_model):
@@ -147,7 +148,7 @@ def post_graph(root: RootOf, seen: MapOf, asked: GraphRequest) -> Response:
     return Response(b"".join(parts), media_type="application/json")
 
 
-@router.get("/api/graph")
+@router.get("/api/graph", response_model=answers.GraphAnswer)
 def get_graph(
     root: RootOf,
     seen: MapOf,
@@ -193,7 +194,7 @@ def get_graph(
     return post_graph(root, seen, asked)
 
 
-@router.get("/api/node/{node_id:path}/axial_thumbnail", **_PNG)
+@router.get("/api/node/{node_id}/axial_thumbnail", **_PNG)
 def thumbnail(root: RootOf, node_id: str) -> Response:
     """Axial slice through a nodule: lung window, its mask, a cross, letters of orientation."""
     row = root.index.nodules.row(_row(root.index, node_id), named=True)
@@ -206,7 +207,7 @@ def thumbnail(root: RootOf, node_id: str) -> Response:
     return Response(content, media_type="image/png", headers={"x-mask": why or "shown"})
 
 
-@router.get("/api/node/{node_id:path}/neighbors")
+@router.get("/api/node/{node_id}/neighbors", response_model=answers.NeighboursAnswer, response_model_exclude_unset=True)
 def neighbours(
     root: RootOf,
     seen: MapOf,
@@ -238,7 +239,7 @@ def neighbours(
     return answer
 
 
-@router.get("/api/node/{node_id:path}")
+@router.get("/api/node/{node_id}", response_model=answers.NodeAnswer)
 def node(
     root: RootOf, node_id: str, model: _Model = "UMAP_2D", feature_set: _Model = "reinsertion_core"
 ) -> dict[str, Any]:
@@ -281,7 +282,7 @@ def export(root: RootOf, seen: MapOf, asked: ExportRequest) -> Response:
     return _download(json.dumps(content).encode(), "application/json", f"neighbors_{name}.json")
 
 
-@router.get("/debug/layout")
+@router.get("/debug/layout", response_model=answers.LayoutSample)
 def debug_layout(
     root: RootOf,
     seen: MapOf,
@@ -295,7 +296,7 @@ def debug_layout(
     return {"n_total": nodules.height, "samples": some.to_dicts()}
 
 
-@router.get("/debug/search")
+@router.get("/debug/search", response_model=answers.SearchSample)
 def debug_search(
     root: RootOf,
     seen: MapOf,
@@ -315,7 +316,7 @@ def debug_search(
     return _matrix(seen, search) | {"elapsed_ms": elapsed, "neighbors": found.to_dicts()}
 
 
-@router.get("/debug/alignment")
+@router.get("/debug/alignment", response_model=dict[str, answers.Alignment], response_model_exclude_unset=True)
 def debug_alignment(root: RootOf, seen: MapOf, feature_set: _Model = "reinsertion_core") -> dict[str, Any]:
     """For each layout that is there: its nodes, and that they are those of the first; ours always are."""
     first = root.index.nodules.head(5).select(NODE_ID).to_series().to_list()

@@ -15,6 +15,7 @@ from pydantic import Field
 from itrialspace_assets import __version__
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.explorer.compat import answers
 from itrialspace_assets.explorer.compat.found import (
     RESULT,
     MatchRequest,
@@ -73,14 +74,14 @@ def _ct(settings: Settings, index: Index, scan: str) -> Volume:
     return ct
 
 
-@router.get("/health")
+@router.get("/health", response_model=answers.RetrieverHealth)
 def health(root: RootOf) -> dict[str, Any]:
     """Version, nodules and datasets."""
     nodules = root.index.nodules
     return {"version": __version__, "n_nodules": nodules.height, "datasets": sorted(nodules["dataset"].unique())}
 
 
-@router.get("/filters")
+@router.get("/filters", response_model=answers.RetrieverFilters)
 def filters(root: RootOf) -> dict[str, Any]:
     """Values that filters take."""
     return {
@@ -95,7 +96,7 @@ def filters(root: RootOf) -> dict[str, Any]:
     }
 
 
-@router.post("/search")
+@router.post("/search", response_model=answers.SearchAnswer)
 def search(root: RootOf, asked: SearchFilters) -> dict[str, Any]:
     """Nodules that meet every filter; ``ct_path`` of a result is the id of its scan."""
     total, found = page(root.index, asked, LIMIT)
@@ -104,7 +105,7 @@ def search(root: RootOf, asked: SearchFilters) -> dict[str, Any]:
     return {"total_matching": total, "returned": len(rows), "results": rows, "facet_counts": counts}
 
 
-@router.post("/similar")
+@router.post("/similar", response_model=answers.SimilarAnswer)
 def similar(root: RootOf, asked: SimilarRequest) -> dict[str, Any]:
     """Nodules most like one; ``feature_deltas`` are in % and mm."""
     index = root.index
@@ -121,7 +122,7 @@ def similar(root: RootOf, asked: SimilarRequest) -> dict[str, Any]:
     return {"reference_id": asked.annotation_id, "k": asked.k, "results": results}
 
 
-@router.post("/matcher")
+@router.post("/matcher", response_model=answers.MatchAnswer)
 def matcher(root: RootOf, asked: MatchRequest) -> dict[str, Any]:
     """Donors for a place, best first."""
     index, where = root.index, dataset_filters(root.index, asked.include_datasets, asked.exclude_datasets)
@@ -143,10 +144,15 @@ def matcher(root: RootOf, asked: MatchRequest) -> dict[str, Any]:
     return {"target_lobe": asked.lobe, "k": asked.k, "results": found.to_dicts()}
 
 
-@router.get("/nodule/{annotation_id:path}")
-def nodule(root: RootOf, annotation_id: str) -> dict[str, Any]:
-    """Every column of a nodule; ids of its scan and of itself stand for files that are on disk."""
-    at = _row(root.index, annotation_id)
+@router.get("/nodule/{annotation_id}", response_model=answers.NoduleAnswer)
+def nodule(
+    root: RootOf, annotation_id: str, dataset: Annotated[str | None, Query(max_length=60)] = None
+) -> dict[str, Any]:
+    """Every column of a nodule; ids of its scan and of itself stand for files that are on disk.
+
+    ``dataset`` is ours: which nodule is meant where several datasets have the id.
+    """
+    at = _row(root.index, f"{dataset}/{annotation_id}" if dataset else annotation_id)
     row = root.index.nodules.row(at, named=True)
     ids = file_ids(root.settings, root.index.nodules[at : at + 1]).row(0, named=True)
     return {
@@ -194,8 +200,8 @@ def nodule_view(
     return Response(content, media_type="image/png", headers={"x-mask": why or "shown"})
 
 
-@router.get("/ct/info")
-def ct_info(root: RootOf, ct_path: _Id) -> dict[str, list[float]]:
+@router.get("/ct/info", response_model=answers.CtInfo)
+def ct_info(root: RootOf, ct_path: _Id) -> dict[str, Any]:
     """Voxels along x, y, z (RAS) of a scan, and their size in mm."""
     ct = _ct(root.settings, root.index, ct_path)
     return {"shape": list(ct.array.shape), "spacing_mm": [round(float(s), 6) for s in ct.spacing]}

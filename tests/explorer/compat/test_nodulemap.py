@@ -45,12 +45,12 @@ PCA = {"model": "PCA_2D"}
 
 
 @pytest.fixture
-def web(settings: Settings) -> TestClient:
+def web(empty: Settings) -> TestClient:
     nodules = known()
     points = np.random.default_rng(1).normal(size=(60, 2)).astype(np.float32)  # a stand-in: quicker than t-SNE
-    of = NoduleMap(settings, Held(nodules)).of("reinsertion_core")
-    write_layout(layout_path(settings, "reinsertion_core", "TSNE_2D"), nodules["nodule_uid"], points, of)
-    return client(Root(settings, Index(nodules)), router)
+    of = NoduleMap(empty, Held(nodules)).of("reinsertion_core")
+    write_layout(layout_path(empty, "reinsertion_core", "TSNE_2D"), nodules["nodule_uid"], points, of)
+    return client(Root(empty, Index(nodules)), router)
 
 
 def get(web: TestClient, path: str, **params: Any) -> Any:
@@ -77,7 +77,7 @@ def test_keys_of_health_models_and_filters(web: TestClient) -> None:
     assert set(filters["diameter_range"]) == {"min", "max"}
 
 
-def test_the_graph_has_the_published_keys_and_every_edge_between_its_nodes(web: TestClient, settings: Settings) -> None:
+def test_the_graph_has_the_published_keys_and_every_edge_between_its_nodes(web: TestClient, empty: Settings) -> None:
     body = {"vis_model": "PCA_2D", "search_model": "PCA_2D", "k": 3, "filters": {"label": "malignant"}}
     found = web.post(BASE + "/api/graph", json=body).json()
     assert set(found) == {"nodes", "edges", "stats", "edges_available"}
@@ -90,7 +90,7 @@ def test_the_graph_has_the_published_keys_and_every_edge_between_its_nodes(web: 
     assert found["stats"] == {
         "n_nodes": len(ids), "n_edges": len(found["edges"]), "n_total": 60, "n_filtered": len(ids)
     }  # fmt: skip
-    every = NoduleMap(settings, Held(nodules)).edges(3, "closest", "all_datasets", Search())
+    every = NoduleMap(empty, Held(nodules)).edges(3, "closest", "all_datasets", Search())
     names = nodules.select(pl.concat_str("dataset", pl.lit("_"), "annotation_id")).to_series().to_list()
     pairs = {(names[s], names[t]) for s, t in every.select("source", "target").rows()}
     assert {(e["source"], e["target"]) for e in found["edges"]} == {p for p in pairs if set(p) <= ids}
@@ -105,7 +105,7 @@ def test_the_graph_has_the_published_keys_and_every_edge_between_its_nodes(web: 
     assert some["stats"]["n_nodes"] == wanted.height
 
 
-def test_a_node_has_its_metadata_and_no_path(web: TestClient, settings: Settings) -> None:
+def test_a_node_has_its_metadata_and_no_path(web: TestClient, empty: Settings) -> None:
     row = known().row(7, named=True)
     node_id = f"{row['dataset']}_{row['annotation_id']}"
     found = get(web, f"/api/node/{node_id}")
@@ -119,7 +119,7 @@ def test_a_node_has_its_metadata_and_no_path(web: TestClient, settings: Settings
     assert (missing.status_code, missing.json()["detail"]) == (404, "Thumbnail unavailable: CT or mask not found")
 
 
-def test_neighbours_and_their_debugging(web: TestClient, settings: Settings) -> None:
+def test_neighbours_and_their_debugging(web: TestClient, empty: Settings) -> None:
     nodules = known()
     row = nodules.row(7, named=True)
     path = f"/api/node/{row['dataset']}_{row['annotation_id']}/neighbors"
@@ -130,7 +130,7 @@ def test_neighbours_and_their_debugging(web: TestClient, settings: Settings) -> 
         *("model_requested", "model_canonical", "feature_set", "embedding_dim", "n_embeddings", "elapsed_ms"),
         "n_results",
     }
-    weighted = NoduleMap(settings, Held(nodules)).space(Search()).points
+    weighted = NoduleMap(empty, Held(nodules)).space(Search()).points
     assert found["_debug"]["embedding_dim"] == weighted.shape[1]  # of what was searched, not of the model
     assert {n["dataset"] for n in found["neighbors"]} == {"DLCS24", "LUNA16", "LUNA25"}
     other = get(web, path, k=59, exclude_same_patient=True, **PCA)["neighbors"]
@@ -139,13 +139,13 @@ def test_neighbours_and_their_debugging(web: TestClient, settings: Settings) -> 
     assert (tsne["_debug"]["model_canonical"], tsne["_debug"]["embedding_dim"]) == ("TSNE_2D", 2)
 
 
-def test_exports_are_downloads_and_leave_nothing_behind(web: TestClient, settings: Settings) -> None:
+def test_exports_are_downloads_and_leave_nothing_behind(web: TestClient, empty: Settings) -> None:
     row = known().row(7, named=True)
     asked = {"node_id": f"{row['dataset']}_{row['annotation_id']}", "k": 5, "model": "PCA_2D"}
-    before = {str(p) for p, _, _ in os.walk(settings.output)}
+    before = {str(p) for p, _, _ in os.walk(empty.output)}
     found = {f: web.post(BASE + "/api/export", json=asked | {"format": f}) for f in ("csv", "json", "donors")}
     assert all(r.status_code == 200 and "attachment" in r.headers["content-disposition"] for r in found.values())
-    assert {str(p) for p, _, _ in os.walk(settings.output)} == before
+    assert {str(p) for p, _, _ in os.walk(empty.output)} == before
     table = list(csv.DictReader(io.StringIO(found["csv"].text)))
     assert list(table[0]) == CSV
     content = json.loads(found["json"].text)
@@ -155,13 +155,13 @@ def test_exports_are_downloads_and_leave_nothing_behind(web: TestClient, setting
     assert list(donors[0]) == ["donor_annotation_id", "donor_dataset", "ct_path", "mask_path"]
     own = set(known().filter(pl.col("person_uid") == row["person_uid"])["annotation_id"])
     assert not own & {d["donor_annotation_id"] for d in donors}
-    assert str(settings.data) not in "".join(r.text for r in found.values())
+    assert str(empty.data) not in "".join(r.text for r in found.values())
 
 
-def test_keys_of_debugging(web: TestClient, settings: Settings) -> None:
+def test_keys_of_debugging(web: TestClient, empty: Settings) -> None:
     layout = get(web, "/debug/layout", limit=3, **PCA)
     assert (set(layout), layout["n_total"]) == ({"n_total", "samples"}, 60)
-    points = NoduleMap(settings, Held(known())).layout("reinsertion_core", "PCA_2D")
+    points = NoduleMap(empty, Held(known())).layout("reinsertion_core", "PCA_2D")
     assert [[s["x"], s["y"]] for s in layout["samples"]] == points[:3].tolist()
     assert all(set(s) == {"node_id", "x", "y"} for s in layout["samples"])
     assert set(get(web, "/debug/search", **PCA)) == {"embedding_dim", "n_embeddings", "elapsed_ms", "neighbors"}

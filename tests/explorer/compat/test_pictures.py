@@ -80,21 +80,21 @@ def test_windows_masks_and_crosses() -> None:
 
 
 @pytest.fixture
-def web(settings: Settings) -> tuple[TestClient, TestClient, dict]:
+def web(empty: Settings) -> tuple[TestClient, TestClient, dict]:
     """Both apps over one nodule with a CT and a mask in the data root."""
     nodules = known(9)
     centre = [-30 + 48.0, -25 + 41.0, 100 + 3 * 4.0]
     placed = {f"coord{a}": pl.lit(c) for a, c in zip("XYZ", centre, strict=True)}
     row = nodules.with_columns(**placed, has_ct=True, has_nodule_mask=True).row(2, named=True)
     ct, ct_id = chest(), row["scan_uid"].split("/")[1]
-    write_volume(settings.data / "raw_ct" / row["ct_path"], ct)
-    mask = registered(settings, row["dataset"]).nodule_mask(settings.data, ct_id, row["annotation_id"])
+    write_volume(empty.data / "raw_ct" / row["ct_path"], ct)
+    mask = registered(empty, row["dataset"]).nodule_mask(empty.data, ct_id, row["annotation_id"])
     write_volume(mask, Volume((ct.array > 0).astype(np.uint8), ct.affine))
-    root = Root(settings, Index(nodules.with_columns(**placed, has_ct=True, has_nodule_mask=True)))
+    root = Root(empty, Index(nodules.with_columns(**placed, has_ct=True, has_nodule_mask=True)))
     return client(root, nodulemap.router), client(root, retriever.router), row
 
 
-def test_pictures_are_named_by_ids(web: tuple[TestClient, TestClient, dict], settings: Settings) -> None:
+def test_pictures_are_named_by_ids(web: tuple[TestClient, TestClient, dict], empty: Settings) -> None:
     map_, finder, row = web
     node = f"{row['dataset']}_{row['annotation_id']}"
     found = map_.get(f"/compat/nodulemap/api/node/{node}/axial_thumbnail")
@@ -113,7 +113,7 @@ def test_pictures_are_named_by_ids(web: tuple[TestClient, TestClient, dict], set
     assert bare.content == slice_picture(chest(), "axial", 4)
     middle = finder.get(f"{base}/slice", params={"ct_path": row["scan_uid"]})
     assert middle.content == slice_picture(chest(), "axial", 10)
-    where = settings.data / "raw_ct" / row["ct_path"]
+    where = empty.data / "raw_ct" / row["ct_path"]
     for wrong in (str(where), row["ct_path"], "../../etc/passwd", f"{row['dataset']}/../{row['ct_path']}"):
         found = finder.get(f"{base}/slice", params={"ct_path": wrong})
         assert found.status_code == 404
@@ -124,10 +124,10 @@ def test_pictures_are_named_by_ids(web: tuple[TestClient, TestClient, dict], set
     assert finder.get(f"{base}/slice", params=one | {"mask_path": other}).status_code == 422
 
 
-def test_a_mask_that_cannot_be_shown_is_said(web: tuple[TestClient, TestClient, dict], settings: Settings) -> None:
+def test_a_mask_that_cannot_be_shown_is_said(web: tuple[TestClient, TestClient, dict], empty: Settings) -> None:
     _, finder, row = web
     ct_id = row["scan_uid"].split("/")[1]
-    mask = registered(settings, row["dataset"]).nodule_mask(settings.data, ct_id, row["annotation_id"])
+    mask = registered(empty, row["dataset"]).nodule_mask(empty.data, ct_id, row["annotation_id"])
     write_volume(mask, Volume(np.ones((60, 50, 20), np.uint8), np.diag([2.0, 2.0, 3.0, 1.0])))
     ask = {"annotation_id": row["nodule_uid"]}
     assert finder.get("/compat/retriever/ct/nodule-view", params=ask).headers["x-mask"] == "on another grid than its CT"

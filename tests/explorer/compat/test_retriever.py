@@ -26,8 +26,8 @@ PATHS = {"ct_path", "nodule_mask_path", "organ_seg_path", "combined_mask_path", 
 
 
 @pytest.fixture
-def web(settings: Settings) -> TestClient:
-    return client(Root(settings, Index(known())), router)
+def web(empty: Settings) -> TestClient:
+    return client(Root(empty, Index(known())), router)
 
 
 def post(web: TestClient, path: str, **body: Any) -> Any:
@@ -74,14 +74,14 @@ def test_facets_follow_all_other_filters(web: TestClient) -> None:
     assert facets["datasets"] == dict(unlabelled["dataset"].value_counts().sort("dataset").rows())
 
 
-def test_a_missing_distance_is_in_no_range(settings: Settings) -> None:
+def test_a_missing_distance_is_in_no_range(empty: Settings) -> None:
     nodules = known().with_columns(
         pl.when(pl.int_range(pl.len()) < 9)
         .then(None)
         .otherwise(pl.col("pleural_distance_mm"))
         .alias("pleural_distance_mm")
     )
-    web = client(Root(settings, Index(nodules)), router)
+    web = client(Root(empty, Index(nodules)), router)
     assert post(web, "/search", pleural_distance_min=0)["total_matching"] == 51
     assert post(web, "/search", pleural_distance_min=900)["total_matching"] == 0
 
@@ -115,27 +115,30 @@ def test_similar_nodules_and_donors(web: TestClient) -> None:
     assert scores == sorted(scores)
 
 
-def test_a_nodule_is_found_by_its_dataset_where_two_share_an_id(settings: Settings) -> None:
+def test_a_nodule_is_found_by_its_dataset_where_two_share_an_id(empty: Settings) -> None:
+    shared = pl.int_range(pl.len()).is_in([0, 20])  # of two datasets
     nodules = known().with_columns(
-        annotation_id=pl.when(pl.int_range(pl.len()) < 2).then(pl.lit("same")).otherwise(pl.col("annotation_id"))
+        annotation_id=pl.when(shared).then(pl.lit("same")).otherwise("annotation_id"),
+        nodule_uid=pl.when(shared).then(pl.concat_str("dataset", pl.lit("/same"))).otherwise("nodule_uid"),
     )
-    web = client(Root(settings, Index(nodules)), router)
+    web = client(Root(empty, Index(nodules)), router)
     found = web.get(BASE + "/nodule/same")
-    assert (found.status_code, nodules["nodule_uid"][1] in found.text) == (422, True)
-    one = web.get(f"{BASE}/nodule/{nodules['nodule_uid'][1]}").json()
+    assert (found.status_code, "give one of DLCS24/same, LUNA16/same" in found.text) == (422, True)
+    one = web.get(f"{BASE}/nodule/same?dataset=LUNA16").json()
+    assert one["detail"]["nodule_uid"] == "LUNA16/same"
     assert set(one) == {"annotation_id", "dataset", "patient_id", "label", "detail", "paths", "paths_exist"}
     assert set(one["detail"]) == set(nodules.columns)
     assert set(one["paths"]) == set(one["paths_exist"]) == PATHS
-    assert one["paths_exist"]["ct_path"] == nodules["has_ct"][1]
+    assert one["paths_exist"]["ct_path"] == nodules["has_ct"][20]
 
 
-def test_exports_are_whole(web: TestClient, settings: Settings) -> None:
+def test_exports_are_whole(web: TestClient, empty: Settings) -> None:
     found = web.post(BASE + "/export", json={"filters": {"datasets": ["DLCS24", "LUNA16"]}, "filename": "mine.csv"})
     assert found.headers["content-disposition"] == 'attachment; filename="mine.csv"'
     rows = list(csv.DictReader(io.StringIO(found.text)))
     assert len(rows) == known().filter(pl.col("dataset") != "LUNA25").height  # no limit of its own
     assert set(rows[0]) == {*known().columns, "ct_path_abs", *PATHS}
-    assert str(settings.data) not in found.text
+    assert str(empty.data) not in found.text
     other = web.post(BASE + "/export", json={"format": "json", "include_paths": False, "filters": {"label": 1}})
     content = json.loads(other.text)
     assert set(content) == {"n_results", "filters", "results"}

@@ -52,41 +52,41 @@ def test_principal_components_are_those_of_scikit_learn() -> None:
 
 
 def test_the_asset_is_written_for_the_index_with_the_layouts_that_settings_name(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    empty: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings.model_copy(update={"layouts": "PCA_32"})
+    empty = empty.model_copy(update={"layouts": "PCA_32"})
     nodules = known()
-    write_table(settings.output, "nodules", nodules)
-    first = build.build(settings, {})
-    bytes_of = [table_path(settings.output, "nodule_map").read_bytes()]
+    write_table(empty.output, "nodules", nodules)
+    first = build.build(empty, {})
+    bytes_of = [table_path(empty.output, "nodule_map").read_bytes()]
     assert list(first.files) == ["explorer/layouts/reinsertion_core__PCA_32.parquet"]
-    assert build.build(settings, {}).files == first.files
-    assert table_path(settings.output, "nodule_map").read_bytes() == bytes_of[0]
-    table = read_table(settings.output, "nodule_map")
-    seen = NoduleMap(settings, Held(nodules))
+    assert build.build(empty, {}).files == first.files
+    assert table_path(empty.output, "nodule_map").read_bytes() == bytes_of[0]
+    table = read_table(empty.output, "nodule_map")
+    seen = NoduleMap(empty, Held(nodules))
     assert table.select("x", "y").to_numpy() == pytest.approx(seen.layout("reinsertion_core", "PCA_2D"), abs=1e-6)
     assert seen.layout("reinsertion_core", "pca_32d").shape[1] == seen.features("reinsertion_core").matrix.shape[1]
     with pytest.raises(ConfigError, match="layout 'MDS': expected one of PCA_2D"):
-        build.build(settings.model_copy(update={"layouts": "MDS"}), {})
+        build.build(empty.model_copy(update={"layouts": "MDS"}), {})
     monkeypatch.setattr(reduce, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'itrialspace-assets\[maps\]'"):
-        build.build(settings.model_copy(update={"layouts": "UMAP_2D"}), {})
+        build.build(empty.model_copy(update={"layouts": "UMAP_2D"}), {})
 
 
-def test_a_layout_of_another_index_is_not_shown(settings: Settings) -> None:
+def test_a_layout_of_another_index_is_not_shown(empty: Settings) -> None:
     nodules = known()
-    seen = NoduleMap(settings, Held(nodules))
+    seen = NoduleMap(empty, Held(nodules))
     assert "found none; make it with `its-nodulemap build --model TSNE_2D" in seen.why_not(
         "reinsertion_core", "t-sne_2d"
     )
-    build.make_layout(settings, Held(nodules), "reinsertion_core", preset("TSNE_2D"))
+    build.make_layout(empty, Held(nodules), "reinsertion_core", preset("TSNE_2D"))
     assert seen.why_not("reinsertion_core", "TSNE_2D") == ""
     assert seen.layout("reinsertion_core", "TSNE_2D").shape == (60, 2)
-    other = NoduleMap(settings, Held(nodules[:59]))
+    other = NoduleMap(empty, Held(nodules[:59]))
     with pytest.raises(TableError, match="found one of another index"):
         other.layout("reinsertion_core", "TSNE_2D")
-    layout_path(settings, "reinsertion_core", "TSNE_2D").write_bytes(b"PAR1 damaged")
-    assert made_of(layout_path(settings, "reinsertion_core", "TSNE_2D")) == ""
+    layout_path(empty, "reinsertion_core", "TSNE_2D").write_bytes(b"PAR1 damaged")
+    assert made_of(layout_path(empty, "reinsertion_core", "TSNE_2D")) == ""
     assert "found none" in seen.why_not("reinsertion_core", "TSNE_2D")
 
 

@@ -33,11 +33,11 @@ def allowed_by(scope: str, datasets: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("scope", ["cross_dataset", *SCOPES[1:3]])
 @pytest.mark.parametrize("space", spaces.SPACES)
 def test_edges_equal_brute_force(
-    space: str, scope: str, mode: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    space: str, scope: str, mode: str, empty: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spaces, "_HELD", 200)  # several blocks
     index = Index(pl.concat([made(30).nodules, made(30).nodules]))  # each nodule has one that is just like it
-    seen = NoduleMap(settings, Held(index.nodules))
+    seen = NoduleMap(empty, Held(index.nodules))
     search = Search(space, layout="PCA_2D")
     points = seen.space(search).points
     metric = "cityblock" if space == "weighted" else "euclidean"
@@ -51,10 +51,10 @@ def test_edges_equal_brute_force(
     assert found["rank"].to_list() == [r + 1 for of in wanted for r in range(len(of))]
 
 
-def test_the_weighted_distance_is_the_score_of_a_donor(settings: Settings) -> None:
+def test_the_weighted_distance_is_the_score_of_a_donor(empty: Settings) -> None:
     """Both by their own code: what the map calls near is what the matcher would choose."""
     index = made(80)
-    seen = NoduleMap(settings, Held(index.nodules))
+    seen = NoduleMap(empty, Held(index.nodules))
     row = index.nodules.row(17, named=True)
     place = Place(
         row["reinsertion_lobe"],
@@ -81,12 +81,12 @@ def test_missing_values_of_the_weighted_space_are_filled_as_published() -> None:
 
 
 @pytest.mark.parametrize("k", [1, 2, 7, 12])
-def test_balanced_neighbours_hold_every_dataset_where_k_allows(k: int, settings: Settings) -> None:
+def test_balanced_neighbours_hold_every_dataset_where_k_allows(k: int, empty: Settings) -> None:
     """Dataset D2 lies far away: the nearest of all would never hold it, as in the original."""
     index = made(60)
     far = pl.col("reinsertion_lobe_cc_pct") + pl.when(pl.col("dataset") == "D2").then(1e4).otherwise(0.0)
     index = Index(index.nodules.with_columns(far))
-    seen = NoduleMap(settings, Held(index.nodules))
+    seen = NoduleMap(empty, Held(index.nodules))
     datasets = index.nodules["dataset"].to_numpy()
     distance = cdist(seen.space(Search()).points[[4]], seen.space(Search()).points, "cityblock")[0]
     order = [i for i in np.lexsort((np.arange(60), distance)) if i != 4]
@@ -99,9 +99,9 @@ def test_balanced_neighbours_hold_every_dataset_where_k_allows(k: int, settings:
     assert "D2" not in datasets[seen.neighbours(4, k, Search(), Reach())["row"]]
 
 
-def test_neighbours_stay_within_what_was_asked(settings: Settings) -> None:
+def test_neighbours_stay_within_what_was_asked(empty: Settings) -> None:
     index = made(60)
-    seen = NoduleMap(settings, Held(index.nodules))
+    seen = NoduleMap(empty, Held(index.nodules))
     own = index.nodules.row(4, named=True)
 
     def datasets(reach: Reach) -> set[str]:
@@ -120,20 +120,20 @@ def test_neighbours_stay_within_what_was_asked(settings: Settings) -> None:
         seen.neighbours(4, 5, Search("faiss"), Reach())
 
 
-def test_edges_come_from_their_file_and_are_not_worked_out_for_too_many(settings: Settings) -> None:
+def test_edges_come_from_their_file_and_are_not_worked_out_for_too_many(empty: Settings) -> None:
     index = made(60)
     with pytest.raises(TableError, match="make it with `its-nodulemap edges --k 5 --mode closest"):
-        NoduleMap(settings, Held(index.nodules)).edges(5, "closest", "within_dataset", Search(), most=59)
+        NoduleMap(empty, Held(index.nodules)).edges(5, "closest", "within_dataset", Search(), most=59)
     path, count = build.make_edges(
-        NoduleMap(settings, Held(index.nodules)), 5, "closest", "within_dataset", Search(), lambda done: None
+        NoduleMap(empty, Held(index.nodules)), 5, "closest", "within_dataset", Search(), lambda done: None
     )
     assert (path.name, count) == ("weighted_k5_closest_within_dataset.parquet", 300)
-    again = NoduleMap(settings, Held(index.nodules)).edges(5, "closest", "within_dataset", Search(), most=59)
+    again = NoduleMap(empty, Held(index.nodules)).edges(5, "closest", "within_dataset", Search(), most=59)
     assert again.equals(pl.read_parquet(path))
     with pytest.raises(TableError):  # the file is of other nodules
-        NoduleMap(settings, Held(index.nodules[:58])).edges(5, "closest", "within_dataset", Search(), most=57)
+        NoduleMap(empty, Held(index.nodules[:58])).edges(5, "closest", "within_dataset", Search(), most=57)
     with pytest.raises(ConfigError, match="k 4: expected one of 3, 5, 10, 25"):
-        NoduleMap(settings, Held(index.nodules)).edges(4, "closest", "within_dataset", Search())
+        NoduleMap(empty, Held(index.nodules)).edges(4, "closest", "within_dataset", Search())
 
 
 def test_rows_are_found_by_id() -> None:

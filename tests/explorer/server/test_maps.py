@@ -17,8 +17,8 @@ from tests.explorer.nodules import known
 
 
 @pytest.fixture
-def web(settings: Settings) -> TestClient:
-    return client(Root(settings, Index(known())), router)
+def web(empty: Settings) -> TestClient:
+    return client(Root(empty, Index(known())), router)
 
 
 def streamed(web: TestClient, path: str) -> pl.DataFrame:
@@ -28,8 +28,8 @@ def streamed(web: TestClient, path: str) -> pl.DataFrame:
     return pl.read_ipc_stream(io.BytesIO(found.content))
 
 
-def test_points_and_edges_are_streamed_in_the_order_of_the_index(web: TestClient, settings: Settings) -> None:
-    seen = NoduleMap(settings, Held(known()))
+def test_points_and_edges_are_streamed_in_the_order_of_the_index(web: TestClient, empty: Settings) -> None:
+    seen = NoduleMap(empty, Held(known()))
     points = streamed(web, "/api/map?name=pca_2d&feature_set=core_53")
     assert points.schema == {"x": pl.Float32, "y": pl.Float32}
     assert np.array_equal(points.to_numpy(), seen.layout("core_53", "PCA_2D"))
@@ -38,11 +38,11 @@ def test_points_and_edges_are_streamed_in_the_order_of_the_index(web: TestClient
     assert edges.schema == {"source": pl.UInt32, "target": pl.UInt32, "distance": pl.Float32, "rank": pl.UInt8}
 
 
-def test_neighbours_say_in_what_space_they_are(web: TestClient, settings: Settings) -> None:
+def test_neighbours_say_in_what_space_they_are(web: TestClient, empty: Settings) -> None:
     nodules = known()
     uid = nodules["nodule_uid"][7]
     found = web.get("/api/map/neighbours", params={"uid": uid, "k": 4, "space": "embedding", "layout": "PCA_2D"}).json()
-    wanted = NoduleMap(settings, Held(nodules)).neighbours(7, 4, Search("embedding", layout="PCA_2D"), Reach())
+    wanted = NoduleMap(empty, Held(nodules)).neighbours(7, 4, Search("embedding", layout="PCA_2D"), Reach())
     assert (found["uid"], found["space"], found["metric"], found["columns"]) == (uid, "embedding", "euclidean", 2)
     assert [n["uid"] for n in found["neighbours"]] == nodules["nodule_uid"][wanted["row"]].to_list()
     assert [n["distance"] for n in found["neighbours"]] == wanted["distance"].to_list()
