@@ -105,6 +105,12 @@ def test_pages_follow_the_order_with_missing_values_last(
     assert [r["nodule_uid"] for r in found.rows] == [r["nodule_uid"] for r in wanted]
 
 
+def test_both_ends_of_a_range_count(columns: Columns) -> None:
+    age = next(r["age"] for r in ROWS if r["age"] is not None)
+    both = {"column": "age", "low": age, "high": age}
+    assert search(columns, Search(filters=(both,))).total == sum(r["age"] == age for r in ROWS) > 0
+
+
 def test_many_codes_are_counted_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = np.random.default_rng(0).integers(0, 201, 1001).astype(np.uint8)
     few = find._counted(codes, 200)
@@ -201,7 +207,7 @@ def test_detail_has_every_column_and_the_others_of_the_scan(columns: Columns) ->
     assert {r["nodule_uid"] for r in found.companions} == others and others
     for uid in ("D2/n9999", "D0/n0001", ""):  # after the last one, between two, before the first
         with pytest.raises(NotFound):
-            one.detail(columns, uid)
+            columns.row(uid)
 
 
 @pytest.mark.parametrize("format", ["csv", "json", "parquet"])
