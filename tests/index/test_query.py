@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.errors import ConfigError, NotFound
 from itrialspace_assets.index.query import DONOR_WEIGHTS, FEATURES, MISMATCHES, Index, Place
 from itrialspace_assets.records.tables import TABLES
 
@@ -72,6 +72,14 @@ def test_filters_of_every_kind() -> None:
 def test_wrong_filters_say_what_is_expected(filters: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         made().where(filters)
+
+
+def test_a_nodule_is_found_by_its_id_alone() -> None:
+    index = made()
+    assert index.row("D2/n008")["nodule_uid"].item() == index.row("n008")["nodule_uid"].item() == "D2/n008"
+    for uid in ("D0/n001", "D2/n999", ""):  # between two, after the last one, before the first
+        with pytest.raises(NotFound, match="none has it"):
+            index.row(uid)
 
 
 def test_counts_have_totals_and_ordered_buckets() -> None:

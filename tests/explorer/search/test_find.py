@@ -54,6 +54,7 @@ FILTERS = st.one_of(
     st.builds(lambda v: {"column": "size_bucket", "any": v}, st.lists(st.sampled_from(["<5mm", None]), min_size=1)),
     st.builds(lambda low, w: {"column": DIAMETER, "low": low, "high": low + w}, st.integers(0, 90), st.integers(0, 60)),
     st.builds(lambda low: {"column": "age", "low": low}, st.integers(30, 95)),
+    st.builds(lambda high: {"column": "age", "high": high}, st.integers(40, 90)),  # ages are whole: ends count
     st.builds(lambda v: {"column": "age", "missing": v}, st.booleans()),
     st.builds(lambda v: {"column": "person_uid", "contains": v}, st.sampled_from(["p1", "P2", "7", "x"])),
     st.builds(lambda v: {"uids": [f"D{i % 3}/n{i:04d}" for i in v]}, st.lists(st.integers(0, 400))),
@@ -102,6 +103,12 @@ def test_pages_follow_the_order_with_missing_values_last(
     known = sorted((r for r in ROWS if r[column] is not None), key=lambda r: r[column], reverse=descending)
     wanted = [*known, *(r for r in ROWS if r[column] is None)][offset : offset + limit]
     assert [r["nodule_uid"] for r in found.rows] == [r["nodule_uid"] for r in wanted]
+
+
+def test_both_ends_of_a_range_count(columns: Columns) -> None:
+    age = next(r["age"] for r in ROWS if r["age"] is not None)
+    both = {"column": "age", "low": age, "high": age}
+    assert search(columns, Search(filters=(both,))).total == sum(r["age"] == age for r in ROWS) > 0
 
 
 def test_many_codes_are_counted_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,8 +205,9 @@ def test_detail_has_every_column_and_the_others_of_the_scan(columns: Columns) ->
     assert found.values == given
     others = {r["nodule_uid"] for r in ROWS if r["scan_uid"] == given["scan_uid"]} - {"D2/n0008"}
     assert {r["nodule_uid"] for r in found.companions} == others and others
-    with pytest.raises(NotFound):
-        one.detail(columns, "D2/n9999")
+    for uid in ("D2/n9999", "D0/n0001", ""):  # after the last one, between two, before the first
+        with pytest.raises(NotFound):
+            columns.row(uid)
 
 
 @pytest.mark.parametrize("format", ["csv", "json", "parquet"])
