@@ -103,10 +103,8 @@ def status(root: Path, rounds: int) -> None:
             base = seconds_of(lambda: db.execute("SELECT count(*), max(length(event)) FROM event_logs").fetchall())[0]
     print(f"history of {events} events, {len(split)} assets, {known} partitions that are made")
     verdict = "met" if max(each) < STATUS_S else "missed"
-    print(
-        f"  status of an asset's partitions: at most {max(each):.3f} s (aim {STATUS_S:.0f} s: {verdict}); of all assets"
-    )
-    print(f"  {sum(each):.2f} s; reading every row by SQL {base:.3f} s, ratio {max(each) / base:.1f}", flush=True)
+    print(f"  status of an asset's partitions: at most {max(each):.3f} s (aim {STATUS_S:.0f} s: {verdict})")
+    print(f"  of all assets {sum(each):.2f} s; reading every row by SQL {base:.3f} s, ratio {max(each) / base:.1f}")
 
 
 def _catalog(root: Path, cases: int) -> tuple[int, float, float]:
