@@ -39,7 +39,7 @@ cohort:
   donors: {{max_uses: null}}
   placement: {{mode: randomised, rotation: any}}
   n_cases: {each}
-arms_from: {{what: replicates}}
+arms_from: {{what: replicates, published: "many_{{number}}"}}
 sizes: {{demo: {{n_bootstrap: {arms}}}, paper: {{n_bootstrap: {arms}}}}}
 """
 EACH = 40

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.partition import EACH, HOSTS, MODE, SPACING, TRIAL
+from bench.partition import EACH, HOSTS, MODE, READERS, SPACING, TRIAL
 from itrialspace_assets.base.fingerprints import hash_file
 from itrialspace_assets.demo.root import make_root
 from itrialspace_assets.release.parts import SUMS
@@ -61,7 +61,11 @@ def main() -> None:
         (folder / "trials").mkdir()
         trial = TRIAL.format(mode=MODE, dataset="DLCS24", each=EACH, arms=given.cases // EACH)
         (folder / "trials" / f"{MODE}.yaml").write_text(trial)
-        environment = {"ITRIALSPACE_TRIALS_DIR": str(folder / "trials")}
+        (folder / "readers.yaml").write_text(READERS)
+        environment = {
+            "ITRIALSPACE_TRIALS_DIR": str(folder / "trials"),
+            "ITRIALSPACE_READERS_CONFIG": str(folder / "readers.yaml"),
+        }
         make_root(first / "data", hosts=HOSTS, spacing=SPACING)
         made = command(environment, "run", "--modes", MODE, "--to", "release", "--dir", str(first))
         sums = (first / "out" / SUMS).read_text().splitlines()

@@ -126,7 +126,7 @@ def _journals(settings: Settings) -> tuple[list[Path], set[str]]:
                 continue
             known.add(folder)
             made = (last_record(settings, node.step, part) or {}).get("files", {}).keys()
-            gone += folder.glob("*.shard.json")
+            gone += folder.glob("*.shard.*json")
             for path in folder.glob("*.jsonl"):
                 if stage == "read" or not any(_in_use(line, made) for line in lines(path)):
                     gone.append(path)  # answers are in the ledger

@@ -31,13 +31,14 @@ def journal_dir(settings: Settings, stage: str, partition: str) -> Path:
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a journal; those of another layout, and one that a killed run tore, are left out."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the last line of a killed run
-        if entry.get("format") == FORMAT:
-            yield entry
+    with path.open(encoding="utf-8") as source:  # not read whole: a long cohort has gigabytes of lines
+        for line in source:
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # the last line of a killed run
+            if entry.get("format") == FORMAT:
+                yield entry
 
 
 def _entries(folder: Path, files: str = "*.jsonl") -> Iterator[dict[str, Any]]:

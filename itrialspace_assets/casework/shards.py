@@ -1,12 +1,12 @@
 """Assigns the cases that are left to shards, and runs one shard. What a cluster does with a shard is not known here."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from itrialspace_assets.base.fingerprints import replace_file
+from itrialspace_assets.base.fingerprints import replace_parts
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.casework.cases import Case
@@ -39,8 +39,8 @@ def assign_shards(settings: Settings, cases: Sequence[Case], folder: Path, run_i
         shards[least].extend(groups[group])
         load[least] += costs[group]
     for number, members in enumerate(shards):
-        data = json.dumps([_plain(case) for case in members], allow_nan=False).encode()
-        replace_file(folder / f"{run_id}-s{number}.shard.json", data)
+        lines = (json.dumps(_plain(case), allow_nan=False).encode() + b"\n" for case in members)
+        replace_parts(folder / f"{run_id}-s{number}.shard.ndjson", lines)
     return [f"s{number}" for number in range(len(shards))]
 
 
@@ -57,8 +57,14 @@ def read_shard(payload: type[StrictModel], folder: Path, run_id: str, shard: str
         run_id: the run that assigned the shards.
         shard: key of the shard.
     """
-    entries = json.loads((folder / f"{run_id}-{shard}.shard.json").read_text())
+    entries = _entries(folder / f"{run_id}-{shard}.shard.ndjson")
     return [Case(**entry | {"payload": payload.model_validate(entry["payload"])}) for entry in entries]
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    """The cases of a shard's file, a line each: never all in memory, since a long cohort has gigabytes of them."""
+    with path.open(encoding="utf-8") as source:
+        yield from map(json.loads, source)
 
 
 def run_shard(
@@ -93,8 +99,8 @@ def all_of(payload: type[StrictModel], folder: Path, run_id: str) -> list[Case]:
         folder: journals and shard files of the partition.
         run_id: the run that assigned the shards.
     """
-    names = sorted(path.name for path in folder.glob(f"{run_id}-s*.shard.json"))
-    keys = [name.removeprefix(f"{run_id}-").removesuffix(".shard.json") for name in names]
+    names = sorted(path.name for path in folder.glob(f"{run_id}-s*.shard.ndjson"))
+    keys = [name.removeprefix(f"{run_id}-").removesuffix(".shard.ndjson") for name in names]
     return [case for key in keys for case in read_shard(payload, folder, run_id, key)]
 
 
@@ -106,4 +112,4 @@ def assigned(folder: Path, run_id: str, size: Callable[[dict[str, Any]], int] = 
         run_id: the run that assigned the shards.
         size: how many a case, as its shard's file holds it, counts for.
     """
-    return sum(sum(map(size, json.loads(path.read_text()))) for path in folder.glob(f"{run_id}-s*.shard.json"))
+    return sum(sum(map(size, _entries(path))) for path in folder.glob(f"{run_id}-s*.shard.ndjson"))

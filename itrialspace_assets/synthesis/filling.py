@@ -101,10 +101,16 @@ def _drop_specks(labels: npt.NDArray[np.uint8], least: float) -> int:
         labels: the map (X, Y, Z).
         least: voxels of a piece that is no speck.
     """
-    body = labels > 0
-    kept = cc3d.dust(body, threshold=least, connectivity=6)
-    if not kept.any():
-        kept = cc3d.largest_k(body, k=1, connectivity=6) > 0
-    specks = body & ~kept
+    pieces, count = cc3d.connected_components(labels > 0, connectivity=6, return_N=True)
+    if count <= 1:
+        return 0
+    small = np.bincount(pieces.ravel(order="K")) < least
+    small[0] = False  # what is not tissue
+    if small[1:].all():
+        greatest = cc3d.largest_k(labels > 0, k=1, connectivity=6) > 0
+        small[pieces[greatest][:1]] = False
+    if not small.any():
+        return 0
+    specks = small[pieces]
     labels[specks] = 0
     return int(specks.sum())

@@ -149,7 +149,9 @@ def test_shards_are_assigned_by_cost(tmp_path: Path) -> None:
         Case(f"c{i}", "h", "large" if i == 0 else f"small{i}", Number(n=i), 10.0 if i == 0 else 1.0) for i in range(11)
     ]
     shards.assign_shards(settings, many, tmp_path, "r")
-    assigned = [json.loads((tmp_path / f"r-s{n}.shard.json").read_text()) for n in range(2)]
+    assigned = [
+        [json.loads(line) for line in (tmp_path / f"r-s{n}.shard.ndjson").read_text().splitlines()] for n in range(2)
+    ]
     assert sorted(sum(c["cost"] for c in shard) for shard in assigned) == [10.0, 10.0]
     assert min(len(shard) for shard in assigned) == 1
 

@@ -45,7 +45,7 @@ def test_after_cleaning_all_is_up_to_date_and_a_forecast_finds_nothing_left(demo
     gone = before - tree(out)
     assert gone, "shard files and journals of readers in finished partitions"
     assert {name.split("/")[0] for name in gone} == {"work"}
-    assert all(name.endswith(".shard.json") or "~predictions~" in name for name in gone)
+    assert all(name.endswith(".shard.ndjson") or "~predictions~" in name for name in gone)
     assert not (tree(out) - before - {n for n in tree(out) if n.startswith(("dagster/", "work/"))})
     settings = load_settings(data_dir=demo / "data", output_dir=out)
     with open_instance(settings) as instance:
