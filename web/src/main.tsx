@@ -5,7 +5,7 @@ import { type ComponentType, render } from "preact";
 import { useEffect } from "preact/hooks";
 import { Refused, Waiting } from "./parts/notice";
 import { openRoot, root, rootRefusal } from "./state/root";
-import { viewName } from "./state/route";
+import { shown, viewName } from "./state/route";
 import { type Theme, theme } from "./state/theme";
 import { VIEWS } from "./views";
 
@@ -38,15 +38,21 @@ function ThemeChoice() {
   );
 }
 
+const afterRender = () => new Promise((done) => setTimeout(done));
+
 function CurrentView() {
   const loaded = useSignal<{ name: string; View: ComponentType } | undefined>(undefined);
   const refusal = useSignal("");
   useSignalEffect(() => {
     const entry = VIEWS.find(({ name }) => name === viewName.value) ?? VIEWS[0]!;
+    const asked = viewName.value;
     document.title = `${entry.title} | iTrialSpace explorer`;
-    entry.load().then(
-      (module) => {
+    loaded.value = undefined; // the old view leaves the page before the address is told to the new one
+    Promise.all([entry.load(), afterRender()]).then(
+      ([module]) => {
+        if (viewName.peek() !== asked) return;
         refusal.value = "";
+        shown.value = asked;
         loaded.value = { name: entry.name, View: module.default };
       },
       () => {

@@ -13,8 +13,14 @@ const parted = computed(() => {
 
 /** Name of the view, empty at the start. */
 export const viewName = computed(() => parted.value.view);
-/** What stands behind the question mark. */
-export const params = computed(() => new URLSearchParams(parted.value.query));
+/** The view that is on the page now: after a change of the address the old one stays for a moment. */
+export const shown = signal("");
+let last = new URLSearchParams();
+/** What stands behind the question mark, for the view that is shown: it never sees what is meant for the next. */
+export const params = computed(() => {
+  if (parted.value.view === shown.value) last = new URLSearchParams(parted.value.query);
+  return last;
+});
 
 export type Params = Record<string, string | undefined>;
 
