@@ -1,7 +1,7 @@
 """What operating the platform costs at the size of the published study: partition status and the catalog.
 
 - **Status.** A history as a paper-size plan leaves it: thirteen modes on seven datasets, every stage, five readers,
-  with four checks each, written through Dagster's API three times over. Asked as the web page asks: which partitions of
+  written through Dagster's API three times over, and four checks each. Asked as the web page asks: which partitions of
   an asset are made, failed or running, for every asset. Baseline: counting the rows of the event log by SQL.
 - **Catalog.** Rebuilt over tables of a tenth of the answers, then of all, in one process; the seconds of a million
   answers are compared. Baseline: DuckDB reading the files of ``answers`` into a table without comments and views.
@@ -66,13 +66,13 @@ def write_history(settings: Settings, instance: dg.DagsterInstance, rounds: int)
                 instance.report_runless_asset_event(
                     dg.AssetMaterialization(key, partition=partition, metadata=metadata, tags=tags)
                 )
-                for check in CHECKS:
+                for check in CHECKS if number == 0 else ():  # one evaluation a run: these belong to none
                     instance.report_runless_asset_event(
                         dg.AssetCheckEvaluation(
                             asset_key=key, check_name=check, passed=True, metadata={}, partition=partition
                         )
                     )
-                events += 1 + len(CHECKS)
+                events += 1 + (len(CHECKS) if number == 0 else 0)
     return events
 
 

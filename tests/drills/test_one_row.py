@@ -78,8 +78,8 @@ def test_one_changed_row_is_one_case(
     assert counts["inserted_masks", "LUNA25"] == (1, 1, 0)
     assert counts["tissue/synthetic_cts", "LUNA25"] == (1, 1, 0)
     assert counts["tissue/eval_slices", "LUNA25"] == (1, 1, 0)
-    assert counts["inserted_masks", "LUNA16"] == (0, 2, 0), "it reads the manifest too"
-    assert {name for name, part in made if part == "LUNA16"} == {"inserted_masks"}, "whose bytes are as they were"
+    others = {name: m["computed"] for (name, part), m in made.items() if part == "LUNA16"}
+    assert others and set(others.values()) == {0}, "they read the manifest too, and have no case to do"
     asked = made["tissue/predictions/blob", "LUNA25"]
     of_case = read_all(out, "slices", source="tissue", mode=MODE).filter(case_uid=CASE)["slice_uid"].n_unique()
     assert 0 < asked["computed"] < asked["computed"] + asked["reused"], of_case

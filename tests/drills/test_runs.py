@@ -107,11 +107,11 @@ def test_a_history_that_is_held_for_good_is_a_message(settings: Settings, monkey
 
 
 @pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
+def server() -> Iterator[postgres.Server]:
     if why := postgres.missing():
         pytest.skip(why)
     pytest.importorskip("dagster_postgres")
-    with postgres.server(tmp_path_factory.mktemp("postgres"), tmp_path_factory.getbasetemp().parent.parent) as running:
+    with postgres.server() as running:
         yield running
 
 

@@ -26,13 +26,16 @@ def serve(data: Path, out: Path, port: int) -> "subprocess.Popen[bytes]":
     env = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | places(data, out)
     with (out / "ui.log").open("a") as log:
         server = subprocess.Popen([*ITS, "ui", "--port", str(port)], env=env, stdout=log, stderr=log)
-    for _ in range(120):
-        try:
-            if post(port, "{ version }")["version"]:
-                break
-        except OSError:
-            time.sleep(1)
+    answers = until(lambda: server.poll() is not None or _answers(port), PATIENCE_S)
+    assert answers and server.poll() is None, (out / "ui.log").read_text()[-3000:]
     return server
+
+
+def _answers(port: int) -> bool:
+    try:
+        return bool(post(port, "{ version }")["version"])
+    except OSError:
+        return False
 
 
 def states(port: int) -> list[str]:
@@ -76,6 +79,7 @@ def test_it_is_killed_during_two_backfills_and_started_again(
         server = serve(data_root, out, port)
 
         def ended() -> bool:
+            assert server.poll() is None, (out / "ui.log").read_text()[-3000:]
             found = [post(port, STATUS, b=b)["partitionBackfillOrError"]["status"] for b in both]
             return not {"REQUESTED", "IN_PROGRESS", "COMPLETING"} & set(found)
 

@@ -15,12 +15,12 @@ from tests.support import postgres
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def server() -> Iterator[int]:
     """The port of a server; it ends with the tests."""
     if why := postgres.missing():
         pytest.skip(why)
     pytest.importorskip("dagster_postgres")
-    with postgres.server(tmp_path_factory.mktemp("postgres"), tmp_path_factory.getbasetemp().parent.parent) as running:
+    with postgres.server() as running:
         yield running.port
 
 

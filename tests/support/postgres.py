@@ -5,6 +5,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,25 +66,22 @@ class Server:
 
 
 @contextmanager
-def server(folder: Path, top: Path) -> Iterator[Server]:
-    """A running server; ends with the block.
+def server() -> Iterator[Server]:
+    """A running server; it and its data end with the block.
 
-    Args:
-        folder: for its data.
-        top: folder above it that this process made; the server's user must be able to pass through.
+    The data lie outside the folders of pytest, which other sessions of this user close to the server's user.
     """
-    if os.getuid() == 0:  # the server refuses to run as root
-        shutil.chown(folder, "nobody")
-        for parent in folder.parents:
-            if parent.is_relative_to(top):
-                parent.chmod(parent.stat().st_mode | 0o011)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    made = Server(folder, port)
-    made.run("initdb", "-U", "its", "-A", "trust", "-N")
-    made.start()
-    try:
-        yield made
-    finally:
-        made.stop()
+    with tempfile.TemporaryDirectory(prefix="its-postgres-") as name:
+        folder = Path(name)
+        if os.getuid() == 0:  # the server refuses to run as root
+            shutil.chown(folder, "nobody")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = int(free.getsockname()[1])
+        made = Server(folder, port)
+        made.run("initdb", "-U", "its", "-A", "trust", "-N")
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
