@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -82,7 +83,7 @@ def main() -> None:
             }
             for _ in range(REPEATS):
                 forget()
-                took["read"].append(seconds(lambda: images.open_ct(settings, row)))
+                took["read"].append(seconds(partial(images.open_ct, settings, row)))
                 for name, values in asked.items():
                     forget()
                     server, address = served(settings)
@@ -92,8 +93,8 @@ def main() -> None:
                     server.should_exit = True
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             base = statistics.median(took["read"])
-            for name, values in took.items():
-                middle = statistics.median(values)
+            for name, measured in took.items():
+                middle = statistics.median(measured)
                 print(f"{kept}: {name}: {middle:.3f} s, {middle / base:.2f} times reading it")
             print(f"{kept}: peak of server and bench together {peak:.0f} MiB")
 

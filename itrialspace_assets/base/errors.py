@@ -5,8 +5,6 @@ Anything else that escapes is a defect of this program. Nothing here may import 
 the platform.
 """
 
-import difflib
-from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -20,19 +18,6 @@ class ConfigError(PlatformError):
 
 class NotFound(ConfigError):
     """There is nothing of the id that is asked for."""
-
-
-class UnknownId(NotFound):
-    """No table holds such an id; names the nearest ones."""
-
-    def __init__(self, kind: str, uid: str, known: Iterable[str]) -> None:
-        near = difflib.get_close_matches(uid, list(known), 3, 0.4)
-        some = f"near: {', '.join(near)}" if near else "nothing is near it"
-        super().__init__(f"{kind} {uid!r}: expected an id that the tables hold, found none; {some}")
-        self.near = tuple(near)
-
-    def __reduce__(self) -> tuple[type["NotFound"], tuple[str]]:
-        return NotFound, (str(self),)
 
 
 class TableError(PlatformError):

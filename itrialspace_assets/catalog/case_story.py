@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.base.errors import UnknownId
+from itrialspace_assets.base.nearest import not_found
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.records.provenance import mark_of
 from itrialspace_assets.records.store import read_all
@@ -56,13 +56,13 @@ def tell(settings: Settings, uid: str) -> CaseStory:
     """The story of a case.
 
     Raises:
-        UnknownId: no manifest holds such a case; names near ones.
+        NotFound: no manifest holds such a case; names near ones.
     """
     root = settings.output
     cases = read_all(root, "cases")
     found = cases.filter(pl.col("case_uid") == uid)
     if found.is_empty():
-        raise UnknownId("case_uid", uid, cases["case_uid"].to_list())
+        raise not_found("case_uid", uid, cases["case_uid"].to_list())
     case = found.row(0, named=True)
     where = {"mode": case["mode"], "dataset": case["host_dataset"]}
     plan = read_all(root, "case_nodules", mode=case["mode"]).filter(pl.col("case_uid") == uid)
@@ -89,15 +89,16 @@ def _asked_and_got(plan: pl.DataFrame, got: pl.DataFrame) -> tuple[tuple[str, ..
     realised = {r["nodule_idx"]: r for r in got.iter_rows(named=True)}
     rows: list[tuple[Cell, ...]] = []
     for p in plan.sort("nodule_idx").iter_rows(named=True):
-        g = realised.get(p["nodule_idx"], {})
-        rows += [
-            (p["nodule_idx"], "donor", p["donor_nodule_uid"], g.get("donor_nodule_uid")),
-            (p["nodule_idx"], "lobe", p["lobe"], g.get("lobe")),
-            (p["nodule_idx"], "diameter mm", round(p["planned_diameter_mm"], 2), g and round(g["diameter_mm"], 2)),
-            (p["nodule_idx"], "cc, ml, ap %", _triple(p), g and _triple(g)),
-            (p["nodule_idx"], "distance from the planned centre mm", 0, g and g["shift_mm"]),
-            (p["nodule_idx"], "relaxations", p["relaxations"] or "none", g and (g["relaxations"] or "none")),
+        g = realised.get(p["nodule_idx"])
+        asked_got: list[tuple[str, Cell, Cell]] = [
+            ("donor", p["donor_nodule_uid"], g["donor_nodule_uid"] if g else None),
+            ("lobe", p["lobe"], g["lobe"] if g else None),
+            ("diameter mm", round(p["planned_diameter_mm"], 2), round(g["diameter_mm"], 2) if g else None),
+            ("cc, ml, ap %", _triple(p), _triple(g) if g else None),
+            ("distance from the planned centre mm", 0, g["shift_mm"] if g else None),
+            ("relaxations", p["relaxations"] or "none", (g["relaxations"] or "none") if g else None),
         ]
+        rows += [(p["nodule_idx"], *row) for row in asked_got]
     return ("nodule", "what", "asked", "got"), tuple(rows)
 
 

@@ -22,7 +22,7 @@ def write_page(settings: Settings, uid: str) -> Path:
     """Write ``cases/<uid>.html`` below the output folder and give its path.
 
     Raises:
-        UnknownId: no manifest holds such a case; names near ones.
+        NotFound: no manifest holds such a case; names near ones.
     """
     path = settings.output / "cases" / f"{uid.replace('/', '_')}.html"
     replace_file(path, page_of(settings, uid).encode())
@@ -33,7 +33,7 @@ def page_of(settings: Settings, uid: str) -> str:
     """The page of a case; nothing is written.
 
     Raises:
-        UnknownId: no manifest holds such a case; names near ones.
+        NotFound: no manifest holds such a case; names near ones.
     """
     told = tell(settings, uid)
     galleries = _galleries(settings, told.insertions, told.cts, told.slices)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from itrialspace_assets.base.errors import UnknownId
+from itrialspace_assets.base.nearest import not_found
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.records.store import read_all, table_files
 
@@ -93,11 +93,11 @@ def trial(settings: Settings, mode: str) -> TrialTold:
     """One trial.
 
     Raises:
-        UnknownId: it is not planned; names near ones.
+        NotFound: it is not planned; names near ones.
     """
     modes = [path.parent.name for path in table_files(settings.output, "cases")]
     if mode not in modes:
-        raise UnknownId("mode", mode, modes)
+        raise not_found("mode", mode, modes)
     arms = read_all(settings.output, "arms", mode=mode).sort("number")
     told = [
         ArmFlow(

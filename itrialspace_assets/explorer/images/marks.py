@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from itrialspace_assets.base.errors import UnknownId
+from itrialspace_assets.base.nearest import not_found
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.images.volumes import Of
 from itrialspace_assets.records.layout import REAL
@@ -78,7 +78,7 @@ def marks_of(settings: Settings, uid: str, of: Of, reader: str | None = None) ->
         reader: only this reader's marks; None: all.
 
     Raises:
-        UnknownId: no table holds it.
+        NotFound: no table holds it.
     """
     places, images = _of_nodule(settings, uid) if of == "nodule" else _of_case(settings, uid)
     frames = [
@@ -105,7 +105,7 @@ def _of_nodule(settings: Settings, uid: str) -> tuple[list[Place], _Images]:
     rows = read_all(settings.output, "nodules", ["nodule_uid", *columns])
     own = rows.filter(pl.col("nodule_uid") == uid)
     if own.is_empty():
-        raise UnknownId("nodule_uid", uid, rows["nodule_uid"].to_list())
+        raise not_found("nodule_uid", uid, rows["nodule_uid"].to_list())
     scan = own["scan_uid"][0]
     same = rows.filter(pl.col("scan_uid") == scan).drop_nulls(["coordX", "coordY", "coordZ"])
     places = [
@@ -127,7 +127,7 @@ def _of_case(settings: Settings, uid: str) -> tuple[list[Place], _Images]:
     cases = read_all(settings.output, "cases", ["case_uid", "mode", "host_dataset"])
     own = cases.filter(pl.col("case_uid") == uid)
     if own.is_empty():
-        raise UnknownId("case_uid", uid, cases["case_uid"].to_list())
+        raise not_found("case_uid", uid, cases["case_uid"].to_list())
     where = {"mode": own["mode"][0], "dataset": own["host_dataset"][0]}
     got = read_all(settings.output, "insertions", **where).filter(pl.col("case_uid") == uid).sort("nodule_idx")
     places = [

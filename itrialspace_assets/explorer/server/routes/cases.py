@@ -7,7 +7,7 @@ import polars as pl
 from fastapi import APIRouter, Query
 from starlette.responses import HTMLResponse
 
-from itrialspace_assets.base.errors import UnknownId
+from itrialspace_assets.base.nearest import not_found
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.catalog.case_story import StoryTable, tell
 from itrialspace_assets.catalog.casepage import page_of
@@ -76,7 +76,7 @@ def get_cases(
     """Cases of a trial, a page at a time."""
     known = [path.parent.name for path in table_files(root.settings.output, "cases")]
     if mode not in known:
-        raise UnknownId("mode", mode, known)
+        raise not_found("mode", mode, known)
     rows: pl.DataFrame = root.kept(f"cases.sheet.{mode}", _stamp(root), lambda: case_rows(root.settings, mode))
     return sheet(rows, arm, verdict, offset, limit)
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from itrialspace_assets.base.errors import UnknownId
+from itrialspace_assets.base.nearest import not_found
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.reviews.log import READY_REASONS, Review, Verdict, add_review, read_reviews
 from itrialspace_assets.explorer.server.security import Uid
@@ -45,5 +45,5 @@ def post_review(root: RootOf, verdict: Verdict) -> Review:
     """Accept or reject a case. The last review by anyone counts; a rejected case leaves the next frozen list."""
     known = read_all(root.settings.output, "cases", ["case_uid"])["case_uid"]
     if verdict.case_uid not in known:
-        raise UnknownId("case_uid", verdict.case_uid, known.to_list())
+        raise not_found("case_uid", verdict.case_uid, known.to_list())
     return add_review(root.settings.output, verdict)
