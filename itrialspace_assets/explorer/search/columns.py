@@ -122,8 +122,8 @@ class Columns:
                     self._series[name] = found = self._read(name)
         return found
 
-    def frame(self, names: Sequence[str], rows: Rows | None = None) -> pl.DataFrame:
-        """Columns, of some rows or of all.
+    def frame(self, names: Sequence[str], rows: Rows) -> pl.DataFrame:
+        """Columns of some rows.
 
         Args:
             names: of the columns.
