@@ -20,7 +20,7 @@ from itrialspace_assets.records.schema import rules_at_write, violations
 from itrialspace_assets.records.store import read_table, table_path, write_table
 from itrialspace_assets.records.tables import TABLES
 
-REVIEW = {"case_uid": "a/b/00000", "reviewer": "me", "verdict": "accept", "reason": None, "number": 1}
+REVIEW = {"case_uid": "a/b/00000", "reviewer": "me", "verdict": "accept", "reason": "clear", "number": 1}
 
 
 @pytest.fixture(scope="module")

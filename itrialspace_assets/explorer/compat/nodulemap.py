@@ -5,13 +5,16 @@ Its faults are not copied: unknown values are refused, nothing is written on the
 
 import json
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from pydantic import Field
 
 from itrialspace_assets import __version__
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.compat import answers
 from itrialspace_assets.explorer.compat.graph import (
@@ -34,15 +37,67 @@ from itrialspace_assets.index.query import Index
 router = APIRouter(prefix="/compat/nodulemap", tags=["compat: NoduleMap"])
 
 Backend = Literal["weighted", "feature_l2", "features", "embedding"]
-_Model = Annotated[str, Query(max_length=60)]
-_K = Annotated[int, Query(ge=1, le=500)]
+_Model = Annotated[str, Field(max_length=60)]
+_K = Annotated[int, Field(ge=1, le=500)]
 #: Arguments of a route that answers with a picture, and of one with a file.
 _PNG: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": {"image/png": {}}}}}
 _FILE: dict[str, Any] = {
     "response_class": Response,
     "responses": {200: {"content": {"text/csv": {}, "application/json": {}}}},
 }
-_Text = Annotated[str | None, Query(max_length=2000)]
+_Text = Annotated[str, Field(max_length=2000)] | None
+
+
+class ModelAsked(StrictModel):
+    """The parameters that most addresses have."""
+
+    model: _Model = "UMAP_2D"
+    feature_set: _Model = "reinsertion_core"
+
+
+class NeighboursAsked(ModelAsked):
+    """``search_backend`` says what is searched; ``model`` is read by embedding alone. The last but one is ours."""
+
+    k: _K = 10
+    scope: _Model = "cross_dataset"
+    datasets: _Text = None
+    balance_by_dataset: bool = False
+    search_backend: Backend = "weighted"
+    exclude_same_patient: bool = False
+    debug: bool = False
+
+
+class LayoutAsked(ModelAsked):
+    limit: Annotated[int, Field(ge=1, le=1000)] = 5
+
+
+class SearchAsked(ModelAsked):
+    """``node_id``: empty for the first node."""
+
+    node_id: Annotated[str, Field(max_length=300)] = ""
+    k: _K = 3
+    search_backend: Backend = "weighted"
+
+
+class GraphAsked(StrictModel):
+    """A graph by parameters; words with commas."""
+
+    vis_model: _Model = "UMAP_2D"
+    search_model: _Model = "UMAP_2D"
+    feature_set: _Model = "reinsertion_core"
+    k: int = 5
+    mode: _Model = "closest"
+    scope: _Model = "cross_dataset"
+    color_by: _Model = "dataset"
+    search_backend: Backend = "weighted"
+    datasets: _Text = None
+    label: _Text = None
+    lobe: _Text = None
+    zone: _Text = None
+    side: _Text = None
+    size_bucket: _Text = None
+    diameter_min: float | None = None
+    diameter_max: float | None = None
 
 
 class ExportRequest(StrictModel):
@@ -66,6 +121,38 @@ def _row(index: Index, node_id: str) -> int:
     if row is None:
         raise HTTPException(404, f"Node not found: {node_id}")
     return row
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What these endpoints read: the index, its map, and where files lie."""
+
+    settings: Settings
+    index: Index
+    seen: NoduleMap
+
+
+def _opened(root: RootOf, seen: MapOf) -> Opened:
+    return Opened(root.settings, root.index, seen)
+
+
+OpenedOf = Annotated[Opened, Depends(_opened)]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node by the id that was asked, and its row in the index."""
+
+    opened: Opened
+    id: str
+    row: int
+
+
+def _node(opened: OpenedOf, node_id: str) -> Node:
+    return Node(opened, node_id, _row(opened.index, node_id))
+
+
+NodeOf = Annotated[Node, Depends(_node)]
 
 
 def _download(content: bytes, kind: str, name: str) -> Response:
@@ -108,7 +195,7 @@ def models(seen: MapOf) -> dict[str, Any]:
 
 
 @router.get("/api/filters", response_model=answers.MapFilters)
-def filters(root: RootOf, model: _Model = "UMAP_2D", feature_set: _Model = "reinsertion_core") -> dict[str, Any]:
+def filters(root: RootOf, asked: Annotated[ModelAsked, Query()]) -> dict[str, Any]:
     """Values that filters take, as the index holds them."""
     nodules = root.index.nodules
 
@@ -131,11 +218,11 @@ def filters(root: RootOf, model: _Model = "UMAP_2D", feature_set: _Model = "rein
 
 
 @router.post("/api/graph", response_model=answers.GraphAnswer)
-def post_graph(root: RootOf, seen: MapOf, asked: GraphRequest) -> Response:
+def post_graph(opened: OpenedOf, asked: GraphRequest) -> Response:
     """Nodes, edges and their numbers; ``edges_available`` is false where edges must be made first."""
-    if why := seen.why_not(_known(asked.feature_set), asked.vis_model):
+    if why := opened.seen.why_not(_known(asked.feature_set), asked.vis_model):
         raise HTTPException(404, why)
-    made = graph(seen, root.index, asked)
+    made = graph(opened.seen, opened.index, asked)
     tail = json.dumps({"stats": made.stats, "edges_available": made.edges_available}).encode()
     parts = (
         b'{"nodes":',
@@ -149,90 +236,47 @@ def post_graph(root: RootOf, seen: MapOf, asked: GraphRequest) -> Response:
 
 
 @router.get("/api/graph", response_model=answers.GraphAnswer)
-def get_graph(
-    root: RootOf,
-    seen: MapOf,
-    vis_model: _Model = "UMAP_2D",
-    search_model: _Model = "UMAP_2D",
-    feature_set: _Model = "reinsertion_core",
-    k: int = 5,
-    mode: _Model = "closest",
-    scope: _Model = "cross_dataset",
-    color_by: _Model = "dataset",
-    search_backend: Backend = "weighted",
-    datasets: _Text = None,
-    label: _Text = None,
-    lobe: _Text = None,
-    zone: _Text = None,
-    side: _Text = None,
-    size_bucket: _Text = None,
-    diameter_min: float | None = None,
-    diameter_max: float | None = None,
-) -> Response:
+def get_graph(opened: OpenedOf, given: Annotated[GraphAsked, Query()]) -> Response:
     """The same with parameters; words with commas."""
-    chosen = GraphFilters(
-        datasets=_csv(datasets),
-        label=label,
-        lobe=_csv(lobe),
-        zone=_csv(zone),
-        side=_csv(side),
-        size_bucket=_csv(size_bucket),
-        diameter_min=diameter_min,
-        diameter_max=diameter_max,
-    )
-    asked = GraphRequest(
-        vis_model=vis_model,
-        search_model=search_model,
-        feature_set=feature_set,
-        k=k,
-        mode=mode,
-        scope=scope,
-        color_by=color_by,
-        search_backend=search_backend,
-        filters=chosen,
-    )
-    return post_graph(root, seen, asked)
+    words = {name: _csv(getattr(given, name)) for name in ("datasets", "lobe", "zone", "side", "size_bucket")}
+    others = given.model_dump(include={"label", "diameter_min", "diameter_max"})
+    where = set(GraphRequest.model_fields) - {"filters"}
+    asked = GraphRequest(**given.model_dump(include=where), filters=GraphFilters(**words, **others))
+    return post_graph(opened, asked)
 
 
 @router.get("/api/node/{node_id}/axial_thumbnail", **_PNG)
-def thumbnail(root: RootOf, node_id: str) -> Response:
+def thumbnail(node: NodeOf) -> Response:
     """Axial slice through a nodule: lung window, its mask, a cross, letters of orientation."""
-    row = root.index.nodules.row(_row(root.index, node_id), named=True)
-    ct = read_ct(root.settings, row["ct_path"])
+    settings, row = node.opened.settings, node.opened.index.nodules.row(node.row, named=True)
+    ct = read_ct(settings, row["ct_path"])
     if ct is None:
         raise HTTPException(404, "Thumbnail unavailable: CT or mask not found")
-    mask, why = read_mask(root.settings, row, ct)
+    mask, why = read_mask(settings, row, ct)
     centre = centre_of(row, ct, mask)
     content = slice_picture(ct, "axial", round(float(centre[2])), "lung", mask, centre)
     return Response(content, media_type="image/png", headers={"x-mask": why or "shown"})
 
 
 @router.get("/api/node/{node_id}/neighbors", response_model=answers.NeighboursAnswer, response_model_exclude_unset=True)
-def neighbours(
-    root: RootOf,
-    seen: MapOf,
-    node_id: str,
-    model: _Model = "UMAP_2D",
-    feature_set: _Model = "reinsertion_core",
-    k: _K = 10,
-    scope: _Model = "cross_dataset",
-    datasets: _Text = None,
-    balance_by_dataset: bool = False,
-    search_backend: Backend = "weighted",
-    exclude_same_patient: bool = False,
-    debug: bool = False,
-) -> dict[str, Any]:
+def neighbours(node: NodeOf, asked: Annotated[NeighboursAsked, Query()]) -> dict[str, Any]:
     """Nearest nodes. Balanced ones hold every dataset that k allows. ``exclude_same_patient`` is ours."""
-    started, row = time.perf_counter(), _row(root.index, node_id)
-    search = _search(search_backend, feature_set, model)
-    reach = Reach(scope, tuple(_csv(datasets) or ()), balance_by_dataset, not exclude_same_patient)
-    found = _near(seen, root.index, row, k, search, reach)
-    answer: dict[str, Any] = {"query_node_id": node_id, "k": k, "scope": scope, "neighbors": found.to_dicts()}
-    if debug:
+    started, seen = time.perf_counter(), node.opened.seen
+    search = _search(asked.search_backend, asked.feature_set, asked.model)
+    datasets = tuple(_csv(asked.datasets) or ())
+    reach = Reach(asked.scope, datasets, asked.balance_by_dataset, not asked.exclude_same_patient)
+    found = _near(node, asked.k, search, reach)
+    answer: dict[str, Any] = {
+        "query_node_id": node.id,
+        "k": asked.k,
+        "scope": asked.scope,
+        "neighbors": found.to_dicts(),
+    }
+    if asked.debug:
         answer["_debug"] = _matrix(seen, search) | {
-            "model_requested": model,
-            "model_canonical": preset(model).name,
-            "feature_set": feature_set,
+            "model_requested": asked.model,
+            "model_canonical": preset(asked.model).name,
+            "feature_set": asked.feature_set,
             "elapsed_ms": round(1000 * (time.perf_counter() - started), 3),
             "n_results": found.height,
         }
@@ -240,14 +284,11 @@ def neighbours(
 
 
 @router.get("/api/node/{node_id}", response_model=answers.NodeAnswer)
-def node(
-    root: RootOf, node_id: str, model: _Model = "UMAP_2D", feature_set: _Model = "reinsertion_core"
-) -> dict[str, Any]:
+def get_node(node: NodeOf, asked: Annotated[ModelAsked, Query()]) -> dict[str, Any]:
     """A node's metadata and demographics; ids of its scan and of itself stand for files that are on disk."""
-    at = _row(root.index, node_id)
-    row = root.index.nodules.row(at, named=True)
-    ids = file_ids(root.settings, root.index.nodules[at : at + 1]).row(0, named=True)
-    return metadata(root.index.nodules[at : at + 1]).row(0, named=True) | {
+    one = node.opened.index.nodules[node.row : node.row + 1]
+    row, ids = one.row(0, named=True), file_ids(node.opened.settings, one).row(0, named=True)
+    return metadata(one).row(0, named=True) | {
         "demographics": demographics(row),
         "ct_path_abs": ids["ct_path"],
         "nodule_mask_path_abs": ids["nodule_mask_path"],
@@ -256,19 +297,19 @@ def node(
 
 
 @router.post("/api/export", **_FILE)
-def export(root: RootOf, seen: MapOf, asked: ExportRequest) -> Response:
+def export(opened: OpenedOf, asked: ExportRequest) -> Response:
     """Neighbours of a node as a download. Donors leave out the node's own person."""
     if not 1 <= asked.k <= 500:
         raise HTTPException(422, f"k {asked.k}: expected 1 to 500")
-    row = _row(root.index, asked.node_id)
+    row = _row(opened.index, asked.node_id)
     search = _search(asked.search_backend, asked.feature_set, asked.model)
     donors = asked.format == "donors"
-    rows = seen.neighbours(row, asked.k, search, Reach(asked.scope, same_person=not donors))
+    rows = opened.seen.neighbours(row, asked.k, search, Reach(asked.scope, same_person=not donors))
     if donors:
-        frame = donor_export(root.index.nodules[rows["row"]])
+        frame = donor_export(opened.index.nodules[rows["row"]])
         return _download(frame.write_csv().encode(), "text/csv", "candidate_donors.csv")
-    found = pl.concat([metadata(root.index.nodules[rows["row"]]), rows.drop("row")], how="horizontal")
-    query = metadata(root.index.nodules[row : row + 1]).row(0, named=True)
+    found = pl.concat([metadata(opened.index.nodules[rows["row"]]), rows.drop("row")], how="horizontal")
+    query = metadata(opened.index.nodules[row : row + 1]).row(0, named=True)
     meta = asked.model_dump(include={"model", "feature_set", "k", "scope"})
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in asked.node_id)
     if asked.format == "csv":
@@ -283,47 +324,35 @@ def export(root: RootOf, seen: MapOf, asked: ExportRequest) -> Response:
 
 
 @router.get("/debug/layout", response_model=answers.LayoutSample)
-def debug_layout(
-    root: RootOf,
-    seen: MapOf,
-    model: _Model = "UMAP_2D",
-    feature_set: _Model = "reinsertion_core",
-    limit: Annotated[int, Query(ge=1, le=1000)] = 5,
-) -> dict[str, Any]:
+def debug_layout(opened: OpenedOf, asked: Annotated[LayoutAsked, Query()]) -> dict[str, Any]:
     """The first points of a layout."""
-    points, nodules = seen.layout(feature_set, model), root.index.nodules
-    some = nodules.head(limit).select(NODE_ID, x=pl.Series(points[:limit, 0]), y=pl.Series(points[:limit, 1]))
-    return {"n_total": nodules.height, "samples": some.to_dicts()}
+    points = opened.seen.layout(asked.feature_set, asked.model)[: asked.limit]
+    some = opened.index.nodules.head(asked.limit).select(NODE_ID, x=pl.Series(points[:, 0]), y=pl.Series(points[:, 1]))
+    return {"n_total": opened.index.nodules.height, "samples": some.to_dicts()}
 
 
 @router.get("/debug/search", response_model=answers.SearchSample)
-def debug_search(
-    root: RootOf,
-    seen: MapOf,
-    model: _Model = "UMAP_2D",
-    feature_set: _Model = "reinsertion_core",
-    node_id: Annotated[str, Query(max_length=300)] = "",
-    k: _K = 3,
-    search_backend: Backend = "weighted",
-) -> dict[str, Any]:
+def debug_search(opened: OpenedOf, asked: Annotated[SearchAsked, Query()]) -> dict[str, Any]:
     """Neighbours of a node, of the first without one, and the matrix that was searched."""
-    if not root.index.nodules.height:
+    if not opened.index.nodules.height:
         raise HTTPException(404, "the index holds no nodule")
     started = time.perf_counter()
-    search = _search(search_backend, feature_set, model)
-    found = _near(seen, root.index, _row(root.index, node_id) if node_id else 0, k, search, Reach())
+    search = _search(asked.search_backend, asked.feature_set, asked.model)
+    row = _row(opened.index, asked.node_id) if asked.node_id else 0
+    found = _near(Node(opened, asked.node_id, row), asked.k, search, Reach())
     elapsed = round(1000 * (time.perf_counter() - started), 3)
-    return _matrix(seen, search) | {"elapsed_ms": elapsed, "neighbors": found.to_dicts()}
+    return _matrix(opened.seen, search) | {"elapsed_ms": elapsed, "neighbors": found.to_dicts()}
 
 
 @router.get("/debug/alignment", response_model=dict[str, answers.Alignment], response_model_exclude_unset=True)
-def debug_alignment(root: RootOf, seen: MapOf, feature_set: _Model = "reinsertion_core") -> dict[str, Any]:
+def debug_alignment(opened: OpenedOf, feature_set: _Model = "reinsertion_core") -> dict[str, Any]:
     """For each layout that is there: its nodes, and that they are those of the first; ours always are."""
-    first = root.index.nodules.head(5).select(NODE_ID).to_series().to_list()
+    nodules, seen = opened.index.nodules, opened.seen
+    first = nodules.head(5).select(NODE_ID).to_series().to_list()
     found: dict[str, Any] = {}
     for one in _bare([m for m in _models(seen) if m["feature_set"] == _known(feature_set)]):
         about = {"n_nodes": len(seen.layout(feature_set, one["model_name"])), "first_5": first}
-        about["aligned"] = about["n_nodes"] == root.index.nodules.height
+        about["aligned"] = about["n_nodes"] == nodules.height
         found[one["model_name"]] = about | ({"ref_model": next(iter(found))} if found else {})
     return found
 
@@ -337,9 +366,9 @@ def _search(backend: str, of: str, model: str) -> Search:
     return search_of(backend, _known(of), preset(model).name)
 
 
-def _near(seen: NoduleMap, index: Index, row: int, k: int, search: Search, reach: Reach) -> pl.DataFrame:
-    rows = seen.neighbours(row, k, search, reach)
-    return pl.concat([metadata(index.nodules[rows["row"]]), rows.drop("row")], how="horizontal")
+def _near(node: Node, k: int, search: Search, reach: Reach) -> pl.DataFrame:
+    rows = node.opened.seen.neighbours(node.row, k, search, reach)
+    return pl.concat([metadata(node.opened.index.nodules[rows["row"]]), rows.drop("row")], how="horizontal")
 
 
 def _matrix(seen: NoduleMap, search: Search) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from pydantic import Field
 
 from itrialspace_assets import __version__
@@ -38,14 +38,31 @@ router = APIRouter(prefix="/compat/retriever", tags=["compat: Retriever"])
 
 #: Rows of a search that names no limit (published).
 LIMIT = 50
-_Id = Annotated[str, Query(max_length=300)]
-_Word = Annotated[str, Query(max_length=40)]
+_Id = Annotated[str, Field(max_length=300)]
+_Word = Annotated[str, Field(max_length=40)]
 #: Arguments of a route that answers with a picture, and of one with a file.
 _PNG: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": {"image/png": {}}}}}
 _FILE: dict[str, Any] = {
     "response_class": Response,
     "responses": {200: {"content": {"text/csv": {}, "application/json": {}}}},
 }
+
+
+class SliceAsked(StrictModel):
+    """``ct_path`` is a scan_uid, ``mask_path`` a nodule_uid of that scan; without ``index`` the middle slice."""
+
+    ct_path: _Id
+    axis: _Word = "axial"
+    index: int | None = None
+    mask_path: _Id | None = None
+    window: _Word = "lung"
+
+
+class ViewAsked(StrictModel):
+    annotation_id: _Id
+    axis: _Word = "axial"
+    window: _Word = "lung"
+    show_mask: bool = True
 
 
 class RetrieverExport(StrictModel):
@@ -62,6 +79,13 @@ def _row(index: Index, annotation: str) -> int:
     if row is None:
         raise HTTPException(404, f"annotation_id {annotation!r}: the index has none of this id")
     return row
+
+
+def _which(root: RootOf, annotation_id: str, dataset: Annotated[str | None, Query(max_length=60)] = None) -> int:
+    return _row(root.index, f"{dataset}/{annotation_id}" if dataset else annotation_id)
+
+
+RowOf = Annotated[int, Depends(_which)]
 
 
 def _ct(settings: Settings, index: Index, scan: str) -> Volume:
@@ -145,14 +169,11 @@ def matcher(root: RootOf, asked: MatchRequest) -> dict[str, Any]:
 
 
 @router.get("/nodule/{annotation_id}", response_model=answers.NoduleAnswer)
-def nodule(
-    root: RootOf, annotation_id: str, dataset: Annotated[str | None, Query(max_length=60)] = None
-) -> dict[str, Any]:
+def nodule(root: RootOf, at: RowOf) -> dict[str, Any]:
     """Every column of a nodule; ids of its scan and of itself stand for files that are on disk.
 
     ``dataset`` is ours: which nodule is meant where several datasets have the id.
     """
-    at = _row(root.index, f"{dataset}/{annotation_id}" if dataset else annotation_id)
     row = root.index.nodules.row(at, named=True)
     ids = file_ids(root.settings, root.index.nodules[at : at + 1]).row(0, named=True)
     return {
@@ -164,44 +185,35 @@ def nodule(
 
 
 @router.get("/ct/slice", **_PNG)
-def ct_slice(
-    root: RootOf,
-    ct_path: _Id,
-    axis: _Word = "axial",
-    index: int | None = None,
-    mask_path: Annotated[str | None, Query(max_length=300)] = None,
-    window: _Word = "lung",
-) -> Response:
+def ct_slice(root: RootOf, asked: Annotated[SliceAsked, Query()]) -> Response:
     """A slice of a scan as PNG; ``ct_path`` is a scan_uid, ``mask_path`` a nodule_uid."""
-    ct = _ct(root.settings, root.index, ct_path)
+    _require_plane(asked.axis)
+    ct = _ct(root.settings, root.index, asked.ct_path)
     mask, why = None, "none asked for"
-    if mask_path:
-        row = root.index.nodules.row(_row(root.index, mask_path), named=True)
-        if row["scan_uid"] != ct_path:
-            raise HTTPException(422, f"mask_path {mask_path!r}: expected a nodule of scan {ct_path!r}")
+    if asked.mask_path:
+        row = root.index.nodules.row(_row(root.index, asked.mask_path), named=True)
+        if row["scan_uid"] != asked.ct_path:
+            raise HTTPException(422, f"mask_path {asked.mask_path!r}: expected a nodule of scan {asked.ct_path!r}")
         mask, why = read_mask(root.settings, row, ct)
-    _require_plane(axis)
-    at = middle(ct, axis) if index is None else index
-    content = slice_picture(ct, axis, at, window, mask)
+    at = middle(ct, asked.axis) if asked.index is None else asked.index
+    content = slice_picture(ct, asked.axis, at, asked.window, mask)
     return Response(content, media_type="image/png", headers={"x-mask": why or "shown"})
 
 
 @router.get("/ct/nodule-view", **_PNG)
-def nodule_view(
-    root: RootOf, annotation_id: _Id, axis: _Word = "axial", window: _Word = "lung", show_mask: bool = True
-) -> Response:
+def nodule_view(root: RootOf, asked: Annotated[ViewAsked, Query()]) -> Response:
     """The slice through a nodule's centre as PNG."""
-    _require_plane(axis)
-    row = root.index.nodules.row(_row(root.index, annotation_id), named=True)
+    _require_plane(asked.axis)
+    row = root.index.nodules.row(_row(root.index, asked.annotation_id), named=True)
     ct = _ct(root.settings, root.index, row["scan_uid"])
-    mask, why = read_mask(root.settings, row, ct) if show_mask else (None, "none asked for")
-    at = round(float(centre_of(row, ct, mask)[PLANES[axis][0]]))
-    content = slice_picture(ct, axis, at, window, mask)
+    mask, why = read_mask(root.settings, row, ct) if asked.show_mask else (None, "none asked for")
+    at = round(float(centre_of(row, ct, mask)[PLANES[asked.axis][0]]))
+    content = slice_picture(ct, asked.axis, at, asked.window, mask)
     return Response(content, media_type="image/png", headers={"x-mask": why or "shown"})
 
 
 @router.get("/ct/info", response_model=answers.CtInfo)
-def ct_info(root: RootOf, ct_path: _Id) -> dict[str, Any]:
+def ct_info(root: RootOf, ct_path: Annotated[str, Query(max_length=300)]) -> dict[str, Any]:
     """Voxels along x, y, z (RAS) of a scan, and their size in mm."""
     ct = _ct(root.settings, root.index, ct_path)
     return {"shape": list(ct.array.shape), "spacing_mm": [round(float(s), 6) for s in ct.spacing]}

@@ -25,7 +25,13 @@ class OpenRoot(Protocol):
         """Columns of the index, each read when it is first asked for; another object when its table was made again."""
 
     def kept(self, name: str, stamp: Any, make: Callable[[], Any]) -> Any:
-        """What ``make`` gave, kept until the stamp changes."""
+        """What ``make`` gave, kept until the stamp changes.
+
+        Args:
+            name: of what is kept.
+            stamp: compared with that of the last time.
+            make: makes it anew.
+        """
 
 
 def _root(request: Request) -> OpenRoot:

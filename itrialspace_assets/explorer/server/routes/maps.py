@@ -5,6 +5,7 @@ from typing import Annotated
 
 import polars as pl
 from fastapi import APIRouter, HTTPException, Query, Response
+from pydantic import Field
 
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.layouts.nodule_map import EDGE_K, MODES, ON_DEMAND, SCOPES, Reach, Search
@@ -22,7 +23,55 @@ router = APIRouter(prefix="/api", tags=["maps"])
 
 #: Neighbours that are answered at most (published).
 MOST = 500
-_Name = Annotated[str, Query(max_length=60)]
+_Name = Annotated[str, Field(max_length=60)]
+
+
+class Points(StrictModel):
+    """Which layout, of which feature set."""
+
+    name: _Name = Field("PCA_2D", description="layout, as /api/maps lists them")
+    feature_set: _Name = "reinsertion_core"
+
+
+class Near(StrictModel):
+    """In what sense nodules are near, and where they may come from; ``layout`` is read by the space embedding alone."""
+
+    space: _Name = Field("weighted", description="weighted, feature_l2 or embedding")
+    scope: _Name = Field("all_datasets", description="as /api/maps lists them")
+    feature_set: _Name = "reinsertion_core"
+    layout: _Name = "PCA_32"
+
+    @property
+    def search(self) -> Search:
+        return Search(self.space, self.feature_set, self.layout)
+
+
+class Edges(Near):
+    """Edges: ``k`` nearest or farthest nodules of each."""
+
+    k: int = Field(5, description="3, 5, 10 or 25")
+    mode: _Name = Field("closest", description="closest or farthest")
+
+
+class NearOne(Near):
+    """Neighbours of one nodule; ``dataset`` (repeated) goes with the scope selected_datasets."""
+
+    uid: Annotated[str, Field(max_length=300, description="nodule_uid")]
+    k: int = Field(10, ge=1, le=MOST)
+    dataset: list[Annotated[str, Field(max_length=100)]] = Field(default_factory=list, max_length=100)
+    balance: bool = Field(False, description="of each dataset its nearest, then the nearest of the rest")
+    same_person: bool = Field(True, description="whether nodules of the same person may be among them")
+
+
+class Coloured(StrictModel):
+    """Whose answers to which slices colour the map."""
+
+    reader: _Name
+    source: _Name = Field(description="image source: real, or a renderer")
+    task: _Name = "presence"
+    condition: _Name = "plain"
+    mode: Annotated[str, Field(max_length=100)] | None = None
+    dataset: _Name | None = None
 
 
 class Layout(StrictModel):
@@ -108,46 +157,25 @@ def get_maps(root: RootOf, seen: MapOf) -> Maps:
     )
 
 
-@router.get("/map", **bytes_of(MEDIA_TYPE))
-def get_map(seen: MapOf, name: _Name = "PCA_2D", feature_set: _Name = "reinsertion_core") -> Response:
+_Name = Annotated[str, Field(max_length=60)]
     """Points of all nodules in the order of nodule_uid: ``x``, ``y``, float32; the first two numbers of the layout."""
-    points = seen.layout(feature_set, name)
+    points = seen.layout(asked.feature_set, asked.name)
     return arrow(pl.DataFrame({"x": points[:, 0], "y": points[:, 1]}))
 
 
-@router.get("/map/edges", **bytes_of(MEDIA_TYPE))
-def get_edges(
-    seen: MapOf,
-    k: int = 5,
-    mode: _Name = "closest",
-    scope: _Name = "all_datasets",
-    space: _Name = "weighted",
-    feature_set: _Name = "reinsertion_core",
-    layout: _Name = "PCA_32",
-) -> Response:
+_Name = Annotated[str, Field(max_length=60)]
     """Nearest or farthest nodules of each: ``source``, ``target`` (row numbers, uint32), ``distance``, ``rank``."""
-    return arrow(seen.edges(k, mode, scope, Search(space, feature_set, layout), most=ON_DEMAND))
+    return arrow(seen.edges(asked.k, asked.mode, asked.scope, asked.search, most=ON_DEMAND))
 
 
 @router.get("/map/neighbours")
-def get_neighbours(
-    seen: MapOf,
-    uid: Annotated[str, Query(max_length=300)],
-    k: Annotated[int, Query(ge=1, le=MOST)] = 10,
-    space: _Name = "weighted",
-    scope: _Name = "all_datasets",
-    dataset: Annotated[tuple[str, ...], Query(max_length=100)] = (),
-    balance: bool = False,
-    same_person: bool = True,
-    feature_set: _Name = "reinsertion_core",
-    layout: _Name = "PCA_32",
-) -> Neighbours:
+def get_neighbours(seen: MapOf, asked: Annotated[NearOne, Query()]) -> Neighbours:
     """The nodules nearest to one, exact, nearest first."""
-    row = row_of(seen.nodules, uid)
+    row = row_of(seen.nodules, asked.uid)
     if row is None:
-        raise HTTPException(404, f"nodule {uid!r}: the index has none of this id")
-    search = Search(space, feature_set, layout)
-    found = seen.neighbours(row, k, search, Reach(scope, dataset, balance, same_person))
+        raise HTTPException(404, f"nodule {asked.uid!r}: the index has none of this id")
+    reach = Reach(asked.scope, tuple(asked.dataset), asked.balance, asked.same_person)
+    found = seen.neighbours(row, asked.k, asked.search, reach)
     columns = {
         "uid": "nodule_uid",
         "dataset": "dataset",
@@ -162,9 +190,9 @@ def get_neighbours(
         {v: k for k, v in columns.items()}
     )
     rows = pl.concat([about, found.drop("row")], how="horizontal").iter_rows(named=True)
-    used = seen.space(search)
+    used = seen.space(asked.search)
     return Neighbours(
-        uid=uid,
+        uid=asked.uid,
         space=used.name,
         metric=used.metric,
         columns=used.points.shape[1],
@@ -172,18 +200,9 @@ def get_neighbours(
     )
 
 
-@router.get("/slices/map", **bytes_of(MEDIA_TYPE))
-def get_slice_map(
-    root: RootOf,
-    reader: _Name,
-    source: _Name,
-    task: _Name = "presence",
-    condition: _Name = "plain",
-    mode: Annotated[str | None, Query(max_length=100)] = None,
-    dataset: Annotated[str | None, Query(max_length=60)] = None,
-) -> Response:
+_Name = Annotated[str, Field(max_length=60)]
     """Points of slices by what they show, with the reader's answer as ``outcome``: right, wrong, refused and others."""
-    asked, settings = Asked(source, reader, task, condition, mode, dataset), root.settings
+    asked, settings = Asked(**given.model_dump()), root.settings
     files = [p for table in READ for p in table_files(settings.output, table)]
     stamps = [(p, p.stat().st_mtime_ns) for p in files]
     same = replace(asked, task=TASKS[0])  # points are the same for every task
