@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { rowOf } from "../src/api/nodules";
 import { dragged, fitting, toMap, toPixel, zoomed } from "../src/views/map/camera";
 import { bytes, CATEGORIES, inked, OTHER, ofCategories, ofNumbers, SCALE } from "../src/views/map/colours";
 import { Cells, inside } from "../src/views/map/near";
@@ -68,10 +69,21 @@ describe("points under the pointer", () => {
   });
 });
 
+const listed = (values: (string | number | null)[]) => ({ length: values.length, at: (i: number) => values[i]! });
+
+describe("rows by id", () => {
+  it("are found among sorted ids, and only there", () => {
+    const ids = ["A/1", "A/10", "A/2", "B/1"];
+    expect(ids.map((id) => rowOf(listed(ids), id))).toEqual([0, 1, 2, 3]);
+    expect(rowOf(listed(ids), "A/3")).toBeUndefined();
+    expect(rowOf(listed([]), "A/1")).toBeUndefined();
+  });
+});
+
 describe("colours", () => {
   it("give the six most frequent values their own, the rest are other", () => {
     const values = ["a", "a", "b", "c", "d", "e", "f", "g", "b", "c", "d", "e", "f", null];
-    const painted = ofCategories(values, String);
+    const painted = ofCategories(listed(values), String);
     if (painted.kind !== "categories") throw new Error();
     expect(painted.keys.map(({ label, count }) => [label, count])).toEqual([
       ["a", 2],
@@ -94,7 +106,7 @@ describe("colours", () => {
   });
 
   it("of numbers rise with the value; missing ones are grey", () => {
-    const painted = ofNumbers([...Array.from({ length: 101 }, (_, i) => i), null]);
+    const painted = ofNumbers(listed([...Array.from({ length: 101 }, (_, i) => i), null]));
     if (painted.kind !== "numbers") throw new Error();
     expect([painted.low, painted.high, painted.missing]).toEqual([1, 99, 1]);
     const drawn = bytes(painted, undefined, 0, true);

@@ -50,7 +50,8 @@ def test_pointing_at_the_map_selects_shows_and_narrows(explorer: str, browser: A
         until(page, f"+document.querySelector('.selection .total strong').textContent < {everything}")
         some = total(page)
         assert 0 < some < everything
-        with view(browser, page.url) as (other, also_said):
+        until(page, "/[?&](rows|uids)=/.test(location.hash)")
+        with view(browser, page.evaluate("location.href")) as (other, also_said):
             _ready(other)
             _settled(other, some)
             assert also_said == []
@@ -63,7 +64,7 @@ def test_pointing_at_the_map_selects_shows_and_narrows(explorer: str, browser: A
         page.mouse.move(bars["x"] + bars["width"] / 2, bars["y"] + 20, steps=5)
         page.mouse.up()
         page.wait_for_selector(".tags button:has-text('Diameter (mm): ')")
-        assert "within.reinsertion_nodule_diam_mm=" in page.url
+        until(page, "location.hash.includes('within.reinsertion_nodule_diam_mm=')")
         page.get_by_role("button", name="Clear Diameter").click()
         _settled(page, everything)
 

@@ -41,7 +41,8 @@ def test_facets_text_and_order_are_those_of_the_index(explorer: str, browser: An
         page.keyboard.press("Tab")
         n = index.where(["dataset=LUNA25", "reinsertion_nodule_diam_mm=10..40"]).height
         until(page, f"document.querySelector('.selection .total strong').textContent === '{n}'")
-        with view(browser, page.url) as (other, also):
+        until(page, "location.hash.includes('within.reinsertion_nodule_diam_mm=10*40')")
+        with view(browser, page.evaluate("location.href")) as (other, also):
             assert len(_rows(other)) == total(other) == n and also == []
         page.locator("table tbody th button").first.click()
         page.wait_for_selector("aside .values")

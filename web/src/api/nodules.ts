@@ -1,5 +1,7 @@
 // The server's answers about nodules, and the columns of the index, each asked once.
+
 import { signal } from "@preact/signals";
+import { DataType, type Vector } from "apache-arrow";
 import type { Filter } from "../state/selection";
 import { get, getTable, post, postTable, Refusal } from "./client";
 
@@ -105,20 +107,50 @@ export function openColumns(): void {
 
 export const columnOf = (name: string) => columnList.value?.columns.find((column) => column.name === name);
 
-const kept = new Map<string, Promise<ArrayLike<Value | bigint>>>();
+/** A column of all nodules in the order of nodule_uid; texts are decoded when they are asked for. */
+export interface Values {
+  length: number;
+  at: (row: number) => Value | bigint;
+  /** Of a column of few texts: `names[codes[row]]`; a code beyond the names: missing. */
+  coded?: { codes: Uint32Array; names: string[] };
+}
 
-/** A column of all nodules in the order of nodule_uid; asked once while the page is open. */
-export function column(name: string): Promise<ArrayLike<Value | bigint>> {
+const kept = new Map<string, Promise<Values>>();
+
+/** Asked once while the page is open. */
+export function column(name: string): Promise<Values> {
   let found = kept.get(name);
   if (!found) {
-    found = getTable("/api/nodules/column", { name }).then((table) => {
-      const vector = table.getChild("value")!;
-      return vector.nullCount === 0 && ArrayBuffer.isView(vector.toArray()) && columnOf(name)?.type !== "flag"
-        ? (vector.toArray() as unknown as ArrayLike<number>)
-        : (Array.from(vector) as (Value | bigint)[]);
-    });
+    found = getTable("/api/nodules/column", { name }).then((table) => valuesOf(table.getChild("value")!));
     found.catch(() => kept.delete(name));
     kept.set(name, found);
   }
   return found;
+}
+
+function valuesOf(vector: Vector): Values {
+  const values: Values = { length: vector.length, at: (row) => vector.get(row) as Value | bigint };
+  if (!DataType.isDictionary(vector.type)) return values;
+  const codes = new Uint32Array(vector.length);
+  const names = (vector.data[0]?.dictionary?.toJSON() ?? []) as string[];
+  let from = 0;
+  for (const chunk of vector.data) {
+    codes.set(chunk.values.subarray(0, chunk.length), from);
+    if (chunk.nullCount) for (let i = 0; i < chunk.length; i++) if (!chunk.getValid(i)) codes[from + i] = names.length;
+    from += chunk.length;
+  }
+  return { ...values, coded: { codes, names } };
+}
+
+/** Row of a nodule by its id, as rows are sorted by it; undefined: it is not there. */
+export function rowOf(uids: Values, uid: string): number | undefined {
+  let [low, high] = [0, uids.length - 1];
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    const there = uids.at(middle) as string;
+    if (there === uid) return middle;
+    if (there < uid) low = middle + 1;
+    else high = middle - 1;
+  }
+  return undefined;
 }

@@ -34,11 +34,11 @@ async function write(all: Filter[], words: string): Promise<void> {
 }
 
 async function rowsText(uids: string[]): Promise<string> {
-  const all = (await column("nodule_uid")) as ArrayLike<string>;
+  const all = await column("nodule_uid");
   const wanted = new Set(uids);
   const rows: number[] = [];
-  for (let i = 0; i < all.length; i++) if (wanted.has(all[i]!)) rows.push(i);
-  return `${checkOf(rows.map((row) => all[row]!))}.${packed(rows)}`;
+  for (let i = 0; i < all.length; i++) if (wanted.has(all.at(i) as string)) rows.push(i);
+  return `${checkOf(rows.map((row) => all.at(row) as string))}.${packed(rows)}`;
 }
 
 async function read(query: URLSearchParams): Promise<void> {
@@ -64,8 +64,8 @@ async function read(query: URLSearchParams): Promise<void> {
 /** The nodules that `rows` of a link names; undefined: they are not those of this index. */
 async function uidsOf(rows: string): Promise<string[] | undefined> {
   const [check = "", data = ""] = rows.split(".", 2);
-  const all = (await column("nodule_uid")) as ArrayLike<string>;
-  const uids = unpacked(data).map((row) => all[row] ?? "");
+  const all = await column("nodule_uid");
+  const uids = unpacked(data).map((row) => (row < all.length ? (all.at(row) as string) : ""));
   return uids.length && checkOf(uids) === check ? uids : undefined;
 }
 

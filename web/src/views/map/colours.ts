@@ -1,6 +1,8 @@
 // Colours of points: of categories (Okabe and Ito, with "other"), and of numbers (viridis, a scale that rises in
 // lightness). As bytes for the picture and as text for the legend.
 
+import type { Values } from "../../api/nodules";
+
 /** Okabe and Ito 2008 without yellow and black, which vanish on a white or a dark ground. */
 export const CATEGORIES = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"];
 export const OTHER = "#8A94A3";
@@ -51,27 +53,50 @@ export type Painted =
   | { kind: "numbers"; low: number; high: number; missing: number; values: Float64Array };
 
 /** The most frequent values get a colour of their own, the rest and missing ones are "other". */
-export function ofCategories(values: ArrayLike<unknown>, named: (value: unknown) => string): Painted {
-  const counts = new Map<unknown, number>();
-  for (let i = 0; i < values.length; i++) counts.set(values[i], (counts.get(values[i]) ?? 0) + 1);
-  const known = [...counts].filter(([value]) => value !== null && value !== undefined);
-  const first = known.sort((a, b) => b[1] - a[1]).slice(0, CATEGORIES.length);
-  const place = new Map(first.map(([value], i) => [value, i]));
-  const codes = new Uint8Array(values.length);
-  for (let i = 0; i < values.length; i++) codes[i] = place.get(values[i]) ?? CATEGORIES.length;
-  const keys = first.map(([value, count], i) => ({ label: named(value), colour: CATEGORIES[i]!, count }));
-  const rest = values.length - first.reduce((sum, [, count]) => sum + count, 0);
+export function ofCategories(values: Values, named: (value: unknown) => string): Painted {
+  const { codes, names } = values.coded ?? coded(values);
+  const counts = new Uint32Array(names.length + 1);
+  for (let i = 0; i < codes.length; i++) counts[codes[i]!]!++;
+  const known = names.map((_, code) => code).filter((code) => counts[code]! > 0);
+  const first = known.sort((a, b) => counts[b]! - counts[a]!).slice(0, CATEGORIES.length);
+  const place = new Uint8Array(names.length + 1).fill(CATEGORIES.length);
+  for (const [i, code] of first.entries()) place[code] = i;
+  const drawn = new Uint8Array(codes.length);
+  for (let i = 0; i < codes.length; i++) drawn[i] = place[codes[i]!]!;
+  const keys = first.map((code, i) => ({ label: named(names[code]), colour: CATEGORIES[i]!, count: counts[code]! }));
+  const rest = codes.length - first.reduce((sum, code) => sum + counts[code]!, 0);
   if (rest) keys.push({ label: known.length > first.length ? "other" : "missing", colour: OTHER, count: rest });
-  return { kind: "categories", keys, codes };
+  return { kind: "categories", keys, codes: drawn };
+}
+
+/** Any values as codes; a missing one has the code beyond all names. */
+function coded(values: Values): { codes: Uint32Array; names: unknown[] } {
+  const places = new Map<unknown, number>();
+  const codes = new Uint32Array(values.length);
+  const missing: number[] = [];
+  for (let i = 0; i < values.length; i++) {
+    const value = values.at(i);
+    if (value === null || value === undefined) missing.push(i);
+    else {
+      const place = places.get(value) ?? places.size;
+      places.set(value, place);
+      codes[i] = place;
+    }
+  }
+  for (const i of missing) codes[i] = places.size;
+  return { codes, names: [...places.keys()] };
 }
 
 /** The scale spans the middle 98 % of the values, so that a single far one does not flatten it. */
-export function ofNumbers(values: ArrayLike<number | bigint | null>): Painted {
-  const numbers = new Float64Array(values.length);
-  for (let i = 0; i < values.length; i++) numbers[i] = values[i] === null ? Number.NaN : Number(values[i]);
-  const known = numbers.filter((v) => Number.isFinite(v)).sort();
+export function ofNumbers(given: Values): Painted {
+  const values = new Float64Array(given.length);
+  for (let i = 0; i < given.length; i++) {
+    const value = given.at(i);
+    values[i] = value === null ? Number.NaN : Number(value);
+  }
+  const known = values.filter((v) => Number.isFinite(v)).sort();
   const at = (share: number) => known[Math.min(known.length - 1, Math.floor(share * known.length))] ?? 0;
-  return { kind: "numbers", low: at(0.01), high: at(0.99), missing: values.length - known.length, values: numbers };
+  return { kind: "numbers", low: at(0.01), high: at(0.99), missing: values.length - known.length, values };
 }
 
 /** Bytes for the picture; rows that are not chosen are faint, or not drawn. */

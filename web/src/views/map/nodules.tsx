@@ -2,7 +2,7 @@
 import { useComputed } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { type Maps, neighbours, points } from "../../api/maps";
-import { column, columnList, rowsOf, search } from "../../api/nodules";
+import { column, columnList, rowOf, rowsOf, search } from "../../api/nodules";
 import { useAsked } from "../../parts/asked";
 import { FacetFilter } from "../../parts/facet";
 import { HistogramFilter } from "../../parts/histogram";
@@ -29,7 +29,7 @@ const FAINT = 34;
 export function NoduleMap({ maps }: { maps: Maps }) {
   useLinkedSelection();
   const place = useAsked((signal) => points(layout.value, featureSet.value, signal));
-  const names = useAsked(() => column("nodule_uid") as Promise<ArrayLike<string>>);
+  const names = useAsked(() => column("nodule_uid"));
   const values = useAsked(() => {
     const [name, list] = [colourBy.value, columnList.value];
     return list && column(name).then((found) => ({ name, found }));
@@ -53,7 +53,7 @@ export function NoduleMap({ maps }: { maps: Maps }) {
     if (!given) return undefined;
     const about = columnList.value!.columns.find(({ name }) => name === given.name);
     return about && about.type !== "text" && about.type !== "flag" && about.values.length === 0
-      ? ofNumbers(given.found as ArrayLike<number>)
+      ? ofNumbers(given.found)
       : ofCategories(given.found, (value) => said(given.name, value as string));
   });
   const uids = names.answer.value;
@@ -64,27 +64,24 @@ export function NoduleMap({ maps }: { maps: Maps }) {
     for (const row of found) out[row] = 1;
     return out;
   }, [rows.answer.value, uids]);
-  const rowOf = useMemo(() => {
-    const out = new Map<string, number>();
-    for (let i = 0; uids && i < uids.length; i++) out.set(uids[i]!, i);
-    return out;
-  }, [uids]);
+  const uidAt = (row: number) => String(uids!.at(row));
   const paint = painted.value;
   const colours = useMemo(
     () => (paint ? bytes(paint, chosen, faint.value ? FAINT : 0, dark.value) : new Uint32Array()),
     [paint, chosen, faint.value, dark.value],
   );
   const nearRows = useMemo(
-    () => (near.answer.value?.neighbours ?? []).flatMap(({ uid }) => rowOf.get(uid) ?? []),
-    [near.answer.value, rowOf],
+    () => (near.answer.value?.neighbours ?? []).flatMap(({ uid }) => (uids && rowOf(uids, uid)) ?? []),
+    [near.answer.value, uids],
   );
   const at = place.answer.value;
   const refusal = [place, names, values, rows, counts, near].map((a) => a.refusal.value).find(Boolean) ?? "";
   const tip = (row: number) => (
     <>
-      <strong>{uids?.[row]}</strong>
+      <strong>{uidAt(row)}</strong>
       <br />
-      {title(values.answer.value?.name ?? "")}: {said(values.answer.value?.name ?? "", values.answer.value?.found[row])}
+      {title(values.answer.value?.name ?? "")}:{" "}
+      {said(values.answer.value?.name ?? "", values.answer.value?.found.at(row))}
     </>
   );
   return (
@@ -110,10 +107,10 @@ export function NoduleMap({ maps }: { maps: Maps }) {
                 y={at.y}
                 colours={colours}
                 chosen={chosen}
-                picked={rowOf.get(picked.value)}
+                picked={picked.value ? rowOf(uids, picked.value) : undefined}
                 near={nearRows}
-                onPick={(row) => set({ uid: row === undefined ? undefined : uids[row] })}
-                onLasso={(found) => found.length && setUids(found.map((row) => uids[row]!))}
+                onPick={(row) => set({ uid: row === undefined ? undefined : uidAt(row) })}
+                onLasso={(found) => found.length && setUids(found.map(uidAt))}
                 tip={tip}
               />
               <Legend column={values.answer.value!.name} painted={paint} />
