@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
+from fastapi.testclient import TestClient
 
 from itrialspace_assets.analysis.splits import rejected_by_people
 from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.explorer.server.app import create_app
+from itrialspace_assets.explorer.server.security import Access
 from itrialspace_assets.records.store import read_all, table_files
 from tests.support.browser import serious
 from tests.support.explorer import faults, served, view
@@ -62,6 +66,19 @@ def test_trials_lead_to_a_sheet_of_cases_and_it_to_one_case(page_address: str, b
         assert b"<!doctype html>" in waited.value.path().read_bytes()[:40]
         page.get_by_role("link", name="Open its volumes in the viewer").click()
         page.get_by_role("heading", name="Viewer").wait_for()
+
+
+def test_a_plane_is_the_picture_that_readers_got(own: Settings) -> None:
+    client = TestClient(create_app(own, Access()), base_url="http://localhost")
+    slices = read_all(own.output, "slices", mode=MODE).filter(
+        pl.col("condition") == "plain", pl.col("profile") == "lung_axial", pl.col("z_offset") == 0
+    )
+    for row in slices.unique("target_uid", maintain_order=True).head(12).iter_rows(named=True):
+        what = "ct" if row["presence"] == "present" else "lesion_free"
+        asked = {"uid": row["case_uid"], "what": what, "index": row["slice_z"], "window": "lung"}
+        plane = client.get("/api/plane.png", params=asked).content
+        kept = client.get("/api/slice.png", params={"slice_uid": row["slice_uid"]}).content
+        assert plane == kept == (own.output / row["path"]).read_bytes()
 
 
 def test_pages_of_the_sheet_follow_each_other(page_address: str, browser: Any, own: Settings) -> None:

@@ -157,13 +157,15 @@ def get_maps(root: RootOf, seen: MapOf) -> Maps:
     )
 
 
-_Name = Annotated[str, Field(max_length=60)]
+@router.get("/map", **bytes_of(MEDIA_TYPE))
+def get_map(seen: MapOf, asked: Annotated[Points, Query()]) -> Response:
     """Points of all nodules in the order of nodule_uid: ``x``, ``y``, float32; the first two numbers of the layout."""
     points = seen.layout(asked.feature_set, asked.name)
     return arrow(pl.DataFrame({"x": points[:, 0], "y": points[:, 1]}))
 
 
-_Name = Annotated[str, Field(max_length=60)]
+@router.get("/map/edges", **bytes_of(MEDIA_TYPE))
+def get_edges(seen: MapOf, asked: Annotated[Edges, Query()]) -> Response:
     """Nearest or farthest nodules of each: ``source``, ``target`` (row numbers, uint32), ``distance``, ``rank``."""
     return arrow(seen.edges(asked.k, asked.mode, asked.scope, asked.search, most=ON_DEMAND))
 
@@ -200,7 +202,8 @@ def get_neighbours(seen: MapOf, asked: Annotated[NearOne, Query()]) -> Neighbour
     )
 
 
-_Name = Annotated[str, Field(max_length=60)]
+@router.get("/slices/map", **bytes_of(MEDIA_TYPE))
+def get_slice_map(root: RootOf, given: Annotated[Coloured, Query()]) -> Response:
     """Points of slices by what they show, with the reader's answer as ``outcome``: right, wrong, refused and others."""
     asked, settings = Asked(**given.model_dump()), root.settings
     files = [p for table in READ for p in table_files(settings.output, table)]
