@@ -46,8 +46,8 @@ class ReportFile:
 
 def reports(settings: Settings) -> tuple[ReportFiles, ...]:
     """Every report that has a page, by name."""
-    folders = sorted(p.parent for p in (settings.output / "reports").glob(f"*/{PAGE}"))
-    return tuple(ReportFiles(name=f.name, title=_title(f / PAGE), files=tuple(_files(f))) for f in folders)
+    found = _folders(settings).items()
+    return tuple(ReportFiles(name=name, title=_title(f / PAGE), files=tuple(_files(f))) for name, f in found)
 
 
 def report_file(settings: Settings, name: str, file: str) -> ReportFile:
@@ -61,11 +61,16 @@ def report_file(settings: Settings, name: str, file: str) -> ReportFile:
     Raises:
         NotFound: there is no such report or file.
     """
-    folder = settings.output / "reports" / name
-    if Path(name).name != name or file not in _files(folder):
+    folder = _folders(settings).get(name)
+    if folder is None or file not in _files(folder):
         raise NotFound(f"{name}/{file}: expected a file of a report, found none")
     data = (folder / file).read_bytes()
     return ReportFile(data, MEDIA_TYPES[Path(file).suffix], _policy(data if file.endswith(".html") else b""))
+
+
+def _folders(settings: Settings) -> dict[str, Path]:
+    """Folder of each report that has a page, by its name."""
+    return {p.parent.name: p.parent for p in sorted((settings.output / "reports").glob(f"*/{PAGE}"))}
 
 
 def _files(folder: Path) -> list[str]:

@@ -7,6 +7,7 @@ import multiprocessing
 import numpy as np
 import polars as pl
 import pytest
+from fastapi.testclient import TestClient
 
 from itrialspace_assets.base.errors import ConfigError, NotFound
 from itrialspace_assets.base.settings import Settings
@@ -22,6 +23,8 @@ from itrialspace_assets.explorer.reading.answers import (
 )
 from itrialspace_assets.explorer.reading.choose import header
 from itrialspace_assets.explorer.reading.model import Asked, CaseAnswer, Mark, PairAnswer
+from itrialspace_assets.explorer.server.app import create_app
+from itrialspace_assets.explorer.server.security import Access
 from itrialspace_assets.imaging.pictures import png
 from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.records.store import write_table
@@ -215,3 +218,28 @@ def test_names_are_no_paths(root: Settings) -> None:
         with pytest.raises(NotFound):
             journal.session(root, name)
     assert not (root.output / "readings").exists()
+
+
+def test_over_http_an_answer_given_twice_or_out_of_turn_is_refused(root: Settings) -> None:
+    client = TestClient(create_app(root, Access()), base_url="http://localhost")
+    begun = client.post("/api/reading/sessions", json={"reader": "ann", "modes": [MODE], "cases": 2}).json()
+    shown = client.post("/api/reading/open", json={"session": begun["session"]}).json()
+    assert shown == begun and set(shown["pictures"][0]) == {"token", "width", "height"}
+    token = shown["pictures"][0]["token"]
+    picture = client.get("/api/reading/picture.png", params={"session": "ann-1", "token": token})
+    assert picture.content.startswith(b"\x89PNG") and b"tEXt" not in picture.content
+    assert not {"etag", "last-modified", "content-disposition"} & set(picture.headers)
+    given = {"session": "ann-1", "token": token, "seconds": 1, "case": {"presence": "absent", "confidence": 7}}
+    assert client.post("/api/reading/answer", json=given).json()["answered"] == 1
+    assert client.post("/api/reading/answer", json=given).status_code == 409
+    for wrong in (
+        {"case": None},
+        {"seconds": -1},
+        {"case": {"presence": "maybe", "confidence": 7}},
+        {"session": "../x-1"},
+    ):
+        assert client.post("/api/reading/answer", json=given | wrong).status_code == 422
+    nobody = client.post("/api/reading/open", json={"session": "ann-9"})
+    assert (nobody.status_code, str(root.output) in nobody.text) == (404, False)
+    both = {"reader": "ann", "modes": [MODE], "cases": 2, "split": root.split}
+    assert client.post("/api/reading/sessions", json=both).status_code == 422
