@@ -48,9 +48,7 @@ def test_a_selection_becomes_a_trial_file(explorer: str, browser: Any, explored:
         page.get_by_label("Address of the UI").press("Tab")
         page.wait_for_selector("text=The UI is not running at port 1025")
         href = page.get_by_role("link", name="Open the asset").get_attribute("href")
-        assert href.startswith("http://127.0.0.1:1025/assets/cohort_manifests?") and href.endswith(
-            "partition=x_of_page"
-        )
+        assert href == "http://127.0.0.1:1025/assets/cohort_manifests?view=partitions&partition=x_of_page"
         assert faults(page, said) == []
 
         save.click()  # the same name again
