@@ -2,11 +2,12 @@
 
 Baseline: reading the case's CT from the same disk (``synthesis.images.open_ct``), with nothing kept in memory.
 
-    python -m bench.explorer_images
+    python -m bench.explorer_images [nifti|patch]
 """
 
 import resource
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -100,7 +101,7 @@ def measure(settings: Settings, uid: str, kept: str) -> None:
 
 
 def main() -> None:
-    for kept in ("nifti", "patch"):
+    for kept in sys.argv[1:] or ("nifti", "patch"):
         with tempfile.TemporaryDirectory() as folder:
             settings, uid = write_case(Path(folder))
             enlarge(settings, kept)
