@@ -84,7 +84,7 @@ def measure(settings: Settings, uid: str, kept: str) -> None:
     for _ in range(REPEATS):
         took.setdefault("reading it", []).append(seconds(partial(read_volume, twin)))
         for name, (route, values) in ASKED.items():
-                server, address = served(settings)
+            server, address = served(settings)
             ask = partial(fetch, address, route, {"uid": uid, "what": "ct", **values})
             took.setdefault(f"{name}, first", []).append(seconds(ask))
             took.setdefault(f"{name}, again", []).append(seconds(ask))

@@ -51,7 +51,7 @@ SIDES: dict[Axis, Sides] = {
 
 def clamped(volume: Volume, axis: Axis, index: int) -> int:
     """The plane that is nearest to an index (voxels along the axis)."""
-    return min(max(0, index), volume.array.shape[AXES[axis]] - 1)
+    return min(max(0, index), int(volume.array.shape[AXES[axis]]) - 1)
 
 
 def busiest(mask: Volume, axis: Axis) -> int | None:
