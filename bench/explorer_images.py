@@ -1,12 +1,13 @@
 """The first picture of a case of 512x512x256 voxels over loopback, and what follows; a whole file and a patch.
 
-Baseline: reading the case's CT from the same disk (``synthesis.images.open_ct``), with nothing kept in memory.
+Baseline: reading the file of the lesion-free twin from the same disk, with nothing kept in memory.
 
-    python -m bench.explorer_images
+    python -m bench.explorer_images [nifti|patch]
 """
 
 import resource
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -23,7 +24,7 @@ import uvicorn
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.server.app import create_app
 from itrialspace_assets.explorer.server.security import Access
-from itrialspace_assets.imaging.geometry import Volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume, read_volume, write_volume
 from itrialspace_assets.records.store import read_all, write_table
 from itrialspace_assets.synthesis import images
 from tests.explorer.small_case import PAIR, write_case
@@ -78,12 +79,11 @@ ASKED: dict[str, tuple[str, dict[str, object]]] = {
 
 def measure(settings: Settings, uid: str, kept: str) -> None:
     row = read_all(settings.output, "cts").filter(~pl.col("is_lesion_free")).row(0, named=True)
+    twin = settings.output / images.image_path(row["source"], row["twin_uid"])
     took: dict[str, list[tuple[float, float]]] = {}
     for _ in range(REPEATS):
-        images._read_twin.cache_clear()
-        took.setdefault("reading it", []).append(seconds(partial(images.open_ct, settings, row)))
+        took.setdefault("reading it", []).append(seconds(partial(read_volume, twin)))
         for name, (route, values) in ASKED.items():
-            images._read_twin.cache_clear()
             server, address = served(settings)
             ask = partial(fetch, address, route, {"uid": uid, "what": "ct", **values})
             took.setdefault(f"{name}, first", []).append(seconds(ask))
@@ -100,7 +100,7 @@ def measure(settings: Settings, uid: str, kept: str) -> None:
 
 
 def main() -> None:
-    for kept in ("nifti", "patch"):
+    for kept in sys.argv[1:] or ("nifti", "patch"):
         with tempfile.TemporaryDirectory() as folder:
             settings, uid = write_case(Path(folder))
             enlarge(settings, kept)

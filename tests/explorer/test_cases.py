@@ -75,6 +75,14 @@ def test_a_case_is_followed_through_the_stages(client: TestClient, small: tuple[
         assert answer.status_code in (404, 422), answer.text
 
 
+def test_a_case_that_was_only_planned_is_told(client: TestClient, small: tuple[Path, str]) -> None:
+    root = client.app.state.root.settings.output
+    shutil.rmtree(root / "tables" / "insertions")
+    told = client.get("/api/case", params={"uid": small[1]})
+    assert told.status_code == 200, told.text
+    assert [row[3] for row in told.json()["tables"][0]["rows"]] == [None] * 6
+
+
 def test_a_person_rejects_a_case_and_everybody_sees_it(client: TestClient, small: tuple[Path, str]) -> None:
     uid = small[1]
     said = {"case_uid": uid, "reviewer": "Ada", "verdict": "reject", "reason": "it floats"}

@@ -36,7 +36,7 @@ from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.provenance import mark_of
 from itrialspace_assets.records.store import read_all
 from itrialspace_assets.records.tables import TABLES
-from itrialspace_assets.synthesis.images import image_path, open_ct
+from itrialspace_assets.synthesis.images import image_path, lay_over
 
 #: What owns the volumes: a nodule of the index (``nodule_uid``) or a case of a manifest (``case_uid``).
 Of = Literal["nodule", "case"]
@@ -216,7 +216,14 @@ def _image(settings: Settings, what: str, row: Mapping[str, Any], reads: Callabl
 
 
 def _open(settings: Settings, row: Mapping[str, Any]) -> Volume:
-    return read_volume(settings.output / row["path"]) if row["kept"] == "planes" else open_ct(settings, row)
+    """An image as it was kept: whole, some slices, or a patch laid over its twin.
+
+    ``synthesis.images.open_ct`` keeps the twin for the next case of its host; here one image is looked at.
+    """
+    image = read_volume(settings.output / row["path"])
+    if row["kept"] != "patch":
+        return image
+    return lay_over(image, read_volume(settings.output / image_path(row["source"], row["twin_uid"])))
 
 
 def _difference(settings: Settings, ct: Mapping[str, Any], free: Mapping[str, Any]) -> Volume:
