@@ -86,6 +86,7 @@ function SessionTable({ sessions }: { sessions: Session[] }) {
         <thead>
           <tr>
             <th scope="col">Session</th>
+            <th scope="col">State</th>
             <th scope="col">Kind</th>
             <th scope="col" class="n">
               Answered
@@ -94,17 +95,12 @@ function SessionTable({ sessions }: { sessions: Session[] }) {
               Items
             </th>
             <th scope="col">Started (UTC)</th>
-            <th scope="col">State</th>
           </tr>
         </thead>
         <tbody>
           {sessions.map((s) => (
             <tr key={s.session}>
               <th scope="row">{s.session}</th>
-              <td>{s.kind === "pairs" ? "real or synthetic" : "cases"}</td>
-              <td class="n">{s.answered}</td>
-              <td class="n">{s.items}</td>
-              <td>{s.started.slice(0, 16).replace("T", " ")}</td>
               <td>
                 {s.answered === s.items ? (
                   "finished"
@@ -114,6 +110,10 @@ function SessionTable({ sessions }: { sessions: Session[] }) {
                   </a>
                 )}
               </td>
+              <td>{s.kind === "pairs" ? "real or synthetic" : "cases"}</td>
+              <td class="n">{s.answered}</td>
+              <td class="n">{s.items}</td>
+              <td>{s.started.slice(0, 16).replace("T", " ")}</td>
             </tr>
           ))}
         </tbody>

@@ -28,12 +28,15 @@ export function Pair({ now, busy, answer }: { now: State; busy: boolean; answer:
         {SIDES.map((side, i) => {
           const { token, width, height } = now.pictures[i]!;
           return (
-            <div key={side} class="frame" style={{ aspectRatio: `${width} / ${height}`, "--ratio": width / height }}>
-              <img
-                src={address("/api/reading/picture.png", { session: now.session, token })}
-                alt={`The ${side} slice`}
-              />
-            </div>
+            <figure key={side}>
+              <figcaption>{side}</figcaption>
+              <div class="frame" style={{ aspectRatio: `${width} / ${height}`, "--ratio": width / height }}>
+                <img
+                  src={address("/api/reading/picture.png", { session: now.session, token })}
+                  alt={`The ${side} slice`}
+                />
+              </div>
+            </figure>
           );
         })}
       </div>
