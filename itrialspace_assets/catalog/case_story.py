@@ -90,6 +90,7 @@ def _asked_and_got(plan: pl.DataFrame, got: pl.DataFrame) -> tuple[tuple[str, ..
     rows: list[tuple[Cell, ...]] = []
     for p in plan.sort("nodule_idx").iter_rows(named=True):
         g = realised.get(p["nodule_idx"], {})
+        got_mm = round(g["diameter_mm"], 2) if g else None
         rows += [
             (p["nodule_idx"], "donor", p["donor_nodule_uid"], g.get("donor_nodule_uid")),
             (p["nodule_idx"], "lobe", p["lobe"], g.get("lobe")),
