@@ -94,12 +94,7 @@ def _asked_and_got(plan: pl.DataFrame, got: pl.DataFrame) -> tuple[tuple[str, ..
         rows += [
             (p["nodule_idx"], "donor", p["donor_nodule_uid"], g.get("donor_nodule_uid")),
             (p["nodule_idx"], "lobe", p["lobe"], g.get("lobe")),
-            (
-                p["nodule_idx"],
-                "diameter mm",
-                round(p["planned_diameter_mm"], 2),
-                round(g["diameter_mm"], 2) if g else None,
-            ),
+            (p["nodule_idx"], "diameter mm", round(p["planned_diameter_mm"], 2), got_mm),
             (p["nodule_idx"], "cc, ml, ap %", _triple(p), _triple(g) if g else None),
             (p["nodule_idx"], "distance from the planned centre mm", 0, g["shift_mm"] if g else None),
             (p["nodule_idx"], "relaxations", p["relaxations"] or "none", (g["relaxations"] or "none") if g else None),
