@@ -121,7 +121,7 @@ def test_what_the_server_shows_of_a_case(client: TestClient, case: tuple[Setting
         ("volume", {"uid": "../../etc/passwd", "what": "ct"}, 422),
         ("volume", {"uid": "no/such/case", "what": "ct"}, 404),
         ("volume", {"uid": "", "what": "../ct"}, 422),
-        ("plane.png", {"uid": "", "what": "nothing"}, 422),
+        ("plane.png", {"uid": "", "what": "nothing"}, 404),
         ("plane.png", {"uid": "", "what": "ct", "axis": "oblique"}, 422),
         ("volume", {"uid": "", "what": "ct", "box": "1,2"}, 422),
         ("slice.png", {"slice_uid": "../../../secret"}, 422),
