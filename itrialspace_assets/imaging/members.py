@@ -13,6 +13,7 @@ from isal import isal_zlib
 from itrialspace_assets.imaging.geometry import Box, Packed, Volume, read_volume, slab_depth
 
 _GZIP = 31  # window bits of zlib for a gzip member
+_PIECE = 1 << 16  # bytes that are unpacked at a time, ours: no more than these are copied where a member ends
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,13 @@ def read_members(path: Path) -> Members:
     stored = [b""]
 
     def unpack(data: bytes) -> bytes:
-        content = []
-        while data:
-            unpacked, size = _unpack(data)
-            members.append(data[:size])
+        content, at = [], 0
+        while at < len(data):
+            unpacked, end = _unpack(data, at)
+            members.append(data[at:end])
             sizes.append(len(unpacked))
             content.append(unpacked)
-            data = data[size:]
+            at = end
         stored[0] = b"".join(content)
         return stored[0]
 
@@ -111,7 +112,7 @@ def _patched(path: Path, like: Members, levels: slice) -> Volume | None:
             at += len(member)
         else:
             try:
-                unpacked, packed = _unpack(raw[at:])
+                unpacked, end = _unpack(raw, at)
             except (EOFError, isal_zlib.error):  # type: ignore[misc]
                 return None
             if len(unpacked) != size:
@@ -119,20 +120,24 @@ def _patched(path: Path, like: Members, levels: slice) -> Volume | None:
             low, high = max(first, begin), min(first + size, begin + flat.nbytes)
             if low < high:
                 flat[low - begin : high - begin] = np.frombuffer(unpacked, np.uint8)[low - first : high - first]
-            at += packed
+            at = end
         first += size
     return Volume(array, part.affine) if at == len(raw) else None
 
 
-def _unpack(data: bytes) -> tuple[bytes, int]:
-    """What the first gzip member of some bytes holds, and how many of them it is.
+def _unpack(data: bytes, at: int) -> tuple[bytes, int]:
+    """What the gzip member that begins at a place of some bytes holds, and where it ends.
 
     Raises:
         EOFError: the member is cut off.
         isal_zlib.error: this is no gzip member.
     """
-    reader = isal_zlib.decompressobj(wbits=_GZIP)
-    content = reader.decompress(data)
-    if not reader.eof:
-        raise EOFError
-    return content, len(data) - len(reader.unused_data)
+    reader, view, end = isal_zlib.decompressobj(wbits=_GZIP), memoryview(data), at
+    content = []
+    while not reader.eof:
+        piece = view[end : end + _PIECE]
+        if not piece:
+            raise EOFError
+        content.append(reader.decompress(piece))
+        end += len(piece)
+    return b"".join(content), end - len(reader.unused_data)

@@ -31,9 +31,9 @@ def test_only_members_that_differ_are_unpacked(files: tuple[Path, Path], monkeyp
     unpacked: list[int] = []
     real = members._unpack
 
-    def counted(data: bytes) -> tuple[bytes, int]:
-        unpacked.append(len(data))
-        return real(data)
+    def counted(data: bytes, at: int) -> tuple[bytes, int]:
+        unpacked.append(at)
+        return real(data, at)
 
     monkeypatch.setattr(members, "_unpack", counted)
     found, alone = read_beside(files[1], like), read_volume(files[1])
