@@ -1,8 +1,8 @@
 // Draws dots by WebGL: one vertex a dot, coordinates and colours as plain arrays. Knows no nodule and no pointer.
 //
 // Why no library: the page's policy forbids code that is made from text, which regl, and so every scatter on it, needs;
-// and deck.gl draws an instanced square a dot, which in software (no graphics card) took 0.9 s for 13,140 dots where
-// this takes under 0.05 s, and would add 600 kB to the page. docs/explorer.md has the figures.
+// and deck.gl draws an instanced square a dot, which without a graphics card took 0.9 s for 13,140 dots, and would add
+// 600 kB to the page. docs/explorer.md has the figures.
 import type { Camera } from "./camera";
 
 const VERTEX = `#version 300 es
