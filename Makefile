@@ -48,7 +48,7 @@ test: $(VENV)/.installed-test $(OLD)/.installed $(ROC)/.installed web/node_modul
 	$(PYTEST) -n 2 -m "not slow and not browser" --cov --cov-report=term
 	$(PYTEST) -n 3 -m "slow and not slurm and not docker and not browser"  # whole runs wait for processes of their own half the time
 
-quick: $(VENV)/.installed-test
+quick: $(VENV)/.installed-test $(OLD)/.installed
 	$(PYTEST) -n 2 -m "not slow and not browser"
 
 # With a SLURM cluster or a Docker engine; what is not there is skipped with the reason.

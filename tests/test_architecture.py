@@ -60,8 +60,8 @@ def test_public_functions_describe_three_or_more_arguments_and_their_errors() ->
     looked_at, wrong = 0, []
     for path, tree in modules().items():
         module = path.relative_to(PACKAGE).as_posix()
-        if module.startswith("cli/") or path.name in ("assets.py", "checks.py"):
-            continue
+        if module.startswith(("cli/", "explorer/server/routes/")) or path.name in ("assets.py", "checks.py"):
+            continue  # --help and OpenAPI describe their arguments; tests of both hold them to it
         for function, arguments in _public_functions(tree):
             looked_at += 1
             text = ast.get_docstring(function) or ""

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from itrialspace_assets import api
+from itrialspace_assets.api import scoring
 from itrialspace_assets.base.errors import ConfigError
 
 from .conftest import Its
@@ -92,7 +93,7 @@ def test_a_reader_study_with_missing_readings_says_so(its: Its, tmp_path: Path) 
 
 
 def test_the_examples_of_the_public_functions_hold() -> None:
-    found = doctest.testmod(api)
+    found = doctest.testmod(scoring)
     assert found.attempted >= 9
     assert found.failed == 0
 

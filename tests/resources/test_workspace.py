@@ -69,6 +69,7 @@ def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "slurm_account": "lab",
         "slurm_options": "--qos=long",
         "automation": "on",
+        "layouts": "UMAP_2D",
         "log": "json",
         "docker_image": "itrialspace-cpu:1",
         "docker_network": "inner",

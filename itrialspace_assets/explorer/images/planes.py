@@ -50,7 +50,13 @@ SIDES: dict[Axis, Sides] = {
 
 
 def clamped(volume: Volume, axis: Axis, index: int) -> int:
-    """The plane that is nearest to an index (voxels along the axis)."""
+    """The plane that is nearest to an index.
+
+    Args:
+        volume: in RAS+.
+        axis: across the plane.
+        index: voxels along the axis.
+    """
     return min(max(0, index), int(volume.array.shape[AXES[axis]]) - 1)
 
 

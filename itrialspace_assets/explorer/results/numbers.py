@@ -1,10 +1,11 @@
 """The numbers of the reports, and the cases behind one of them, from the catalog."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import duckdb
 import polars as pl
+from pydantic import Field
 
 from itrialspace_assets.base.errors import NotFound
 from itrialspace_assets.base.validation import StrictModel
@@ -19,16 +20,19 @@ _SHOWN = (
 )
 
 
+_Key = Annotated[str, Field(min_length=1, max_length=300)]
+
+
 class Place(StrictModel):
     """Where a number stands in ``metrics``."""
 
-    analysis: str
-    task: str
-    condition: str
-    stratum: str
-    metric: str
-    source: str
-    reader: str
+    analysis: _Key = Field(description="report: a mode, real-<dataset>, or study")
+    task: _Key = Field(description="task")
+    condition: _Key = Field(description="guidance")
+    stratum: _Key = Field(description="stratum, as all or size_bucket=5-10mm")
+    metric: _Key = Field(description="metric")
+    source: _Key = Field(description="real, or the renderer's name")
+    reader: _Key = Field(description="reader")
 
 
 class Choices(StrictModel):

@@ -49,8 +49,12 @@ def test_every_route_describes_what_it_answers(client: TestClient) -> None:
     described = client.get("/api/openapi.json").json()["paths"]
     for route in routes:
         assert route.endpoint.__doc__, route.path
-        for method in route.methods:
-            answer = described[route.path][method.lower()]["responses"]
+        for method in route.methods if route.include_in_schema else ():
+            told = described[route.path_format][method.lower()]
+            answer = told["responses"]
+            if route.path.startswith("/api/"):  # those of the originals are described by their own documents
+                bare = [p["name"] for p in told.get("parameters", ()) if not p.get("description")]
+                assert not bare, f"{route.path}: {bare}"
             content = next(answer[status] for status in answer if status.startswith("2")).get("content", {})
             shapes = [c.get("schema", {}) for kind, c in content.items() if kind == "application/json"]
             assert route.response_model is not None or (content and not any(shapes)), f"{route.path}: {content}"

@@ -25,9 +25,12 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def client(output: Path, access: Access, base: str = HERE) -> TestClient:
+def client(output: Path, access: Access, base: str = HERE, page: Path | None = None) -> TestClient:
+    """A server whose page is in ``page``; None: it is not built, whether or not this checkout's is."""
     settings = load_settings(data_dir=output / "data", output_dir=output / "out")
-    return TestClient(create_app(settings, access), base_url=base, follow_redirects=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app_module, "Page", lambda: Page(page or output / "no page"))
+        return TestClient(create_app(settings, access), base_url=base, follow_redirects=False)
 
 
 @pytest.fixture(scope="module")
@@ -206,17 +209,14 @@ def test_errors_name_no_folder(own: TestClient, output: Path) -> None:
     assert "content-security-policy" in found.headers and str(output) not in found.text
 
 
-def test_the_page_is_served_with_what_browsers_may_keep(
-    output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_is_served_with_what_browsers_may_keep(output: Path, tmp_path: Path) -> None:
     bare = client(output, access_for("127.0.0.1", None)).get("/map")
     assert bare.status_code == 503 and "make explore" in bare.text
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text("<title>page</title>")
     (tmp_path / "assets" / "main-abc123.js").write_text("1")
     (tmp_path.parent / "outside.txt").write_text("secret")
-    monkeypatch.setattr(app_module, "Page", lambda: Page(tmp_path))
-    built = client(output, access_for("127.0.0.1", None))
+    built = client(output, access_for("127.0.0.1", None), page=tmp_path)
     for path in ("/", "/map", "/nodules/compare", "/index.html"):
         found = built.get(path)
         assert found.text == "<title>page</title>" and found.headers["cache-control"] == "no-cache"

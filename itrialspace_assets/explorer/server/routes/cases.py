@@ -24,7 +24,8 @@ router = APIRouter(prefix="/api", tags=["cases"])
 #: Most cases of an answer; ours.
 MOST_CASES = 200
 _FLOW = ("cases", "trials", "arms", "balance", "insertions", "cts", "slices", "answers", "rejected_cases", "reviews")
-Mode = Annotated[str, Query(min_length=1, max_length=120)]
+Mode = Annotated[str, Query(min_length=1, max_length=120, description="trial, as in the table cases")]
+Case = Annotated[Uid, Query(description="case_uid")]
 
 
 class SlicePicture(StrictModel):
@@ -68,10 +69,10 @@ def get_trial(root: RootOf, mode: Mode) -> TrialTold:
 def get_cases(
     root: RootOf,
     mode: Mode,
-    arm: Annotated[str | None, Query(max_length=200)] = None,
-    verdict: Verdicts | None = None,
-    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
-    limit: Annotated[int, Query(ge=1, le=MOST_CASES)] = 24,
+    arm: Annotated[str | None, Query(max_length=200, description="of this arm only")] = None,
+    verdict: Annotated[Verdicts | None, Query(description="with this last verdict only")] = None,
+    offset: Annotated[int, Query(ge=0, le=10**9, description="cases to leave out first")] = 0,
+    limit: Annotated[int, Query(ge=1, le=MOST_CASES, description="cases at most")] = 24,
 ) -> Sheet:
     """Cases of a trial, a page at a time."""
     known = [path.parent.name for path in table_files(root.settings.output, "cases")]
@@ -82,7 +83,7 @@ def get_cases(
 
 
 @router.get("/case")
-def get_case(root: RootOf, uid: Annotated[Uid, Query()]) -> CaseTold:
+def get_case(root: RootOf, uid: Case) -> CaseTold:
     """What the static case page tells of a case, in tables; its volumes are ``/api/volumes``."""
     told = tell(root.settings, uid)
     order = pl.col("condition").replace_strict({c: i for i, c in enumerate(CONDITIONS)}, return_dtype=pl.Int64)
@@ -103,7 +104,7 @@ def get_case(root: RootOf, uid: Annotated[Uid, Query()]) -> CaseTold:
 
 
 @router.get("/case.html", response_class=HTMLResponse)
-def get_case_page(root: RootOf, uid: Annotated[Uid, Query()]) -> HTMLResponse:
+def get_case_page(root: RootOf, uid: Case) -> HTMLResponse:
     """The static page of a case, one file; a browser saves it, since its own scripts may not run here."""
     name = re.sub("[^A-Za-z0-9._-]", "_", uid)
     saved = {"content-disposition": f'attachment; filename="{name}.html"'}

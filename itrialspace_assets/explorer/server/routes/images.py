@@ -14,6 +14,7 @@ from itrialspace_assets.explorer.images.marks import Marks, marks_of
 from itrialspace_assets.explorer.images.parts import MAX_STEP, box_of, every, nifti
 from itrialspace_assets.explorer.images.planes import AXES, Axis, WindowName, busiest, clamped, plane_png
 from itrialspace_assets.explorer.images.volumes import Of, VolumeEntry, read, volumes_of
+from itrialspace_assets.explorer.server.problems import bytes_of
 from itrialspace_assets.explorer.server.security import Uid
 from itrialspace_assets.explorer.server.state import Root, RootOf
 from itrialspace_assets.imaging.geometry import Volume
@@ -23,42 +24,29 @@ from itrialspace_assets.records.tables import CONDITIONS
 router = APIRouter(prefix="/api", tags=["images"])
 
 What = Annotated[str, Query(max_length=80, description="name of a volume, as /api/volumes lists them")]
-Match = Annotated[str | None, Header(alias="If-None-Match", max_length=200)]
+Match = Annotated[
+    str | None, Header(alias="If-None-Match", max_length=200, description="tags that the browser has; it may get a 304")
+]
+Target = Annotated[Uid, Query(description="nodule_uid or case_uid")]
+Kind = Annotated[Of, Query(description="which of the two the id is")]
+PNG, PACKED, PLAIN = "image/png", "application/gzip", "application/octet-stream"
 _TABLES = ("nodules", "cases", "insertions", "cts")
 #: Volumes that stay in memory: the last one and the mask that is laid over it.
 _KEPT = Literal["volume", "mask"]
 
 
-class Png(Response):
-    """A picture; as ``response_class`` it also describes the route in OpenAPI."""
-
-    media_type = "image/png"
-
-
-class Nifti(Response):
-    """A packed NIfTI file; as ``response_class`` it also describes the route in OpenAPI."""
-
-    media_type = "application/gzip"
-
-
-class PlainNifti(Response):
-    """A NIfTI file as it is."""
-
-    media_type = "application/octet-stream"
-
-
 @router.get("/volumes")
-def get_volumes(root: RootOf, uid: Annotated[Uid, Query()], of: Of = "case") -> list[VolumeEntry]:
+def get_volumes(root: RootOf, uid: Target, of: Kind = "case") -> list[VolumeEntry]:
     """The volumes that a nodule or a case has, with shape, voxel size and what is to be said of each."""
     return volumes_of(root.settings, uid, of)
 
 
-@router.get("/volume", response_class=Nifti)
+@router.get("/volume", **bytes_of(PACKED, PLAIN))
 def get_volume(
     root: RootOf,
-    uid: Annotated[Uid, Query()],
+    uid: Target,
     what: What,
-    of: Of = "case",
+    of: Kind = "case",
     step: Annotated[int, Query(ge=1, le=MAX_STEP, description="every n-th voxel along each axis")] = 1,
     box: Annotated[str | None, Query(max_length=60, description="x0,x1,y0,y1,z0,z1 in voxels")] = None,
     packed: Annotated[bool, Query(description="gzip, or the plain NIfTI file, quicker on this computer")] = True,
@@ -67,22 +55,22 @@ def get_volume(
     """A volume as NIfTI in RAS+, whole, a box of it, or every n-th voxel."""
     volume = _volume(root, uid, of, what, "volume")
     part = volume if box is None else volume.crop(box_of(box, volume))
-    return _tagged(Nifti if packed else PlainNifti, nifti(every(part, step), what, packed), known)
+    return _tagged(PACKED if packed else PLAIN, nifti(every(part, step), what, packed), known)
 
 
-@router.get("/plane.png", response_class=Png)
+@router.get("/plane.png", **bytes_of(PNG))
 def get_plane(
     root: RootOf,
-    uid: Annotated[Uid, Query()],
+    uid: Target,
     what: What,
-    of: Of = "case",
-    axis: Axis = "axial",
+    of: Kind = "case",
+    axis: Annotated[Axis, Query(description="plane")] = "axial",
     index: Annotated[int | None, Query(description="voxel along the axis; none: where the nodule is largest")] = None,
-    window: WindowName = "lung",
-    mask: bool = False,
+    window: Annotated[WindowName, Query(description="window of a CT; other volumes have their own")] = "lung",
+    mask: Annotated[bool, Query(description="lay the nodules over it in red")] = False,
     known: Match = None,
 ) -> Response:
-    """A plane of a volume in a window, drawn as evaluation slices are; ``mask`` lays the nodules over it in red."""
+    """A plane of a volume in a window, drawn as evaluation slices are."""
     entries = {entry.what: entry for entry in volumes_of(root.settings, uid, of)}
     volume = _volume(root, uid, of, what, "volume")
     needed = "mask" in entries and (mask or index is None)
@@ -92,14 +80,14 @@ def get_plane(
         index = volume.array.shape[AXES[axis]] // 2 if own is None else own
     shown = nodules if mask else None
     at = clamped(volume, axis, index)
-    return _tagged(Png, plane_png(volume, entries[what].unit, axis, at, window, shown), known)
+    return _tagged(PNG, plane_png(volume, entries[what].unit, axis, at, window, shown), known)
 
 
-@router.get("/slice.png", response_class=Png)
+@router.get("/slice.png", **bytes_of(PNG))
 def get_slice(
     root: RootOf,
-    slice_uid: Annotated[str, Query(pattern="^[0-9a-f]{32}$")],
-    condition: Annotated[str, Query(max_length=40)] = "plain",
+    slice_uid: Annotated[str, Query(pattern="^[0-9a-f]{32}$", description="of the table slices")],
+    condition: Annotated[str, Query(max_length=40, description="guidance")] = "plain",
     known: Match = None,
 ) -> Response:
     """The picture of an evaluation slice as readers got it, without a control."""
@@ -107,7 +95,7 @@ def get_slice(
         raise ConfigError(f"condition: expected one of {', '.join(CONDITIONS)}, got {condition[:40]!r}")
     path = root.settings.output / "store" / "slices" / slice_uid[:2] / f"{slice_uid}_{condition}.png"
     try:
-        return _tagged(Png, path.read_bytes(), known)
+        return _tagged(PNG, path.read_bytes(), known)
     except FileNotFoundError:
         raise NotFound(f"slice {slice_uid}: expected a picture under {condition}, found none") from None
 
@@ -115,9 +103,9 @@ def get_slice(
 @router.get("/marks")
 def get_marks(
     root: RootOf,
-    uid: Annotated[Uid, Query()],
-    of: Of = "case",
-    reader: Annotated[str | None, Query(max_length=200)] = None,
+    uid: Target,
+    of: Kind = "case",
+    reader: Annotated[str | None, Query(max_length=200, description="whose marks; none: no marks")] = None,
 ) -> Marks:
     """Where the nodules lie, and what readers of whole scans marked; world mm (RAS)."""
     return marks_of(root.settings, uid, of, reader)
@@ -139,10 +127,16 @@ def _volume(root: Root, uid: str, of: Of, what: str, place: _KEPT) -> Volume:
     return found
 
 
-def _tagged(kind: type[Response], data: bytes, known: str | None) -> Response:
-    """Bytes with a tag of their content; an answer without them to a browser that has them."""
+def _tagged(kind: str, data: bytes, known: str | None) -> Response:
+    """Bytes of a media type with a tag of their content; an answer without them to a browser that has them.
+
+    Args:
+        kind: media type.
+        data: the bytes.
+        known: tags that the browser has.
+    """
     tag = f'"{sha256_bytes(data)[:32]}"'
     headers = {"etag": tag, "cache-control": "private, no-cache"}
     if known is not None and tag in (part.strip().removeprefix("W/") for part in known.split(",")):
         return Response(status_code=304, headers=headers)
-    return kind(data, headers=headers)
+    return Response(data, media_type=kind, headers=headers)

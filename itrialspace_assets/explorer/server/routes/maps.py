@@ -30,7 +30,7 @@ class Points(StrictModel):
     """Which layout, of which feature set."""
 
     name: _Name = Field("PCA_2D", description="layout, as /api/maps lists them")
-    feature_set: _Name = "reinsertion_core"
+    feature_set: _Name = Field("reinsertion_core", description="features, as /api/maps lists them")
 
 
 class Near(StrictModel):
@@ -38,8 +38,8 @@ class Near(StrictModel):
 
     space: _Name = Field("weighted", description="weighted, feature_l2 or embedding")
     scope: _Name = Field("all_datasets", description="as /api/maps lists them")
-    feature_set: _Name = "reinsertion_core"
-    layout: _Name = "PCA_32"
+    feature_set: _Name = Field("reinsertion_core", description="features, as /api/maps lists them")
+    layout: _Name = Field("PCA_32", description="whose numbers the space embedding uses")
 
     @property
     def search(self) -> Search:
@@ -57,8 +57,10 @@ class NearOne(Near):
     """Neighbours of one nodule; ``dataset`` (repeated) goes with the scope selected_datasets."""
 
     uid: Annotated[str, Field(max_length=300, description="nodule_uid")]
-    k: int = Field(10, ge=1, le=MOST)
-    dataset: list[Annotated[str, Field(max_length=100)]] = Field(default_factory=list, max_length=100)
+    k: int = Field(10, ge=1, le=MOST, description="neighbours")
+    dataset: list[Annotated[str, Field(max_length=100)]] = Field(
+        default_factory=list, max_length=100, description="datasets, for the scope that asks for some"
+    )
     balance: bool = Field(False, description="of each dataset its nearest, then the nearest of the rest")
     same_person: bool = Field(True, description="whether nodules of the same person may be among them")
 
@@ -66,12 +68,12 @@ class NearOne(Near):
 class Coloured(StrictModel):
     """Whose answers to which slices colour the map."""
 
-    reader: _Name
+    reader: _Name = Field(description="whose answers")
     source: _Name = Field(description="image source: real, or a renderer")
-    task: _Name = "presence"
-    condition: _Name = "plain"
-    mode: Annotated[str, Field(max_length=100)] | None = None
-    dataset: _Name | None = None
+    task: _Name = Field("presence", description="task")
+    condition: _Name = Field("plain", description="guidance")
+    mode: Annotated[str, Field(max_length=100)] | None = Field(None, description="of this mode only")
+    dataset: _Name | None = Field(None, description="of hosts of this dataset only")
 
 
 class Layout(StrictModel):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import Field
 
@@ -146,7 +146,11 @@ def post_answer(root: RootOf, given: Given) -> State:
     response_class=Response,
     responses={200: {"content": {"image/png": {}}, "description": "the picture"}},
 )
-def get_picture(root: RootOf, session: Uid, token: Uid) -> Response:
+def get_picture(
+    root: RootOf,
+    session: Annotated[Uid, Query(description="session")],
+    token: Annotated[Uid, Query(description="of the picture, as the item names it")],
+) -> Response:
     """A picture of a session. Its pixels alone: no name, no time, no note of the file."""
     picture = journal.picture_of(journal.session(root.settings, session), token)
     return Response(pixels(root.settings, picture), media_type="image/png")

@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
+from pydantic import Field
 
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.results.flips import Flips, flips, readers_with_answers
@@ -16,7 +17,7 @@ from itrialspace_assets.explorer.server.state import RootOf
 
 router = APIRouter(prefix="/api", tags=["results"])
 
-Word = Annotated[str | None, Query(max_length=200)]
+Word = Annotated[str | None, Field(max_length=200)]
 
 
 class ReportList(StrictModel):
@@ -39,7 +40,11 @@ def get_reports(root: RootOf) -> ReportList:
 
 
 @router.get("/reports/{name}/{file:path}", response_class=Response, responses={200: {"content": {"*/*": {}}}})
-def get_report_file(root: RootOf, name: str, file: str) -> Response:
+def get_report_file(
+    root: RootOf,
+    name: Annotated[str, Path(description="folder of the report")],
+    file: Annotated[str, Path(description="file in it")],
+) -> Response:
     """A file of a report as it was written; its page runs the scripts that it holds, in an origin of its own."""
     found = report_file(root.settings, name, file)
     return Response(found.data, media_type=found.media_type, headers={"content-security-policy": found.policy})
@@ -52,66 +57,50 @@ def get_choices(root: RootOf) -> ChoiceList:
         return ChoiceList(analyses=choices(db), readers=readers_with_answers(root.settings))
 
 
+class Numbers(StrictModel):
+    """Keys of ``metrics``; those that are not given may be anything."""
+
+    analysis: Word = Field(None, description="report: a mode, real-<dataset>, or study")
+    source: Word = Field(None, description="real, or the renderer's name")
+    reader: Word = Field(None, description="reader")
+    task: Word = Field(None, description="task")
+    condition: Word = Field(None, description="guidance")
+    stratum: Word = Field(None, description="stratum, as all or size_bucket=5-10mm")
+    metric: Word = Field(None, description="metric")
+    limit: int = Field(5_000, ge=1, le=20_000, description="rows at most")
+
+
+class CasesOf(Place):
+    """A number, and how many cases of it to answer."""
+
+    limit: int = Field(200, ge=1, le=2_000, description="cases at most")
+
+
+class TwoReaders(StrictModel):
+    """Two readers, and what they were asked."""
+
+    a: Uid = Field(description="one reader")
+    b: Uid = Field(description="the other")
+    task: Uid = Field("presence", description="task")
+    condition: Uid = Field("plain", description="guidance")
+    limit: int = Field(200, ge=1, le=2_000, description="flips at most")
+
+
 @router.get("/results/metrics", **bytes_of(MEDIA_TYPE))
-def get_metrics(
-    root: RootOf,
-    analysis: Word = None,
-    source: Word = None,
-    reader: Word = None,
-    task: Word = None,
-    condition: Word = None,
-    stratum: Word = None,
-    metric: Word = None,
-    limit: Annotated[int, Query(ge=1, le=20_000)] = 5_000,
-) -> Response:
+def get_metrics(root: RootOf, asked: Annotated[Numbers, Query()]) -> Response:
     """Numbers of the reports with their intervals, by any of their keys."""
-    given = {
-        "analysis": analysis,
-        "source": source,
-        "reader": reader,
-        "task": task,
-        "condition": condition,
-        "stratum": stratum,
-        "metric": metric,
-    }
     with root.catalog() as db:
-        return arrow(numbers(db, {k: v for k, v in given.items() if v is not None}, limit))
+        return arrow(numbers(db, asked.model_dump(exclude={"limit"}, exclude_none=True), asked.limit))
 
 
 @router.get("/results/cases")
-def get_cases(
-    root: RootOf,
-    analysis: Uid,
-    metric: Uid,
-    task: Uid,
-    condition: Uid,
-    stratum: Uid,
-    source: Uid,
-    reader: Uid,
-    limit: Annotated[int, Query(ge=1, le=2_000)] = 200,
-) -> Behind:
+def get_cases(root: RootOf, asked: Annotated[CasesOf, Query()]) -> Behind:
     """The cases behind one number, those that cost it most first."""
-    place = Place(
-        analysis=analysis,
-        metric=metric,
-        task=task,
-        condition=condition,
-        stratum=stratum,
-        source=source,
-        reader=reader,
-    )
     with root.catalog() as db:
-        return behind(db, place, limit)
+        return behind(db, Place(**asked.model_dump(exclude={"limit"})), asked.limit)
 
 
 @router.get("/results/flips")
-def get_flips(
-    root: RootOf,
-    a: Uid,
-    b: Uid,
-    task: Uid = "presence",
-    condition: Uid = "plain",
-    limit: Annotated[int, Query(ge=1, le=2_000)] = 200,
-) -> Flips:
+def get_flips(root: RootOf, asked: Annotated[TwoReaders, Query()]) -> Flips:
     """Two readers on the same slices, and the cases that flipped."""
-    return flips(root.settings, a, b, task, condition, limit)
+    return flips(root.settings, asked.a, asked.b, asked.task, asked.condition, asked.limit)

@@ -28,8 +28,8 @@ class Reviews(StrictModel):
 @router.get("/reviews")
 def get_reviews(
     root: RootOf,
-    uid: Annotated[Uid | None, Query()] = None,
-    reviewer: Annotated[str | None, Query(max_length=80)] = None,
+    uid: Annotated[Uid | None, Query(description="case_uid: of this case only")] = None,
+    reviewer: Annotated[str | None, Query(max_length=80, description="by this person only")] = None,
 ) -> Reviews:
     """The last reviews, of one case or of one person if asked."""
     found = [

@@ -101,7 +101,7 @@ def post_trial(root: RootOf, asked: NamedTrial) -> Saved:
 
 
 @router.get("/selection/ui")
-def get_ui(port: Annotated[int, Query(ge=1024, le=65535)] = 3000) -> Listening:
+def get_ui(port: Annotated[int, Query(ge=1024, le=65535, description="port on this computer")] = 3000) -> Listening:
     """Whether the Dagster UI, or anything else, listens at a port of the computer that the explorer runs on."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S):
