@@ -30,7 +30,9 @@ from itrialspace_assets.explorer.compat.pictures import slice_picture
 from itrialspace_assets.explorer.compat.scans import centre_of, read_ct, read_mask
 from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap, Reach, Search
 from itrialspace_assets.explorer.layouts.presets import FEATURE_SETS, PRESETS, feature_set, preset
-from itrialspace_assets.explorer.server.open_map import MapOf, RootOf
+from itrialspace_assets.explorer.server.open_map import MapOf
+from itrialspace_assets.explorer.server.problems import bytes_of
+from itrialspace_assets.explorer.server.state import RootOf
 from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS
 from itrialspace_assets.index.query import Index
 
@@ -40,11 +42,8 @@ Backend = Literal["weighted", "feature_l2", "features", "embedding"]
 _Model = Annotated[str, Field(max_length=60)]
 _K = Annotated[int, Field(ge=1, le=500)]
 #: Arguments of a route that answers with a picture, and of one with a file.
-_PNG: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": {"image/png": {}}}}}
-_FILE: dict[str, Any] = {
-    "response_class": Response,
-    "responses": {200: {"content": {"text/csv": {}, "application/json": {}}}},
-}
+_PNG = bytes_of("image/png")
+_FILE = bytes_of("text/csv", "application/json")
 _Text = Annotated[str, Field(max_length=2000)] | None
 
 

@@ -29,7 +29,8 @@ from itrialspace_assets.explorer.compat.found import (
 from itrialspace_assets.explorer.compat.nodes import file_ids, is_among, row_of_annotation
 from itrialspace_assets.explorer.compat.pictures import PLANES, middle, slice_picture
 from itrialspace_assets.explorer.compat.scans import centre_of, ct_path_of, read_ct, read_mask
-from itrialspace_assets.explorer.server.open_map import RootOf
+from itrialspace_assets.explorer.server.problems import bytes_of
+from itrialspace_assets.explorer.server.state import RootOf
 from itrialspace_assets.imaging.anatomy import LOBES
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.index.query import Index, Place
@@ -41,11 +42,8 @@ LIMIT = 50
 _Id = Annotated[str, Field(max_length=300)]
 _Word = Annotated[str, Field(max_length=40)]
 #: Arguments of a route that answers with a picture, and of one with a file.
-_PNG: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": {"image/png": {}}}}}
-_FILE: dict[str, Any] = {
-    "response_class": Response,
-    "responses": {200: {"content": {"text/csv": {}, "application/json": {}}}},
-}
+_PNG = bytes_of("image/png")
+_FILE = bytes_of("text/csv", "application/json")
 
 
 class SliceAsked(StrictModel):

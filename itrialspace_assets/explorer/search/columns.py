@@ -122,12 +122,12 @@ class Columns:
                     self._series[name] = found = self._read(name)
         return found
 
-    def frame(self, names: Sequence[str], rows: Rows) -> pl.DataFrame:
-        """Columns of some rows.
+    def frame(self, names: Sequence[str], rows: Rows | None = None) -> pl.DataFrame:
+        """Columns, of some rows or of all.
 
         Args:
             names: of the columns.
-            rows: row numbers, in the order that is wanted.
+            rows: row numbers, in the order that is wanted; None: all.
 
         Raises:
             ConfigError: there is no such column.

@@ -1,49 +1,14 @@
 """The nodule map of the present index, made once and shared between requests."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, Protocol
+from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 
-from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap
-from itrialspace_assets.explorer.layouts.table import NoduleTable
-from itrialspace_assets.index.query import Index
+from itrialspace_assets.explorer.server.state import Root, RootOf
 
 
-class OpenRoot(Protocol):
-    """What maps and the originals' endpoints need of ``app.state.root``."""
-
-    settings: Settings
-
-    @property
-    def index(self) -> Index:
-        """The index, opened again when its table was made again."""
-
-    @property
-    def columns(self) -> NoduleTable:
-        """Columns of the index, each read when it is first asked for; another object when its table was made again."""
-
-    def kept(self, name: str, stamp: Any, make: Callable[[], Any]) -> Any:
-        """What ``make`` gave, kept until the stamp changes.
-
-        Args:
-            name: of what is kept.
-            stamp: compared with that of the last time.
-            make: makes it anew.
-        """
-
-
-def _root(request: Request) -> OpenRoot:
-    root: OpenRoot = request.app.state.root
-    return root
-
-
-#: The parameter of a route that reads the data root.
-RootOf = Annotated[OpenRoot, Depends(_root)]
-
-
-def open_map(root: OpenRoot) -> NoduleMap:
+def open_map(root: Root) -> NoduleMap:
     """The map of the present index.
 
     Raises:

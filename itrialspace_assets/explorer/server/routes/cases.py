@@ -5,7 +5,7 @@ from typing import Annotated
 
 import polars as pl
 from fastapi import APIRouter, Query
-from starlette.responses import HTMLResponse
+from starlette.responses import Response
 
 from itrialspace_assets.base.nearest import not_found
 from itrialspace_assets.base.validation import StrictModel
@@ -14,6 +14,7 @@ from itrialspace_assets.catalog.casepage import page_of
 from itrialspace_assets.explorer.cases.sheet import Sheet, Verdicts, case_rows, sheet
 from itrialspace_assets.explorer.cases.trials import TrialFlow, TrialTold, trial, trials
 from itrialspace_assets.explorer.reviews.log import Review, read_reviews
+from itrialspace_assets.explorer.server.problems import bytes_of
 from itrialspace_assets.explorer.server.security import Uid
 from itrialspace_assets.explorer.server.state import Root, RootOf
 from itrialspace_assets.records.store import table_files
@@ -103,12 +104,12 @@ def get_case(root: RootOf, uid: Case) -> CaseTold:
     )
 
 
-@router.get("/case.html", response_class=HTMLResponse)
-def get_case_page(root: RootOf, uid: Case) -> HTMLResponse:
+@router.get("/case.html", **bytes_of("text/html"))
+def get_case_page(root: RootOf, uid: Case) -> Response:
     """The static page of a case, one file; a browser saves it, since its own scripts may not run here."""
     name = re.sub("[^A-Za-z0-9._-]", "_", uid)
     saved = {"content-disposition": f'attachment; filename="{name}.html"'}
-    return HTMLResponse(page_of(root.settings, uid), headers=saved)
+    return Response(page_of(root.settings, uid), media_type="text/html", headers=saved)
 
 
 def _stamp(root: Root) -> tuple[int, ...]:

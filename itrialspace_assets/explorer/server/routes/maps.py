@@ -14,8 +14,9 @@ from itrialspace_assets.explorer.layouts.slices import OUTCOMES, READ, Asked, Dr
 from itrialspace_assets.explorer.layouts.spaces import SPACES
 from itrialspace_assets.explorer.layouts.table import row_of
 from itrialspace_assets.explorer.server.arrow import MEDIA_TYPE, arrow
-from itrialspace_assets.explorer.server.open_map import MapOf, RootOf
+from itrialspace_assets.explorer.server.open_map import MapOf
 from itrialspace_assets.explorer.server.problems import bytes_of
+from itrialspace_assets.explorer.server.state import RootOf
 from itrialspace_assets.records.store import table_files
 from itrialspace_assets.records.tables import CONDITIONS, TASKS
 

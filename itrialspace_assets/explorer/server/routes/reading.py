@@ -12,6 +12,7 @@ from itrialspace_assets.explorer.reading import journal
 from itrialspace_assets.explorer.reading.choose import Offer, header, offers
 from itrialspace_assets.explorer.reading.model import Asked, CaseAnswer, PairAnswer
 from itrialspace_assets.explorer.reading.picture import pixels
+from itrialspace_assets.explorer.server.problems import bytes_of
 from itrialspace_assets.explorer.server.security import Uid
 from itrialspace_assets.explorer.server.state import RootOf
 
@@ -141,11 +142,7 @@ def post_answer(root: RootOf, given: Given) -> State:
     return _state(journal.show(root.settings, given.session))
 
 
-@router.get(
-    "/picture.png",
-    response_class=Response,
-    responses={200: {"content": {"image/png": {}}, "description": "the picture"}},
-)
+@router.get("/picture.png", **bytes_of("image/png"))
 def get_picture(
     root: RootOf,
     session: Annotated[Uid, Query(description="session")],

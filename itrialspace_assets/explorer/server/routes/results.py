@@ -39,7 +39,7 @@ def get_reports(root: RootOf) -> ReportList:
     return ReportList(reports=reports(root.settings))
 
 
-@router.get("/reports/{name}/{file:path}", response_class=Response, responses={200: {"content": {"*/*": {}}}})
+@router.get("/reports/{name}/{file:path}", **bytes_of("*/*"))
 def get_report_file(
     root: RootOf,
     name: Annotated[str, Path(description="folder of the report")],
