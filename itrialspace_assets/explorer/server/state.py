@@ -42,7 +42,7 @@ class Root:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._lock = threading.Lock()
+        self._locks: dict[str, Any] = {}
         self._kept: dict[str, tuple[Any, Any]] = {}
 
     def kept(self, name: str, stamp: Any, make: Callable[[], Any]) -> Any:
@@ -56,7 +56,7 @@ class Root:
         found = self._kept.get(name)
         if found is not None and found[0] == stamp:
             return found[1]
-        with self._lock:
+        with self._locks.setdefault(name, threading.RLock()):  # a volume that is read holds up nobody who asks for something else
             found = self._kept.get(name)
             if found is None or found[0] != stamp:
                 self._kept[name] = found = (stamp, make())
