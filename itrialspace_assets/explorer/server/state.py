@@ -56,7 +56,7 @@ class Root:
         found = self._kept.get(name)
         if found is not None and found[0] == stamp:
             return found[1]
-        with self._locks.setdefault(name, threading.RLock()):  # a volume that is read holds up nobody who asks for something else
+        with self._locks.setdefault(name, threading.RLock()):  # one a name: a volume that is read holds up nothing else
             found = self._kept.get(name)
             if found is None or found[0] != stamp:
                 self._kept[name] = found = (stamp, make())
