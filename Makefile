@@ -46,14 +46,14 @@ $(PAGE): web/node_modules/.installed $(shell find web/src web/public web/index.h
 test: $(VENV)/.installed-test $(OLD)/.installed $(ROC)/.installed web/node_modules/.installed
 	$(NPM) test
 	$(PYTEST) -n 2 -m "not slow and not browser" --cov --cov-report=term
-	$(PYTEST) -n 3 -m "slow and not slurm and not docker and not browser"  # whole runs wait for processes of their own half the time
+	$(PYTEST) -n 3 -m "slow and not slurm and not docker and not patient and not browser"  # whole runs wait for processes of their own half the time
 
 quick: $(VENV)/.installed-test $(OLD)/.installed
 	$(PYTEST) -n 2 -m "not slow and not browser"
 
-# With a SLURM cluster or a Docker engine; what is not there is skipped with the reason.
+# With a SLURM cluster or a Docker engine, and what waits for timeouts; what is not there is skipped with the reason.
 daemons: $(VENV)/.installed-test
-	$(PYTEST) -n 1 -m "slurm or docker"
+	$(PYTEST) -n 1 -m "slurm or docker or patient"
 
 # Reports and the explorer in a headless Chromium; skipped with the reason where none is on PATH.
 browser: $(VENV)/.installed-test $(VENV)/.installed-browser $(PAGE)

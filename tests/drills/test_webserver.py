@@ -15,7 +15,7 @@ from ..end_to_end.conftest import ITS, its
 from ..end_to_end.test_dagster import LAUNCH, PAIR_ASSETS, STATUS, post
 from .conftest import RUN, hashes, places
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.patient]
 PARTITIONS = ["LUNA16|x_small", "LUNA25|x_small"]
 RUNS = "{ runsOrError { ... on Runs { results { status } } } }"
 #: Seconds for the page to answer, and for the two backfills to end after the restart (ours): a run whose process died
