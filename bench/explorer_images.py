@@ -22,7 +22,7 @@ import polars as pl
 import uvicorn
 
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.explorer.server.app import create_app
+from itrialspace_assets.explorer.app import create_app
 from itrialspace_assets.explorer.server.security import Access
 from itrialspace_assets.imaging.geometry import Volume, read_volume, write_volume
 from itrialspace_assets.records.store import read_all, write_table

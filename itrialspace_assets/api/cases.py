@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from itrialspace_assets.api.images import Images
 from itrialspace_assets.api.tables import rows_of
+from itrialspace_assets.api.viewing import view
 from itrialspace_assets.base.errors import NotFound
 from itrialspace_assets.base.nearest import not_found
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.explorer.images.volumes import Of, VolumeEntry, read, volumes_of
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.records.provenance import mark_of
 from itrialspace_assets.records.store import read_all
@@ -23,43 +24,6 @@ from itrialspace_assets.records.store import read_all
 _SITES = ("lesion", "cleared_lesion", "cleared", "never")
 #: What is said of a slice beside each answer.
 _TRUTH = ("presence", "lobe", "size_class", "slice_z", "guidance_site")
-
-
-@dataclass(frozen=True, repr=False)
-class Images:
-    """The volumes of a nodule or a case.
-
-    Attributes:
-        settings: where they are.
-        uid: the ``nodule_uid`` or ``case_uid``.
-        of: which of the two.
-    """
-
-    settings: Settings
-    uid: str
-    of: Of
-
-    def list(self) -> list[VolumeEntry]:
-        """The volumes that there are now, with shape, spacing (mm) and mark; reads no voxels."""
-        return volumes_of(self.settings, self.uid, self.of)
-
-    def __getitem__(self, what: str) -> Volume:
-        """A volume by its name, (X, Y, Z) in RAS+. Its array may be shared: copy it before you write to it.
-
-        Raises:
-            NotFound: there is no such volume; names those that there are.
-            CaseRejected: its file is damaged.
-        """
-        return read(self.settings, self.uid, self.of, what)
-
-    def __iter__(self) -> Iterator[str]:
-        """Names of the volumes."""
-        return (entry.what for entry in self.list())
-
-    def __repr__(self) -> str:
-        """The names with their shapes."""
-        shown = (f"{e.what} ({'×'.join(map(str, e.shape or ()))})" for e in self.list())
-        return f"Images({', '.join(shown) or 'none yet'})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,8 +79,6 @@ class Nodule:
         Raises:
             ConfigError: the extra ``notebook`` is not installed; says how to install it.
         """
-        from itrialspace_assets.api.viewing import view
-
         return view(self.volumes, "real_ct")
 
     def __repr__(self) -> str:
@@ -308,8 +270,6 @@ class Case:
         Raises:
             ConfigError: the extra ``notebook`` is not installed; says how to install it.
         """
-        from itrialspace_assets.api.viewing import view
-
         return view(self.volumes, "ct")
 
     def _rows(self, table: str, **partition: str) -> pl.DataFrame:

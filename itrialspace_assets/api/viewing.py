@@ -1,14 +1,12 @@
 """Volumes in a notebook by NiiVue (``ipyniivue``, the extra ``notebook``), which is imported when a view is opened."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from isal import igzip
 
+from itrialspace_assets.api.images import Images
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.imaging.geometry import Volume, pack_volume
-
-if TYPE_CHECKING:
-    from itrialspace_assets.api.cases import Images
 
 #: The lung window (HU), as slices are shown by default (docs/facts/evaluation.md).
 _LUNG = (-1350.0, 150.0)
@@ -16,7 +14,7 @@ _OPACITY = 0.4
 _HEIGHT = 480
 
 
-def view(images: "Images", what: str) -> Any:
+def view(images: Images, what: str) -> Any:
     """A volume with the mask over it, where there is one: an ipyniivue widget, three planes and 3-D.
 
     Args:

@@ -41,7 +41,7 @@ def explore(
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli.earlier import index_first
-    from itrialspace_assets.explorer.server.run import serve
+    from itrialspace_assets.explorer.serve import serve
     from itrialspace_assets.explorer.server.security import access_for, is_loopback
 
     settings = load(folder)

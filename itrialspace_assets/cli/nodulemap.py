@@ -289,8 +289,8 @@ def serve_explorer(settings: Any, host: str, port: int, workers: int = 1) -> Non
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli.earlier import index_first
-    from itrialspace_assets.explorer.server.run import serve  # type: ignore[import-not-found,unused-ignore]
-    from itrialspace_assets.explorer.server.security import (  # type: ignore[import-not-found,unused-ignore]
+    from itrialspace_assets.explorer.serve import serve
+    from itrialspace_assets.explorer.server.security import (
         access_for,
         is_loopback,
     )

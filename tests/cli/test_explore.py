@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from itrialspace_assets.explorer.server import run
+from itrialspace_assets.explorer import serve as serving
 from itrialspace_assets.explorer.server.security import Access
 from tests.cli.conftest import Its
 
@@ -20,7 +20,7 @@ def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Access]:
         found.append(access)
         ready(f"http://{host}:{port}/")
 
-    monkeypatch.setattr(run, "serve", serve)
+    monkeypatch.setattr(serving, "serve", serve)
     return found
 
 

@@ -104,6 +104,6 @@ def test_the_retriever_answers_as_the_index(folder: Path) -> None:
 
 
 def test_the_server_is_of_one_process(folder: Path) -> None:
-    pytest.importorskip("itrialspace_assets.explorer.server.run")
+    pytest.importorskip("itrialspace_assets.explorer.serve")
     done = CliRunner().invoke(nodulemap.app, ["serve", "--workers", "2", "--dir", str(folder)])
     assert "expected 1" in str(done.exception)

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
+from itrialspace_assets.explorer.app import create_app
 from itrialspace_assets.explorer.cases.sheet import CaseRow, sheet
-from itrialspace_assets.explorer.server.app import create_app
 from itrialspace_assets.explorer.server.security import Access
 from itrialspace_assets.records.store import read_all, write_table
 

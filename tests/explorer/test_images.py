@@ -11,11 +11,11 @@ from PIL import Image
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.explorer.app import create_app
 from itrialspace_assets.explorer.images.marks import marks_of
 from itrialspace_assets.explorer.images.parts import box_of, every, nifti
 from itrialspace_assets.explorer.images.planes import SIDES, WINDOWS, busiest, plane_png
 from itrialspace_assets.explorer.images.volumes import read
-from itrialspace_assets.explorer.server.app import create_app
 from itrialspace_assets.explorer.server.security import Access
 from itrialspace_assets.imaging.geometry import Volume, read_volume
 from itrialspace_assets.records.store import read_all, write_table

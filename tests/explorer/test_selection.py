@@ -8,11 +8,11 @@ from starlette.testclient import TestClient
 
 from itrialspace_assets.base.errors import ConfigError, TrialError
 from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.explorer.app import create_app
 from itrialspace_assets.explorer.selection import enough
 from itrialspace_assets.explorer.selection.draft import Draft, draft_trial, trial_text
 from itrialspace_assets.explorer.selection.enough import Feasibility, feasible
 from itrialspace_assets.explorer.selection.saved import save_trial
-from itrialspace_assets.explorer.server.app import create_app
 from itrialspace_assets.explorer.server.security import Access
 from itrialspace_assets.records.store import read_table
 from itrialspace_assets.trials.files import load_trial, read_trial

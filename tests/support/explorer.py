@@ -24,7 +24,7 @@ def served(settings: Settings) -> Iterator[str]:
     """The address of the explorer over these settings; the test is skipped where its page is not built."""
     import uvicorn
 
-    from itrialspace_assets.explorer.server.app import create_app
+    from itrialspace_assets.explorer.app import create_app
     from itrialspace_assets.explorer.server.page import PAGE
     from itrialspace_assets.explorer.server.security import Access
 

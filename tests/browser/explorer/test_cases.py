@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from itrialspace_assets.analysis.splits import rejected_by_people
 from itrialspace_assets.base.settings import Settings, load_settings
-from itrialspace_assets.explorer.server.app import create_app
+from itrialspace_assets.explorer.app import create_app
 from itrialspace_assets.explorer.server.security import Access
 from itrialspace_assets.records.store import read_all, table_files
 from tests.support.browser import serious

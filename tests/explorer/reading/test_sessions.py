@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from itrialspace_assets.base.errors import ConfigError, NotFound
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.explorer.app import create_app
 from itrialspace_assets.explorer.reading import journal
 from itrialspace_assets.explorer.reading.answers import (
     answer_table,
@@ -23,7 +24,6 @@ from itrialspace_assets.explorer.reading.answers import (
 )
 from itrialspace_assets.explorer.reading.choose import header
 from itrialspace_assets.explorer.reading.model import Asked, CaseAnswer, Mark, PairAnswer
-from itrialspace_assets.explorer.server.app import create_app
 from itrialspace_assets.explorer.server.security import Access
 from itrialspace_assets.imaging.pictures import png
 from itrialspace_assets.readers.registry import readers

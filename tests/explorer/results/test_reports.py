@@ -8,8 +8,8 @@ from fastapi.testclient import TestClient
 
 from itrialspace_assets.base.errors import NotFound
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.explorer.app import create_app
 from itrialspace_assets.explorer.results.reports import report_file, reports
-from itrialspace_assets.explorer.server.app import create_app
 from itrialspace_assets.explorer.server.security import Access
 
 SCRIPT = "drawn = 1 < 2;"

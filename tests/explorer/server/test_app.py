@@ -19,8 +19,8 @@ from hypothesis import settings as hypothesis_settings
 from starlette.testclient import TestClient
 
 from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.explorer.app import ROUTERS, create_app
 from itrialspace_assets.explorer.overview import marks
-from itrialspace_assets.explorer.server.app import ROUTERS, create_app
 from itrialspace_assets.explorer.server.security import LOOPBACK, Access
 from tests.explorer.search.nodules import frame, write
 

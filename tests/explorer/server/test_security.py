@@ -7,9 +7,9 @@ from starlette.testclient import TestClient
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import load_settings
-from itrialspace_assets.explorer.server import app as app_module
+from itrialspace_assets.explorer import app as app_module
+from itrialspace_assets.explorer.app import create_app
 from itrialspace_assets.explorer.server import security
-from itrialspace_assets.explorer.server.app import create_app
 from itrialspace_assets.explorer.server.page import Page
 from itrialspace_assets.explorer.server.security import Access, access_for, is_loopback
 from tests.explorer.search.nodules import frame, write

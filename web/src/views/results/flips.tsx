@@ -6,7 +6,7 @@ import { Empty, Refused, Waiting } from "../../parts/notice";
 import { Wide } from "../../parts/wide";
 import { keep, params } from "../../state/route";
 import { Card } from "./card";
-import type { ChoiceList } from "./index";
+import type { ChoiceList } from "./told";
 
 interface Estimate {
   estimate: number | null;

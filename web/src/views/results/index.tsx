@@ -7,19 +7,7 @@ import { Flips } from "./flips";
 import { Numbers } from "./numbers";
 import { Reports } from "./reports";
 import "./results.css";
-
-export interface Choices {
-  analysis: string;
-  task: string[];
-  condition: string[];
-  metric: string[];
-  source: string[];
-  reader: string[];
-}
-export interface ChoiceList {
-  analyses: Choices[];
-  readers: string[];
-}
+import type { ChoiceList } from "./told";
 
 const TABS = [
   ["numbers", "Numbers"],

@@ -7,8 +7,8 @@ import { Wide } from "../../parts/wide";
 import { keep, params } from "../../state/route";
 import { Behind } from "./behind";
 import { Figure } from "./figure";
-import type { Choices } from "./index";
 import { estimateText, factorOf, inOrder, levelOf, limitsText, type Metric, metricsOf, seriesOf } from "./metric";
+import type { Choices } from "./told";
 
 const firstOf = (wanted: string | null, known: string[], ...liked: string[]) =>
   wanted && known.includes(wanted) ? wanted : (liked.find((l) => known.includes(l)) ?? known[0] ?? "");

@@ -7,7 +7,7 @@ import uvicorn
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.explorer.server.app import create_app
+from itrialspace_assets.explorer.app import create_app
 from itrialspace_assets.explorer.server.security import Access
 
 #: Seconds that answers under way have when the server is ended; ours.
