@@ -18,6 +18,7 @@ from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster_shared.error import SerializableErrorInfo
 
 from itrialspace_assets.base.disk import errors_beneath
 
@@ -136,9 +137,21 @@ def history_failure(error: BaseException) -> str | None:
     """
     for one in errors_beneath(error):
         if isinstance(one, sqlalchemy.exc.DBAPIError):
-            said = " ".join(str(one.orig).split())
-            return (
-                f"the database of Dagster's history failed: {said}. See that it runs and that no other program holds "
-                "it, then run again: what is finished is kept"
-            )
+            return _lost(str(one.orig))
     return None
+
+
+def history_failure_of(error: SerializableErrorInfo) -> str | None:
+    """The same of an error that Dagster wrote down in a step: it keeps the text, no class.
+
+    Args:
+        error: without what it was caused by.
+    """
+    return _lost(error.message.partition("\n[SQL:")[0]) if "(Background on this error at:" in error.message else None
+
+
+def _lost(said: str) -> str:
+    return (
+        f"the database of Dagster's history failed: {' '.join(said.split())}. See that it runs and that no other "
+        "program holds it, then run again: what is finished is kept"
+    )

@@ -13,6 +13,7 @@ from dagster._core.execution.execute_in_process import core_execute_in_process, 
 from dagster._core.execution.plan.objects import StepFailureData
 
 from itrialspace_assets.casework.steps import Partition
+from itrialspace_assets.orchestration.history import history_failure_of
 from itrialspace_assets.orchestration.nodes import Key
 
 #: Console lines of Dagster are for its own commands; events are in the history.
@@ -54,10 +55,14 @@ def run(
 
 
 def cause_of(failed: StepFailureData) -> str:
-    """What went wrong in a step: the message of a platform error, else the first error under Dagster's own."""
+    """What went wrong in a step: the message of a platform error, a lost history, else the first error of all."""
     if failed.user_failure_data and failed.user_failure_data.description:
         return failed.user_failure_data.description
     error = failed.error
-    while error is not None and error.cause is not None:
+    while error is not None:
+        if lost := history_failure_of(error):
+            return lost
+        if error.cause is None:
+            return error.message.strip()
         error = error.cause
-    return error.message.strip() if error is not None else "unknown failure"
+    return "unknown failure"
