@@ -1,6 +1,5 @@
 """Reports in a real browser: nothing cut, broken or logged; usable with a keyboard, in the dark, on paper."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +7,10 @@ import pytest
 
 from itrialspace_assets.analysis.reports.files import write_report
 from tests.analysis.documents import every_block, mode_like, observations
-from tests.support.browser import WIDTHS, chromium, opened, problems, serious
+from tests.support.browser import WIDTHS, opened, problems, serious
 
 pytestmark = pytest.mark.browser
 KINDS = ("every", "m02_size_detection_curve", "real-LUNA16")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 #: A telephone, a small window, a desk.
 WIDTHS = (390, 1000, 1400)
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
+_SOFTWARE = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
 _BROKEN = "[...document.images].filter(i => !(i.complete && i.naturalWidth)).map(i => i.alt)"
 _HEADINGS = "[...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])"
 _CUT = """[...document.querySelectorAll('main *, header *, nav *')].filter(e => !e.closest('.wide, svg, .skip'))
@@ -20,14 +21,17 @@ _CUT = """[...document.querySelectorAll('main *, header *, nav *')].filter(e => 
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A browser; the test is skipped with the reason where there is none."""
+    """A browser that also draws WebGL, in software; the test is skipped with the reason where there is none.
+
+    A process can have one: ask for it by the fixture ``browser`` of the session.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="the extra browser is not installed")
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         pytest.skip(f"no browser: none of {', '.join(_NAMES)} is on PATH")
     with api.sync_playwright() as started:
         # as root a Chromium has no sandbox; the pages are our own
-        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox", *_SOFTWARE])
         yield browser
         browser.close()
 

@@ -1,6 +1,5 @@
 """The explorer as people open it: its server over a root, and its page in a Chromium that draws WebGL in software."""
 
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -11,8 +10,6 @@ import pytest
 
 from itrialspace_assets.base.settings import Settings
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-_SOFTWARE = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
 _CUT = """[...document.querySelectorAll('main *')].filter(e => !e.closest('.wide, svg, pre'))
   .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"""
 _CONTROLS = """[...document.querySelectorAll('main button, main input, main select')].filter(e => e.checkVisibility()
@@ -45,24 +42,11 @@ def served(settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def webgl_chromium() -> Iterator[Any]:
-    """A browser that draws WebGL; the test is skipped with the reason where there is none."""
-    api = pytest.importorskip("playwright.sync_api", reason="the extra browser is not installed")
-    path = next(filter(None, map(shutil.which, _NAMES)), None)
-    if path is None:
-        pytest.skip(f"no browser: none of {', '.join(_NAMES)} is on PATH")
-    with api.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox", *_SOFTWARE])
-        yield browser
-        browser.close()
-
-
-@contextmanager
 def view(browser: Any, address: str, width: int = 1400, **context: Any) -> Iterator[tuple[Any, list[str]]]:
     """A view of the explorer, and what its console said or the server refused.
 
     Args:
-        browser: of ``webgl_chromium``.
+        browser: of ``browser.chromium``.
         address: of the view.
         width: of the window in pixels.
         context: further options of the window, for example ``color_scheme``.

@@ -1,14 +1,13 @@
-"""A whole demo behind the explorer, and one browser for all views."""
+"""A whole demo behind the explorer."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from itrialspace_assets.base.settings import Settings, load_settings
 from tests.end_to_end.conftest import demo
-from tests.support.explorer import served, webgl_chromium
+from tests.support.explorer import served
 
 __all__ = ["demo"]
 
@@ -25,10 +24,3 @@ def explorer(explored: Settings) -> Iterator[str]:
     """The explorer's address."""
     with served(explored) as address:
         yield address
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """A browser."""
-    with webgl_chromium() as started:
-        yield started

@@ -46,7 +46,7 @@ def test_trials_lead_to_a_sheet_of_cases_and_it_to_one_case(page_address: str, b
         page.locator(".card img").first.wait_for()
         assert f"{cases.height} cases" in page.get_by_role("status").filter(has_text="cases").inner_text()
         arm = cases["arm"][0]
-        page.get_by_label("Arm").select_option(arm)
+        page.get_by_role("combobox", name="Arm").select_option(arm)
         n = cases.filter(cases["arm"] == arm).height
         page.get_by_text(f"{n} cases", exact=True).wait_for()
         assert page.locator(".card").count() == n

@@ -11,7 +11,7 @@ import pytest
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.explorer.reading import journal
 from tests.support.browser import serious
-from tests.support.explorer import faults, served, view
+from tests.support.explorer import faults, served, until, view
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -63,7 +63,7 @@ def test_a_session_is_read_by_keyboard_left_and_resumed(rooms: str, browser: Any
         page.get_by_role("button", name="Go on").click()
         page.get_by_role("button", name="Next").press("Enter")
         page.wait_for_selector("#item:has-text('2 of')")
-        page.wait_for_function("document.activeElement.id === 'item'")
+        until(page, "document.activeElement.id === 'item'")
         first = journal.session(root, name).answers[0]
         picture_of = journal.session(root, name).header.items[0].pictures[0]
         assert first.case is not None and (first.case.presence, first.case.confidence) == ("present", 55)

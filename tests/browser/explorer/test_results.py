@@ -8,7 +8,7 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.catalog.rebuild import connect
 from itrialspace_assets.explorer.results.flips import flips
 from tests.support.browser import serious
-from tests.support.explorer import faults, view
+from tests.support.explorer import faults, until, view
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 REPORT = "m02_size_detection_curve"
@@ -43,7 +43,7 @@ def test_a_point_names_the_cases_behind_it_by_mouse_and_by_keyboard(
             assert shown == _behind(explored, level)
         picture = page.locator("#behind img").first
         picture.scroll_into_view_if_needed()
-        page.wait_for_function("document.querySelector('#behind img').naturalWidth > 0")
+        until(page, "document.querySelector('#behind img').naturalWidth > 0")
         links = page.locator("#behind .card").first.locator("a")
         uid = page.locator("#behind .card p.small").first.inner_text()
         assert [href.split("?")[0] for href in links.evaluate_all("all => all.map(a => a.getAttribute('href'))")] == [

@@ -9,7 +9,7 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.catalog.questions import ready
 from itrialspace_assets.catalog.rebuild import connect
 from tests.support.browser import serious
-from tests.support.explorer import faults, view
+from tests.support.explorer import faults, until, view
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -56,7 +56,7 @@ def test_the_dictionary_finds_and_inserts(explorer: str, browser: Any) -> None:
     with view(browser, f"{explorer}#/sql") as (page, said):
         page.get_by_label("SQL (DuckDB)").fill("SELECT")
         page.get_by_role("searchbox").fill("option_scores")
-        page.wait_for_function("document.querySelectorAll('.dictionary details').length === 1")
+        until(page, "document.querySelectorAll('.dictionary details').length === 1")
         page.locator(".dictionary summary").press("Enter")
         page.get_by_role("button", name="Insert raw_text").click()
         page.locator("summary").first.press("Enter")

@@ -89,7 +89,7 @@ def test_every_control_is_kept_in_the_address(explorer: str, browser: Any, explo
         assert "Synthetic CT, lung window, axial plane" in told.inner_text()
         page.get_by_label("Window").select_option("bone")
         page.get_by_role("button", name="Coronal").click()
-        page.get_by_label("Mask").uncheck()
+        page.get_by_role("checkbox", name="Mask").uncheck()
         page.get_by_label("Marks of").select_option("blob")
         page.get_by_role("button", name="Add").click()
         page.locator("[data-ready=whole]").nth(1).wait_for(timeout=WAIT)
@@ -179,7 +179,7 @@ def test_the_static_case_page_shows_volumes_without_a_server(browser: Any, explo
     for name in ("Axial", "3-D", "All planes"):
         page.get_by_role("button", name=name, exact=True).click()
     page.get_by_label("Window").select_option("mediastinum")
-    page.get_by_label("Mask").uncheck()
+    page.get_by_role("checkbox", name="Mask").uncheck()
     page.locator(".panes select").nth(1).select_option(label="Difference")
     page.wait_for_timeout(500)
     wide, inner = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
