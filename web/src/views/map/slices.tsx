@@ -1,6 +1,8 @@
 // The map of slices, coloured by what a reader answered: where its errors lie together. Slices of one case share a place
 // where they show the same.
+import { useComputed } from "@preact/signals";
 import { useMemo } from "preact/hooks";
+import { address } from "../../api/client";
 import { type Maps, slices } from "../../api/maps";
 import { useAsked } from "../../parts/asked";
 import { Empty, Refused, Waiting } from "../../parts/notice";
@@ -21,21 +23,20 @@ export function SliceMap({ maps }: { maps: Maps }) {
   const pair = maps.slices.find((s) => `${s.source}/${s.reader}` === choice.get("answers")) ?? maps.slices[0];
   const task = choice.get("task") ?? maps.tasks[0]!;
   const condition = choice.get("condition") ?? maps.conditions[0]!;
-  const asked = useAsked((signal) => {
+  // a text, so that choosing a slice, which is in the address too, asks nothing again
+  const question = useComputed(() => {
     const query = params.value;
     const chosen = maps.slices.find((s) => `${s.source}/${s.reader}` === query.get("answers")) ?? maps.slices[0];
     return chosen
-      ? slices(
-          {
-            source: chosen.source,
-            reader: chosen.reader,
-            task: query.get("task") ?? maps.tasks[0]!,
-            condition: query.get("condition") ?? maps.conditions[0]!,
-          },
-          signal,
-        )
-      : undefined;
+      ? JSON.stringify({
+          source: chosen.source,
+          reader: chosen.reader,
+          task: query.get("task") ?? maps.tasks[0]!,
+          condition: query.get("condition") ?? maps.conditions[0]!,
+        })
+      : "";
   });
+  const asked = useAsked((signal) => (question.value ? slices(JSON.parse(question.value), signal) : undefined));
   const table = asked.answer.value;
   const shown = useMemo(() => {
     if (!table) return undefined;
@@ -130,7 +131,10 @@ export function SliceMap({ maps }: { maps: Maps }) {
             <>
               <h2>{value(row, "case_uid")}</h2>
               <figure class="thumbnail">
-                <img src={`/api/slice.png?slice_uid=${value(row, "slice_uid")}`} alt="The slice as the reader saw it" />
+                <img
+                  src={address("/api/slice.png", { slice_uid: String(value(row, "slice_uid")), condition })}
+                  alt="The slice as the reader saw it"
+                />
               </figure>
               <dl class="values">
                 <Fact name="Answer" is={WORDS[shown!.outcomes[row]!] ?? shown!.outcomes[row]!} />
