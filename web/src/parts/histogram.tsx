@@ -2,6 +2,7 @@
 import { useRef, useState } from "preact/hooks";
 import type { Histogram } from "../api/nodules";
 import { filters, setFilter } from "../state/selection";
+import { Typed } from "./typed";
 import { number, title } from "./words";
 
 const WIDTH = 240;
@@ -77,22 +78,22 @@ export function HistogramFilter({ of }: { of: Histogram }) {
         })}
       </svg>
       <div class="ends">
-        <input
+        <Typed
           aria-label={`${title(column)} from`}
           type="number"
           step="any"
           placeholder={number(first)}
           value={low ?? ""}
-          onChange={(event) => set(typed(event.currentTarget.value), high)}
+          onTyped={(text) => set(typed(text), high)}
         />
         <span aria-hidden="true">to</span>
-        <input
+        <Typed
           aria-label={`${title(column)} to`}
           type="number"
           step="any"
           placeholder={number(last)}
           value={high ?? ""}
-          onChange={(event) => set(low, typed(event.currentTarget.value))}
+          onTyped={(text) => set(low, typed(text))}
         />
         <button
           type="button"

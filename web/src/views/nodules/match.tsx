@@ -3,6 +3,7 @@ import { post } from "../../api/client";
 import type { Nearest } from "../../api/nodules";
 import { useAsked } from "../../parts/asked";
 import { Refused, Waiting } from "../../parts/notice";
+import { Typed } from "../../parts/typed";
 import { params } from "../../state/route";
 import { filters, text } from "../../state/selection";
 import { NearTable } from "./near";
@@ -51,7 +52,7 @@ export function Match() {
     post<Nearest>("/api/nodules/match", { ...wanted(params.value), filters: filters.value, text: text.value }, signal),
   );
   const field = (name: string, label: string, unit: string, disabled = false) => (
-    <input
+    <Typed
       type="number"
       step="any"
       min={0}
@@ -59,7 +60,7 @@ export function Match() {
       placeholder={disabled ? "" : unit}
       disabled={disabled}
       value={query.get(name) ?? ""}
-      onChange={(event) => set({ [name]: event.currentTarget.value })}
+      onTyped={(value) => set({ [name]: value })}
     />
   );
   return (
@@ -106,22 +107,16 @@ export function Match() {
         </label>
         <label class="field">
           Host scan
-          <input
+          <Typed
             type="text"
             placeholder="leaves its own person out"
             value={query.get("host") ?? ""}
-            onChange={(event) => set({ host: event.currentTarget.value.trim() })}
+            onTyped={(host) => set({ host: host.trim() })}
           />
         </label>
         <label class="field">
           How many
-          <input
-            type="number"
-            min={1}
-            max={100}
-            value={query.get("k") ?? 10}
-            onChange={(e) => set({ k: e.currentTarget.value })}
-          />
+          <Typed type="number" min={1} max={100} value={query.get("k") ?? 10} onTyped={(k) => set({ k })} />
         </label>
       </section>
       <section aria-label="Donors">

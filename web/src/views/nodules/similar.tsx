@@ -4,6 +4,7 @@ import { columnList, type Nearest, type Weight } from "../../api/nodules";
 import { useAsked } from "../../parts/asked";
 import { Empty, Refused, Waiting } from "../../parts/notice";
 import { NodulePicture } from "../../parts/picture";
+import { Typed } from "../../parts/typed";
 import { heading, title } from "../../parts/words";
 import { params } from "../../state/route";
 import { filters, text } from "../../state/selection";
@@ -59,22 +60,11 @@ export function Similar() {
       <section aria-label="What is compared">
         <label class="field">
           Nodule
-          <input
-            type="text"
-            placeholder="LUNA25/…"
-            value={like.value}
-            onChange={(event) => set({ like: event.currentTarget.value.trim() })}
-          />
+          <Typed type="text" placeholder="LUNA25/…" value={like.value} onTyped={(uid) => set({ like: uid.trim() })} />
         </label>
         <label class="field">
           How many
-          <input
-            type="number"
-            min={1}
-            max={100}
-            value={k}
-            onChange={(event) => set({ k: event.currentTarget.value })}
-          />
+          <Typed type="number" min={1} max={100} value={k} onTyped={(many) => set({ k: many })} />
         </label>
         <label class="check">
           <input

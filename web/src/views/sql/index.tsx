@@ -7,6 +7,7 @@ import { keep, params } from "../../state/route";
 import { Answer, type Answered } from "./answer";
 import { Dictionary, type DictionaryTable } from "./dictionary";
 import "./sql.css";
+import { Typed } from "../../parts/typed";
 
 interface Question {
   name: string;
@@ -125,13 +126,13 @@ function Desk({ known }: { known: Console }) {
             </button>
             <label>
               Rows at most{" "}
-              <input
+              <Typed
                 type="number"
                 min={1}
                 max={known.most_rows}
                 value={limit.value}
-                onChange={(event) => {
-                  limit.value = Math.min(known.most_rows, Math.max(1, Number(event.currentTarget.value) || 1));
+                onTyped={(rows) => {
+                  limit.value = Math.min(known.most_rows, Math.max(1, Number(rows) || 1));
                 }}
               />
             </label>

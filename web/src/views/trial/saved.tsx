@@ -2,6 +2,7 @@
 import { listening } from "../../api/selection";
 import { useAsked } from "../../parts/asked";
 import { Copied } from "../../parts/copy";
+import { Typed } from "../../parts/typed";
 import { params } from "../../state/route";
 import { set } from "./state";
 
@@ -45,7 +46,7 @@ export function Saved({ mode, file }: { mode: string; file: string }) {
       <h3>Open it in the Dagster UI</h3>
       <label class="field">
         Address of the UI
-        <input type="url" value={ui} onChange={(event) => set({ ui: event.currentTarget.value.trim() })} />
+        <Typed type="url" value={ui} onTyped={(address) => set({ ui: address.trim() })} />
       </label>
       {isAddress ? (
         <p>

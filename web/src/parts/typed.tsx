@@ -1,0 +1,25 @@
+// A field that people type into. What is typed stays while answers arrive and the page is drawn anew; it counts when
+// Enter is pressed or the field is left.
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+
+type Given = Omit<JSX.IntrinsicElements["input"], "value" | "onChange" | "onInput"> & {
+  value: string | number;
+  /** Takes what was typed. */
+  onTyped: (text: string) => void;
+};
+
+export function Typed({ value, onTyped, ...rest }: Given) {
+  const [draft, setDraft] = useState<string | undefined>(undefined);
+  return (
+    <input
+      {...rest}
+      value={draft ?? value}
+      onInput={(event) => setDraft(event.currentTarget.value)}
+      onChange={(event) => {
+        setDraft(undefined);
+        onTyped(event.currentTarget.value);
+      }}
+    />
+  );
+}
