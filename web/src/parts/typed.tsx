@@ -1,13 +1,19 @@
 // A field that people type into. What is typed stays while answers arrive and the page is drawn anew; it counts when
 // Enter is pressed or the field is left.
-import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 
-type Given = Omit<JSX.IntrinsicElements["input"], "value" | "onChange" | "onInput"> & {
+interface Given {
+  type: "text" | "number" | "url";
   value: string | number;
   /** Takes what was typed. */
   onTyped: (text: string) => void;
-};
+  min?: number;
+  max?: number;
+  step?: string;
+  placeholder?: string;
+  disabled?: boolean;
+  "aria-label"?: string;
+}
 
 export function Typed({ value, onTyped, ...rest }: Given) {
   const [draft, setDraft] = useState<string | undefined>(undefined);
