@@ -19,7 +19,9 @@ export function Typed({ value, onTyped, ...rest }: Given) {
   const [draft, setDraft] = useState<string | undefined>(undefined);
   return (
     <input
-      {...rest}
+      {
+        ...(rest as object) /* Preact has a type of its own for each kind of input */
+      }
       value={draft ?? value}
       onInput={(event) => setDraft(event.currentTarget.value)}
       onChange={(event) => {
