@@ -40,7 +40,7 @@ def list_sessions(folder: Folder = None) -> None:
         for s in sessions(load(folder))
     ]
     if not rows:
-        typer.echo("No session yet; people read in the view Reading of `its explore`")
+        typer.echo("No session yet; people read in the reading room of `its explore`")
         return
     show(pl.DataFrame(rows), "Reading sessions")
 
