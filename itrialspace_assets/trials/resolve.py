@@ -163,6 +163,10 @@ def resolve(trial: Trial, size: str, overrides: Sequence[str] = (), known: Seque
     arms = tuple(_listed(layers) if trial.arms else _made(layers, known))
     if len({a.name for a in arms}) != len(arms):
         raise ConfigError(f"{trial.trial}: arms: expected unique names, got {', '.join(a.name for a in arms)}")
+    files = [a.folder + a.published for a in arms]
+    if len(set(files)) != len(files):
+        where = "arms_from.published: expected {level} or {number} in it" if trial.arms_from else "arms.published"
+        raise ConfigError(f"{trial.trial}: {where}: expected a file of its own for each arm, got {', '.join(files)}")
     for arm in arms:
         if trial.planner == "sampled" and arm.cases is None:
             raise ConfigError(f"{trial.trial}: sizes.{size}.n_cases: a sampled trial needs it")
