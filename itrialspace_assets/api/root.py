@@ -45,7 +45,7 @@ class Root:
     """A data root and its outputs. Tables are read when they are asked for; the index once.
 
     Attributes:
-        settings: where things are.
+        settings: where the data root and the outputs lie.
     """
 
     settings: Settings

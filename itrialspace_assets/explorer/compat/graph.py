@@ -1,7 +1,7 @@
 """The original's map as one graph: nodes with their place and colour, edges between those that a filter leaves."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -41,17 +41,25 @@ class GraphFilters(StrictModel):
     airway_max: float | None = None
 
 
-class GraphRequest(StrictModel):
-    """A graph: where nodes lie, which edges, which nodes. ``search_backend`` is ours: the space of the edges."""
+_Model = Annotated[str, Field(max_length=60)]
 
-    vis_model: str = "UMAP_2D"
-    search_model: str = "UMAP_2D"
-    feature_set: str = "reinsertion_core"
+
+class GraphChoice(StrictModel):
+    """Where nodes lie and which edges. ``search_backend`` is ours: the space of the edges."""
+
+    vis_model: _Model = "UMAP_2D"
+    search_model: _Model = "UMAP_2D"
+    feature_set: _Model = "reinsertion_core"
     k: int = 5
-    mode: str = "closest"
-    scope: str = "cross_dataset"
-    color_by: str = "dataset"
+    mode: _Model = "closest"
+    scope: _Model = "cross_dataset"
+    color_by: _Model = "dataset"
     search_backend: Literal["weighted", "feature_l2", "features", "embedding"] = "weighted"
+
+
+class GraphRequest(GraphChoice):
+    """A graph, and which nodes."""
+
     filters: GraphFilters = Field(default_factory=GraphFilters)
 
 

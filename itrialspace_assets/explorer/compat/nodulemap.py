@@ -18,6 +18,7 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.compat import answers
 from itrialspace_assets.explorer.compat.graph import (
+    GraphChoice,
     GraphFilters,
     GraphRequest,
     donor_export,
@@ -78,17 +79,9 @@ class SearchAsked(ModelAsked):
     search_backend: Backend = "weighted"
 
 
-class GraphAsked(StrictModel):
+class GraphAsked(GraphChoice):
     """A graph by parameters; words with commas."""
 
-    vis_model: _Model = "UMAP_2D"
-    search_model: _Model = "UMAP_2D"
-    feature_set: _Model = "reinsertion_core"
-    k: int = 5
-    mode: _Model = "closest"
-    scope: _Model = "cross_dataset"
-    color_by: _Model = "dataset"
-    search_backend: Backend = "weighted"
     datasets: _Text = None
     label: _Text = None
     lobe: _Text = None
@@ -239,8 +232,9 @@ def get_graph(opened: OpenedOf, given: Annotated[GraphAsked, Query()]) -> Respon
     """The same with parameters; words with commas."""
     words = {name: _csv(getattr(given, name)) for name in ("datasets", "lobe", "zone", "side", "size_bucket")}
     others = given.model_dump(include={"label", "diameter_min", "diameter_max"})
-    where = set(GraphRequest.model_fields) - {"filters"}
-    asked = GraphRequest(**given.model_dump(include=where), filters=GraphFilters(**words, **others))
+    asked = GraphRequest(
+        **given.model_dump(include=set(GraphChoice.model_fields)), filters=GraphFilters(**words, **others)
+    )
     return post_graph(opened, asked)
 
 

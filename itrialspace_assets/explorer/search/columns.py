@@ -218,7 +218,7 @@ class Columns:
             return self._made[key]  # type: ignore[return-value]
 
     def kept_for_now(self, key: Hashable, make: Callable[[], _Kept]) -> _Kept:
-        """As ``kept``, but only what was asked for last is kept: as many things as ``_KEPT`` says.
+        """As ``kept``, but only what was asked for last is kept, ``_KEPT`` results at most.
 
         Args:
             key: of what is kept.

@@ -2,7 +2,7 @@
 // Enter is pressed or the field is left.
 import { useState } from "preact/hooks";
 
-interface Given {
+interface Field {
   type: "text" | "number" | "url";
   value: string | number;
   /** Takes what was typed. */
@@ -15,7 +15,7 @@ interface Given {
   "aria-label"?: string;
 }
 
-export function Typed({ value, onTyped, ...rest }: Given) {
+export function Typed({ value, onTyped, ...rest }: Field) {
   const [draft, setDraft] = useState<string | undefined>(undefined);
   return (
     <input

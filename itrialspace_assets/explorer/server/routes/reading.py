@@ -68,7 +68,7 @@ class Open(StrictModel):
     session: Name
 
 
-class Given(StrictModel):
+class SessionAnswer(StrictModel):
     """An answer to the item that is shown: of a session of cases ``case``, of pairs ``pair``."""
 
     session: Name
@@ -133,7 +133,7 @@ def post_open(root: RootOf, wanted: Open) -> State:
 
 
 @router.post("/answer")
-def post_answer(root: RootOf, given: Given) -> State:
+def post_answer(root: RootOf, given: SessionAnswer) -> State:
     """Keep the answer to the item that is shown, for good, and go to the next."""
     said = given.case or given.pair
     if said is None or (given.case and given.pair):

@@ -1,23 +1,16 @@
 // A person accepts or rejects a case; what people said so far. The last review by anyone counts.
 import { useSignal } from "@preact/signals";
-import { post, Refusal } from "../../api/client";
+import { get, post, Refusal } from "../../api/client";
+import { useAsked } from "../../parts/asked";
 import { Refused } from "../../parts/notice";
 import { Wide } from "../../parts/wide";
 import type { Review } from "./told";
 
-/** Offered reasons; the same as `explorer/reviews/log.py`, which takes others too. */
-const REASONS = [
-  "nodule in an implausible place",
-  "visible edge or seam at the nodule",
-  "nodule does not look like one",
-  "nodule is not visible",
-  "artefact of the rendering elsewhere in the scan",
-  "anatomy or mask is wrong",
-];
 const NAME = "itrialspace-reviewer";
 
 export function Reviewing({ uid, reviews }: { uid: string; reviews: Review[] }) {
   const said = useSignal(reviews);
+  const offered = useAsked<{ ready_reasons: string[] }>((signal) => get("/api/reviews", { uid }, signal));
   const name = useSignal(localStorage.getItem(NAME) ?? "");
   const reason = useSignal("");
   const refusal = useSignal("");
@@ -75,7 +68,7 @@ export function Reviewing({ uid, reviews }: { uid: string; reviews: Review[] }) 
           />
         </label>
         <datalist id="reasons">
-          {REASONS.map((text) => (
+          {offered.answer.value?.ready_reasons.map((text) => (
             <option key={text} value={text} />
           ))}
         </datalist>
