@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -93,11 +94,11 @@ class Cluster:
     def _follow(self, job: Job, fate: Fate) -> None:
         assert job.process is not None
         if fate == "is evicted":
-            try:
-                job.process.wait(5)
-            except subprocess.TimeoutExpired:
-                job.process.send_signal(signal.SIGKILL)
-            job.process.wait()
+            log = self.folder / f"{job.body['metadata']['name']}.log"
+            while b"STEP_START" not in log.read_bytes() and job.process.poll() is None:
+                time.sleep(0.02)  # in the middle of its work, however fast the machine is
+            job.process.send_signal(signal.SIGKILL)
+            assert job.process.wait() == -signal.SIGKILL, "the step ended before its pod was evicted"
             job.status = {
                 "failed": 1,
                 "conditions": [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}],
