@@ -16,7 +16,7 @@ from scipy.spatial import KDTree
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.imaging.anatomy import AIRWAY, TRACHEA, lung_mask
-from itrialspace_assets.imaging.geometry import Box, Volume, slab_depth
+from itrialspace_assets.imaging.geometry import Box, Volume
 
 #: Distance (mm) between the voxels that are measured; ours. Half of it would make the file eight times as large, for a
 #: place that is nearer by less than a voxel of most scans.
@@ -62,14 +62,13 @@ class ClearanceMap:
 def airway_points(labels: Volume) -> KDTree | None:
     """Voxels of airway and trachea of a canonical map (X, Y, Z), in mm from voxel 0; None where the map has neither."""
     found = []
-    depth = slab_depth(labels.array)
-    for first in range(0, labels.array.shape[2], depth):  # a mask of the whole would be as large as the map
-        slab = labels.array[..., first : first + depth].T  # as it lies in memory
-        at = np.flatnonzero((slab == AIRWAY) | (slab == TRACHEA))
-        k, j, i = np.unravel_index(at, slab.shape)
-        found.append(np.stack([i, j, k + first], axis=1))
+    for level in range(labels.array.shape[2]):  # a mask of the whole would be as large as the map
+        plane = labels.array[..., level].T  # as it lies in memory
+        j, i = np.nonzero((plane == AIRWAY) | (plane == TRACHEA))
+        found.append(np.stack([i, j, np.full_like(i, level)], axis=1))
     points = np.concatenate(found)
-    return KDTree(points * labels.spacing) if len(points) else None
+    # halved by length, not by rank: as deep a tree for such points, sooner built and asked
+    return KDTree(points * labels.spacing, balanced_tree=False) if len(points) else None
 
 
 def lobe_distance(free: Volume, lungs: Box) -> npt.NDArray[np.float32]:

@@ -22,7 +22,7 @@ DEPTH_STEPS = STEPS
 #: Greatest depth in steps: that of a byte. A reach (mm) beyond which none is told apart.
 _DEEPEST, DEEPEST_MM = 255, 64.0
 #: Share of the lungs' box that may be measured in parts before the whole is; ours: a few nodules need less.
-_PARTS = 1 / 8
+_PARTS = 1 / 16
 #: Voxels that are converted at a time; ours.
 _SLAB = 1 << 17
 

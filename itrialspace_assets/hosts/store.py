@@ -50,7 +50,6 @@ from itrialspace_assets.imaging.geometry import (
     pack_volume,
     read_labels,
     read_volume,
-    slab_depth,
     write_volume,
 )
 from itrialspace_assets.imaging.members import read_members
@@ -243,11 +242,11 @@ def _lobes(free: Volume) -> tuple[dict[str, Lobe], dict[str, npt.NDArray[np.bool
     part = np.multiply(part, lung_mask(part), order="F")
     pieces = cc3d.connected_components(part, connectivity=26)  # of equal labels
     found: dict[int, tuple[Lobe, npt.NDArray[np.bool_]]] = {}
-    counts = _counts(pieces)
+    counts, whole = _counts(pieces), np.empty_like(pieces, dtype=bool)
     for number in np.argsort(-counts[1:], kind="stable") + 1:
-        whole = pieces == number
+        np.equal(pieces, number, out=whole)
         box = bounding_box(whole)
-        mask = whole[box]
+        mask = whole[box].copy(order="F")
         label = int(part[box].T[np.unravel_index(mask.T.argmax(), mask.T.shape)])  # of its first voxel
         if label not in found:
             x, y, z = (slice(b.start + s.start, b.start + s.stop) for b, s in zip(block, box, strict=True))
@@ -260,13 +259,11 @@ def _lobes(free: Volume) -> tuple[dict[str, Lobe], dict[str, npt.NDArray[np.bool
 
 
 def _counts(pieces: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Voxels of each number of an array (X, Y, Z); a few slices at a time, since to count copies them to wide ones."""
-    most, depth = int(pieces.max()) + 1, slab_depth(pieces)
-    levels = range(0, pieces.shape[2], depth)
-    return sum(
-        (np.bincount(pieces[..., k : k + depth].ravel(order="K"), minlength=most) for k in levels),
-        start=np.zeros(most, np.int64),
-    )
+    """Voxels of each number of an array (X, Y, Z): the lengths of its runs, which are few."""
+    flat = pieces.ravel(order="K")
+    starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
+    lengths = np.diff(starts, append=flat.size)
+    return np.bincount(flat[starts], weights=lengths).astype(np.int64)
 
 
 def _within(part: Box, whole: Box) -> Box:

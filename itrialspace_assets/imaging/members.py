@@ -48,12 +48,13 @@ def read_members(path: Path) -> Members:
     stored = [b""]
 
     def unpack(data: bytes) -> bytes:
-        content, at = [], 0
+        content: list[bytes] = []
+        at = 0
         while at < len(data):
-            unpacked, end = _unpack(data, at)
+            pieces, end = _unpack(data, at)
             members.append(data[at:end])
-            sizes.append(len(unpacked))
-            content.append(unpacked)
+            sizes.append(sum(map(len, pieces)))
+            content += pieces  # joined once, whole
             at = end
         stored[0] = b"".join(content)
         return stored[0]
@@ -112,9 +113,10 @@ def _patched(path: Path, like: Members, levels: slice) -> Volume | None:
             at += len(member)
         else:
             try:
-                unpacked, end = _unpack(raw, at)
+                pieces, end = _unpack(raw, at)
             except (EOFError, isal_zlib.error):  # type: ignore[misc]
                 return None
+            unpacked = b"".join(pieces)
             if len(unpacked) != size:
                 return None
             low, high = max(first, begin), min(first + size, begin + flat.nbytes)
@@ -125,8 +127,8 @@ def _patched(path: Path, like: Members, levels: slice) -> Volume | None:
     return Volume(array, part.affine) if at == len(raw) else None
 
 
-def _unpack(data: bytes, at: int) -> tuple[bytes, int]:
-    """What the gzip member that begins at a place of some bytes holds, and where it ends.
+def _unpack(data: bytes, at: int) -> tuple[list[bytes], int]:
+    """What the gzip member that begins at a place of some bytes holds, in pieces, and where it ends.
 
     Raises:
         EOFError: the member is cut off.
@@ -140,4 +142,4 @@ def _unpack(data: bytes, at: int) -> tuple[bytes, int]:
             raise EOFError
         content.append(reader.decompress(piece))
         end += len(piece)
-    return b"".join(content), end - len(reader.unused_data)
+    return content, end - len(reader.unused_data)

@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import edt
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -133,8 +132,9 @@ def _shape_of(bits: bytes, size: tuple[int, ...], spacing: tuple[float, ...]) ->
 
 def _depth_in(mask: Bools, at: Ints, spacing: Floats) -> float:
     """Distance (mm) from a voxel (3,) of a block to the nearest one that is not true; voxels beyond it are not."""
-    inner = edt.edt(np.pad(mask, 1), anisotropy=tuple(spacing), black_border=True)
-    return float(inner[tuple(at + 1)])
+    outside = ~np.pad(mask, 1)
+    x, y, z = (((np.arange(n) - c - 1) * mm) ** 2 for n, c, mm in zip(outside.shape, at, spacing, strict=True))
+    return float(np.sqrt((x[:, None, None] + y[:, None] + z)[outside].min()))
 
 
 def _grown(lesion: Lesion) -> Lesion:
@@ -153,13 +153,13 @@ def _closed(shape: _Shape, start: Ints, others: Sequence[Lesion], spacing: Float
     Args:
         shape: of the lesion.
         start: host index (3,).
-        others: lesions in the host's grid.
+        others: lesions in the host's grid, grown.
         spacing: voxel size, mm.
     """
     if not shape.inner:
         return 0.0
     depth = 0.0
-    for other in map(_grown, others):
+    for other in others:
         at = start - other.offset
         if np.all((at >= 0) & (at < other.mask.shape)):
             depth = max(depth, _depth_in(other.mask, at, spacing))
@@ -188,7 +188,7 @@ class _Crop:
             host: nodule-free label map (X, Y, Z), canonical RAS+.
             low: host index (3,) of the first voxel.
             high: host index (3,) behind the last voxel.
-            others: lesions in the host's grid; their voxels and those within one voxel of them are not free.
+            others: lesions in the host's grid, grown; their voxels are not free.
         """
         labels = np.zeros(high - low, np.uint8)
         begin, end = np.maximum(low, 0), np.minimum(high, host.array.shape)
@@ -196,7 +196,7 @@ class _Crop:
             inner = tuple(slice(a, b) for a, b in zip(begin - low, end - low, strict=True))
             labels[inner] = host.array[tuple(slice(a, b) for a, b in zip(begin, end, strict=True))]
         free = lung_mask(labels)
-        for other in map(_grown, others):
+        for other in others:
             start = np.asarray(other.offset) - low
             a, b = np.maximum(start, 0), np.minimum(start + other.mask.shape, high - low)
             if np.all(b > a):
@@ -240,14 +240,15 @@ def find_position(
     shape = _shape_of(mask.tobytes(), mask.shape, tuple(host.spacing.tolist()))
     last = np.asarray(host.array.shape) - 1
     nearest = np.clip(np.rint(target - shape.centroid + shape.anchor), 0, last).astype(np.int64)
-    crop = _Crop.of(host, nearest - shape.reach - 1, nearest + shape.reach + 2, others)
+    grown = [_grown(other) for other in others]
+    crop = _Crop.of(host, nearest - shape.reach - 1, nearest + shape.reach + 2, grown)
     broken = _broken(crop, nearest, shape, lobe_label)
     if not broken:
         return _position(mask, nearest, shape, target, host.spacing, "")
     nx, ny, nz = host.array.shape
     whole = slice(0, nx), slice(0, ny), slice(0, nz)
     box, deep = within or whole, depth or LungDepth(host, whole)
-    found = _search(host, deep, shape, lobe_label, target, nearest, wanted, others, airway, box)
+    found = _search(host, deep, shape, lobe_label, target, nearest, wanted, grown, airway, box)
     if found is None:
         size = float((6 * mask.sum() * host.voxel_mm3 / np.pi) ** (1 / 3))
         raise CaseRejected(
@@ -279,7 +280,7 @@ def _broken(crop: _Crop, at: Ints, shape: _Shape, lobe_label: int) -> str:
 
 def _lobe_around(shells: npt.NDArray[np.uint8]) -> Ints:
     """Most frequent lobe of each row of labels, the lowest of equals; 0 without any."""
-    counts = np.stack([(shells == label).sum(axis=1) for label in LUNG], axis=1)
+    counts = np.stack([np.count_nonzero(shells == label, axis=1) for label in LUNG], axis=1)
     return np.asarray(np.where(counts.any(axis=1), np.asarray(LUNG)[counts.argmax(axis=1)], 0), dtype=np.int64)
 
 
@@ -434,8 +435,9 @@ def _cheapest(
         if not len(part):
             continue
         own = at[part][:, None] + voxels
-        fits = free[own].all(axis=1) & ((labels[own] == lobe_label).mean(axis=1) >= 0.5)
-        part = part[fits]
+        fits = free[own].all(axis=1)
+        part, own = part[fits], own[fits]
+        part = part[2 * np.count_nonzero(labels[own] == lobe_label, axis=1) >= len(voxels)]
         part = part[_lobe_around(labels[at[part][:, None] + shell]) == lobe_label]
         if len(part):
             margin = depth[at[part][:, None] + surface].min(axis=1) / DEPTH_STEPS
