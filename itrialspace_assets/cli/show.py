@@ -93,7 +93,7 @@ def _encode(frame: pl.DataFrame, kind: str) -> bytes:
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show progress on standard output: a bar on a terminal, else lines.
+    """Show progress on standard error, so that standard output holds results alone: a bar on a terminal, else lines.
 
     Lines are printed at the start, whenever another tenth is done, and at the end.
 
@@ -104,11 +104,11 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
     Yields:
         A function that is told how many more are done.
     """
-    if not sys.stdout.isatty():
+    if not sys.stderr.isatty():
         yield from _lines(title, total)
         return
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda done: bar.advance(task, done)
 
@@ -120,7 +120,7 @@ def _lines(title: str, total: int) -> Iterator[Callable[[int], None]]:
     def tell() -> None:
         nonlocal told
         told = count
-        typer.echo(f"{title}: {count} of {total}")
+        typer.echo(f"{title}: {count} of {total}", err=True)
 
     def advance(done: int) -> None:
         nonlocal count

@@ -49,8 +49,8 @@ def lines(total: int, steps: list[int], capsys: pytest.CaptureFixture[str]) -> l
         for step in steps:
             advance(step)
     out, err = capsys.readouterr()
-    assert err == ""
-    return out.splitlines()
+    assert out == ""
+    return err.splitlines()
 
 
 def test_brackets_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,4 +78,4 @@ def test_an_error_passes_through_progress(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(ConfigError), progress("scans", 10) as advance:
         advance(1)
         raise ConfigError("a")
-    assert capsys.readouterr().out == "scans: 0 of 10\nscans: 1 of 10\n"
+    assert capsys.readouterr().err == "scans: 0 of 10\nscans: 1 of 10\n"
