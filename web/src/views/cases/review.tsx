@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { get, post, Refusal } from "../../api/client";
 import { useAsked } from "../../parts/asked";
+import { Head } from "../../parts/head";
 import { Refused } from "../../parts/notice";
 import { Wide } from "../../parts/wide";
 import type { Review } from "./told";
@@ -84,14 +85,7 @@ export function Reviewing({ uid, reviews }: { uid: string; reviews: Review[] }) 
         <Wide name="Reviews">
           <table>
             <caption>Reviews of this case</caption>
-            <thead>
-              <tr>
-                <th scope="col">Who</th>
-                <th scope="col">Verdict</th>
-                <th scope="col">Reason</th>
-                <th scope="col">When (UTC)</th>
-              </tr>
-            </thead>
+            <Head columns={["Who", "Verdict", "Reason", "When (UTC)"]} />
             <tbody>
               {[...said.value].reverse().map((review) => (
                 <tr key={review.number}>

@@ -1,6 +1,7 @@
 // The list of trials with what became of their cases, and of one trial its arms and balance.
 import { get } from "../../api/client";
 import { useAsked } from "../../parts/asked";
+import { Head } from "../../parts/head";
 import { Empty, Refused, Waiting } from "../../parts/notice";
 import { Wide } from "../../parts/wide";
 import { link, params } from "../../state/route";
@@ -21,36 +22,20 @@ export function Trials() {
     <Wide name="Trials">
       <table>
         <caption>Trials, in cases; rejected cases are not replaced</caption>
-        <thead>
-          <tr>
-            <th scope="col">Trial</th>
-            <th scope="col" class="n">
-              Planned
-            </th>
-            <th scope="col" class="n">
-              Inserted
-            </th>
-            <th scope="col">Source</th>
-            <th scope="col" class="n">
-              Rendered
-            </th>
-            <th scope="col" class="n">
-              Sliced
-            </th>
-            <th scope="col" class="n">
-              Answered
-            </th>
-            <th scope="col" class="n">
-              Rejected by a stage
-            </th>
-            <th scope="col" class="n">
-              Accepted by people
-            </th>
-            <th scope="col" class="n">
-              Rejected by people
-            </th>
-          </tr>
-        </thead>
+        <Head
+          columns={[
+            "Trial",
+            { n: "Planned" },
+            { n: "Inserted" },
+            "Source",
+            { n: "Rendered" },
+            { n: "Sliced" },
+            { n: "Answered" },
+            { n: "Rejected by a stage" },
+            { n: "Accepted by people" },
+            { n: "Rejected by people" },
+          ]}
+        />
         <tbody>
           {rows.map(({ flow, source, isFirst, span }) => (
             <tr key={flow.mode + (source?.source ?? "")} aria-current={flow.mode === now ? "true" : undefined}>
@@ -106,27 +91,17 @@ export function Trial({ mode }: { mode: string }) {
       <Wide name="Arms">
         <table>
           <caption>Arms</caption>
-          <thead>
-            <tr>
-              <th scope="col">Arm</th>
-              <th scope="col" class="n">
-                Cases asked
-              </th>
-              <th scope="col" class="n">
-                Cases got
-              </th>
-              <th scope="col" class="n">
-                Malignant
-              </th>
-              <th scope="col" class="n">
-                Donors
-              </th>
-              <th scope="col" class="n">
-                Hosts (people)
-              </th>
-              <th scope="col">Note</th>
-            </tr>
-          </thead>
+          <Head
+            columns={[
+              "Arm",
+              { n: "Cases asked" },
+              { n: "Cases got" },
+              { n: "Malignant" },
+              { n: "Donors" },
+              { n: "Hosts (people)" },
+              "Note",
+            ]}
+          />
           <tbody>
             {trial.arms.map((arm) => (
               <tr key={arm.arm}>
@@ -147,29 +122,19 @@ export function Trial({ mode }: { mode: string }) {
         <Wide name="Balance">
           <table>
             <caption>Balance of {plain(trial.flow.mode)}</caption>
-            <thead>
-              <tr>
-                <th scope="col">Arm</th>
-                <th scope="col">Of</th>
-                <th scope="col">Level</th>
-                <th scope="col">How it was set</th>
-                <th scope="col" class="n">
-                  Asked (%)
-                </th>
-                <th scope="col" class="n">
-                  Got (%)
-                </th>
-                <th scope="col" class="n">
-                  Cases asked
-                </th>
-                <th scope="col" class="n">
-                  Cases got
-                </th>
-                <th scope="col" class="n">
-                  Standardised difference
-                </th>
-              </tr>
-            </thead>
+            <Head
+              columns={[
+                "Arm",
+                "Of",
+                "Level",
+                "How it was set",
+                { n: "Asked (%)" },
+                { n: "Got (%)" },
+                { n: "Cases asked" },
+                { n: "Cases got" },
+                { n: "Standardised difference" },
+              ]}
+            />
             <tbody>
               {trial.balance.map((row) => (
                 <tr key={`${row.arm} ${row.marginal} ${row.level}`}>

@@ -3,6 +3,7 @@
 import type { Neighbours } from "../../api/maps";
 import { detail } from "../../api/nodules";
 import { useAsked } from "../../parts/asked";
+import { Head } from "../../parts/head";
 import { Empty, Refused, Waiting } from "../../parts/notice";
 import { NodulePicture } from "../../parts/picture";
 import { Uid } from "../../parts/uid";
@@ -78,21 +79,7 @@ function Near({ near }: { near: Neighbours }) {
             {near.space} space, {near.metric} distance
           </span>
         </caption>
-        <thead>
-          <tr>
-            <th scope="col" class="n">
-              #
-            </th>
-            <th scope="col">Nodule</th>
-            <th scope="col" class="n">
-              Distance
-            </th>
-            <th scope="col" class="n">
-              Ø (mm)
-            </th>
-            <th scope="col">Label</th>
-          </tr>
-        </thead>
+        <Head columns={[{ n: "#" }, "Nodule", { n: "Distance" }, { n: "Ø (mm)" }, "Label"]} />
         <tbody>
           {near.neighbours.map((one) => (
             <tr key={one.uid}>

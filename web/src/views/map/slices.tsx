@@ -5,6 +5,7 @@ import { useMemo } from "preact/hooks";
 import { address } from "../../api/client";
 import { type Maps, slices } from "../../api/maps";
 import { useAsked } from "../../parts/asked";
+import { Head } from "../../parts/head";
 import { Empty, Refused, Waiting } from "../../parts/notice";
 import { number, said } from "../../parts/words";
 import { link, params } from "../../state/route";
@@ -158,18 +159,7 @@ export function SliceMap({ maps }: { maps: Maps }) {
                 the first {Math.min(wrong.length, 20)} of {wrong.length}
               </span>
             </caption>
-            <thead>
-              <tr>
-                <th scope="col">Case</th>
-                <th scope="col" class="n">
-                  Score
-                </th>
-                <th scope="col" class="n">
-                  Diameter (mm)
-                </th>
-                <th scope="col">Lobe</th>
-              </tr>
-            </thead>
+            <Head columns={["Case", { n: "Score" }, { n: "Diameter (mm)" }, "Lobe"]} />
             <tbody>
               {wrong.slice(0, 20).map((i) => (
                 <tr key={i}>

@@ -9,6 +9,7 @@ import { Begin } from "./begin";
 import type { Offer, Session, State } from "./model";
 import { Room } from "./room";
 import "./reading.css";
+import { Head } from "../../parts/head";
 
 export default function View() {
   const session = params.value.get("session");
@@ -83,20 +84,7 @@ function SessionTable({ sessions }: { sessions: Session[] }) {
     <Wide name="Sessions">
       <table>
         <caption>Reading sessions</caption>
-        <thead>
-          <tr>
-            <th scope="col">Session</th>
-            <th scope="col">State</th>
-            <th scope="col">Kind</th>
-            <th scope="col" class="n">
-              Answered
-            </th>
-            <th scope="col" class="n">
-              Items
-            </th>
-            <th scope="col">Started (UTC)</th>
-          </tr>
-        </thead>
+        <Head columns={["Session", "State", "Kind", { n: "Answered" }, { n: "Items" }, "Started (UTC)"]} />
         <tbody>
           {sessions.map((s) => (
             <tr key={s.session}>

@@ -2,6 +2,7 @@
 
 import { address, get } from "../../api/client";
 import { useAsked } from "../../parts/asked";
+import { Head } from "../../parts/head";
 import { Empty, Refused, Waiting } from "../../parts/notice";
 import { Wide } from "../../parts/wide";
 import { keep, params } from "../../state/route";
@@ -112,32 +113,18 @@ function Comparison({ result }: { result: Found }) {
           <caption>
             {result.metric} on the same slices, A {result.a}, B {result.b}
           </caption>
-          <thead>
-            <tr>
-              <th scope="col">Source</th>
-              <th scope="col" class="n">
-                Slices
-              </th>
-              <th scope="col" class="n">
-                A (interval)
-              </th>
-              <th scope="col" class="n">
-                B (interval)
-              </th>
-              <th scope="col" class="n">
-                B less A
-              </th>
-              <th scope="col" class="n">
-                p
-              </th>
-              <th scope="col" class="n">
-                Improved
-              </th>
-              <th scope="col" class="n">
-                Regressed
-              </th>
-            </tr>
-          </thead>
+          <Head
+            columns={[
+              "Source",
+              { n: "Slices" },
+              { n: "A (interval)" },
+              { n: "B (interval)" },
+              { n: "B less A" },
+              { n: "p" },
+              { n: "Improved" },
+              { n: "Regressed" },
+            ]}
+          />
           <tbody>
             {result.sources.map((s) => (
               <tr key={s.source}>

@@ -2,6 +2,7 @@
 
 import { getTable } from "../../api/client";
 import { useAsked } from "../../parts/asked";
+import { Head } from "../../parts/head";
 import { Empty, Refused, Waiting } from "../../parts/notice";
 import { Wide } from "../../parts/wide";
 import { keep, params } from "../../state/route";
@@ -108,29 +109,19 @@ function MetricTable({ metrics, chosen, choose, metric }: Chosen & { metric: str
       <Wide name="Numbers">
         <table>
           <caption>{metric} by stratum, reader and source</caption>
-          <thead>
-            <tr>
-              <th scope="col">Stratum</th>
-              <th scope="col">Reader, source</th>
-              <th scope="col" class="n">
-                Estimate
-              </th>
-              <th scope="col" class="n">
-                Interval
-              </th>
-              <th scope="col" class="n">
-                Slices
-              </th>
-              <th scope="col" class="n">
-                Hosts
-              </th>
-              <th scope="col" class="n">
-                Unanswered
-              </th>
-              <th scope="col">Note</th>
-              <th scope="col">Behind it</th>
-            </tr>
-          </thead>
+          <Head
+            columns={[
+              "Stratum",
+              "Reader, source",
+              { n: "Estimate" },
+              { n: "Interval" },
+              { n: "Slices" },
+              { n: "Hosts" },
+              { n: "Unanswered" },
+              "Note",
+              "Behind it",
+            ]}
+          />
           <tbody>
             {metrics.map((m) => (
               <tr key={m.stratum + seriesOf(m)} class={m === chosen ? "chosen" : ""}>

@@ -1,5 +1,6 @@
 // What is feasible of the trial as it stands: each arm, the constraint that binds, what giving one up would bring.
 import type { Arm, Drafted } from "../../api/selection";
+import { Head } from "../../parts/head";
 
 export function FeasibilityTable({ of }: { of: Drafted }) {
   const { arms, is_enough, note, size } = of.feasibility;
@@ -19,18 +20,7 @@ export function FeasibilityTable({ of }: { of: Drafted }) {
           <caption>
             Arms <span class="small">at size {size}; feasible cases are counted up to twice what is wanted</span>
           </caption>
-          <thead>
-            <tr>
-              <th scope="col">Arm</th>
-              <th scope="col" class="n">
-                Wanted
-              </th>
-              <th scope="col" class="n">
-                Feasible
-              </th>
-              <th scope="col">What binds</th>
-            </tr>
-          </thead>
+          <Head columns={["Arm", { n: "Wanted" }, { n: "Feasible" }, "What binds"]} />
           <tbody>
             {arms.map((arm) => (
               <tr key={arm.arm} class={arm.is_enough ? undefined : "short"}>
@@ -94,18 +84,7 @@ function Counts({ arm }: { arm: Arm }) {
     <div class="wide">
       <table>
         <caption>What is left</caption>
-        <thead>
-          <tr>
-            <th scope="col">Of</th>
-            <th scope="col">Constraint</th>
-            <th scope="col" class="n">
-              Left
-            </th>
-            <th scope="col" class="n">
-              Cases that need one
-            </th>
-          </tr>
-        </thead>
+        <Head columns={["Of", "Constraint", { n: "Left" }, { n: "Cases that need one" }]} />
         <tbody>
           {arm.counts.map(({ of, constraint, left, needed, binds }, i) => (
             <tr key={i} class={binds ? "short" : undefined}>

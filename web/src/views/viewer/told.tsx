@@ -1,5 +1,6 @@
 // What the panes show, in words, and the places and marks as a table: the viewer without its pictures.
 import type { ReadonlySignal } from "@preact/signals";
+import { Head } from "../../parts/head";
 import { Wide } from "../../parts/wide";
 import { at, axis, marker, masked, moveTo, of, window_ } from "./state";
 import { AXES, distance, type Marks, type Point, titleOf, type VolumeEntry, voxelOf, WINDOWS } from "./volumes";
@@ -63,22 +64,16 @@ export function Places({ marks }: { marks: Marks }) {
     <Wide name="Nodules and marks">
       <table>
         <caption>Nodules and marks</caption>
-        <thead>
-          <tr>
-            <th scope="col">What</th>
-            <th scope="col">About it</th>
-            <th scope="col" class="n">
-              Diameter (mm)
-            </th>
-            <th scope="col" class="n">
-              Score
-            </th>
-            <th scope="col" class="n">
-              World x, y, z (mm, RAS)
-            </th>
-            <th scope="col">Show</th>
-          </tr>
-        </thead>
+        <Head
+          columns={[
+            "What",
+            "About it",
+            { n: "Diameter (mm)" },
+            { n: "Score" },
+            { n: "World x, y, z (mm, RAS)" },
+            "Show",
+          ]}
+        />
         <tbody>
           {rows.map((row) => (
             <tr key={row.key}>
