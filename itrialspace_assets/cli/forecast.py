@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from itrialspace_assets.cli.options import Folder, Set, Size, load
+from itrialspace_assets.cli.options import Folder, SecondsPerAnswer, SecondsPerCt, Set, Size, load
 
 
 def forecast(
@@ -17,14 +17,8 @@ def forecast(
     ] = None,
     size: Size = None,
     overrides: Set = None,
-    a_ct: Annotated[
-        float | None,
-        typer.Option("--seconds-per-ct", help="Seconds to render a case, where none was measured here.", min=0),
-    ] = None,
-    an_answer: Annotated[
-        float | None,
-        typer.Option("--seconds-per-answer", help="Seconds of an answer, where none was measured here.", min=0),
-    ] = None,
+    a_ct: SecondsPerCt = None,
+    an_answer: SecondsPerAnswer = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     folder: Folder = None,
 ) -> None:

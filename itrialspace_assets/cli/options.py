@@ -27,6 +27,14 @@ Set = Annotated[
 Relax = Annotated[
     bool, typer.Option("--relax", help="Relax constraints of an infeasible trial in a fixed order; record each.")
 ]
+SecondsPerCt = Annotated[
+    float | None,
+    typer.Option("--seconds-per-ct", help="Seconds to render a case, where none was measured here.", min=0),
+]
+SecondsPerAnswer = Annotated[
+    float | None,
+    typer.Option("--seconds-per-answer", help="Seconds of an answer, where none was measured here.", min=0),
+]
 Case = Annotated[str | None, typer.Option(help="One case only, by its case_uid: size_detection_curve/10_15mm/00000.")]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from itrialspace_assets.cli.options import Folder, load, mode_key
+from itrialspace_assets.cli.options import Folder, SecondsPerAnswer, SecondsPerCt, load, mode_key
 
 #: Numbers of cases that are looked at where none are given (ours).
 _CASES = (50, 100, 200, 500, 1000, 2000)
@@ -57,14 +57,8 @@ def power(
     ] = None,
     negatives: Annotated[float, typer.Option(help="Slices without a nodule for each with one.", min=0.01)] = 1.0,
     chance: Annotated[float, typer.Option("--power", help="Chance with which the least difference is found.")] = 0.8,
-    a_ct: Annotated[
-        float | None,
-        typer.Option("--seconds-per-ct", help="Seconds to render a case, where none was measured here.", min=0),
-    ] = None,
-    an_answer: Annotated[
-        float | None,
-        typer.Option("--seconds-per-answer", help="Seconds of an answer, where none was measured here.", min=0),
-    ] = None,
+    a_ct: SecondsPerCt = None,
+    an_answer: SecondsPerAnswer = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     folder: Folder = None,
 ) -> None:

@@ -8,10 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from itrialspace_assets.analysis.evidence.extractors import EXTRACTORS
 from itrialspace_assets.analysis.evidence.gather import Evidence
+from itrialspace_assets.analysis.evidence.sought import Sought
 from itrialspace_assets.base.settings import read_yaml
 from itrialspace_assets.base.validation import StrictModel
 
@@ -21,22 +21,12 @@ NAMES = ("claim_2024", "stard_ai")
 Status = Literal["found", "blank", "not applicable"]
 
 
-class Item(StrictModel):
-    """An item: what it asks, in our own words, and where its answer comes from."""
+class Item(Sought):
+    """An item: what it asks, and where its answer comes from, or why it does not apply."""
 
     number: str
     section: str
-    asks: str
-    value: str | None = None
-    author: str | None = None
     not_applicable: str | None = None
-
-    @field_validator("value")
-    @classmethod
-    def _known(cls, name: str | None) -> str | None:
-        if name is not None and name not in EXTRACTORS:
-            raise ValueError(f"expected one of {', '.join(EXTRACTORS)}")
-        return name
 
     @model_validator(mode="after")
     def _has_an_answer(self) -> Self:
@@ -79,7 +69,7 @@ def answered(checklist: Checklist, evidence: Evidence) -> list[Answer]:
 def _answer(item: Item, evidence: Evidence) -> Answer:
     if item.not_applicable is not None:
         return Answer(item, "not applicable", item.not_applicable, "")
-    found = EXTRACTORS[item.value](evidence) if item.value is not None else None
+    found = item.found_in(evidence)
     if found is not None:
         return Answer(item, "found", found.value, found.place)
     missing = item.author or "no table of this report holds it"

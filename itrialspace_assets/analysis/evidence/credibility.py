@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from itrialspace_assets.analysis.evidence.extractors import EXTRACTORS
 from itrialspace_assets.analysis.evidence.gather import Evidence
+from itrialspace_assets.analysis.evidence.sought import Sought
 from itrialspace_assets.base.settings import read_yaml
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.synthesis.renderers import RENDERERS
@@ -20,21 +20,11 @@ from itrialspace_assets.synthesis.renderers import RENDERERS
 Status = Literal["found", "gap", "blank"]
 
 
-class Concept(StrictModel):
-    """A step, category of evidence or credibility factor."""
+class Concept(Sought):
+    """A step, category of evidence or credibility factor; ``gap``: what evidence is missing."""
 
     name: str
-    asks: str
-    value: str | None = None
-    author: str | None = None
     gap: str | None = None
-
-    @field_validator("value")
-    @classmethod
-    def _known(cls, name: str | None) -> str | None:
-        if name is not None and name not in EXTRACTORS:
-            raise ValueError(f"expected one of {', '.join(EXTRACTORS)}")
-        return name
 
     @model_validator(mode="after")
     def _one_way_out(self) -> Self:
@@ -75,7 +65,7 @@ def supported(concepts: tuple[Concept, ...], evidence: Evidence) -> list[Support
 
 
 def _support(concept: Concept, evidence: Evidence) -> Support:
-    found = EXTRACTORS[concept.value](evidence) if concept.value is not None else None
+    found = concept.found_in(evidence)
     if found is not None:
         return Support(concept, "found", found.value, found.place)
     if concept.author is not None:
