@@ -71,12 +71,12 @@ class SlurmSteps(StepHandler):
             yield from self._launch([step_handler_context])
 
     def submit_waiting(self) -> Iterator[DagsterEvent]:
-        """Submit the shards that wait: an array for those of one asset that ask for the same."""
-        alike: dict[tuple[str, ...], list[StepHandlerContext]] = defaultdict(list)
+        """Submit the shards that wait: an array for those of one op, which ask for the same."""
+        ops: dict[str, list[StepHandlerContext]] = defaultdict(list)
         for context in self._waiting:
-            alike[_op(_key(context)), *self._options(context)].append(context)
+            ops[_op(_key(context))].append(context)
         self._waiting = []
-        for steps in alike.values():
+        for steps in ops.values():
             yield from self._launch(steps)
 
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:

@@ -39,6 +39,8 @@ def _shard(name: str, **tags: str) -> dg.OpDefinition:
     return shard
 
 
+#: Keeps what ``sbatch`` was asked for, and gives a number.
+TAKEN = 'echo "$@" >> {0}/calls; wc -l < {0}/calls'
 on_cpu, on_gpu = _shard("on_cpu"), _shard("on_gpu", **{TAG: "--gres=gpu:1"})
 
 
@@ -47,10 +49,12 @@ def alone() -> None:
     raise ValueError
 
 
-@dg.executor(config_schema=slurm_executor.config_schema)
-def in_memory(init_context: dg.InitExecutorContext) -> Any:
-    """The same without its requirement that other processes can open the instance: no step is run here."""
-    return slurm_executor.executor_creation_fn(init_context)
+#: The same without its requirement that other processes can open the instance: no step is run here.
+in_memory = dg.ExecutorDefinition(
+    "in_memory",
+    config_schema=slurm_executor.config_schema,
+    executor_creation_fn=slurm_executor.executor_creation_fn,
+)
 
 
 @dg.job(executor_def=in_memory)
@@ -89,7 +93,7 @@ def submitted(folder: Path) -> list[str]:
 @pytest.fixture
 def cluster(commands: Path, tmp_path: Path) -> Path:  # noqa: F811
     """SLURM that takes every job, numbers it, and says that it was cancelled."""
-    say(commands, "sbatch", f'echo "$@" >> {tmp_path}/calls; wc -l < {tmp_path}/calls')
+    say(commands, "sbatch", f"cat {tmp_path}/jobs/*/*.job >> {tmp_path}/then; {TAKEN.format(tmp_path)}")
     say(commands, "scontrol", "echo 'MaxArraySize            = 1001'")
     say(commands, "squeue", "echo CANCELLED")
     return commands
@@ -108,6 +112,8 @@ def test_shards_of_one_asset_are_one_array_and_those_that_are_lost_another(
     assert {ids[f"{shard}-1"] for shard in shards} == {"5_0", "5_1", "5_2"}
     job = ids["on_gpu_s2-0"]
     assert f"Submitted step on_gpu[s2] as SLURM job {job}, task {job[-1]} of 3 of array 3. " in said
+    name = re.findall(r"--job-name=(\S+)", (tmp_path / "calls").read_text())[2]
+    assert f"{name} {job[-1]}" in (tmp_path / "then").read_text(), "the name was written before the job was submitted"
     assert any(f"on_gpu[s2] failed health check: SLURM job {ids['on_gpu_s2-1']} ended as CANCELLED" in s for s in said)
 
 
@@ -123,7 +129,7 @@ def test_an_array_that_is_refused_fails_each_of_its_steps_in_the_words_of_slurm(
     cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse = 'case "$*" in *gpu*) echo "sbatch: error: QOSMaxSubmitJobPerUserLimit" >&2; exit 1;; esac'
-    say(cluster, "sbatch", f'{refuse}; echo "$@" >> {tmp_path}/calls; wc -l < {tmp_path}/calls')
+    say(cluster, "sbatch", f"{refuse}; {TAKEN.format(tmp_path)}")
     said = run_shards(tmp_path, monkeypatch)
     refused = re.findall(r"Step (\S+) could not be submitted: sbatch: .*QOSMaxSubmitJobPerUserLimit", "\n".join(said))
     assert sorted(set(refused)) == [f"on_gpu[s{shard}]" for shard in range(3)]
