@@ -378,7 +378,8 @@ class Driver:
                     f"failed: {details}"
                 )
         if not result.success and not self.log.failures:
-            self.log.failures.append(f"{where}: a blocking check failed")
+            cause = runs.INTERRUPTED if runs.was_interrupted(result) else "a blocking check failed"
+            self.log.failures.append(f"{where}: {cause}")
 
 
 def _say(what: str, done: int, ran: int, seconds: float) -> None:
