@@ -15,7 +15,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import RunFailureReason
 from dagster._core.execution.execute_in_process import core_execute_in_process, merge_run_tags
 from dagster._core.execution.plan.active import ActiveExecution
-from dagster._core.execution.plan.objects import ErrorSource, StepFailureData
+from dagster._core.execution.plan.objects import StepFailureData
 from dagster._utils.interrupts import pop_captured_interrupt
 
 from itrialspace_assets.casework.steps import Partition
@@ -26,8 +26,6 @@ from itrialspace_assets.orchestration.nodes import Key
 _RUN_CONFIG = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 #: Seconds between two looks at whether a step may start (ours: Dagster asks for a slot of a pool every 1 to 15 s).
 _PAUSE_S = 0.2
-#: What a run says that Ctrl-C or SIGTERM ended.
-INTERRUPTED = "interrupted. Run again: what is finished is kept"
 
 
 def job_of(whole: dg.JobDefinition, keys: Sequence[Key]) -> dg.JobDefinition:
@@ -97,8 +95,6 @@ def was_interrupted(result: "dg.ExecuteInProcessResult") -> bool:
 
 def cause_of(failed: StepFailureData) -> str:
     """What went wrong in a step: the message of a platform error, a lost history, else the first error of all."""
-    if failed.error_source is ErrorSource.INTERRUPT:
-        return INTERRUPTED
     if failed.user_failure_data and failed.user_failure_data.description:
         return failed.user_failure_data.description
     error = failed.error

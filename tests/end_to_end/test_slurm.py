@@ -176,7 +176,7 @@ def test_a_run_whose_process_is_killed_finds_the_tasks_of_its_array_again(
         (record,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
         assert record.job_code_origin
         resume = ResumeRunArgs(record.job_code_origin, record.run_id, instance.get_ref(), set_exit_code_on_failure=True)
-        again = {**asked, "args": resume.get_command_args()}
+        again = {**asked, "args": [sys.executable, "-m", *resume.get_command_args()]}
         done = subprocess.run(**again, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert hashes(out) == undisturbed
