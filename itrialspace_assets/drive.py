@@ -346,6 +346,8 @@ class Driver:
             self.jobs[keys] = runs.job_of(self.job, keys)
         result = runs.run(self.jobs[keys], self.instance, part, {DRIVER: driver_tag(), **_TAGS})
         where = f"{', '.join(n.step.name for n in stale)} [{partition_name(part)}]"
+        if runs.was_interrupted(result):
+            raise PlatformError(f"{where}: interrupted. Run again: what is finished is kept")
         stage_of = {n.step.key: n.step.stage for n in stale}
         by_name = {"__".join(n.step.key): n.step.stage for n in stale}
         for event in result.all_events:
@@ -409,7 +411,7 @@ def drive(settings: Settings, choice: Choice) -> bool:
     """Make what is not up to date and print what happened; True if something failed.
 
     Raises:
-        PlatformError: a disk is full or failed, or the database of Dagster's history did.
+        PlatformError: Ctrl-C or SIGTERM came, a disk is full or failed, or the database of Dagster's history did.
     """
     with _told(settings):
         return _drive(settings, choice)
@@ -497,7 +499,7 @@ def drive_nodes(settings: Settings, choice: Choice, wanted: Mapping[Key, Sequenc
         wanted: partitions by asset.
 
     Raises:
-        PlatformError: a disk is full or failed, or the database of Dagster's history did.
+        PlatformError: Ctrl-C or SIGTERM came, a disk is full or failed, or the database of Dagster's history did.
     """
     began = time.perf_counter()
     with _told(settings):

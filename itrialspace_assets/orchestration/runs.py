@@ -4,13 +4,19 @@
 a fifth of the time of a partition without work. Here that is done once for each choice of assets.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import RunFailureReason
 from dagster._core.execution.execute_in_process import core_execute_in_process, merge_run_tags
+from dagster._core.execution.plan.active import ActiveExecution
 from dagster._core.execution.plan.objects import StepFailureData
+from dagster._utils.interrupts import pop_captured_interrupt
 
 from itrialspace_assets.casework.steps import Partition
 from itrialspace_assets.orchestration.history import history_failure_of
@@ -18,6 +24,8 @@ from itrialspace_assets.orchestration.nodes import Key
 
 #: Console lines of Dagster are for its own commands; events are in the history.
 _RUN_CONFIG = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+#: Seconds between two looks at whether a step may start (ours: Dagster asks for a slot of a pool every 1 to 15 s).
+_PAUSE_S = 0.2
 
 
 def job_of(whole: dg.JobDefinition, keys: Sequence[Key]) -> dg.JobDefinition:
@@ -33,7 +41,7 @@ def job_of(whole: dg.JobDefinition, keys: Sequence[Key]) -> dg.JobDefinition:
 def run(
     job: dg.JobDefinition, instance: dg.DagsterInstance, partition: Partition, tags: Mapping[str, str]
 ) -> "dg.ExecuteInProcessResult":
-    """Run a job for one partition; a step that fails ends the run, not this process.
+    """Run a job for one partition; a step that fails, Ctrl-C or SIGTERM ends the run, not this process.
 
     Args:
         job: from ``job_of``.
@@ -43,14 +51,45 @@ def run(
     """
     key: Any = dg.MultiPartitionKey(partition) if len(partition) == 2 else next(iter(partition.values()), None)
     selected = frozenset(job.asset_selection or ())
-    return core_execute_in_process(
-        job=InMemoryJob(job),
-        run_config=_RUN_CONFIG,
-        instance=instance,
-        output_capturing_enabled=True,
-        raise_on_error=False,
-        run_tags=merge_run_tags(job, key, tags, list(selected), instance, _RUN_CONFIG),
-        asset_selection=selected,
+    with _heard_while_it_waits():
+        return core_execute_in_process(
+            job=InMemoryJob(job),
+            run_config=_RUN_CONFIG,
+            instance=instance,
+            output_capturing_enabled=True,
+            raise_on_error=False,
+            run_tags=merge_run_tags(job, key, tags, list(selected), instance, _RUN_CONFIG),
+            asset_selection=selected,
+        )
+
+
+@contextmanager
+def _heard_while_it_waits() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a run whose next step waits, for a slot of a pool for example.
+
+    Dagster notes signals during a run and hands them to the step that is running; while none is, nothing looks at them,
+    and its loop asks without a pause whether a step may start.
+    """
+
+    def wait(_: ActiveExecution) -> None:
+        if pop_captured_interrupt():
+            raise DagsterExecutionInterruptedError
+        time.sleep(_PAUSE_S)
+
+    theirs = ActiveExecution.sleep_til_ready
+    ActiveExecution.sleep_til_ready = wait  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        ActiveExecution.sleep_til_ready = theirs  # type: ignore[method-assign]
+
+
+def was_interrupted(result: "dg.ExecuteInProcessResult") -> bool:
+    """True if Ctrl-C or SIGTERM ended a run."""
+    return any(
+        event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION
+        for event in result.all_events
+        if event.is_job_failure
     )
 
 

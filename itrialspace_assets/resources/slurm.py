@@ -1,20 +1,24 @@
-"""A Dagster executor that runs each step as a SLURM job. Submits, asks and cancels; runs no step itself.
+"""A Dagster executor that runs each step as a SLURM job, shards as an array. Submits, asks and cancels; runs no step.
 
 Steps see the same files: the output folder, the data root and the Python environment lie on a file system that the
-nodes share. What a step asks for is in its tags (``orchestration.op_tags``). The number of a step's job is kept in a
-file, so that a run that was interrupted finds its jobs again.
+nodes share. What a step asks for is in its tags (``orchestration.op_tags``). The id of a step's job is kept in a file,
+its name before that, so that a run that was interrupted finds its jobs again.
 """
 
 import re
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import dagster as dg
 from dagster._core.events import DagsterEvent, EngineEventData
+from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.step_delegating import (
     CheckStepHealthResult,
@@ -22,11 +26,13 @@ from dagster._core.executor.step_delegating import (
     StepHandler,
     StepHandlerContext,
 )
+from dagster_shared.error import SerializableErrorInfo
 
+from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.resources import slurm_jobs
-from itrialspace_assets.resources.slurm_jobs import ALIVE, COMPLETED, TAG
+from itrialspace_assets.resources.slurm_jobs import ALIVE, COMPLETED, TAG, ControllerDown
 
 #: Seconds between two questions to SLURM about each running step (ours: a controller answers hundreds a second).
 HEALTH_S = 10
@@ -37,7 +43,9 @@ GRACE_S = 120.0
 
 
 class SlurmSteps(StepHandler):
-    """Launches, watches and cancels the job of a step.
+    """Launches, watches and cancels the job of a step, or its task of an array.
+
+    Shards wait until ``submit_waiting``, so that those which became ready together are one array.
 
     Args:
         folder: for scripts, logs and numbers of jobs; on the shared file system.
@@ -49,6 +57,7 @@ class SlurmSteps(StepHandler):
         super().__init__()
         slurm_jobs.require_commands()
         self._folder, self._cpu, self._gpu = folder, cpu, gpu
+        self._waiting: list[StepHandlerContext] = []
         self._completed: dict[Path, float] = {}
 
     @property
@@ -56,32 +65,26 @@ class SlurmSteps(StepHandler):
         return "SlurmSteps"
 
     def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
-        context, path = step_handler_context, self._path(step_handler_context)
-        key = _key(context)
-        args = context.execute_step_args
-        lines = [f"export {e['name']}={shlex.quote(e['value'])}" for e in args.get_command_env()]
-        command = shlex.join([sys.executable, "-m", "dagster", "api", "execute_step"])  # PATH may not hold dagster
-        script = path.with_suffix(".sh")
-        here = f"cd {shlex.quote(str(Path.cwd()))}"
-        replace_file(script, "\n".join(["#!/bin/sh", here, *lines, f"exec {command}", ""]).encode())
-        options = self._options(context.step_tags[key])
-        job = slurm_jobs.submit(script, path.with_suffix(".log"), f"its-{args.run_id[:8]}-{_plain(key)}", options)
-        replace_file(path.with_suffix(".job"), job.encode())
-        facts = {
-            "SLURM job": job,
-            "log": str(path.with_suffix(".log")),
-            "options": shlex.join(options) or "none",
-        }
-        yield DagsterEvent.step_worker_starting(
-            context.get_step_context(key), f"Submitted step {key} as SLURM job {job}.", metadata=facts
-        )
+        if _is_shard(_key(step_handler_context)):
+            self._waiting.append(step_handler_context)
+        else:
+            yield from self._launch([step_handler_context])
+
+    def submit_waiting(self) -> Iterator[DagsterEvent]:
+        """Submit the shards that wait: an array for those of one op, which ask for the same."""
+        ops: dict[str, list[StepHandlerContext]] = defaultdict(list)
+        for context in self._waiting:
+            ops[_op(_key(context))].append(context)
+        self._waiting = []
+        for steps in ops.values():
+            yield from self._launch(steps)
 
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
         path = self._path(step_handler_context)
-        job = _number(path)
+        job = _id(path)
         if job is None:
             return CheckStepHealthResult.unhealthy(
-                f"{path.with_suffix('.job')}: expected the number of its job, found none"
+                f"{path.with_suffix('.job')}: expected the id of its job, found none"
             )
         state = slurm_jobs.state(job)
         if state in ALIVE:
@@ -90,14 +93,15 @@ class SlurmSteps(StepHandler):
             since = self._completed.setdefault(path, time.monotonic())
             if time.monotonic() - since < GRACE_S:
                 return CheckStepHealthResult.healthy()
-        log = path.with_suffix(".log")
+        log = self._log(path, _key(step_handler_context), job)
         return CheckStepHealthResult.unhealthy(
             f"SLURM job {job} ended as {state} and the step did not report. End of {log}:\n"
             f"{slurm_jobs.tail(log) or '(empty)'}"
         )
 
     def terminate_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
-        key, job = _key(step_handler_context), _number(self._path(step_handler_context))
+        key, job = _key(step_handler_context), _id(self._path(step_handler_context))
+        self._waiting = [context for context in self._waiting if _key(context) != key]
         if job is None:
             return
         slurm_jobs.cancel(job)
@@ -105,14 +109,66 @@ class SlurmSteps(StepHandler):
             step_handler_context.get_step_context(key), f"Cancelled SLURM job {job} of step {key}.", EngineEventData()
         )
 
+    def _launch(self, steps: Sequence[StepHandlerContext]) -> Iterator[DagsterEvent]:
+        """Submit steps that ask for the same: as one job, or in arrays as large as the cluster takes them."""
+        left = list(steps)
+        try:
+            most = slurm_jobs.array_limit() if len(left) > 1 else 1
+            while left:
+                yield from self._submit(left[:most])
+                del left[:most]
+        except (ConfigError, ControllerDown) as error:
+            for context in left:
+                key = _key(context)
+                refused = SerializableErrorInfo(f"Step {key} could not be submitted: {error}", [], None)
+                yield DagsterEvent.step_failure_event(
+                    context.get_step_context(key),
+                    StepFailureData(error=refused, user_failure_data=None),  # type: ignore[no-untyped-call]
+                )
+
+    def _submit(self, steps: Sequence[StepHandlerContext]) -> Iterator[DagsterEvent]:
+        """Submit steps that ask for the same: one as a job, several as an array.
+
+        Raises:
+            ConfigError: SLURM refuses the job; says why in SLURM's words.
+            ControllerDown: SLURM's controller does not answer.
+        """
+        first, array = steps[0], len(steps) > 1
+        run, called = first.execute_step_args.run_id, _op(_key(first)) if array else _key(first)
+        name = f"its-{run[:8]}-{_plain(called)}-{token_hex(4)}"
+        options, paths = self._options(first), [self._path(context) for context in steps]
+        for task, path in enumerate(paths):  # so that a run that ends before it has the id finds it by name
+            replace_file(path.with_suffix(".job"), (f"{name} {task}" if array else name).encode())
+        script = paths[0].with_name(f"{name}.sh") if array else paths[0].with_suffix(".sh")
+        replace_file(script, _script(steps).encode())
+        log = self._log(paths[0], _key(first), "%A_%a" if array else "%j")
+        tasks = [f"--array=0-{len(steps) - 1}"] if array else []
+        job = slurm_jobs.submit(script, log, name, [*options, *tasks])
+        for task, (context, path) in enumerate(zip(steps, paths, strict=True)):
+            key, number = _key(context), f"{job}_{task}" if array else job
+            replace_file(path.with_suffix(".job"), number.encode())
+            facts = {
+                "SLURM job": number,
+                "log": str(self._log(path, key, number)),
+                "options": shlex.join(options) or "none",
+            }
+            of = f", task {task} of {len(steps)} of array {job}" if array else ""
+            yield DagsterEvent.step_worker_starting(
+                context.get_step_context(key), f"Submitted step {key} as SLURM job {number}{of}.", metadata=facts
+            )
+
     def _path(self, context: StepHandlerContext) -> Path:
         """Files of this attempt at a step, without a suffix."""
         args, key = context.execute_step_args, _key(context)
         tries = args.known_state.get_retry_state().get_attempt_count(key) if args.known_state else 0
         return self._folder / args.run_id / f"{_plain(key)}-{tries}"
 
-    def _options(self, tags: Mapping[str, str]) -> list[str]:
-        asked = shlex.split(tags.get(TAG, ""))
+    def _log(self, path: Path, key: str, job: str) -> Path:
+        """What a job prints; a task of an array is called by SLURM, which knows no step."""
+        return path.with_name(f"{_plain(_op(key))}-{job}.log") if "_" in job else path.with_suffix(".log")
+
+    def _options(self, context: StepHandlerContext) -> list[str]:
+        asked = shlex.split(context.step_tags[_key(context)].get(TAG, ""))
         return [*(self._gpu if any(o.startswith("--gres=gpu") for o in asked) else self._cpu), *asked]
 
 
@@ -122,16 +178,75 @@ def _key(context: StepHandlerContext) -> str:
     return keys[0]
 
 
+def _is_shard(key: str) -> bool:
+    """True for a step that Dagster made by mapping: ``tissue__synthetic_cts__shard[s0]``."""
+    return key.endswith("]")
+
+
+def _op(key: str) -> str:
+    """A step's key without its shard."""
+    return key.partition("[")[0]
+
+
 def _plain(key: str) -> str:
     """A step's key as a file's name: ``tissue__synthetic_cts__shard[s0]`` holds brackets."""
     return re.sub(r"[^\w-]+", "_", key).strip("_")
 
 
-def _number(path: Path) -> str | None:
+def _script(steps: Sequence[StepHandlerContext]) -> str:
+    """A shell script that runs a step; of several, that of its task of an array."""
+
+    def exports(context: StepHandlerContext) -> list[str]:
+        return [f"export {e['name']}={shlex.quote(e['value'])}" for e in context.execute_step_args.get_command_env()]
+
+    if len(steps) == 1:
+        lines = exports(steps[0])
+    else:
+        tasks = [[f"{task})", *exports(context), ";;"] for task, context in enumerate(steps)]
+        lines = ['case "$SLURM_ARRAY_TASK_ID" in', *chain.from_iterable(tasks), "esac"]
+    command = shlex.join([sys.executable, "-m", "dagster", "api", "execute_step"])  # PATH may not hold dagster
+    return "\n".join(["#!/bin/sh", f"cd {shlex.quote(str(Path.cwd()))}", *lines, f"exec {command}", ""])
+
+
+def _id(path: Path) -> str | None:
+    """The id of a step's job, ``<job>`` or ``<array>_<task>``; none if it was not submitted.
+
+    Raises:
+        ControllerDown: SLURM's controller does not answer.
+    """
     try:
-        return path.with_suffix(".job").read_text().strip()
+        said = path.with_suffix(".job").read_text().strip()
     except FileNotFoundError:
         return None
+    if said[:1].isdigit():
+        return said
+    name, _, task = said.partition(" ")  # the run ended before it wrote the id
+    job = slurm_jobs.find(name)
+    return f"{job}_{task}" if job and task else job
+
+
+class SlurmExecutor(StepDelegatingExecutor):
+    """Dagster's executor, which also submits what waits.
+
+    Dagster launches all steps that are ready one after another, and reads events about a second later: until then
+    shards wait for each other.
+    """
+
+    def __init__(self, steps: SlurmSteps, max_concurrent: int, health_s: int) -> None:
+        super().__init__(
+            steps,
+            retries=RetryMode.ENABLED,
+            max_concurrent=max_concurrent,
+            check_step_health_interval_seconds=health_s,
+            should_verify_step=True,
+        )
+        self._steps = steps
+
+    def _pop_events(
+        self, instance: dg.DagsterInstance, run_id: str, seen_storage_ids: set[int]
+    ) -> Sequence[DagsterEvent]:
+        list(self._steps.submit_waiting())  # each event is in the history when it is made
+        return super()._pop_events(instance, run_id, seen_storage_ids)
 
 
 @dg.executor(
@@ -145,16 +260,11 @@ def _number(path: Path) -> str | None:
     },
     requirements=dg.multiple_process_executor_requirements(),
 )
-def slurm_executor(init_context: dg.InitExecutorContext) -> StepDelegatingExecutor:
-    """Runs each step as a job of a SLURM cluster."""
+def slurm_executor(init_context: dg.InitExecutorContext) -> SlurmExecutor:
+    """Runs each step as a job of a SLURM cluster, and the shards of an asset as an array."""
     config: Any = init_context.executor_config
-    return StepDelegatingExecutor(
-        SlurmSteps(Path(config["folder"]), config["cpu"], config["gpu"]),
-        retries=RetryMode.ENABLED,
-        max_concurrent=config["max_concurrent"],
-        check_step_health_interval_seconds=config["health_s"],
-        should_verify_step=True,
-    )
+    steps = SlurmSteps(Path(config["folder"]), config["cpu"], config["gpu"])
+    return SlurmExecutor(steps, config["max_concurrent"], config["health_s"])
 
 
 def slurm_of(settings: Settings) -> dg.ExecutorDefinition:

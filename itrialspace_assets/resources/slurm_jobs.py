@@ -1,5 +1,7 @@
 """SLURM's own commands as functions: submit a script, ask for a job's state, cancel it. Knows nothing of Dagster.
 
+An id is that of a job (``12``), or of a task of an array (``12_3``); the commands take both.
+
 Works with or without accounting: a job's state is asked of ``squeue``, then of ``scontrol``, then of ``sacct``.
 """
 
@@ -40,7 +42,7 @@ COMPLETED = "COMPLETED"
 FORGOTTEN = "FORGOTTEN"
 #: Seconds after which a command of SLURM is given up; the controller's own limit is 10 (SLURM's MessageTimeout).
 _PATIENCE_S = 60.0
-#: Times that a job is submitted while the controller does not answer, and the longest wait between two.
+#: Times that a command is tried while the controller does not answer, and the longest wait between two.
 _TRIES, _LONGEST_WAIT_S = 5, 30.0
 #: Lines of a log that are told when a job fails.
 TAIL_LINES = 30
@@ -77,24 +79,43 @@ def submit(script: Path, log: Path, name: str, options: Sequence[str]) -> str:
     """
     # --no-requeue: Dagster starts a step again, not SLURM, so that a step never runs twice at once
     fixed = ["--parsable", "--no-requeue", "--export=ALL", f"--job-name={name}", f"--output={log}"]
-    command = ["sbatch", *fixed, *options, str(script)]
-    told = ""
-    for attempt in Retrying(
-        retry=retry_if_exception_type(ControllerDown),
-        stop=stop_after_attempt(_TRIES),
-        wait=wait_exponential(max=_LONGEST_WAIT_S),
-        reraise=True,
-    ):
-        with attempt:
-            told = _call(command)
+    told = _patient(["sbatch", *fixed, *options, str(script)])
     job = told.strip().split(";")[0]  # the name of a federated cluster may follow
     if not job.isdigit():
         raise ConfigError(f"sbatch: expected a job's number, got {told.strip()[:200]!r}")
     return job
 
 
+def array_limit() -> int:
+    """Most tasks that the cluster takes in one array; 1 where it takes no arrays.
+
+    Raises:
+        ConfigError: SLURM does not say.
+        ControllerDown: SLURM's controller does not answer.
+    """
+    told = _patient(["scontrol", "show", "config"])
+    limits = re.findall(r"^MaxArraySize\s*=\s*(\d+)", told, re.MULTILINE)
+    if not limits:
+        raise ConfigError(f"scontrol show config: expected a line MaxArraySize, got {told.strip()[:200]!r}")
+    limits += re.findall(r"\bmax_array_tasks=(\d+)", told)  # of SchedulerParameters
+    return max(1, min(int(limit) for limit in limits))
+
+
+def find(name: str) -> str | None:
+    """The id of the last job or array with a name, if the controller knows one.
+
+    Raises:
+        ControllerDown: SLURM's controller does not answer.
+    """
+    found = _lines(["squeue", "--noheader", "--states=all", f"--name={name}", "--format=%F"])
+    return str(max(map(int, found))) if found else None
+
+
 def state(job: str) -> str:
-    """The job's state in SLURM's words; ``FORGOTTEN`` where no command knows the job.
+    """The state of a job, or of a task of an array, in SLURM's words; ``FORGOTTEN`` where no command knows it.
+
+    Args:
+        job: ``<job>``, or ``<array>_<task>``.
 
     Raises:
         ControllerDown: SLURM's controller does not answer.
@@ -112,7 +133,10 @@ def state(job: str) -> str:
 
 
 def cancel(job: str) -> None:
-    """Cancel a job; nothing happens if it has ended.
+    """Cancel a job, or a task of an array; nothing happens if it has ended.
+
+    Args:
+        job: ``<job>``, or ``<array>_<task>``.
 
     Raises:
         ControllerDown: SLURM's controller does not answer.
@@ -134,10 +158,34 @@ def tail(log: Path) -> str:
 
 def _asked(command: Sequence[str]) -> str:
     """The first line that a command prints; empty where it does not know the job."""
+    return next(iter(_lines(command)), "")
+
+
+def _lines(command: Sequence[str]) -> list[str]:
+    """The lines that a command prints; none where it does not know the job."""
     try:
-        return _call(command).strip().partition("\n")[0].strip()
+        return [line.strip() for line in _call(command).strip().splitlines()]
     except ConfigError:
-        return ""
+        return []
+
+
+def _patient(command: Sequence[str]) -> str:
+    """What a command prints; tries again while the controller does not answer.
+
+    Raises:
+        ConfigError: it ends with an error.
+        ControllerDown: SLURM's controller does not answer.
+    """
+    told = ""
+    for attempt in Retrying(
+        retry=retry_if_exception_type(ControllerDown),
+        stop=stop_after_attempt(_TRIES),
+        wait=wait_exponential(max=_LONGEST_WAIT_S),
+        reraise=True,
+    ):
+        with attempt:
+            told = _call(command)
+    return told
 
 
 def _call(command: Sequence[str]) -> str:

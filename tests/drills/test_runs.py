@@ -69,6 +69,28 @@ def test_two_runs_of_the_same_partitions_at_once(
 
 
 @pytest.mark.slow
+def test_a_run_that_waits_for_another_ends_within_seconds_when_it_is_told_to(
+    data_root: Path, copy: Callable[[str], Path], undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = copy("waits")
+    monkeypatch.setenv("DAGSTER_HOME", str(out / "dagster"))
+    with drive.open_instance(load_settings(data_dir=data_root, output_dir=out)) as instance:
+        pool = instance.event_log_storage
+        pool.initialize_concurrency_limit_to_default("synthesise_shards")
+        assert pool.claim_concurrency_slot("synthesise_shards", "another", "x").is_claimed
+        run = started(data_root, out)
+        wait_for(lambda: len(pool.get_concurrency_info("synthesise_shards").pending_steps) == 2, run)
+        time.sleep(2)
+        run.terminate()
+        said = run.communicate(timeout=20)
+        assert run.returncode == 1, said
+        assert "interrupted. Run again" in said[1]
+        pool.free_concurrency_slot_for_step("another", "x")
+    assert its(*RUN, **places(data_root, out)).returncode == 0
+    assert hashes(out) == undisturbed
+
+
+@pytest.mark.slow
 def test_a_history_that_another_program_holds_is_waited_for(
     data_root: Path, copy: Callable[[str], Path], undisturbed: dict[str, str]
 ) -> None:

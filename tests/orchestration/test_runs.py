@@ -1,11 +1,19 @@
-"""What a failed step says: a lost history names its database and how to go on, anything else its first cause."""
+"""What a failed step says (a lost history how to go on, anything else its first cause), and what a signal ends."""
 
+import os
+import signal
 import sys
+from pathlib import Path
 
+import dagster as dg
+import pytest
 import sqlalchemy
 from dagster._core.execution.plan.objects import ErrorSource, StepFailureData
 from dagster._utils.error import serializable_error_info_from_exc_info
 
+from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.drive import open_instance
+from itrialspace_assets.orchestration import runs
 from itrialspace_assets.orchestration.runs import cause_of
 
 
@@ -31,3 +39,32 @@ def test_any_other_step_says_its_first_cause() -> None:
     outer = OSError("wrapped")
     outer.__cause__ = inner
     assert cause_of(failed_with(outer)) == "ValueError: x.yaml: expected y"
+
+
+def test_a_run_that_waits_for_its_turn_ends_at_a_signal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    @dg.asset(pool="one")
+    def made() -> None:
+        raise AssertionError("its slot is another's")
+
+    pauses: list[float] = []
+
+    def asked_to_end(seconds: float) -> None:
+        pauses.append(seconds)
+        assert len(pauses) < 9, "it waits for ever"
+        if len(pauses) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(runs.time, "sleep", asked_to_end)
+    whole = dg.Definitions(assets=[made]).resolve_implicit_global_asset_job_def()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    with open_instance(load_settings(data_dir=tmp_path, output_dir=tmp_path / "out")) as instance:
+        pool = instance.event_log_storage
+        pool.initialize_concurrency_limit_to_default("one")
+        assert pool.claim_concurrency_slot("one", "another", "x").is_claimed
+        result = runs.run(runs.job_of(whole, [("made",)]), instance, {}, {})
+        assert not result.success
+        assert runs.was_interrupted(result)
+        assert len(pauses) == 2, "at the next look"
+        assert [step.run_id for step in pool.get_concurrency_info("one").pending_steps] == ["another"], (
+            "nor waits there"
+        )

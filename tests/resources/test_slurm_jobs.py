@@ -6,7 +6,15 @@ import pytest
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.resources import slurm_jobs
-from itrialspace_assets.resources.slurm_jobs import ControllerDown, cancel, require_commands, state, submit, tail
+from itrialspace_assets.resources.slurm_jobs import (
+    ControllerDown,
+    array_limit,
+    cancel,
+    require_commands,
+    state,
+    submit,
+    tail,
+)
 
 
 @pytest.fixture
@@ -73,6 +81,22 @@ def test_what_is_asked_for_reaches_sbatch(commands: Path, tmp_path: Path) -> Non
     given = (tmp_path / "given").read_text().splitlines()
     assert given[-3:] == ["--gres=gpu:1", "--mem=64G", str(tmp_path / "a b.sh")]
     assert {"--parsable", "--no-requeue", "--job-name=its-1", f"--output={tmp_path / 'a.log'}"} <= set(given)
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        ("MaxArraySize            = 1001", 1001),
+        ("MaxArraySize = 1001\nSchedulerParameters     = bf_window=60,max_array_tasks=20", 20),
+        ("MaxArraySize = 0", 1),
+    ],
+)
+def test_the_cluster_says_how_large_an_array_may_be(commands: Path, config: str, limit: int) -> None:
+    say(commands, "scontrol", f"cat <<END\nConfiguration data as of now\n{config}\nEND")
+    assert array_limit() == limit
+    say(commands, "scontrol", "echo nothing")
+    with pytest.raises(ConfigError, match="expected a line MaxArraySize"):
+        array_limit()
 
 
 def test_without_slurm_the_missing_commands_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
