@@ -29,7 +29,7 @@ def test_features_are_those_of_scikit_learn(name: str, columns: int) -> None:
         scaled = np.nan_to_num(StandardScaler().fit_transform(numbers))
     encoder = OneHotEncoder(sparse_output=False)
     flags = encoder.fit_transform(nodules.select(chosen.categories).to_numpy())
-    found = features_of(nodules, chosen)
+    found = features_of(Held(nodules), chosen)
     assert len(chosen.numbers) == columns
     assert found.matrix.dtype == np.float32
     assert found.matrix[:, columns:].tolist() == flags.tolist()
@@ -42,7 +42,7 @@ def test_features_are_those_of_scikit_learn(name: str, columns: int) -> None:
 def test_principal_components_are_those_of_scikit_learn() -> None:
     from sklearn.decomposition import PCA
 
-    matrix = features_of(known(), FEATURE_SETS["reinsertion_core"]).matrix
+    matrix = features_of(Held(known()), FEATURE_SETS["reinsertion_core"]).matrix
     wanted = PCA(6).fit_transform(matrix.astype(float))
     found = reduce.principal(matrix, 6)
     assert np.abs(found) == pytest.approx(np.abs(wanted), abs=2e-5)
@@ -93,7 +93,7 @@ def test_a_layout_of_another_index_is_not_shown(empty: Settings) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_layouts_are_the_same_twice(name: str) -> None:
-    matrix = features_of(known(), FEATURE_SETS["core_53"]).matrix
+    matrix = features_of(Held(known()), FEATURE_SETS["core_53"]).matrix
     first = reduce.reduce(matrix, preset(name))
     assert first.shape == (60, min(preset(name).dims, matrix.shape[1]))
     assert first.tobytes() == reduce.reduce(matrix, preset(name)).tobytes()
