@@ -1,5 +1,6 @@
 """Keeps what was made lately, within a number of bytes. Knows nothing of what it keeps but its size."""
 
+import ctypes
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -11,6 +12,10 @@ import polars as pl
 import pyarrow as pa
 
 Made = TypeVar("Made")
+
+#: Bytes of something whose making needs so much more in between that it pays to give that back; ours.
+_LARGE = 4 * 2**20
+_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
 
 
 class Lately:
@@ -25,6 +30,10 @@ class Lately:
         self._made: OrderedDict[Hashable, object] = OrderedDict()
         self._small: dict[Hashable, object] = {}
         self._bytes = 0
+
+    def has(self, key: Hashable) -> bool:
+        """Whether something is kept under a key."""
+        return key in self._small or key in self._made
 
     def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """What ``make`` gave when this key was asked for before, else what it gives now.
@@ -48,7 +57,15 @@ class Lately:
             self._bytes += taken
             while self._bytes > self._most and len(self._made) > 1:
                 self._bytes -= bytes_of(self._made.popitem(last=False)[1])
+            if taken >= _LARGE:
+                give_back()
             return made
+
+
+def give_back() -> None:
+    """Give memory that is free again back to the system: glibc keeps what was needed in between, for hours."""
+    if _TRIM is not None:
+        _TRIM(0)
 
 
 def bytes_of(made: object) -> int:

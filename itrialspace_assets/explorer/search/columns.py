@@ -17,11 +17,12 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from itrialspace_assets.base.errors import ConfigError, MissingTable, NotFound, TableError
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.lately import Lately
 from itrialspace_assets.explorer.search.texts import Texts, texts_of
 from itrialspace_assets.records.schema import Column
-from itrialspace_assets.records.store import require_contract
+from itrialspace_assets.records.store import require_contract, table_path
 from itrialspace_assets.records.tables import TABLES
 
 #: More distinct values than this are no facet; ours.
@@ -31,7 +32,12 @@ _BATCH = 20_000
 #: Rows that say whether a column can be of few values at all; ours.
 _FIRST = 5_000
 #: Bytes of columns, masks, codes and orders that are kept; ours, so that the server stays under 600 MiB.
-_KEPT = 160 * 2**20
+_KEPT = 192 * 2**20
+
+#: Columns of a table of at most so many rows are kept though only some rows were asked for; ours.
+_SMALL = 100_000
+#: Columns that the free text is looked for in: a dataset's name and every id are part of one of them.
+SEARCHED = ("nodule_uid", "scan_uid", "person_uid")
 
 Value = str | int | float | bool | None
 Rows = npt.NDArray[np.intp]
@@ -135,6 +141,24 @@ class Columns:
         with self._reading:
             self._file.seek(0)
             return pl.scan_parquet(self._file).slice(row, 1).collect()
+
+    def together(self, names: Sequence[str], rows: Rows) -> pl.DataFrame:
+        """Columns of a few rows that mostly lie together, read from the file: what is kept is for other questions.
+
+        Args:
+            names: of the columns.
+            rows: row numbers, at least one, rising.
+
+        Raises:
+            ConfigError: there is no such column.
+        """
+        first, last = int(rows[0]), int(rows[-1])
+        if last - first > _BATCH:
+            return self.frame(names, rows)
+        with self._reading:
+            self._file.seek(0)
+            some = pl.scan_parquet(self._file).select(about(n).name for n in names).slice(first, last - first + 1)
+            return some.collect()[rows - first]
 
     def batches(self, mask: Mask) -> Iterator[pl.DataFrame]:
         """Every column of the rows of a mask, some thousand rows at a time; at least one frame, which may be empty.
@@ -246,6 +270,14 @@ class Columns:
         """
         return self._lately.get(key, make)
 
+    def ends(self, name: str) -> tuple[Any, Any]:
+        """Least and greatest value of a column; None where it has none.
+
+        Raises:
+            ConfigError: there is no such column.
+        """
+        return self._statistics(about(name).name)[1:]
+
     def described(self) -> tuple[Described, ...]:
         """Every column of the table, in its order."""
         return self.kept("described", lambda: tuple(self._describe(column) for column in _TABLE.columns))
@@ -289,9 +321,22 @@ class Columns:
         if coded is not None:
             values = pl.Series(name, [None, *coded.values], dtype=_TABLE.schema[name])
             return values[coded.codes[rows].astype(np.intp)]
+        form = "texts" if kind == "text" else "numbers"
+        if self.height > _SMALL and name not in SEARCHED and not self._lately.has((form, name)):
+            return self.series(name)[rows]  # it would push out what searches need
         if kind == "text":
             return self.texts(name).series(name, rows)
         return pl.Series(name, self.numbers(name)[rows], nan_to_null=True).cast(_TABLE.schema[name])
+
+
+def open_columns(settings: Settings) -> Columns:
+    """The columns of the index as last built.
+
+    Raises:
+        MissingTable: there is none yet.
+        TableError: it was accepted under another contract.
+    """
+    return Columns(table_path(settings.output, _TABLE.name))
 
 
 def _coded(series: pl.Series) -> Coded | None:

@@ -13,11 +13,9 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.explorer.search.columns import ABOUT, Coded, Columns, Mask, Value, about
+from itrialspace_assets.explorer.search.columns import ABOUT, SEARCHED, Coded, Columns, Mask, Value, about
 from itrialspace_assets.records.tables import TABLES
 
-#: Columns that the free text is looked for in: a dataset's name and every id are part of one of them.
-TEXT_COLUMNS = ("nodule_uid", "scan_uid", "person_uid")
 #: Most ids of a selection that is sent as ids; ours.
 MAX_UIDS = 200_000
 
@@ -107,7 +105,7 @@ def mask_of_text(columns: Columns, text: str) -> Mask:
     """Which rows hold a text in one of their ids or in their dataset's name, whatever the case."""
 
     def make() -> Mask:
-        return np.asarray(np.logical_or.reduce([columns.texts(name).holding(text) for name in TEXT_COLUMNS]))
+        return np.asarray(np.logical_or.reduce([columns.texts(name).holding(text) for name in SEARCHED]))
 
     return columns.kept(("text", text), make)
 

@@ -195,9 +195,25 @@ def page_of(columns: Columns, mask: Mask, asked: Search) -> Rows:
     end = asked.offset + asked.limit
     rows = np.flatnonzero(mask)
     if asked.sort is not None:
-        keys = _keys(columns, asked.sort)[rows]
-        rows = rows[_first(-keys if asked.descending else keys, end)]
+        rows = in_order(columns, rows, asked.sort, asked.descending, end)
     return rows[asked.offset : end]
+
+
+def in_order(columns: Columns, rows: Rows, name: str, descending: bool, n: int) -> Rows:
+    """The first ``n`` rows in the order of a column; ties by ``nodule_uid``, missing values last.
+
+    Args:
+        columns: of the index.
+        rows: row numbers, rising.
+        name: of the column.
+        descending: greatest first.
+        n: how many, at most.
+
+    Raises:
+        ConfigError: there is no such column.
+    """
+    keys = _keys(columns, name)[rows]
+    return rows[_first(-keys if descending else keys, n)]
 
 
 def _keys(columns: Columns, name: str) -> npt.NDArray[np.float64]:

@@ -30,9 +30,7 @@ from itrialspace_assets.records.store import read_table
 
 #: Columns that the index needs for its answers.
 _NEEDED = tuple(
-    dict.fromkeys(
-        (*SHOWN, "annotation_id", *(column for column, _ in FEATURES.values()), *(c for c, _ in MISMATCHES.values()))
-    )
+    dict.fromkeys((*SHOWN, *(column for column, _ in FEATURES.values()), *(c for c, _ in MISMATCHES.values())))
 )
 #: Numbers of a place.
 _PLACED = ("reinsertion_lobe_cc_pct", "reinsertion_pleural_dist_mm", "reinsertion_nodule_diam_mm")
@@ -203,7 +201,7 @@ def donors(
         {
             "row": rows,
             "reinsertion_lobe": pl.Series([None, *lobes], dtype=known)[codes.astype(np.intp)],
-            "label": pl.Series(columns.numbers("label")[rows], nan_to_null=True),
+            "label": columns.frame(["label"], rows)["label"],
             **{c: pl.Series(columns.numbers(c)[rows], nan_to_null=True) for c in _PLACED},
         }
     )

@@ -26,5 +26,5 @@ def detail(columns: Columns, uid: str) -> Detail:
     at = columns.row(uid)
     values = columns.whole(at).row(0, named=True)
     rows = np.flatnonzero(columns.texts("scan_uid").among([values["scan_uid"]]))
-    others = Index(columns.frame((*SHOWN, *_PLACE), rows)).companions(uid)
+    others = Index(columns.together((*SHOWN, *_PLACE), rows)).companions(uid)
     return Detail.model_construct(values=values, companions=others.select(*SHOWN, "distance_mm").to_dicts())

@@ -36,7 +36,7 @@ class Texts:
         found = np.zeros(len(self.different), bool)
         if len(found) and self.different.nbytes:
             _, offsets, data = self.different.buffers()
-            ends, wanted = np.frombuffer(offsets, np.int64, len(found) + 1), text.encode("utf-8", "surrogatepass")
+            ends, wanted = np.frombuffer(offsets, np.int32, len(found) + 1), text.encode("utf-8", "surrogatepass")
             for at in _starts(np.frombuffer(data, np.uint8, ends[-1]), wanted):
                 place = np.searchsorted(ends, at, side="right") - 1
                 found[place[at + len(wanted) <= ends[place + 1]]] = True  # none that goes on in the next text
@@ -78,8 +78,8 @@ class Texts:
 
 
 def texts_of(column: pa.ChunkedArray) -> Texts:
-    """A column of texts."""
-    coded = column.cast(pa.large_string()).combine_chunks().dictionary_encode()
+    """A column of texts, two gigabytes of them at most."""
+    coded = column.cast(pa.string()).combine_chunks().dictionary_encode()
     whole = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
     places = whole.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return Texts(whole.dictionary, np.asarray(places, np.int32))

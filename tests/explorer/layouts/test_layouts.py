@@ -39,7 +39,7 @@ def test_features_are_those_of_scikit_learn(name: str, columns: int) -> None:
     )
 
 
-def test_principal_components_are_those_of_scikit_learn() -> None:
+def test_principal_components_are_those_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     from sklearn.decomposition import PCA
 
     matrix = features_of(Held(known()), FEATURE_SETS["reinsertion_core"]).matrix
@@ -49,6 +49,8 @@ def test_principal_components_are_those_of_scikit_learn() -> None:
     assert reduce.principal(matrix, 32).shape == (60, matrix.shape[1])
     assert reduce.principal(matrix[:1], 2).tolist() == [[0, 0]]
     assert reduce.principal(matrix[:0], 2).shape == (0, 2)
+    monkeypatch.setattr(reduce, "_ROWS", 7)  # many blocks, the last one shorter
+    assert reduce.principal(matrix, 6) == pytest.approx(found, abs=2e-6)
 
 
 def test_the_asset_is_written_for_the_index_with_the_layouts_that_settings_name(
