@@ -36,9 +36,19 @@ def features_of(nodules: NoduleTable, chosen: FeatureSet) -> Features:
     for at, column in enumerate(chosen.numbers):
         values = nodules.numbers(column)
         matrix[:, at] = _scaled(np.where(np.isfinite(values), values, np.nan), chosen.robust)
-    for at, (column, code, _) in enumerate(flags, start=len(chosen.numbers)):
-        matrix[:, at] = nodules.codes(column) == code
+    first = len(chosen.numbers)
+    for column in chosen.categories:
+        codes = [code for of, code, _ in flags if of == column]
+        of_code = np.zeros((len(nodules.values(column)) + 1, len(codes)), np.float32)
+        of_code[codes, np.arange(len(codes))] = 1
+        matrix[:, first : first + len(codes)] = of_code[nodules.codes(column)]  # one pass, not one for each value
+        first += len(codes)
     return Features(names, matrix)
+
+
+def count_of(nodules: NoduleTable, chosen: FeatureSet) -> int:
+    """How many columns the features have."""
+    return len(chosen.numbers) + sum(len(nodules.values(column)) for column in chosen.categories)
 
 
 def scaled(values: Floats) -> Floats:

@@ -13,7 +13,7 @@ import polars as pl
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.lately import Lately
-from itrialspace_assets.explorer.layouts.features import Features, Singles, features_of
+from itrialspace_assets.explorer.layouts.features import Features, Singles, count_of, features_of
 from itrialspace_assets.explorer.layouts.files import edges_path, hash_of, layout_path, made_of, read_edges, read_points
 from itrialspace_assets.explorer.layouts.presets import feature_set, preset
 from itrialspace_assets.explorer.layouts.reduce import lacks, reduce
@@ -31,7 +31,7 @@ MODES = ("closest", "farthest")
 #: Most nodules whose edges are worked out when they are asked for (ours: some seconds); of more, from a file alone.
 ON_DEMAND = 30_000
 #: Bytes of features, layouts and edges that are kept; ours, so that the server stays under 600 MiB.
-_KEPT = 96 * 2**20
+_KEPT = 80 * 2**20
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,18 @@ class NoduleMap:
             return reduce(self.features(name).matrix, chosen)
 
         return self._once(("layout", name, chosen.name, version), read)
+
+    def dims(self, name: str, layout: str) -> int:
+        """How many numbers a layout has: of PCA no more than there are features or nodules, and at least two.
+
+        Args:
+            name: of the feature set.
+            layout: name or alias of the layout.
+        """
+        chosen = preset(layout)
+        if chosen.algorithm != "pca":
+            return chosen.dims
+        return max(2, min(chosen.dims, count_of(self.nodules, feature_set(name)), self.nodules.height))
 
     def why_not(self, name: str, layout: str) -> str:
         """Why a layout cannot be shown, with the command that mends it; empty if it can.

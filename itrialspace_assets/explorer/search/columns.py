@@ -32,7 +32,7 @@ _BATCH = 20_000
 #: Rows that say whether a column can be of few values at all; ours.
 _FIRST = 5_000
 #: Bytes of columns, masks, codes and orders that are kept; ours, so that the server stays under 600 MiB.
-_KEPT = 192 * 2**20
+_KEPT = 176 * 2**20
 
 #: Columns of a table of at most so many rows are kept though only some rows were asked for; ours.
 _SMALL = 100_000
