@@ -168,7 +168,7 @@ def requests(number: int) -> dict[str, Callable[[httpx.Client], httpx.Response]]
         "map": lambda client: client.get("/api/map"),
         "ten neighbours in the map": lambda client: client.get("/api/map/neighbours", params={"uid": UIDS[number]}),
         "NoduleMap: filters": lambda client: client.get("/compat/nodulemap/api/filters"),
-        "NoduleMap: node": lambda client: client.get(f"/compat/nodulemap/api/node/{UIDS[number]}"),
+        "NoduleMap: node": lambda client: client.get(f"/compat/nodulemap/api/node/{UIDS[number].replace('/', '_', 1)}"),
         "Retriever: search": post(
             "/compat/retriever/search", {"datasets": ["LUNA16"], "diameter_min": low, "sort_by": "nodule_mean_diam_mm"}
         ),

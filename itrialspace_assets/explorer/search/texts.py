@@ -105,4 +105,4 @@ def _starts(data: npt.NDArray[np.uint8], wanted: bytes) -> Iterator[Places]:
 
 def _same(data: npt.NDArray[np.uint8], byte: int) -> Mask:
     letter = byte | 0x20
-    return (data | 0x20) == letter if ord("a") <= letter <= ord("z") else data == byte
+    return np.equal(data | 0x20, letter) if ord("a") <= letter <= ord("z") else np.equal(data, byte)
