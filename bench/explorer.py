@@ -4,8 +4,10 @@ The baseline of a search is polars doing the same filter, counts and page over t
 memory as categories. Nodules are procedural; the million are the 13,140 again and again under new ids, each number
 moved by some percent.
 
-    python bench/explorer.py            # both sizes
-    python bench/explorer.py --small    # 13,140 alone
+    python -m bench.explorer            # both sizes
+    python -m bench.explorer --small    # 13,140 alone
+
+The first map is what the page asks when it opens it, one after another: without a stored layout, and with one.
 """
 
 import argparse
@@ -27,6 +29,9 @@ import polars as pl
 
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.paper import write_root
+from itrialspace_assets.explorer.layouts.build import make_layout
+from itrialspace_assets.explorer.layouts.presets import preset
+from itrialspace_assets.explorer.search.columns import open_columns
 from itrialspace_assets.index import build as index_build
 from itrialspace_assets.profiles import build as profiles_build
 from itrialspace_assets.profiles.registry import datasets
@@ -112,6 +117,13 @@ def serving(settings: Settings) -> Iterator[tuple[httpx.Client, int]]:
         process.wait(20)
 
 
+def memory(pid: int) -> str:
+    """Memory of a process now and at most, and how much of it is program files."""
+    lines = dict(x.partition(":")[::2] for x in Path(f"/proc/{pid}/status").read_text().splitlines())
+    now, most, files = (int(lines[name].split()[0]) // 1024 for name in ("VmRSS", "VmHWM", "RssFile"))
+    return f"{now} MiB, of which {files} are program files; at most {most}"
+
+
 def used(pid: int) -> tuple[float, float]:
     """Processor seconds of a process, and its memory in MiB."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -152,10 +164,43 @@ def requests(number: int) -> dict[str, Callable[[httpx.Client], httpx.Response]]
         ),
         "columns": lambda client: client.get("/api/nodules/columns"),
         "root": lambda client: client.get("/api/root"),
+        "maps": lambda client: client.get("/api/maps"),
+        "map": lambda client: client.get("/api/map"),
+        "ten neighbours in the map": lambda client: client.get("/api/map/neighbours", params={"uid": UIDS[number]}),
+        "NoduleMap: filters": lambda client: client.get("/compat/nodulemap/api/filters"),
+        "NoduleMap: node": lambda client: client.get(f"/compat/nodulemap/api/node/{UIDS[number].replace('/', '_', 1)}"),
+        "Retriever: search": post(
+            "/compat/retriever/search", {"datasets": ["LUNA16"], "diameter_min": low, "sort_by": "nodule_mean_diam_mm"}
+        ),
+        "Retriever: similar": post("/compat/retriever/similar", {"annotation_id": UIDS[number]}),
+        "Retriever: matcher": post("/compat/retriever/matcher", {"lobe": "RUL", "diameter_mm": low + 3}),
+        "map of the larger feature set": lambda client: client.get("/api/map", params={"feature_set": "core_53"}),
     }
 
 
 UIDS: list[str] = []
+
+
+def first_map(settings: Settings, what: str) -> None:
+    """What the page asks of a fresh server to show the map of nodules."""
+    counts = {"limit": 0, "facets": FACETS[:4], "histograms": NUMBERS[:2]}
+    asked: dict[str, Callable[[httpx.Client], httpx.Response]] = {
+        "maps": lambda client: client.get("/api/maps"),
+        "columns": lambda client: client.get("/api/nodules/columns"),
+        "map": lambda client: client.get("/api/map"),
+        "names": lambda client: client.get("/api/nodules/column", params={"name": "nodule_uid"}),
+        "colours": lambda client: client.get("/api/nodules/column", params={"name": "dataset"}),
+        "counts": lambda client: client.post("/api/nodules/search", json=counts),
+        "first rows": lambda client: client.post("/api/nodules/search", json={"limit": 8, "sort": "nodule_uid"}),
+    }
+    with serving(settings) as (client, pid):
+        started, first, took = time.perf_counter(), used(pid)[0], []
+        for name, ask in asked.items():
+            before = used(pid)[0]
+            assert ask(client).status_code == 200
+            took.append(f"{name} {used(pid)[0] - before:.1f}")
+        seconds, cpu = time.perf_counter() - started, used(pid)[0] - first
+        print(f"  first map, {what}: {seconds:.1f} s, CPU {cpu:.1f} s ({', '.join(took)})")
 
 
 def measure(settings: Settings) -> None:
@@ -165,6 +210,7 @@ def measure(settings: Settings) -> None:
     print(f"{uids.len():,} nodules")
     del uids
     with serving(settings) as (client, pid):
+        print(f"  memory before the first request: {memory(pid)}")
         print(f"  {'request':54} {'first':>8} {'median':>8} {'p95':>8} {'CPU':>8}   ms; memory after it, MiB")
         for name in requests(0):
             times, before = [], 0.0
@@ -181,6 +227,11 @@ def measure(settings: Settings) -> None:
             print(
                 f"  {name:54} {times[0]:8.1f} {statistics.median(warm):8.1f} {p95:8.1f} {cpu:8.1f}   {used(pid)[1]:.0f}"
             )
+        time.sleep(5)  # free memory goes back beside the answers
+        print(f"  memory five seconds after everything was asked: {memory(pid)}")
+    first_map(settings, "no stored layout")
+    make_layout(settings, open_columns(settings), "reinsertion_core", preset("PCA_2D"))
+    first_map(settings, "stored layout")
 
 
 def baseline(settings: Settings) -> None:

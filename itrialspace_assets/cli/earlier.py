@@ -8,7 +8,6 @@ from typing import Any
 import typer
 
 from itrialspace_assets.base.settings import require_data_root
-from itrialspace_assets.drive import Choice, choose, drive
 from itrialspace_assets.records.store import table_files, table_path
 
 
@@ -26,6 +25,8 @@ def candidates_first(settings: Any) -> None:
 
 
 def _run(settings: Any, stages: tuple[str, ...]) -> None:
+    from itrialspace_assets.drive import Choice, choose, drive  # 150 MiB, which a server of a finished root never needs
+
     require_data_root(settings)
     asked = choose(settings, None, None, None, stages[-1])
     if drive(settings, Choice(asked.modes, asked.datasets, stages)):

@@ -38,6 +38,9 @@ def explore(
     import re
     import secrets
 
+    from itrialspace_assets.cli.memory import give_back_soon
+
+    give_back_soon()
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli.earlier import index_first

@@ -42,16 +42,15 @@ def _settings(folder: Path | None, outdir: Path | None) -> Any:
 
 
 def _open(folder: Path | None, outdir: Path | None) -> tuple[Any, Any]:
-    """The index, made first where there is none, and its map."""
+    """The columns of the index, made first where there is none, and its map."""
     from itrialspace_assets.cli.earlier import index_first
     from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap
-    from itrialspace_assets.explorer.layouts.table import Held
-    from itrialspace_assets.index.query import open_index
+    from itrialspace_assets.explorer.search.columns import open_columns
 
     settings = _settings(folder, outdir)
     index_first(settings)
-    index = open_index(settings)
-    return index, NoduleMap(settings, Held(index.nodules))
+    columns = open_columns(settings)
+    return columns, NoduleMap(settings, columns)
 
 
 @app.command()
@@ -166,17 +165,17 @@ def _near(
     import polars as pl
 
     from itrialspace_assets.base.errors import ConfigError
-    from itrialspace_assets.explorer.compat.nodes import metadata, row_of_node
+    from itrialspace_assets.explorer.compat.nodes import NODE, ON_DISK, metadata, row_of_node
     from itrialspace_assets.explorer.layouts.nodule_map import Reach
 
-    index, seen = _open(folder, outdir)
-    row = row_of_node(index, node)
+    columns, seen = _open(folder, outdir)
+    row = row_of_node(columns, node)
     if row is None:
         raise ConfigError(f"--node {node!r}: expected <dataset>_<annotation id> or a nodule_uid of the index")
     found = seen.neighbours(row, k, search, Reach(scope, same_person=same_person))
-    rows = index.nodules[found["row"]]
+    rows = columns.frame([*NODE, *ON_DISK], found["row"].to_numpy())
     near = pl.concat([metadata(rows), found.drop("row")], how="horizontal")
-    return metadata(index.nodules[row : row + 1]).row(0, named=True), near, rows
+    return metadata(columns.whole(row)).row(0, named=True), near, rows
 
 
 @app.command()
@@ -286,6 +285,9 @@ def serve_explorer(settings: Any, host: str, port: int, workers: int = 1) -> Non
     """
     import secrets
 
+    from itrialspace_assets.cli.memory import give_back_soon
+
+    give_back_soon()
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli.earlier import index_first

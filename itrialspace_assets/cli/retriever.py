@@ -23,24 +23,24 @@ DiamMax = Annotated[float | None, typer.Option(help="Greatest diameter in mm.")]
 K = Annotated[int, typer.Option(help="Number of nodules.", min=1, max=500)]
 
 
-def _index(folder: Path | None) -> tuple[Any, Any]:
+def _columns(folder: Path | None) -> tuple[Any, Any]:
     from itrialspace_assets.cli.earlier import index_first
-    from itrialspace_assets.index.query import open_index
+    from itrialspace_assets.explorer.search.columns import open_columns
 
     settings = load(folder)
     index_first(settings)
-    return settings, open_index(settings)
+    return settings, open_columns(settings)
 
 
 def _words(given: list[str] | None) -> list[str] | None:
     return [part.strip() for text in given for part in text.split(",") if part.strip()] if given else None
 
 
-def _uid(index: Any, id_: str) -> int:
+def _row(columns: Any, id_: str) -> int:
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.explorer.compat.nodes import row_of_annotation
 
-    row = row_of_annotation(index, id_)
+    row = row_of_annotation(columns, id_)
     if row is None:
         raise ConfigError(f"--id {id_!r}: expected an annotation id or a nodule_uid of the index")
     return row
@@ -54,9 +54,13 @@ def info(folder: Folder = None) -> None:
 
     Result: a table on the screen; nothing is written.
     """
+    from itrialspace_assets.cli.earlier import index_first
     from itrialspace_assets.cli.show import show
+    from itrialspace_assets.index.query import open_index
 
-    _, index = _index(folder)
+    settings = load(folder)
+    index_first(settings)
+    index = open_index(settings)
     show(index.stats(), f"{index.nodules.height} nodules")
 
 
@@ -103,9 +107,9 @@ def search(
         sort_by=sort,
         sort_ascending=not desc,
     )
-    _, index = _index(folder)
-    total, found = page(index, asked, None)
-    show(found.select(c for c in RESULT if c != "ct_path"), f"{total} nodules", limit)
+    _, columns = _columns(folder)
+    total, rows = page(columns, asked, None)
+    show(columns.frame([c for c in RESULT if c != "ct_path"], rows), f"{total} nodules", limit)
 
 
 @app.command()
@@ -125,13 +129,22 @@ def similar(
 
     Result: a table on the screen; nothing is written.
     """
-    from itrialspace_assets.cli.show import show
-    from itrialspace_assets.explorer.compat.found import dataset_filters
+    import numpy as np
+    import polars as pl
 
-    _, index = _index(folder)
-    where = dataset_filters(index, _words(datasets), None) + ([] if label is None else [f"label={label}"])
-    uid = index.nodules["nodule_uid"][_uid(index, id_)]
-    show(index.short(index.similar(uid, k, filters=where, same_person=allow_same_patient)), f"Similar to {uid}", k)
+    from itrialspace_assets.cli.show import show
+    from itrialspace_assets.explorer.compat.found import within_datasets
+    from itrialspace_assets.explorer.compat.nodes import label_is, met
+    from itrialspace_assets.explorer.search.find import SHOWN
+    from itrialspace_assets.explorer.search.near import alike
+
+    _, columns = _columns(folder)
+    row = _row(columns, id_)
+    where = within_datasets(columns, _words(datasets), None) & met(columns, [label_is(columns, label)])
+    rows, distance = alike(columns, row, where, k, same_person=allow_same_patient)
+    uid = columns.frame(["nodule_uid"], np.array([row]))["nodule_uid"][0]
+    found = columns.frame(SHOWN, rows).insert_column(0, pl.Series("distance", distance))
+    show(found, f"Similar to {uid}", k)
 
 
 @app.command()
@@ -151,14 +164,18 @@ def match(
 
     Result: a table on the screen; nothing is written.
     """
+    import polars as pl
+
     from itrialspace_assets.cli.show import show
-    from itrialspace_assets.explorer.compat.found import dataset_filters
+    from itrialspace_assets.explorer.compat.found import within_datasets
+    from itrialspace_assets.explorer.search.find import SHOWN
+    from itrialspace_assets.explorer.search.near import donors
     from itrialspace_assets.index.query import Place
 
-    _, index = _index(folder)
-    where = dataset_filters(index, _words(datasets), None)
-    found = index.donors_for(Place(lobe, cc_pct, pleural, diameter, label), k, where)
-    show(index.short(found), f"Donors for {lobe}", k)
+    _, columns = _columns(folder)
+    where = within_datasets(columns, _words(datasets), None)
+    rows, scores = donors(columns, Place(lobe, cc_pct, pleural, diameter, label), where, k)
+    show(pl.concat([scores, columns.frame(SHOWN, rows)], how="horizontal"), f"Donors for {lobe}", k)
 
 
 @app.command()
@@ -177,9 +194,8 @@ def detail(
 
     from itrialspace_assets.cli.show import show
 
-    _, index = _index(folder)
-    row = _uid(index, id_)
-    one = index.nodules[row : row + 1]
+    _, columns = _columns(folder)
+    one = columns.whole(_row(columns, id_))
     if json:
         typer.echo(one.write_json())
         return
@@ -216,7 +232,7 @@ def export(
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.base.fingerprints import replace_file
     from itrialspace_assets.cli.show import save
-    from itrialspace_assets.explorer.compat.found import SearchFilters, page
+    from itrialspace_assets.explorer.compat.found import SearchFilters, page, whole_rows
     from itrialspace_assets.explorer.compat.nodes import file_ids
 
     if kind not in ("csv", "json"):
@@ -224,8 +240,8 @@ def export(
     asked = SearchFilters(
         datasets=_words(datasets), label=label, lobe=_words(lobe), diameter_min=diam_min, diameter_max=diam_max
     )
-    settings, index = _index(folder)
-    _, found = page(index, asked, None)
+    settings, columns = _columns(folder)
+    found = whole_rows(columns, page(columns, asked, None)[1])
     if include_paths:
         files = file_ids(settings, found).rename({"ct_path": "ct_path_abs"})
         found = pl.concat([found, files], how="horizontal")

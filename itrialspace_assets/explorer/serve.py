@@ -1,6 +1,8 @@
 """Listens on an address until Ctrl-C or SIGTERM."""
 
 import socket
+import threading
+import time
 from collections.abc import Callable
 
 import uvicorn
@@ -8,10 +10,20 @@ import uvicorn
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.app import create_app
+from itrialspace_assets.explorer.lately import give_back
 from itrialspace_assets.explorer.server.security import Access
 
 #: Seconds that answers under way have when the server is ended; ours.
 _PATIENCE_S = 3
+#: Seconds between two times that free memory is given back to the system; ours.
+_TIDY_S = 2
+
+
+def _tidy() -> None:
+    """Give back what answers needed in between, beside them: each would else wait for it."""
+    while True:
+        time.sleep(_TIDY_S)
+        give_back()
 
 
 def serve(settings: Settings, access: Access, host: str, port: int, ready: Callable[[str], None]) -> None:
@@ -46,6 +58,7 @@ def serve(settings: Settings, access: Access, host: str, port: int, ready: Calla
         lifespan="off",
         ws="none",
     )
+    threading.Thread(target=_tidy, daemon=True).start()
     name = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     ready(f"http://{name}:{listening.getsockname()[1]}/")
     uvicorn.Server(config).run(sockets=[listening])

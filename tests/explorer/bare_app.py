@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -11,8 +10,9 @@ from fastapi.testclient import TestClient
 
 from itrialspace_assets.base.errors import ConfigError, PlatformError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.explorer.layouts.table import Held
+from itrialspace_assets.explorer.search.columns import Columns
 from itrialspace_assets.index.query import Index
+from tests.explorer.search.nodules import write
 
 
 @dataclass
@@ -21,9 +21,8 @@ class Root:
     index: Index
     made: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
-    @cached_property
-    def columns(self) -> Held:
-        return Held(self.index.nodules)
+    def __post_init__(self) -> None:
+        self.columns = Columns(write(self.settings.output, self.index.nodules.sort("nodule_uid")))
 
     def kept(self, name: str, stamp: Any, make: Callable[[], Any]) -> Any:
         if name not in self.made or self.made[name][0] != stamp:

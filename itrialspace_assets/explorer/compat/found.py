@@ -6,15 +6,18 @@ Facets are counted over the filtered index, each over all filters but its own; a
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from pydantic import Field
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.explorer.compat.nodes import is_among, is_between, label_is, mask_of
+from itrialspace_assets.explorer.compat.nodes import is_among, is_between, label_is, met
+from itrialspace_assets.explorer.search.columns import ABOUT, Columns, Mask, Rows
+from itrialspace_assets.explorer.search.filters import among
+from itrialspace_assets.explorer.search.find import in_order
 from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS
-from itrialspace_assets.index.query import FEATURES, MISMATCHES, Index
+from itrialspace_assets.index.query import FEATURES, MISMATCHES
+from itrialspace_assets.records.tables import TABLES
 
 #: Columns of a search result (published).
 RESULT = (
@@ -96,21 +99,21 @@ class MatchRequest(StrictModel):
     k: int = Field(10, ge=1, le=500)
 
 
-def conditions(index: Index, asked: SearchFilters) -> list[tuple[str, pl.Expr | None]]:
-    """The column that each filter is about, and its condition.
+def conditions(columns: Columns, asked: SearchFilters) -> list[tuple[str, Mask | None]]:
+    """The column that each filter is about, and which rows meet it; None: all.
 
     Raises:
         ConfigError: a value that no nodule has.
     """
 
-    def words(column: str, given: Words) -> tuple[str, pl.Expr | None]:
-        return column, is_among(index, column, [given] if isinstance(given, str) else given or [])
+    def words(column: str, given: Words) -> tuple[str, Mask | None]:
+        return column, is_among(columns, column, [given] if isinstance(given, str) else given or [])
 
-    excluded = is_among(index, "dataset", asked.exclude_datasets or [])
+    excluded = is_among(columns, "dataset", asked.exclude_datasets or [])
     return [
         words("dataset", asked.datasets),
         ("dataset", None if excluded is None else ~excluded),
-        ("label", label_is(asked.label)),
+        ("label", label_is(columns, asked.label)),
         words("lobe_name", asked.lobe),
         words("lung_zone", asked.lung_zone),
         words("lung_side", asked.lung_side),
@@ -121,7 +124,7 @@ def conditions(index: Index, asked: SearchFilters) -> list[tuple[str, pl.Expr | 
         words("population_type", asked.population_type),
         words("label_source", asked.label_source),
         *(
-            (column, is_between(column, low, high))
+            (column, is_between(columns, column, low, high))
             for column, low, high in (
                 ("nodule_mean_diam_mm", asked.diameter_min, asked.diameter_max),
                 ("pleural_distance_mm", asked.pleural_distance_min, asked.pleural_distance_max),
@@ -135,73 +138,82 @@ def conditions(index: Index, asked: SearchFilters) -> list[tuple[str, pl.Expr | 
     ]
 
 
-def matching(index: Index, asked: SearchFilters) -> npt.NDArray[np.bool_]:
-    """Nodules (n,) that meet every filter.
-
-    Raises:
-        ConfigError: a value that no nodule has.
-    """
-    return mask_of(index.nodules, [condition for _, condition in conditions(index, asked)])
-
-
-def page(index: Index, asked: SearchFilters, most: int | None) -> tuple[int, pl.DataFrame]:
-    """How many nodules match, and those that are shown: filtered, then drawn, then sorted, then cut.
+def page(columns: Columns, asked: SearchFilters, most: int | None) -> tuple[int, Rows]:
+    """How many nodules match, and the rows of those that are shown: filtered, then drawn, then sorted, then cut.
 
     Args:
-        index: the nodules.
+        columns: of the index.
         asked: filters, sample, order and page.
         most: rows where ``limit`` is not given; None: all.
 
     Raises:
         ConfigError: a value that no nodule has, or no such column to sort by.
     """
-    rows = np.flatnonzero(matching(index, asked))
+    rows = np.flatnonzero(met(columns, (mask for _, mask in conditions(columns, asked))))
     total = len(rows)
     if asked.sample_n is not None and asked.sample_n < total:
         rows = np.sort(np.random.default_rng(asked.sample_seed).choice(rows, asked.sample_n, replace=False))
-    found = index.nodules[rows]
+    limit = asked.limit or most
+    end = len(rows) if limit is None else min(len(rows), asked.offset + limit)
     if asked.sort_by is not None:
-        if asked.sort_by not in found.columns:
+        if asked.sort_by not in ABOUT:
             raise ConfigError(f"sort_by {asked.sort_by!r}: expected a column of the index")
-        order = [not asked.sort_ascending, False]
-        found = found.sort(asked.sort_by, "nodule_uid", descending=order, nulls_last=True)
-    return total, found.slice(asked.offset, asked.limit or most)
+        rows = in_order(columns, rows, asked.sort_by, not asked.sort_ascending, end)
+    return total, rows[asked.offset : end]
 
 
-def facets(index: Index, asked: SearchFilters) -> dict[str, dict[str, int]]:
+def facets(columns: Columns, asked: SearchFilters) -> dict[str, dict[str, int]]:
     """Nodules by value of each facet, over all filters but those of the facet's own column.
 
     Raises:
         ConfigError: a value that no nodule has.
     """
-    every = conditions(index, asked)
+    every = conditions(columns, asked)
 
     def counted(column: str, *own: str) -> dict[Any, int]:
-        kept = mask_of(index.nodules, [condition for of, condition in every if of not in (column, *own)])
-        values = index.nodules[column].filter(pl.Series(kept))
-        return dict(values.value_counts(sort=False).iter_rows())
+        """Values that occur, in their order; none for a missing one but of labels."""
+        coded, kept = columns.coded(column), met(columns, (mask for of, mask in every if of not in (column, *own)))
+        counts = np.bincount(coded.codes[kept], minlength=len(coded.values) + 1).tolist()
+        return {value: n for value, n in zip((None, *coded.values), counts, strict=True) if n}
 
-    found = {name: {str(k): n for k, n in sorted(counted(c).items()) if k is not None} for name, c in _FACETS.items()}
+    found: dict[str, dict[str, int]] = {}
+    for name, column in _FACETS.items():
+        values = counted(column)
+        found[name] = {value: values[value] for value in sorted(v for v in values if v is not None)}
     labels, sizes = counted("label"), counted("size_bucket", "nodule_mean_diam_mm", "reinsertion_nodule_diam_mm")
     found["labels"] = {name: labels.get(label, 0) for name, label in _LABELS.items()}
     found["size_buckets"] = {bucket: sizes.get(bucket, 0) for bucket in SIZE_BUCKETS}
     return found
 
 
-def dataset_filters(index: Index, include: list[str] | None, exclude: list[str] | None) -> list[str]:
-    """Filters of ``Index.where`` for datasets.
+def within_datasets(columns: Columns, include: list[str] | None, exclude: list[str] | None) -> Mask:
+    """Which rows are of some datasets and not of others.
 
     Args:
-        index: whose datasets are known.
+        columns: of the index.
         include: any of these; None or empty: all.
         exclude: none of these.
 
     Raises:
         ConfigError: there is no such dataset.
     """
-    is_among(index, "dataset", [*(include or []), *(exclude or [])])
-    filters = [f"dataset={','.join(include)}"] if include else []
-    return filters + ([f"dataset!={','.join(exclude)}"] if exclude else [])
+    is_among(columns, "dataset", [*(include or []), *(exclude or [])])
+    wanted = among(columns, "dataset", include) if include else None
+    return met(columns, (wanted, ~among(columns, "dataset", exclude) if exclude else None))
+
+
+def whole_rows(columns: Columns, rows: Rows) -> pl.DataFrame:
+    """Every column of some rows, in their order; the table is read once, some thousand rows at a time.
+
+    Args:
+        columns: of the index.
+        rows: row numbers, each once.
+    """
+    if not len(rows):
+        return TABLES["nodules"].empty()
+    mask = np.zeros(columns.height, bool)
+    mask[rows] = True
+    return pl.concat(list(columns.batches(mask)))[np.argsort(np.argsort(rows))]
 
 
 def deltas(reference: dict[str, Any], candidate: dict[str, Any]) -> dict[str, float | str | None]:

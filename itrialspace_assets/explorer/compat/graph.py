@@ -9,9 +9,9 @@ from pydantic import Field
 
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.explorer.compat.nodes import LABEL_TEXT, NODE_ID, is_among, is_between, label_is, mask_of
+from itrialspace_assets.explorer.compat.nodes import LABEL_TEXT, NODE_ID, is_among, is_between, label_is, met
 from itrialspace_assets.explorer.layouts.nodule_map import ON_DEMAND, NoduleMap, Search
-from itrialspace_assets.index.query import Index
+from itrialspace_assets.explorer.search.columns import Columns, Mask, Rows
 
 #: Columns that nodes can be coloured by (published).
 COLOURS = ("dataset", "label_text", "reinsertion_lobe", "size_bucket", "reinsertion_lung_zone", "reinsertion_lung_side")
@@ -98,12 +98,12 @@ def search_of(backend: str, feature_set: str, model: str) -> Search:
     return Search("feature_l2" if backend == "features" else backend, feature_set, model)
 
 
-def graph(seen: NoduleMap, index: Index, asked: GraphRequest) -> Graph:
+def graph(seen: NoduleMap, columns: Columns, asked: GraphRequest) -> Graph:
     """The graph that is asked for.
 
     Args:
         seen: the map of the index.
-        index: its nodules.
+        columns: of the index.
         asked: what is drawn.
 
     Raises:
@@ -112,13 +112,17 @@ def graph(seen: NoduleMap, index: Index, asked: GraphRequest) -> Graph:
     """
     if asked.color_by not in COLOURS:
         raise ConfigError(f"color_by {asked.color_by!r}: expected one of {', '.join(COLOURS)}")
-    points, nodules = seen.layout(asked.feature_set, asked.vis_model), index.nodules
-    kept = mask_of(nodules, _conditions(index, asked.filters))
+    points = seen.layout(asked.feature_set, asked.vis_model)
+    kept = met(columns, _conditions(columns, asked.filters))
+    rows = np.flatnonzero(kept)
     nodes = (
-        nodules.with_columns(LABEL_TEXT)
+        columns.frame([*(c for c in _NODE if c != "label_text"), "label"], rows)
+        .with_columns(LABEL_TEXT)
         .select(NODE_ID.alias("id"), *_NODE)
         .with_columns(
-            x=pl.Series(points[:, 0]), y=pl.Series(points[:, 1]), color_value=pl.col(asked.color_by).cast(pl.String)
+            x=pl.Series(points[rows, 0]),
+            y=pl.Series(points[rows, 1]),
+            color_value=pl.col(asked.color_by).cast(pl.String),
         )
     )
     search = search_of(asked.search_backend, asked.feature_set, asked.search_model)
@@ -129,25 +133,25 @@ def graph(seen: NoduleMap, index: Index, asked: GraphRequest) -> Graph:
     if found is not None:
         source, target = (kept[found[end].to_numpy()] for end in ("source", "target"))
         found = found.filter(pl.Series(source & target))
-    return Graph(nodes.filter(pl.Series(kept)), _edges(nodes["id"], found), nodules.height, found is not None)
+    return Graph(nodes, _edges(nodes["id"], rows, found), columns.height, found is not None)
 
 
-def _edges(ids: pl.Series, found: pl.DataFrame | None) -> pl.DataFrame:
+def _edges(ids: pl.Series, rows: Rows, found: pl.DataFrame | None) -> pl.DataFrame:
     if found is None:
         return pl.DataFrame(schema={"source": pl.String, "target": pl.String, "similarity": pl.Float64})
     distance = found["distance"].cast(pl.Float64)
     return pl.DataFrame(
         {
-            "source": ids[found["source"]],
-            "target": ids[found["target"]],
+            "source": ids[np.searchsorted(rows, found["source"].to_numpy())],
+            "target": ids[np.searchsorted(rows, found["target"].to_numpy())],
             "similarity": np.exp(-distance.to_numpy()),
             "distance": distance,
         }
     )
 
 
-def _conditions(index: Index, asked: GraphFilters) -> list[pl.Expr | None]:
-    columns = {
+def _conditions(columns: Columns, asked: GraphFilters) -> list[Mask | None]:
+    words = {
         "dataset": asked.datasets,
         "label_source": asked.label_source,
         "population_type": asked.population_type,
@@ -157,11 +161,11 @@ def _conditions(index: Index, asked: GraphFilters) -> list[pl.Expr | None]:
         "size_bucket": asked.size_bucket,
     }
     return [
-        label_is(asked.label),
-        *(is_among(index, column, listed(words)) for column, words in columns.items()),
-        is_between("reinsertion_nodule_diam_mm", asked.diameter_min, asked.diameter_max),
-        is_between("reinsertion_pleural_dist_mm", asked.pleural_min, asked.pleural_max),
-        is_between("reinsertion_airway_dist_mm", asked.airway_min, asked.airway_max),
+        label_is(columns, asked.label),
+        *(is_among(columns, column, listed(given)) for column, given in words.items()),
+        is_between(columns, "reinsertion_nodule_diam_mm", asked.diameter_min, asked.diameter_max),
+        is_between(columns, "reinsertion_pleural_dist_mm", asked.pleural_min, asked.pleural_max),
+        is_between(columns, "reinsertion_airway_dist_mm", asked.airway_min, asked.airway_max),
     ]
 
 

@@ -3,16 +3,17 @@
 A row is of the index. Where the original gave a path of its disk, an id is given: of the scan, or of the nodule.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.index.query import Index
+from itrialspace_assets.explorer.layouts.table import by_value
+from itrialspace_assets.explorer.search.columns import Columns, Mask, Rows
+from itrialspace_assets.explorer.search.filters import all_of, among, between, missing
 from itrialspace_assets.profiles.registry import dataset as registered
 from itrialspace_assets.records.tables import TABLES
 
@@ -33,6 +34,12 @@ _ALLOWED = {column.name: column.allowed for column in TABLES["nodules"].columns}
 #: Files of a nodule by the original's names (published).
 FILES = ("ct_path", "nodule_mask_path", "organ_seg_path", "combined_mask_path", "refined_seg_path")
 
+_LABELS = {"0": 0, "benign": 0, "1": 1, "malignant": 1}
+#: Columns of the index that ``metadata`` reads.
+NODE = (*METADATA, "scan_uid")
+#: Those that ``file_ids`` reads.
+ON_DISK = ("dataset", "scan_uid", "nodule_uid", "has_ct", "has_nodule_mask", "has_organ_map")
+
 _NO_SCAN = pl.DataFrame(schema={"scan_uid": pl.String})
 NODE_ID = pl.concat_str("dataset", pl.lit("_"), "annotation_id").alias("node_id")
 LABEL_TEXT = (
@@ -50,52 +57,64 @@ def metadata(nodules: pl.DataFrame) -> pl.DataFrame:
     return nodules.select(NODE_ID, *METADATA, LABEL_TEXT, ct_path="scan_uid")
 
 
-def row_of_node(index: Index, node_id: str) -> int | None:
+def row_of_node(columns: Columns, node_id: str) -> int | None:
     """Row of a node, ``<dataset>_<annotation id>`` or a nodule_uid; None if there is none, or if two have the id."""
-    rows = index.nodules.select((node_id == NODE_ID) | (pl.col("nodule_uid") == node_id)).to_series().arg_true()
-    return int(rows[0]) if len(rows) == 1 else None
+    by_uid = columns.row_of(node_id)
+    rows = set() if by_uid is None else {by_uid}
+    for dataset, code in by_value(columns, "dataset"):
+        if node_id.startswith(f"{dataset}_"):
+            own = _rows_of_annotation(columns, node_id.removeprefix(f"{dataset}_"))
+            rows.update(own[columns.codes("dataset")[own] == code].tolist())
+    return rows.pop() if len(rows) == 1 else None
 
 
-def row_of_annotation(index: Index, annotation: str) -> int | None:
+def row_of_annotation(columns: Columns, annotation: str) -> int | None:
     """Row of a nodule_uid, or of an annotation id that one dataset has; None if there is none.
 
     Raises:
         ConfigError: several datasets have the annotation id.
     """
-    uid, own = (index.nodules[c] == annotation for c in ("nodule_uid", "annotation_id"))
-    rows = (uid if uid.any() else own).arg_true()
+    row = columns.row_of(annotation)
+    if row is not None:
+        return row
+    rows = _rows_of_annotation(columns, annotation)
     if len(rows) > 1:
-        names = ", ".join(index.nodules["nodule_uid"][rows.head(7)])
+        names = ", ".join(columns.frame(["nodule_uid"], rows[:7])["nodule_uid"])
         raise ConfigError(f"annotation_id {annotation!r}: {len(rows)} nodules have it; give one of {names}")
     return int(rows[0]) if len(rows) else None
 
 
-def label_is(word: str | int | None) -> pl.Expr | None:
-    """The filter of a label as either app writes it; None: no filter.
+def _rows_of_annotation(columns: Columns, annotation: str) -> Rows:
+    return (columns.series("annotation_id") == annotation).arg_true().to_numpy().astype(np.intp)
+
+
+def label_is(columns: Columns, word: str | int | None) -> Mask | None:
+    """Which rows have a label as either app writes it; None: any.
 
     Args:
+        columns: of the index.
         word: 0, 1, benign, malignant, labelled or unlabelled; None, an empty text or ``all``: any.
 
     Raises:
         ConfigError: another word.
     """
     text = "" if word is None else str(word).lower()
-    label = pl.col("label")
     if text in ANY:
         return None
-    known = {"0": label == 0, "benign": label == 0, "1": label == 1, "malignant": label == 1}
-    known |= {"unlabelled": label.is_null(), "labelled": label.is_not_null()}
-    if text not in known:
-        raise ConfigError(f"label {word!r}: expected one of {', '.join(known)}")
-    return known[text]
+    if text in _LABELS:
+        return among(columns, "label", [_LABELS[text]])
+    if text not in ("unlabelled", "labelled"):
+        raise ConfigError(f"label {word!r}: expected one of {', '.join((*_LABELS, 'unlabelled', 'labelled'))}")
+    gone = missing(columns, "label")
+    return gone if text == "unlabelled" else ~gone
 
 
-def is_among(index: Index, column: str, values: Sequence[str]) -> pl.Expr | None:
-    """The filter of a column by values that it must have one of; None without a value.
+def is_among(columns: Columns, column: str, values: Sequence[str]) -> Mask | None:
+    """Which rows have one of some values in a column; None without a value.
 
     Args:
-        index: whose values are known.
-        column: of the index.
+        columns: of the index.
+        column: one of few values.
         values: any of them; ``all`` asks for nothing.
 
     Raises:
@@ -104,31 +123,27 @@ def is_among(index: Index, column: str, values: Sequence[str]) -> pl.Expr | None
     asked = [v for v in values if v not in ANY]
     if not asked:
         return None
-    known = {*index.nodules[column].drop_nulls().unique(), *_ALLOWED[column]}
+    known = {*columns.values(column), *_ALLOWED[column]}
     if unknown := [v for v in asked if v not in known]:
         raise ConfigError(f"{column} {unknown[0]!r}: expected one of {', '.join(sorted(known))}")
-    return pl.col(column).is_in(asked)
+    return among(columns, column, asked)
 
 
-def is_between(column: str, low: float | None, high: float | None) -> pl.Expr | None:
-    """The filter of a range, both ends included; a missing value is in no range. None without an end.
+def is_between(columns: Columns, column: str, low: float | None, high: float | None) -> Mask | None:
+    """Which rows lie in a range, both ends included; a missing value is in no range. None without an end.
 
     Args:
-        column: of the index.
+        columns: of the index.
+        column: one of numbers.
         low: least value.
         high: greatest value.
     """
-    if low is None and high is None:
-        return None
-    return pl.col(column).is_between(-np.inf if low is None else low, np.inf if high is None else high)
+    return None if low is None and high is None else between(columns, column, low, high)
 
 
-def mask_of(nodules: pl.DataFrame, conditions: Sequence[pl.Expr | None]) -> npt.NDArray[np.bool_]:
+def met(columns: Columns, masks: Iterable[Mask | None]) -> Mask:
     """Rows (n,) that meet every condition; None is met by all."""
-    given = [c for c in conditions if c is not None]
-    if not given:
-        return np.ones(nodules.height, bool)
-    return nodules.select(pl.all_horizontal(given).fill_null(False)).to_series().to_numpy()
+    return all_of(columns.height, [mask for mask in masks if mask is not None])
 
 
 def demographics(row: Mapping[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import polars as pl
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from pydantic import Field
@@ -26,16 +27,24 @@ from itrialspace_assets.explorer.compat.graph import (
     neighbour_export,
     search_of,
 )
-from itrialspace_assets.explorer.compat.nodes import NODE_ID, demographics, file_ids, metadata, row_of_node
+from itrialspace_assets.explorer.compat.nodes import (
+    NODE,
+    NODE_ID,
+    ON_DISK,
+    demographics,
+    file_ids,
+    metadata,
+    row_of_node,
+)
 from itrialspace_assets.explorer.compat.pictures import slice_picture
 from itrialspace_assets.explorer.compat.scans import centre_of, read_ct, read_mask
 from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap, Reach, Search
 from itrialspace_assets.explorer.layouts.presets import FEATURE_SETS, PRESETS, feature_set, preset
+from itrialspace_assets.explorer.search.columns import Columns
 from itrialspace_assets.explorer.server.open_map import MapOf
 from itrialspace_assets.explorer.server.problems import bytes_of
 from itrialspace_assets.explorer.server.state import RootOf
 from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS
-from itrialspace_assets.index.query import Index
 
 router = APIRouter(prefix="/compat/nodulemap", tags=["compat: NoduleMap"])
 
@@ -108,8 +117,8 @@ def _csv(text: str | None) -> list[str] | None:
     return [part.strip() for part in text.split(",") if part.strip()] if text else None
 
 
-def _row(index: Index, node_id: str) -> int:
-    row = row_of_node(index, node_id)
+def _row(columns: Columns, node_id: str) -> int:
+    row = row_of_node(columns, node_id)
     if row is None:
         raise HTTPException(404, f"Node not found: {node_id}")
     return row
@@ -120,12 +129,12 @@ class Opened:
     """What these endpoints read: the index, its map, and where files lie."""
 
     settings: Settings
-    index: Index
+    columns: Columns
     seen: NoduleMap
 
 
 def _opened(root: RootOf, seen: MapOf) -> Opened:
-    return Opened(root.settings, root.index, seen)
+    return Opened(root.settings, root.columns, seen)
 
 
 OpenedOf = Annotated[Opened, Depends(_opened)]
@@ -141,7 +150,7 @@ class Node:
 
 
 def _node(opened: OpenedOf, node_id: str) -> Node:
-    return Node(opened, node_id, _row(opened.index, node_id))
+    return Node(opened, node_id, _row(opened.columns, node_id))
 
 
 NodeOf = Annotated[Node, Depends(_node)]
@@ -157,7 +166,7 @@ def _models(seen: NoduleMap) -> list[dict[str, Any]]:
     for of in FEATURE_SETS:
         for one in PRESETS.values():
             ready = not seen.why_not(of, one.name)
-            dims = seen.layout(of, one.name).shape[1] if ready and one.algorithm == "pca" else one.dims
+            dims = seen.dims(of, one.name)
             found.append({"feature_set": of, "model_name": one.name, "n_dims": dims, "ready": ready})
     return found
 
@@ -189,13 +198,13 @@ def models(seen: MapOf) -> dict[str, Any]:
 @router.get("/api/filters", response_model=answers.MapFilters)
 def filters(root: RootOf, asked: Annotated[ModelAsked, Query()]) -> dict[str, Any]:
     """Values that filters take, as the index holds them."""
-    nodules = root.index.nodules
+    columns = root.columns
 
     def values(column: str) -> list[str]:
-        return sorted(nodules[column].drop_nulls().unique())
+        return sorted(columns.values(column))
 
     there = set(values("size_bucket"))
-    diameter = nodules["reinsertion_nodule_diam_mm"]
+    low, high = columns.ends("reinsertion_nodule_diam_mm")
     return {
         "datasets": values("dataset"),
         "labels": ["benign", "malignant", "unlabelled"],
@@ -205,7 +214,7 @@ def filters(root: RootOf, asked: Annotated[ModelAsked, Query()]) -> dict[str, An
         "size_buckets": [bucket for bucket in SIZE_BUCKETS if bucket in there],
         "label_sources": values("label_source"),
         "population_types": values("population_type"),
-        "diameter_range": {"min": diameter.min(), "max": diameter.max()},
+        "diameter_range": {"min": low, "max": high},
     }
 
 
@@ -214,7 +223,7 @@ def post_graph(opened: OpenedOf, asked: GraphRequest) -> Response:
     """Nodes, edges and their numbers; ``edges_available`` is false where edges must be made first."""
     if why := opened.seen.why_not(_known(asked.feature_set), asked.vis_model):
         raise HTTPException(404, why)
-    made = graph(opened.seen, opened.index, asked)
+    made = graph(opened.seen, opened.columns, asked)
     tail = json.dumps({"stats": made.stats, "edges_available": made.edges_available}).encode()
     parts = (
         b'{"nodes":',
@@ -241,7 +250,7 @@ def get_graph(opened: OpenedOf, given: Annotated[GraphAsked, Query()]) -> Respon
 @router.get("/api/node/{node_id}/axial_thumbnail", **_PNG)
 def thumbnail(node: NodeOf) -> Response:
     """Axial slice through a nodule: lung window, its mask, a cross, letters of orientation."""
-    settings, row = node.opened.settings, node.opened.index.nodules.row(node.row, named=True)
+    settings, row = node.opened.settings, node.opened.columns.whole(node.row).row(0, named=True)
     ct = read_ct(settings, row["ct_path"])
     if ct is None:
         raise HTTPException(404, "Thumbnail unavailable: CT or mask not found")
@@ -279,7 +288,7 @@ def neighbours(node: NodeOf, asked: Annotated[NeighboursAsked, Query()]) -> dict
 @router.get("/api/node/{node_id}", response_model=answers.NodeAnswer)
 def get_node(node: NodeOf, asked: Annotated[ModelAsked, Query()]) -> dict[str, Any]:
     """A node's metadata and demographics; ids of its scan and of itself stand for files that are on disk."""
-    one = node.opened.index.nodules[node.row : node.row + 1]
+    one = node.opened.columns.whole(node.row)
     row, ids = one.row(0, named=True), file_ids(node.opened.settings, one).row(0, named=True)
     return metadata(one).row(0, named=True) | {
         "demographics": demographics(row),
@@ -294,15 +303,15 @@ def export(opened: OpenedOf, asked: ExportRequest) -> Response:
     """Neighbours of a node as a download. Donors leave out the node's own person."""
     if not 1 <= asked.k <= 500:
         raise HTTPException(422, f"k {asked.k}: expected 1 to 500")
-    row = _row(opened.index, asked.node_id)
+    row = _row(opened.columns, asked.node_id)
     search = _search(asked.search_backend, asked.feature_set, asked.model)
     donors = asked.format == "donors"
     rows = opened.seen.neighbours(row, asked.k, search, Reach(asked.scope, same_person=not donors))
     if donors:
-        frame = donor_export(opened.index.nodules[rows["row"]])
+        frame = donor_export(opened.columns.frame([*ON_DISK, "annotation_id"], rows["row"].to_numpy()))
         return _download(frame.write_csv().encode(), "text/csv", "candidate_donors.csv")
-    found = pl.concat([metadata(opened.index.nodules[rows["row"]]), rows.drop("row")], how="horizontal")
-    query = metadata(opened.index.nodules[row : row + 1]).row(0, named=True)
+    found = _described(opened.columns, rows)
+    query = metadata(opened.columns.whole(row)).row(0, named=True)
     meta = asked.model_dump(include={"model", "feature_set", "k", "scope"})
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in asked.node_id)
     if asked.format == "csv":
@@ -320,18 +329,19 @@ def export(opened: OpenedOf, asked: ExportRequest) -> Response:
 def debug_layout(opened: OpenedOf, asked: Annotated[LayoutAsked, Query()]) -> dict[str, Any]:
     """The first points of a layout."""
     points = opened.seen.layout(asked.feature_set, asked.model)[: asked.limit]
-    some = opened.index.nodules.head(asked.limit).select(NODE_ID, x=pl.Series(points[:, 0]), y=pl.Series(points[:, 1]))
-    return {"n_total": opened.index.nodules.height, "samples": some.to_dicts()}
+    some = opened.columns.frame(["dataset", "annotation_id"], np.arange(len(points)))
+    some = some.select(NODE_ID, x=pl.Series(points[:, 0]), y=pl.Series(points[:, 1]))
+    return {"n_total": opened.columns.height, "samples": some.to_dicts()}
 
 
 @router.get("/debug/search", response_model=answers.SearchSample)
 def debug_search(opened: OpenedOf, asked: Annotated[SearchAsked, Query()]) -> dict[str, Any]:
     """Neighbours of a node, of the first without one, and the matrix that was searched."""
-    if not opened.index.nodules.height:
+    if not opened.columns.height:
         raise HTTPException(404, "the index holds no nodule")
     started = time.perf_counter()
     search = _search(asked.search_backend, asked.feature_set, asked.model)
-    row = _row(opened.index, asked.node_id) if asked.node_id else 0
+    row = _row(opened.columns, asked.node_id) if asked.node_id else 0
     found = _near(Node(opened, asked.node_id, row), asked.k, search, Reach())
     elapsed = round(1000 * (time.perf_counter() - started), 3)
     return _matrix(opened.seen, search) | {"elapsed_ms": elapsed, "neighbors": found.to_dicts()}
@@ -340,12 +350,12 @@ def debug_search(opened: OpenedOf, asked: Annotated[SearchAsked, Query()]) -> di
 @router.get("/debug/alignment", response_model=dict[str, answers.Alignment], response_model_exclude_unset=True)
 def debug_alignment(opened: OpenedOf, feature_set: _Model = "reinsertion_core") -> dict[str, Any]:
     """For each layout that is there: its nodes, and that they are those of the first; ours always are."""
-    nodules, seen = opened.index.nodules, opened.seen
-    first = nodules.head(5).select(NODE_ID).to_series().to_list()
+    columns, seen = opened.columns, opened.seen
+    first = columns.frame(["dataset", "annotation_id"], np.arange(min(5, columns.height)))
+    ids = first.select(NODE_ID).to_series().to_list()
     found: dict[str, Any] = {}
     for one in _bare([m for m in _models(seen) if m["feature_set"] == _known(feature_set)]):
-        about = {"n_nodes": len(seen.layout(feature_set, one["model_name"])), "first_5": first}
-        about["aligned"] = about["n_nodes"] == nodules.height
+        about = {"n_nodes": columns.height, "first_5": ids, "aligned": True}  # a file of others is not read
         found[one["model_name"]] = about | ({"ref_model": next(iter(found))} if found else {})
     return found
 
@@ -361,7 +371,12 @@ def _search(backend: str, of: str, model: str) -> Search:
 
 def _near(node: Node, k: int, search: Search, reach: Reach) -> pl.DataFrame:
     rows = node.opened.seen.neighbours(node.row, k, search, reach)
-    return pl.concat([metadata(node.opened.index.nodules[rows["row"]]), rows.drop("row")], how="horizontal")
+    return _described(node.opened.columns, rows)
+
+
+def _described(columns: Columns, near: pl.DataFrame) -> pl.DataFrame:
+    """Metadata of neighbours, with what ``near`` says of each ``row``."""
+    return pl.concat([metadata(columns.frame(NODE, near["row"].to_numpy())), near.drop("row")], how="horizontal")
 
 
 def _matrix(seen: NoduleMap, search: Search) -> dict[str, Any]:

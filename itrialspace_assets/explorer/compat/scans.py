@@ -5,20 +5,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from itrialspace_assets.base.errors import CaseRejected
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.explorer.search.columns import Columns
 from itrialspace_assets.imaging.geometry import Volume, read_volume
-from itrialspace_assets.index.query import Index
 from itrialspace_assets.profiles.cts import real_ct
 from itrialspace_assets.profiles.registry import dataset as registered
 
 
-def ct_path_of(index: Index, scan_uid: str) -> str | None:
+def ct_path_of(columns: Columns, scan_uid: str) -> str | None:
     """CT of a scan, relative to ``raw_ct/``; None if the index has no such scan."""
-    found = index.nodules.filter(pl.col("scan_uid") == scan_uid)["ct_path"]
-    return found[0] if len(found) else None
+    rows = np.flatnonzero(columns.texts("scan_uid").among([scan_uid]))
+    return str(columns.whole(int(rows[0]))["ct_path"][0]) if len(rows) else None
 
 
 def read_ct(settings: Settings, ct_path: str) -> Volume | None:

@@ -27,14 +27,14 @@ def options(settings: Settings) -> Options:
 STEP = Step(("nodule_map",), "index", (), VERSION, options)
 
 
-def project(nodules: pl.DataFrame) -> pl.DataFrame:
+def project(nodules: NoduleTable) -> pl.DataFrame:
     """The layout PCA_2D of the feature set reinsertion_core: ``nodule_uid``, ``dataset``, ``x``, ``y`` (no unit).
 
     Args:
-        nodules: rows of the table ``nodules``.
+        nodules: the table ``nodules``.
     """
     points = reduce(features_of(nodules, FEATURE_SETS[CORE]).matrix, PRESETS["PCA_2D"]).astype(float).round(6)
-    return nodules.select("nodule_uid", "dataset").with_columns(x=pl.Series(points[:, 0]), y=pl.Series(points[:, 1]))
+    return nodules.frame(["nodule_uid", "dataset"]).with_columns(x=pl.Series(points[:, 0]), y=pl.Series(points[:, 1]))
 
 
 def build(settings: Settings, partition: Partition) -> Result:
@@ -45,10 +45,10 @@ def build(settings: Settings, partition: Partition) -> Result:
     """
     require_data_root(settings)
     chosen = [preset(name.strip()) for name in settings.layouts.split(",") if name.strip()]
-    nodules = read_table(settings.output, "nodules").sort("nodule_uid")
+    nodules = Held(read_table(settings.output, "nodules").sort("nodule_uid"))
     frame = project(nodules)
     path = write_table(settings.output, "nodule_map", frame)
-    files = dict(make_layout(settings, Held(nodules), CORE, one) for one in chosen)
+    files = dict(make_layout(settings, nodules, CORE, one) for one in chosen)
     return Result({"nodule_map": frame.height}, computed=frame.height, written=(path,), files=files)
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from itrialspace_assets.explorer.layouts.presets import FeatureSet
+from itrialspace_assets.explorer.layouts.table import NoduleTable, by_value
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -20,36 +20,41 @@ class Features:
     matrix: Singles
 
 
-def features_of(nodules: pl.DataFrame, chosen: FeatureSet) -> Features:
+def features_of(nodules: NoduleTable, chosen: FeatureSet) -> Features:
     """Scaled numbers, then a column of 0 and 1 for each value of each category that occurs.
 
-    A number that is missing counts as the middle of its column, a missing category as none of its values.
+    A number that is missing counts as the middle of its column, a missing category as none of its values. Columns are
+    read one after another: of a million nodules all at once would take half a gigabyte.
 
     Args:
-        nodules: rows of the table ``nodules``.
+        nodules: the table ``nodules``.
         chosen: which columns, and how numbers are scaled.
     """
-    numbers = np.stack([_scaled(_numbers(nodules[c]), chosen.robust) for c in chosen.numbers], axis=1)
-    names, flags = list(chosen.numbers), []
+    flags = [(column, code, value) for column in chosen.categories for value, code in by_value(nodules, column)]
+    names = (*chosen.numbers, *(f"{column}={value}" for column, _, value in flags))
+    matrix = np.empty((nodules.height, len(names)), np.float32)
+    for at, column in enumerate(chosen.numbers):
+        values = nodules.numbers(column)
+        matrix[:, at] = _scaled(np.where(np.isfinite(values), values, np.nan), chosen.robust)
+    first = len(chosen.numbers)
     for column in chosen.categories:
-        for value in nodules[column].drop_nulls().unique().sort():
-            names.append(f"{column}={value}")
-            flags.append((nodules[column] == value).fill_null(False).to_numpy())
-    parts = [numbers.astype(np.float32), *(flag.astype(np.float32)[:, None] for flag in flags)]
-    return Features(tuple(names), np.ascontiguousarray(np.hstack(parts)))
+        codes = [code for of, code, _ in flags if of == column]
+        of_code = np.zeros((len(nodules.values(column)) + 1, len(codes)), np.float32)
+        of_code[codes, np.arange(len(codes))] = 1
+        matrix[:, first : first + len(codes)] = of_code[nodules.codes(column)]  # one pass, not one for each value
+        first += len(codes)
+    return Features(names, matrix)
+
+
+def count_of(nodules: NoduleTable, chosen: FeatureSet) -> int:
+    """How many columns the features have."""
+    return len(chosen.numbers) + sum(len(nodules.values(column)) for column in chosen.categories)
 
 
 def scaled(values: Floats) -> Floats:
     """Columns (n, f) less their mean over their standard deviation; what is not finite becomes 0, the mean."""
     known = np.where(np.isfinite(values), values, np.nan)
     return np.stack([_scaled(column, False) for column in known.T], axis=1)
-
-
-def _numbers(column: pl.Series) -> Floats:
-    """A column (n,) with NaN where it is null or not finite."""
-    values = np.array(column.cast(pl.Float64).to_numpy(), dtype=np.float64)
-    values[~np.isfinite(values)] = np.nan
-    return values
 
 
 def _scaled(values: Floats, robust: bool) -> Floats:

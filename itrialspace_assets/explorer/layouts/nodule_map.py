@@ -3,23 +3,22 @@
 The command line, Python and the server share it. It reads files of layouts and edges; it writes none.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.explorer.layouts.features import Features, Singles, features_of
+from itrialspace_assets.explorer.lately import Lately
+from itrialspace_assets.explorer.layouts.features import Features, Singles, count_of, features_of
 from itrialspace_assets.explorer.layouts.files import edges_path, hash_of, layout_path, made_of, read_edges, read_points
 from itrialspace_assets.explorer.layouts.presets import feature_set, preset
 from itrialspace_assets.explorer.layouts.reduce import lacks, reduce
-from itrialspace_assets.explorer.layouts.spaces import SPACES, WEIGHTED, Near, Rows, Space, nearest, weighted
-from itrialspace_assets.explorer.layouts.table import NoduleTable
+from itrialspace_assets.explorer.layouts.spaces import SPACES, Near, Rows, Space, nearest, weighted
+from itrialspace_assets.explorer.layouts.table import NoduleTable, by_value
 
 Made = TypeVar("Made")
 
@@ -31,8 +30,8 @@ _SCOPE_ALIASES = {"cross_dataset": "all_datasets"}
 MODES = ("closest", "farthest")
 #: Most nodules whose edges are worked out when they are asked for (ours: some seconds); of more, from a file alone.
 ON_DEMAND = 30_000
-#: Results that are kept; ours.
-_KEPT = 16
+#: Bytes of features, layouts and edges that are kept; ours, so that the server stays under 600 MiB.
+_KEPT = 80 * 2**20
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,7 @@ class NoduleMap:
 
     settings: Settings
     nodules: NoduleTable
-    _kept: "OrderedDict[tuple[str, ...], Any]" = field(default_factory=OrderedDict, repr=False)
-    _lock: Any = field(default_factory=threading.RLock, repr=False)
+    _lately: Lately = field(default_factory=lambda: Lately(_KEPT), repr=False)
 
     def features(self, name: str) -> Features:
         """Features of a feature set.
@@ -83,14 +81,11 @@ class NoduleMap:
             ConfigError: no such feature set.
         """
         chosen = feature_set(name)
-        return self._once(
-            ("features", name), lambda: features_of(self.nodules.frame([*chosen.numbers, *chosen.categories]), chosen)
-        )
+        return self._once(("features", name), lambda: features_of(self.nodules, chosen))
 
     def of(self, name: str) -> str:
         """Hash of all that decides a layout of a feature set."""
-        uids = self.nodules.series("nodule_uid")
-        return self._once(("of", name), lambda: hash_of(uids, self.features(name).matrix))
+        return self._once(("of", name), lambda: hash_of(self.nodules.series("nodule_uid"), self.features(name).matrix))
 
     def layout(self, name: str, layout: str) -> Singles:
         """Coordinates (n, d): from the file if it is of these nodules; PCA is worked out where there is none.
@@ -104,16 +99,30 @@ class NoduleMap:
             TableError: the layout has not been built for these nodules; names the command.
         """
         chosen = preset(layout)
+        version = self._version(name, chosen.name)
 
         def read() -> Singles:
-            found = read_points(layout_path(self.settings, name, chosen.name), self.of(name))
-            if found is not None:
-                return found
+            if version:  # to compare it takes a second of a million nodules
+                found = read_points(layout_path(self.settings, name, chosen.name), self.of(name))
+                if found is not None:
+                    return found
             if chosen.algorithm != "pca":
                 raise TableError(self.why_not(name, layout))
             return reduce(self.features(name).matrix, chosen)
 
-        return self._once(("layout", name, chosen.name, self._version(name, chosen.name)), read)
+        return self._once(("layout", name, chosen.name, version), read)
+
+    def dims(self, name: str, layout: str) -> int:
+        """How many numbers a layout has: of PCA no more than there are features or nodules, and at least two.
+
+        Args:
+            name: of the feature set.
+            layout: name or alias of the layout.
+        """
+        chosen = preset(layout)
+        if chosen.algorithm != "pca":
+            return chosen.dims
+        return max(2, min(chosen.dims, count_of(self.nodules, feature_set(name)), self.nodules.height))
 
     def why_not(self, name: str, layout: str) -> str:
         """Why a layout cannot be shown, with the command that mends it; empty if it can.
@@ -123,9 +132,10 @@ class NoduleMap:
             layout: name or alias of the layout.
         """
         chosen = preset(layout)
-        if chosen.algorithm == "pca" or self._version(name, chosen.name) == self.of(name):
+        version = self._version(name, chosen.name)
+        if chosen.algorithm == "pca" or (version and version == self.of(name)):
             return ""
-        there = "one of another index" if self._version(name, chosen.name) else "none"
+        there = "one of another index" if version else "none"
         return (
             f"{chosen.name} of {name}: expected a layout of these {self.nodules.height} nodules, found {there}; "
             f"make it with `its-nodulemap build --model {chosen.name} --feature-set {name}`"
@@ -144,7 +154,7 @@ class NoduleMap:
             TableError: the layout has not been built.
         """
         if search.space == "weighted":
-            return self._once(("weighted",), lambda: weighted(self.nodules.frame(WEIGHTED)))
+            return self._once(("weighted",), lambda: weighted(self.nodules))
         if search.space == "feature_l2":
             return Space("feature_l2", "euclidean", self.features(search.feature_set).matrix)
         if search.space == "embedding":
@@ -182,7 +192,7 @@ class NoduleMap:
     def _groups(self, row: int, reach: Reach) -> list[Rows]:
         """Rows of each dataset that neighbours may come from; one group of no row where there is none."""
         scope = _scope(reach.scope, SCOPES)
-        own, known = self.nodules.series("dataset")[row], self._datasets()
+        own, known = self.nodules.frame(["dataset"], np.array([row]))["dataset"][0], self._datasets()
         if scope == "selected_datasets":
             if unknown := set(reach.datasets) - known.keys():
                 raise ConfigError(f"dataset {min(unknown)!r}: expected one of {', '.join(known)}")
@@ -235,10 +245,10 @@ class NoduleMap:
         """Hash of all that decides edges in a space."""
         if search.space == "feature_l2":
             return self.of(search.feature_set)
-        points, uids = self.space(search).points, self.nodules.series("nodule_uid")
+        points = self.space(search).points
         key = ("edges_of", edges_name(EDGE_K[0], MODES[0], SCOPES[0], search))
         version = self._version(search.feature_set, preset(search.layout).name)
-        return self._once((*key, version), lambda: hash_of(uids, points))
+        return self._once((*key, version), lambda: hash_of(self.nodules.series("nodule_uid"), points))
 
     def _edges(self, space: Space, k: int, farthest: bool, scope: str, told: Callable[[int], None]) -> Near:
         every = np.arange(self.nodules.height)
@@ -252,29 +262,15 @@ class NoduleMap:
 
     def _datasets(self) -> dict[str, Rows]:
         """Rows of each dataset, rising."""
-
-        def rows() -> dict[str, Rows]:
-            frame = self.nodules.frame(["dataset"]).with_row_index("row").group_by("dataset").agg("row")
-            found = frame.sort("dataset").iter_rows()
-            return {name: np.sort(np.array(of, np.int64)) for name, of in found}
-
-        return self._once(("datasets",), rows)
+        names, codes = by_value(self.nodules, "dataset"), self._codes("dataset")
+        rows = self._once(("datasets",), lambda: tuple(np.flatnonzero(codes == code) for _, code in names))
+        return {name: of for (name, _), of in zip(names, rows, strict=True)}
 
     def _codes(self, column: str) -> Rows:
-        return self._once(
-            ("codes", column), lambda: self.nodules.series(column).rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
-        )
+        return self._once(("codes", column), lambda: self.nodules.codes(column))
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Made]) -> Made:
-        """What was made of a key before, else made now; the last few are kept."""
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = make()
-            self._kept.move_to_end(key)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-            found: Made = self._kept[key]
-            return found
+        return self._lately.get(key, make)
 
 
 def edges_name(k: int, mode: str, scope: str, search: Search) -> str:

@@ -13,6 +13,7 @@ import polars as pl
 from scipy.spatial.distance import cdist
 
 from itrialspace_assets.explorer.layouts.features import Floats
+from itrialspace_assets.explorer.layouts.table import NoduleTable, by_value
 from itrialspace_assets.index.query import DONOR_WEIGHTS
 
 Rows = npt.NDArray[np.int64]
@@ -51,28 +52,35 @@ class Near:
     distance: Floats
 
 
-def weighted(nodules: pl.DataFrame) -> Space:
+def weighted(nodules: NoduleTable) -> Space:
     """The space whose L1 distance is the score of a donor for a place (``index.query``), of known values.
 
     A missing craniocaudal position counts as the median, a missing distance to the pleura as the greatest, a missing
     diameter as 0.
 
     Args:
-        nodules: rows of the table ``nodules``, with the columns of ``WEIGHTED`` at least.
+        nodules: the table ``nodules``, with the columns of ``WEIGHTED`` at least.
     """
     cc, pleural, diameter = (
         pl.col(f"reinsertion_{name}") for name in ("lobe_cc_pct", "pleural_dist_mm", "nodule_diam_mm")
     )
     most_pleural, most_diameter = (pl.max_horizontal(c.max(), 1.0) for c in (pleural, diameter))
-    numbers = nodules.select(
-        cc=DONOR_WEIGHTS["cc"] * cc.fill_null(cc.median()).fill_null(0.0) / 100,
-        pleural=DONOR_WEIGHTS["pleural"] * pleural.fill_null(most_pleural) / most_pleural,
-        diameter=DONOR_WEIGHTS["diameter"] * diameter.fill_null(0.0) / most_diameter,
-    ).to_numpy()
-    lobes = nodules["reinsertion_lobe"]
+    numbers = (
+        nodules.frame(WEIGHTED[1:])
+        .select(
+            cc=DONOR_WEIGHTS["cc"] * cc.fill_null(cc.median()).fill_null(0.0) / 100,
+            pleural=DONOR_WEIGHTS["pleural"] * pleural.fill_null(most_pleural) / most_pleural,
+            diameter=DONOR_WEIGHTS["diameter"] * diameter.fill_null(0.0) / most_diameter,
+        )
+        .to_numpy()
+    )
     half = DONOR_WEIGHTS["lobe"] / 2  # two lobes differ in two columns
-    flags = [half * (lobes == lobe).fill_null(False).to_numpy()[:, None] for lobe in lobes.drop_nulls().unique().sort()]
-    return Space("weighted", "cityblock", np.ascontiguousarray(np.hstack([numbers, *flags])))
+    lobes, codes = by_value(nodules, "reinsertion_lobe"), nodules.codes("reinsertion_lobe")
+    points = np.empty((nodules.height, 3 + len(lobes)))
+    points[:, :3] = numbers
+    for at, (_, code) in enumerate(lobes, start=3):
+        points[:, at] = half * (codes == code)
+    return Space("weighted", "cityblock", points)
 
 
 def nearest(

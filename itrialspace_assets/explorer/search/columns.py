@@ -1,7 +1,7 @@
 """The columns of the table ``nodules`` as arrays that are quick to filter and count, read when first asked for.
 
-Row numbers are those of the table, whose rows are sorted by ``nodule_uid``. A million nodules with the columns that the
-page shows take about 300 MiB; the whole table would take more than a gigabyte.
+Row numbers are those of the table, whose rows are sorted by ``nodule_uid``. The whole table of a million nodules would
+take more than a gigabyte: what was asked for lately is kept, each column in the one form that takes least.
 """
 
 import os
@@ -17,10 +17,12 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from itrialspace_assets.base.errors import ConfigError, MissingTable, NotFound, TableError
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.index.query import Index
+from itrialspace_assets.explorer.lately import Lately
+from itrialspace_assets.explorer.search.texts import Texts, texts_of
 from itrialspace_assets.records.schema import Column
-from itrialspace_assets.records.store import require_contract
+from itrialspace_assets.records.store import require_contract, table_path
 from itrialspace_assets.records.tables import TABLES
 
 #: More distinct values than this are no facet; ours.
@@ -29,8 +31,13 @@ MAX_VALUES = 200
 _BATCH = 20_000
 #: Rows that say whether a column can be of few values at all; ours.
 _FIRST = 5_000
-#: Masks, codes of histograms and orders that are kept, each at most one to eight bytes a nodule; ours.
-_KEPT = 48
+#: Bytes of columns, masks, codes and orders that are kept; ours, so that the server stays under 600 MiB.
+_KEPT = 176 * 2**20
+
+#: Columns of a table of at most so many rows are kept though only some rows were asked for; ours.
+_SMALL = 100_000
+#: Columns that the free text is looked for in: a dataset's name and every id are part of one of them.
+SEARCHED = ("nodule_uid", "scan_uid", "person_uid")
 
 Value = str | int | float | bool | None
 Rows = npt.NDArray[np.intp]
@@ -101,26 +108,20 @@ class Columns:
         require_contract(_TABLE.name, [path])
         self._path = path
         self._file = path.open("rb")  # stays open: a table that is made again does not mix with this one
-        self._lock = threading.RLock()
-        self._series: dict[str, pl.Series] = {}
-        self._made: dict[Hashable, object] = {}
-        self._passing: dict[Hashable, object] = {}
-        self.height = self.series("nodule_uid").len()
+        self._reading = threading.Lock()
+        self._lately = Lately(_KEPT)
+        self.height = int(pq.read_metadata(path).num_rows)
 
     def series(self, name: str) -> pl.Series:
-        """A column as it is in the table.
+        """A column as it is in the table, read anew each time.
 
         Raises:
             ConfigError: there is no such column.
         """
         about(name)
-        found = self._series.get(name)
-        if found is None:
-            with self._lock:
-                found = self._series.get(name)
-                if found is None:
-                    self._series[name] = found = self._read(name)
-        return found
+        with self._reading:
+            self._file.seek(0)
+            return pl.read_parquet(self._file, columns=[name])[name].rechunk()
 
     def frame(self, names: Sequence[str], rows: Rows | None = None) -> pl.DataFrame:
         """Columns, of some rows or of all.
@@ -132,13 +133,32 @@ class Columns:
         Raises:
             ConfigError: there is no such column.
         """
-        return pl.DataFrame([self._some(name, rows) for name in dict.fromkeys(names)])
+        chosen = dict.fromkeys(names)
+        return pl.DataFrame([self.series(name) if rows is None else self._some(name, rows) for name in chosen])
 
     def whole(self, row: int) -> pl.DataFrame:
         """Every column of one row."""
-        with self._lock:
+        with self._reading:
             self._file.seek(0)
             return pl.scan_parquet(self._file).slice(row, 1).collect()
+
+    def together(self, names: Sequence[str], rows: Rows) -> pl.DataFrame:
+        """Columns of a few rows that mostly lie together, read from the file: what is kept is for other questions.
+
+        Args:
+            names: of the columns.
+            rows: row numbers, at least one, rising.
+
+        Raises:
+            ConfigError: there is no such column.
+        """
+        first, last = int(rows[0]), int(rows[-1])
+        if last - first > _BATCH:
+            return self.frame(names, rows)
+        with self._reading:
+            self._file.seek(0)
+            some = pl.scan_parquet(self._file).select(about(n).name for n in names).slice(first, last - first + 1)
+            return some.collect()[rows - first]
 
     def batches(self, mask: Mask) -> Iterator[pl.DataFrame]:
         """Every column of the rows of a mask, some thousand rows at a time; at least one frame, which may be empty.
@@ -171,11 +191,48 @@ class Columns:
         Raises:
             ConfigError: there is no such column, or it holds more values.
         """
-        about(name)
-        found = self.kept(("coded", name), lambda: self._code(name))
+        found = self.few(name)
         if found is None:
             raise ConfigError(f"column {name}: expected at most {MAX_VALUES} different values; ask for its histogram")
         return found
+
+    def few(self, name: str) -> Coded | None:
+        """A column of at most ``MAX_VALUES`` values; None: it holds more.
+
+        Raises:
+            ConfigError: there is no such column.
+        """
+        about(name)
+        return self.kept(("coded", name), lambda: None if self._has_many(name) else _coded(self.series(name)))
+
+    def texts(self, name: str) -> Texts:
+        """A column of texts, for searches in them.
+
+        Raises:
+            ConfigError: there is no such column, or it holds none.
+        """
+        if about(name).type != "text":
+            raise ConfigError(f"column {name}: expected a column of text, got one of {about(name).type}s")
+
+        def make() -> Texts:
+            with self._reading:
+                self._file.seek(0)
+                return texts_of(pq.ParquetFile(self._file).read([name])[name])
+
+        return self.kept(("texts", name), make)
+
+    def codes(self, name: str) -> npt.NDArray[Any]:
+        """A whole number for each text of a column, equal where the texts are: that of ``values``, if there are few."""
+        few = self.few(name)
+        return self.texts(name).places if few is None else few.codes
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """Texts of a column of few: the code of each is its place, from 1.
+
+        Raises:
+            ConfigError: there is no such column, or it holds many.
+        """
+        return tuple(map(str, self.coded(name).values))
 
     def compact(self, name: str) -> pl.Series:
         """A column of all rows; texts of which there are few as an enumeration, which takes a byte a row.
@@ -183,11 +240,15 @@ class Columns:
         Raises:
             ConfigError: there is no such column.
         """
-        coded = self.kept(("coded", name), lambda: self._code(name)) if about(name).type == "text" else None
+        coded = self.few(name) if about(name).type == "text" else None
         if coded is None:
-            return self._some(name, None)
+            return self.series(name)
         values = pl.Series(name, [None, *coded.values], dtype=pl.Enum(pl.Series(coded.values, dtype=pl.String())))
         return values[coded.codes.astype(np.intp)]
+
+    def row_of(self, uid: str) -> int | None:
+        """Row number of a nodule; None if there is no such nodule."""
+        return self.texts("nodule_uid").place(uid)  # sorted, and no two rows have the same
 
     def row(self, uid: str) -> int:
         """Row number of a nodule.
@@ -195,41 +256,27 @@ class Columns:
         Raises:
             NotFound: there is no such nodule.
         """
-        uids = self.series("nodule_uid")
-        at = int(uids.search_sorted(uid))
-        if at >= self.height or uids[at] != uid:
+        at = self.row_of(uid)
+        if at is None:
             raise NotFound(f"nodule {uid!r}: expected a nodule_uid of the index")
         return at
 
-    def index(self, names: Sequence[str]) -> Index:
-        """The index with these columns alone, for its own questions."""
-        return self.kept(("index", *names), lambda: Index(pl.DataFrame([self.series(name) for name in names])))
-
     def kept(self, key: Hashable, make: Callable[[], _Kept]) -> _Kept:
-        """What ``make`` gave the first time; threads that ask at once make it once.
+        """What ``make`` gave lately, else what it gives now.
 
         Args:
             key: of what is kept.
             make: makes it.
         """
-        with self._lock:
-            if key not in self._made:
-                self._made[key] = make()
-            return self._made[key]  # type: ignore[return-value]
+        return self._lately.get(key, make)
 
-    def kept_for_now(self, key: Hashable, make: Callable[[], _Kept]) -> _Kept:
-        """As ``kept``, but only what was asked for last is kept, ``_KEPT`` results at most.
+    def ends(self, name: str) -> tuple[Any, Any]:
+        """Least and greatest value of a column; None where it has none.
 
-        Args:
-            key: of what is kept.
-            make: makes it.
+        Raises:
+            ConfigError: there is no such column.
         """
-        with self._lock:
-            made = self._passing.pop(key, None)
-            self._passing[key] = found = make() if made is None else made
-            if len(self._passing) > _KEPT:
-                self._passing.pop(next(iter(self._passing)))
-            return found  # type: ignore[return-value]
+        return self._statistics(about(name).name)[1:]
 
     def described(self) -> tuple[Described, ...]:
         """Every column of the table, in its order."""
@@ -238,11 +285,8 @@ class Columns:
     def _describe(self, column: Column) -> Described:
         missing, low, high = self._statistics(column.name)
         coded = None
-        if column.type != "number":
-            with self._lock:  # one column after another, and not kept: all would take more than a gigabyte
-                series = self._seen_or_read(column.name)
-                if len(series.head(_FIRST).unique()) <= MAX_VALUES:  # most columns of ids end here
-                    coded = self.kept(("coded", column.name), lambda: _coded(series))
+        if column.type != "number" and not self._has_many(column.name):  # codes of all would need room for little
+            coded = _coded(self.series(column.name))
         return Described(
             name=column.name,
             type=column.type,
@@ -256,7 +300,7 @@ class Columns:
 
     def _statistics(self, name: str) -> tuple[int, Any, Any]:
         """Missing values, least and greatest value, as the file's footer says."""
-        with self._lock:
+        with self._reading:
             self._file.seek(0)
             footer = pq.read_metadata(self._file)
         at = footer.schema.names.index(name)
@@ -264,27 +308,35 @@ class Columns:
         ends = [end for group in groups if group.has_min_max for end in (group.min, group.max)]
         return sum(g.null_count for g in groups), min(ends, default=None), max(ends, default=None)
 
-    def _seen_or_read(self, name: str) -> pl.Series:
-        """A column that is not kept for this."""
-        found = self._series.get(name)
-        return self._read(name) if found is None else found
-
-    def _read(self, name: str) -> pl.Series:
-        with self._lock:
+    def _has_many(self, name: str) -> bool:
+        """Whether the first rows alone have too many values, as ids do: the column need not be read."""
+        with self._reading:
             self._file.seek(0)
-            return pl.read_parquet(self._file, columns=[name])[name].rechunk()
+            first = pl.scan_parquet(self._file).select(name).head(_FIRST).collect()[name]
+        return first.drop_nulls().n_unique() > MAX_VALUES
 
-    def _some(self, name: str, rows: Rows | None) -> pl.Series:
-        if rows is None:
-            return self._seen_or_read(about(name).name)
-        coded = self._made.get(("coded", name))
-        if isinstance(coded, Coded):  # less memory than the column itself
+    def _some(self, name: str, rows: Rows) -> pl.Series:
+        kind = about(name).type
+        coded = None if kind == "number" else self.few(name)
+        if coded is not None:
             values = pl.Series(name, [None, *coded.values], dtype=_TABLE.schema[name])
             return values[coded.codes[rows].astype(np.intp)]
-        return self.series(name)[rows]
+        form = "texts" if kind == "text" else "numbers"
+        if self.height > _SMALL and name not in SEARCHED and not self._lately.has((form, name)):
+            return self.series(name)[rows]  # it would push out what searches need
+        if kind == "text":
+            return self.texts(name).series(name, rows)
+        return pl.Series(name, self.numbers(name)[rows], nan_to_null=True).cast(_TABLE.schema[name])
 
-    def _code(self, name: str) -> Coded | None:
-        return _coded(self._seen_or_read(name))
+
+def open_columns(settings: Settings) -> Columns:
+    """The columns of the index as last built.
+
+    Raises:
+        MissingTable: there is none yet.
+        TableError: it was accepted under another contract.
+    """
+    return Columns(table_path(settings.output, _TABLE.name))
 
 
 def _coded(series: pl.Series) -> Coded | None:

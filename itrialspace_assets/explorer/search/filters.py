@@ -13,10 +13,9 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.explorer.search.columns import ABOUT, Columns, Mask, Value, about
+from itrialspace_assets.explorer.search.columns import ABOUT, SEARCHED, Coded, Columns, Mask, Value, about
+from itrialspace_assets.records.tables import TABLES
 
-#: Columns that the free text is looked for in: a dataset's name and every id are part of one of them.
-TEXT_COLUMNS = ("nodule_uid", "scan_uid", "person_uid")
 #: Most ids of a selection that is sent as ids; ours.
 MAX_UIDS = 200_000
 
@@ -99,18 +98,16 @@ def mask_of(columns: Columns, one: Filter) -> Mask:
     Raises:
         ConfigError: there is no such column, or it holds values of another type.
     """
-    return columns.kept_for_now(("mask", _key(one)), lambda: _mask(columns, one))
+    return columns.kept(("mask", _key(one)), lambda: _mask(columns, one))
 
 
 def mask_of_text(columns: Columns, text: str) -> Mask:
     """Which rows hold a text in one of their ids or in their dataset's name, whatever the case."""
 
     def make() -> Mask:
-        # one pass after another over bytes: lower-case copies of three columns would take 100 MiB of a million nodules
-        found = [_contains(columns.series(name), text) for name in TEXT_COLUMNS]
-        return np.asarray(np.logical_or.reduce(found))
+        return np.asarray(np.logical_or.reduce([columns.texts(name).holding(text) for name in SEARCHED]))
 
-    return columns.kept_for_now(("text", text), make)
+    return columns.kept(("text", text), make)
 
 
 def all_of(height: int, masks: Sequence[Mask]) -> Mask:
@@ -146,26 +143,76 @@ def _key(one: Filter) -> Hashable:
 
 def _mask(columns: Columns, one: Filter) -> Mask:
     if isinstance(one, Chosen):
-        return _to_mask(columns.series("nodule_uid").is_in(pl.Series(one.uids, dtype=pl.String()).implode()))
+        return columns.texts("nodule_uid").among(one.uids)
     if isinstance(one, Between):
-        values = columns.numbers(one.column)
-        above = values >= (-np.inf if one.low is None else one.low)
-        return above & (values <= (np.inf if one.high is None else one.high))  # NaN, a missing value, is neither
-    series = columns.series(one.column)
+        return between(columns, one.column, one.low, one.high)
     if isinstance(one, Missing):
-        return _to_mask(series.is_null() if one.missing else series.is_not_null())
+        gone = missing(columns, one.column)
+        return gone if one.missing else ~gone
     if isinstance(one, Contains):
-        if about(one.column).type != "text":
-            raise ConfigError(f"column {one.column}: expected a column of text, got one of {about(one.column).type}s")
-        return _contains(series, one.contains)
+        return columns.texts(one.column).holding(one.contains)
     known = [v for v in one.any if v is not None]
-    met = np.zeros(columns.height, bool)
-    if known:
-        met = _to_mask(series.is_in(_typed(one.column, known, series.dtype).implode()))
-    return met | _to_mask(series.is_null()) if None in one.any else met
+    met = among(columns, one.column, known)
+    return met | missing(columns, one.column) if None in one.any else met
 
 
-def _typed(column: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
+def between(columns: Columns, name: str, low: float | None, high: float | None) -> Mask:
+    """Which rows have a number within bounds, both included; a missing value is within none.
+
+    Args:
+        columns: of the index.
+        name: of a column of numbers.
+        low: least; None: any.
+        high: greatest; None: any.
+
+    Raises:
+        ConfigError: there is no such column, or it holds no numbers.
+    """
+    values = columns.numbers(name)
+    above = values >= (-np.inf if low is None else low)
+    return above & (values <= (np.inf if high is None else high))  # NaN, a missing value, is neither
+
+
+def among(columns: Columns, name: str, values: Sequence[Any]) -> Mask:
+    """Which rows have one of some values.
+
+    Args:
+        columns: of the index.
+        name: of a column.
+        values: any of these, none missing.
+
+    Raises:
+        ConfigError: there is no such column, or it holds values of another type.
+    """
+    wanted = _typed(name, values, TABLES["nodules"].schema[name])
+    coded = columns.few(name)
+    if coded is not None:
+        known = set(wanted)
+        return _lookup(coded, [code for code, value in enumerate(coded.values, start=1) if value in known])
+    if about(name).type == "text":
+        return columns.texts(name).among(wanted.to_list())
+    return np.isin(columns.numbers(name), wanted.cast(pl.Float64).to_numpy())
+
+
+def missing(columns: Columns, name: str) -> Mask:
+    """Which rows have no value in a column.
+
+    Raises:
+        ConfigError: there is no such column.
+    """
+    coded = columns.few(name)
+    if coded is not None:
+        return _lookup(coded, [0])
+    return columns.texts(name).missing() if about(name).type == "text" else np.isnan(columns.numbers(name))
+
+
+def _lookup(coded: Coded, codes: list[int]) -> Mask:
+    chosen = np.zeros(len(coded.values) + 1, bool)
+    chosen[codes] = True
+    return chosen[coded.codes]
+
+
+def _typed(column: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
     kind = about(column).type
     fits: tuple[type, ...] = {"text": (str,), "flag": (bool,), "integer": (int,), "number": (int, float)}[kind]
     wrong = [v for v in values if type(v) not in fits]
@@ -175,12 +222,3 @@ def _typed(column: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
         return pl.Series(values, dtype=dtype)
     except (OverflowError, TypeError, pl.exceptions.PolarsError):
         raise ConfigError(f"column {column}: expected whole numbers of 64 bits") from None
-
-
-def _contains(series: pl.Series, text: str) -> Mask:
-    found = series.str.contains_any([text], ascii_case_insensitive=True)
-    return _to_mask(found)
-
-
-def _to_mask(met: pl.Series) -> Mask:
-    return met.fill_null(False).to_numpy()

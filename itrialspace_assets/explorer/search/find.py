@@ -8,6 +8,7 @@ from pydantic import Field
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.search.columns import Columns, Mask, Rows, Value, about
 from itrialspace_assets.explorer.search.filters import Filter, Name, all_of, column_of, mask_of, mask_of_text
+from itrialspace_assets.records.tables import TABLES
 
 #: Columns of a nodule that people look at first.
 SHOWN = (
@@ -162,7 +163,7 @@ def _facet(columns: Columns, counter: _Counter, name: str) -> Facet:
 
 
 def _histogram(columns: Columns, counter: _Counter, name: str, bins: int) -> Histogram:
-    edges, codes = columns.kept_for_now(("bins", name, bins), lambda: _binned(columns.numbers(name), bins))
+    edges, codes = columns.kept(("bins", name, bins), lambda: _binned(columns.numbers(name), bins))
     missing, *counts = counter.counts(name, ("bins", name, bins), codes, max(0, len(edges) - 1))
     return Histogram.model_construct(
         column=name, unit=about(name).unit, edges=edges, counts=tuple(counts), missing=missing
@@ -194,9 +195,25 @@ def page_of(columns: Columns, mask: Mask, asked: Search) -> Rows:
     end = asked.offset + asked.limit
     rows = np.flatnonzero(mask)
     if asked.sort is not None:
-        keys = _keys(columns, asked.sort)[rows]
-        rows = rows[_first(-keys if asked.descending else keys, end)]
+        rows = in_order(columns, rows, asked.sort, asked.descending, end)
     return rows[asked.offset : end]
+
+
+def in_order(columns: Columns, rows: Rows, name: str, descending: bool, n: int) -> Rows:
+    """The first ``n`` rows in the order of a column; ties by ``nodule_uid``, missing values last.
+
+    Args:
+        columns: of the index.
+        rows: row numbers, rising.
+        name: of the column.
+        descending: greatest first.
+        n: how many, at most.
+
+    Raises:
+        ConfigError: there is no such column.
+    """
+    keys = _keys(columns, name)[rows]
+    return rows[_first(-keys if descending else keys, n)]
 
 
 def _keys(columns: Columns, name: str) -> npt.NDArray[np.float64]:
@@ -205,9 +222,13 @@ def _keys(columns: Columns, name: str) -> npt.NDArray[np.float64]:
         return columns.numbers(name)
 
     def make() -> npt.NDArray[np.float64]:
-        return columns.series(name).rank("dense").cast(pl.Float64).to_numpy()
+        coded = columns.few(name)
+        if coded is None:
+            return columns.texts(name).ranks()
+        order = pl.Series(coded.values, dtype=TABLES["nodules"].schema[name]).rank("dense").cast(pl.Float64)
+        return np.append(np.nan, order.to_numpy())[coded.codes]
 
-    return columns.kept_for_now(("keys", name), make)
+    return columns.kept(("keys", name), make)
 
 
 def _first(keys: npt.NDArray[np.float64], n: int) -> Rows:

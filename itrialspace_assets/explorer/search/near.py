@@ -1,27 +1,39 @@
 """Nodules like one, and donors for a place: the index's own answers, with what differs in millimetres and percent."""
 
+import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import Field
 
 from itrialspace_assets.base.errors import NotFound
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.explorer.search.columns import Columns, Value, about
+from itrialspace_assets.explorer.search.columns import Columns, Mask, Rows, Value, about
 from itrialspace_assets.explorer.search.filters import Name, rows_of
 from itrialspace_assets.explorer.search.find import SHOWN, Asked
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, lobe_label
-from itrialspace_assets.index.query import FEATURES, MISMATCHES, Index, Place, Tolerance
+from itrialspace_assets.index.query import (
+    FEATURES,
+    MISMATCHES,
+    Place,
+    Tolerance,
+    best_donors,
+    moments,
+    most_alike,
+)
 from itrialspace_assets.records.store import read_table
 
 #: Columns that the index needs for its answers.
 _NEEDED = tuple(
-    dict.fromkeys(
-        (*SHOWN, "annotation_id", *(column for column, _ in FEATURES.values()), *(c for c, _ in MISMATCHES.values()))
-    )
+    dict.fromkeys((*SHOWN, *(column for column, _ in FEATURES.values()), *(c for c, _ in MISMATCHES.values())))
 )
+#: Numbers of a place.
+_PLACED = ("reinsertion_lobe_cc_pct", "reinsertion_pleural_dist_mm", "reinsertion_nodule_diam_mm")
 K = Annotated[int, Field(ge=1, le=500)]
 Millimetres = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
@@ -124,12 +136,77 @@ def similar(columns: Columns, asked: Likeness) -> Nearest:
         ConfigError: no such weight or column.
     """
     at, mask = columns.row(asked.uid), rows_of(columns, asked.filters, asked.text)
-    index = columns.index(_NEEDED)
-    found = index.similar(asked.uid, asked.k, asked.weights, same_person=asked.same_person, among=mask)
-    given = {c: index.nodules[c][at] for c in _NEEDED}
+    rows, distance = alike(columns, at, mask, asked.k, asked.weights, asked.same_person)
+    found = columns.frame(_NEEDED, rows).with_columns(distance=pl.Series(distance))
+    given = columns.frame(_NEEDED, np.array([at])).row(0, named=True)
     wanted = {name: (column, given[column]) for name, (column, _) in FEATURES.items()}
     categories = {name: (column, given[column]) for name, (column, _) in MISMATCHES.items()}
-    return Nearest(candidates=int(mask.sum()), nodules=_nearest(columns, found, asked.columns, wanted, categories))
+    near = _nearest(columns, rows, found, asked.columns, wanted, categories)
+    return Nearest(candidates=int(mask.sum()), nodules=near)
+
+
+def alike(
+    columns: Columns,
+    at: int,
+    among: Mask,
+    k: int,
+    weights: Mapping[str, float] | None = None,
+    same_person: bool = False,
+) -> tuple[Rows, npt.NDArray[np.float64]]:
+    """Rows of the nodules most like one, nearest first, and their distance: as ``Index.similar``.
+
+    Args:
+        columns: of the index.
+        at: row of the nodule.
+        among: of each row, whether it may be in the answer.
+        k: how many, at most.
+        weights: instead of the published ones, by their short names.
+        same_person: whether nodules of the same person may be in the answer.
+
+    Raises:
+        ConfigError: no such weight.
+    """
+    numbers = {}
+    for name, (column, _) in FEATURES.items():
+        values = columns.numbers(column)
+        numbers[name] = values, columns.kept(("moments", column), functools.partial(moments, values))
+    categories = {name: columns.codes(column) for name, (column, _) in MISMATCHES.items()}
+    if not same_person:
+        people = columns.codes("person_uid")
+        among = among & (people != people[at])
+    return most_alike(numbers, categories, at, among, k, weights)
+
+
+def donors(
+    columns: Columns, place: Place, among: Mask, k: int, tolerance: Tolerance | None = None
+) -> tuple[Rows, pl.DataFrame]:
+    """Rows of the donors that suit a place, best first, and their ``score``: as ``Index.donors_for``.
+
+    Args:
+        columns: of the index.
+        place: what is wanted.
+        among: of each row, whether it may be in the answer.
+        k: how many, at most.
+        tolerance: what is further from the place is left out.
+
+    Raises:
+        ConfigError: no such lobe, or a tolerance for what is not asked for.
+    """
+    if place.person is not None:
+        among = among & ~columns.texts("person_uid").among([place.person])
+    rows = np.flatnonzero(among)
+    lobes, codes = columns.values("reinsertion_lobe"), columns.codes("reinsertion_lobe")[rows]
+    known = pl.Enum(list(dict.fromkeys((*lobes, *map(str, LOBE_NAMES.values())))))
+    candidates = pl.DataFrame(
+        {
+            "row": rows,
+            "reinsertion_lobe": pl.Series([None, *lobes], dtype=known)[codes.astype(np.intp)],
+            "label": columns.frame(["label"], rows)["label"],
+            **{c: pl.Series(columns.numbers(c)[rows], nan_to_null=True) for c in _PLACED},
+        }
+    )
+    found = best_donors(candidates, replace(place, person=None), k, tolerance, tie="row")
+    return found["row"].to_numpy(), found.drop("row", "label", "reinsertion_lobe", *_PLACED)
 
 
 def match(columns: Columns, settings: Settings, asked: Wanted) -> Nearest:
@@ -153,13 +230,12 @@ def match(columns: Columns, settings: Settings, asked: Wanted) -> Nearest:
             raise NotFound(f"host {asked.host!r}: expected a scan_uid of the index")
         person = scans["person_uid"][0]
     mask = rows_of(columns, asked.filters, asked.text)
-    index = columns.index(_NEEDED)
     place = Place(asked.lobe, asked.cc_pct, asked.pleural_mm, asked.diameter_mm, asked.label, person)
     tolerance = Tolerance(
         asked.same_lobe, asked.cc_tolerance_pct, asked.pleural_tolerance_mm, asked.diameter_tolerance_mm
     )
-    among = index if mask.all() else Index(index.nodules.filter(mask))
-    found = among.donors_for(place, asked.k, tolerance=tolerance)
+    rows, scores = donors(columns, place, mask, asked.k, tolerance)
+    found = pl.concat([columns.frame(_NEEDED, rows), scores], how="horizontal")
     terms = {
         "cc": ("reinsertion_lobe_cc_pct", asked.cc_pct),
         "pleural": ("reinsertion_pleural_dist_mm", asked.pleural_mm),
@@ -167,17 +243,17 @@ def match(columns: Columns, settings: Settings, asked: Wanted) -> Nearest:
     }
     wanted = {name: term for name, term in terms.items() if term[1] is not None}
     lobe = {"lobe": ("reinsertion_lobe", str(LOBE_NAMES[lobe_label(asked.lobe) or 0]))}
-    return Nearest(candidates=int(mask.sum()), nodules=_nearest(columns, found, asked.columns, wanted, lobe))
+    return Nearest(candidates=int(mask.sum()), nodules=_nearest(columns, rows, found, asked.columns, wanted, lobe))
 
 
 def _nearest(
     columns: Columns,
+    places: Rows,
     found: pl.DataFrame,
     shown: tuple[str, ...],
     wanted: Mapping[str, tuple[str, float | None]],
     categories: Mapping[str, tuple[str, str]],
 ) -> tuple[Near, ...]:
-    places = columns.series("nodule_uid").search_sorted(found["nodule_uid"]).to_numpy()
     rows = columns.frame(shown, places).to_dicts() if shown else [{} for _ in places]
     extra = found.select(c for c in ("distance", "score", "scale", "scale_ok") if c in found.columns).to_dicts()
     return tuple(

@@ -25,6 +25,6 @@ def detail(columns: Columns, uid: str) -> Detail:
     """
     at = columns.row(uid)
     values = columns.whole(at).row(0, named=True)
-    rows = np.flatnonzero((columns.series("scan_uid") == values["scan_uid"]).to_numpy())
-    others = Index(columns.frame((*SHOWN, *_PLACE), rows)).companions(uid)
+    rows = np.flatnonzero(columns.texts("scan_uid").among([values["scan_uid"]]))
+    others = Index(columns.together((*SHOWN, *_PLACE), rows)).companions(uid)
     return Detail.model_construct(values=values, companions=others.select(*SHOWN, "distance_mm").to_dicts())

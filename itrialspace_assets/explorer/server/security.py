@@ -187,7 +187,9 @@ class Guard:
         if given is not None and self.access.knows(given):
             if scope["method"] != "GET":
                 return
-            secure = "; Secure" if scope["scheme"] == "https" else ""
+            # what a proxy says of the browser's side; who sends it falsely keeps the cookie from itself alone
+            encrypted = "https" in (scope["scheme"], headers.get("x-forwarded-proto", "").lower())
+            secure = "; Secure" if encrypted else ""
             rest = urlencode([(n, v) for n, v in parameters if n != "token"])
             # one slash: two would make the browser leave for another server
             path = "/" + scope["raw_path"].decode("latin-1").lstrip("/")

@@ -15,7 +15,6 @@ from itrialspace_assets.base.errors import MissingTable
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.catalog.rebuild import connect
 from itrialspace_assets.explorer.search.columns import Columns
-from itrialspace_assets.index.query import Index, open_index
 from itrialspace_assets.records.store import table_path
 
 #: Memory that one question to the catalog may take; ours, so that the server stays under 600 MiB.
@@ -61,17 +60,6 @@ class Root:
             if found is None or found[0] != stamp:
                 self._kept[name] = found = (stamp, make())
         return found[1]
-
-    @property
-    def index(self) -> Index:
-        """The index, opened again when its table was made again.
-
-        Raises:
-            TableError: there is none yet, or it was accepted under another contract.
-        """
-        path = table_path(self.settings.output, "nodules")
-        index: Index = self.kept("index", stamp_of(path, "nodules"), lambda: open_index(self.settings))
-        return index
 
     @property
     def columns(self) -> Columns:

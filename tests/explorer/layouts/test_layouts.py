@@ -29,7 +29,7 @@ def test_features_are_those_of_scikit_learn(name: str, columns: int) -> None:
         scaled = np.nan_to_num(StandardScaler().fit_transform(numbers))
     encoder = OneHotEncoder(sparse_output=False)
     flags = encoder.fit_transform(nodules.select(chosen.categories).to_numpy())
-    found = features_of(nodules, chosen)
+    found = features_of(Held(nodules), chosen)
     assert len(chosen.numbers) == columns
     assert found.matrix.dtype == np.float32
     assert found.matrix[:, columns:].tolist() == flags.tolist()
@@ -39,16 +39,18 @@ def test_features_are_those_of_scikit_learn(name: str, columns: int) -> None:
     )
 
 
-def test_principal_components_are_those_of_scikit_learn() -> None:
+def test_principal_components_are_those_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     from sklearn.decomposition import PCA
 
-    matrix = features_of(known(), FEATURE_SETS["reinsertion_core"]).matrix
+    matrix = features_of(Held(known()), FEATURE_SETS["reinsertion_core"]).matrix
     wanted = PCA(6).fit_transform(matrix.astype(float))
     found = reduce.principal(matrix, 6)
     assert np.abs(found) == pytest.approx(np.abs(wanted), abs=2e-5)
     assert reduce.principal(matrix, 32).shape == (60, matrix.shape[1])
     assert reduce.principal(matrix[:1], 2).tolist() == [[0, 0]]
     assert reduce.principal(matrix[:0], 2).shape == (0, 2)
+    monkeypatch.setattr(reduce, "_ROWS", 7)  # many blocks, the last one shorter
+    assert reduce.principal(matrix, 6) == pytest.approx(found, abs=2e-6)
 
 
 def test_the_asset_is_written_for_the_index_with_the_layouts_that_settings_name(
@@ -93,7 +95,7 @@ def test_a_layout_of_another_index_is_not_shown(empty: Settings) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_layouts_are_the_same_twice(name: str) -> None:
-    matrix = features_of(known(), FEATURE_SETS["core_53"]).matrix
+    matrix = features_of(Held(known()), FEATURE_SETS["core_53"]).matrix
     first = reduce.reduce(matrix, preset(name))
     assert first.shape == (60, min(preset(name).dims, matrix.shape[1]))
     assert first.tobytes() == reduce.reduce(matrix, preset(name)).tobytes()

@@ -9,7 +9,7 @@ from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.layouts import build, spaces
 from itrialspace_assets.explorer.layouts.nodule_map import SCOPES, NoduleMap, Reach, Search
-from itrialspace_assets.explorer.layouts.table import Held, row_of
+from itrialspace_assets.explorer.layouts.table import Held
 from itrialspace_assets.index.query import Index, Place
 from tests.index.test_query import made
 
@@ -75,7 +75,7 @@ def test_missing_values_of_the_weighted_space_are_filled_as_published() -> None:
         pl.when(pl.int_range(pl.len()) == 0).then(None).otherwise(pl.col(c)).alias(c)
         for c in ("reinsertion_lobe_cc_pct", "reinsertion_pleural_dist_mm", "reinsertion_nodule_diam_mm")
     )
-    cc, pleural, diameter = spaces.weighted(nodules).points[0, :3]
+    cc, pleural, diameter = spaces.weighted(Held(nodules)).points[0, :3]
     assert cc == pytest.approx(nodules["reinsertion_lobe_cc_pct"].median() / 100)
     assert (pleural, diameter) == (pytest.approx(0.8), 0.0)
 
@@ -138,5 +138,5 @@ def test_edges_come_from_their_file_and_are_not_worked_out_for_too_many(empty: S
 
 def test_rows_are_found_by_id() -> None:
     index = made(60)
-    assert [row_of(Held(index.nodules), uid) for uid in index.nodules["nodule_uid"]] == list(range(60))
-    assert [row_of(Held(index.nodules), uid) for uid in ("", "D0/n0001", "D9/x")] == [None, None, None]
+    assert [Held(index.nodules).row_of(uid) for uid in index.nodules["nodule_uid"]] == list(range(60))
+    assert [Held(index.nodules).row_of(uid) for uid in ("", "D0/n0001", "D9/x")] == [None, None, None]

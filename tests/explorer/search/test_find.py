@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from itrialspace_assets.base.errors import ConfigError, NotFound, TableError
 from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.explorer.search import columns as columns_module
 from itrialspace_assets.explorer.search import export, find, near, one
 from itrialspace_assets.explorer.search.columns import Columns
 from itrialspace_assets.explorer.search.filters import Filter, rows_of
@@ -236,6 +237,18 @@ def test_columns_are_described_with_what_they_hold(columns: Columns) -> None:
     assert (found["age"].low, found["age"].high, found["age"].missing) == (ages.min(), ages.max(), ages.null_count())
     assert found["dataset"].values == ("D0", "D1", "D2") and found["nodule_uid"].values == ()
     assert found["missing_because"].missing == len(ROWS) and found["missing_because"].values == ()
+
+
+@pytest.mark.parametrize(("small", "batch"), [(1000, 1000), (0, 0)])
+def test_rows_are_the_same_whether_columns_are_kept_or_not(
+    columns: Columns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small: int, batch: int
+) -> None:
+    monkeypatch.setattr(columns_module, "_SMALL", small)
+    monkeypatch.setattr(columns_module, "_BATCH", batch)
+    fresh, rows = Columns(write(tmp_path, NODULES)), np.array([3, 7, 290])
+    for _ in range(2):
+        assert fresh.frame(NODULES.columns, rows[::-1]).equals(NODULES[rows[::-1]])
+        assert fresh.together(["age", "scan_uid", "coordX"], rows).equals(NODULES[rows]["age", "scan_uid", "coordX"])
 
 
 def test_a_table_that_was_made_again_does_not_mix_with_the_old_one(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_table_that_is_made_again_is_opened_again(tmp_path: Path) -> None:
     for n in (20, 30):
         write(settings.output, frame(n))
         assert client.post("/api/nodules/search", json={}).json()["total"] == n
-        assert client.app.state.root.index.nodules.height == n
+        assert client.app.state.root.columns.height == n
 
 
 def test_a_root_says_what_is_procedural_and_simulated(client: TestClient, settings: Settings, tmp_path: Path) -> None:

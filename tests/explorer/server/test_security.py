@@ -99,6 +99,10 @@ def test_the_token_in_an_address_becomes_a_cookie_and_leaves_the_address(output:
     assert with_token.get("/api/nodules/columns").status_code == 200, "the client kept the cookie"
     secure = client(output, access_for("127.0.0.1", TOKEN), "https://127.0.0.1").get(f"/?token={TOKEN}")
     assert "; Secure" in secure.headers["set-cookie"]
+    proxied = client(output, access_for("127.0.0.1", TOKEN)).get(
+        f"/?token={TOKEN}", headers={"x-forwarded-proto": "https"}
+    )
+    assert "; Secure" in proxied.headers["set-cookie"]
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "x"])

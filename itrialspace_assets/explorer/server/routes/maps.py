@@ -12,7 +12,6 @@ from itrialspace_assets.explorer.layouts.nodule_map import EDGE_K, MODES, ON_DEM
 from itrialspace_assets.explorer.layouts.presets import FEATURE_SETS, PRESETS
 from itrialspace_assets.explorer.layouts.slices import OUTCOMES, READ, Asked, Drawn, answered, colour, draw
 from itrialspace_assets.explorer.layouts.spaces import SPACES
-from itrialspace_assets.explorer.layouts.table import row_of
 from itrialspace_assets.explorer.server.arrow import MEDIA_TYPE, arrow
 from itrialspace_assets.explorer.server.open_map import MapOf
 from itrialspace_assets.explorer.server.problems import bytes_of
@@ -176,7 +175,7 @@ def get_edges(seen: MapOf, asked: Annotated[Edges, Query()]) -> Response:
 @router.get("/map/neighbours")
 def get_neighbours(seen: MapOf, asked: Annotated[NearOne, Query()]) -> Neighbours:
     """The nodules nearest to one, exact, nearest first."""
-    row = row_of(seen.nodules, asked.uid)
+    row = seen.nodules.row_of(asked.uid)
     if row is None:
         raise HTTPException(404, f"nodule {asked.uid!r}: the index has none of this id")
     reach = Reach(asked.scope, tuple(asked.dataset), asked.balance, asked.same_person)

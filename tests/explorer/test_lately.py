@@ -1,0 +1,36 @@
+"""What is kept lately: within its bytes, the oldest goes first, and what holds no array stays."""
+
+import numpy as np
+import polars as pl
+
+from itrialspace_assets.explorer.lately import Lately, bytes_of
+
+
+def test_the_oldest_goes_when_room_is_needed() -> None:
+    lately, made = Lately(250), []
+
+    def get(name: str, size: int) -> int:
+        def make() -> np.ndarray:
+            made.append(name)
+            return np.zeros(size, np.uint8)
+
+        return len(lately.get(name, make))
+
+    for name in "abab":
+        assert get(name, 100) == 100
+    assert made == ["a", "b"]
+    assert lately.get("of no size", lambda: (1, "a")) == (1, "a")
+    get("a", 100)  # b is the oldest now
+    get("c", 100)
+    assert (lately.has("a"), lately.has("b"), lately.has("c")) == (True, False, True)
+    get("large", 1000)
+    assert [name for name in ("a", "c", "large") if lately.has(name)] == ["large"], "the newest stays"
+    assert lately.get("of no size", lambda: None) == (1, "a")
+    get("d", 100)
+    assert not lately.has("large")
+    get("e", 100)
+    assert lately.has("d"), "what went is not counted any more"
+
+
+def test_bytes_are_those_of_the_arrays() -> None:
+    assert bytes_of((np.zeros(3), pl.Series([1, 2]), (np.zeros(2, np.uint8), "text"), None)) == 24 + 16 + 2
