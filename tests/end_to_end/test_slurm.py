@@ -73,7 +73,7 @@ def command(data: Path, out: Path, cluster: Path, **more: str) -> dict[str, Any]
 
 def materialize(data: Path, out: Path, cluster: Path, **more: str) -> subprocess.CompletedProcess[str]:
     asked = command(data, out, cluster, **more)
-    return subprocess.run(**asked, check=False, capture_output=True, text=True, timeout=300)
+    return subprocess.run(**asked, check=False, capture_output=True, text=True, timeout=600)
 
 
 def shards_in(cluster: Path) -> list[str]:
@@ -177,7 +177,7 @@ def test_a_run_whose_process_is_killed_finds_the_tasks_of_its_array_again(
         assert record.job_code_origin
         resume = ResumeRunArgs(record.job_code_origin, record.run_id, instance.get_ref(), set_exit_code_on_failure=True)
         again = {**asked, "args": [sys.executable, "-m", *resume.get_command_args()]}
-        done = subprocess.run(**again, check=False, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(**again, check=False, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert hashes(out) == undisturbed
     assert set(shards_in(cluster)) - before == array, "no shard was submitted again"
@@ -198,7 +198,7 @@ def test_the_array_of_pairs_in_the_documentation_runs_as_it_is_written(
     env = command(data_root, out, cluster)["env"]
     env |= {"PATH": f"{Path(sys.executable).parent}:{env['PATH']}"}
     asked = ["sh", "-c", lines]
-    done = subprocess.run(asked, check=False, capture_output=True, text=True, env=env, cwd=tmp_path, timeout=300)
+    done = subprocess.run(asked, check=False, capture_output=True, text=True, env=env, cwd=tmp_path, timeout=600)
     assert done.returncode == 0, [path.read_text()[-2000:] for path in tmp_path.glob("slurm-*")] + [done.stderr]
     made = hashes(out)
     assert {k: v for k, v in made.items() if k in undisturbed} == undisturbed
