@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
 from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -194,8 +195,12 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 
 def _shared(number: int) -> InstanceRef:
     """The same instance for processes that share the workers: so many steps of one pool run at a time."""
-    pools = {"pools": {"granularity": "op", "default_limit": number}}
-    return InstanceRef.from_dir(os.environ["DAGSTER_HOME"], overrides=_OWN_OUTPUT | {"concurrency": pools})
+    home = os.environ["DAGSTER_HOME"]
+    overrides = dict(_OWN_OUTPUT)
+    given = yaml.safe_load((Path(home) / "dagster.yaml").read_text()) or {}
+    if not {"run_queue", "run_coordinator"} & set(given):  # Dagster takes pools beside neither; limits are the user's
+        overrides["concurrency"] = {"pools": {"granularity": "op", "default_limit": number}}
+    return InstanceRef.from_dir(home, overrides=overrides)
 
 
 def _is_dead(driver: str) -> bool:
@@ -258,6 +263,21 @@ def is_small(settings: Settings, members: Sequence[Node], part: Partition) -> bo
     return profiles.exists() and len(profiles.read_bytes().splitlines()) <= FEW_CASES
 
 
+@dataclass(frozen=True)
+class Group:
+    """Partitions of some assets of one shape.
+
+    Attributes:
+        title: what the bar or the lines are called.
+        members: the assets, upstream before downstream; one run makes those of a partition that are out of date.
+        parts: partitions of all of them, by dimension.
+    """
+
+    title: str
+    members: list[Node]
+    parts: list[dict[str, str]]
+
+
 class Driver:
     """One call's graph, instance and log."""
 
@@ -297,14 +317,22 @@ class Driver:
 
         Args:
             title: what the bar or the lines are called.
-            members: the assets, upstream before downstream; one run makes those of a partition that are out of date.
+            members: the assets, upstream before downstream.
             partitions: of all of them, by dimension.
         """
-        parts = list(partitions)
-        if not members or not parts or self.log.failures:
+        self.groups(Group(title, members, list(partitions)))
+
+    def groups(self, *given: Group) -> None:
+        """Bring every partition of some groups up to date; end the call at a failure.
+
+        Args:
+            given: groups that do not read each other.
+        """
+        groups = [group for group in given if group.members and group.parts]
+        if not groups or self.log.failures:
             return
         with Progress(
-            TextColumn(f"{title:>12}"),
+            TextColumn("{task.description:>12}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[now]}"),
@@ -313,35 +341,38 @@ class Driver:
             transient=True,
             disable=not CONSOLE.is_terminal,
         ) as bar:
-            task = bar.add_task("", total=len(parts), now="")
-            left, made, began = Counter(map(_line_of, parts)), Counter[str](), time.perf_counter()
-            of = left.copy()
-            for part, ran in self._made(members, parts, lambda name: bar.update(task, now=name)):
-                line = _line_of(part)
+            tasks = {group.title: bar.add_task(group.title, total=len(group.parts), now="") for group in groups}
+            left = Counter(_line_of(group.title, part) for group in groups for part in group.parts)
+            of, made, began = left.copy(), Counter[str](), time.perf_counter()
+            for one in self._made(groups, lambda one: bar.update(tasks[one.title], now=partition_name(one.part))):
+                line = _line_of(one.title, one.part)
                 left[line] -= 1
-                made[line] += ran
-                bar.advance(task)
+                made[line] += bool(one.keys)
+                bar.advance(tasks[one.title])
                 if not left[line]:
                     now = time.perf_counter()
                     if not CONSOLE.is_terminal:
-                        _say(f"{title} {line}".rstrip(), of[line], made[line], now - began)
+                        _say(line, of[line], made[line], now - began)
                     began = now
 
-    def _made(
-        self, members: list[Node], parts: list[dict[str, str]], tell: Callable[[str], None]
-    ) -> Iterator[tuple[dict[str, str], bool]]:
+    def _made(self, groups: list[Group], tell: Callable[[Wanted], None]) -> Iterator[Wanted]:
         """Bring partitions up to date: many small ones side by side, the others one after another.
 
         Args:
-            members: the assets.
-            parts: the partitions.
-            tell: called with the name of the one that is made now, or that was made side by side.
+            groups: the assets and their partitions.
+            tell: called with the one that is made now, or that was made side by side.
 
         Yields:
-            Each when it is up to date, and whether it was made for that.
+            Each when it is up to date; its keys are those that were made.
         """
-        small = [part for part in parts if is_small(self.settings, members, part)]
-        alone = [Wanted(self._stale(members, part), part) for part in small]
+        alone: list[Wanted] = []
+        large: list[tuple[Group, dict[str, str]]] = []
+        for group in groups:
+            for part in group.parts:
+                if is_small(self.settings, group.members, part):
+                    alone.append(self._wanted(group, part))
+                else:
+                    large.append((group, part))
         together = [one for one in alone if one.keys]
         if len(together) >= (SOME if "processes" in vars(self) else MANY):
             alone = [one for one in alone if not one.keys]
@@ -349,21 +380,20 @@ class Driver:
                 if log is None:
                     alone.append(one)
                     continue
-                tell(partition_name(one.part))
+                tell(one)
                 self.log.add(log)
-                yield one.part, True
+                yield one
             if any(one.keys for one in alone):
                 close_killed_runs(self.instance)
                 self.log.warnings.append(
                     "a process that made partitions side by side was killed, perhaps because memory was short; what it "
                     "made was made again by itself"
                 )
-        later = (Wanted(self._stale(members, part), part) for part in parts if part not in small)
-        for one in chain(alone, later):
+        for one in chain(alone, (self._wanted(*found) for found in large)):
             if one.keys:
-                tell(partition_name(one.part))
+                tell(one)
                 self.runner.run(one.keys, one.part, self.log)
-            yield one.part, bool(one.keys)
+            yield one
 
     @cached_property
     def processes(self) -> Processes:
@@ -377,15 +407,15 @@ class Driver:
             self.processes.close()
         self.instance.dispose()
 
-    def _stale(self, members: list[Node], part: dict[str, str]) -> tuple[Key, ...]:
-        """Those of some assets that are out of date for a partition; the others are counted."""
+    def _wanted(self, group: Group, part: dict[str, str]) -> Wanted:
+        """Those of a group's assets that are out of date for a partition; the others are counted."""
         keys: list[Key] = []
-        for node in members:
+        for node in group.members:
             if set(keys) & set(node.reads) or not up_to_date(self.graph, node, self.settings, part):
                 keys.append(node.step.key)
             else:
                 self._count_current(node, part)
-        return tuple(keys)
+        return Wanted(group.title, tuple(keys), part)
 
     def _count_current(self, node: Node, part: Partition) -> None:
         tally, record = self.log.stages[node.step.stage], last_record(self.settings, node.step, part) or {}
@@ -394,9 +424,9 @@ class Driver:
         tally.rejected += int(record.get("rejected", 0))
 
 
-def _line_of(part: Partition) -> str:
-    """Which line a partition belongs to where there is no terminal: pairs are said by mode."""
-    return part["mode"] if len(part) == 2 else ""
+def _line_of(title: str, part: Partition) -> str:
+    """The line that a partition is said in where there is no terminal: pairs are said by mode."""
+    return f"{title} {part['mode']}" if len(part) == 2 else title
 
 
 def _say(what: str, done: int, ran: int, seconds: float) -> None:
@@ -442,18 +472,21 @@ def _drive(settings: Settings, choice: Choice) -> bool:
     driver.group("profiles", driver.of("profiles", "hosts"), by_dataset)
     driver.group("index", driver.of("index"), [{}])
     driver.group("plan", driver.of("plan"), by_mode)
-    driver.group("cases", driver.of("insert", "synthesise", "slice", "read", real=False), pairs)
-    driver.group("real arm", driver.of("slice", "read", real=True), by_dataset)
+    driver.groups(
+        Group("cases", driver.of("insert", "synthesise", "slice", "read", real=False), pairs),
+        Group("real arm", driver.of("slice", "read", real=True), by_dataset),
+    )
     driver.group("fidelity", driver.of("fidelity"), [{}])
     driver.group("splits", driver.of("splits"), [{}])
     reports = {n.step.key: [n] for n in driver.of("report")}
     if reports and not driver.log.failures:  # a report that was made before the list was edited counts as up to date
         driver.log.failures += edited_lists(settings)
-    driver.group("reports", reports.get(("mode_report",), []), _whole(driver, by_mode))
-    driver.group("real reports", reports.get(("real_report",), []), by_dataset)
+    driver.groups(
+        Group("reports", reports.get(("mode_report",), []), list(_whole(driver, by_mode))),
+        Group("real reports", reports.get(("real_report",), []), by_dataset),
+    )
     driver.group("study report", reports.get(("study_report",), []), [{}])
-    driver.group("catalog", driver.of("catalog"), [{}])
-    driver.group("release", driver.of("release"), [{}])
+    driver.groups(Group("catalog", driver.of("catalog"), [{}]), Group("release", driver.of("release"), [{}]))
     driver.close()
     _print(settings, driver.log, time.perf_counter() - began)
     return bool(driver.log.failures)

@@ -133,15 +133,16 @@ class Runner:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Assets of one partition that are made in one run."""
+    """Assets of one partition that are made in one run; the title says what for."""
 
+    title: str
     keys: tuple[Key, ...]
     part: dict[str, str]
 
     @property
     def images(self) -> str:
         """Whose images it works on: partitions of one dataset share some, and are never made at the same time."""
-        return self.part.get("dataset") or partition_name(self.part)
+        return self.part.get("dataset", f"{self.title} {partition_name(self.part)}")
 
 
 @dataclass

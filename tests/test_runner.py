@@ -22,7 +22,11 @@ from itrialspace_assets.graph import build_graph
 from itrialspace_assets.records.store import table_path
 from itrialspace_assets.runner import Log, Processes, Wanted
 
-PAIRS = [Wanted((("insertions",),), {"mode": m, "dataset": d}) for m in ("m1", "m2", "m3") for d in ("A", "B", "C")]
+PAIRS = [
+    Wanted("cases", (("inserted_masks",),), {"mode": m, "dataset": d})
+    for m in ("m1", "m2", "m3")
+    for d in ("A", "B", "C")
+]
 
 
 class Stand:
@@ -127,6 +131,15 @@ def test_partitions_of_few_cases_are_made_by_one_process(settings: Settings, mon
     monkeypatch.setattr(drive, "read_file", lambda *_: rows)
     pairs = [mode | {"dataset": d} for d in ("LUNA16", "LUNA25", "LUNGx")]
     assert [p["dataset"] for p in pairs if drive.is_small(two, [inserted], p)] == ["LUNA16", "LUNGx"]
+
+
+def test_processes_share_a_pool_unless_an_instance_of_the_user_queues_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    for text, pools in (("", {"granularity": "op", "default_limit": 2}), ("run_queue: {max_concurrent_runs: 3}", None)):
+        (tmp_path / "dagster.yaml").write_text(text)
+        assert (drive._shared(2).settings.get("concurrency") or {}).get("pools") == pools
 
 
 def tables(settings: Settings) -> dict[str, str]:
