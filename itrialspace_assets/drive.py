@@ -37,6 +37,7 @@ from itrialspace_assets.orchestration.lineage import up_to_date
 from itrialspace_assets.orchestration.nodes import STAGES, Key, Node
 from itrialspace_assets.orchestration.observe import report_sources
 from itrialspace_assets.profiles.registry import datasets as registered
+from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.records.layout import MODES, REAL
 from itrialspace_assets.records.store import read_file, table_path
 from itrialspace_assets.runner import DRIVER, Log, Processes, Runner, Wanted, driver_tag, start_processes
@@ -312,6 +313,14 @@ class Driver:
         """Chosen nodes of some stages; ``real`` keeps those of the real image source, or those of none."""
         return [n for n in self.nodes if n.step.stage in stages and real in (None, n.step.key[0] == REAL)]
 
+    def of_tables(self) -> list[Node]:
+        """Chosen nodes of readers that look answers up in a table and say which of its rows name no slice.
+
+        They follow when every slice is cut, so that what they say does not depend on which partition came first.
+        """
+        names = {name for name, reader in readers(self.settings).items() if reader.unmatched is not None}
+        return [node for node in self.of("read") if node.step.key[2] in names]
+
     def group(self, title: str, members: list[Node], partitions: Iterable[dict[str, str]]) -> None:
         """Bring every partition of some assets of one shape up to date; end the call at a failure.
 
@@ -472,10 +481,14 @@ def _drive(settings: Settings, choice: Choice) -> bool:
     driver.group("profiles", driver.of("profiles", "hosts"), by_dataset)
     driver.group("index", driver.of("index"), [{}])
     driver.group("plan", driver.of("plan"), by_mode)
-    driver.groups(
-        Group("cases", driver.of("insert", "synthesise", "slice", "read", real=False), pairs),
-        Group("real arm", driver.of("slice", "read", real=True), by_dataset),
+    tables = driver.of_tables()
+    cases, real = (
+        [n for n in driver.of("insert", "synthesise", "slice", "read", real=is_real) if n not in tables]
+        for is_real in (False, True)
     )
+    driver.groups(Group("cases", cases, pairs), Group("real arm", real, by_dataset))
+    cases, real = ([n for n in tables if (n.step.key[0] == REAL) == is_real] for is_real in (False, True))
+    driver.groups(Group("answer tables", cases, pairs), Group("real answer tables", real, by_dataset))
     driver.group("fidelity", driver.of("fidelity"), [{}])
     driver.group("splits", driver.of("splits"), [{}])
     reports = {n.step.key: [n] for n in driver.of("report")}
