@@ -52,7 +52,7 @@ _WIDTH = 100  # of a table where there is no terminal
 #: Stages that work case by case: what one took tells what a larger run will take.
 BY_CASE = ("hosts", "insert", "synthesise", "slice", "read")
 #: A partition of at most so many cases is made by one process, beside others; a larger one keeps all workers busy by
-#: itself (ours).
+#: itself. Of fewer, where there are more workers than such processes (ours).
 FEW_CASES = 64
 #: Partitions that are worth the start of such processes, some seconds, and those that are worth their use once they
 #: live; the most processes, since each holds all of Dagster (ours).
@@ -255,13 +255,13 @@ def is_small(settings: Settings, members: Sequence[Node], part: Partition) -> bo
         return False
     if not {node.step.stage for node in members} & {"profiles", *BY_CASE}:
         return True
-    dataset = part["dataset"]
+    dataset, few = part["dataset"], FEW_CASES * MOST // max(MOST, settings.workers)
     if "mode" in part:
         path = table_path(settings.output, "cases", mode=part["mode"])
         hosts = read_file("cases", path, ["host_dataset"])["host_dataset"] if path.exists() else None
-        return hosts is not None and (hosts == dataset).sum() <= FEW_CASES
+        return hosts is not None and (hosts == dataset).sum() <= few
     profiles = registered(settings)[dataset].profile_csv(settings.data)
-    return profiles.exists() and len(profiles.read_bytes().splitlines()) <= FEW_CASES
+    return profiles.exists() and len(profiles.read_bytes().splitlines()) <= few
 
 
 @dataclass(frozen=True)

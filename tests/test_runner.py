@@ -122,6 +122,12 @@ def test_partitions_of_few_cases_are_made_by_one_process(settings: Settings, mon
     assert not drive.is_small(two, [inserted], mode | dataset), "nothing is planned"
     gpu = replace(profiles, step=replace(profiles.step, location="gpu"))
     assert not drive.is_small(two, [gpu], dataset)
+    lines = len((two.data / "profiles/LUNA16_nodule_profiles.csv").read_text().splitlines())
+    monkeypatch.setattr(drive, "FEW_CASES", lines)
+    assert drive.is_small(two, [profiles], dataset)
+    assert not drive.is_small(two.model_copy(update={"workers": 8}), [profiles], dataset), (
+        "it keeps four of eight waiting"
+    )
     monkeypatch.setattr(drive, "FEW_CASES", 2)
     assert not drive.is_small(two, [profiles], dataset), "its table has three nodules"
     path = table_path(two.output, "cases", **mode)
