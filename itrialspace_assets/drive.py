@@ -7,15 +7,17 @@ import logging
 import os
 import socket
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from itertools import groupby, product
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
 from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -29,28 +31,32 @@ from itrialspace_assets.base.locks import locked
 from itrialspace_assets.base.logs import ROOT
 from itrialspace_assets.base.settings import Settings, require_plain_path
 from itrialspace_assets.casework.steps import Partition, last_record, partition_name
-from itrialspace_assets.definitions import build_definitions
 from itrialspace_assets.graph import build_graph
-from itrialspace_assets.orchestration import runs
 from itrialspace_assets.orchestration.history import history_failure
 from itrialspace_assets.orchestration.lineage import up_to_date
 from itrialspace_assets.orchestration.nodes import STAGES, Key, Node
 from itrialspace_assets.orchestration.observe import report_sources
 from itrialspace_assets.profiles.registry import datasets as registered
+from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.records.layout import MODES, REAL
-from itrialspace_assets.records.store import table_path
+from itrialspace_assets.records.store import read_file, table_path
+from itrialspace_assets.runner import DRIVER, Log, Processes, Runner, Wanted, driver_tag, start_processes
 from itrialspace_assets.sensors.schedules import CHAIN
 from itrialspace_assets.slices.wanted import require_planes
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.files import load_trial, mode_keys, trial_files
 
-#: Tag of a run that this module drives; its value is the host and the process that drives it.
-DRIVER = "itrialspace/driver"
 CONSOLE = Console()
 _LOG = logging.getLogger(f"{ROOT}.run")
 _WIDTH = 100  # of a table where there is no terminal
 #: Stages that work case by case: what one took tells what a larger run will take.
 BY_CASE = ("hosts", "insert", "synthesise", "slice", "read")
+#: A partition of at most so many cases is made by one process, beside others; a larger one keeps all workers busy by
+#: itself. Of fewer, where there are more workers than such processes (ours).
+FEW_CASES = 64
+#: Partitions that are worth the start of such processes, some seconds, and those that are worth their use once they
+#: live; the most processes, since each holds all of Dagster (ours).
+MANY, SOME, MOST = 4, 2, 4
 #: Steps of one pool at once on a cluster, by executor (ours: as many as the executors let run).
 POOL_LIMIT = {"slurm": 100, "k8s": 100}
 #: Configuration of an instance that this program makes. Steps of one pool run one at a time: each already uses all
@@ -85,8 +91,6 @@ run_monitoring:
   start_timeout_seconds: 300
   free_slots_after_run_end_seconds: 60
 """
-#: Tags of a run that this module drives: it is not started again by a daemon.
-_TAGS = {"dagster/max_retries": "0"}
 #: What steps print in this process goes where the process prints. Dagster would keep it by four processes a run.
 _OWN_OUTPUT: Any = {
     "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
@@ -104,28 +108,6 @@ class Choice:
     modes: tuple[str, ...]
     datasets: tuple[str, ...]
     stages: tuple[str, ...]
-
-
-@dataclass
-class Tally:
-    """What happened to a stage's partitions in this call."""
-
-    ran: int = 0
-    current: int = 0
-    computed: int = 0
-    reused: int = 0
-    rejected: int = 0
-    seconds: float = 0.0
-    cases: float = 0.0  # that were computed; of a stage that counts requests, their share of its cases
-
-
-@dataclass
-class Log:
-    """What happened in this call."""
-
-    stages: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
-    failures: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
 
 def choose(settings: Settings, modes: str | None, datasets: str | None, only: str | None, to: str | None) -> Choice:
@@ -212,9 +194,14 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_OWN_OUTPUT))
 
 
-def driver_tag() -> str:
-    """Host and process that drive a run."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+def _shared(number: int) -> InstanceRef:
+    """The same instance for processes that share the workers: so many steps of one pool run at a time."""
+    home = os.environ["DAGSTER_HOME"]
+    overrides = dict(_OWN_OUTPUT)
+    given = yaml.safe_load((Path(home) / "dagster.yaml").read_text()) or {}
+    if not {"run_queue", "run_coordinator"} & set(given):  # Dagster takes pools beside neither; limits are the user's
+        overrides["concurrency"] = {"pools": {"granularity": "op", "default_limit": number}}
+    return InstanceRef.from_dir(home, overrides=overrides)
 
 
 def _is_dead(driver: str) -> bool:
@@ -254,15 +241,52 @@ def close_killed_runs(instance: dg.DagsterInstance, gone: str | None = None) -> 
     return alive
 
 
+def is_small(settings: Settings, members: Sequence[Node], part: Partition) -> bool:
+    """Whether one process is enough for a partition: it has few cases, or no step of it works case by case.
+
+    A GPU is shared out among the workers of one partition.
+
+    Args:
+        settings: where data and planned cases lie, number of workers.
+        members: the assets that are made.
+        part: the partition.
+    """
+    if settings.workers == 1 or any(node.step.location == "gpu" for node in members):
+        return False
+    if not {node.step.stage for node in members} & {"profiles", *BY_CASE}:
+        return True
+    dataset, few = part["dataset"], FEW_CASES * MOST // max(MOST, settings.workers)
+    if "mode" in part:
+        path = table_path(settings.output, "cases", mode=part["mode"])
+        hosts = read_file("cases", path, ["host_dataset"])["host_dataset"] if path.exists() else None
+        return hosts is not None and (hosts == dataset).sum() <= few
+    profiles = registered(settings)[dataset].profile_csv(settings.data)
+    return profiles.exists() and len(profiles.read_bytes().splitlines()) <= few
+
+
+@dataclass(frozen=True)
+class Group:
+    """Partitions of some assets of one shape.
+
+    Attributes:
+        title: what the bar or the lines are called.
+        members: the assets, upstream before downstream; one run makes those of a partition that are out of date.
+        parts: partitions of all of them, by dimension.
+    """
+
+    title: str
+    members: list[Node]
+    parts: list[dict[str, str]]
+
+
 class Driver:
     """One call's graph, instance and log."""
 
     def __init__(self, settings: Settings, choice: Choice) -> None:
         self.settings, self.choice, self.log = settings, choice, Log()
         self.graph = build_graph(settings)
-        self.job = build_definitions(settings=settings).resolve_implicit_global_asset_job_def()
-        self.jobs: dict[tuple[Key, ...], dg.JobDefinition] = {}  # of the assets that are made together
         self.instance = open_instance(settings)
+        self.runner = Runner(settings, self.instance)
         self._say_others(close_killed_runs(self.instance))
         self.nodes = [n for n in self.graph.nodes if n.step.stage in choice.stages]
         if "read" in choice.stages and lock_study(settings, study := load_study(settings)):
@@ -289,19 +313,35 @@ class Driver:
         """Chosen nodes of some stages; ``real`` keeps those of the real image source, or those of none."""
         return [n for n in self.nodes if n.step.stage in stages and real in (None, n.step.key[0] == REAL)]
 
+    def of_tables(self) -> list[Node]:
+        """Chosen nodes of readers that look answers up in a table and say which of its rows name no slice.
+
+        They follow when every slice is cut, so that what they say does not depend on which partition came first.
+        """
+        names = {name for name, reader in readers(self.settings).items() if reader.unmatched is not None}
+        return [node for node in self.of("read") if node.step.key[2] in names]
+
     def group(self, title: str, members: list[Node], partitions: Iterable[dict[str, str]]) -> None:
         """Bring every partition of some assets of one shape up to date; end the call at a failure.
 
         Args:
             title: what the bar or the lines are called.
-            members: the assets, upstream before downstream; one run makes those of a partition that are out of date.
+            members: the assets, upstream before downstream.
             partitions: of all of them, by dimension.
         """
-        parts = list(partitions)
-        if not members or not parts or self.log.failures:
+        self.groups(Group(title, members, list(partitions)))
+
+    def groups(self, *given: Group) -> None:
+        """Bring every partition of some groups up to date; end the call at a failure.
+
+        Args:
+            given: groups that do not read each other.
+        """
+        groups = [group for group in given if group.members and group.parts]
+        if not groups or self.log.failures:
             return
         with Progress(
-            TextColumn(f"{title:>12}"),
+            TextColumn("{task.description:>12}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[now]}"),
@@ -310,29 +350,81 @@ class Driver:
             transient=True,
             disable=not CONSOLE.is_terminal,
         ) as bar:
-            task = bar.add_task("", total=len(parts), now="")
-            for mode, of_mode in groupby(parts, lambda p: p.get("mode", "") if len(p) == 2 else ""):
-                began, ran, done = time.perf_counter(), 0, 0
-                for part in of_mode:
-                    bar.update(task, now=partition_name(part))
-                    ran += self._one(members, part)
-                    done += 1
-                    bar.advance(task)
-                if not CONSOLE.is_terminal:
-                    _say(f"{title}{f' {mode}' if mode else ''}", done, ran, time.perf_counter() - began)
+            tasks = {group.title: bar.add_task(group.title, total=len(group.parts), now="") for group in groups}
+            left = Counter(_line_of(group.title, part) for group in groups for part in group.parts)
+            of, made, began = left.copy(), Counter[str](), time.perf_counter()
+            for one in self._made(groups, lambda one: bar.update(tasks[one.title], now=partition_name(one.part))):
+                line = _line_of(one.title, one.part)
+                left[line] -= 1
+                made[line] += bool(one.keys)
+                bar.advance(tasks[one.title])
+                if not left[line]:
+                    now = time.perf_counter()
+                    if not CONSOLE.is_terminal:
+                        _say(line, of[line], made[line], now - began)
+                    began = now
 
-    def _one(self, members: list[Node], part: dict[str, str]) -> bool:
-        stale: list[Node] = []
-        keys: set[tuple[str, ...]] = set()
-        for node in members:
-            if keys & set(node.reads) or not up_to_date(self.graph, node, self.settings, part):
-                stale.append(node)
-                keys.add(node.step.key)
+    def _made(self, groups: list[Group], tell: Callable[[Wanted], None]) -> Iterator[Wanted]:
+        """Bring partitions up to date: many small ones side by side, the others one after another.
+
+        Args:
+            groups: the assets and their partitions.
+            tell: called with the one that is made now, or that was made side by side.
+
+        Yields:
+            Each when it is up to date; its keys are those that were made.
+        """
+        alone: list[Wanted] = []
+        large: list[tuple[Group, dict[str, str]]] = []
+        for group in groups:
+            for part in group.parts:
+                if is_small(self.settings, group.members, part):
+                    alone.append(self._wanted(group, part))
+                else:
+                    large.append((group, part))
+        together = [one for one in alone if one.keys]
+        if len(together) >= (SOME if "processes" in vars(self) else MANY):
+            alone = [one for one in alone if not one.keys]
+            for one, log in self.processes.run(together):
+                if log is None:
+                    alone.append(one)
+                    continue
+                tell(one)
+                self.log.add(log)
+                yield one
+            if any(one.keys for one in alone):
+                close_killed_runs(self.instance)
+                self.log.warnings.append(
+                    "a process that made partitions side by side was killed, perhaps because memory was short; what it "
+                    "made was made again by itself"
+                )
+        for one in chain(alone, (self._wanted(*found) for found in large)):
+            if one.keys:
+                tell(one)
+                self.runner.run(one.keys, one.part, self.log)
+            yield one
+
+    @cached_property
+    def processes(self) -> Processes:
+        """What makes small partitions side by side; started when it is first asked for."""
+        number = min(self.settings.workers, MOST)
+        return start_processes(self.settings, _shared(number), number)
+
+    def close(self) -> None:
+        """End what was started."""
+        if "processes" in vars(self):
+            self.processes.close()
+        self.instance.dispose()
+
+    def _wanted(self, group: Group, part: dict[str, str]) -> Wanted:
+        """Those of a group's assets that are out of date for a partition; the others are counted."""
+        keys: list[Key] = []
+        for node in group.members:
+            if set(keys) & set(node.reads) or not up_to_date(self.graph, node, self.settings, part):
+                keys.append(node.step.key)
             else:
                 self._count_current(node, part)
-        if stale:
-            self._execute(stale, part)
-        return bool(stale)
+        return Wanted(group.title, tuple(keys), part)
 
     def _count_current(self, node: Node, part: Partition) -> None:
         tally, record = self.log.stages[node.step.stage], last_record(self.settings, node.step, part) or {}
@@ -340,47 +432,10 @@ class Driver:
         tally.reused += int(record.get("computed", 0)) + int(record.get("reused", 0))
         tally.rejected += int(record.get("rejected", 0))
 
-    def _execute(self, stale: list[Node], part: dict[str, str]) -> None:
-        keys = tuple(n.step.key for n in stale)
-        if keys not in self.jobs:
-            self.jobs[keys] = runs.job_of(self.job, keys)
-        result = runs.run(self.jobs[keys], self.instance, part, {DRIVER: driver_tag(), **_TAGS})
-        where = f"{', '.join(n.step.name for n in stale)} [{partition_name(part)}]"
-        if runs.was_interrupted(result):
-            raise PlatformError(f"{where}: interrupted. Run again: what is finished is kept")
-        stage_of = {n.step.key: n.step.stage for n in stale}
-        by_name = {"__".join(n.step.key): n.step.stage for n in stale}
-        for event in result.all_events:
-            if event.is_step_materialization:
-                metadata = event.step_materialization_data.materialization.metadata
-                tally = self.log.stages[stage_of[tuple(event.asset_key.path)]]  # type: ignore[union-attr]
-                tally.ran += 1
-                computed, reused, rejected = (
-                    int(str(metadata[name].value)) for name in ("computed", "reused", "rejected")
-                )
-                tally.computed += computed
-                tally.reused += reused
-                tally.rejected += rejected
-                tally.cases += (
-                    float(str(metadata["cases"].value)) * computed / max(1, computed + reused)
-                    if "cases" in metadata
-                    else computed
-                )
-            elif event.is_step_success:
-                name = str(event.step_key).split(".")[0].removesuffix("__checks")
-                stage = by_name.get(name, stale[0].step.stage)  # checks of the catalog have names of their own
-                self.log.stages[stage].seconds += event.step_success_data.duration_ms / 1000
-            elif event.is_step_failure:
-                self.log.failures.append(f"{where}: {runs.cause_of(event.step_failure_data)}")
-        for check in result.get_asset_check_evaluations():
-            if not check.passed:
-                details = "; ".join(f"{k}: {v.value}" for k, v in check.metadata.items())
-                self.log.warnings.append(
-                    f"check {check.check_name} of {check.asset_key.to_user_string()} [{partition_name(part)}] "
-                    f"failed: {details}"
-                )
-        if not result.success and not self.log.failures:
-            self.log.failures.append(f"{where}: a blocking check failed")
+
+def _line_of(title: str, part: Partition) -> str:
+    """The line that a partition is said in where there is no terminal: pairs are said by mode."""
+    return f"{title} {part['mode']}" if len(part) == 2 else title
 
 
 def _say(what: str, done: int, ran: int, seconds: float) -> None:
@@ -426,19 +481,26 @@ def _drive(settings: Settings, choice: Choice) -> bool:
     driver.group("profiles", driver.of("profiles", "hosts"), by_dataset)
     driver.group("index", driver.of("index"), [{}])
     driver.group("plan", driver.of("plan"), by_mode)
-    driver.group("cases", driver.of("insert", "synthesise", "slice", "read", real=False), pairs)
-    driver.group("real arm", driver.of("slice", "read", real=True), by_dataset)
+    tables = driver.of_tables()
+    cases, real = (
+        [n for n in driver.of("insert", "synthesise", "slice", "read", real=is_real) if n not in tables]
+        for is_real in (False, True)
+    )
+    driver.groups(Group("cases", cases, pairs), Group("real arm", real, by_dataset))
+    cases, real = ([n for n in tables if (n.step.key[0] == REAL) == is_real] for is_real in (False, True))
+    driver.groups(Group("answer tables", cases, pairs), Group("real answer tables", real, by_dataset))
     driver.group("fidelity", driver.of("fidelity"), [{}])
     driver.group("splits", driver.of("splits"), [{}])
     reports = {n.step.key: [n] for n in driver.of("report")}
     if reports and not driver.log.failures:  # a report that was made before the list was edited counts as up to date
         driver.log.failures += edited_lists(settings)
-    driver.group("reports", reports.get(("mode_report",), []), _whole(driver, by_mode))
-    driver.group("real reports", reports.get(("real_report",), []), by_dataset)
+    driver.groups(
+        Group("reports", reports.get(("mode_report",), []), list(_whole(driver, by_mode))),
+        Group("real reports", reports.get(("real_report",), []), by_dataset),
+    )
     driver.group("study report", reports.get(("study_report",), []), [{}])
-    driver.group("catalog", driver.of("catalog"), [{}])
-    driver.group("release", driver.of("release"), [{}])
-    driver.instance.dispose()
+    driver.groups(Group("catalog", driver.of("catalog"), [{}]), Group("release", driver.of("release"), [{}]))
+    driver.close()
     _print(settings, driver.log, time.perf_counter() - began)
     return bool(driver.log.failures)
 
@@ -506,7 +568,7 @@ def drive_nodes(settings: Settings, choice: Choice, wanted: Mapping[Key, Sequenc
         driver = Driver(settings, choice)
         for node in driver.nodes:
             driver.group(node.step.name, [node], wanted.get(node.step.key, ()))
-        driver.instance.dispose()
+        driver.close()
         _print(settings, driver.log, time.perf_counter() - began)
         return bool(driver.log.failures)
 

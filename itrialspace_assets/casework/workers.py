@@ -15,6 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -215,11 +216,15 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     """The process pool of this process; kept, because starting one costs about a second."""
     with _POOLS_LOCK:
         if workers not in _POOLS:
-            # forkserver: threads of this process (polars, Dagster) make a plain fork unsafe
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["itrialspace_assets.imaging.geometry", "polars", "scipy.ndimage"])
-            _POOLS[workers] = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
+            _POOLS[workers] = ProcessPoolExecutor(workers, mp_context=process_context(), initializer=die_with_parent)
         return _POOLS[workers]
+
+
+def process_context() -> ForkServerContext:
+    """How this program starts processes: threads of its own (polars, Dagster) make a plain fork unsafe."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["itrialspace_assets.imaging.geometry", "polars", "scipy.ndimage"])
+    return context
 
 
 def _drop_pool(workers: int) -> None:
@@ -228,8 +233,8 @@ def _drop_pool(workers: int) -> None:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _die_with_parent() -> None:
-    """End this worker when its parent is killed; otherwise it would wait for work for ever."""
+def die_with_parent() -> None:
+    """End this process when its parent is killed; otherwise it would wait for work for ever."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -63,6 +63,8 @@ def test_what_it_prints_and_leaves(demo: Path) -> None:
         assert (out / name).exists(), name
     assert "PROCEDURAL" in (out / "reports/m11_digital_twin_isolation/report.html").read_text().split("<h1>")[0]
     assert lock_state(of(demo), load_study(of(demo))).status == "locked", "before readers were asked"
+    notes = (out / "partitions.json").read_text()
+    assert "names no slice" not in notes, "tables of answers were looked up before all slices were cut"
     assert "not estimable by construction" in (out / "reports/study/report.html").read_text()
 
 
