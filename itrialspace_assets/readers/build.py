@@ -5,15 +5,16 @@ What was asked before, for whichever mode, is in the ledger and is not asked aga
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.base.errors import ConfigError, MissingTable, TableError
+from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.fingerprints import FileHashes, digest
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import journal, shards
@@ -25,14 +26,23 @@ from itrialspace_assets.readers.api import Reader
 from itrialspace_assets.readers.case import MarkScan, ReadBatch, ReadWork, RealScan, RenderedScan, RequestToRead
 from itrialspace_assets.readers.compute import at_once, require_device
 from itrialspace_assets.readers.ledger import SCHEMA, Ledger
-from itrialspace_assets.readers.preview import grid
+from itrialspace_assets.readers.preview import candidates, grid
 from itrialspace_assets.readers.read import FAILURES, kept_marks, seal
 from itrialspace_assets.readers.read import work as read_one
 from itrialspace_assets.readers.registry import readers
-from itrialspace_assets.readers.requests import given, requests_of
+from itrialspace_assets.readers.requests import given, requests_about, requests_of, require_cut
 from itrialspace_assets.readers.scorers import SCORERS, score
 from itrialspace_assets.records.layout import REAL, ids_of
-from itrialspace_assets.records.store import look_up, read_all, read_table, write_table
+from itrialspace_assets.records.runs import SortedRuns
+from itrialspace_assets.records.store import (
+    TableWriter,
+    look_up,
+    read_all,
+    read_blocks,
+    read_table,
+    table_path,
+    write_table,
+)
 from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.slices.case import RenderedImage
 from itrialspace_assets.synthesis import devices
@@ -45,6 +55,8 @@ _SCAN_COST = 16.0
 _LOG = logging.getLogger("itrialspace.read")
 #: Rows of a reader's own table that are named where they match nothing (ours); all are counted.
 _LISTED = 20
+#: What answers are counted by for the preview.
+_CELL = ["task", "condition", "control", "answer", "status"]
 #: Seconds between two lines of progress.
 _TELL_S = 10.0
 
@@ -92,13 +104,13 @@ def options_of(reader: Reader, settings: Settings) -> Options:
     if weights is not None:
         chosen["weights"] = weights
     if settings.case_ids is not None:
-        chosen["case_ids"] = digest(_listed(settings.case_ids))
+        chosen["case_ids"] = digest(_ids_in(settings.case_ids))
     if settings.max_cases is not None:
         chosen["max_cases"] = str(settings.max_cases)
     return chosen
 
 
-def _listed(path: Path) -> list[str]:
+def _ids_in(path: Path) -> list[str]:
     """Ids of a list file, sorted; blank lines and lines that start with # do not count.
 
     Raises:
@@ -114,7 +126,7 @@ def _listed(path: Path) -> list[str]:
 def chosen_slices(settings: Settings, slices: pl.DataFrame) -> pl.DataFrame:
     """The slices that are read: of the cases, slices or published ids of ``case_ids``, of ``max_cases`` cases."""
     if settings.case_ids is not None:
-        listed = _listed(settings.case_ids)
+        listed = _ids_in(settings.case_ids)
         named = slices.filter(
             pl.any_horizontal(pl.col(c).is_in(listed) for c in ("case_uid", "slice_uid", "published_id"))
         )
@@ -138,15 +150,57 @@ def questions(settings: Settings, source: str, reader: Reader, partition: Partit
         ConfigError: no slice of the reader's profile was cut, or a list of ids cannot be read.
         TableError: a table of a stage before is missing, or lacks the image of a slice.
     """
-    where = table_partition(source, partition)
-    slices = chosen_slices(settings, read_table(settings.output, "slices", **where))
+    slices = chosen_slices(settings, read_table(settings.output, "slices", **table_partition(source, partition)))
+    about = scans_asked(settings, source, reader, partition, slices)
+    return Questions(
+        slices,
+        given(reader, slices, about.keys),
+        requests_of(reader, slices, about.keys),
+        about.shown,
+        about.scans,
+        about.hosts,
+        about.cases,
+        about.note,
+    )
+
+
+@dataclass(frozen=True)
+class ScansAsked:
+    """The whole scans that a reader is asked about, or marks: see ``Questions``.
+
+    Attributes:
+        keys: a hash of all that decides the voxels of each.
+    """
+
+    shown: dict[str, RenderedScan | RealScan]
+    scans: dict[str, RenderedScan | RealScan]
+    hosts: dict[str, str]
+    cases: dict[str, str]
+    keys: dict[str, str]
+    note: str
+
+
+def scans_asked(
+    settings: Settings, source: str, reader: Reader, partition: Partition, slices: pl.DataFrame
+) -> ScansAsked:
+    """The whole scans of some slices, for a reader that marks such or is shown such; none for another one.
+
+    Args:
+        settings: where tables and real CTs lie.
+        source: ``real`` or a renderer's name.
+        reader: the reader; need not be loaded.
+        partition: dataset, and of a rendered source the mode.
+        slices: ``case_uid`` and ``image_uid`` of the slices that are read.
+
+    Raises:
+        TableError: a table of a stage before is missing, or lacks the image of a slice.
+    """
     if (reader.mark is None and reader.scan_levels is None) or slices.is_empty():
-        note = "" if slices.height else "no slice in this partition"
-        return Questions(slices, given(reader, slices, {}), requests_of(reader, slices), {}, {}, {}, {}, note)
+        return ScansAsked({}, {}, {}, {}, {}, "" if slices.height else "no slice in this partition")
     if source == REAL:
         scans, hosts = _real_scans(settings, partition["dataset"])
     else:
-        scans, hosts = _rendered_scans(settings, where)
+        scans, hosts = _rendered_scans(settings, table_partition(source, partition))
     if reader.by_id:  # equal scans of two ids may get different marks
         scans = {uid: s.model_copy(update={"key": digest([s.key, uid], 32)}) for uid, s in scans.items()}
     whole = {uid: scan for uid, scan in scans.items() if isinstance(scan, RealScan) or scan.image.kept != "planes"}
@@ -162,17 +216,78 @@ def questions(settings: Settings, source: str, reader: Reader, partition: Partit
         else ("no marks or answers on whole scans: only slices of them were kept (ITRIALSPACE_CTS=slices)")
     )
     known = {uid: whole[uid] for uid in cases}
-    keys = {uid: scan.key for uid, scan in known.items()}
-    return Questions(
-        slices,
-        given(reader, slices, keys),
-        requests_of(reader, slices, keys),
+    return ScansAsked(
         {} if reader.scan_levels is None else known,
         {} if reader.mark is None else known,
         hosts,
         cases,
+        {uid: scan.key for uid, scan in known.items()},
         note,
     )
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of what a reader is asked in a partition: all about some images, or about some targets.
+
+    Attributes:
+        slices: rows of the table ``slices``, with the columns that reading needs.
+        given: what the reader is shown of them (see ``requests.given``).
+        requests: see ``requests_of``.
+    """
+
+    slices: pl.DataFrame
+    given: pl.DataFrame
+    requests: pl.DataFrame
+
+
+#: Columns of ``slices`` that reading needs.
+_SLICES = ["case_uid", "published_id", "image_uid", "target_uid", "slice_uid", "slice_z", "profile", "z_offset"]
+_SLICES += ["condition", "control", "path", "sha256", "pixel_x_mm", "pixel_y_mm", "presence"]
+
+
+def _listed(settings: Settings, source: str, partition: Partition) -> pl.DataFrame:
+    """Of each slice that is read what says of which case, image and target it is, and how it was cut."""
+    columns = ["case_uid", "image_uid", "target_uid", "profile", "z_offset"]
+    columns += [] if settings.case_ids is None else ["slice_uid", "published_id"]
+    return chosen_slices(settings, read_table(settings.output, "slices", columns, **table_partition(source, partition)))
+
+
+def _parts(
+    settings: Settings,
+    source: str,
+    reader: Reader,
+    partition: Partition,
+    listed: pl.DataFrame,
+    about: ScansAsked,
+    by: str,
+) -> Iterator[Part]:
+    """What a reader is asked in a partition, a few thousand slices at a time; of whole scans all at once.
+
+    Args:
+        settings: where tables lie, and which slices are read.
+        source: ``real`` or a renderer's name.
+        reader: the reader; need not be loaded.
+        partition: dataset, and of a rendered source the mode.
+        listed: from ``_listed``.
+        about: the whole scans.
+        by: ``image_uid`` or ``target_uid``: what a part holds all slices of; parts follow each other in its order.
+
+    Raises:
+        ConfigError: there are slices, but none of the reader's profile or z offsets.
+    """
+    where = table_partition(source, partition)
+    if reader.scan_levels is not None:
+        slices = chosen_slices(settings, read_table(settings.output, "slices", **where))
+        yield Part(slices, given(reader, slices, about.keys), requests_about(reader, slices, about.keys))
+        return
+    require_cut(reader, listed)
+    kept = listed.select("case_uid", "target_uid").unique()
+    with SortedRuns(settings.output / "work", (by, *TABLES["slices"].key)) as runs:
+        for block in read_blocks("slices", table_path(settings.output, "slices", **where), _SLICES):
+            runs.add(block.join(kept, on=kept.columns, how="semi"))
+        for slices in runs.blocks():
+            yield Part(slices, given(reader, slices, {}), requests_about(reader, slices))
 
 
 def _real_scans(settings: Settings, dataset: str) -> tuple[dict[str, RenderedScan | RealScan], dict[str, str]]:
@@ -244,11 +359,13 @@ def plan(settings: Settings, source: str, reader: str, partition: Partition, run
     how = readers(settings)[reader]
     if settings.ask:
         require_ready(how)
-    asked = questions(settings, source, how, partition)
-    _restore(settings, how, table_partition(source, partition), asked.requests)
+    listed = _listed(settings, source, partition)
+    about = scans_asked(settings, source, how, partition, listed)
+    parts = _parts(settings, source, how, partition, listed, about, "image_uid")
+    _restore(settings, how, table_partition(source, partition))
     if not settings.ask:
         return []
-    cases = _batches(settings, how, asked, run_id) + _scans(settings, how, asked, run_id)
+    cases = chain(_batches(settings, how, parts, about.shown, run_id), _scans(settings, how, about, run_id))
     return shards.assign_shards(settings, cases, _journals(settings, source, reader, partition), run_id)
 
 
@@ -264,20 +381,20 @@ def require_ready(reader: Reader) -> None:
     reader.prepare()
 
 
-def _restore(settings: Settings, reader: Reader, where: dict[str, str], requests: pl.DataFrame) -> None:
+def _restore(settings: Settings, reader: Reader, where: dict[str, str]) -> None:
     """Put back into the ledger what only the table ``generations`` still holds, so that it is not asked again."""
+    path = table_path(settings.output, "generations", reader=reader.name, **where)
+    ledger = Ledger.of(settings, reader.name, reader.revision)
     try:
-        before = read_table(settings.output, "generations", reader=reader.name, **where)
-    except MissingTable:
-        return
+        for before in read_blocks("generations", path) if path.exists() else ():
+            rows = before.filter(pl.col("failure").is_null(), pl.col("reader_revision") == reader.revision)
+            known = ledger.lookup(rows["generation_key"]).select("generation_key")
+            rows = rows.join(known, on="generation_key", how="anti").unique("generation_key", keep="first")
+            rows = rows.with_columns(seconds=pl.lit(None, pl.Float64), asked_ns=pl.lit(0, pl.Int64))
+            ledger.append(rows.select(list(SCHEMA)).to_dicts())
     except TableError:  # of another version of the table
         return
-    lost = unasked(settings, reader, requests).select("generation_key")
-    rows = before.filter(pl.col("failure").is_null()).join(lost, on="generation_key", how="semi")
-    rows = rows.with_columns(seconds=pl.lit(None, pl.Float64), asked_ns=pl.lit(0, pl.Int64)).select(list(SCHEMA))
-    ledger = Ledger.of(settings, reader.name, reader.revision)
-    ledger.append(rows.to_dicts())
-    if rows.height:
+    finally:
         ledger.seal()
 
 
@@ -293,22 +410,38 @@ def to_read(requests: pl.DataFrame, shown: Mapping[str, RenderedScan | RealScan]
     return tuple(RequestToRead(scan=shown.get(row.pop("scan_uid")), **row) for row in rows)
 
 
-def _batches(settings: Settings, reader: Reader, asked: Questions, run_id: str) -> list[Case]:
+def _batches(
+    settings: Settings,
+    reader: Reader,
+    asked: Iterable[Part],
+    shown: Mapping[str, RenderedScan | RealScan],
+    run_id: str,
+) -> Iterator[Case]:
     """What was not asked yet, in batches; requests about whole scans one scan at a time, which is opened once."""
-    left = unasked(settings, reader, asked.requests)
-    if reader.scan_levels is None or left.is_empty():
-        parts = list(left.iter_slices(settings.batch))
-    else:
-        parts = left.partition_by("image_uid", maintain_order=True)
-    cases = []
-    for part in parts:
-        batch = ReadBatch(reader=reader.name, requests=to_read(part, asked.shown))
-        made_by = digest([run_id, part["generation_key"].to_list()], 32)
-        cases.append(Case(made_by, made_by, made_by, ReadWork(job=batch), float(part.height)))
-    return cases
+    seen = [pl.DataFrame(schema={"generation_key": pl.String})]  # in a part before: not asked twice
+    rest: pl.DataFrame | None = None
+    for part in asked:
+        left = unasked(settings, reader, part.requests)
+        left = left.join(pl.concat(seen), on="generation_key", how="anti", maintain_order="left")
+        seen.append(left.select("generation_key"))
+        if reader.scan_levels is None:
+            rest = left if rest is None else pl.concat([rest, left])
+            whole = rest.height - rest.height % settings.batch
+            batches, rest = list(rest[:whole].iter_slices(settings.batch)), rest[whole:]
+        else:
+            batches = left.partition_by("image_uid", maintain_order=True) if left.height else []
+        yield from (_batch(reader, batch, shown, run_id) for batch in batches)
+    if rest is not None and rest.height:
+        yield _batch(reader, rest, shown, run_id)
 
 
-def _scans(settings: Settings, reader: Reader, asked: Questions, run_id: str) -> list[Case]:
+def _batch(reader: Reader, requests: pl.DataFrame, shown: Mapping[str, RenderedScan | RealScan], run_id: str) -> Case:
+    batch = ReadBatch(reader=reader.name, requests=to_read(requests, shown))
+    made_by = digest([run_id, requests["generation_key"].to_list()], 32)
+    return Case(made_by, made_by, made_by, ReadWork(job=batch), float(requests.height))
+
+
+def _scans(settings: Settings, reader: Reader, asked: ScansAsked, run_id: str) -> list[Case]:
     """The scans that have no marks yet; those of one host are a group."""
     return [
         Case(
@@ -342,7 +475,7 @@ def work(settings: Settings, source: str, reader: str, partition: Partition, run
         require_device("cuda")
         settings = settings.model_copy(update={"workers": devices.workers(settings)})
     folder = _journals(settings, source, reader, partition)
-    left = len(shards.read_shard(ReadWork, folder, run_id, shard))
+    left = shards.assigned(folder, run_id, shard)
     told = _progress(f"{source}/predictions/{reader} [{partition_name(partition)}] {shard}", left)
     shards.run_shard(read_one, ReadWork, settings, folder, run_id, shard, told)
 
@@ -361,7 +494,7 @@ def estimate(
         keys: the shards, from ``plan``.
     """
     how = readers(settings)[reader]
-    left = shards.assigned(_journals(settings, source, reader, partition), run_id, _size)
+    left = shards.assigned(_journals(settings, source, reader, partition), run_id, size=_size)
     each = Ledger.of(settings, how.name, how.revision).seconds_each()
     found: dict[str, float | str] = {"estimated_requests": left}
     if each is not None:
@@ -404,34 +537,40 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
     how = readers(settings)[reader]
     step, name, where = make_step(source, how), partition_name(partition), table_partition(source, partition)
     folder = _journals(settings, source, reader, partition)
-    asked = questions(settings, source, how, partition)
-    failed, rejected = _failed(folder, run_id, asked)
-    ledger = Ledger.of(settings, how.name, how.revision)
-    if asked.requests.height:
-        seal(settings, how)
-        _compact(ledger)
-    generations = _generations(how, where, asked.requests, ledger.lookup(asked.requests["generation_key"]), failed)
-    marks = {uid: kept_marks(settings, how, scan) for uid, scan in asked.scans.items()}
+    listed = _listed(settings, source, partition)
+    about = scans_asked(settings, source, how, partition, listed)
+    failed, rejected = _failed(folder, run_id, about.cases)
+    marks = {uid: kept_marks(settings, how, scan) for uid, scan in about.scans.items()}
     unmarked = [
-        uid for uid, found in marks.items() if found is None and asked.cases[uid] not in {r.uid for r in rejected}
+        uid for uid, found in marks.items() if found is None and about.cases[uid] not in {r.uid for r in rejected}
     ]
-    _require_done(f"{step.name} {name}", settings, generations, unmarked)
-    answers = _answers(how, where, asked.given, generations)
-    written = [
-        write_table(settings.output, table, rows, reader=reader, **where)
-        for table, rows in (
-            ("generations", generations.drop("missing")),
-            ("answers", answers),
-            ("detections", _detections(how, where, marks)),
-        )
-    ]
+    ledger = Ledger.of(settings, how.name, how.revision)
+    told = _Told()
+    with (
+        TableWriter(settings.output, "generations", reader=reader, **where) as generations,
+        TableWriter(settings.output, "answers", reader=reader, **where) as answers,
+    ):
+        for part in _parts(settings, source, how, partition, listed, about, "target_uid"):
+            if part.requests.height and not generations.height:
+                seal(settings, how)
+                _compact(ledger)
+            known = ledger.lookup(part.requests["generation_key"])
+            made = _generations(how, where, part.requests, known, failed)
+            scored = _answers(how, where, part.given, made)
+            told.add(part.slices, made, scored)
+            generations.append(made.drop("missing"))
+            answers.append(scored)
+        _require_done(f"{step.name} {name}", settings, told.missing + len(unmarked))
+        written = [
+            generations.write(),
+            answers.write(),
+            write_table(settings.output, "detections", _detections(how, where, marks), reader=reader, **where),
+        ]
     write_rejected(settings, step.name, name, rejected)
-    new = shards.assigned(folder, run_id, _size)
+    new = shards.assigned(folder, run_id, size=_size)
     unmatched = _unmatched(settings, how)
-    facts: dict[str, float | str] = {"cases": asked.slices["case_uid"].n_unique()}
+    facts: dict[str, float | str] = {"cases": listed["case_uid"].n_unique()}
     facts |= {} if how.unmatched is None else {"unmatched_rows": len(unmatched)}
-    lost = generations.filter(pl.col("failure").is_not_null())
-    may_pass = sum(text.startswith(tuple(r.value for r in RETRYABLE)) for text in lost["failure"])
     return Result(
         {
             "generations": generations.height,
@@ -439,15 +578,62 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
             "detections": sum(map(len, filter(None, marks.values()))),
         },
         new,
-        asked.requests["generation_key"].n_unique() + len(asked.scans) - new,
-        lost.height + len(rejected),
-        "; ".join(filter(None, (asked.note, *unmatched[:_LISTED]))),
-        picture=grid(settings.output, asked.slices, answers),
-        preview=_preview(answers),
+        told.requests + len(about.scans) - new,
+        told.failed + len(rejected),
+        "; ".join(filter(None, (about.note, *unmatched[:_LISTED]))),
+        picture=told.picture(settings.output),
+        preview=told.preview(),
         facts=facts,
-        retryable=may_pass + sum(r.reason in RETRYABLE for r in rejected),
+        retryable=told.may_pass + sum(r.reason in RETRYABLE for r in rejected),
         written=tuple(written),
     )
+
+
+class _Told:
+    """What is said about the answers of a partition, gathered over its parts.
+
+    Attributes:
+        failed: requests that failed.
+        may_pass: those of them whose cause may pass.
+    """
+
+    def __init__(self) -> None:
+        self.failed = self.may_pass = 0
+        self._keys = [pl.Series("generation_key", [], pl.String)]
+        self._missing = [pl.Series("generation_key", [], pl.String)]
+        self._counts: list[pl.DataFrame] = []
+        self._shown: list[pl.DataFrame] = []
+
+    def add(self, slices: pl.DataFrame, generations: pl.DataFrame, answers: pl.DataFrame) -> None:
+        """Gather a part: its slices, what was returned (with ``missing``), and its answers."""
+        lost = generations["failure"].drop_nulls()
+        self.failed += len(lost)
+        self.may_pass += sum(text.startswith(tuple(r.value for r in RETRYABLE)) for text in lost)
+        self._keys.append(generations["generation_key"].unique())
+        self._missing.append(generations.filter("missing")["generation_key"].unique())
+        self._counts.append(answers.group_by(_CELL).agg(pl.len().alias("answers")))
+        self._shown.append(candidates(slices, answers))
+
+    @property
+    def requests(self) -> int:
+        """Different requests."""
+        return pl.concat(self._keys).n_unique()
+
+    @property
+    def missing(self) -> int:
+        """Requests that were neither answered nor failed."""
+        return pl.concat(self._missing).n_unique()
+
+    def picture(self, root: Path) -> bytes | None:
+        """Some slices with truth and answer."""
+        return grid(root, pl.concat(self._shown)) if self._shown else None
+
+    def preview(self) -> str:
+        """Markdown: how often each answer was given."""
+        if not self._counts:
+            return ""
+        counts = pl.concat(self._counts).group_by(_CELL).agg(pl.col("answers").sum()).sort(_CELL)
+        return pictures.markdown(counts) if counts.height else ""
 
 
 def _unmatched(settings: Settings, reader: Reader) -> list[str]:
@@ -472,7 +658,7 @@ def _size(case: dict[str, Any]) -> int:
     return len(job["requests"]) if job["what"] == "requests" else 1
 
 
-def _failed(folder: Path, run_id: str, asked: Questions) -> tuple[pl.DataFrame, list[Rejection]]:
+def _failed(folder: Path, run_id: str, cases: Mapping[str, str]) -> tuple[pl.DataFrame, list[Rejection]]:
     """Requests that failed in a run (key and failure), and the cases of scans that were rejected."""
     entries = journal.of_run(folder, run_id)
     rows = [
@@ -482,9 +668,9 @@ def _failed(folder: Path, run_id: str, asked: Questions) -> tuple[pl.DataFrame, 
     ]
     whole = {e["uid"]: f"{e['reason']}: {e['detail']}" for e in entries if "reason" in e}
     rejected = [
-        Rejection(asked.cases[uid], journal.reason_of(e), e["detail"])
+        Rejection(cases[uid], journal.reason_of(e), e["detail"])
         for e in entries
-        if "reason" in e and (uid := e["uid"].removeprefix("scan/")) in asked.cases
+        if "reason" in e and (uid := e["uid"].removeprefix("scan/")) in cases
     ]
     for case in shards.all_of(ReadWork, folder, run_id) if whole else ():
         if case.uid in whole and isinstance(case.payload.job, ReadBatch):  # type: ignore[attr-defined]
@@ -514,8 +700,7 @@ def _generations(
     ).select(*TABLES["generations"].schema, "missing")
 
 
-def _require_done(where: str, settings: Settings, generations: pl.DataFrame, unmarked: list[str]) -> None:
-    missing = generations.filter("missing")["generation_key"].n_unique() + len(unmarked)
+def _require_done(where: str, settings: Settings, missing: int) -> None:
     if missing and not settings.ask:
         raise TableError(f"{where}: {missing} requests were never asked; ask them with `its run --only read`")
     if missing:
@@ -557,13 +742,3 @@ def _detections(
         for uid, found in marks.items()
         for rank, mark in enumerate(found or ())
     ]
-
-
-def _preview(answers: pl.DataFrame) -> str:
-    if answers.is_empty():
-        return ""
-    return pictures.markdown(
-        answers.group_by("task", "condition", "control", "answer", "status")
-        .agg(pl.len().alias("answers"))
-        .sort("task", "condition", "control", "answer")
-    )

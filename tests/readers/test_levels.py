@@ -119,7 +119,7 @@ def test_each_scan_is_asked_once_and_a_damaged_one_costs_itself(scans: Settings)
 def test_requests_about_a_scan_are_one_batch(scans: Settings) -> None:
     reader = registry.readers(scans)["mock"]
     asked = build.questions(scans, REAL, reader, PART)
-    batches = [case.payload.job.requests for case in build._batches(scans, reader, asked, "r")]
+    batches = [case.payload.job.requests for case in build._batches(scans, reader, [asked], asked.shown, "r")]
     assert [{r.scan.image_uid for r in batch if r.scan} for batch in batches] == [{"LUNA16/0"}, {"LUNA16/1"}]
     assert asked.scans == {}, "it marks none"
     assert asked.requests.filter(control="none")["generation_key"].n_unique() == 2
