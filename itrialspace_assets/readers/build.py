@@ -6,7 +6,6 @@ What was asked before, for whichever mode, is in the ledger and is not asked aga
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,36 +14,39 @@ from typing import Any
 import polars as pl
 
 from itrialspace_assets.base.errors import ConfigError, TableError
-from itrialspace_assets.base.fingerprints import FileHashes, digest
+from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import journal, shards
 from itrialspace_assets.casework.cases import RETRYABLE, Case, Rejection, write_rejected
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step, partition_name
 from itrialspace_assets.imaging import pictures
-from itrialspace_assets.profiles.cts import ct_hash
 from itrialspace_assets.readers.api import Reader
 from itrialspace_assets.readers.case import MarkScan, ReadBatch, ReadWork, RealScan, RenderedScan, RequestToRead
 from itrialspace_assets.readers.compute import at_once, require_device
 from itrialspace_assets.readers.ledger import SCHEMA, Ledger
 from itrialspace_assets.readers.preview import candidates, grid
+from itrialspace_assets.readers.questions import (
+    ScansAsked,
+    ids_in,
+    listed_slices,
+    scans_asked,
+    slices_in_parts,
+    table_partition,
+)
 from itrialspace_assets.readers.read import FAILURES, kept_marks, seal
 from itrialspace_assets.readers.read import work as read_one
 from itrialspace_assets.readers.registry import readers
-from itrialspace_assets.readers.requests import given, requests_about, requests_of, require_cut
+from itrialspace_assets.readers.requests import given, requests_about
 from itrialspace_assets.readers.scorers import SCORERS, score
-from itrialspace_assets.records.layout import REAL, ids_of
-from itrialspace_assets.records.runs import SortedRuns
+from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import (
     TableWriter,
-    look_up,
     read_all,
     read_blocks,
-    read_table,
     table_path,
     write_table,
 )
 from itrialspace_assets.records.tables import TABLES
-from itrialspace_assets.slices.case import RenderedImage
 from itrialspace_assets.synthesis import devices
 
 VERSION = "1"
@@ -61,36 +63,6 @@ _CELL = ["task", "condition", "control", "answer", "status"]
 _TELL_S = 10.0
 
 
-@dataclass(frozen=True)
-class Questions:
-    """All that a reader is asked in a partition.
-
-    Attributes:
-        slices: rows of the table ``slices``.
-        given: what it is shown (see ``requests.given``).
-        requests: see ``requests_of``.
-        shown: the whole scans that requests are about, by their id; empty for a reader of slices.
-        scans: the whole scans that it marks, by their id.
-        hosts: what scans of one host are grouped by.
-        cases: a case of each whole scan.
-        note: what was left out.
-    """
-
-    slices: pl.DataFrame
-    given: pl.DataFrame
-    requests: pl.DataFrame
-    shown: dict[str, RenderedScan | RealScan]
-    scans: dict[str, RenderedScan | RealScan]
-    hosts: dict[str, str]
-    cases: dict[str, str]
-    note: str
-
-
-def table_partition(source: str, partition: Partition) -> dict[str, str]:
-    """Values of the partition columns of ``slices`` and the tables made from it, for a partition of the graph."""
-    return {"source": source, "mode": partition.get("mode", REAL), "dataset": partition["dataset"]}
-
-
 def options_of(reader: Reader, settings: Settings) -> Options:
     """The reader's weights, and what of the settings decides which slices are read; empty where all are.
 
@@ -104,214 +76,10 @@ def options_of(reader: Reader, settings: Settings) -> Options:
     if weights is not None:
         chosen["weights"] = weights
     if settings.case_ids is not None:
-        chosen["case_ids"] = digest(_ids_in(settings.case_ids))
+        chosen["case_ids"] = digest(ids_in(settings.case_ids))
     if settings.max_cases is not None:
         chosen["max_cases"] = str(settings.max_cases)
     return chosen
-
-
-def _ids_in(path: Path) -> list[str]:
-    """Ids of a list file, sorted; blank lines and lines that start with # do not count.
-
-    Raises:
-        ConfigError: there is no such file, or it is no text.
-    """
-    try:
-        lines = ids_of(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"ITRIALSPACE_CASE_IDS={path}: expected a file with one id a line, got: {error}") from None
-    return sorted({line.strip() for line in lines} - {""})
-
-
-def chosen_slices(settings: Settings, slices: pl.DataFrame) -> pl.DataFrame:
-    """The slices that are read: of the cases, slices or published ids of ``case_ids``, of ``max_cases`` cases."""
-    if settings.case_ids is not None:
-        listed = _ids_in(settings.case_ids)
-        named = slices.filter(
-            pl.any_horizontal(pl.col(c).is_in(listed) for c in ("case_uid", "slice_uid", "published_id"))
-        )
-        slices = slices.filter(pl.col("target_uid").is_in(named["target_uid"].unique().implode()))
-    if settings.max_cases is not None:
-        first = slices["case_uid"].unique().sort().head(settings.max_cases)
-        slices = slices.filter(pl.col("case_uid").is_in(first.implode()))
-    return slices
-
-
-def questions(settings: Settings, source: str, reader: Reader, partition: Partition) -> Questions:
-    """What a reader is asked in a partition, whether it was asked before or not.
-
-    Args:
-        settings: where tables and real CTs lie, and which slices are read.
-        source: ``real`` or a renderer's name.
-        reader: the reader; need not be loaded.
-        partition: dataset, and of a rendered source the mode.
-
-    Raises:
-        ConfigError: no slice of the reader's profile was cut, or a list of ids cannot be read.
-        TableError: a table of a stage before is missing, or lacks the image of a slice.
-    """
-    slices = chosen_slices(settings, read_table(settings.output, "slices", **table_partition(source, partition)))
-    about = scans_asked(settings, source, reader, partition, slices)
-    return Questions(
-        slices,
-        given(reader, slices, about.keys),
-        requests_of(reader, slices, about.keys),
-        about.shown,
-        about.scans,
-        about.hosts,
-        about.cases,
-        about.note,
-    )
-
-
-@dataclass(frozen=True)
-class ScansAsked:
-    """The whole scans that a reader is asked about, or marks: see ``Questions``.
-
-    Attributes:
-        keys: a hash of all that decides the voxels of each.
-    """
-
-    shown: dict[str, RenderedScan | RealScan]
-    scans: dict[str, RenderedScan | RealScan]
-    hosts: dict[str, str]
-    cases: dict[str, str]
-    keys: dict[str, str]
-    note: str
-
-
-def scans_asked(
-    settings: Settings, source: str, reader: Reader, partition: Partition, slices: pl.DataFrame
-) -> ScansAsked:
-    """The whole scans of some slices, for a reader that marks such or is shown such; none for another one.
-
-    Args:
-        settings: where tables and real CTs lie.
-        source: ``real`` or a renderer's name.
-        reader: the reader; need not be loaded.
-        partition: dataset, and of a rendered source the mode.
-        slices: ``case_uid`` and ``image_uid`` of the slices that are read.
-
-    Raises:
-        TableError: a table of a stage before is missing, or lacks the image of a slice.
-    """
-    if (reader.mark is None and reader.scan_levels is None) or slices.is_empty():
-        return ScansAsked({}, {}, {}, {}, {}, "" if slices.height else "no slice in this partition")
-    if source == REAL:
-        scans, hosts = _real_scans(settings, partition["dataset"])
-    else:
-        scans, hosts = _rendered_scans(settings, table_partition(source, partition))
-    if reader.by_id:  # equal scans of two ids may get different marks
-        scans = {uid: s.model_copy(update={"key": digest([s.key, uid], 32)}) for uid, s in scans.items()}
-    whole = {uid: scan for uid, scan in scans.items() if isinstance(scan, RealScan) or scan.image.kept != "planes"}
-    of_case = slices.select("case_uid", "image_uid").unique().sort("case_uid", "image_uid")
-    for image in of_case["image_uid"].unique():
-        look_up(scans, image, "cts")
-    # marks on lesion-free images alone would all be false: a case's scans are marked where all of them are whole
-    kept = of_case.filter(pl.col("image_uid").is_in(list(whole)).all().over("case_uid"))
-    cases = dict(kept.select("image_uid", "case_uid").unique("image_uid", keep="first", maintain_order=True).rows())
-    note = (
-        ""
-        if len(cases) == of_case["image_uid"].n_unique()
-        else ("no marks or answers on whole scans: only slices of them were kept (ITRIALSPACE_CTS=slices)")
-    )
-    known = {uid: whole[uid] for uid in cases}
-    return ScansAsked(
-        {} if reader.scan_levels is None else known,
-        {} if reader.mark is None else known,
-        hosts,
-        cases,
-        {uid: scan.key for uid, scan in known.items()},
-        note,
-    )
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some of what a reader is asked in a partition: all about some images, or about some targets.
-
-    Attributes:
-        slices: rows of the table ``slices``, with the columns that reading needs.
-        given: what the reader is shown of them (see ``requests.given``).
-        requests: see ``requests_of``.
-    """
-
-    slices: pl.DataFrame
-    given: pl.DataFrame
-    requests: pl.DataFrame
-
-
-#: Columns of ``slices`` that reading needs.
-_SLICES = ["case_uid", "published_id", "image_uid", "target_uid", "slice_uid", "slice_z", "profile", "z_offset"]
-_SLICES += ["condition", "control", "path", "sha256", "pixel_x_mm", "pixel_y_mm", "presence"]
-
-
-def _listed(settings: Settings, source: str, partition: Partition) -> pl.DataFrame:
-    """Of each slice that is read what says of which case, image and target it is, and how it was cut."""
-    columns = ["case_uid", "image_uid", "target_uid", "profile", "z_offset"]
-    columns += [] if settings.case_ids is None else ["slice_uid", "published_id"]
-    return chosen_slices(settings, read_table(settings.output, "slices", columns, **table_partition(source, partition)))
-
-
-def _parts(
-    settings: Settings,
-    source: str,
-    reader: Reader,
-    partition: Partition,
-    listed: pl.DataFrame,
-    about: ScansAsked,
-    by: str,
-) -> Iterator[Part]:
-    """What a reader is asked in a partition, a few thousand slices at a time; of whole scans all at once.
-
-    Args:
-        settings: where tables lie, and which slices are read.
-        source: ``real`` or a renderer's name.
-        reader: the reader; need not be loaded.
-        partition: dataset, and of a rendered source the mode.
-        listed: from ``_listed``.
-        about: the whole scans.
-        by: ``image_uid`` or ``target_uid``: what a part holds all slices of; parts follow each other in its order.
-
-    Raises:
-        ConfigError: there are slices, but none of the reader's profile or z offsets.
-    """
-    where = table_partition(source, partition)
-    if reader.scan_levels is not None:
-        slices = chosen_slices(settings, read_table(settings.output, "slices", **where))
-        yield Part(slices, given(reader, slices, about.keys), requests_about(reader, slices, about.keys))
-        return
-    require_cut(reader, listed)
-    kept = listed.select("case_uid", "target_uid").unique()
-    with SortedRuns(settings.output / "work", (by, *TABLES["slices"].key)) as runs:
-        for block in read_blocks("slices", table_path(settings.output, "slices", **where), _SLICES):
-            runs.add(block.join(kept, on=kept.columns, how="semi"))
-        for slices in runs.blocks():
-            yield Part(slices, given(reader, slices, {}), requests_about(reader, slices))
-
-
-def _real_scans(settings: Settings, dataset: str) -> tuple[dict[str, RenderedScan | RealScan], dict[str, str]]:
-    """The scans of a dataset by their id, and what scans are grouped by: the scan itself."""
-    profiles = read_table(settings.output, "profiles", dataset=dataset).unique("scan_uid", keep="first")
-    scans: dict[str, RenderedScan | RealScan] = {}
-    with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
-        for uid, ct_path in profiles.select("scan_uid", "ct_path").iter_rows():
-            key = digest([ct_hash(hashes, settings.data, ct_path)], 32)
-            scans[uid] = RealScan(image_uid=uid, key=key, ct_path=ct_path)
-    return scans, {uid: uid for uid in scans}
-
-
-def _rendered_scans(
-    settings: Settings, where: dict[str, str]
-) -> tuple[dict[str, RenderedScan | RealScan], dict[str, str]]:
-    """The images of a partition by their id, and what scans of one host are grouped by: the lesion-free twin."""
-    cts = read_table(settings.output, "cts", **where).select(list(RenderedImage.model_fields))
-    images = [RenderedImage(**row) for row in cts.iter_rows(named=True)]
-    scans: dict[str, RenderedScan | RealScan] = {
-        i.image_uid: RenderedScan(image_uid=i.image_uid, key=digest([i.sha256, i.twin_uid], 32), image=i)
-        for i in images
-    }
-    return scans, {i.image_uid: i.twin_uid for i in images}
 
 
 def make_step(source: str, reader: Reader) -> Step:
@@ -359,9 +127,12 @@ def plan(settings: Settings, source: str, reader: str, partition: Partition, run
     how = readers(settings)[reader]
     if settings.ask:
         require_ready(how)
-    listed = _listed(settings, source, partition)
+    listed = listed_slices(settings, source, partition)
     about = scans_asked(settings, source, how, partition, listed)
-    parts = _parts(settings, source, how, partition, listed, about, "image_uid")
+    parts = (
+        requests_about(how, slices, about.keys)
+        for slices in slices_in_parts(settings, source, how, partition, listed, "image_uid")
+    )
     _restore(settings, how, table_partition(source, partition))
     if not settings.ask:
         return []
@@ -413,15 +184,15 @@ def to_read(requests: pl.DataFrame, shown: Mapping[str, RenderedScan | RealScan]
 def _batches(
     settings: Settings,
     reader: Reader,
-    asked: Iterable[Part],
+    asked: Iterable[pl.DataFrame],
     shown: Mapping[str, RenderedScan | RealScan],
     run_id: str,
 ) -> Iterator[Case]:
     """What was not asked yet, in batches; requests about whole scans one scan at a time, which is opened once."""
     seen = [pl.DataFrame(schema={"generation_key": pl.String})]  # in a part before: not asked twice
     rest: pl.DataFrame | None = None
-    for part in asked:
-        left = unasked(settings, reader, part.requests)
+    for requests in asked:
+        left = unasked(settings, reader, requests)
         left = left.join(pl.concat(seen), on="generation_key", how="anti", maintain_order="left")
         seen.append(left.select("generation_key"))
         if reader.scan_levels is None:
@@ -537,7 +308,7 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
     how = readers(settings)[reader]
     step, name, where = make_step(source, how), partition_name(partition), table_partition(source, partition)
     folder = _journals(settings, source, reader, partition)
-    listed = _listed(settings, source, partition)
+    listed = listed_slices(settings, source, partition)
     about = scans_asked(settings, source, how, partition, listed)
     failed, rejected = _failed(folder, run_id, about.cases)
     marks = {uid: kept_marks(settings, how, scan) for uid, scan in about.scans.items()}
@@ -550,14 +321,14 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
         TableWriter(settings.output, "generations", reader=reader, **where) as generations,
         TableWriter(settings.output, "answers", reader=reader, **where) as answers,
     ):
-        for part in _parts(settings, source, how, partition, listed, about, "target_uid"):
-            if part.requests.height and not generations.height:
+        for slices in slices_in_parts(settings, source, how, partition, listed, "target_uid"):
+            requests = requests_about(how, slices, about.keys)
+            if requests.height and not generations.height:
                 seal(settings, how)
                 _compact(ledger)
-            known = ledger.lookup(part.requests["generation_key"])
-            made = _generations(how, where, part.requests, known, failed)
-            scored = _answers(how, where, part.given, made)
-            told.add(part.slices, made, scored)
+            made = _generations(how, where, requests, ledger.lookup(requests["generation_key"]), failed)
+            scored = _answers(how, where, given(how, slices, about.keys), made)
+            told.add(slices, made, scored)
             generations.append(made.drop("missing"))
             answers.append(scored)
         _require_done(f"{step.name} {name}", settings, told.missing + len(unmarked))

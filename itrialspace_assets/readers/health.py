@@ -3,6 +3,8 @@
 Compares with no truth; what is right or wrong is the reports' business.
 """
 
+from collections.abc import Iterable
+
 import polars as pl
 
 #: Least number of answers of which a constant one says something, and bits of entropy below which they are (ours).
@@ -74,15 +76,30 @@ def entropies(answers: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def duplicates(generations: pl.DataFrame, answers: pl.DataFrame) -> list[str]:
-    """Targets that were answered twice to one task, and keys of the ledger that stand for two different requests."""
-    about = ["target_uid", "condition", "control", "task", "scorer"]
-    counts = answers.group_by(about).len()
-    twice = counts.filter(pl.col("len") > 1).sort(about)
-    of_key = generations.group_by("generation_key").agg(
-        pl.struct("picture_sha256", "condition", "control", "task", "prompt_sha256", "options").n_unique().alias("n")
+#: What one answer is about: columns of ``answers``.
+ABOUT = ["target_uid", "condition", "control", "task", "scorer"]
+#: What a key of the ledger stands for: columns of ``generations``.
+REQUEST = ["picture_sha256", "condition", "control", "task", "prompt_sha256", "options"]
+
+
+def answered_twice(answers: Iterable[pl.DataFrame]) -> list[str]:
+    """Targets that were answered twice to one task; each frame has ``ABOUT`` of all answers to its targets."""
+    found = []
+    for part in answers:
+        counts = part.group_by(ABOUT).len().filter(pl.col("len") > 1).sort(ABOUT)
+        found += [f"{'/'.join(row[:-1])}: {row[-1]} answers" for row in counts.rows()]
+    return found
+
+
+def shared_keys(generations: Iterable[pl.DataFrame]) -> list[str]:
+    """Keys of the ledger that stand for two different requests; each frame has ``generation_key`` and ``REQUEST``."""
+    request = pl.concat_str(
+        *(pl.col(c).fill_null("") for c in REQUEST[:-1]), pl.col(REQUEST[-1]).list.join("|"), separator="\n"
     )
-    shared = of_key.filter(pl.col("n") > 1).sort("generation_key")
-    return [f"{'/'.join(row[:-1])}: {row[-1]} answers" for row in twice.rows()] + [
-        f"generation_key {key}: {n} different requests" for key, n in shared.rows()
-    ]
+    # of each request its hash: of two that differ it is the same once in 2^64
+    parts = [part.select("generation_key", request.hash().alias("of")).unique() for part in generations]
+    if not parts:
+        return []
+    counts = pl.concat(parts).unique().group_by("generation_key").len()
+    rows = counts.filter(pl.col("len") > 1).sort("generation_key").rows()
+    return [f"generation_key {key}: {n} different requests" for key, n in rows]

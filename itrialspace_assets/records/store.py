@@ -250,6 +250,28 @@ def read_blocks(name: str, path: Path, columns: Sequence[str] | None = None) -> 
         yield rest
 
 
+def file_violations(name: str, path: Path, **partition: str) -> tuple[int, list[Violation]]:
+    """Rows of one partition file, and every rule that they break (see ``schema.violations``).
+
+    Args:
+        name: of the table.
+        path: the file.
+        partition: value that each partition column must hold, of those that are fixed.
+
+    Raises:
+        MissingTable: there is no such file.
+        TableError: the file is unreadable, or was accepted under another contract.
+    """
+    key, height, last = TABLES[name].key[0], 0, None
+    found: list[Violation] = []
+    for block in read_blocks(name, path):
+        new, first = violations(TABLES[name], block, **partition), block[key][0]
+        if None not in (first, last) and not first > last:  # a key may then be in two blocks
+            new.append(Violation("expected rows sorted by the key", key, 1, (first,), at=(0,)))
+        found, last, height = added(found, new, height), block[key][-1], height + block.height
+    return height, found
+
+
 def _same_contract(name: str, path: Path, source: pa.BufferReader | Path) -> None:
     try:
         metadata = pq.read_metadata(source).metadata or {}
