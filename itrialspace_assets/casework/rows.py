@@ -8,8 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-#: Rows of a part; the last case's further rows are in it too. Ours: some 20 MiB of dictionaries of the table slices.
-PART = 4096
+#: Rows of a part; the last case's further rows are in it too. Ours: some 5 MiB of dictionaries of the table slices.
+PART = 1024
 
 
 class Place(NamedTuple):

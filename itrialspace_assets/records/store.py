@@ -3,7 +3,6 @@
 Paths are below the output folder; file names and bytes depend on content only. Nothing here knows what a stage does.
 """
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 
 from itrialspace_assets.base.errors import MissingTable, TableError
 from itrialspace_assets.base.fingerprints import FileHashes, replacing
-from itrialspace_assets.records.runs import BLOCK, SortedRuns
+from itrialspace_assets.records.runs import BLOCK, Batches, SortedRuns
 from itrialspace_assets.records.schema import Table, Violation, added, errors, violations
 from itrialspace_assets.records.tables import TABLES
 
@@ -105,17 +104,16 @@ class TableWriter:
         self._where = "/".join((name, *(partition[d] for d in self._table.partition)))
         self._found: list[Violation] = []
         self._last: Any = None  # of the key's first column
-        self._file: Any = None
-        self._writer: pa.RecordBatchFileWriter | None = None
         self._whole: pa.Table | None = None  # the only block so far
+        self._columns: Batches | None = None  # of several blocks: the columns of the first, of the second, ...
         self.height = 0
 
     def __enter__(self) -> "TableWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._columns is not None:
+            self._columns.close()
 
     def frame(self, rows: pl.DataFrame | list[dict[str, Any]]) -> pl.DataFrame:
         """Rows with the table's columns, sorted by its key.
@@ -149,20 +147,21 @@ class TableWriter:
             self.height += frame.height  # nothing will be written
             return
         arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-        if self._whole is None and not self.height:
+        if not self.height:
             self._whole = arrow
         elif frame.height:
             self._spill(arrow)
         self.height += frame.height
 
     def _spill(self, arrow: pa.Table) -> None:
-        if self._writer is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=".tmp-")  # noqa: SIM115 - by __exit__
-            self._writer = pa.ipc.new_file(self._file.name, arrow.schema)
-            self._writer.write_table(self._whole)
-            self._whole = None
-        self._writer.write_table(arrow)
+        blocks = [arrow]
+        if self._columns is None:
+            self._columns = Batches(self._path.parent)
+            blocks, self._whole = [self._whole, arrow], None
+        for block in blocks:
+            for name in block.schema.names:
+                (batch,) = block.select([name]).combine_chunks().to_batches()
+                self._columns.append(batch)
 
     def write(self) -> Path:
         """Make the file of what was appended, by rename; equal rows give equal bytes, however they were cut.
@@ -174,13 +173,18 @@ class TableWriter:
         if found:
             rules = "; ".join(map(str, found[:5]))
             raise TableError(f"{self._where}: not written, {len(found)} rules broken: {rules}")
-        if self._writer is None:
-            _to_parquet(self._table, self._whole if self._whole is not None else _empty(self._table), self._path)
-            return self._path
-        self._writer.close()
-        with pa.memory_map(self._file.name) as source:  # pages that the system may drop, not memory of this process
-            _to_parquet(self._table, pa.ipc.open_file(source).read_all(), self._path)
+        whole = self._whole
+        if self._columns is not None:
+            width = len(self._table.schema)
+            whole = pa.table({name: self._column(n, width) for n, name in enumerate(self._table.schema)})
+        _to_parquet(self._table, _empty(self._table) if whole is None else whole, self._path)
         return self._path
+
+    def _column(self, number: int, width: int) -> pa.Array:
+        """A column of all blocks, in one piece: where pieces end decides where pages of the file end."""
+        assert self._columns is not None
+        pieces = [self._columns.read(at).column(0) for at in range(number, len(self._columns), width)]
+        return pa.concat_arrays(pieces)
 
 
 def _empty(table: Table) -> pa.Table:
