@@ -45,7 +45,7 @@ READERS = "readers:\n  blob: {kind: blob, options: {threshold_hu: 480.0, marks: 
 )
 CHECKS = ("registry", "rejected_share", "coverage", "complete")
 #: Events beside those that are written through Dagster's storage, by type: how many for each partition that is made,
-#: and their mean size (bytes). Counted in the history of a whole demo: 10,599 events of 453 partitions made in 144 runs.
+#: and their mean size (bytes). Counted in the history of a demo: 10,599 events of 453 partitions made in 144 runs.
 OF_A_PARTITION = {
     "STEP_OUTPUT": (5.63, 10_034),
     "STEP_START": (2.66, 1_253),

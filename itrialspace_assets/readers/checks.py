@@ -20,6 +20,7 @@ from itrialspace_assets.readers import health
 from itrialspace_assets.readers.questions import listed_slices, scans_asked, slices_in_parts, table_partition
 from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.readers.requests import given
+from itrialspace_assets.records.runs import Following
 from itrialspace_assets.records.store import read_blocks, table_path
 from itrialspace_assets.records.tables import TABLES
 
@@ -50,13 +51,18 @@ def covered(settings: Settings, node: Node, partition: dict[str, str]) -> CheckO
     reader = readers(settings)[name]
     listed = listed_slices(settings, source, partition)
     keys = scans_asked(settings, source, reader, partition, listed).keys
-    shown = [
-        given(reader, slices, keys).select("target_uid", "condition", "control")
-        for slices in slices_in_parts(settings, source, reader, partition, listed, "target_uid")
-    ]
-    schema = {"target_uid": pl.String, "condition": pl.String, "control": pl.String}
-    answers = _answers(settings, node, partition, ["target_uid", "task", "condition", "control", "status"])
-    cells = health.coverage(answers, pl.concat([pl.DataFrame(schema=schema), *shown]), reader.controls)
+    columns = ["target_uid", "task", "condition", "control", "status"]
+    answers = Following(_blocks(settings, node, partition, "answers", columns), "target_uid")
+
+    def parts() -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        for slices in slices_in_parts(settings, source, reader, partition, listed, "target_uid"):
+            shown = given(reader, slices, keys)
+            if shown.height:
+                none = TABLES["answers"].empty().select(columns)
+                yield pl.concat([none, *answers.until(shown["target_uid"].max())]), shown
+
+    tasks = health.tasks_of(_blocks(settings, node, partition, "answers", ["task", "status"]))
+    cells = health.coverage(parts(), tasks, reader.controls)
     low = cells.filter(pl.col("share") < 1 - settings.max_rejected)
     return low.is_empty(), {"limit": 1 - settings.max_rejected, "low": _lines(low), "cells": _lines(cells)}
 

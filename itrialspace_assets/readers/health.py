@@ -12,17 +12,40 @@ ENOUGH, CONSTANT_BITS = 100, 0.05
 _CELL = ("task", "condition", "control")
 
 
-def coverage(answers: pl.DataFrame, given: pl.DataFrame, controls: tuple[str, ...]) -> pl.DataFrame:
+def tasks_of(answers: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Each ``task`` of some frames of ``answers``, and whether the reader does it (``supported``)."""
+    none = pl.DataFrame(schema={"task": pl.String, "supported": pl.Boolean})
+    parts = [part.select("task", supported=pl.col("status") != "unsupported").unique() for part in answers]
+    return pl.concat([none, *parts]).group_by("task").agg(pl.col("supported").any())
+
+
+def coverage(
+    parts: Iterable[tuple[pl.DataFrame, pl.DataFrame]], tasks: pl.DataFrame, controls: tuple[str, ...]
+) -> pl.DataFrame:
     """Of each cell, how many of the targets that the reader is shown have an answer or a reason other than a failure.
 
     Args:
-        answers: rows of the table ``answers``.
-        given: what the reader is shown (see ``requests.given``).
+        parts: some targets at a time: rows of the table ``answers``, and what the reader is shown (``requests.given``).
+        tasks: from ``tasks_of``.
         controls: controls of requests that the reader is asked under.
 
     Returns:
         ``task``, ``condition``, ``control``, ``wanted``, ``got``, and their ratio ``share``.
     """
+    schema = dict.fromkeys(_CELL, pl.String()) | {"wanted": pl.UInt32(), "got": pl.Int32()}
+    cells = [_covered(answers, given, tasks, controls).cast(schema) for answers, given in parts]  # type: ignore[arg-type]
+    return (
+        pl.concat([pl.DataFrame(schema=schema), *cells])
+        .group_by(_CELL)
+        .agg(pl.col("wanted", "got").sum())
+        .with_columns(share=pl.col("got") / pl.col("wanted"))
+        .sort(_CELL)
+    )
+
+
+def _covered(
+    answers: pl.DataFrame, given: pl.DataFrame, tasks: pl.DataFrame, controls: tuple[str, ...]
+) -> pl.DataFrame:
     shown = given.select("target_uid", "condition", "control")
     asked = [shown]
     for control in controls:
@@ -30,19 +53,16 @@ def coverage(answers: pl.DataFrame, given: pl.DataFrame, controls: tuple[str, ..
         of = of.filter(pl.col("condition") == "plain") if control == "text_only" else of
         asked.append(of.with_columns(control=pl.lit(control)))
     done = answers.filter(pl.col("status") != "error").select("target_uid", *_CELL, got=pl.lit(1)).unique()
-    supported = answers.filter(pl.col("status") != "unsupported").select("task").unique()
     every = pl.concat(
         [
-            pl.concat(asked).join(supported, how="cross"),
-            shown.join(answers.select("task").unique().join(supported, on="task", how="anti"), how="cross"),
+            pl.concat(asked).join(tasks.filter("supported").select("task"), how="cross"),
+            shown.join(tasks.filter(~pl.col("supported")).select("task"), how="cross"),
         ]
     )
     return (
         every.join(done, on=["target_uid", *_CELL], how="left")
         .group_by(_CELL)
         .agg(pl.len().alias("wanted"), pl.col("got").sum())
-        .with_columns(share=pl.col("got") / pl.col("wanted"))
-        .sort(_CELL)
     )
 
 

@@ -50,6 +50,31 @@ class Batches:
         self._file.close()
 
 
+class Following:
+    """Frames that follow each other in the order of a column, taken up to one value after the other.
+
+    Args:
+        frames: each holds all rows of each of its values.
+        column: rising.
+    """
+
+    def __init__(self, frames: Iterator[pl.DataFrame], column: str) -> None:
+        self._frames, self._column = frames, column
+        self._rest: list[pl.DataFrame] = []
+
+    def until(self, last: Any) -> list[pl.DataFrame]:
+        """The rows up to a value that were not taken yet, in frames."""
+        while not self._rest or self._rest[-1][self._column][-1] <= last:
+            frame = next(self._frames, None)
+            if frame is None:
+                break
+            self._rest.append(frame)
+        upto = pl.col(self._column) <= last
+        taken = [frame.filter(upto) for frame in self._rest]
+        self._rest = [rest for frame in self._rest if (rest := frame.filter(~upto)).height]
+        return taken
+
+
 class SortedRuns:
     """Frames that are given in any order, and read back sorted.
 

@@ -91,7 +91,8 @@ def scans(study: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> Se
         if number == 1:
             file.write_bytes(b"no scan")
         found[f"LUNA16/{number}"] = RealScan(image_uid=f"LUNA16/{number}", key=f"key{number}", ct_path=path)
-    monkeypatch.setattr("itrialspace_assets.readers.questions._real_scans", lambda *_: (found, {uid: uid for uid in found}))
+    hosts = {uid: uid for uid in found}
+    monkeypatch.setattr("itrialspace_assets.readers.questions._real_scans", lambda *_: (found, hosts))
     return settings
 
 

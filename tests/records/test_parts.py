@@ -1,6 +1,7 @@
 """Tables that are written and read some rows at a time are those that are written and read at once."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def test_blocks_hold_whole_keys_in_order_and_all_rows(tmp_path: Path) -> None:
     blocks = list(read_blocks("detections", path, ["mark"]))
     assert len(blocks) > 5
     keys = [set(block["image_uid"]) for block in blocks]
-    assert not any(a & b for a, b in zip(keys, keys[1:], strict=False))
+    assert not any(a & b for a, b in pairwise(keys))
     assert pl.concat(blocks).rows() == pl.read_parquet(path).select("image_uid", "mark").rows()
 
 
