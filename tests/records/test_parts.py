@@ -52,6 +52,16 @@ def test_parts_in_any_order_make_the_bytes_of_the_whole(tmp_path: Path, size: in
     assert [p.name for p in path.parent.iterdir()] == [path.name], "nothing else is left there"
 
 
+def test_pages_of_the_file_do_not_depend_on_the_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts that fill the dictionary of a column, 1 MiB, in the middle of the file."""
+    monkeypatch.setattr(runs, "_PIECE", 100)
+    monkeypatch.setattr(runs, "BLOCK", 700)
+    given = [row | {"image_uid": row["image_uid"] * 80} for row in rows(2000)]
+    whole = write_table(tmp_path / "a", "detections", given, **HERE).read_bytes()
+    path, _ = write_parts(tmp_path / "b", "detections", parts(given, 777), **HERE)
+    assert path.read_bytes() == whole
+
+
 def test_blocks_hold_whole_keys_in_order_and_all_rows(tmp_path: Path) -> None:
     path = write_table(tmp_path, "detections", rows(120), **HERE)
     blocks = list(read_blocks("detections", path, ["mark"]))
