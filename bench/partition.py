@@ -6,6 +6,9 @@ reader answers without delay. Each size runs in a process of its own, with one w
 processor seconds and its greatest memory are those of everything. Seconds a case that every further case costs, of
 the two sizes, give the forecast for the paper's cohort.
 
+Memory is the greatest of each stage by itself (resident, with mapped files and the program; Linux). It is flat if a
+further case adds at most ``FLAT_KIB``; the tables of a partition, unpacked, are said beside it.
+
     python -m bench.partition [--cases 200 5000] [--profile 2000]
 """
 
@@ -19,6 +22,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import polars as pl
 
 from bench.ledger import peak_mib
 from itrialspace_assets.base.settings import Settings, load_settings
@@ -50,6 +55,10 @@ HOSTS, SPACING = 4, (2.8, 2.8, 3.603)
 #: Cases of the published cohorts.
 PAPER = 44_174
 LIMIT = 1.2
+#: KiB that a further case may add to the greatest memory of a stage (ours). What must grow: a table is written as one
+#: part of Parquet, whose rows lie in a mapped file, at most 15 KiB a case here (generations, 36 requests of a case);
+#: names and hashes of a case's files, 12 pictures, 5 KiB; keys of its requests, 4 KiB.
+FLAT_KIB = 24.0
 
 
 def settings_of(folder: Path, root: Path, cases: int) -> Settings:
@@ -86,22 +95,40 @@ def stages_of(settings: Settings) -> list[tuple[str, Callable[[], None]]]:
     return [(name, lambda name=name: stage(name)) for name in STAGES[4:]]  # type: ignore[misc]
 
 
+def reset_peak() -> None:
+    """Begin to look for the greatest memory of this process anew."""
+    Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): the peak resident set size
+
+
+def peak_kib() -> int:
+    """Greatest memory of this process since ``reset_peak``: resident, so with the pages of mapped files."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
+
+
+def table_kib(output: Path) -> float:
+    """Unpacked size of the largest table of the partition."""
+    files = output.glob("tables/*/**/DLCS24/part.parquet")
+    return max(pl.read_parquet(path.read_bytes()).estimated_size() for path in files if MODE in path.parts) / 1024
+
+
 def measure(folder: Path, root: Path, cases: int, profile: bool) -> None:
     """Run one size in this process; prints processor seconds of each stage and memory as a line of JSON."""
     stages = stages_of(settings_of(folder, root, cases))
-    found: dict[str, float] = {"before_mib": peak_mib()}
+    found: dict[str, float] = {"before_mib": peak_mib()}  # of planning
     for name, call in stages:
         profiler = cProfile.Profile(time.process_time)
         began = time.process_time()
+        reset_peak()
         if profile:
             profiler.runcall(call)
         else:
             call()
         found[name] = time.process_time() - began
-        found[f"{name}_mib"] = peak_mib()
+        found[f"{name}_kib"] = peak_kib()
         if profile:
             pstats.Stats(profiler, stream=sys.stderr).sort_stats("cumulative").print_stats(70)
-    print(json.dumps(found))
+    print(json.dumps(found | {"table_kib": table_kib(folder / "out")}))
 
 
 def measured(root: Path, folder: Path, cases: int, profile: bool = False) -> dict[str, float]:
@@ -141,11 +168,30 @@ def main() -> None:
         print(f"  {stage:<12} {small} cases: {a * 1e3:7.2f} ms, {large}: {b * 1e3:7.2f} ms, ratio {b / a:.2f}")
     a, b = total[small] / small, total[large] / large
     print(f"  together     {small} cases: {a * 1e3:7.2f} ms, {large}: {b * 1e3:7.2f} ms, ratio {b / a:.2f}")
-    print(f"greatest memory: {small} cases {first['read_mib']:.0f} MiB, {large} cases {second['read_mib']:.0f} MiB")
+    print("greatest memory of a stage, and what a further case adds")
+    grown = {}
+    for stage in STAGES[4:]:
+        low, high = first[f"{stage}_kib"], second[f"{stage}_kib"]
+        grown[stage] = (high - low) / (large - small)
+        print(
+            f"  {stage:<12} {small} cases: {low / 1024:5.0f} MiB, {large}: {high / 1024:5.0f} MiB, "
+            f"{grown[stage]:6.1f} KiB a case"
+        )
+    each = (second["table_kib"] - first["table_kib"]) / (large - small)
+    most = max(grown, key=lambda stage: grown[stage])
+    flat = grown[most] <= FLAT_KIB
+    print(
+        f"  largest table, unpacked: {each:.1f} KiB a case; planning: {second['before_mib']:.0f} MiB at {large} cases"
+    )
+    print(f"flat: {most} grows by {grown[most]:.1f} KiB a case, limit {FLAT_KIB:.0f}: {'kept' if flat else 'NOT KEPT'}")
+    there = (second[f"{most}_kib"] + grown[most] * (PAPER - large)) / 1024
+    print(f"forecast of the greatest memory for {PAPER} cases in one pair: {there:.0f} MiB")
     further = (total[large] - total[small]) / (large - small)
     hours = (total[large] + further * (PAPER - large)) / 3600
     print(f"a further case costs {further * 1e3:.1f} ms; forecast for {PAPER} cases: {hours:.2f} processor hours")
     print(f"limit: {LIMIT} a case: {'kept' if b <= LIMIT * a else 'NOT KEPT'}")
+    if not flat or b > LIMIT * a:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from PIL import Image
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.imaging.geometry import read_volume
 from itrialspace_assets.readers import blob, blob_scan
-from itrialspace_assets.readers.build import Questions, questions, to_read
+from itrialspace_assets.readers.build import to_read
 from itrialspace_assets.readers.case import MarkScan, ReadBatch, ReadWork, RenderedScan
+from itrialspace_assets.readers.questions import Questions, questions
 from itrialspace_assets.readers.read import work
 from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.records.store import table_files

@@ -7,7 +7,7 @@ case's own files are written, where one is missing or damaged, and its trace; no
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,7 +139,7 @@ def _scratch(settings: Settings) -> Iterator[Settings]:
 
 
 def _work(
-    case_uid: str, stage: str, cases: list[Case], work: Callable[[Any, Settings], Output], scratch: Settings
+    case_uid: str, stage: str, cases: Iterable[Case], work: Callable[[Any, Settings], Output], scratch: Settings
 ) -> Stage:
     """One case through one stage.
 

@@ -8,6 +8,7 @@ from itrialspace_assets.base.errors import Reason, TableError
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.casework.rows import Rows
 from itrialspace_assets.records.store import write_table
 
 
@@ -51,10 +52,12 @@ class Rejection:
 class Collected:
     """All cases of a partition after its shards ran."""
 
-    rows: dict[str, list[dict[str, Any]]]
+    rows: Rows
     rejected: list[Rejection]
     missing: list[str]
     files: dict[str, str]
+    #: How many cases the partition has.
+    total: int = 0
     #: Greatest of each measure, and the mean seconds of a case.
     measured: dict[str, float] = field(default_factory=dict, compare=False)
     #: The most memory (MiB) that one process held that ran a case.

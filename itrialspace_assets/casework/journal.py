@@ -4,18 +4,40 @@ What is committed under the same input hash, with its files intact, is not done 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.fingerprints import FileHashes
 from itrialspace_assets.base.memory import peak_memory_mb
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import RETRYABLE, Case, Collected, Output, Rejection
+from itrialspace_assets.casework.rows import Place, Rows, read_lines
 
 #: Layout of a line; lines of another layout are not read, and their cases run again.
 FORMAT = 2
+
+
+class Unit(Protocol):
+    """What a journal asks of a case: ``Case``, or ``spool.Listed`` without its payload."""
+
+    @property
+    def uid(self) -> str: ...
+    @property
+    def input_hash(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+
+
+AnyUnit = TypeVar("AnyUnit", bound=Unit)
+
+
+class _Done(NamedTuple):
+    """The line of a case that has ended."""
+
+    place: Place
+    reason: str | None  # why it was rejected
 
 
 def journal_dir(settings: Settings, stage: str, partition: str) -> Path:
@@ -31,14 +53,21 @@ def journal_dir(settings: Settings, stage: str, partition: str) -> Path:
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a journal; those of another layout, and one that a killed run tore, are left out."""
-    with path.open(encoding="utf-8") as source:  # not read whole: a long cohort has gigabytes of lines
+    return (entry for _, entry in _placed(path))
+
+
+def _placed(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """``lines``, each with its place."""
+    at = 0
+    with path.open("rb") as source:  # not read whole: a long cohort has gigabytes of lines
         for line in source:
+            place, at = Place(path, at), at + len(line)
             try:
                 entry = json.loads(line)
-            except json.JSONDecodeError:
+            except ValueError:
                 continue  # the last line of a killed run
             if entry.get("format") == FORMAT:
-                yield entry
+                yield place, entry
 
 
 def _entries(folder: Path, files: str = "*.jsonl") -> Iterator[dict[str, Any]]:
@@ -75,35 +104,44 @@ def reason_of(entry: dict[str, Any]) -> Reason:
     return Reason(entry["reason"])
 
 
-def _committed(settings: Settings, cases: Sequence[Case], folder: Path) -> dict[str, dict[str, Any]]:
-    """Journal entry of every case that is committed under its present input hash and intact.
+def _committed(settings: Settings, cases: Iterable[Unit], folder: Path) -> dict[str, _Done]:
+    """The line of every case that is committed under its present input hash and intact.
 
     What was done beats what was rejected, in whichever run.
     """
     wanted = {case.uid: case.input_hash for case in cases}
-    done: dict[str, dict[str, Any]] = {}
+    done: dict[str, _Done] = {}
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
-        for entry in _entries(folder):
-            uid = str(entry.get("uid"))
-            if wanted.get(uid) != entry.get("input_hash"):
-                continue
-            if "reason" in entry:
-                done.setdefault(uid, entry)
-            elif hashes.intact(settings.output, entry["files"]):
-                done[uid] = entry
+        for path in sorted(folder.glob("*.jsonl")):
+            for place, entry in _placed(path):
+                uid = str(entry.get("uid"))
+                if wanted.get(uid) != entry.get("input_hash"):
+                    continue
+                if "reason" in entry:
+                    done.setdefault(uid, _Done(place, entry["reason"]))
+                elif hashes.intact(settings.output, entry["files"]):
+                    done[uid] = _Done(place, None)
     return done
 
 
-def pending(settings: Settings, cases: Sequence[Case], folder: Path) -> list[Case]:
+def pending(settings: Settings, cases: Iterable[AnyUnit], folder: Path) -> list[AnyUnit]:
     """The cases that still have to run; rejected ones only if their input changed or the cause may have passed.
 
     Args:
         settings: where the files of finished cases lie.
         cases: all cases of the partition, with their present input hashes.
         folder: the partition's journals, see ``journal_dir``.
+
+    Returns:
+        Cases of one group next to each other, in the order in which their first ones are given.
     """
+    cases = list(cases)
     done = _committed(settings, cases, folder)
-    return [c for c in cases if c.uid not in done or done[c.uid].get("reason") in RETRYABLE]
+    groups: dict[str, list[AnyUnit]] = {}
+    for case in cases:
+        if case.uid not in done or done[case.uid].reason in RETRYABLE:
+            groups.setdefault(case.group, []).append(case)
+    return [case for members in groups.values() for case in members]
 
 
 def entry_of(case: Case, result: Output | CaseRejected, seconds: float) -> dict[str, Any]:
@@ -136,7 +174,7 @@ def entry_of(case: Case, result: Output | CaseRejected, seconds: float) -> dict[
     return base | {"rows": result.rows, "files": result.files}
 
 
-def collect(settings: Settings, cases: Sequence[Case], folder: Path) -> Collected:
+def collect(settings: Settings, cases: Iterable[Unit], folder: Path) -> Collected:
     """Gather what the journals of a partition hold for exactly these cases, sorted by case.
 
     Args:
@@ -145,31 +183,40 @@ def collect(settings: Settings, cases: Sequence[Case], folder: Path) -> Collecte
         folder: the partition's journals, see ``journal_dir``.
 
     Returns:
-        Rows and files of the finished cases; cases without a valid line are ``missing``.
+        Rows and files of the finished cases; cases without a valid line are ``missing``. Rows stay in the journals
+        until they are asked for.
     """
-    done = _committed(settings, cases, folder)
-    rows: dict[str, list[dict[str, Any]]] = {}
-    rejected, missing = [], []
+    uids = []
+
+    def noted() -> Iterator[Unit]:
+        for case in cases:
+            uids.append(case.uid)
+            yield case
+
+    done = _committed(settings, noted(), folder)
+    uids.sort()
+    ended = [uid for uid in uids if uid in done]
+    tables: set[str] = set()
+    finished: list[Place] = []
+    rejected: list[Rejection] = []
     files: dict[str, str] = {}
     measured: dict[str, float] = {}
-    seconds = [float(entry["seconds"]) for entry in done.values() if "reason" not in entry]
-    for uid in sorted(case.uid for case in cases):
-        entry = done.get(uid)
-        if entry is None:
-            missing.append(uid)
-        elif "reason" in entry:
+    seconds, memory = 0.0, 0
+    for uid, entry in zip(ended, read_lines([done[uid].place for uid in ended]), strict=True):
+        memory = max(memory, int(entry.get("memory_mb", 0)))
+        if "reason" in entry:
             rejected.append(Rejection(uid, Reason(entry["reason"]), entry["detail"]))
-        else:
-            files.update(entry["files"])
-            for name, value in entry.get("measured", {}).items():
-                measured[name] = max(value, measured.get(name, value))
-            rejected += [
-                Rejection(r["uid"], Reason(r["reason"]), r["detail"], r["nodule_idx"])
-                for r in entry.get("rejected", ())
-            ]
-            for table, values in entry["rows"].items():
-                rows.setdefault(table, []).extend(values)
-    if seconds:
-        measured["seconds_a_case"] = round(sum(seconds) / len(seconds), 3)
-    memory = max((int(entry.get("memory_mb", 0)) for entry in done.values()), default=0)
-    return Collected(rows, rejected, missing, files, measured, memory)
+            continue
+        finished.append(done[uid].place)
+        tables |= entry["rows"].keys()
+        files.update(entry["files"])
+        seconds += float(entry["seconds"])
+        for name, value in entry.get("measured", {}).items():
+            measured[name] = max(value, measured.get(name, value))
+        rejected += [
+            Rejection(r["uid"], Reason(r["reason"]), r["detail"], r["nodule_idx"]) for r in entry.get("rejected", ())
+        ]
+    if finished:
+        measured["seconds_a_case"] = round(seconds / len(finished), 3)
+    missing = [uid for uid in uids if uid not in done]
+    return Collected(Rows(finished, tables), rejected, missing, files, len(uids), measured, memory)

@@ -1,8 +1,7 @@
 """Assigns the cases that are left to shards, and runs one shard. What a cluster does with a shard is not known here."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +10,34 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.casework.cases import Case
 from itrialspace_assets.casework.journal import pending
+from itrialspace_assets.casework.spool import Listed, Spool
 from itrialspace_assets.casework.workers import Work, run
 
 
-def assign_shards(settings: Settings, cases: Sequence[Case], folder: Path, run_id: str) -> list[str]:
+def assign_shards(settings: Settings, cases: Iterable[Case], folder: Path, run_id: str) -> list[str]:
+    """``assign`` of cases that are made one after the other."""
+    with Spool.of(settings, cases) as spool:
+        return assign(settings, spool, folder, run_id)
+
+
+def assign(settings: Settings, spool: Spool, folder: Path, run_id: str) -> list[str]:
     """Write the pending cases to one file a shard, whole groups together.
 
     The costliest group goes first, to the shard with the least cost so far, so that shards end at about the same time.
 
     Args:
         settings: the greatest number of shards, and where the files of finished cases lie.
-        cases: all cases of the partition; those that are done are left out.
+        spool: all cases of the partition; those that are done are left out.
         folder: journals and shard files of the partition.
         run_id: the run that assigns the shards; begins the files' names.
 
     Returns:
         Keys of the shards (``s0``, ``s1``, ...); none if no case is pending.
     """
-    groups: dict[str, list[Case]] = {}
-    for case in pending(settings, cases, folder):
+    groups: dict[str, list[Listed]] = {}
+    for case in pending(settings, spool.listed, folder):
         groups.setdefault(case.group, []).append(case)
-    shards: list[list[Case]] = [[] for _ in range(min(settings.shards, len(groups)))]
+    shards: list[list[Listed]] = [[] for _ in range(min(settings.shards, len(groups)))]
     costs = {name: sum(case.cost for case in members) for name, members in groups.items()}
     load = [0.0] * len(shards)
     for group in sorted(groups, key=lambda g: (-costs[g], g)):
@@ -39,17 +45,16 @@ def assign_shards(settings: Settings, cases: Sequence[Case], folder: Path, run_i
         shards[least].extend(groups[group])
         load[least] += costs[group]
     for number, members in enumerate(shards):
-        lines = (json.dumps(_plain(case), allow_nan=False).encode() + b"\n" for case in members)
-        replace_parts(folder / f"{run_id}-s{number}.shard.ndjson", lines)
+        replace_parts(_file(folder, run_id, f"s{number}"), map(spool.line, members))
     return [f"s{number}" for number in range(len(shards))]
 
 
-def _plain(case: Case) -> dict[str, Any]:
-    return {f.name: getattr(case, f.name) for f in fields(case)} | {"payload": case.payload.model_dump(mode="json")}
+def _file(folder: Path, run_id: str, shard: str) -> Path:
+    return folder / f"{run_id}-{shard}.shard.ndjson"
 
 
-def read_shard(payload: type[StrictModel], folder: Path, run_id: str, shard: str) -> list[Case]:
-    """The cases that ``assign_shards`` gave to a shard.
+def read_shard(payload: type[StrictModel], folder: Path, run_id: str, shard: str) -> Iterator[Case]:
+    """The cases that ``assign`` gave to a shard, one at a time.
 
     Args:
         payload: the model of their payload.
@@ -57,8 +62,8 @@ def read_shard(payload: type[StrictModel], folder: Path, run_id: str, shard: str
         run_id: the run that assigned the shards.
         shard: key of the shard.
     """
-    entries = _entries(folder / f"{run_id}-{shard}.shard.ndjson")
-    return [Case(**entry | {"payload": payload.model_validate(entry["payload"])}) for entry in entries]
+    with Spool.open(_file(folder, run_id, shard), payload) as spool:
+        yield from spool.cases(spool.listed)
 
 
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
@@ -87,29 +92,33 @@ def run_shard(
         shard: key of the shard.
         progress: called after each commit with the number of cases that it held.
     """
-    cases = read_shard(payload, folder, run_id, shard)
-    run(work, pending(settings, cases, folder), settings, folder / f"{run_id}-{shard}.jsonl", progress)
+    with Spool.open(_file(folder, run_id, shard), payload) as spool:
+        left = spool.cases(pending(settings, spool.listed, folder))
+        run(work, left, settings, folder / f"{run_id}-{shard}.jsonl", progress)
 
 
-def all_of(payload: type[StrictModel], folder: Path, run_id: str) -> list[Case]:
-    """The cases of all shards of a run.
+def all_of(payload: type[StrictModel], folder: Path, run_id: str) -> Iterator[Case]:
+    """The cases of all shards of a run, one at a time.
 
     Args:
         payload: the model of their payload.
         folder: journals and shard files of the partition.
         run_id: the run that assigned the shards.
     """
-    names = sorted(path.name for path in folder.glob(f"{run_id}-s*.shard.ndjson"))
-    keys = [name.removeprefix(f"{run_id}-").removesuffix(".shard.ndjson") for name in names]
-    return [case for key in keys for case in read_shard(payload, folder, run_id, key)]
+    for path in sorted(folder.glob(_file(folder, run_id, "s*").name)):
+        with Spool.open(path, payload) as spool:
+            yield from spool.cases(spool.listed)
 
 
-def assigned(folder: Path, run_id: str, size: Callable[[dict[str, Any]], int] = lambda case: 1) -> int:
+def assigned(
+    folder: Path, run_id: str, shard: str = "s*", size: Callable[[dict[str, Any]], int] = lambda case: 1
+) -> int:
     """How many cases this run had left to do.
 
     Args:
         folder: journals and shard files of the partition.
         run_id: the run that assigned the shards.
+        shard: key of the shard; by itself all of them.
         size: how many a case, as its shard's file holds it, counts for.
     """
-    return sum(sum(map(size, _entries(path))) for path in folder.glob(f"{run_id}-s*.shard.ndjson"))
+    return sum(sum(map(size, _entries(path))) for path in folder.glob(_file(folder, run_id, shard).name))

@@ -6,11 +6,11 @@ what it wrote is also Dagster's data version. Nothing here runs anything or know
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from itrialspace_assets.base.fingerprints import FileHashes, digest, replace_file
+from itrialspace_assets.base.fingerprints import FileHashes, digest, replace_parts
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.records.store import file_digests
 from itrialspace_assets.records.tables import TABLES
@@ -99,17 +99,26 @@ def record(settings: Settings, step: Step, partition: Partition, reads: Reads, r
     Returns:
         Hash of what was written: equal files give equal hashes, whatever run wrote them.
     """
-    content = asdict(result)
-    for name in ("picture", "preview", "facts", "written", "worker_memory_mb"):  # to look at, or listed below
-        del content[name]
+    content = _content(result)
     content["contracts"] = contracts_of(result.tables)
     content["files"] = result.files | file_digests(settings.output, result.written)
     content["data_version"] = digest([content["files"], content["contracts"]], 32)
     content["code_version"] = step.code_version(settings)
     content["reads"] = reads
-    path = _record_path(settings, label(step.name, partition))
-    replace_file(path, json.dumps(content, indent=1, sort_keys=True).encode())
+    _write(_record_path(settings, label(step.name, partition)), content)
     return str(content["data_version"])
+
+
+def _content(result: Result) -> dict[str, Any]:
+    """What a record keeps of a result: nothing to look at, and no files of tables, which it lists itself."""
+    left_out = ("picture", "preview", "facts", "written", "worker_memory_mb")
+    return {f.name: getattr(result, f.name) for f in fields(result) if f.name not in left_out}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Write a record piece by piece: it names every file of a partition, of a long cohort many."""
+    pieces = json.JSONEncoder(indent=1, sort_keys=True).iterencode(content)
+    replace_parts(path, (piece.encode() for piece in pieces))
 
 
 def record_released(
@@ -139,13 +148,15 @@ def record_released(
     Returns:
         Its data version, as ``record`` gives it for the same files.
     """
-    content = asdict(result)
-    for name in ("picture", "preview", "facts", "written", "worker_memory_mb"):
-        del content[name]
-    content |= {"contracts": dict(contracts), "code_version": code_version, "reads": reads, "bound": sorted(bound)}
+    content = _content(result) | {
+        "contracts": dict(contracts),
+        "code_version": code_version,
+        "reads": reads,
+        "bound": sorted(bound),
+    }
     content["released"] = True
     content["data_version"] = digest([content["files"], content["contracts"]], 32)
-    replace_file(_record_path(settings, of), json.dumps(content, indent=1, sort_keys=True).encode())
+    _write(_record_path(settings, of), content)
     return str(content["data_version"])
 
 

@@ -9,11 +9,11 @@ import multiprocessing
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from itertools import groupby, islice
 from multiprocessing import connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -25,6 +25,7 @@ from itrialspace_assets.base.fingerprints import FileHashes
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework import journal
 from itrialspace_assets.casework.cases import Case, Collected, Output, require_all
+from itrialspace_assets.casework.spool import Spool
 
 Work = Callable[[Any, Settings], Output]
 
@@ -32,7 +33,7 @@ _CHUNK = 8  # cases of one group per task: small enough to spread, large enough 
 
 
 def run(
-    work: Work, cases: Sequence[Case], settings: Settings, file: Path, progress: Callable[[int], None] | None = None
+    work: Work, cases: Iterable[Case], settings: Settings, file: Path, progress: Callable[[int], None] | None = None
 ) -> None:
     """Run a function over cases and commit each in a journal as it ends.
 
@@ -42,7 +43,8 @@ def run(
     Args:
         work: makes a case's output from its payload and the settings; with several workers it must be a function of a
             module, so that it can be pickled.
-        cases: the cases to run; a worker gets a few cases of one group at a time.
+        cases: the cases to run, taken as they are needed; a worker gets a few that follow each other and are of one
+            group.
         settings: how many worker processes; 1 runs all in this process.
         file: journal that the lines are added to; made with its folder where it is missing.
         progress: called after each commit with the number of cases that it held.
@@ -51,7 +53,8 @@ def run(
         ConfigError: ``work`` found a setting that is wrong for every case.
         PlatformError: the disk failed, or workers end before they take a case.
     """
-    if not cases:
+    left = _Queue(_chunks(cases))
+    if not left:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     torn = file.exists() and not file.read_bytes().endswith(b"\n")  # by a worker that was killed in this very shard
@@ -68,16 +71,15 @@ def run(
                 progress(len(entries))
 
         if settings.workers == 1:
-            for chunk in _chunks(cases):
-                for case in chunk:
+            while left:
+                for case in left.pop():
                     commit([_run_one(work, case, settings)])
             return
-        left = deque(_chunks(cases))
         rounds_without_work = 0
         while left:
-            before = len(left)
+            before = left.taken
             for case in _run_pool(work, left, settings, commit):  # a worker died on one of these: one at a time
-                if _run_pool(work, deque([[case]]), settings, commit):
+                if _run_pool(work, _Queue(iter([[case]])), settings, commit):
                     commit(
                         [
                             journal.entry_of(
@@ -85,7 +87,7 @@ def run(
                             )
                         ]
                     )
-            rounds_without_work = rounds_without_work + 1 if len(left) == before else 0
+            rounds_without_work = rounds_without_work + 1 if left.taken == before else 0
             if rounds_without_work == 3:
                 raise PlatformError(
                     "worker processes end before they take a case; see the messages above, or set "
@@ -94,13 +96,13 @@ def run(
 
 
 def process(
-    work: Work, cases: Sequence[Case], settings: Settings, stage: str, partition: str, run_id: str
+    work: Work, cases: Iterable[Case], settings: Settings, stage: str, partition: str, run_id: str
 ) -> tuple[Collected, int]:
     """Bring every case of a partition up to date, without shards.
 
     Args:
         work: makes a case's output from its payload and the settings.
-        cases: all cases of the partition; those that are done do not run again.
+        cases: all cases of the partition, made one after the other; those that are done do not run again.
         settings: outputs, and how many worker processes.
         stage: the stage, or the asset's name where a stage has several (``tissue/eval_slices``).
         partition: name of the partition, as ``steps.partition_name`` gives it.
@@ -115,20 +117,37 @@ def process(
         TableError: a case is neither done nor rejected.
     """
     folder = journal.journal_dir(settings, stage, partition)
-    todo = journal.pending(settings, cases, folder)
-    run(work, todo, settings, folder / f"{run_id}-0.jsonl")
-    made = journal.collect(settings, cases, folder)
+    with Spool.of(settings, cases) as spool:
+        todo = journal.pending(settings, spool.listed, folder)
+        run(work, spool.cases(todo), settings, folder / f"{run_id}-0.jsonl")
+        made = journal.collect(settings, spool.listed, folder)
     require_all(made, f"{stage} {partition}")
     return made, len(todo)
 
 
-def _chunks(cases: Sequence[Case]) -> Iterator[list[Case]]:
-    groups: dict[str, list[Case]] = {}
-    for case in cases:
-        groups.setdefault(case.group, []).append(case)
-    for members in groups.values():
-        for start in range(0, len(members), _CHUNK):
-            yield members[start : start + _CHUNK]
+def _chunks(cases: Iterable[Case]) -> Iterator[list[Case]]:
+    for _, members in groupby(cases, lambda case: case.group):
+        while chunk := list(islice(members, _CHUNK)):
+            yield chunk
+
+
+class _Queue:
+    """Chunks that are taken as they are needed; of those ahead only the next is in memory."""
+
+    def __init__(self, chunks: Iterator[list[Case]]) -> None:
+        self._chunks = chunks
+        self.next = next(chunks, None)
+        self.taken = 0
+
+    def __bool__(self) -> bool:
+        return self.next is not None
+
+    def pop(self) -> list[Case]:
+        """The next chunk; only while there is one."""
+        chunk = self.next
+        assert chunk is not None
+        self.next, self.taken = next(self._chunks, None), self.taken + 1
+        return chunk
 
 
 def _run_chunk(work: Work, cases: list[Case], settings: Settings) -> list[dict[str, Any]]:
@@ -168,7 +187,7 @@ def _portable(detail: str, settings: Settings) -> str:
 
 def _run_pool(
     work: Work,
-    chunks: deque[list[Case]],
+    chunks: _Queue,
     settings: Settings,
     commit: Callable[[Sequence[dict[str, Any]]], None],
 ) -> list[Case]:
@@ -182,8 +201,9 @@ def _run_pool(
     try:
         while (chunks or waiting) and not lost:
             while chunks and len(waiting) < 2 * settings.workers:
-                waiting[pool.submit(_run_chunk, work, chunks[0], settings)] = chunks[0]
-                chunks.popleft()
+                assert chunks.next is not None
+                future = pool.submit(_run_chunk, work, chunks.next, settings)
+                waiting[future] = chunks.pop()
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 chunk = waiting.pop(future)

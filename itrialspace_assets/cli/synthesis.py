@@ -115,7 +115,7 @@ def print_estimates(settings: Any, modes: Sequence[str], datasets: Sequence[str]
         )
     for renderer in enabled(settings):
         left = [c for p in pairs for c in cases_left(settings, renderer.name, p, render_cases(settings, renderer, p))]
-        found = estimate_rendering(settings, renderer, payloads(left))
+        found = estimate_rendering(settings, renderer, list(payloads(left)))
         renderer.require_weights(settings)
         renderer.require_device(settings)
         at_once = max(1, renderer.workers(settings) // (settings.per_gpu if renderer.location == "gpu" else 1))

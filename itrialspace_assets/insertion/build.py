@@ -1,6 +1,6 @@
 """Builds one partition of ``insertions``: all cases of a mode whose host is of a dataset."""
 
-from typing import Any
+from collections.abc import Iterator
 
 import polars as pl
 
@@ -13,10 +13,11 @@ from itrialspace_assets.imaging import pictures
 from itrialspace_assets.insertion.case import VERSION, Donor, Host, InsertionCase, PlannedNodule, work_of
 from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.insertion.sheet import contact_sheet
-from itrialspace_assets.records.store import read_all, read_table, write_table
+from itrialspace_assets.records.by_key import ByKey
+from itrialspace_assets.records.store import look_up, read_all, read_table, write_parts
 
 
-def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
+def insertion_cases(settings: Settings, partition: Partition) -> Iterator[Case]:
     """One case for each case of the manifest whose host is of the partition's dataset.
 
     Raises:
@@ -25,10 +26,12 @@ def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
     mode, dataset = partition["mode"], partition["dataset"]
     cases = read_table(settings.output, "cases", mode=mode).filter(pl.col("host_dataset") == dataset)
     if cases.is_empty():
-        return []
+        return
     hosts = _hosts(settings, dataset, cases["host_scan_uid"].unique().to_list())
-    nodules = _nodules(settings, mode, cases["case_uid"].to_list())
-    found = []
+    plan = read_table(settings.output, "case_nodules", mode=mode)
+    plan = plan.join(cases.select("case_uid"), on="case_uid", how="semi")
+    donors = _donors(settings, mode, plan["donor_nodule_uid"].unique())
+    nodules = ByKey(plan.sort("case_uid", "nodule_idx"), "case_uid")
     for row in cases.iter_rows(named=True):
         host = hosts.get(row["host_scan_uid"])
         if host is None:
@@ -36,6 +39,7 @@ def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
                 f"cases/{mode}: host {row['host_scan_uid']} is not in the host store: expected its organ map below "
                 f"masks/{dataset}; put it there and plan again (its trials plan {mode})"
             )
+        planned = look_up(nodules, row["case_uid"], f"case_nodules/{mode}")
         case = InsertionCase(
             case_uid=row["case_uid"],
             mode=mode,
@@ -44,10 +48,9 @@ def insertion_cases(settings: Settings, partition: Partition) -> list[Case]:
             seed=row["seed"],
             host_person_uid=row["host_person_uid"],
             host=host,
-            nodules=tuple(nodules[row["case_uid"]]),
+            nodules=tuple(PlannedNodule.of(nodule, donors[nodule["donor_nodule_uid"]]) for nodule in planned),
         )
-        found.append(work_of(settings, case))
-    return found
+        yield work_of(settings, case)
 
 
 def _hosts(settings: Settings, dataset: str, scans: list[str]) -> dict[str, Host]:
@@ -62,28 +65,19 @@ def _hosts(settings: Settings, dataset: str, scans: list[str]) -> dict[str, Host
     }
 
 
-def _nodules(settings: Settings, mode: str, cases: list[str]) -> dict[str, list[PlannedNodule]]:
-    """Planned nodules of some cases by case, primary nodule first.
+def _donors(settings: Settings, mode: str, planned: pl.Series) -> dict[str, Donor]:
+    """Donors by ``nodule_uid``.
 
     Raises:
         TableError: a donor is not in the donor store.
     """
-    rows = read_table(settings.output, "case_nodules", mode=mode).filter(pl.col("case_uid").is_in(cases))
-    wanted = rows["donor_nodule_uid"].unique().to_list()
-    donors = {
-        row["nodule_uid"]: Donor.of(row["scan_uid"], row)
-        for row in read_all(settings.output, "donors").filter(pl.col("nodule_uid").is_in(wanted)).iter_rows(named=True)
-    }
-    found: dict[str, list[PlannedNodule]] = {}
-    for row in rows.sort("case_uid", "nodule_idx").iter_rows(named=True):
-        donor = donors.get(row["donor_nodule_uid"])
-        if donor is None:
-            raise TableError(
-                f"case_nodules/{mode}: donor {row['donor_nodule_uid']} is not in the donor store; run the "
-                "stages hosts and plan again"
-            )
-        found.setdefault(row["case_uid"], []).append(PlannedNodule.of(row, donor))
-    return found
+    rows = read_all(settings.output, "donors").filter(pl.col("nodule_uid").is_in(planned.implode()))
+    donors = {row["nodule_uid"]: Donor.of(row["scan_uid"], row) for row in rows.iter_rows(named=True)}
+    if lost := sorted(set(planned) - set(donors)):
+        raise TableError(
+            f"case_nodules/{mode}: donor {lost[0]} is not in the donor store; run the stages hosts and plan again"
+        )
+    return donors
 
 
 def options(settings: Settings) -> Options:
@@ -108,17 +102,17 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     name = partition_name(partition)
     cases = insertion_cases(settings, partition)
     made, computed = workers.process(insert_case, cases, settings, "insert", name, run_id)
-    rows = made.rows.get("insertions", [])
-    path = write_table(settings.output, "insertions", rows, **partition)
+    path, count = write_parts(settings.output, "insertions", made.rows.parts("insertions"), **partition)
     write_rejected(settings, "insert", name, made.rejected)
-    note = "" if cases else "no case of this mode has a host of this dataset"
+    rows = read_table(settings.output, "insertions", **partition)
+    note = "" if made.total else "no case of this mode has a host of this dataset"
     return Result(
-        {"insertions": len(rows)},
+        {"insertions": count},
         computed,
-        len(cases) - computed,
+        made.total - computed,
         len(made.rejected),
         note,
-        contact_sheet(settings, rows) if rows else None,
+        contact_sheet(settings, rows) if count else None,
         _preview(rows),
         files=made.files,
         retryable=retryable(made),
@@ -127,12 +121,11 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     )
 
 
-def _preview(rows: list[dict[str, Any]]) -> str:
+def _preview(rows: pl.DataFrame) -> str:
     """Markdown: kinds of empty sites, and the first nodules."""
-    if not rows:
+    if rows.is_empty():
         return ""
-    frame = pl.DataFrame(rows, infer_schema_length=None)
-    first = frame.filter(pl.col("nodule_idx") == 0)
+    first = rows.filter(pl.col("nodule_idx") == 0)
     kinds = first.group_by(pl.col("empty_site").alias("empty sites")).agg(cases=pl.len()).sort("empty sites")
     columns = ["case_uid", "lobe", "planned_diameter_mm", "diameter_mm", "shift_mm", "relaxations"]
-    return f"{pictures.markdown(kinds)}\n\n{pictures.markdown(frame.select(columns).head(12))}"
+    return f"{pictures.markdown(kinds)}\n\n{pictures.markdown(rows.select(columns).head(12))}"

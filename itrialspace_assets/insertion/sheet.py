@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from PIL import Image, ImageDraw, ImageFont
 
 from itrialspace_assets.base.settings import Settings
@@ -25,9 +26,10 @@ _TILE, _TEXT, _PLOT, _GAP = int(WINDOW_MM * SCALE), 24, 260, 6
 _PER_ROW, _AT_MOST = 4, 16
 
 
-def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]]) -> bytes:
+def contact_sheet(settings: Settings, rows: pl.DataFrame) -> bytes:
     """PNG of up to sixteen nodules, spread evenly over rows of ``insertions``, and two plots over all of them."""
-    shown = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(_AT_MOST, len(rows))).astype(int))]
+    at = np.unique(np.linspace(0, rows.height - 1, min(_AT_MOST, rows.height)).astype(int))
+    shown = rows[at.tolist()].to_dicts()
     shown.sort(key=lambda r: r["host_map_sha256"])
     lines = -(-len(shown) // _PER_ROW)
     width = _PER_ROW * (3 * _TILE + _GAP)
@@ -43,17 +45,17 @@ def contact_sheet(settings: Settings, rows: Sequence[dict[str, Any]]) -> bytes:
         told = f"{name[0].rsplit('/', 1)[-1][:18]} {name[1]} {row['diameter_mm']:.1f} mm {_short(row['lobe'])}{clean}"
         pen.text((x + 2, y + _TILE + 4), told, "#c00000" if row["relaxations"] else "black", font)
     top = lines * (_TILE + _TEXT) + _TEXT
-    pairs = [(r["planned_diameter_mm"], r["diameter_mm"]) for r in rows]
+    pairs = rows.select("planned_diameter_mm", "diameter_mm").rows()
     _plot(pen, font, (50, top, 50 + _PLOT - 60, top + _PLOT - 60), pairs, "diameter asked (mm)", "got", diagonal=True)
-    moved = [(r["planned_diameter_mm"], r["shift_mm"]) for r in rows]
+    moved = rows.select("planned_diameter_mm", "shift_mm").rows()
     _plot(pen, font, (380, top, 380 + _PLOT - 60, top + _PLOT - 60), moved, "diameter asked (mm)", "moved (mm)")
-    relaxed = sum(bool(r["relaxations"]) for r in rows)
-    marked = "procedural anatomy" if rows[0]["anatomy"] == "procedural" else "real anatomy"
+    relaxed = rows.filter(pl.col("relaxations") != "").height
+    marked = "procedural anatomy" if rows["anatomy"][0] == "procedural" else "real anatomy"
     legend = (
-        f"{len(rows)} nodules, {len(shown)} shown: axial, coronal, sagittal, {WINDOW_MM:.0f} mm",
+        f"{rows.height} nodules, {len(shown)} shown: axial, coronal, sagittal, {WINDOW_MM:.0f} mm",
         f"red: {relaxed} with a relaxation",
         marked,
-        f"{rows[0]['rules']} rules",
+        f"{rows['rules'][0]} rules",
     )
     for i, text in enumerate(legend):
         pen.text((690, top + 20 * i), text, "black", font)

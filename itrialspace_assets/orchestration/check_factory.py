@@ -18,7 +18,7 @@ from itrialspace_assets.orchestration.nodes import Node
 from itrialspace_assets.orchestration.partitions import Partitions
 from itrialspace_assets.records.layout import PROCEDURAL
 from itrialspace_assets.records.schema import errors, violations
-from itrialspace_assets.records.store import read_file, table_files
+from itrialspace_assets.records.store import file_violations, read_file, table_files
 from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.resources.workspace import Workspace
 
@@ -102,12 +102,12 @@ def obeys_registry(settings: Settings, node: Node, partition: dict[str, str]) ->
         fixed = {k: v for k, v in where.items() if k in TABLES[name].partition}
         for path in table_files(settings.output, name, **where):
             try:
-                frame = read_file(name, path)
+                height, found = file_violations(name, path, **fixed)
             except PlatformError as error:
                 problems.append(str(error))
                 continue
-            rows[name] = rows.get(name, 0) + frame.height
-            problems += [f"{name}: {v}" for v in errors(violations(TABLES[name], frame, **fixed))]
+            rows[name] = rows.get(name, 0) + height
+            problems += [f"{name}: {v}" for v in errors(found)]
         if name not in rows:
             problems.append(f"{name}: no accepted file for {where}")
     return not problems, {"rows": str(rows), "problems": listing(problems)}

@@ -4,6 +4,7 @@ import base64
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import dagster as dg
@@ -45,7 +46,8 @@ def facts_of(result: Result, settings: Settings, about: Facts, seconds: float) -
         about: asset, partition, run and step.
         seconds: how long building took; of a partition in shards, collecting alone.
     """
-    paths = {*result.written, *(settings.output / name for name in result.files)}
+    others = (settings.output / name for name in result.files)  # none of them a table's
+    paths = chain(set(result.written), others)
     return replace(
         about,
         seconds=round(seconds, 3),

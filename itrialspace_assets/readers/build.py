@@ -5,36 +5,48 @@ What was asked before, for whichever mode, is in the ledger and is not asked aga
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.base.errors import ConfigError, MissingTable, TableError
-from itrialspace_assets.base.fingerprints import FileHashes, digest
+from itrialspace_assets.base.errors import ConfigError, TableError
+from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import journal, shards
 from itrialspace_assets.casework.cases import RETRYABLE, Case, Rejection, write_rejected
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step, partition_name
 from itrialspace_assets.imaging import pictures
-from itrialspace_assets.profiles.cts import ct_hash
 from itrialspace_assets.readers.api import Reader
 from itrialspace_assets.readers.case import MarkScan, ReadBatch, ReadWork, RealScan, RenderedScan, RequestToRead
 from itrialspace_assets.readers.compute import at_once, require_device
 from itrialspace_assets.readers.ledger import SCHEMA, Ledger
-from itrialspace_assets.readers.preview import grid
+from itrialspace_assets.readers.preview import candidates, grid
+from itrialspace_assets.readers.questions import (
+    ScansAsked,
+    ids_in,
+    listed_slices,
+    scans_asked,
+    slices_in_parts,
+    table_partition,
+)
 from itrialspace_assets.readers.read import FAILURES, kept_marks, seal
 from itrialspace_assets.readers.read import work as read_one
 from itrialspace_assets.readers.registry import readers
-from itrialspace_assets.readers.requests import given, requests_of
+from itrialspace_assets.readers.requests import given, requests_about
 from itrialspace_assets.readers.scorers import SCORERS, score
-from itrialspace_assets.records.layout import REAL, ids_of
-from itrialspace_assets.records.store import look_up, read_all, read_table, write_table
+from itrialspace_assets.records.layout import REAL
+from itrialspace_assets.records.store import (
+    TableWriter,
+    read_all,
+    read_blocks,
+    table_path,
+    write_table,
+)
 from itrialspace_assets.records.tables import TABLES
-from itrialspace_assets.slices.case import RenderedImage
 from itrialspace_assets.synthesis import devices
 
 VERSION = "1"
@@ -45,38 +57,10 @@ _SCAN_COST = 16.0
 _LOG = logging.getLogger("itrialspace.read")
 #: Rows of a reader's own table that are named where they match nothing (ours); all are counted.
 _LISTED = 20
+#: What answers are counted by for the preview.
+_CELL = ["task", "condition", "control", "answer", "status"]
 #: Seconds between two lines of progress.
 _TELL_S = 10.0
-
-
-@dataclass(frozen=True)
-class Questions:
-    """All that a reader is asked in a partition.
-
-    Attributes:
-        slices: rows of the table ``slices``.
-        given: what it is shown (see ``requests.given``).
-        requests: see ``requests_of``.
-        shown: the whole scans that requests are about, by their id; empty for a reader of slices.
-        scans: the whole scans that it marks, by their id.
-        hosts: what scans of one host are grouped by.
-        cases: a case of each whole scan.
-        note: what was left out.
-    """
-
-    slices: pl.DataFrame
-    given: pl.DataFrame
-    requests: pl.DataFrame
-    shown: dict[str, RenderedScan | RealScan]
-    scans: dict[str, RenderedScan | RealScan]
-    hosts: dict[str, str]
-    cases: dict[str, str]
-    note: str
-
-
-def table_partition(source: str, partition: Partition) -> dict[str, str]:
-    """Values of the partition columns of ``slices`` and the tables made from it, for a partition of the graph."""
-    return {"source": source, "mode": partition.get("mode", REAL), "dataset": partition["dataset"]}
 
 
 def options_of(reader: Reader, settings: Settings) -> Options:
@@ -92,111 +76,10 @@ def options_of(reader: Reader, settings: Settings) -> Options:
     if weights is not None:
         chosen["weights"] = weights
     if settings.case_ids is not None:
-        chosen["case_ids"] = digest(_listed(settings.case_ids))
+        chosen["case_ids"] = digest(ids_in(settings.case_ids))
     if settings.max_cases is not None:
         chosen["max_cases"] = str(settings.max_cases)
     return chosen
-
-
-def _listed(path: Path) -> list[str]:
-    """Ids of a list file, sorted; blank lines and lines that start with # do not count.
-
-    Raises:
-        ConfigError: there is no such file, or it is no text.
-    """
-    try:
-        lines = ids_of(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"ITRIALSPACE_CASE_IDS={path}: expected a file with one id a line, got: {error}") from None
-    return sorted({line.strip() for line in lines} - {""})
-
-
-def chosen_slices(settings: Settings, slices: pl.DataFrame) -> pl.DataFrame:
-    """The slices that are read: of the cases, slices or published ids of ``case_ids``, of ``max_cases`` cases."""
-    if settings.case_ids is not None:
-        listed = _listed(settings.case_ids)
-        named = slices.filter(
-            pl.any_horizontal(pl.col(c).is_in(listed) for c in ("case_uid", "slice_uid", "published_id"))
-        )
-        slices = slices.filter(pl.col("target_uid").is_in(named["target_uid"].unique().implode()))
-    if settings.max_cases is not None:
-        first = slices["case_uid"].unique().sort().head(settings.max_cases)
-        slices = slices.filter(pl.col("case_uid").is_in(first.implode()))
-    return slices
-
-
-def questions(settings: Settings, source: str, reader: Reader, partition: Partition) -> Questions:
-    """What a reader is asked in a partition, whether it was asked before or not.
-
-    Args:
-        settings: where tables and real CTs lie, and which slices are read.
-        source: ``real`` or a renderer's name.
-        reader: the reader; need not be loaded.
-        partition: dataset, and of a rendered source the mode.
-
-    Raises:
-        ConfigError: no slice of the reader's profile was cut, or a list of ids cannot be read.
-        TableError: a table of a stage before is missing, or lacks the image of a slice.
-    """
-    where = table_partition(source, partition)
-    slices = chosen_slices(settings, read_table(settings.output, "slices", **where))
-    if (reader.mark is None and reader.scan_levels is None) or slices.is_empty():
-        note = "" if slices.height else "no slice in this partition"
-        return Questions(slices, given(reader, slices, {}), requests_of(reader, slices), {}, {}, {}, {}, note)
-    if source == REAL:
-        scans, hosts = _real_scans(settings, partition["dataset"])
-    else:
-        scans, hosts = _rendered_scans(settings, where)
-    if reader.by_id:  # equal scans of two ids may get different marks
-        scans = {uid: s.model_copy(update={"key": digest([s.key, uid], 32)}) for uid, s in scans.items()}
-    whole = {uid: scan for uid, scan in scans.items() if isinstance(scan, RealScan) or scan.image.kept != "planes"}
-    of_case = slices.select("case_uid", "image_uid").unique().sort("case_uid", "image_uid")
-    for image in of_case["image_uid"].unique():
-        look_up(scans, image, "cts")
-    # marks on lesion-free images alone would all be false: a case's scans are marked where all of them are whole
-    kept = of_case.filter(pl.col("image_uid").is_in(list(whole)).all().over("case_uid"))
-    cases = dict(kept.select("image_uid", "case_uid").unique("image_uid", keep="first", maintain_order=True).rows())
-    note = (
-        ""
-        if len(cases) == of_case["image_uid"].n_unique()
-        else ("no marks or answers on whole scans: only slices of them were kept (ITRIALSPACE_CTS=slices)")
-    )
-    known = {uid: whole[uid] for uid in cases}
-    keys = {uid: scan.key for uid, scan in known.items()}
-    return Questions(
-        slices,
-        given(reader, slices, keys),
-        requests_of(reader, slices, keys),
-        {} if reader.scan_levels is None else known,
-        {} if reader.mark is None else known,
-        hosts,
-        cases,
-        note,
-    )
-
-
-def _real_scans(settings: Settings, dataset: str) -> tuple[dict[str, RenderedScan | RealScan], dict[str, str]]:
-    """The scans of a dataset by their id, and what scans are grouped by: the scan itself."""
-    profiles = read_table(settings.output, "profiles", dataset=dataset).unique("scan_uid", keep="first")
-    scans: dict[str, RenderedScan | RealScan] = {}
-    with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
-        for uid, ct_path in profiles.select("scan_uid", "ct_path").iter_rows():
-            key = digest([ct_hash(hashes, settings.data, ct_path)], 32)
-            scans[uid] = RealScan(image_uid=uid, key=key, ct_path=ct_path)
-    return scans, {uid: uid for uid in scans}
-
-
-def _rendered_scans(
-    settings: Settings, where: dict[str, str]
-) -> tuple[dict[str, RenderedScan | RealScan], dict[str, str]]:
-    """The images of a partition by their id, and what scans of one host are grouped by: the lesion-free twin."""
-    cts = read_table(settings.output, "cts", **where).select(list(RenderedImage.model_fields))
-    images = [RenderedImage(**row) for row in cts.iter_rows(named=True)]
-    scans: dict[str, RenderedScan | RealScan] = {
-        i.image_uid: RenderedScan(image_uid=i.image_uid, key=digest([i.sha256, i.twin_uid], 32), image=i)
-        for i in images
-    }
-    return scans, {i.image_uid: i.twin_uid for i in images}
 
 
 def make_step(source: str, reader: Reader) -> Step:
@@ -244,11 +127,16 @@ def plan(settings: Settings, source: str, reader: str, partition: Partition, run
     how = readers(settings)[reader]
     if settings.ask:
         require_ready(how)
-    asked = questions(settings, source, how, partition)
-    _restore(settings, how, table_partition(source, partition), asked.requests)
+    listed = listed_slices(settings, source, partition)
+    about = scans_asked(settings, source, how, partition, listed)
+    parts = (
+        requests_about(how, slices, about.keys)
+        for slices in slices_in_parts(settings, source, how, partition, listed, "image_uid")
+    )
+    _restore(settings, how, table_partition(source, partition))
     if not settings.ask:
         return []
-    cases = _batches(settings, how, asked, run_id) + _scans(settings, how, asked, run_id)
+    cases = chain(_batches(settings, how, parts, about.shown, run_id), _scans(settings, how, about, run_id))
     return shards.assign_shards(settings, cases, _journals(settings, source, reader, partition), run_id)
 
 
@@ -264,20 +152,20 @@ def require_ready(reader: Reader) -> None:
     reader.prepare()
 
 
-def _restore(settings: Settings, reader: Reader, where: dict[str, str], requests: pl.DataFrame) -> None:
+def _restore(settings: Settings, reader: Reader, where: dict[str, str]) -> None:
     """Put back into the ledger what only the table ``generations`` still holds, so that it is not asked again."""
+    path = table_path(settings.output, "generations", reader=reader.name, **where)
+    ledger = Ledger.of(settings, reader.name, reader.revision)
     try:
-        before = read_table(settings.output, "generations", reader=reader.name, **where)
-    except MissingTable:
-        return
+        for before in read_blocks("generations", path) if path.exists() else ():
+            rows = before.filter(pl.col("failure").is_null(), pl.col("reader_revision") == reader.revision)
+            known = ledger.lookup(rows["generation_key"]).select("generation_key")
+            rows = rows.join(known, on="generation_key", how="anti").unique("generation_key", keep="first")
+            rows = rows.with_columns(seconds=pl.lit(None, pl.Float64), asked_ns=pl.lit(0, pl.Int64))
+            ledger.append(rows.select(list(SCHEMA)).to_dicts())
     except TableError:  # of another version of the table
         return
-    lost = unasked(settings, reader, requests).select("generation_key")
-    rows = before.filter(pl.col("failure").is_null()).join(lost, on="generation_key", how="semi")
-    rows = rows.with_columns(seconds=pl.lit(None, pl.Float64), asked_ns=pl.lit(0, pl.Int64)).select(list(SCHEMA))
-    ledger = Ledger.of(settings, reader.name, reader.revision)
-    ledger.append(rows.to_dicts())
-    if rows.height:
+    finally:
         ledger.seal()
 
 
@@ -293,22 +181,38 @@ def to_read(requests: pl.DataFrame, shown: Mapping[str, RenderedScan | RealScan]
     return tuple(RequestToRead(scan=shown.get(row.pop("scan_uid")), **row) for row in rows)
 
 
-def _batches(settings: Settings, reader: Reader, asked: Questions, run_id: str) -> list[Case]:
+def _batches(
+    settings: Settings,
+    reader: Reader,
+    asked: Iterable[pl.DataFrame],
+    shown: Mapping[str, RenderedScan | RealScan],
+    run_id: str,
+) -> Iterator[Case]:
     """What was not asked yet, in batches; requests about whole scans one scan at a time, which is opened once."""
-    left = unasked(settings, reader, asked.requests)
-    if reader.scan_levels is None or left.is_empty():
-        parts = list(left.iter_slices(settings.batch))
-    else:
-        parts = left.partition_by("image_uid", maintain_order=True)
-    cases = []
-    for part in parts:
-        batch = ReadBatch(reader=reader.name, requests=to_read(part, asked.shown))
-        made_by = digest([run_id, part["generation_key"].to_list()], 32)
-        cases.append(Case(made_by, made_by, made_by, ReadWork(job=batch), float(part.height)))
-    return cases
+    seen = [pl.DataFrame(schema={"generation_key": pl.String})]  # in a part before: not asked twice
+    rest: pl.DataFrame | None = None
+    for requests in asked:
+        left = unasked(settings, reader, requests)
+        left = left.join(pl.concat(seen), on="generation_key", how="anti", maintain_order="left")
+        seen.append(left.select("generation_key"))
+        if reader.scan_levels is None:
+            rest = left if rest is None else pl.concat([rest, left])
+            whole = rest.height - rest.height % settings.batch
+            batches, rest = list(rest[:whole].iter_slices(settings.batch)), rest[whole:]
+        else:
+            batches = left.partition_by("image_uid", maintain_order=True) if left.height else []
+        yield from (_batch(reader, batch, shown, run_id) for batch in batches)
+    if rest is not None and rest.height:
+        yield _batch(reader, rest, shown, run_id)
 
 
-def _scans(settings: Settings, reader: Reader, asked: Questions, run_id: str) -> list[Case]:
+def _batch(reader: Reader, requests: pl.DataFrame, shown: Mapping[str, RenderedScan | RealScan], run_id: str) -> Case:
+    batch = ReadBatch(reader=reader.name, requests=to_read(requests, shown))
+    made_by = digest([run_id, requests["generation_key"].to_list()], 32)
+    return Case(made_by, made_by, made_by, ReadWork(job=batch), float(requests.height))
+
+
+def _scans(settings: Settings, reader: Reader, asked: ScansAsked, run_id: str) -> list[Case]:
     """The scans that have no marks yet; those of one host are a group."""
     return [
         Case(
@@ -342,7 +246,7 @@ def work(settings: Settings, source: str, reader: str, partition: Partition, run
         require_device("cuda")
         settings = settings.model_copy(update={"workers": devices.workers(settings)})
     folder = _journals(settings, source, reader, partition)
-    left = len(shards.read_shard(ReadWork, folder, run_id, shard))
+    left = shards.assigned(folder, run_id, shard)
     told = _progress(f"{source}/predictions/{reader} [{partition_name(partition)}] {shard}", left)
     shards.run_shard(read_one, ReadWork, settings, folder, run_id, shard, told)
 
@@ -361,7 +265,7 @@ def estimate(
         keys: the shards, from ``plan``.
     """
     how = readers(settings)[reader]
-    left = shards.assigned(_journals(settings, source, reader, partition), run_id, _size)
+    left = shards.assigned(_journals(settings, source, reader, partition), run_id, size=_size)
     each = Ledger.of(settings, how.name, how.revision).seconds_each()
     found: dict[str, float | str] = {"estimated_requests": left}
     if each is not None:
@@ -404,34 +308,40 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
     how = readers(settings)[reader]
     step, name, where = make_step(source, how), partition_name(partition), table_partition(source, partition)
     folder = _journals(settings, source, reader, partition)
-    asked = questions(settings, source, how, partition)
-    failed, rejected = _failed(folder, run_id, asked)
-    ledger = Ledger.of(settings, how.name, how.revision)
-    if asked.requests.height:
-        seal(settings, how)
-        _compact(ledger)
-    generations = _generations(how, where, asked.requests, ledger.lookup(asked.requests["generation_key"]), failed)
-    marks = {uid: kept_marks(settings, how, scan) for uid, scan in asked.scans.items()}
+    listed = listed_slices(settings, source, partition)
+    about = scans_asked(settings, source, how, partition, listed)
+    failed, rejected = _failed(folder, run_id, about.cases)
+    marks = {uid: kept_marks(settings, how, scan) for uid, scan in about.scans.items()}
     unmarked = [
-        uid for uid, found in marks.items() if found is None and asked.cases[uid] not in {r.uid for r in rejected}
+        uid for uid, found in marks.items() if found is None and about.cases[uid] not in {r.uid for r in rejected}
     ]
-    _require_done(f"{step.name} {name}", settings, generations, unmarked)
-    answers = _answers(how, where, asked.given, generations)
-    written = [
-        write_table(settings.output, table, rows, reader=reader, **where)
-        for table, rows in (
-            ("generations", generations.drop("missing")),
-            ("answers", answers),
-            ("detections", _detections(how, where, marks)),
-        )
-    ]
+    ledger = Ledger.of(settings, how.name, how.revision)
+    told = _Told()
+    with (
+        TableWriter(settings.output, "generations", reader=reader, **where) as generations,
+        TableWriter(settings.output, "answers", reader=reader, **where) as answers,
+    ):
+        for slices in slices_in_parts(settings, source, how, partition, listed, "target_uid"):
+            requests = requests_about(how, slices, about.keys)
+            if requests.height and not generations.height:
+                seal(settings, how)
+                _compact(ledger)
+            made = _generations(how, where, requests, ledger.lookup(requests["generation_key"]), failed)
+            scored = _answers(how, where, given(how, slices, about.keys), made)
+            told.add(slices, made, scored)
+            generations.append(made.drop("missing"))
+            answers.append(scored)
+        _require_done(f"{step.name} {name}", settings, told.missing + len(unmarked))
+        written = [
+            generations.write(),
+            answers.write(),
+            write_table(settings.output, "detections", _detections(how, where, marks), reader=reader, **where),
+        ]
     write_rejected(settings, step.name, name, rejected)
-    new = shards.assigned(folder, run_id, _size)
+    new = shards.assigned(folder, run_id, size=_size)
     unmatched = _unmatched(settings, how)
-    facts: dict[str, float | str] = {"cases": asked.slices["case_uid"].n_unique()}
+    facts: dict[str, float | str] = {"cases": listed["case_uid"].n_unique()}
     facts |= {} if how.unmatched is None else {"unmatched_rows": len(unmatched)}
-    lost = generations.filter(pl.col("failure").is_not_null())
-    may_pass = sum(text.startswith(tuple(r.value for r in RETRYABLE)) for text in lost["failure"])
     return Result(
         {
             "generations": generations.height,
@@ -439,15 +349,62 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
             "detections": sum(map(len, filter(None, marks.values()))),
         },
         new,
-        asked.requests["generation_key"].n_unique() + len(asked.scans) - new,
-        lost.height + len(rejected),
-        "; ".join(filter(None, (asked.note, *unmatched[:_LISTED]))),
-        picture=grid(settings.output, asked.slices, answers),
-        preview=_preview(answers),
+        told.requests + len(about.scans) - new,
+        told.failed + len(rejected),
+        "; ".join(filter(None, (about.note, *unmatched[:_LISTED]))),
+        picture=told.picture(settings.output),
+        preview=told.preview(),
         facts=facts,
-        retryable=may_pass + sum(r.reason in RETRYABLE for r in rejected),
+        retryable=told.may_pass + sum(r.reason in RETRYABLE for r in rejected),
         written=tuple(written),
     )
+
+
+class _Told:
+    """What is said about the answers of a partition, gathered over its parts.
+
+    Attributes:
+        failed: requests that failed.
+        may_pass: those of them whose cause may pass.
+    """
+
+    def __init__(self) -> None:
+        self.failed = self.may_pass = 0
+        self._keys = [pl.Series("generation_key", [], pl.String)]
+        self._missing = [pl.Series("generation_key", [], pl.String)]
+        self._counts: list[pl.DataFrame] = []
+        self._shown: list[pl.DataFrame] = []
+
+    def add(self, slices: pl.DataFrame, generations: pl.DataFrame, answers: pl.DataFrame) -> None:
+        """Gather a part: its slices, what was returned (with ``missing``), and its answers."""
+        lost = generations["failure"].drop_nulls()
+        self.failed += len(lost)
+        self.may_pass += sum(text.startswith(tuple(r.value for r in RETRYABLE)) for text in lost)
+        self._keys.append(generations["generation_key"].unique())
+        self._missing.append(generations.filter("missing")["generation_key"].unique())
+        self._counts.append(answers.group_by(_CELL).agg(pl.len().alias("answers")))
+        self._shown.append(candidates(slices, answers))
+
+    @property
+    def requests(self) -> int:
+        """Different requests."""
+        return pl.concat(self._keys).n_unique()
+
+    @property
+    def missing(self) -> int:
+        """Requests that were neither answered nor failed."""
+        return pl.concat(self._missing).n_unique()
+
+    def picture(self, root: Path) -> bytes | None:
+        """Some slices with truth and answer."""
+        return grid(root, pl.concat(self._shown)) if self._shown else None
+
+    def preview(self) -> str:
+        """Markdown: how often each answer was given."""
+        if not self._counts:
+            return ""
+        counts = pl.concat(self._counts).group_by(_CELL).agg(pl.col("answers").sum()).sort(_CELL)
+        return pictures.markdown(counts) if counts.height else ""
 
 
 def _unmatched(settings: Settings, reader: Reader) -> list[str]:
@@ -472,7 +429,7 @@ def _size(case: dict[str, Any]) -> int:
     return len(job["requests"]) if job["what"] == "requests" else 1
 
 
-def _failed(folder: Path, run_id: str, asked: Questions) -> tuple[pl.DataFrame, list[Rejection]]:
+def _failed(folder: Path, run_id: str, cases: Mapping[str, str]) -> tuple[pl.DataFrame, list[Rejection]]:
     """Requests that failed in a run (key and failure), and the cases of scans that were rejected."""
     entries = journal.of_run(folder, run_id)
     rows = [
@@ -482,9 +439,9 @@ def _failed(folder: Path, run_id: str, asked: Questions) -> tuple[pl.DataFrame, 
     ]
     whole = {e["uid"]: f"{e['reason']}: {e['detail']}" for e in entries if "reason" in e}
     rejected = [
-        Rejection(asked.cases[uid], journal.reason_of(e), e["detail"])
+        Rejection(cases[uid], journal.reason_of(e), e["detail"])
         for e in entries
-        if "reason" in e and (uid := e["uid"].removeprefix("scan/")) in asked.cases
+        if "reason" in e and (uid := e["uid"].removeprefix("scan/")) in cases
     ]
     for case in shards.all_of(ReadWork, folder, run_id) if whole else ():
         if case.uid in whole and isinstance(case.payload.job, ReadBatch):  # type: ignore[attr-defined]
@@ -514,8 +471,7 @@ def _generations(
     ).select(*TABLES["generations"].schema, "missing")
 
 
-def _require_done(where: str, settings: Settings, generations: pl.DataFrame, unmarked: list[str]) -> None:
-    missing = generations.filter("missing")["generation_key"].n_unique() + len(unmarked)
+def _require_done(where: str, settings: Settings, missing: int) -> None:
     if missing and not settings.ask:
         raise TableError(f"{where}: {missing} requests were never asked; ask them with `its run --only read`")
     if missing:
@@ -557,13 +513,3 @@ def _detections(
         for uid, found in marks.items()
         for rank, mark in enumerate(found or ())
     ]
-
-
-def _preview(answers: pl.DataFrame) -> str:
-    if answers.is_empty():
-        return ""
-    return pictures.markdown(
-        answers.group_by("task", "condition", "control", "answer", "status")
-        .agg(pl.len().alias("answers"))
-        .sort("task", "condition", "control", "answer")
-    )

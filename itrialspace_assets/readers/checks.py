@@ -1,5 +1,7 @@
 """Checks of the stage ``readers``."""
 
+from collections.abc import Iterator, Sequence
+
 import dagster as dg
 import polars as pl
 
@@ -15,15 +17,26 @@ from itrialspace_assets.orchestration.check_factory import (
 from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.orchestration.partitions import Partitions
 from itrialspace_assets.readers import health
-from itrialspace_assets.readers.build import chosen_slices, questions, table_partition
+from itrialspace_assets.readers.questions import listed_slices, scans_asked, slices_in_parts, table_partition
 from itrialspace_assets.readers.registry import readers
-from itrialspace_assets.readers.requests import shown
-from itrialspace_assets.records.store import read_table
+from itrialspace_assets.readers.requests import given
+from itrialspace_assets.records.runs import Following
+from itrialspace_assets.records.store import read_blocks, table_path
+from itrialspace_assets.records.tables import TABLES
 
 
-def _answers(settings: Settings, node: Node, partition: dict[str, str]) -> pl.DataFrame:
+def _blocks(
+    settings: Settings, node: Node, partition: dict[str, str], table: str, columns: Sequence[str]
+) -> Iterator[pl.DataFrame]:
+    """Some columns of a table of this asset, a few thousand rows at a time, all rows of a target together."""
     source, _, reader = node.step.key
-    return read_table(settings.output, "answers", reader=reader, **table_partition(source, partition))
+    path = table_path(settings.output, table, reader=reader, **table_partition(source, partition))
+    return (block.select(columns) for block in read_blocks(table, path, columns))
+
+
+def _answers(settings: Settings, node: Node, partition: dict[str, str], columns: Sequence[str]) -> pl.DataFrame:
+    none = TABLES["answers"].empty().select(columns)
+    return pl.concat([none, *_blocks(settings, node, partition, "answers", columns)])
 
 
 def _lines(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
@@ -36,36 +49,43 @@ def covered(settings: Settings, node: Node, partition: dict[str, str]) -> CheckO
     """Whether every cell (task, condition, control) has nearly all of its slices or scans."""
     source, _, name = node.step.key
     reader = readers(settings)[name]
-    if reader.scan_levels is None:
-        slices = chosen_slices(settings, read_table(settings.output, "slices", **table_partition(source, partition)))
-        given = shown(slices, reader.profile, reader.z_offsets)
-    else:
-        given = questions(settings, source, reader, partition).given
-    cells = health.coverage(_answers(settings, node, partition), given, reader.controls)
+    listed = listed_slices(settings, source, partition)
+    keys = scans_asked(settings, source, reader, partition, listed).keys
+    columns = ["target_uid", "task", "condition", "control", "status"]
+    answers = Following(_blocks(settings, node, partition, "answers", columns), "target_uid")
+
+    def parts() -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        for slices in slices_in_parts(settings, source, reader, partition, listed, "target_uid"):
+            shown = given(reader, slices, keys)
+            if shown.height:
+                none = TABLES["answers"].empty().select(columns)
+                yield pl.concat([none, *answers.until(shown["target_uid"].max())]), shown
+
+    tasks = health.tasks_of(_blocks(settings, node, partition, "answers", ["task", "status"]))
+    cells = health.coverage(parts(), tasks, reader.controls)
     low = cells.filter(pl.col("share") < 1 - settings.max_rejected)
     return low.is_empty(), {"limit": 1 - settings.max_rejected, "low": _lines(low), "cells": _lines(cells)}
 
 
 def answering(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Whether few answers of each task were refused or not parsed."""
-    shares = health.refusals(_answers(settings, node, partition))
+    shares = health.refusals(_answers(settings, node, partition, ["task", "control", "status"]))
     high = shares.filter(pl.col("refused") + pl.col("unparsed") > settings.max_rejected)
     return high.is_empty(), {"limit": settings.max_rejected, "high": _lines(high), "tasks": _lines(shares)}
 
 
 def varied(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Whether no task is answered always alike."""
-    found = health.entropies(_answers(settings, node, partition))
+    found = health.entropies(_answers(settings, node, partition, ["task", "control", "answer", "status"]))
     alike = found.filter("constant")
     return alike.is_empty(), {"constant": _lines(alike), "tasks": _lines(found)}
 
 
 def answered_once(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Whether every slice is answered once, and every key stands for one request."""
-    source, _, reader = node.step.key
-    where = table_partition(source, partition)
-    generations = read_table(settings.output, "generations", reader=reader, **where)
-    problems = health.duplicates(generations, _answers(settings, node, partition))
+    asked = _blocks(settings, node, partition, "generations", ["generation_key", *health.REQUEST])
+    problems = health.answered_twice(_blocks(settings, node, partition, "answers", health.ABOUT))
+    problems += health.shared_keys(asked)
     return not problems, {"problems": listing(problems)}
 
 

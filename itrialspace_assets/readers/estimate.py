@@ -11,9 +11,10 @@ import polars as pl
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.steps import Partition
 from itrialspace_assets.readers.api import Reader
-from itrialspace_assets.readers.build import questions, require_ready, to_read, unasked
+from itrialspace_assets.readers.build import require_ready, to_read, unasked
 from itrialspace_assets.readers.case import ReadBatch, ReadWork, RequestToRead
 from itrialspace_assets.readers.ledger import Ledger
+from itrialspace_assets.readers.questions import questions
 from itrialspace_assets.readers.read import kept_marks, seal, work
 
 #: Requests about slices that are asked to see how long one takes (ours); about whole scans one is.

@@ -3,6 +3,8 @@
 Compares with no truth; what is right or wrong is the reports' business.
 """
 
+from collections.abc import Iterable
+
 import polars as pl
 
 #: Least number of answers of which a constant one says something, and bits of entropy below which they are (ours).
@@ -10,17 +12,40 @@ ENOUGH, CONSTANT_BITS = 100, 0.05
 _CELL = ("task", "condition", "control")
 
 
-def coverage(answers: pl.DataFrame, given: pl.DataFrame, controls: tuple[str, ...]) -> pl.DataFrame:
+def tasks_of(answers: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Each ``task`` of some frames of ``answers``, and whether the reader does it (``supported``)."""
+    none = pl.DataFrame(schema={"task": pl.String, "supported": pl.Boolean})
+    parts = [part.select("task", supported=pl.col("status") != "unsupported").unique() for part in answers]
+    return pl.concat([none, *parts]).group_by("task").agg(pl.col("supported").any())
+
+
+def coverage(
+    parts: Iterable[tuple[pl.DataFrame, pl.DataFrame]], tasks: pl.DataFrame, controls: tuple[str, ...]
+) -> pl.DataFrame:
     """Of each cell, how many of the targets that the reader is shown have an answer or a reason other than a failure.
 
     Args:
-        answers: rows of the table ``answers``.
-        given: what the reader is shown (see ``requests.given``).
+        parts: some targets at a time: rows of the table ``answers``, and what the reader is shown (``requests.given``).
+        tasks: from ``tasks_of``.
         controls: controls of requests that the reader is asked under.
 
     Returns:
         ``task``, ``condition``, ``control``, ``wanted``, ``got``, and their ratio ``share``.
     """
+    schema = dict.fromkeys(_CELL, pl.String()) | {"wanted": pl.UInt32(), "got": pl.Int32()}
+    cells = [_covered(answers, given, tasks, controls).cast(schema) for answers, given in parts]  # type: ignore[arg-type]
+    return (
+        pl.concat([pl.DataFrame(schema=schema), *cells])
+        .group_by(_CELL)
+        .agg(pl.col("wanted", "got").sum())
+        .with_columns(share=pl.col("got") / pl.col("wanted"))
+        .sort(_CELL)
+    )
+
+
+def _covered(
+    answers: pl.DataFrame, given: pl.DataFrame, tasks: pl.DataFrame, controls: tuple[str, ...]
+) -> pl.DataFrame:
     shown = given.select("target_uid", "condition", "control")
     asked = [shown]
     for control in controls:
@@ -28,19 +53,16 @@ def coverage(answers: pl.DataFrame, given: pl.DataFrame, controls: tuple[str, ..
         of = of.filter(pl.col("condition") == "plain") if control == "text_only" else of
         asked.append(of.with_columns(control=pl.lit(control)))
     done = answers.filter(pl.col("status") != "error").select("target_uid", *_CELL, got=pl.lit(1)).unique()
-    supported = answers.filter(pl.col("status") != "unsupported").select("task").unique()
     every = pl.concat(
         [
-            pl.concat(asked).join(supported, how="cross"),
-            shown.join(answers.select("task").unique().join(supported, on="task", how="anti"), how="cross"),
+            pl.concat(asked).join(tasks.filter("supported").select("task"), how="cross"),
+            shown.join(tasks.filter(~pl.col("supported")).select("task"), how="cross"),
         ]
     )
     return (
         every.join(done, on=["target_uid", *_CELL], how="left")
         .group_by(_CELL)
         .agg(pl.len().alias("wanted"), pl.col("got").sum())
-        .with_columns(share=pl.col("got") / pl.col("wanted"))
-        .sort(_CELL)
     )
 
 
@@ -74,15 +96,30 @@ def entropies(answers: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def duplicates(generations: pl.DataFrame, answers: pl.DataFrame) -> list[str]:
-    """Targets that were answered twice to one task, and keys of the ledger that stand for two different requests."""
-    about = ["target_uid", "condition", "control", "task", "scorer"]
-    counts = answers.group_by(about).len()
-    twice = counts.filter(pl.col("len") > 1).sort(about)
-    of_key = generations.group_by("generation_key").agg(
-        pl.struct("picture_sha256", "condition", "control", "task", "prompt_sha256", "options").n_unique().alias("n")
+#: What one answer is about: columns of ``answers``.
+ABOUT = ["target_uid", "condition", "control", "task", "scorer"]
+#: What a key of the ledger stands for: columns of ``generations``.
+REQUEST = ["picture_sha256", "condition", "control", "task", "prompt_sha256", "options"]
+
+
+def answered_twice(answers: Iterable[pl.DataFrame]) -> list[str]:
+    """Targets that were answered twice to one task; each frame has ``ABOUT`` of all answers to its targets."""
+    found = []
+    for part in answers:
+        counts = part.group_by(ABOUT).len().filter(pl.col("len") > 1).sort(ABOUT)
+        found += [f"{'/'.join(row[:-1])}: {row[-1]} answers" for row in counts.rows()]
+    return found
+
+
+def shared_keys(generations: Iterable[pl.DataFrame]) -> list[str]:
+    """Keys of the ledger that stand for two different requests; each frame has ``generation_key`` and ``REQUEST``."""
+    request = pl.concat_str(
+        *(pl.col(c).fill_null("") for c in REQUEST[:-1]), pl.col(REQUEST[-1]).list.join("|"), separator="\n"
     )
-    shared = of_key.filter(pl.col("n") > 1).sort("generation_key")
-    return [f"{'/'.join(row[:-1])}: {row[-1]} answers" for row in twice.rows()] + [
-        f"generation_key {key}: {n} different requests" for key, n in shared.rows()
-    ]
+    # of each request its hash: of two that differ it is the same once in 2^64
+    parts = [part.select("generation_key", request.hash().alias("of")).unique() for part in generations]
+    if not parts:
+        return []
+    counts = pl.concat(parts).unique().group_by("generation_key").len()
+    rows = counts.filter(pl.col("len") > 1).sort("generation_key").rows()
+    return [f"generation_key {key}: {n} different requests" for key, n in rows]

@@ -8,19 +8,16 @@ from PIL import Image, ImageDraw
 
 #: Tiles of the grid, and pixels of a tile's edge and of its two lines of text (ours).
 COLUMNS, ROWS, TILE, TEXT = 6, 2, 150, 26
+_EACH = COLUMNS * ROWS // 2
 _RIGHT, _WRONG, _NONE = (22, 163, 74), (220, 38, 38), (100, 116, 139)
 
 
-def grid(root: Path, slices: pl.DataFrame, answers: pl.DataFrame) -> bytes | None:
-    """PNG of up to twelve slices, half of them with a nodule, each with the truth and the answer about presence.
+def candidates(slices: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
+    """Slices that may be shown, evenly over some: at most four times what a grid holds of each presence.
 
     Args:
-        root: the output folder.
         slices: rows of the table ``slices``.
         answers: rows of the table ``answers`` about them.
-
-    Returns:
-        None where there is nothing to show.
     """
     said = answers.filter(pl.col("task") == "presence", pl.col("control") == "none", pl.col("status") != "unsupported")
     seen = (
@@ -32,13 +29,27 @@ def grid(root: Path, slices: pl.DataFrame, answers: pl.DataFrame) -> bytes | Non
         .filter(pl.col("path").str.ends_with(".png"))
         .sort("slice_uid", "condition")
     )
-    each = COLUMNS * ROWS // 2
-    chosen = pl.concat(
-        [
-            seen.filter(pl.col("presence") == p).gather_every(max(1, seen.height // (4 * each))).head(each)
-            for p in ("present", "absent")
-        ]
-    )
+    return pl.concat(_spread(seen))
+
+
+def _spread(seen: pl.DataFrame) -> list[pl.DataFrame]:
+    """Those with and those without a nodule, evenly over the slices, in their order."""
+    columns = ["slice_uid", "condition", "presence", "path", "answer", "status"]
+    step = max(1, seen.height // (4 * _EACH))
+    return [seen.select(columns).filter(pl.col("presence") == p).gather_every(step) for p in ("present", "absent")]
+
+
+def grid(root: Path, shown: pl.DataFrame) -> bytes | None:
+    """PNG of up to twelve slices, half of them with a nodule, each with the truth and the answer about presence.
+
+    Args:
+        root: the output folder.
+        shown: from ``candidates``, of all parts of a partition.
+
+    Returns:
+        None where there is nothing to show.
+    """
+    chosen = pl.concat([part.head(_EACH) for part in _spread(shown.sort("slice_uid", "condition"))])
     if chosen.is_empty():
         return None
     canvas = Image.new("RGB", (COLUMNS * TILE, ROWS * (TILE + TEXT)), "white")

@@ -113,7 +113,18 @@ def requests_of(reader: Reader, slices: pl.DataFrame, scans: Mapping[str, str] |
         ConfigError: there are slices, but none of the reader's profile or z offsets.
     """
     if reader.scan_levels is None:
-        _require_cut(reader, slices)
+        require_cut(reader, slices)
+    return requests_about(reader, slices, scans)
+
+
+def requests_about(reader: Reader, slices: pl.DataFrame, scans: Mapping[str, str] | None = None) -> pl.DataFrame:
+    """``requests_of`` some of the slices of a partition: all of each of their images, or of each of their targets.
+
+    Args:
+        reader: who is asked; need not be loaded.
+        slices: rows of the table ``slices``; one of a target may be without some of the reader's levels.
+        scans: whole scans (see ``given``), for a reader of such.
+    """
     seen = given(reader, slices, scans or {})
     asked = [seen.join(_tasks(reader, "none"), how="cross")]
     plain = seen.filter(pl.col("control") == "none")
@@ -145,7 +156,16 @@ def _with_ids(requests: pl.DataFrame, slices: pl.DataFrame) -> pl.DataFrame:
     return requests.join(of_slice, on="slice_uid").with_columns(ids=every).drop("published_ids", "case_uids")
 
 
-def _require_cut(reader: Reader, slices: pl.DataFrame) -> None:
+def require_cut(reader: Reader, slices: pl.DataFrame) -> None:
+    """Make sure that a reader's profile and levels were cut.
+
+    Args:
+        reader: who is asked.
+        slices: ``profile`` and ``z_offset`` of all slices of a partition.
+
+    Raises:
+        ConfigError: there are slices, but none of the reader's profile or z offsets.
+    """
     for setting, column, wanted in (
         ("ITRIALSPACE_PROFILES", "profile", [reader.profile]),
         ("ITRIALSPACE_Z_OFFSETS", "z_offset", list(reader.z_offsets)),

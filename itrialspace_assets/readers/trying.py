@@ -16,9 +16,10 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.steps import Partition
 from itrialspace_assets.readers.api import Picture, Reader
 from itrialspace_assets.readers.asking import Returned, ask
-from itrialspace_assets.readers.build import questions, require_ready, to_read
+from itrialspace_assets.readers.build import require_ready, to_read
 from itrialspace_assets.readers.case import RequestToRead
 from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.questions import questions
 from itrialspace_assets.readers.read import marks_of, open_request
 from itrialspace_assets.readers.registry import entries_of, make
 from itrialspace_assets.readers.scorers import score

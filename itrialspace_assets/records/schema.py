@@ -3,8 +3,8 @@
 ``tables`` lists the tables; ``store`` reads and writes files.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
@@ -21,6 +21,9 @@ _POLARS: dict[str, pl.DataType] = {
     "numbers": pl.List(pl.Float64()),
     "texts": pl.List(pl.String()),
 }
+
+#: Rows that break a rule of which a violation tells.
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -243,11 +246,31 @@ def violations(table: Table, frame: pl.DataFrame, **partition: str) -> list[Viol
     for i, count in enumerate(counts):
         if count:
             rule, column, test, severity = tests[i]
-            at = frame.select(test.fill_null(False)).to_series().arg_true().head(3)
+            at = frame.select(test.fill_null(False)).to_series().arg_true().head(_SHOWN)
             shown = frame[at.to_list()]
             sample = shown[column].to_list() if column in given else shown.select(table.key).rows()
             found.append(Violation(rule, column or "row", count, tuple(sample), severity, tuple(at)))
     return found
+
+
+def added(found: Sequence[Violation], more: Sequence[Violation], before: int) -> list[Violation]:
+    """Violations of a table that is looked at in blocks, each of which holds all rows of a key.
+
+    Args:
+        found: those of the blocks before.
+        more: those of the next block, from ``violations``.
+        before: rows of the blocks before.
+    """
+    total = {(v.rule, v.column): v for v in found}
+    for new in more:
+        old = total.get((new.rule, new.column), replace(new, rows=0, sample=(), at=()))
+        total[new.rule, new.column] = replace(
+            old,
+            rows=old.rows + new.rows,
+            sample=(*old.sample, *new.sample)[:_SHOWN],
+            at=(*old.at, *(before + row for row in new.at))[:_SHOWN],
+        )
+    return list(total.values())
 
 
 def errors(found: list[Violation]) -> list[Violation]:

@@ -3,7 +3,7 @@
 Paths are below the output folder; file names and bytes depend on content only. Nothing here knows what a stage does.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,13 +13,16 @@ import pyarrow.parquet as pq
 
 from itrialspace_assets.base.errors import MissingTable, TableError
 from itrialspace_assets.base.fingerprints import FileHashes, replacing
-from itrialspace_assets.records.schema import errors, violations
+from itrialspace_assets.records.runs import BLOCK, Batches, SortedRuns
+from itrialspace_assets.records.schema import Table, Violation, added, errors, violations
 from itrialspace_assets.records.tables import TABLES
 
 Row = TypeVar("Row")
 # the pool that pyarrow takes by itself keeps what tables needed while they were read: 50 MiB of a planner's 350
 pa.set_memory_pool(pa.system_memory_pool())
 _CONTRACT = b"itrialspace.contract"
+#: Bytes of a column that are read at once (ours).
+_BUFFER = 1 << 16
 
 
 def table_path(root: Path, name: str, **partition: str) -> Path:
@@ -51,23 +54,149 @@ def write_table(root: Path, name: str, rows: pl.DataFrame | list[dict[str, Any]]
         KeyError: a partition column of the table is not given.
         TableError: a rule is broken; the old file, if any, is untouched.
     """
+    with TableWriter(root, name, **partition) as out:
+        out.append(rows)
+        return out.write()
+
+
+def write_parts(root: Path, name: str, parts: Iterable[list[dict[str, Any]]], **partition: str) -> tuple[Path, int]:
+    """``write_table`` of rows that are not all in memory at once: the same file, and how many rows it has.
+
+    Args:
+        root: the output folder.
+        name: of the table.
+        parts: rows as of ``write_table``, in any order.
+        partition: value of each partition column of the table; every row must hold it.
+
+    Raises:
+        KeyError: a partition column of the table is not given.
+        TableError: a rule is broken; the old file, if any, is untouched.
+    """
     table = TABLES[name]
-    path = table_path(root, name, **partition)
-    where = "/".join((name, *(partition[d] for d in table.partition)))
-    try:
-        frame = table.frame(rows) if isinstance(rows, list) else rows.select(list(table.schema)).sort(table.key)
-    except (ValueError, pl.exceptions.PolarsError) as error:
-        raise TableError(f"{where}: {error}") from None
-    found = errors(violations(table, frame, **partition))
-    if found:
-        raise TableError(f"{where}: not written, {len(found)} rules broken: " + "; ".join(map(str, found[:5])))
-    arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    with (
+        TableWriter(root, name, **partition) as out,
+        SortedRuns(table_path(root, name, **partition).parent, table.key) as runs,
+    ):
+        for part in parts:
+            frame = out.frame(part)
+            if frame[table.key[0]].has_nulls():  # has no place in the order
+                out.append(frame)
+                out.write()  # tells what is wrong
+            runs.add(frame)
+        for block in runs.blocks():
+            out.append(block)
+        return out.write(), out.height
+
+
+class TableWriter:
+    """Writes a partition of a table from blocks that follow each other in the order of its key.
+
+    What was appended lies on disk, in the folder of the table, until ``write`` has made the file of it: as one part of
+    Parquet, as if all rows had been in memory.
+
+    Attributes:
+        height: rows so far.
+    """
+
+    def __init__(self, root: Path, name: str, **partition: str) -> None:
+        self._table, self._partition = TABLES[name], partition
+        self._path = table_path(root, name, **partition)
+        self._where = "/".join((name, *(partition[d] for d in self._table.partition)))
+        self._found: list[Violation] = []
+        self._last: Any = None  # of the key's first column
+        self._whole: pa.Table | None = None  # the only block so far
+        self._columns: Batches | None = None  # of several blocks: the columns of the first, of the second, ...
+        self.height = 0
+
+    def __enter__(self) -> "TableWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._columns is not None:
+            self._columns.close()
+
+    def frame(self, rows: pl.DataFrame | list[dict[str, Any]]) -> pl.DataFrame:
+        """Rows with the table's columns, sorted by its key.
+
+        Raises:
+            TableError: a column is missing or unknown, or a value has another type.
+        """
+        try:
+            if isinstance(rows, list):
+                return self._table.frame(rows)
+            return rows.select(list(self._table.schema)).sort(self._table.key)
+        except (ValueError, pl.exceptions.PolarsError) as error:
+            raise TableError(f"{self._where}: {error}") from None
+
+    def append(self, rows: pl.DataFrame | list[dict[str, Any]]) -> None:
+        """Add a block: all rows of each value of the key's first column, and those values follow the ones before.
+
+        Raises:
+            TableError: a column is missing or unknown, or a value has another type.
+            ValueError: the block does not follow those before.
+        """
+        frame = self.frame(rows)
+        if frame.height and self.height:
+            first = frame[self._table.key[0]][0]
+            if self._last is not None and not first > self._last:
+                raise ValueError(f"{self._where}: a block begins with {first}, after one that ends with {self._last}")
+        self._found = added(self._found, violations(self._table, frame, **self._partition), self.height)
+        if frame.height:
+            self._last = frame[self._table.key[0]][-1]
+        if errors(self._found):
+            self.height += frame.height  # nothing will be written
+            return
+        arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        if not self.height:
+            self._whole = arrow
+        elif frame.height:
+            self._spill(arrow)
+        self.height += frame.height
+
+    def _spill(self, arrow: pa.Table) -> None:
+        blocks = [arrow]
+        if self._columns is None:
+            self._columns = Batches(self._path.parent)
+            blocks, self._whole = [self._whole, arrow], None
+        for block in blocks:
+            for name in block.schema.names:
+                (batch,) = block.select([name]).combine_chunks().to_batches()
+                self._columns.append(batch)
+
+    def write(self) -> Path:
+        """Make the file of what was appended, by rename; equal rows give equal bytes, however they were cut.
+
+        Raises:
+            TableError: a rule is broken; the old file, if any, is untouched.
+        """
+        found = errors(self._found)
+        if found:
+            rules = "; ".join(map(str, found[:5]))
+            raise TableError(f"{self._where}: not written, {len(found)} rules broken: {rules}")
+        whole = self._whole
+        if self._columns is not None:
+            width = len(self._table.schema)
+            whole = pa.table({name: self._column(n, width) for n, name in enumerate(self._table.schema)})
+        _to_parquet(self._table, _empty(self._table) if whole is None else whole, self._path)
+        return self._path
+
+    def _column(self, number: int, width: int) -> pa.Array:
+        """A column of all blocks, in one piece: where pieces end decides where pages of the file end."""
+        assert self._columns is not None
+        pieces = [self._columns.read(at).column(0) for at in range(number, len(self._columns), width)]
+        return pa.concat_arrays(pieces)
+
+
+def _empty(table: Table) -> pa.Table:
+    return table.empty().to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _to_parquet(table: Table, arrow: pa.Table, path: Path) -> None:
     arrow = arrow.replace_schema_metadata({_CONTRACT: table.contract.encode()})
     # numbers rarely repeat: a dictionary of them costs half the time of writing, and space
     texts = [n for n, kind in table.schema.items() if kind == pl.String]
     with replacing(path) as out:
         pq.write_table(arrow, out, compression="zstd", use_dictionary=texts)
-    return path
 
 
 def read_file(name: str, path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -92,6 +221,59 @@ def read_file(name: str, path: Path, columns: Sequence[str] | None = None) -> pl
         return pl.read_parquet(data, columns=None if columns is None else list(columns))
     except (Exception, pl.exceptions.PanicException) as error:  # polars raises many kinds for a damaged file
         raise _damaged(name, path, error) from None
+
+
+def read_blocks(name: str, path: Path, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+    """One partition file, some rows at a time in their order: see ``read_file``.
+
+    A block holds all rows of a value of the key's first column, which is read too; of a file that is not sorted by it,
+    all that follow each other.
+    """
+    if not path.exists():
+        raise MissingTable(name, path.parent.name if TABLES[name].partition else "")
+    _same_contract(name, path, path)
+    key = TABLES[name].key[0]
+    wanted = None if columns is None else list(dict.fromkeys([key, *columns]))
+    rest: pl.DataFrame | None = None
+    try:
+        with pq.ParquetFile(path, buffer_size=_BUFFER) as source:
+            for batch in source.iter_batches(BLOCK, columns=wanted, use_threads=False):
+                frame = pl.from_arrow(pa.Table.from_batches([batch]))
+                assert isinstance(frame, pl.DataFrame)
+                if wanted is not None:
+                    frame = frame.select(wanted)
+                frame = frame if rest is None else pl.concat([rest, frame])
+                runs = frame[key].rle_id()
+                last = runs == runs[-1]
+                rest = frame.filter(last)
+                if rest.height < frame.height:
+                    yield frame.filter(~last)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(name, path, error) from None
+    if rest is not None:
+        yield rest
+
+
+def file_violations(name: str, path: Path, **partition: str) -> tuple[int, list[Violation]]:
+    """Rows of one partition file, and every rule that they break (see ``schema.violations``).
+
+    Args:
+        name: of the table.
+        path: the file.
+        partition: value that each partition column must hold, of those that are fixed.
+
+    Raises:
+        MissingTable: there is no such file.
+        TableError: the file is unreadable, or was accepted under another contract.
+    """
+    key, height, last = TABLES[name].key[0], 0, None
+    found: list[Violation] = []
+    for block in read_blocks(name, path):
+        new, first = violations(TABLES[name], block, **partition), block[key][0]
+        if None not in (first, last) and not first > last:  # a key may then be in two blocks
+            new.append(Violation("expected rows sorted by the key", key, 1, (first,), at=(0,)))
+        found, last, height = added(found, new, height), block[key][-1], height + block.height
+    return height, found
 
 
 def _same_contract(name: str, path: Path, source: pa.BufferReader | Path) -> None:

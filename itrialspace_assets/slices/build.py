@@ -1,28 +1,32 @@
 """Builds one partition of ``slices``, of a rendered source (mode and dataset) or of real scans (dataset)."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import polars as pl
 
 from itrialspace_assets.base.fingerprints import FileHashes
 from itrialspace_assets.base.seeds import case_seed
 from itrialspace_assets.base.settings import Settings, require_data_root
+from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.casework import journal, workers
 from itrialspace_assets.casework.cases import Case, payload_hash, retryable, write_rejected
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step, partition_name
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.profiles.cts import ct_hash
 from itrialspace_assets.profiles.registry import dataset as registered
+from itrialspace_assets.records.by_key import ByKey
 from itrialspace_assets.records.layout import REAL, published_mode
-from itrialspace_assets.records.store import look_up, read_table, write_table
+from itrialspace_assets.records.store import look_up, read_table, write_parts
 from itrialspace_assets.slices.case import ImageToCut, RealSliceCase, SliceCase, SliceNodule
 from itrialspace_assets.slices.cut import cut_case, cut_real
 from itrialspace_assets.slices.wanted import wanted
 
 VERSION = "4"
+AnyModel = TypeVar("AnyModel", bound=StrictModel)
 
 
-def slice_cases(settings: Settings, source: str, partition: Partition) -> list[Case]:
+def slice_cases(settings: Settings, source: str, partition: Partition) -> Iterator[Case]:
     """One case per rendered case, or per real finding; its hash covers everything drawn.
 
     Args:
@@ -36,42 +40,45 @@ def slice_cases(settings: Settings, source: str, partition: Partition) -> list[C
     """
     made_by = [VERSION, dict(wanted(settings).options)]
     if source == REAL:
-        return _real_cases(settings, partition["dataset"], made_by)
-    return _rendered_cases(settings, source, partition, made_by)
+        yield from _real_cases(settings, partition["dataset"], made_by)
+    else:
+        yield from _rendered_cases(settings, source, partition, made_by)
 
 
-def _rendered_cases(settings: Settings, source: str, partition: Partition, made_by: list[Any]) -> list[Case]:
+def _rendered_cases(settings: Settings, source: str, partition: Partition, made_by: list[Any]) -> Iterator[Case]:
     cts = read_table(settings.output, "cts", source=source, **partition)
     if cts.is_empty():
-        return []
+        return
     mode = partition["mode"]
-    insertions = read_table(settings.output, "insertions", **partition)
-    cases = {r["case_uid"]: r for r in read_table(settings.output, "cases", mode=mode).iter_rows(named=True)}
+    columns = ["case_uid", "arm", "anatomy", "number", "lesion_free_twin", "n_nodules"]
+    cases = ByKey(read_table(settings.output, "cases", columns, mode=mode), "case_uid")
     published = dict(read_table(settings.output, "arms", mode=mode).select("arm", "published").iter_rows())
-    columns = list(SliceNodule.model_fields)
-    nodules: dict[str, list[SliceNodule]] = {}
-    for uid, *values in insertions.sort("case_uid", "nodule_idx").select("case_uid", *columns).iter_rows():
-        nodules.setdefault(uid, []).append(SliceNodule(**dict(zip(columns, values, strict=True))))
-    out = []
-    for (uid,), group in cts.group_by(["case_uid"], maintain_order=True):
-        case = look_up(cases, str(uid), f"cases/{mode}")
-        wanted = group if case["lesion_free_twin"] or not case["n_nodules"] else group.filter(~pl.col("is_lesion_free"))
-        rows = wanted.select(list(ImageToCut.model_fields)).sort("is_lesion_free").iter_rows(named=True)
+    columns = ["case_uid", "nodule_idx", *SliceNodule.model_fields]
+    insertions = read_table(settings.output, "insertions", columns, **partition).sort("case_uid", "nodule_idx")
+    nodules = ByKey(insertions, "case_uid")
+    images = cts.select("case_uid", *ImageToCut.model_fields).sort("case_uid", "is_lesion_free")
+    for uid, rows in ByKey(images, "case_uid").items():
+        (case,) = look_up(cases, uid, f"cases/{mode}")
+        twins = case["lesion_free_twin"] or not case["n_nodules"]
         payload = SliceCase(
-            case_uid=str(uid),
+            case_uid=uid,
             mode=mode,
             dataset=partition["dataset"],
             arm=case["arm"],
             anatomy=case["anatomy"],
             published_id=f"{published_mode(mode)}/{published[case['arm']]}__C{case['number']:04d}",
-            images=tuple(ImageToCut(**row) for row in rows),
-            nodules=tuple(look_up(nodules, str(uid), f"insertions/{mode}")),
+            images=tuple(_model(ImageToCut, row) for row in rows if twins or not row["is_lesion_free"]),
+            nodules=tuple(_model(SliceNodule, row) for row in look_up(nodules, uid, f"insertions/{mode}")),
         )
-        out.append(Case(payload.case_uid, payload_hash(made_by, payload), payload.images[0].twin_uid, payload))
-    return out
+        yield Case(payload.case_uid, payload_hash(made_by, payload), payload.images[0].twin_uid, payload)
 
 
-def _real_cases(settings: Settings, name: str, made_by: list[Any]) -> list[Case]:
+def _model(model: type[AnyModel], row: dict[str, Any]) -> AnyModel:
+    """The model of those columns of a row that it has fields for."""
+    return model(**{name: row[name] for name in model.model_fields})
+
+
+def _real_cases(settings: Settings, name: str, made_by: list[Any]) -> Iterator[Case]:
     entry = registered(settings, name)
     donors = read_table(settings.output, "donors", dataset=name)
     hosts = {r["scan_uid"]: r for r in read_table(settings.output, "hosts", dataset=name).iter_rows(named=True)}
@@ -83,7 +90,6 @@ def _real_cases(settings: Settings, name: str, made_by: list[Any]) -> list[Case]
         if r["coordZ"] is not None:
             half = (r["d"] or r["nodule_mean_diam_mm"] or 0.0) / 2
             extents.setdefault(r["scan_uid"], []).append((r["coordZ"] - half, r["coordZ"] + half))
-    out = []
     with FileHashes(settings.output / "work" / "fingerprints.sqlite") as hashes:
         for row in donors.iter_rows(named=True):
             profile = look_up(profiles, row["nodule_uid"], f"profiles/{name}")
@@ -113,8 +119,7 @@ def _real_cases(settings: Settings, name: str, made_by: list[Any]) -> list[Case]
                 published_id=f"{name}/{profile['annotation_id']}",
                 seed=case_seed(settings.seed, uid, "level"),
             )
-            out.append(Case(uid, payload_hash(made_by, payload), row["scan_uid"], payload))
-    return out
+            yield Case(uid, payload_hash(made_by, payload), row["scan_uid"], payload)
 
 
 def count_pictures(settings: Settings, source: str, partition: Partition) -> tuple[int, int, int]:
@@ -129,7 +134,7 @@ def count_pictures(settings: Settings, source: str, partition: Partition) -> tup
         partition: dataset, and of a rendered source the mode.
     """
     asked = wanted(settings)
-    cases = slice_cases(settings, source, partition)
+    cases = list(slice_cases(settings, source, partition))
     folder = journal.journal_dir(settings, make_step(source).name, partition_name(partition))
     left = journal.pending(settings, cases, folder)
     each = len(asked.profiles) * len(asked.z_offsets) * len(asked.pictures)
@@ -162,23 +167,17 @@ def build(settings: Settings, source: str, partition: Partition, run_id: str) ->
     cases = slice_cases(settings, source, partition)
     work = cut_real if source == REAL else cut_case
     made, computed = workers.process(work, cases, settings, step.name, name, run_id)
-    rows = made.rows.get("slices", [])
-    path = write_table(
-        settings.output, "slices", rows, source=source, mode=partition.get("mode", REAL), dataset=partition["dataset"]
-    )
+    where = {"source": source, "mode": partition.get("mode", REAL), "dataset": partition["dataset"]}
+    path, count = write_parts(settings.output, "slices", made.rows.parts("slices"), **where)
     write_rejected(settings, step.name, name, made.rejected)
-    shown_first = sorted(rows, key=lambda r: (r["control"] != "none", -len(r["condition"])))
-    picture = next((r for r in shown_first if r["path"].endswith(".png")), None)
-    shown = (settings.output / picture["path"]).read_bytes() if picture else None
-    note = "" if cases else "nothing to cut in this partition"
     return Result(
-        {"slices": len(rows)},
+        {"slices": count},
         computed,
-        len(cases) - computed,
+        made.total - computed,
         len(made.rejected),
-        note,
-        shown,
-        _preview(rows),
+        "" if made.total else "nothing to cut in this partition",
+        _picture(settings, made.rows.parts("slices")),
+        _preview(read_table(settings.output, "slices", _SHOWN, **where)),
         files=made.files,
         retryable=retryable(made),
         worker_memory_mb=made.memory_mb,
@@ -186,12 +185,16 @@ def build(settings: Settings, source: str, partition: Partition, run_id: str) ->
     )
 
 
-def _preview(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return ""
-    frame = pl.DataFrame(rows, infer_schema_length=None)
-    return pictures.markdown(
-        frame.group_by("profile", "condition", "control", "guidance_site")
-        .agg(pl.len().alias("slices"))
-        .sort("profile", "condition", "control", "guidance_site")
-    )
+def _picture(settings: Settings, parts: Iterator[list[dict[str, Any]]]) -> bytes | None:
+    """A slice of the first rows: without a control and with the longest condition, if there is such a one."""
+    rows = (row for row in next(parts, []) if row["path"].endswith(".png"))
+    chosen = min(rows, key=lambda row: (row["control"] != "none", -len(row["condition"])), default=None)
+    return (settings.output / chosen["path"]).read_bytes() if chosen else None
+
+
+#: Columns of the preview.
+_SHOWN = ["profile", "condition", "control", "guidance_site"]
+
+
+def _preview(rows: pl.DataFrame) -> str:
+    return pictures.markdown(rows.group_by(_SHOWN).agg(pl.len().alias("slices")).sort(_SHOWN)) if rows.height else ""

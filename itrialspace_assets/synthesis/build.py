@@ -4,10 +4,9 @@
 and ``collect`` list the cases of the partition once each; ``estimate`` and ``work`` read the shards' files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -16,9 +15,11 @@ from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import journal, shards
 from itrialspace_assets.casework.cases import Case, payload_hash, require_all, retryable, write_rejected
+from itrialspace_assets.casework.spool import Spool
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step, partition_name
 from itrialspace_assets.imaging import pictures
-from itrialspace_assets.records.store import look_up, read_table, write_table
+from itrialspace_assets.records.by_key import ByKey
+from itrialspace_assets.records.store import look_up, read_table, write_parts
 from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
 from itrialspace_assets.synthesis.case import RenderCase
 from itrialspace_assets.synthesis.estimate import GIB, estimate_rendering, host_grids, require_disk
@@ -31,7 +32,7 @@ from itrialspace_assets.synthesis.sheet import contact_sheet
 ACQUISITION = tuple(f.name for f in fields(Acquisition))
 
 
-def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -> list[Case]:
+def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -> Iterator[Case]:
     """One case for each inserted case; its hash covers host, lesions, renderer and how CTs are kept.
 
     Args:
@@ -44,23 +45,22 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
     """
     rows = read_table(settings.output, "insertions", **partition)
     if rows.is_empty():
-        return []
-    cases = read_table(settings.output, "cases", mode=partition["mode"])
-    asked = cases.select("render_replicate", "attenuation", *ACQUISITION).rows(named=True)
-    planned = dict(zip(cases["case_uid"], asked, strict=True))
+        return
+    columns = ["case_uid", "render_replicate", "attenuation", *ACQUISITION]
+    planned = ByKey(read_table(settings.output, "cases", columns, mode=partition["mode"]), "case_uid")
     grids = host_grids(settings, partition["dataset"])
     made_by = [renderer.version, renderer.weights(settings), how_kept(settings)]
-    found = []
-    for (case_uid,), group in rows.group_by(["case_uid"], maintain_order=True):
-        first = group.row(0, named=True)
-        plan = look_up(planned, str(case_uid), f"cases/{partition['mode']}")
+    inserted = rows.select("case_uid", "nodule_idx", "present", "lesion", "host_map_sha256", "anatomy")
+    for case_uid, nodules in ByKey(inserted.sort("case_uid", "nodule_idx"), "case_uid").items():
+        first = nodules[0]
+        (plan,) = look_up(planned, case_uid, f"cases/{partition['mode']}")
         case = RenderCase(
-            case_uid=str(case_uid),
+            case_uid=case_uid,
             source=renderer.name,
             mode=partition["mode"],
             dataset=partition["dataset"],
             map_sha256=first["host_map_sha256"],
-            lesions=tuple(group.filter("present").sort("nodule_idx")["lesion"]),
+            lesions=tuple(nodule["lesion"] for nodule in nodules if nodule["present"]),
             anatomy=first["anatomy"],
             attenuation=plan["attenuation"],
             acquisition=Acquisition(**{name: plan[name] for name in ACQUISITION}),
@@ -69,8 +69,7 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
         twin = digest([case.map_sha256, asdict(case.acquisition)])  # cases that share a lesion-free twin
         grid = grids.get(case.map_sha256)
         cost = float(grid.voxels) if grid is not None else 1.0
-        found.append(Case(case.case_uid, payload_hash(made_by, case), twin, case, cost))
-    return found
+        yield Case(case.case_uid, payload_hash(made_by, case), twin, case, cost)
 
 
 def make_step(renderer: Renderer) -> Step:
@@ -88,7 +87,7 @@ def _journals(settings: Settings, source: str, partition: Partition) -> Path:
     return journal.journal_dir(settings, f"{source}/synthetic_cts", partition_name(partition))
 
 
-def cases_left(settings: Settings, source: str, partition: Partition, cases: Sequence[Case]) -> list[Case]:
+def cases_left(settings: Settings, source: str, partition: Partition, cases: Iterable[Case]) -> list[Case]:
     """Those of a pair's cases that are neither rendered nor rejected.
 
     Args:
@@ -100,9 +99,9 @@ def cases_left(settings: Settings, source: str, partition: Partition, cases: Seq
     return journal.pending(settings, cases, _journals(settings, source, partition))
 
 
-def payloads(cases: Sequence[Case]) -> list[RenderCase]:
+def payloads(cases: Iterable[Case]) -> Iterator[RenderCase]:
     """What the workers read of some cases of rendering."""
-    return [case.payload for case in cases if isinstance(case.payload, RenderCase)]
+    return (case.payload for case in cases if isinstance(case.payload, RenderCase))
 
 
 def plan(settings: Settings, source: str, partition: Partition, run_id: str) -> list[str]:
@@ -119,16 +118,17 @@ def plan(settings: Settings, source: str, partition: Partition, run_id: str) -> 
     """
     require_data_root(settings)
     renderer = RENDERERS[source]
-    cases = render_cases(settings, renderer, partition)
-    left = payloads(cases_left(settings, source, partition, cases))
-    if left:
-        renderer.require_weights(settings)
-        require_modelled(renderer, left, partition)
-    require_disk(settings, renderer, left)
-    return shards.assign_shards(settings, cases, _journals(settings, source, partition), run_id)
+    folder = _journals(settings, source, partition)
+    with Spool.of(settings, render_cases(settings, renderer, partition)) as spool:
+        left = journal.pending(settings, spool.listed, folder)
+        if left:
+            renderer.require_weights(settings)
+            require_modelled(renderer, payloads(spool.cases(left)), partition)
+        require_disk(settings, renderer, payloads(spool.cases(left)), len(left))
+        return shards.assign(settings, spool, folder, run_id)
 
 
-def require_modelled(renderer: Renderer, cases: Sequence[RenderCase], partition: Partition) -> None:
+def require_modelled(renderer: Renderer, cases: Iterable[RenderCase], partition: Partition) -> None:
     """Refuse cases that ask for what a renderer would ignore.
 
     Args:
@@ -222,22 +222,21 @@ def collect(settings: Settings, source: str, partition: Partition, run_id: str) 
         TableError: a case is neither rendered nor rejected.
     """
     renderer = RENDERERS[source]
-    cases = render_cases(settings, renderer, partition)
     folder = _journals(settings, source, partition)
-    made = journal.collect(settings, cases, folder)
+    made = journal.collect(settings, render_cases(settings, renderer, partition), folder)
     require_all(made, f"{source}/synthetic_cts {partition_name(partition)}")
-    rows = made.rows.get("cts", [])
-    path = write_table(settings.output, "cts", rows, source=source, **partition)
+    path, count = write_parts(settings.output, "cts", made.rows.parts("cts"), source=source, **partition)
     write_rejected(settings, f"{source}/synthetic_cts", partition_name(partition), made.rejected)
+    rows = read_table(settings.output, "cts", source=source, **partition)
     computed = shards.assigned(folder, run_id)
-    note = "" if cases else "no inserted case in this pair"
+    note = "" if made.total else "no inserted case in this pair"
     return Result(
-        {"cts": len(rows)},
+        {"cts": count},
         computed,
-        len(cases) - computed,
+        made.total - computed,
         len(made.rejected),
         note,
-        _picture(settings, partition, payloads(cases), rows),
+        _picture(settings, partition, rows),
         _preview(rows),
         files=made.files,
         facts=dict(made.measured),
@@ -247,27 +246,24 @@ def collect(settings: Settings, source: str, partition: Partition, run_id: str) 
     )
 
 
-def _picture(
-    settings: Settings, partition: Partition, cases: Sequence[RenderCase], rows: list[dict[str, Any]]
-) -> bytes | None:
-    if not rows:
+def _picture(settings: Settings, partition: Partition, rows: pl.DataFrame) -> bytes | None:
+    if rows.is_empty():
         return None
-    maps = {case.case_uid: case.map_sha256 for case in cases}
-    lesions = {case.case_uid: case.lesions[0] for case in cases if case.lesions}
-    scans = read_table(settings.output, "insertions", **partition).select("case_uid", "host_scan_uid").unique()
-    profiles = read_table(settings.output, "profiles", dataset=partition["dataset"]).select("scan_uid", "ct_path")
-    hosts = scans.join(profiles.unique("scan_uid", keep="first"), left_on="host_scan_uid", right_on="scan_uid")
-    host_cts = dict(hosts.select("case_uid", "ct_path").iter_rows())
-    return contact_sheet(settings, [r | {"host_map_sha256": maps[r["case_uid"]]} for r in rows], lesions, host_cts)
-
-
-def _preview(rows: list[dict[str, Any]]) -> str:
-    """Markdown: the first images with lesions."""
-    shown = [r for r in rows if not r["is_lesion_free"]][:12]
-    if not shown:
-        return ""
-    return pictures.markdown(
-        pl.DataFrame(shown, infer_schema_length=None).select(
-            "case_uid", "lesion_hu", "background_hu", "low_hu", "high_hu"
-        )
+    columns = ["case_uid", "nodule_idx", "present", "lesion", "host_map_sha256", "host_scan_uid"]
+    insertions = read_table(settings.output, "insertions", columns, **partition)
+    profiles = read_table(settings.output, "profiles", ["scan_uid", "ct_path"], dataset=partition["dataset"])
+    hosts = insertions.unique("case_uid", keep="first", maintain_order=True).join(
+        profiles.unique("scan_uid", keep="first"), left_on="host_scan_uid", right_on="scan_uid", how="left"
     )
+    first = insertions.filter("present").unique("case_uid", keep="first", maintain_order=True)
+    for about in (hosts.select("case_uid", "host_map_sha256", "ct_path"), first.select("case_uid", "lesion")):
+        rows = rows.join(about, on="case_uid", how="left", maintain_order="left")
+    return contact_sheet(settings, rows)
+
+
+def _preview(rows: pl.DataFrame) -> str:
+    """Markdown: the first images with lesions."""
+    shown = rows.filter(~pl.col("is_lesion_free")).head(12)
+    if shown.is_empty():
+        return ""
+    return pictures.markdown(shown.select("case_uid", "lesion_hu", "background_hu", "low_hu", "high_hu"))

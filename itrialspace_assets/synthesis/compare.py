@@ -21,6 +21,7 @@ from itrialspace_assets.base.seeds import named
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework import workers
 from itrialspace_assets.casework.cases import Case, Collected, Output, payload_hash, retryable, write_rejected
+from itrialspace_assets.casework.rows import Rows
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging import pictures
@@ -378,7 +379,7 @@ def build(settings: Settings, partition: Partition, run_id: str) -> Result:
     """
     require_data_root(settings)
     how = extractor(settings.fid_weights)
-    made, computed, lesions = Collected({}, [], [], {}), 0, list[dict[str, Any]]()
+    made, computed, lesions = Collected(Rows(), [], [], {}), 0, list[dict[str, Any]]()
     if settings.anatomy == "procedural":
         found = [_not_estimable(settings, how)]
     else:

@@ -7,7 +7,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,23 +196,24 @@ def _lesion_box(case: RenderCase, pad: tuple[int, int, int]) -> Box:
     return lesion_box([unpack_bits(bits) for bits in case.lesions], (2**31,) * 3, pad)
 
 
-def require_disk(settings: Settings, renderer: Renderer, cases: Sequence[RenderCase]) -> None:
+def require_disk(settings: Settings, renderer: Renderer, cases: Iterable[RenderCase], count: int) -> None:
     """Refuse to begin what the disk cannot hold. Nothing is measured where even uncompressed images would fit.
 
     Args:
         settings: gives store, disk and how images are kept.
         renderer: what renders.
-        cases: what is left to render.
+        cases: what is left to render; gone through only where the disk may be too small.
+        count: how many they are.
 
     Raises:
         ConfigError: says how much is needed, how much is free, and what takes less.
     """
-    if not cases:
+    if not count:
         return
     largest = max((g.voxels for g in host_grids(settings).values()), default=0)
-    if 2 * len(cases) * largest * MOST_BYTES <= free_bytes(settings.output):
+    if 2 * count * largest * MOST_BYTES <= free_bytes(settings.output):
         return
-    require_free(settings, estimate_rendering(settings, renderer, cases))
+    require_free(settings, estimate_rendering(settings, renderer, list(cases)))
 
 
 def require_free(settings: Settings, wanted: Estimate) -> None:

@@ -4,11 +4,11 @@ Radiological view, lung window. Drawn with Pillow from single slices; the pictur
 """
 
 import io
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from PIL import Image, ImageDraw, ImageFont
 
 from itrialspace_assets.base.errors import CaseRejected
@@ -25,23 +25,21 @@ _TILE, _TEXT, _AT_MOST = 220, 18, 3
 DIFFERENCE_HU = 500.0
 
 
-def contact_sheet(
-    settings: Settings, rows: Sequence[dict[str, Any]], lesions: dict[str, str], host_cts: dict[str, str]
-) -> bytes | None:
+def contact_sheet(settings: Settings, rows: pl.DataFrame) -> bytes | None:
     """PNG of up to three cases spread over a partition; None where it holds clean cases only.
 
     Args:
         settings: gives the store.
-        rows: rows of ``cts``, with ``host_map_sha256``.
-        lesions: packed primary lesion of each case.
-        host_cts: ``ct_path`` of each case's host, as profiles have it.
+        rows: rows of ``cts``, with ``host_map_sha256``, the packed ``lesion`` of the case's first nodule, and
+            ``ct_path`` of its host, as profiles have it.
     """
-    images = [r for r in rows if not r["is_lesion_free"]]
-    if not images:
+    images = rows.filter(~pl.col("is_lesion_free"))
+    if images.is_empty():
         return None
-    twins = {r["case_uid"]: r for r in rows if r["is_lesion_free"]}
-    at = np.unique(np.linspace(0, len(images) - 1, min(_AT_MOST, len(images))).astype(int))
-    shown = sorted((images[i] for i in at), key=lambda r: str(r["twin_uid"]))
+    at = np.unique(np.linspace(0, images.height - 1, min(_AT_MOST, images.height)).astype(int))
+    shown = images[at.tolist()].sort("twin_uid", maintain_order=True).to_dicts()
+    free = rows.filter("is_lesion_free", pl.col("case_uid").is_in([row["case_uid"] for row in shown]))
+    twins = {row["case_uid"]: row for row in free.to_dicts()}
     sheet = Image.new("RGB", (5 * _TILE, len(shown) * (_TILE + _TEXT) + _TEXT), "black")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     mark = (
@@ -51,9 +49,9 @@ def contact_sheet(
     pen.text((4, 2), mark, "white", font)
     for i, row in enumerate(shown):
         y = _TEXT + i * (_TILE + _TEXT)
-        lesion = unpack_bits(lesions[row["case_uid"]])
+        lesion = unpack_bits(row["lesion"])
         tiles = [
-            _host_tile(settings, row, host_cts.get(row["case_uid"]), lesion),
+            _host_tile(settings, row, lesion),
             *_tiles(settings, row, twins[row["case_uid"]], lesion),
         ]
         for j, tile in enumerate(tiles):
@@ -65,10 +63,10 @@ def contact_sheet(
     return out.getvalue()
 
 
-def _host_tile(settings: Settings, row: dict[str, Any], ct_path: str | None, lesion: Lesion) -> npt.NDArray[np.uint8]:
+def _host_tile(settings: Settings, row: dict[str, Any], lesion: Lesion) -> npt.NDArray[np.uint8]:
     """The host's real CT (H, W, 3) at the lesion's largest plane; black where it is missing or on another grid."""
     k = lesion_plane(lesion)
-    blank = np.zeros((8, 8, 3), np.uint8)
+    blank, ct_path = np.zeros((8, 8, 3), np.uint8), row["ct_path"]
     if ct_path is None or not ct_source(settings.data, ct_path).exists():
         return blank
     try:

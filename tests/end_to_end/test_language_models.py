@@ -8,7 +8,7 @@ import pytest
 
 from itrialspace_assets.analysis.reports import report
 from itrialspace_assets.base.settings import load_settings
-from itrialspace_assets.readers import build
+from itrialspace_assets.readers import build, questions
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import read_all, read_table
 from itrialspace_assets.records.tables import TASK_OPTIONS
@@ -49,8 +49,8 @@ def test_a_trial_is_read_slice_by_slice_and_scan_by_scan(demo: Path, tmp_path: P
     )
     read = {}
     for source, partition in (("tissue", {"mode": MODE, "dataset": "DLCS24"}), (REAL, {"dataset": "LUNA16"})):
-        where = build.table_partition(source, partition)
-        slices = build.chosen_slices(settings, read_table(settings.output, "slices", **where))
+        where = questions.table_partition(source, partition)
+        slices = questions.chosen_slices(settings, read_table(settings.output, "slices", **where))
         images = set(slices["image_uid"])
         for reader in ("medgemma", "medgemma_volume"):
             for shard in build.plan(settings, source, reader, partition, "r1"):

@@ -195,17 +195,24 @@ def test_health_tells_constant_answers_refusals_and_gaps(study: Study) -> None:
     read(settings, "r1")
     answers, generations = table(settings, "answers"), table(settings, "generations")
     given = shown(read_table(settings.output, "slices", **WHERE), "lung_axial", (0,))
-    assert health.coverage(answers, given, ())["share"].to_list() == [1.0] * 6
+    tasks, target = health.tasks_of([answers]), pl.col("target_uid") < given["target_uid"].sort()[20]
+    assert health.coverage([(answers, given)], tasks, ())["share"].to_list() == [1.0] * 6
+    halves = [(answers.filter(part), given.filter(part)) for part in (target, ~target)]
+    assert health.coverage(halves, tasks, ()).equals(health.coverage([(answers, given)], tasks, ()))
     assert not health.entropies(answers)["constant"].any()
-    assert health.duplicates(generations, answers) == []
+    assert health.answered_twice([answers]) == health.shared_keys([generations[:9], generations[9:]]) == []
     same = answers.with_columns(
         answer=pl.when(pl.col("task") == "presence").then(pl.lit("present")).otherwise("answer")
     )
     assert health.entropies(same).filter("constant")["task"].to_list() == ["presence"]
     assert health.entropies(same.head(50)).filter("constant").is_empty(), "too few to tell"
-    gap = health.coverage(answers.filter(~((pl.col("task") == "lobe") & (pl.col("slice_uid") < "s0030"))), given, ())
+    some = answers.filter(~((pl.col("task") == "lobe") & (pl.col("slice_uid") < "s0030")))
+    gap = health.coverage([(some, given)], tasks, ())
     assert gap.filter(pl.col("share") < 1).select("task", "share").rows() == [("lobe", 0.5)] * 2
     refused = answers.with_columns(status=pl.when(pl.col("task") == "size").then(pl.lit("refused")).otherwise("status"))
     assert health.refusals(refused)["refused"].to_list() == [0.0, 0.0, 1.0]
-    (twice, *_) = health.duplicates(generations, pl.concat([answers, answers.head(1)]))
+    (twice,) = health.answered_twice([pl.concat([answers, answers.head(1)])])
     assert twice.endswith(": 2 answers")
+    other = generations.head(1).with_columns(options=pl.concat_list(pl.lit("other")))
+    (shared,) = health.shared_keys([generations, other])
+    assert shared == f"generation_key {other['generation_key'][0]}: 2 different requests"

@@ -69,7 +69,7 @@ def test_gpus_are_shared_in_turns_and_asked_for_before_any_work(
         build.work(own, REAL, "retinanet", PART, "r", "s0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     ran = []
-    monkeypatch.setattr(build.shards, "read_shard", lambda *_: [])
+    monkeypatch.setattr(build.shards, "assigned", lambda *_: 0)
     monkeypatch.setattr(build.shards, "run_shard", lambda work, payload, settings, *_: ran.append(settings.workers))
     build.work(own, REAL, "retinanet", PART, "r", "s0")
     build.work(own, REAL, "blob", PART, "r", "s0")

@@ -21,6 +21,7 @@ from itrialspace_assets.readers.case import RealScan
 from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
 from itrialspace_assets.readers.estimate import estimate_reading
 from itrialspace_assets.readers.levels import levels, pictures
+from itrialspace_assets.readers.questions import questions
 from itrialspace_assets.readers.requests import NOTHING
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import read_table
@@ -90,7 +91,8 @@ def scans(study: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> Se
         if number == 1:
             file.write_bytes(b"no scan")
         found[f"LUNA16/{number}"] = RealScan(image_uid=f"LUNA16/{number}", key=f"key{number}", ct_path=path)
-    monkeypatch.setattr(build, "_real_scans", lambda *_: (found, {uid: uid for uid in found}))
+    hosts = {uid: uid for uid in found}
+    monkeypatch.setattr("itrialspace_assets.readers.questions._real_scans", lambda *_: (found, hosts))
     return settings
 
 
@@ -118,8 +120,8 @@ def test_each_scan_is_asked_once_and_a_damaged_one_costs_itself(scans: Settings)
 
 def test_requests_about_a_scan_are_one_batch(scans: Settings) -> None:
     reader = registry.readers(scans)["mock"]
-    asked = build.questions(scans, REAL, reader, PART)
-    batches = [case.payload.job.requests for case in build._batches(scans, reader, asked, "r")]
+    asked = questions(scans, REAL, reader, PART)
+    batches = [case.payload.job.requests for case in build._batches(scans, reader, [asked.requests], asked.shown, "r")]
     assert [{r.scan.image_uid for r in batch if r.scan} for batch in batches] == [{"LUNA16/0"}, {"LUNA16/1"}]
     assert asked.scans == {}, "it marks none"
     assert asked.requests.filter(control="none")["generation_key"].n_unique() == 2
@@ -128,12 +130,12 @@ def test_requests_about_a_scan_are_one_batch(scans: Settings) -> None:
 
 
 def test_which_slices_are_cut_does_not_matter_to_it(scans: Settings, study: Callable[..., Settings]) -> None:
-    before = build.questions(scans, REAL, registry.readers(scans)["mock"], PART).requests
+    before = questions(scans, REAL, registry.readers(scans)["mock"], PART).requests
     other = study(
         rows=[row | {"profile": "bone_axial"} for row in slice_rows(scans.output, range(8))],
         entry=ENTRY,
     )
-    after = build.questions(other, REAL, registry.readers(other)["mock"], PART).requests
+    after = questions(other, REAL, registry.readers(other)["mock"], PART).requests
     assert after.equals(before)
     assert pl.Series(["LUNA16/0"]).is_in(after["scan_uid"].implode()).all()
 

@@ -79,12 +79,12 @@ def test_a_small_disk_is_refused_with_what_would_fit(
     with monkeypatch.context() as plenty:
         plenty.setattr(module, "free_bytes", lambda folder: module.GIB)
         plenty.setattr(module, "measure_rate", lambda *a: pytest.fail("measured although raw voxels would fit"))
-        require_disk(settings, TISSUE, made)
+        require_disk(settings, TISSUE, made, len(made))
     monkeypatch.setattr(module, "free_bytes", lambda folder: 20_000)
     with pytest.raises(ConfigError, match=r"7 cases on 1 hosts need about .* GiB are free; ITRIALSPACE_CTS=delta"):
-        require_disk(settings, TISSUE, made)
+        require_disk(settings, TISSUE, made, len(made))
     with pytest.raises(ConfigError, match=r"free$"):
-        require_disk(settings.model_copy(update={"cts": "delta"}), TISSUE, made)
+        require_disk(settings.model_copy(update={"cts": "delta"}), TISSUE, made, len(made))
 
 
 def test_a_host_that_is_gone_names_itself_and_the_stage(

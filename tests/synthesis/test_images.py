@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pydicom
 import pytest
 import SimpleITK as sitk
@@ -189,8 +190,8 @@ def test_the_hosts_ct_is_shown_on_its_own_grid_alone(tmp_path: Path) -> None:
         chest = small_chest()
         affine = chest.affine @ np.diag([1, 1, spacing, 1])
         write_volume(settings.data / f"raw_ct/D/s{number}.nii.gz", Volume(chest.array.astype(np.int16), affine))
-        assert sheet._host_tile(settings, about, f"D/s{number}.nii.gz", lesion).any() == shown
-    assert not sheet._host_tile(settings, about, "D/none.nii.gz", lesion).any()
+        assert sheet._host_tile(settings, about | {"ct_path": f"D/s{number}.nii.gz"}, lesion).any() == shown
+    assert not sheet._host_tile(settings, about | {"ct_path": "D/none.nii.gz"}, lesion).any()
 
 
 def test_the_sheet_has_a_row_a_case_and_marks_what_it_shows(tmp_path: Path) -> None:
@@ -198,7 +199,8 @@ def test_the_sheet_has_a_row_a_case_and_marks_what_it_shows(tmp_path: Path) -> N
     settings, rows = rendered(tmp_path)
     sha = prepare_host(settings, small_chest(), "D/s", "procedural").columns["map_sha256"]
     lesion = pack_bits(Lesion((25, 14, 6), ball(5, tuple(small_chest().spacing))))
-    made = sheet.contact_sheet(settings, [r | {"host_map_sha256": sha} for r in rows], {"t/a/00000": lesion}, {})
+    cts = pl.DataFrame([r | {"host_map_sha256": sha, "lesion": lesion, "ct_path": None} for r in rows])
+    made = sheet.contact_sheet(settings, cts)
     assert made is not None
     picture = np.asarray(Image.open(io.BytesIO(made)).convert("RGB")).astype(int)
     tiles = np.split(picture[sheet._TEXT : sheet._TEXT + sheet._TILE], 5, axis=1)
@@ -206,4 +208,4 @@ def test_the_sheet_has_a_row_a_case_and_marks_what_it_shows(tmp_path: Path) -> N
     assert red == [False, True, False, False, False]
     assert [tile.max() > 60 for tile in tiles] == [False, True, True, True, True]
     assert tiles[4].max() > 250, "the lesion is what differs"
-    assert sheet.contact_sheet(settings, [rows[1] | {"host_map_sha256": sha}], {}, {}) is None, "a clean case alone"
+    assert sheet.contact_sheet(settings, cts[1:]) is None, "a clean case alone"
