@@ -1,12 +1,12 @@
 """All thirteen modes, the real sets and the three studies at about 1,000 cases a mode, by the commands of a user.
 
 A procedural root of small hosts in seven datasets; three readers that know the truth and are right by declared chances
-(kind ``mock``, under the names that ``virtual_lesion_study`` asks for); the frozen cohort of mode 8 and the real sets are
-read under the controls of ``reader_trust`` too; masks and CTs kept as deltas. The shipped trial files run at size paper, with the number of cases
-set as a user sets it (``--set``). The number of twins is that of the real nodules and scans of the root. Every command
-is a process of its own: the clock, its processor seconds with those of its workers, and the greatest memory of any one
-process are printed. At the end: every report has its page, Markdown, tables and figures, and nothing failed. Run it
-again with the same ``--dir``: what is up to date is not made again.
+(kind ``mock``, under the names that ``virtual_lesion_study`` asks for). The frozen cohort of mode 8 and the real sets
+are read under the controls of ``reader_trust`` too. Masks and CTs are kept as deltas. The shipped trial files run at
+size paper, with the number of cases set as a user sets it (``--set``); the number of twins is that of the real nodules
+and scans of the root. Every command is a process of its own: the clock, processor seconds of all its processes, and
+the greatest memory of any one are printed. At the end: every report has its page, Markdown, tables and figures, and
+nothing failed. Run it again with the same ``--dir``: what is up to date is not made again.
 
     python -m bench.thousand [--cases 1000] [--hosts 90] [--dir FOLDER]
 """

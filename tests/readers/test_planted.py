@@ -65,7 +65,7 @@ def test_a_batch_reads_no_table_again_that_has_not_changed(
     uids = slices["slice_uid"].unique().to_list()
     before = truths(settings.output, uids)
     monkeypatch.setattr(planted.pl, "read_parquet", lambda *a, **k: opened.append(a) or slices)
-    assert (truths(settings.output, uids[:3] + ["gone"]).keys(), opened) == (set(uids[:3]), [])
+    assert (truths(settings.output, [*uids[:3], "gone"]).keys(), opened) == (set(uids[:3]), [])
     slices = slices.with_columns(presence=pl.lit("absent")).select(planted._TRUTH)
     for path in table_files(settings.output, "slices"):
         os.utime(path, ns=(0, 0))
