@@ -31,7 +31,7 @@ from itrialspace_assets.analysis.reports.study_report import NAME
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import MODES, REAL
-from itrialspace_assets.records.store import read_all
+from itrialspace_assets.records.store import table_files
 
 STUDIES = ("demo", "virtual_lesion_study", "reader_trust")
 CONTROLS = ("blank", "box_only", "contralateral_box")
@@ -222,15 +222,21 @@ def missing_of(settings: Settings, name: str, study: str) -> Iterator[str]:
 
 
 def cases_by_mode(settings: Settings) -> pl.DataFrame:
-    """Planned, inserted and rendered cases, slices and answers of each mode, and those that were rejected."""
-    found = read_all(settings.output, "cases", ["case_uid", "mode"]).group_by("mode").len("planned")
-    for table, name in (("insertions", "inserted"), ("cts", "rendered")):
-        rows = read_all(settings.output, table, ["case_uid", "mode"])
-        found = found.join(rows.group_by("mode").agg(pl.col("case_uid").n_unique().alias(name)), on="mode", how="left")
-    for table in ("slices", "answers"):
-        rows = read_all(settings.output, table, ["mode"]).group_by("mode").len(table)
-        found = found.join(rows, on="mode", how="full", coalesce=True)
-    return found.sort("mode")
+    """Planned, inserted and rendered cases of each mode, its slices and its answers."""
+    cases, rows = pl.col("case_uid").n_unique(), pl.len()
+    wanted = {
+        "planned": ("cases", cases),
+        "inserted": ("insertions", cases),
+        "rendered": ("cts", cases),
+        "slices": ("slices", rows),
+        "answers": ("answers", rows),
+    }
+    found = pl.DataFrame({"mode": [*MODES, REAL]})
+    for name, (table, counted) in wanted.items():
+        files = table_files(settings.output, table)
+        of = pl.scan_parquet(files).group_by("mode").agg(counted.alias(name)).collect() if files else None
+        found = found.join(of, on="mode", how="left") if of is not None else found
+    return found
 
 
 def told(bench: Bench) -> None:
