@@ -66,7 +66,8 @@ def truths(output: Path, slice_uids: Collection[str]) -> dict[str, Truth]:
         output: folder of the tables.
         slice_uids: ids.
     """
-    left, found = set(slice_uids), {}
+    left = set(slice_uids)
+    found: dict[str, Truth] = {}
     for path in table_files(output, "slices"):
         if not left:
             break
