@@ -6,6 +6,7 @@ in the picture.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,11 +66,23 @@ def truths(output: Path, slice_uids: Collection[str]) -> dict[str, Truth]:
         output: folder of the tables.
         slice_uids: ids.
     """
-    files = table_files(output, "slices")
-    if not files:
-        return {}
-    rows = pl.scan_parquet(files).filter(pl.col("slice_uid").is_in(list(slice_uids))).select(_TRUTH)
-    return {uid: Truth(uid, *rest) for uid, *rest in rows.unique("slice_uid").collect().iter_rows()}
+    left = set(slice_uids)
+    found: dict[str, Truth] = {}
+    for path in table_files(output, "slices"):
+        if not left:
+            break
+        of_file = _of_file(path, path.stat().st_mtime_ns)
+        here = left & of_file.keys()
+        found |= {uid: of_file[uid] for uid in here}
+        left -= here
+    return found
+
+
+@lru_cache(maxsize=4096)  # more than a study has: a batch must not read every table of the study again
+def _of_file(path: Path, changed_ns: int) -> dict[str, Truth]:
+    """The truth of the slices of a file, as it was when it was last changed."""
+    rows = pl.read_parquet(path, columns=list(_TRUTH)).unique("slice_uid")
+    return {uid: Truth(uid, *rest) for uid, *rest in rows.iter_rows()}
 
 
 def chance(planted: Planted, truth: Truth, condition: str) -> float:

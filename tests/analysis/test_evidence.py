@@ -11,7 +11,7 @@ from itrialspace_assets.analysis.evidence import cards, credibility, scorecard, 
 from itrialspace_assets.analysis.evidence.checklists import NAMES, Item, answered, load_checklist
 from itrialspace_assets.analysis.evidence.extractors import EXTRACTORS
 from itrialspace_assets.analysis.evidence.gather import Evidence, Scope, Stated, gather
-from itrialspace_assets.analysis.protocol.study import load_study
+from itrialspace_assets.analysis.protocol.study import LockState, load_study
 from itrialspace_assets.analysis.reports.document import Estimate, Paragraph, Table
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.records.tables import TABLES
@@ -205,6 +205,13 @@ def test_where_no_stage_ran_everything_forms_and_blanks_are_named(settings: Sett
     assert scorecard.distances(nothing)[0].note == "not measured yet: see the study's report, or `its evidence cards`"
     estimates = [c for s in sections.scorecard_sections(nothing) for b in s.blocks for r in b.rows for c in r]  # type: ignore[union-attr]
     assert all(c.value is not None or c.flag for c in estimates if isinstance(c, Estimate)), "null with its reason"
+
+
+def test_a_lock_that_is_known_is_not_looked_up_again(settings: Settings, nothing: Evidence) -> None:
+    """Looking it up reads the answers of the whole study, and each of its reports did so twice."""
+    study = load_study(settings)
+    known = LockState("locked", study.study, settings.split, study.sha256)
+    assert (nothing.changed, gather(settings, study, MODE, state=known).changed) == (True, False)
 
 
 def test_the_scorecard_counts_what_was_planted(planted: Evidence) -> None:

@@ -6,7 +6,7 @@ import pytest
 from scipy import special
 
 from itrialspace_assets.analysis.estimates import variance_components as module
-from itrialspace_assets.analysis.estimates.variance_components import naive_ratio, variance_components, why_not
+from itrialspace_assets.analysis.estimates.variance_components import _Design, naive_ratio, variance_components, why_not
 from itrialspace_assets.analysis.protocol.study import load_study
 from itrialspace_assets.analysis.scoring.rows import Analysis
 from itrialspace_assets.analysis.scoring.variance_rows import variance_rows
@@ -240,3 +240,20 @@ def test_intervals_of_a_planted_variance_cover_it() -> None:
         found = components(right, {"host": host, "donor": donor}, seed=seed, replicates=50).variance["host"]
         covered += found.low <= 1.0 <= found.high
     assert covered / 25 >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 25)
+
+
+@pytest.mark.parametrize("sizes", [(12, 7), (5, 20), (6, 9, 4)])
+def test_the_equations_are_solved_as_by_inverting_them_whole(sizes: tuple[int, ...]) -> None:
+    """Eliminating the greatest way first must change neither solutions nor the traces of the inverse."""
+    rng = np.random.default_rng(0)
+    design = _Design.of([np.unique(rng.integers(0, size, 300), return_inverse=True)[1] for size in sizes])
+    q = int(design.start[-1])
+    system = np.ascontiguousarray((design.pair @ rng.uniform(0.05, 0.25, (4, 300)).T).T).reshape(-1, q, q)
+    system[:, np.arange(1, q), np.arange(1, q)] += 2.0
+    right = rng.normal(size=(4, q))
+    solution, traces = design.solved(system, right)
+    inverse = np.linalg.inv(system)
+    spread = np.diagonal(inverse, axis1=1, axis2=2)
+    np.testing.assert_allclose(solution, (inverse @ right[:, :, None])[:, :, 0], rtol=1e-9, atol=1e-12)
+    parts = [spread[:, a:z].sum(axis=1) for a, z in zip(design.start, design.start[1:], strict=False)]
+    np.testing.assert_allclose(traces, np.stack(parts, axis=1), rtol=1e-9)

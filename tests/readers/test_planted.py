@@ -1,14 +1,17 @@
 """The simulated reader: right by the declared chances of the slice's truth, the same whatever it is asked with."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
+import polars as pl
 import pytest
 
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.readers import mock
+from itrialspace_assets.readers import mock, planted
 from itrialspace_assets.readers.api import Ids, Request
 from itrialspace_assets.readers.planted import Planted, Truth, chance, truths
+from itrialspace_assets.records.store import table_files
 from itrialspace_assets.records.tables import TASK_OPTIONS
 
 from .conftest import read, table
@@ -23,10 +26,10 @@ def request(key: str, task: str = "presence", condition: str = "plain", uid: str
 
 def test_chances_add_up_and_stay_between_0_and_1() -> None:
     added = {"sizes": {"5-10mm": -0.2}, "lobes": {"left_lung_upper_lobe": 0.1}, "conditions": {"bbox": 0.9}}
-    planted = Planted.model_validate({"sensitivity": 0.5, "false_alarms": 0.2} | added)
-    assert chance(planted, LESION, "plain") == pytest.approx(0.4)
-    assert chance(planted, LESION, "bbox") == 1.0
-    assert chance(planted, Truth("s", "absent", None, None, None, None), "bbox") == pytest.approx(0.8)
+    declared = Planted.model_validate({"sensitivity": 0.5, "false_alarms": 0.2} | added)
+    assert chance(declared, LESION, "plain") == pytest.approx(0.4)
+    assert chance(declared, LESION, "bbox") == 1.0
+    assert chance(declared, Truth("s", "absent", None, None, None, None), "bbox") == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize(("task", "right"), [("presence", "present"), ("size", "5-10mm"), ("malignancy", "malignant")])
@@ -51,3 +54,23 @@ def test_it_reads_the_truth_of_the_slices_that_it_is_asked_about(study: Callable
     truth = {uid: t.presence for uid, t in truths(settings.output, answers["slice_uid"].to_list()).items()}
     assert (len(truth), answers.height) == (24, 48)
     assert [truth[uid] for uid in answers["slice_uid"]] == answers["answer"].to_list()
+
+
+def test_a_batch_reads_no_table_again_that_has_not_changed(
+    study: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study of 13 modes has a hundred tables of slices and thousands of batches."""
+    settings: Any = study(24, "tasks: [presence], options: {planted: {sensitivity: 1.0, false_alarms: 0.0}}")
+    slices, opened = table(settings, "slices"), []
+    uids = slices["slice_uid"].unique().to_list()
+    before = truths(settings.output, uids)
+    monkeypatch.setattr(planted.pl, "read_parquet", lambda *a, **k: opened.append(a) or slices)
+    assert (truths(settings.output, [*uids[:3], "gone"]).keys(), opened) == (set(uids[:3]), [])
+    slices = slices.with_columns(presence=pl.lit("absent")).select(planted._TRUTH)
+    for path in table_files(settings.output, "slices"):
+        os.utime(path, ns=(0, 0))
+    assert (
+        {t.presence for t in truths(settings.output, uids).values()}
+        == {"absent"}
+        != {t.presence for t in before.values()}
+    )

@@ -184,6 +184,33 @@ class _Design:
         mean, variance, close = (np.concatenate(part) for part in zip(*parts, strict=True))
         return mean, variance, close
 
+    def solved(self, system: Floats, right: Floats) -> tuple[Floats, Floats]:
+        """Solutions (B, q) of systems of equations, and the trace of each way's part of their inverses (B, ways).
+
+        An answer has one level of each way, so the part of the greatest way is diagonal and is eliminated first: what
+        is left to invert is half as large where there are two ways of one size.
+
+        Args:
+            system: symmetric, positive definite (B, q, q).
+            right: right-hand sides (B, q).
+        """
+        sizes = np.diff(self.start)
+        way = int(sizes.argmax())
+        out = np.zeros(system.shape[1], bool)
+        out[self.start[way] : self.start[way + 1]] = True
+        diagonal = np.diagonal(system, axis1=1, axis2=2)[:, out]
+        across = np.ascontiguousarray(system[:, ~out][:, :, out])
+        scaled = across / diagonal[:, None, :]
+        kept = np.linalg.inv(system[:, ~out][:, :, ~out] - scaled @ across.transpose(0, 2, 1))
+        solution = np.empty_like(right)
+        solution[:, ~out] = (kept @ (right[:, ~out, None] - scaled @ right[:, out, None]))[:, :, 0]
+        solution[:, out] = right[:, out] / diagonal - (solution[:, None, ~out] @ scaled)[:, 0]
+        spread = np.zeros(right.shape)
+        spread[:, ~out] = np.diagonal(kept, axis1=1, axis2=2)
+        traces = np.add.reduceat(spread, self.start[:-1], axis=1)
+        traces[:, way] = (1 / diagonal).sum(axis=1) + (kept * (scaled @ scaled.transpose(0, 2, 1))).sum(axis=(1, 2))
+        return solution, traces
+
     def _fit(self, right: Floats) -> tuple[Floats, Floats, Floats]:
         q, ways = int(self.start[-1]), len(self.column)
         sizes = np.diff(self.start)
@@ -202,12 +229,10 @@ class _Design:
             working = weight * linear + right[at] - chance
             system = np.ascontiguousarray((self.pair @ weight.T).T).reshape(-1, q, q)
             system[:, diagonal, diagonal] += np.repeat(1 / variance[at], sizes, axis=1)
-            inverse = np.linalg.inv(system)
-            solution[at] = (inverse @ (self.level @ working.T).T[:, :, None])[:, :, 0]
-            spread = np.diagonal(inverse, axis1=1, axis2=2)
+            solution[at], spread = self.solved(system, np.asarray((self.level @ working.T).T))
             new = np.empty((len(at), ways))
             for way, (first, last) in enumerate(zip(self.start, self.start[1:], strict=False)):
-                free = (last - first) - spread[:, first:last].sum(axis=1) / variance[at, way]
+                free = (last - first) - spread[:, way] / variance[at, way]
                 new[:, way] = (solution[at, first:last] ** 2).sum(axis=1) / np.maximum(free, 1e-9)
             new = np.clip(new, _ZERO / 10, 100.0)
             moved = (np.abs(np.sqrt(new) - np.sqrt(variance[at])) > _CLOSE).any(axis=1)

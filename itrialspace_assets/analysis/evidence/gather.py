@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from itrialspace_assets.analysis.frozen import ListKey, Lock, locks
-from itrialspace_assets.analysis.protocol.study import Study, changed_since_lock
+from itrialspace_assets.analysis.protocol.study import LockState, Study, changed_since_lock
 from itrialspace_assets.analysis.scoring.rows import MetricRow, columns_of
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.profiles.registry import datasets
@@ -152,6 +152,7 @@ def gather(
     rows: Sequence[MetricRow] | None = None,
     stated: Stated | None = None,
     measured: bool = True,
+    state: LockState | None = None,
 ) -> Evidence:
     """Read what the tables hold for a report.
 
@@ -163,6 +164,7 @@ def gather(
         stated: what the authors state.
         measured: whether to read what is measured over all modes at once, after their reports: ``fidelity`` and
             ``host_overlaps``.
+        state: of the study's lock, where it is known already: it reads every table of answers; None: looked up.
     """
     scope = scope_of(settings, name)
     read = _Reader(settings.output, scope)
@@ -178,7 +180,7 @@ def gather(
         stated=stated or Stated(),
         split=settings.split,
         anatomy=settings.anatomy,
-        changed=changed_since_lock(settings, study),
+        changed=changed_since_lock(settings, study) if state is None else state.exploratory,
         minimum=None,
         trials=read.planned("trials", ["mode", "trial", "question", "size", "seed", "overrides", "relaxed"]),
         arms=read.planned("arms"),

@@ -77,7 +77,7 @@ def build_mode(settings: Settings, partition: Partition) -> Result:
         ]
     rows = flagged([row for part in parts for row in part.rows], study)
     contrast, *others = [part.sections for part in parts] or [[]]
-    evidence = evidence_part(settings, gather(settings, study, mode, rows, stated(study), measured=False))
+    evidence = evidence_part(settings, gather(settings, study, mode, rows, stated(study), False, state))
     sections = [
         headline(rows, study, state.exploratory),
         *contrast,
@@ -121,7 +121,7 @@ def build_real(settings: Settings, partition: Partition) -> Result:
             Part(sections=[mistakes_section(settings, seen)]),
         ]
     rows = flagged([row for part in parts for row in part.rows], study)
-    evidence = evidence_part(settings, gather(settings, study, name, rows, stated(study), measured=False))
+    evidence = evidence_part(settings, gather(settings, study, name, rows, stated(study), False, state))
     sections = [
         headline(rows, study, state.exploratory),
         *_charts(rows, factors, (), study, settings.anatomy),

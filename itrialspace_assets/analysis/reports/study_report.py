@@ -43,7 +43,7 @@ def build_study(settings: Settings, partition: Partition) -> Result:
     primary = _primary(settings, study)
     standing: Standing = "exploratory" if state.exploratory else "primary"
     transfer = _transfer(settings, study, state)
-    evidence = evidence_part(settings, gather(settings, study, NAME, None, stated(study)))
+    evidence = evidence_part(settings, gather(settings, study, NAME, None, stated(study), state=state))
     report = Report(
         name=NAME,
         title=f"Study report: {study.study}",

@@ -4,7 +4,7 @@ A cell is a source, reader, condition and stratum. What cannot be estimated is n
 """
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,8 @@ def metric_rows(tables: list[pl.DataFrame], analysis: Analysis) -> list[MetricRo
     order = {"task": (*TASK_OPTIONS,), "condition": CONDITIONS}
     keys = [pl.col(c).cast(pl.Enum(order[c])) if c in order else pl.col(c) for c in by]
     rows = pl.concat(tables).sort(keys).select(_FOUND).to_dicts()
-    return [MetricRow(**row, **asdict(analysis)) for row in rows]
+    same = vars(analysis)  # ``asdict`` would copy it for each of thousands
+    return [MetricRow(**row, **same) for row in rows]
 
 
 def table_of(scored: Scored, metrics: Sequence[Metric], study: Study, task: str) -> pl.DataFrame:
