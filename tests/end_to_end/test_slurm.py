@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from ..support import slurm
-from .conftest import its
-from .test_dagster import SMALL
+from .conftest import TRIAL, its
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm, pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())]
 PAIR = "LUNA25|x_small"
@@ -33,7 +32,7 @@ def planned(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Outputs with a small trial planned."""
     out = tmp_path_factory.mktemp("slurm") / "planned"
     (out / "trials").mkdir(parents=True)
-    (out / "trials/x_small.yaml").write_text(SMALL)
+    (out / "trials/x_small.yaml").write_text(TRIAL)
     done = its("run", "--modes", "x_small", "--to", "plan", **roots(data_root, out))
     assert done.returncode == 0, done.stdout + done.stderr
     return out
