@@ -43,9 +43,8 @@ def its(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def here(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The same in the process of the tests, for commands that show something: a new one loads libraries for seconds."""
     out, err = io.StringIO(), io.StringIO()
+    os.environ.pop("DAGSTER_HOME", None)  # a command before this one may have set it
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DAGSTER_HOME", "")  # put back afterwards: a command sets it
-        patch.delenv("DAGSTER_HOME")
         for name, value in environment.items():
             patch.setenv(name, value)
         patch.setattr(sys, "argv", ["its", *arguments])
