@@ -117,7 +117,7 @@ def test_many_nodules_in_real_hosts_measure_as_planned(real_data: Path, tmp_path
     distances come back."""
     settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / "out", workers=1)
     hosts = prepare(settings.output, real_data / "masks", 2)
-    payloads = cases_of(settings, hosts, 25)
+    payloads = cases_of(settings, hosts, 50)
     declared = pl.DataFrame(
         [{"case_uid": p.case_uid, "fit_mm": None} | p.nodules[0].model_dump(exclude={"donor"}) for p in payloads],
         infer_schema_length=None,
@@ -150,7 +150,7 @@ def test_many_nodules_in_real_hosts_measure_as_planned(real_data: Path, tmp_path
     assert ((frame["diameter_mm"] - frame["planned_diameter_mm"]).abs() <= allowed).all()
     print(
         found["planned"].sum(),
-        "of 25 where they were planned; from the declared place",
+        "of 50 where they were planned; from the declared place",
         planned["fit_mm"].median(),
         "mm in the middle,",
         planned["fit_mm"].max(),
