@@ -1,8 +1,9 @@
 """Shared fixtures: a small procedural data root, and where real data would be."""
 
+import gc
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ SUPPORT = Path(torchvision_operators.__file__).parent
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
 
 #: One thread a process: the tests share the cores already, and threads that wait for each other take processor time.
+#: Polars reads its number when it is first used, which is after this.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
 #: Lists are frozen at one time, so that whole runs can be compared byte by byte.
 os.environ.setdefault("SOURCE_DATE_EPOCH", "1700000000")
 #: No example may fail for its time: a shared machine is slow now and then.
@@ -43,10 +46,38 @@ NETWORKS = (
 )
 
 
+#: Makes the demo that other files look at: begun first, so that nobody waits for it, and the longest file too.
+MAKES_DEMO = "tests/end_to_end/test_demo.py"
+#: The longest quick files: at the end of a run one worker would be left alone with them.
+LONG_QUICK = ("tests/test_architecture.py", "tests/test_diagnosis.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with whole runs first, then networks: workers that share the tests end at about the same time."""
-    long = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path not in long, not item.nodeid.startswith(NETWORKS)))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    long = {item.path for item in slow}
+    look_at_demo = {item.path for item in slow if "demo" in getattr(item, "fixturenames", ())}
+
+    def order(item: pytest.Item) -> tuple[bool, ...]:
+        return (
+            not item.nodeid.startswith(MAKES_DEMO),
+            item.path not in long,
+            item.path in look_at_demo,
+            not item.nodeid.startswith(NETWORKS),
+            not item.nodeid.startswith(LONG_QUICK),
+        )
+
+    items.sort(key=order)
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded and collected stays to the end: the collector of garbage need not look through it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -77,6 +108,24 @@ def shared_folder(factory: pytest.TempPathFactory) -> Path:
     """A folder that all workers of a run of the tests share."""
     own = factory.getbasetemp()
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that one worker makes and all others find; nobody writes into it afterwards.
+
+    Args:
+        factory: of temporary folders.
+        name: of the folder.
+        make: fills the folder, which does not exist yet.
+    """
+    folder = shared_folder(factory) / name
+    done = folder.with_name(f"{name}.done")
+    with FileLock(folder.with_name(f"{name}.lock")):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            done.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")

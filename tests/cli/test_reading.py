@@ -16,58 +16,71 @@ from itrialspace_assets.orchestration.nodes import Node
 from itrialspace_assets.readers import checks
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import read_table
+from tests.cli.conftest import Done, Its
 from tests.readers.conftest import PART, WHERE, read, study, table  # noqa: F401
 
-ITS = [sys.executable, "-m", "itrialspace_assets.cli.main"]
 Study = Callable[..., Settings]
 
 
-def its(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command on the outputs of some settings."""
-    variables = {
+def places(settings: Settings) -> dict[str, str]:
+    return {
         "ITRIALSPACE_DATA_DIR": str(settings.data),
         "ITRIALSPACE_OUTPUT_DIR": str(settings.output),
         "ITRIALSPACE_READERS_CONFIG": str(settings.readers_config),
         "ITRIALSPACE_WORKERS": "1",
     }
-    env = {k: v for k, v in os.environ.items() if not k.startswith("ITRIALSPACE_") and k != "DAGSTER_HOME"}
-    return subprocess.run(
-        [*ITS, *arguments], check=False, capture_output=True, text=True, env=env | variables, timeout=120
-    )
+
+
+@pytest.fixture
+def its_on(its: Its, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """Run a command on the outputs of some settings, in this process."""
+    monkeypatch.setenv("DAGSTER_HOME", "")  # put back afterwards: a command sets it
+    monkeypatch.delenv("DAGSTER_HOME")
+
+    def call(settings: Settings, *arguments: str) -> Done:
+        for name, value in places(settings).items():
+            monkeypatch.setenv(name, value)
+        return its(*arguments)
+
+    return call
 
 
 @pytest.mark.slow
-def test_evaluate_asks_what_was_not_asked_and_rescore_asks_nobody(study: Study) -> None:  # noqa: F811
+def test_evaluate_asks_what_was_not_asked_and_rescore_asks_nobody(
+    study: Study,  # noqa: F811
+    its_on: Callable[..., Done],
+) -> None:
     settings = study(24)
     where = ("--datasets", "LUNA16", "--reader", "mock", "--source", "real")
-    tried = its(settings, "evaluate", *where, "--dry-run")
-    assert tried.returncode == 0, tried.stderr
+    tried = its_on(settings, "evaluate", *where, "--dry-run")
+    assert tried.code == 0, tried.err
     assert (
-        "real/mock (trained on nothing (answers by chance)): 144 requests of 1 partitions, 128 left, about"
-        in tried.stdout
+        "real/mock (trained on nothing (answers by chance)): 144 requests of 1 partitions, 128 left, about" in tried.out
     )
-    done = its(settings, "evaluate", *where)
+    command = [sys.executable, "-m", "itrialspace_assets.cli.main", "evaluate", *where]
+    env = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | places(settings)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=env, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "2 of 2 batches and scans, about 0 s left" in done.stderr
+    assert "2 of 2 batches and scans, about 0 s left" in done.stderr, "logged to a terminal: not in this process"
     assert table(settings, "answers").height == 144
-    assert "144 requests of 1 partitions, 0 left" in its(settings, "evaluate", *where, "--dry-run").stdout
+    assert "144 requests of 1 partitions, 0 left" in its_on(settings, "evaluate", *where, "--dry-run").out
     other = study(24, "scorer: option_scores")
-    again = its(other, "rescore", *where)
-    assert again.returncode == 0, again.stderr
+    again = its_on(other, "rescore", *where)
+    assert again.code == 0, again.err
     assert table(settings, "answers")["scorer"].unique().to_list() == ["option_scores"]
-    assert "1 made" in again.stdout or "made in" in again.stdout
-    some = its(other, "evaluate", *where, "--max-cases", "2")
-    assert some.returncode == 0, some.stderr
+    assert "1 made" in again.out or "made in" in again.out
+    some = its_on(other, "evaluate", *where, "--max-cases", "2")
+    assert some.code == 0, some.err
     assert table(settings, "answers")["slice_uid"].n_unique() == 4
-    wrong = its(other, "evaluate", "--reader", "mok")
-    assert (wrong.returncode, "expected names out of mock" in wrong.stderr) == (2, True)
-    found = its(other, "ledger", "verify")
-    assert found.returncode == 0, found.stdout
-    assert "144" in found.stdout
+    wrong = its_on(other, "evaluate", "--reader", "mok")
+    assert (wrong.code, "expected names out of mock" in wrong.err) == (2, True)
+    found = its_on(other, "ledger", "verify")
+    assert found.code == 0, found.out
+    assert "144" in found.out
     (shard,) = (p for p in (settings.output / "ledger/mock").rglob("*.parquet") if p.name != "index.parquet")
     shard.unlink()
-    assert its(other, "ledger", "verify").returncode == 1
-    assert its(other, "ledger", "compact").returncode == 0
+    assert its_on(other, "ledger", "verify").code == 1
+    assert its_on(other, "ledger", "compact").code == 0
 
 
 def node(settings: Settings) -> Node:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ..end_to_end.conftest import its
-from ..end_to_end.test_dagster import SMALL
+from ..conftest import made_once
+from ..end_to_end.conftest import its, planned_once  # noqa: F401  a fixture
 
 #: A pair of each of two datasets, from insertion to answers.
 RUN = ("run", "--modes", "x_small", "--datasets", "LUNA16,LUNA25", "--to", "read", "--workers", "1")
@@ -42,14 +42,9 @@ def half_written(out: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def planned(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Outputs with the trial planned, and its file."""
-    out = tmp_path_factory.mktemp("drills") / "planned"
-    (out / "trials").mkdir(parents=True)
-    (out / "trials/x_small.yaml").write_text(SMALL)
-    done = its("run", "--modes", "x_small", "--to", "plan", **places(data_root, out))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out
+def planned(planned_once: Path) -> Path:  # noqa: F811
+    """Outputs with the trial planned, and its file; drills spoil copies of it."""
+    return planned_once
 
 
 @pytest.fixture
@@ -64,13 +59,15 @@ def copy(planned: Path, tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def calm(data_root: Path, planned: Path) -> Path:
-    """Outputs of the run that nothing disturbed."""
-    out = planned.with_name("calm")
-    shutil.copytree(planned, out)
-    done = its(*RUN, **places(data_root, out))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out
+def calm(data_root: Path, planned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Outputs of the run that nothing disturbed: made once for all workers."""
+
+    def make(out: Path) -> None:
+        shutil.copytree(planned, out)
+        done = its(*RUN, **places(data_root, out))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return made_once(tmp_path_factory, "calm", make)
 
 
 @pytest.fixture(scope="session")

@@ -10,17 +10,26 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.catalog.rebuild import contents
 from itrialspace_assets.cli import main
 from itrialspace_assets.release.parts import SUMS
 
-from ..conftest import shared_folder
+from ..conftest import made_once
 
 ITS = [sys.executable, "-m", "itrialspace_assets.cli.main"]
 SMALL = ["--hosts", "2", "--spacing", "2.8", "--modes", "1,2,11"]
+#: A trial on hosts of two datasets: a backfill starts a run for each.
+TRIAL = """
+mode: x_small
+trial: small
+question: Is what two datasets hold found?
+planner: sampled
+cohort: {prevalence: {value: 0.5}, hosts: {datasets: [LUNA25, LUNA16], max_uses: null}, donors: {max_uses: null}}
+arms: [{name: all, published: small, varies: none, level: none}]
+sizes: {demo: {n_cases: 4}, paper: {n_cases: 40}}
+"""
 
 
 def its(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -34,6 +43,7 @@ def its(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def here(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The same in the process of the tests, for commands that show something: a new one loads libraries for seconds."""
     out, err = io.StringIO(), io.StringIO()
+    os.environ.pop("DAGSTER_HOME", None)  # a command before this one may have set it
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -72,13 +82,30 @@ def download(out: Path, to: Path) -> Path:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A demo run without disturbance: made once for all workers, of which each has a copy of its own."""
-    made = shared_folder(tmp_path_factory) / "demo"
-    with FileLock(made.with_name("demo.lock")):
-        if not (made / "stdout.txt").exists():
-            done = its("demo", "--dir", str(made), "--workers", "2", *SMALL)
-            assert done.returncode == 0, done.stdout + done.stderr
-            assert "Note:" not in done.stdout, done.stdout
-            (made / "stdout.txt").write_text(done.stdout)
+
+    def make(folder: Path) -> None:
+        done = its("demo", "--dir", str(folder), "--workers", "2", *SMALL)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Note:" not in done.stdout, done.stdout
+        (folder / "stdout.txt").write_text(done.stdout)
+
+    made = made_once(tmp_path_factory, "demo", make)
     folder = tmp_path_factory.mktemp("demo") / "own"
     shutil.copytree(made, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def planned_once(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Outputs with mode 2 and the small trial planned, and the trial's folder in them; tests change copies of it."""
+
+    def make(out: Path) -> None:
+        (out / "trials").mkdir(parents=True)
+        (out / "trials/x_small.yaml").write_text(TRIAL)
+        places = {"DATA_DIR": data_root, "OUTPUT_DIR": out, "TRIALS_DIR": out / "trials", "WORKERS": 1}
+        done = here(
+            *("run", "--modes", "2,x_small", "--to", "plan"), **{f"ITRIALSPACE_{k}": str(v) for k, v in places.items()}
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return made_once(tmp_path_factory, "planned", make)

@@ -14,7 +14,7 @@ from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.drive import open_instance
 from itrialspace_assets.records.store import read_all, read_table, write_table
 
-from .conftest import here, its
+from .conftest import here
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def test_after_cleaning_all_is_up_to_date_and_a_forecast_finds_nothing_left(demo
     settings = load_settings(data_dir=demo / "data", output_dir=out)
     with open_instance(settings) as instance:
         runs = instance.get_runs_count()
-    again = its("run", "--modes", "1,2,11", *where)
+    again = here("run", "--modes", "1,2,11", *where)
     assert again.returncode == 0, again.stderr
     with open_instance(settings) as instance:
         assert instance.get_runs_count() == runs, again.stdout

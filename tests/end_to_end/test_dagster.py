@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -19,19 +20,10 @@ from itrialspace_assets.records.store import read_table
 from itrialspace_assets.synthesis import images, quality, rendering
 
 from ..synthesis.nodmaisi.tiny import tiny_weights
-from .conftest import ITS, its
+from .conftest import ITS
+from .conftest import TRIAL as SMALL  # noqa: F401  other files take it from here
 
 MODE = "m02_size_detection_curve"
-#: A trial on hosts of two datasets: a backfill starts a run for each.
-SMALL = """
-mode: x_small
-trial: small
-question: Is what two datasets hold found?
-planner: sampled
-cohort: {prevalence: {value: 0.5}, hosts: {datasets: [LUNA25, LUNA16], max_uses: null}, donors: {max_uses: null}}
-arms: [{name: all, published: small, varies: none, level: none}]
-sizes: {demo: {n_cases: 4}, paper: {n_cases: 40}}
-"""
 PAIR_ASSETS = ("inserted_masks", "tissue/synthetic_cts", "tissue/eval_slices", "tissue/predictions/blob")
 
 
@@ -46,22 +38,10 @@ class Refuse(dg.IOManager):
 
 
 @pytest.fixture(scope="module")
-def planned(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def planned(planned_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Outputs with two modes planned, and the folder of the second one's trial file in it."""
-    out = tmp_path_factory.mktemp("planned")
-    (out / "trials").mkdir()
-    (out / "trials/x_small.yaml").write_text(SMALL)
-    done = its(
-        "run",
-        "--modes",
-        "2,x_small",
-        "--to",
-        "plan",
-        ITRIALSPACE_DATA_DIR=str(data_root),
-        ITRIALSPACE_OUTPUT_DIR=str(out),
-        ITRIALSPACE_TRIALS_DIR=str(out / "trials"),
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    out = tmp_path_factory.mktemp("planned") / "out"
+    shutil.copytree(planned_once, out)
     return out
 
 

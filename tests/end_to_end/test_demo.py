@@ -208,7 +208,7 @@ def test_questions_and_views_answer(demo: Path) -> None:
 
 def test_a_second_run_starts_nothing_and_changes_no_byte(demo: Path) -> None:
     before = fingerprint(demo)
-    done = its("demo", "--dir", str(demo), "--workers", "2", *SMALL)
+    done = here("demo", "--dir", str(demo), "--workers", "2", *SMALL)
     assert done.returncode == 0, done.stderr
     rows = [line.split("│")[1:] for line in done.stdout.splitlines() if line.startswith("│")][:12]
     assert len(rows) == 12, "a row a stage"
@@ -247,7 +247,7 @@ def test_two_rebuilds_at_once_name_the_first(demo: Path) -> None:
     assert done.returncode == 1
     assert str(os.getpid()) in done.stderr
     assert "Traceback" not in done.stderr
-    assert its("run", "--only", "catalog", "--dir", str(demo)).returncode == 0
+    assert here("run", "--only", "catalog", "--dir", str(demo)).returncode == 0
     assert (demo / "out/itrialspace.duckdb").exists()
 
 
@@ -267,7 +267,8 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(demo: Path, tmp_path
 
 def test_deltas_give_the_same_slices_and_reports(demo: Path, tmp_path: Path) -> None:
     (tmp_path / "data").symlink_to(demo / "data")
-    done = its("run", "--modes", "11", "--dir", str(tmp_path), ITRIALSPACE_MASKS="delta", ITRIALSPACE_CTS="delta")
+    asked = {"ITRIALSPACE_MASKS": "delta", "ITRIALSPACE_CTS": "delta", "ITRIALSPACE_WORKERS": "1"}
+    done = here("run", "--modes", "11", "--to", "report", "--dir", str(tmp_path), **asked)
     assert done.returncode == 0, done.stdout + done.stderr
     mode = "m11_digital_twin_isolation"
     for name in ("slices", "generations", "answers"):
@@ -279,8 +280,6 @@ def test_deltas_give_the_same_slices_and_reports(demo: Path, tmp_path: Path) -> 
 
 def test_another_manifest_makes_what_follows_stale_and_is_not_frozen(demo: Path, tmp_path: Path) -> None:
     """Planned again with another seed: nothing crashes, nothing old is frozen or reported as new."""
-    import shutil
-
     shutil.copytree(
         demo / "out", tmp_path / "out", copy_function=os.link, ignore=shutil.ignore_patterns("dagster", "*.sqlite*")
     )
@@ -290,13 +289,13 @@ def test_another_manifest_makes_what_follows_stale_and_is_not_frozen(demo: Path,
         path.unlink()
         path.write_bytes(data)
     changed = {"ITRIALSPACE_SEED": "7", "ITRIALSPACE_SPLIT": "v2"}
-    assert its("run", "--modes", "2", "--only", "plan", "--dir", str(tmp_path), **changed).returncode == 0
-    status = its("status", "--dir", str(tmp_path), **changed)
+    assert here("run", "--modes", "2", "--only", "plan", "--dir", str(tmp_path), **changed).returncode == 0
+    status = here("status", "--dir", str(tmp_path), **changed)
     assert status.returncode == 0, status.stderr
-    assert its("run", "--modes", "2", "--only", "splits", "--dir", str(tmp_path), **changed).returncode == 0
+    assert here("run", "--modes", "2", "--only", "splits", "--dir", str(tmp_path), **changed).returncode == 0
     frozen = {p.stem for p in (tmp_path / "out/splits/v2/tissue").glob("*.txt")}
     assert "m02_size_detection_curve" not in frozen
-    done = its("run", "--modes", "2", "--only", "report", "--dir", str(tmp_path), **changed)
+    done = here("run", "--modes", "2", "--only", "report", "--dir", str(tmp_path), **changed)
     assert "left out" in done.stdout
 
 
@@ -306,24 +305,24 @@ def test_reports_of_an_edited_list_are_refused(demo: Path) -> None:
     data = path.read_bytes()
     try:
         path.write_bytes(b"".join(data.splitlines(keepends=True)[:-20]))
-        done = its("run", "--modes", "2", "--only", "report", "--dir", str(demo))
+        done = here("run", "--modes", "2", "--only", "report", "--dir", str(demo))
         assert done.returncode == 1
         assert "m02_size_detection_curve: expected the" in done.stderr and "changed after freezing" in done.stderr
-        assert its("splits", "verify", "--dir", str(demo)).returncode == 1
+        assert here("splits", "verify", "--dir", str(demo)).returncode == 1
     finally:
         path.write_bytes(data)
-    assert its("run", "--modes", "2", "--only", "report", "--dir", str(demo)).returncode == 0
+    assert here("run", "--modes", "2", "--only", "report", "--dir", str(demo)).returncode == 0
 
 
 def test_slices_are_counted_before_they_are_cut(demo: Path) -> None:
     """What is cut already is not counted again; a blank is one more picture of each of the three targets of a case."""
     out = demo / "out"
     cases = read_all(out, "slices", source="tissue", mode="m02_size_detection_curve")["case_uid"].n_unique()
-    done = its("slices", "--modes", "2", "--source", "tissue", "--dry-run", "--dir", str(demo))
+    done = here("slices", "--modes", "2", "--source", "tissue", "--dry-run", "--dir", str(demo))
     assert done.returncode == 0, done.stderr
     assert f"tissue: {cases} cases" in done.stdout and "0 left, at most 0 pictures" in done.stdout
-    more = its("slices", "--modes", "2", "--source", "tissue", "--controls", "blank", "--dry-run", "--dir", str(demo))
+    more = here("slices", "--modes", "2", "--source", "tissue", "--controls", "blank", "--dry-run", "--dir", str(demo))
     assert f"{cases} left, at most {cases * 3 * 5} pictures" in more.stdout
     assert "Nothing was cut" in more.stdout
-    wrong = its("slices", "--modes", "2", "--profile", "lung", "--dry-run", "--dir", str(demo))
+    wrong = here("slices", "--modes", "2", "--profile", "lung", "--dry-run", "--dir", str(demo))
     assert wrong.returncode == 2 and "lung_axial" in wrong.stderr

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import its
-from .test_dagster import SMALL
+from .conftest import TRIAL, its
 from .test_slurm import ASSETS, PAIR, copy_of, hashes, roots
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
@@ -59,7 +58,7 @@ def planned(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Outputs with a small trial planned."""
     out = tmp_path_factory.mktemp("docker") / "planned"
     (out / "trials").mkdir(parents=True)
-    (out / "trials/x_small.yaml").write_text(SMALL)
+    (out / "trials/x_small.yaml").write_text(TRIAL)
     done = its("run", "--modes", "x_small", "--to", "plan", **roots(data_root, out))
     assert done.returncode == 0, done.stdout + done.stderr
     return out

@@ -20,7 +20,7 @@ from itrialspace_assets.records.store import read_all
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
 from itrialspace_assets.trials.fit import fit_positions
 
-from .conftest import its
+from .conftest import here, its
 from .test_round_trip import remeasured
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -67,15 +67,10 @@ def test_real_hosts_go_through_the_whole_chain(real_data: Path, tmp_path: Path) 
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials" / "x_real.yaml").write_text(TRIAL)
     out = tmp_path / "out"
-    done = its(
-        "run",
-        "--modes",
-        "x_real",
-        "--datasets",
-        "DLCS24",
-        "--dir",
-        str(tmp_path),
+    done = here(
+        *("run", "--modes", "x_real", "--datasets", "DLCS24", "--to", "report", "--dir", str(tmp_path)),
         ITRIALSPACE_TRIALS_DIR=str(tmp_path / "trials"),
+        ITRIALSPACE_WORKERS="1",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     hosts = read_all(out, "hosts")

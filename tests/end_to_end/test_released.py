@@ -11,7 +11,7 @@ from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.casework.steps import read_record
 from itrialspace_assets.records.store import read_all
 
-from .conftest import SMALL, download, here, its
+from .conftest import SMALL, download, here
 
 pytestmark = pytest.mark.slow
 MODE = "m11_digital_twin_isolation"
@@ -29,7 +29,7 @@ def test_a_release_is_analysed_in_an_empty_root(demo: Path, tmp_path: Path) -> N
     run = here("import-release", str(release), "--use", "all", "--dir", str(root))
     assert run.returncode == 0, run.stdout + run.stderr
     assert "left out" not in run.stderr
-    done = its("run", "--modes", SMALL[-1], "--to", "report", "--dir", str(root))
+    done = here("run", "--modes", SMALL[-1], "--to", "report", "--dir", str(root))
     assert done.returncode == 0, done.stdout + done.stderr
     assert read_all(root / "out", "metrics").equals(read_all(demo / "out", "metrics"))
     assert contents(root / "out/reports") == contents(demo / "out/reports")
@@ -45,7 +45,8 @@ def test_released_masks_are_rendered_here(demo: Path, tmp_path: Path) -> None:
     parts = "profiles,hosts,index,manifests,inserted_masks"
     run = here("import-release", str(release), "--use", parts, "--dir", str(root))
     assert run.returncode == 0, run.stdout + run.stderr
-    done = its("run", "--modes", "11", "--datasets", "LUNGx", "--to", "synthesise", "--dir", str(root))
+    asked = ("--modes", "11", "--datasets", "LUNGx", "--to", "synthesise", "--workers", "1", "--dir", str(root))
+    done = here("run", *asked)
     assert done.returncode == 0, done.stdout + done.stderr
     settings = load_settings(data_dir=root / "data", output_dir=root / "out")
     masks, cts = (read_record(settings, f"{name}|{MODE}/LUNGx") for name in ("inserted_masks", "tissue/synthetic_cts"))

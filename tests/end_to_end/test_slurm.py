@@ -18,8 +18,8 @@ import pytest
 from dagster._grpc.types import ResumeRunArgs
 
 from ..support import slurm
+from .conftest import TRIAL as SMALL
 from .conftest import its
-from .test_dagster import SMALL
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm, pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())]
 OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"

@@ -12,7 +12,7 @@ from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.geometry import read_labels
 from itrialspace_assets.records.store import read_all
 
-from .conftest import here, its
+from .conftest import here
 
 OWN = """
 mode: x_clean
@@ -21,7 +21,7 @@ question: Does a reader keep quiet where there is nothing?
 planner: sampled
 cohort:
   prevalence: {value: 0.5, of: nodule, unit: scan}
-  hosts: {max_uses: null}
+  hosts: {datasets: [LUNA16, LUNA25], max_uses: null}
   attenuation: ground_glass
   acquisition: {dose: 0.5}
 arms: [{name: all, published: clean, varies: none, level: none}]
@@ -70,25 +70,26 @@ def test_the_published_command() -> None:
 @pytest.mark.slow
 def test_planning_refuses_and_relaxes(data_root: Path, tmp_path: Path) -> None:
     roots = {"ITRIALSPACE_DATA_DIR": str(data_root), "ITRIALSPACE_OUTPUT_DIR": str(tmp_path / "out")}
+    roots["ITRIALSPACE_WORKERS"] = "1"
     asked = ("--set", "cohort.n_cases=8", "--set", "cohort.donors.max_uses=1")
-    refused = its("trials", "plan", "2", *asked, **roots)
+    refused = here("trials", "plan", "2", *asked, **roots)
     assert refused.returncode == 1
     assert "no donor is left for case" in refused.stdout + refused.stderr
     assert not (tmp_path / "out/manifests").exists()
     assert not (tmp_path / "out/trials").exists()
     assert not (tmp_path / "out/tables/cases").exists()
-    possible = its("trials", "feasibility", "2", *asked, COLUMNS="200", **roots)
+    possible = here("trials", "feasibility", "2", *asked, COLUMNS="200", **roots)
     assert possible.returncode == 1
     assert "binds" in possible.stdout
     assert "infeasible as asked" in possible.stdout
-    done = its("trials", "plan", "2", *asked, "--relax", **roots)
+    done = here("trials", "plan", "2", *asked, "--relax", **roots)
     assert done.returncode == 0, done.stdout + done.stderr
     arms = read_all(tmp_path / "out", "arms")
     assert set(arms["got_cases"]) == {8}
     assert arms["relaxations"].str.contains("donors.max_uses x2").any()
     about = json.loads((tmp_path / "out/trials/mode2_size_detection_curve/trial.json").read_text())
     assert about["relaxed"] is True
-    checked = its("trials", "validate", "2", **roots)
+    checked = here("trials", "validate", "2", **roots)
     assert (checked.returncode, "0 rules broken" in checked.stdout) == (0, True)
 
 
@@ -97,7 +98,11 @@ def test_a_users_trial_with_clean_cases_goes_through_the_whole_graph(data_root: 
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials/x_clean.yaml").write_text(OWN)
     (tmp_path / "data").symlink_to(data_root)
-    done = its("run", "--modes", "x_clean", "--dir", str(tmp_path), ITRIALSPACE_TRIALS_DIR=str(tmp_path / "trials"))
+    done = here(
+        *("run", "--modes", "x_clean", "--datasets", "LUNA16,LUNA25", "--dir", str(tmp_path)),
+        ITRIALSPACE_TRIALS_DIR=str(tmp_path / "trials"),
+        ITRIALSPACE_WORKERS="1",
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     out = tmp_path / "out"
     cases = read_all(out, "cases")

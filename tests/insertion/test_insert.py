@@ -326,22 +326,32 @@ workers.process(insert_case, cases, settings, "insert", "x_t/D", sys.argv[2])
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    """Killed at moments drawn while cases are under way; then once undisturbed."""
+def test_killed_again_and_again_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    """Killed at moments drawn after the start, and in turn after a batch was committed; then once undisturbed."""
     last = load_settings(data_dir=tmp_path, output_dir=tmp_path / "killed", workers=2)
     cases = many(last, 60)
     (tmp_path / "cases.json").write_text(
         json.dumps([vars(c) | {"payload": c.payload.model_dump(mode="json")} for c in cases])
     )
-    rng = np.random.default_rng(5)
-    for i in range(20):
+    folder = journal.journal_dir(last, "insert", "x_t/D")
+
+    def committed() -> int:
+        return sum(path.stat().st_size for path in folder.glob("*.jsonl"))
+
+    rng, between = np.random.default_rng(5), 0
+    for i in range(8):
+        before = committed()
         process = subprocess.Popen([sys.executable, "-c", _SCRIPT, str(tmp_path), f"r{i}"], stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(float(rng.uniform(0.05, 1.2)))
+        while i % 2 and committed() == before and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(float(rng.uniform(0, 0.1) if i % 2 else rng.uniform(0.05, 1.2)))
+        between += committed() > before and process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
+    assert between >= 2, "cases were done, others were under way"
     workers.process(insert_case, cases, last, "insert", "x_t/D", "end")
     whole = load_settings(data_dir=tmp_path, output_dir=tmp_path / "whole", workers=1)
     assert [c.input_hash for c in many(whole, 60)] == [c.input_hash for c in cases]
