@@ -209,15 +209,19 @@ def test_what_a_run_wrote_is_not_read_again_unless_it_changed(out: Settings, mon
     assert read == ["4.txt"]
 
 
-def counting(payload: Number, settings: Settings) -> Output:
+class Counted(StrictModel):
+    n: int
+
+
+def counting(payload: Counted, settings: Settings) -> Output:
     """How many payloads this process holds, as a row; looked for at some cases, since it takes long."""
-    alive = sum(isinstance(found, Number) for found in gc.get_objects()) if payload.n in (60, 61, 150) else 0
+    alive = sum(isinstance(found, Counted) for found in gc.get_objects()) if payload.n in (60, 61, 150) else 0
     return Output({"alive": [{"n": payload.n, "alive": alive}]})
 
 
 def test_few_cases_and_rows_are_in_memory_at_once(out: Settings) -> None:
     """Two hundred of two groups: a chunk that runs and the one after it."""
-    many = (Case(f"c{n:03d}", "h", f"g{n % 2}", Number(n=n)) for n in range(200))
+    many = (Case(f"c{n:03d}", "h", f"g{n % 2}", Counted(n=n)) for n in range(200))
     made, computed = workers.process(counting, many, out, "stage", "m/d", "r")
     parts = list(made.rows.parts("alive", size=64))
     assert (computed, made.total, [len(part) for part in parts]) == (200, 200, [64, 64, 64, 8])
