@@ -21,7 +21,6 @@ from itrialspace_assets.synthesis import images, quality, rendering
 
 from ..synthesis.nodmaisi.tiny import tiny_weights
 from .conftest import ITS
-from .conftest import TRIAL as SMALL  # noqa: F401  other files take it from here
 
 MODE = "m02_size_detection_curve"
 PAIR_ASSETS = ("inserted_masks", "tissue/synthetic_cts", "tissue/eval_slices", "tissue/predictions/blob")

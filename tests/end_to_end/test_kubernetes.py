@@ -11,8 +11,7 @@ import yaml
 
 from ..deploy.test_kubernetes import instance_config
 from ..support.kubernetes_api import Cluster, Fate, served
-from .conftest import its
-from .test_dagster import SMALL
+from .conftest import TRIAL, its
 from .test_slurm import PAIR, copy_of, hashes, roots
 
 pytestmark = pytest.mark.slow
@@ -44,7 +43,7 @@ def materialize(data: Path, out: Path, **more: str) -> subprocess.CompletedProce
 def test_a_pair_has_the_bytes_of_one_process_though_a_pod_is_evicted(data_root: Path, tmp_path: Path) -> None:
     out = tmp_path / "inserted"
     (out / "trials").mkdir(parents=True)
-    (out / "trials/x_small.yaml").write_text(SMALL)
+    (out / "trials/x_small.yaml").write_text(TRIAL)
     done = its("run", "--modes", "x_small", "--to", "insert", **roots(data_root, out))
     assert done.returncode == 0, done.stdout + done.stderr
     alone, apart = copy_of(out, "alone"), copy_of(out, "jobs")
