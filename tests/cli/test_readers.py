@@ -10,7 +10,7 @@ import pytest
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.cli.show import blocks
 from itrialspace_assets.imaging.geometry import write_volume
-from itrialspace_assets.readers import build
+from itrialspace_assets.readers import questions
 from itrialspace_assets.readers.case import RealScan
 from tests.cli.conftest import Its
 from tests.readers import programs
@@ -113,7 +113,7 @@ def test_a_try_marks_scans_by_a_program(
     monkeypatch.setenv("ITRIALSPACE_READERS_CONFIG", str(settings.readers_config))
     write_volume(settings.data / "raw_ct" / "a.nii.gz", ct())
     scans = {"LUNA16/0": RealScan(image_uid="LUNA16/0", key="k", ct_path="a.nii.gz")}
-    monkeypatch.setattr(build, "_real_scans", lambda *_: (scans, {"LUNA16/0": "LUNA16/0"}))
+    monkeypatch.setattr(questions, "_real_scans", lambda *_: (scans, {"LUNA16/0": "LUNA16/0"}))
     done = its("readers", "try", "mock", "--case", CASE, "--dir", str(tmp_path))
     assert done.code == 0, done.err
     assert "Marks on LUNA16/0 (mm, RAS)" in done.out

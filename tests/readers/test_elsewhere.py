@@ -392,7 +392,9 @@ def test_a_reader_of_some_sources_is_on_no_other(entry: Entry) -> None:
 def test_marks_by_id_are_kept_by_id(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two scans with equal voxels keep their own marks, of a reader that is told names."""
     same = {uid: RealScan(image_uid=uid, key="k", ct_path="a.nii.gz") for uid in ("LUNA16/0", "LUNA16/1")}
-    monkeypatch.setattr(build, "_real_scans", lambda *_: (same, dict.fromkeys(same, "host")))
+    monkeypatch.setattr(
+        "itrialspace_assets.readers.questions._real_scans", lambda *_: (same, dict.fromkeys(same, "host"))
+    )
     settings = entry("table", {"marks": "m.csv", "frame": "RAS"})
     (settings.readers_config.parent / "m.csv").write_text(
         "image_uid,world_x,world_y,world_z,diameter_mm,score\nLUNA16/0,1,2,3,4,0.5\nLUNA16/1,,,,,\n"

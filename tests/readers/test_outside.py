@@ -19,7 +19,7 @@ import pytest
 from itrialspace_assets.base.errors import CaseRejected, ConfigError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.imaging.geometry import Volume, write_volume
-from itrialspace_assets.readers import build
+from itrialspace_assets.readers import questions
 from itrialspace_assets.readers.api import Reader, Request, Scan
 from itrialspace_assets.readers.asking import ask
 from itrialspace_assets.readers.case import RealScan
@@ -300,7 +300,7 @@ def test_a_program_that_fails_on_a_scan_costs_that_scan(
     for uid, top in tops.items():
         write_volume(settings.data / "raw_ct" / f"{uid}.nii.gz", ct(top))
     listed = {uid: RealScan(image_uid=uid, key=f"k{top}", ct_path=f"{uid}.nii.gz") for uid, top in tops.items()}
-    monkeypatch.setattr(build, "_real_scans", lambda *_: (listed, {uid: uid for uid in listed}))
+    monkeypatch.setattr(questions, "_real_scans", lambda *_: (listed, {uid: uid for uid in listed}))
     result = read(settings, "r1")
     found = table(settings, "detections").select("image_uid", "score", "diameter_mm").rows()
     assert found == [("LUNA16/0", 0.4, 6.0), ("LUNA16/4", 0.5, 6.0)]
