@@ -127,7 +127,7 @@ def _run(
     part: str,
     run_id: str,
     done: Callable[[int], None] | None = None,
-) -> tuple[dict[str, list[dict[str, Any]]], list[Rejection], int]:
+) -> tuple[Mapping[str, list[dict[str, Any]]], list[Rejection], int]:
     """Rows of finished cases, those that were rejected, and how many ran now.
 
     Args:

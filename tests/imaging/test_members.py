@@ -31,7 +31,7 @@ def test_only_members_that_differ_are_unpacked(files: tuple[Path, Path], monkeyp
     unpacked: list[int] = []
     real = members._unpack
 
-    def counted(data: bytes, at: int) -> tuple[bytes, int]:
+    def counted(data: bytes, at: int) -> tuple[list[bytes], int]:
         unpacked.append(at)
         return real(data, at)
 
