@@ -15,7 +15,14 @@ from itrialspace_assets.casework.workers import Work, run
 
 
 def assign_shards(settings: Settings, cases: Iterable[Case], folder: Path, run_id: str) -> list[str]:
-    """``assign`` of cases that are made one after the other."""
+    """``assign`` of cases that are made one after the other.
+
+    Args:
+        settings: as of ``assign``.
+        cases: all cases of the partition.
+        folder: journals and shard files of the partition.
+        run_id: the run that assigns the shards.
+    """
     with Spool.of(settings, cases) as spool:
         return assign(settings, spool, folder, run_id)
 

@@ -376,7 +376,13 @@ class _Told:
         self._shown: list[pl.DataFrame] = []
 
     def add(self, slices: pl.DataFrame, generations: pl.DataFrame, answers: pl.DataFrame) -> None:
-        """Gather a part: its slices, what was returned (with ``missing``), and its answers."""
+        """Gather a part.
+
+        Args:
+            slices: its slices.
+            generations: what was returned for them, with ``missing``.
+            answers: what was made of that.
+        """
         lost = generations["failure"].drop_nulls()
         self.failed += len(lost)
         self.may_pass += sum(text.startswith(tuple(r.value for r in RETRYABLE)) for text in lost)

@@ -176,7 +176,13 @@ _SLICES += ["condition", "control", "path", "sha256", "pixel_x_mm", "pixel_y_mm"
 
 
 def listed_slices(settings: Settings, source: str, partition: Partition) -> pl.DataFrame:
-    """Of each slice that is read what says of which case, image and target it is, and how it was cut."""
+    """Of each slice that is read what says of which case, image and target it is, and how it was cut.
+
+    Args:
+        settings: where tables lie; cases that were chosen.
+        source: of the images.
+        partition: of the slices.
+    """
     columns = ["case_uid", "image_uid", "target_uid", "profile", "z_offset"]
     columns += [] if settings.case_ids is None else ["slice_uid", "published_id"]
     return chosen_slices(settings, read_table(settings.output, "slices", columns, **table_partition(source, partition)))

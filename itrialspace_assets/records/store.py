@@ -224,10 +224,19 @@ def read_file(name: str, path: Path, columns: Sequence[str] | None = None) -> pl
 
 
 def read_blocks(name: str, path: Path, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-    """One partition file, some rows at a time in their order: see ``read_file``.
+    """One partition file, some rows at a time in their order.
 
     A block holds all rows of a value of the key's first column, which is read too; of a file that is not sorted by it,
     all that follow each other.
+
+    Args:
+        name: of the table.
+        path: the file.
+        columns: the columns that are wanted; None: all.
+
+    Raises:
+        MissingTable: there is no such file.
+        TableError: the file is unreadable, or was accepted under another contract.
     """
     if not path.exists():
         raise MissingTable(name, path.parent.name if TABLES[name].partition else "")
