@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,18 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_hook)
 
 
+def _record(reading: Callable[..., Any], recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
+    """Let a function that reads a table's file say so, wherever it was imported."""
+
+    def told(name: str, path: Path, columns: Sequence[str] | None = None) -> Any:
+        recorder.table(name, path)
+        return reading(name, path, columns)
+
+    for module in [m for n, m in sys.modules.items() if n.startswith("itrialspace_assets.")]:
+        if getattr(module, reading.__name__, None) is reading:
+            patch.setattr(module, reading.__name__, told)
+
+
 @pytest.fixture(scope="module")
 def recorded(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorder]:
     """A run of one mode over the whole graph, one node after the other, on a root that says it is real."""
@@ -113,26 +125,17 @@ def recorded(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     names = ("DLCS24", "LUNA16")
     recorder, driver = Recorder(graph, settings), Driver(settings, Choice((MODE,), names, STAGES))
     choices = {"mode": (MODE,), "dataset": names}
-    patch = pytest.MonkeyPatch()
-    original = store.read_file
-
-    def read_file(name: str, path: Path, columns: Sequence[str] | None = None) -> Any:
-        recorder.table(name, path)
-        return original(name, path, columns)
-
-    for module in [m for n, m in sys.modules.items() if n.startswith("itrialspace_assets.")]:
-        if getattr(module, "read_file", None) is original:
-            patch.setattr(module, "read_file", read_file)
-    ACTIVE.append(recorder)
-    for node in graph.nodes:
-        recorder.now = node.step.key
-        for cached in (f for m in (planning, sources) for f in vars(m).values() if hasattr(f, "cache_clear")):
-            cached.cache_clear()  # modes of one call share what they draw from; here each node reads for itself
-        for part in upstream_partitions(node.step.dims, {}, choices):
-            driver._execute([node], part)
-    ACTIVE.clear()
-    patch.undo()
-    driver.instance.dispose()
+    with pytest.MonkeyPatch.context() as patch:
+        for reading in (store.read_file, store.read_blocks):
+            _record(reading, recorder, patch)
+        patch.setattr(sys.modules[__name__], "ACTIVE", [recorder])
+        for node in graph.nodes:
+            recorder.now = node.step.key
+            for cached in (f for m in (planning, sources) for f in vars(m).values() if hasattr(f, "cache_clear")):
+                cached.cache_clear()  # modes of one call share what they draw from; here each node reads for itself
+            for part in upstream_partitions(node.step.dims, {}, choices):
+                driver.runner.run((node.step.key,), part, driver.log)
+    driver.close()
     assert not driver.log.failures, driver.log.failures
     yield recorder
 
