@@ -100,9 +100,9 @@ def test_every_control_is_kept_in_the_address(explorer: str, browser: Any, explo
         readable = [e.what for e in volumes_of(explored, case, "case") if e.shape]
         page.locator(".pane select").nth(1).select_option(readable[-1])
         page.get_by_role("button", name="Go to mark 1 of blob").first.click()
-        page.wait_for_timeout(500)
+        for part in ("window=bone", "planes=coronal", "mask=no", "marks=blob", "at="):
+            page.wait_for_function("part => location.href.includes(part)", arg=part, timeout=WAIT)
         address = page.url
-        assert all(part in address for part in ("window=bone", "planes=coronal", "mask=no", "marks=blob", "at="))
         with view(browser, f"{address}&draw=pictures") as (other, _):
             other.locator(".told").wait_for()
             assert other.locator(".told").inner_text().split(". C")[0] == told.inner_text().split(". C")[0]
