@@ -125,7 +125,8 @@ def study(asked: int, folder: Path, workers: int) -> Settings:
         "slice_z": 0, "z_offset": 0, "pixel_x_mm": 0.7, "pixel_y_mm": 0.7, "width": 256, "height": 256,
         "presence": "absent", "target_pixels": 0, "negative_type": "level", "guidance_site": "never",
         "pair_uid": "x", "paired": False, "other_lesions_in_slice": False, "host_person_uid": "p",
-        "anatomy": "procedural",
+        "anatomy": "procedural", "guidance_covers_target": False,
+        "affine": [0.7, 0.0, 0.0, 0.0, 0.0, 0.7, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0],
     }  # fmt: skip
     write_table(settings.output, "slices", [row | same for row in made], source=REAL, mode=REAL, dataset="LUNA16")
     return settings
