@@ -68,7 +68,7 @@ def pairs_without_cases(settings: Settings, repeats: int) -> float:
     part = {"mode": MODE, "dataset": "LUNA16"}
     driver._execute(members, part)  # makes the job, which the following share
     seconds = median_of(iter([lambda: driver._execute(members, part)] * repeats))
-    driver.instance.dispose()
+    driver.close()
     if driver.log.failures:
         raise SystemExit("\n".join(driver.log.failures))
     return seconds

@@ -214,7 +214,7 @@ def scorecard_section(evidence: Evidence) -> Section:
                 f"scorecard_violations_{mode}",
                 ("of what", "reason or condition", "share"),
                 tuple(counted),
-                "Rejected cases are not replaced. A relaxation is a wish that was given up, each with its record.",
+                "Rejected cases are not replaced. A relaxation is a constraint that was dropped, each with its record.",
                 folded=True,
             ),
             Table(
