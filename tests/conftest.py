@@ -1,6 +1,8 @@
 """Shared fixtures: a small procedural data root, and where real data would be."""
 
+import contextlib
 import gc
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -33,6 +35,10 @@ os.environ.setdefault("SOURCE_DATE_EPOCH", "1700000000")
 #: No example may fail for its time: a shared machine is slow now and then.
 hypothesis_settings.register_profile("its", deadline=None)
 hypothesis_settings.load_profile("its")
+#: absl (of mlcroissant) keeps the standard error of its import, and closes it when logging is configured while another
+#: stream stands in its place. It must not be pytest's.
+with contextlib.redirect_stderr(io.StringIO()):
+    import absl.logging  # noqa: F401
 
 
 #: Tests of networks: one worker imports torch, MONAI and transformers (10 s), not each.
