@@ -106,7 +106,7 @@ def main() -> None:
         with stage.running():
             read(settings, "bench")
         result = build.collect(settings, REAL, "biomedclip", PART, "bench")
-        alone = baseline(settings.weights_dir / "biomedclip", model.pictures)
+        alone = baseline(Path(name) / "weights" / "biomedclip", model.pictures)
     requests = result.computed
     print(f"{given.image_tower}: {requests} requests about slices of {SIZE}x{SIZE}, three a slice")
     print(f"stage {stage.seconds:.2f} s of processor, {model.seconds:.2f} s of it in the model", end=": ")

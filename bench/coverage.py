@@ -203,8 +203,8 @@ def main() -> None:
     if options.out:
         table.write_csv(options.out)
     for name in REUSES:
-        covers = table.filter(pl.col("reuse") == name)["coverage"].to_numpy()
-        print(f"{name}: covers {covers.min():.3f} to {covers.max():.3f}")
+        covered = table.filter(pl.col("reuse") == name)["coverage"].to_numpy()
+        print(f"{name}: covers {covered.min():.3f} to {covered.max():.3f}")
     broken = table.filter(pl.col("broken") != "").height
     print(f"{broken} of {table.height} designs break a rule")
     sys.exit(broken > 0)

@@ -26,6 +26,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -284,7 +285,7 @@ def chat_rates(
     for count in images:
         for batch in batches:
             inputs = prompt(model, count, batch, 64, bench.device)
-            measured = bench.rate(lambda inputs=inputs: first_token(model, inputs), batch * count)
+            measured = bench.rate(partial(first_token, model, inputs), batch * count)
             if "seconds" in measured:
                 measured["prompts_per_s"] = round(batch / measured["seconds"], 2)
             measured["tokens"] = inputs["input_ids"].shape[1]
@@ -308,11 +309,9 @@ def biomedclip(bench: Bench, found: dict[str, Any]) -> None:
         with torch.inference_mode():
             for batch in (2,) if bench.tiny else (1, 64, 256):
                 images = torch.randn(batch, 3, pixels, pixels, device=bench.device, dtype=dtype)
-                bench.note(
-                    found, f"{name}, {batch} images", bench.rate(lambda m=model, i=images: m.encode_image(i), batch)
-                )
+                bench.note(found, f"{name}, {batch} images", bench.rate(partial(model.encode_image, images), batch))
             ids = torch.randint(1, words, (11, tokens), device=bench.device)
-            found[f"{name}, 11 texts"] = {"seconds": round(bench.seconds(lambda m=model, i=ids: m.encode_text(i)), 4)}
+            found[f"{name}, 11 texts"] = {"seconds": round(bench.seconds(partial(model.encode_text, ids)), 4)}
         del model
         bench.clear()
 
@@ -398,10 +397,10 @@ def nodmaisi(bench: Bench, found: dict[str, Any]) -> None:
 
     architecture = _nodmaisi(bench.tiny)
     torch.manual_seed(0)
-    building, made = bench.once(lambda: net.build(architecture, bench.device))
-    for network in made:
+    building, (autoencoder, unet, controlnet) = bench.once(lambda: net.build(architecture, bench.device))
+    for network in (autoencoder, unet, controlnet):
         network.eval().requires_grad_(False)
-    networks = net.Networks(*made, 1.0, architecture, torch.device(bench.device))
+    networks = net.Networks(autoencoder, unet, controlnet, 1.0, architecture, torch.device(bench.device))
     shape, spacing = ((48, 48, 32), 2.0) if bench.tiny else ((512, 512, 256), 0.7)
     seed = np.random.SeedSequence(5)
     found |= {
@@ -409,7 +408,7 @@ def nodmaisi(bench: Bench, found: dict[str, Any]) -> None:
         "steps": architecture.steps,
         "precision": "float16 (autocast)" if bench.device == "cuda" else "float32",
         "building_s": building,
-        "parameters": [_count(network) for network in made],
+        "parameters": [_count(network) for network in (autoencoder, unet, controlnet)],
     }
 
     def image(lesion: tuple[float, float, float] | None) -> dict[str, Any]:
@@ -566,7 +565,7 @@ def _render_agrees(bench: Bench) -> float:
         for mine, theirs in zip(made, there, strict=True):
             mine.load_state_dict(theirs.state_dict())
             mine.eval().requires_grad_(False)
-        networks = net.Networks(*made, 1.0, architecture, torch.device(device))
+        networks = net.Networks(made[0], made[1], made[2], 1.0, architecture, torch.device(device))
         return torch.from_numpy(sampling.sample(networks, prepared, np.random.SeedSequence(5)).hu[prepared.labels > 0])
 
     return _difference(hu("cpu"), hu(bench.device))

@@ -61,8 +61,8 @@ def sets_of(mode: str, cases: int) -> tuple[str, ...]:
     if mode[:3] in ("m11", "m12"):
         return ()
     if mode[:3] == "m13":
-        each = max(1, round(cases / CROSSINGS))
-        return (f"cohort.max_hosts={each}", f"cohort.max_donor_nodules={each}")
+        of_a_pair = max(1, round(cases / CROSSINGS))
+        return (f"cohort.max_hosts={of_a_pair}", f"cohort.max_donor_nodules={of_a_pair}")
     if mode[:3] == "m09":  # people come again once a round: as many scans of a person as the root needs
         return (each, "cohort.hosts.max_uses=2", *FREE[1:])
     return (each, *FREE)
