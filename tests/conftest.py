@@ -41,7 +41,7 @@ with contextlib.redirect_stderr(io.StringIO()):
     import absl.logging  # noqa: F401
 
 
-#: Tests of networks: one worker imports torch, MONAI and transformers (10 s), not each.
+#: Tests of networks, which are slow: torch, MONAI and transformers take 10 s to import, in one worker.
 NETWORKS = (
     "tests/readers/chat/",
     "tests/readers/detector/",
@@ -50,6 +50,8 @@ NETWORKS = (
     "tests/synthesis/test_estimate.py",
     "tests/synthesis/test_fidelity.py",
 )
+#: Tests that compare with statsmodels, which takes 4 s to import.
+STATSMODELS = tuple(f"tests/analysis/test_{name}.py" for name in ("comparisons", "standardise", "tallies"))
 
 
 #: Makes the demo that other files look at: begun first, so that nobody waits for it, and the longest file too.
@@ -58,10 +60,14 @@ MAKES_DEMO = "tests/end_to_end/test_demo.py"
 LONG_QUICK = ("tests/test_architecture.py", "tests/test_diagnosis.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with whole runs first, then networks: workers that share the tests end at about the same time."""
+    for item in items:
+        if item.nodeid.startswith(NETWORKS):
+            item.add_marker("slow")
     slow = [item for item in items if item.get_closest_marker("slow")]
-    long = {item.path for item in slow}
+    long = {item.path for item in slow if not item.nodeid.startswith(NETWORKS)}
     look_at_demo = {item.path for item in slow if "demo" in getattr(item, "fixturenames", ())}
 
     def order(item: pytest.Item) -> tuple[bool, ...]:
@@ -88,14 +94,17 @@ def pytest_sessionfinish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests go to one worker, as ``--dist loadscope`` has it, and all tests of networks to one."""
+    """A file's tests go to one worker, as ``--dist loadscope`` has it, and all tests of a large library to one."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class NetworksTogether(LoadScopeScheduling):
+    class LibrariesTogether(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "networks" if nodeid.startswith(NETWORKS) else super()._split_scope(nodeid)
+            for library, tests in (("networks", NETWORKS), ("statsmodels", STATSMODELS)):
+                if nodeid.startswith(tests):
+                    return library
+            return super()._split_scope(nodeid)
 
-    return NetworksTogether(config, log)
+    return LibrariesTogether(config, log)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
