@@ -63,8 +63,9 @@ def airway_points(labels: Volume) -> KDTree | None:
     """Voxels of airway and trachea of a canonical map (X, Y, Z), in mm from voxel 0; None where the map has neither."""
     found = []
     for level in range(labels.array.shape[2]):  # a mask of the whole would be as large as the map
-        plane = labels.array[..., level].T  # as it lies in memory
-        j, i = np.nonzero((plane == AIRWAY) | (plane == TRACHEA))
+        plane = labels.array[..., level].ravel(order="F")  # as it lies in memory
+        at = np.flatnonzero((plane == AIRWAY) | (plane == TRACHEA))  # in one dimension: several times as fast
+        j, i = np.divmod(at, labels.array.shape[0])
         found.append(np.stack([i, j, np.full_like(i, level)], axis=1))
     points = np.concatenate(found)
     # halved by length, not by rank: as deep a tree for such points, sooner built and asked

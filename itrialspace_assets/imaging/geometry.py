@@ -9,7 +9,7 @@ costs the members that hold it; the others are copied. Nothing here knows labels
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -419,14 +419,28 @@ def plain_bytes(volume: Volume, note: str = "") -> bytes:
 
 
 def _head(volume: Volume, note: str) -> bytes:
-    image: Any = nib.Nifti1Image(volume.array, volume.affine)
-    image.header.set_xyzt_units("mm")
-    image.set_sform(volume.affine, code=1)
-    image.set_qform(volume.affine, code=1)
-    header = image.header
+    header = _grid_header(volume.array.shape, volume.array.dtype, volume.affine.astype(np.float64).tobytes()).copy()
     header["descrip"] = note.encode()[:79]
-    header["vox_offset"], header["scl_slope"], header["scl_inter"] = 352, 1, 0
     return bytes(header.binaryblock) + bytes(4)
+
+
+@lru_cache(maxsize=16)
+def _grid_header(shape: tuple[int, ...], dtype: np.dtype[Any], affine: bytes) -> Any:
+    """The header of a file without its note; kept, since nibabel needs milliseconds for it and masks share a grid.
+
+    Args:
+        shape: voxels along each axis.
+        dtype: of a voxel.
+        affine: the bytes of the affine, float64 in C order.
+    """
+    matrix = np.frombuffer(affine).reshape(4, 4)
+    image: Any = nib.Nifti1Image(np.broadcast_to(np.zeros((), dtype), shape), matrix)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(matrix, code=1)
+    image.set_qform(matrix, code=1)
+    header = image.header
+    header["vox_offset"], header["scl_slope"], header["scl_inter"] = 352, 1, 0
+    return header
 
 
 def write_packed(path: Path, packed: Packed) -> str:

@@ -4,6 +4,7 @@
 in the few members that hold them: only those are decompressed.
 """
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,15 +49,15 @@ def read_members(path: Path) -> Members:
     stored = [b""]
 
     def unpack(data: bytes) -> bytes:
-        content: list[bytes] = []
+        content = io.BytesIO()  # gives its bytes without a copy, and each piece's memory is used for the next
         at = 0
         while at < len(data):
             pieces, end = _unpack(data, at)
             members.append(data[at:end])
             sizes.append(sum(map(len, pieces)))
-            content += pieces  # joined once, whole
+            content.writelines(pieces)
             at = end
-        stored[0] = b"".join(content)
+        stored[0] = content.getvalue()
         return stored[0]
 
     volume = read_volume(path, unpack=unpack)

@@ -272,16 +272,16 @@ def _broken(crop: _Crop, at: Ints, shape: _Shape, lobe_label: int) -> str:
         return "it would leave the lung"
     if not crop.free[own].all():
         return "it would touch another lesion"
-    around = int(_lobe_around(crop.labels[tuple((here + shape.shell).T)][None])[0])
+    around = int(_lobe_around(crop.labels[tuple((here + shape.shell).T)][:, None])[0])
     if crop.labels[tuple(here)] != lobe_label or (labels == lobe_label).mean() < 0.5 or around != lobe_label:
         return "it would lie in another lobe"
     return ""
 
 
 def _lobe_around(shells: npt.NDArray[np.uint8]) -> Ints:
-    """Most frequent lobe of each row of labels, the lowest of equals; 0 without any."""
-    counts = np.stack([np.count_nonzero(shells == label, axis=1) for label in LUNG], axis=1)
-    return np.asarray(np.where(counts.any(axis=1), np.asarray(LUNG)[counts.argmax(axis=1)], 0), dtype=np.int64)
+    """Most frequent lobe of each column of labels, the lowest of equals; 0 without any."""
+    counts = np.stack([np.count_nonzero(shells == label, axis=0) for label in LUNG])
+    return np.asarray(np.where(counts.any(axis=0), np.asarray(LUNG)[counts.argmax(axis=0)], 0), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -422,8 +422,10 @@ def _cheapest(
         rest: what the bounds lack.
     """
     labels, free, depth = crop.labels.ravel(), crop.free.ravel(), outline.ravel()
-    surface, voxels, shell = (crop.flat(x) for x in (shape.surface, shape.voxels, shape.shell))
-    ends = crop.flat(shape.ends)
+    # as columns: one voxel of each candidate, of many candidates, lies in a row, over which numpy is quick
+    ends, surface, voxels, shell = (
+        crop.flat(x)[:, None] for x in (shape.ends, shape.surface, shape.voxels, shape.shell)
+    )
     best, cost = None, np.inf
     dearest = max(1, len(voxels) + len(shell))
     first, step = 0, 64
@@ -431,16 +433,16 @@ def _cheapest(
         part = np.arange(first, min(first + step, len(at)))
         first, step = first + step, min(2 * step, max(64, _GATHERED // dearest))
         for tested in (ends, surface):  # most fail at the ends
-            part = part[free[at[part][:, None] + tested].all(axis=1)]
+            part = part[free.take(at[part] + tested).all(axis=0)]
         if not len(part):
             continue
-        own = at[part][:, None] + voxels
-        fits = free[own].all(axis=1)
-        part, own = part[fits], own[fits]
-        part = part[2 * np.count_nonzero(labels[own] == lobe_label, axis=1) >= len(voxels)]
-        part = part[_lobe_around(labels[at[part][:, None] + shell]) == lobe_label]
+        own = at[part] + voxels
+        fits = free.take(own).all(axis=0)
+        part, own = part[fits], own[:, fits]
+        part = part[2 * np.count_nonzero(labels.take(own) == lobe_label, axis=0) >= len(voxels)]
+        part = part[_lobe_around(labels.take(at[part] + shell)) == lobe_label]
         if len(part):
-            margin = depth[at[part][:, None] + surface].min(axis=1) / DEPTH_STEPS
+            margin = depth.take(at[part] + surface).min(axis=0) / DEPTH_STEPS
             total = bound[part] + rest.of(part, margin)
             if total.min() < cost:
                 best, cost = int(at[part[int(total.argmin())]]), float(total.min())
