@@ -31,7 +31,7 @@ _WHOLE = 20
 #: the information of a way without any effect above zero (ours).
 _BEGIN, _STEP, _RIDGE = 0.5, 3.0, 1e-9
 #: Numbers of the systems of equations that are held at once; bounds memory (ours).
-_CELLS = 8_000_000
+_CELLS = 2_000_000
 
 
 @dataclass(frozen=True)
