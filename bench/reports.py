@@ -1,9 +1,11 @@
 """The report of a mode of about 100,000 answers: scored, compared, written as a page, Markdown, figures and tables.
 
 Named baseline of the same run: scoring the same answers alone. Reading the tables and the flow of cases are left out:
-the answers are made up. Then what a chart costs: its specification, SVG, PNG and PDF. Seconds are those of all threads.
+the answers are made up. Then what a chart costs: its specification, SVG, PNG and PDF. Last, the variance components of
+a crossing (mode 13) of 168 hosts and 168 donors in 1,008 cases, nine cells of 200 resamples; named baseline: inverting
+a matrix as large as all levels once for each resample. Seconds are those of all threads.
 
-    python -m bench.reports [--cases 2800]
+    python -m bench.reports [--cases 2800] [--crossing]
 """
 
 import argparse
@@ -16,8 +18,11 @@ from typing import TypeVar
 
 import numpy as np
 import polars as pl
+from scipy import special
+from threadpoolctl import threadpool_limits
 
 from bench.scoring import answers
+from itrialspace_assets.analysis.estimates.variance_components import VarianceComponents, variance_components
 from itrialspace_assets.analysis.protocol.study import load_study, lock_state
 from itrialspace_assets.analysis.reports.charts import Axes, Point, levels_chart
 from itrialspace_assets.analysis.reports.comparisons import compared
@@ -75,10 +80,51 @@ def of_charts(count: int = 8) -> None:
     timed(f"SVG, PNG and PDF of {count} charts", lambda: [draw(c) for c in charts])
 
 
+def crossing(sets: int = 7, each: int = 24) -> dict[str, np.ndarray]:
+    """Host and donor of each case: in every two datasets each host has one donor of the other, drawn."""
+    rng = np.random.default_rng(0)
+    pairs = [(a, b) for a in range(sets) for b in range(sets) if a != b]
+    return {
+        way: np.concatenate([pair[at] * each + rng.permutation(each) for pair in pairs])
+        for at, way in enumerate(("host", "donor"))
+    }
+
+
+def of_crossing(cells: int = 9, replicates: int = 200) -> None:
+    """What the variance components of a crossing cost, at effects from none to those of a reader that knows little."""
+    ways, rng = crossing(), np.random.default_rng(1)
+    answers, size = len(ways["host"]), 1 + sum(int(way.max()) + 1 for way in ways.values())
+
+    def one(host_sd: float, donor_sd: float) -> VarianceComponents:
+        effects = (sd * rng.normal(size=size)[way] for sd, way in zip((host_sd, donor_sd), ways.values(), strict=True))
+        right = (rng.random(answers) < special.expit(0.8 + sum(effects))).astype(float)
+        return variance_components(right, ways, replicates=replicates, seed=np.random.SeedSequence(0))
+
+    planted = [((0.7, 0.5), (0.3, 0.0), (1.5, 1.0))[i % 3] for i in range(cells)]
+    what = f"variance components of {answers} cases, {cells} cells"
+    _, ours = timed(what, lambda: [one(*sds) for sds in planted])
+    matrix = np.eye(size) + 1 / size
+    few = 20
+    with threadpool_limits(1, user_api="blas"):
+        _, alone = timed(f"{few} matrices of {size} inverted", lambda: np.linalg.inv(np.stack([matrix] * few)))
+    resamples = cells * replicates
+    print(f"  a resample {1e3 * ours / resamples:.1f} ms, over inverting once {ours / resamples / alone * few:.1f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=2800)
-    rows = seen(parser.parse_args().cases)
+    parser.add_argument("--crossing", action="store_true", help="the variance components of a crossing alone")
+    options = parser.parse_args()
+    if not options.crossing:
+        of_report(options.cases)
+    of_crossing()
+    print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+
+
+def of_report(cases: int) -> None:
+    """What the report of a mode costs, over scoring its answers alone."""
+    rows = seen(cases)
     settings = load_settings()
     study = load_study(settings)
     state, analysis = lock_state(settings, study), Analysis("m02", "bench", "procedural")
@@ -108,7 +154,6 @@ def main() -> None:
     ratios = ((alone + one + written) / alone for written in (again, first))
     print("  the report over scoring alone: {:.2f}, as the first of a process {:.2f}".format(*ratios))
     of_charts()
-    print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from itrialspace_assets.analysis.splits import options
 from itrialspace_assets.casework.steps import Step
 
-VERSION = "6"
-MODE_STEP = Step(("mode_report",), "report", ("mode",), VERSION, options)
-REAL_STEP = Step(("real_report",), "report", ("dataset",), VERSION, options)
+MODE_STEP = Step(("mode_report",), "report", ("mode",), "7", options)
+REAL_STEP = Step(("real_report",), "report", ("dataset",), "6", options)
 STUDY_STEP = Step(("study_report",), "report", (), "4", options)

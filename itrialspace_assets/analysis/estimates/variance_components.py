@@ -1,14 +1,15 @@
 """How much of a reader's success varies with host, donor and synthesis seed: crossed random intercepts on the logit.
 
-Fitted by penalised quasi-likelihood with Schall's REML updates (docs/facts/evaluation.md#variance-components), for the
-answers and all of their parametric resamples at once. A design that is not crossed has no estimate. Arrays only.
+Fitted by penalised quasi-likelihood, variances by REML (docs/facts/evaluation.md#variance-components), for the answers
+and all of their parametric resamples at once. A design that is not crossed has no estimate. Arrays only.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse, special
+from scipy import linalg, sparse, special
+from threadpoolctl import threadpool_limits
 
 from itrialspace_assets.analysis.estimates.cells import Floats, Ints
 from itrialspace_assets.analysis.estimates.detection import Number
@@ -19,10 +20,18 @@ LEAST_LEVELS, LEAST_CROSSED = 3, 0.5
 MOST_LEVELS = 400
 #: A variance below this is none: one standard deviation moves a chance of a half by 1.2 points (ours).
 _ZERO = 0.0025
-#: Most rounds of a fit, and the change of each standard deviation at which it rests (ours).
-_ROUNDS, _CLOSE = 200, 1e-3
+#: Least and most variance of a fit (ours).
+_LEAST, _MOST = _ZERO / 10, 100.0
+#: Most rounds of a fit, and the change of the mean and of each standard deviation in a round at which the fit of the
+#: answers rests, and that of a resample (ours).
+_ROUNDS, _CLOSE, _CLOSE_AGAIN = 200, 1e-6, 1e-3
+#: Rounds of whole steps: a fit that does not rest after them goes to and fro, and takes half ones (ours).
+_WHOLE = 20
+#: Variances from which the fit of the answers starts; most change of a logarithm of a variance in a round; what keeps
+#: the information of a way without any effect above zero (ours).
+_BEGIN, _STEP, _RIDGE = 0.5, 3.0, 1e-9
 #: Numbers of the systems of equations that are held at once; bounds memory (ours).
-_CELLS = 8_000_000
+_CELLS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -72,14 +81,14 @@ def variance_components(
         none = Number(None, None, None, reason)
         return VarianceComponents(dict.fromkeys(names, none), none, naive, reason)
     design = _Design.of(levels)
-    mean, fitted, close = (part[0] for part in design.fit(right[None]))
-    if not close:
+    mean, fitted, rests = (part[0] for part in design.fit(right[None], np.full(len(names), _BEGIN), _CLOSE))
+    if not rests:
         none = Number(None, None, None, "the fit did not converge")
         return VarianceComponents(dict.fromkeys(names, none), none, naive, none.note)
     drawn = design.draw(float(mean), fitted, replicates, np.random.default_rng(seed))
     mixed = drawn[(drawn.min(axis=1) == 0) & (drawn.max(axis=1) == 1)]
-    _, again, near = design.fit(mixed)
-    again = again[near]
+    _, again, resting = design.fit(mixed, fitted, _CLOSE_AGAIN)
+    again = again[resting]
     few = (
         None if len(again) >= 0.95 * replicates else f"{replicates - len(again)} of {replicates} resamples did not fit"
     )
@@ -125,40 +134,104 @@ def naive_ratio(right: Floats, first: Ints, second: Ints) -> float | None:
 
 
 @dataclass(frozen=True)
+class _Cells:
+    """Places of a matrix that hold anything, and the answers whose weights are summed there.
+
+    Attributes:
+        shape: of the matrix.
+        at: places, row by row (c,).
+        sums: sums weights of answers into places (c, n).
+    """
+
+    shape: tuple[int, int]
+    at: Ints
+    sums: sparse.csr_array
+
+    @classmethod
+    def of(cls, row: Ints, column: Ints, shape: tuple[int, int]) -> "_Cells":
+        """Cells of answers.
+
+        Args:
+            row: of each cell of each answer (cells, n).
+            column: the same.
+            shape: of the matrix.
+        """
+        at, place = np.unique(row * shape[1] + column, return_inverse=True)
+        return cls(shape, at, _sums(place.reshape(row.shape), len(at)))
+
+    def matrix(self, weight: Floats) -> Floats:
+        """The matrix (B, rows, columns) of weights of answers (B, n)."""
+        out = np.zeros((len(weight), self.shape[0] * self.shape[1]))
+        out[:, self.at] = (self.sums @ weight.T).T
+        return out.reshape(-1, *self.shape)
+
+
+def _sums(rows: Ints, size: int) -> sparse.csr_array:
+    """Sums values of answers into rows (size, n), of which each answer has some (k, n)."""
+    answer = np.tile(np.arange(rows.shape[1]), len(rows))
+    return sparse.csr_array((np.ones(rows.size), (rows.ravel(), answer)), shape=(size, rows.shape[1]))
+
+
+@dataclass(frozen=True)
 class _Design:
     """Answers by column of the equations: 0 the mean, then the levels of each way, one way after the other.
 
+    An answer has one level of each way, so the part of the greatest way is diagonal and is eliminated: what is left to
+    invert is half as large where there are two ways of one size.
+
     Attributes:
-        column: of each answer and way (ways, n).
         start: first column of each way, and one past the last (ways + 1,).
-        pair: sums weights of answers into the cells of the equations (q * q, n).
+        way: the greatest way.
+        kept: columns that are not of the greatest way (k,).
         level: sums values of answers into columns (q, n).
+        within: weights between kept columns (k, k).
+        across: weights between kept columns and the levels of the greatest way (k, h).
     """
 
-    column: Ints
     start: Ints
-    pair: sparse.csr_array
+    way: int
+    kept: Ints
     level: sparse.csr_array
+    within: _Cells
+    across: _Cells
 
     @classmethod
     def of(cls, levels: Sequence[Ints]) -> "_Design":
         n = len(levels[0])
-        start = np.cumsum([1, *(int(level.max()) + 1 for level in levels)])
-        column = np.stack([level + first for level, first in zip(levels, start, strict=False)])
-        q = int(start[-1])
-        every = np.concatenate([np.zeros((1, n), np.int64), column])
-        cell = (every[:, None] * q + every[None]).reshape(-1, n)
-        answer = np.arange(n)
+        sizes = np.array([int(level.max()) + 1 for level in levels])
+        start = np.cumsum([1, *sizes])
+        way = int(sizes.argmax())
+        column = np.stack(
+            [np.zeros(n, np.int64), *(level + first for level, first in zip(levels, start, strict=False))]
+        )
+        kept = np.delete(np.arange(start[-1]), np.s_[start[way] : start[way + 1]])
+        place = np.searchsorted(kept, np.delete(column, way + 1, axis=0))
+        row, other = (part.reshape(-1, n) for part in np.broadcast_arrays(place[:, None], place[None]))
+        within = _Cells.of(row, other, (len(kept), len(kept)))
+        across = _Cells.of(place, np.broadcast_to(levels[way], place.shape), (len(kept), int(sizes[way])))
+        return cls(start, way, kept, _sums(column, int(start[-1])), within, across)
 
-        def sums(rows: Ints, size: int) -> sparse.csr_array:
-            place = (rows.ravel(), np.tile(answer, len(rows)))
-            return sparse.csr_array((np.ones(rows.size), place), shape=(size, n))  # equal places are added
+    @property
+    def sizes(self) -> Ints:
+        """Levels of each way (ways,)."""
+        return np.diff(self.start)
 
-        return cls(column, start, sums(cell, q * q), sums(every, q))
+    @property
+    def gone(self) -> slice:
+        """Columns of the greatest way."""
+        return slice(int(self.start[self.way]), int(self.start[self.way + 1]))
 
     def effects(self, solution: Floats) -> Floats:
         """Sum of mean and effects of each answer (B, n)."""
         return np.asarray((self.level.T @ solution.T).T)
+
+    def columns(self, value: Floats) -> Floats:
+        """Sums (B, q) of a value of each answer (B, n)."""
+        return np.asarray((self.level @ value.T).T)
+
+    def by_way(self, value: Floats) -> Floats:
+        """Sums over the levels of each way (B, ways) of values of the columns (B, q)."""
+        return np.add.reduceat(value, self.start[:-1], axis=1)
 
     def draw(self, mean: float, variance: Floats, replicates: int, rng: np.random.Generator) -> Floats:
         """Answers of the model, resample by resample (replicates, n).
@@ -169,76 +242,128 @@ class _Design:
             replicates: how many resamples.
             rng: source of the draws.
         """
-        sizes = np.diff(self.start)
-        scale: Floats = np.repeat(np.sqrt(variance), sizes)
+        scale: Floats = np.repeat(np.sqrt(variance), self.sizes)
         normal = rng.normal(size=(replicates, len(scale))) * scale
         chance = special.expit(self.effects(np.c_[np.full(replicates, mean), normal]))
         return np.asarray(rng.random(chance.shape) < chance, dtype=np.float64)
 
-    def fit(self, right: Floats) -> tuple[Floats, Floats, Floats]:
-        """Mean (logit), variances and whether the fit came to rest, of each row of answers (B, n)."""
-        step = max(1, _CELLS // int(self.start[-1]) ** 2)
-        parts = [self._fit(right[at : at + step]) for at in range(0, len(right), step)]
-        if not parts:
-            return np.zeros(0), np.zeros((0, len(self.column))), np.zeros(0, bool)
-        mean, variance, close = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return mean, variance, close
+    def fit(self, right: Floats, begin: Floats, close: float) -> tuple[Floats, Floats, Floats]:
+        """Mean (logit), variances and whether the fit came to rest, of each row of answers.
 
-    def solved(self, system: Floats, right: Floats) -> tuple[Floats, Floats]:
-        """Solutions (B, q) of systems of equations, and the trace of each way's part of their inverses (B, ways).
-
-        An answer has one level of each way, so the part of the greatest way is diagonal and is eliminated first: what
-        is left to invert is half as large where there are two ways of one size.
+        Linear algebra takes one thread: matrices of this size are slower with several, and sums in another order would
+        change last digits.
 
         Args:
-            system: symmetric, positive definite (B, q, q).
-            right: right-hand sides (B, q).
+            right: whether each answer is right, 0 or 1 (B, n).
+            begin: variances from which to start (ways,).
+            close: change of the mean and of each standard deviation in a round below which a fit rests.
         """
-        sizes = np.diff(self.start)
-        way = int(sizes.argmax())
-        out = np.zeros(system.shape[1], bool)
-        out[self.start[way] : self.start[way + 1]] = True
-        diagonal = np.diagonal(system, axis1=1, axis2=2)[:, out]
-        across = np.ascontiguousarray(system[:, ~out][:, :, out])
-        scaled = across / diagonal[:, None, :]
-        kept = np.linalg.inv(system[:, ~out][:, :, ~out] - scaled @ across.transpose(0, 2, 1))
-        solution = np.empty_like(right)
-        solution[:, ~out] = (kept @ (right[:, ~out, None] - scaled @ right[:, out, None]))[:, :, 0]
-        solution[:, out] = right[:, out] / diagonal - (solution[:, None, ~out] @ scaled)[:, 0]
-        spread = np.zeros(right.shape)
-        spread[:, ~out] = np.diagonal(kept, axis1=1, axis2=2)
-        traces = np.add.reduceat(spread, self.start[:-1], axis=1)
-        traces[:, way] = (1 / diagonal).sum(axis=1) + (kept * (scaled @ scaled.transpose(0, 2, 1))).sum(axis=(1, 2))
-        return solution, traces
+        step = max(1, _CELLS // (len(self.kept) * max(self.across.shape)))
+        with threadpool_limits(1, user_api="blas"):
+            parts = [self._fit(right[at : at + step], begin, close) for at in range(0, len(right), step)]
+        if not parts:
+            return np.zeros(0), np.zeros((0, len(self.sizes))), np.zeros(0, bool)
+        mean, variance, rests = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return mean, variance, rests
 
-    def _fit(self, right: Floats) -> tuple[Floats, Floats, Floats]:
-        q, ways = int(self.start[-1]), len(self.column)
-        sizes = np.diff(self.start)
-        solution = np.zeros((len(right), q))
+    def _fit(self, right: Floats, begin: Floats, close: float) -> tuple[Floats, Floats, Floats]:
+        solution = np.zeros((len(right), int(self.start[-1])))
         solution[:, 0] = special.logit(right.mean(axis=1))
-        variance = np.full((len(right), ways), 0.5)
-        diagonal = np.arange(1, q)
+        variance = np.tile(np.maximum(begin, _ZERO), (len(right), 1))
         moving = np.ones(len(right), bool)
-        for _ in range(_ROUNDS):
+        for turn in range(_ROUNDS):
             at = np.flatnonzero(moving)
             if not len(at):
                 break
             linear = self.effects(solution[at])
             chance = special.expit(linear)
             weight = np.maximum(chance * (1 - chance), 1e-6)
-            working = weight * linear + right[at] - chance
-            system = np.ascontiguousarray((self.pair @ weight.T).T).reshape(-1, q, q)
-            system[:, diagonal, diagonal] += np.repeat(1 / variance[at], sizes, axis=1)
-            solution[at], spread = self.solved(system, np.asarray((self.level @ working.T).T))
-            new = np.empty((len(at), ways))
-            for way, (first, last) in enumerate(zip(self.start, self.start[1:], strict=False)):
-                free = (last - first) - spread[:, way] / variance[at, way]
-                new[:, way] = (solution[at, first:last] ** 2).sum(axis=1) / np.maximum(free, 1e-9)
-            new = np.clip(new, _ZERO / 10, 100.0)
-            moved = (np.abs(np.sqrt(new) - np.sqrt(variance[at])) > _CLOSE).any(axis=1)
-            variance[at] = new
-            moving[at] = moved
+            system = _System.of(self, weight, variance[at])
+            found = system.solved(self.columns(weight * linear + right[at] - chance)[:, :, None])[:, :, 0]
+            new = np.clip(variance[at] * np.exp(system.step(found) * (1.0 if turn < _WHOLE else 0.5)), _LEAST, _MOST)
+            moved = (np.abs(np.sqrt(new) - np.sqrt(variance[at])) > close).any(axis=1)
+            moving[at] = moved | (np.abs(found[:, 0] - solution[at, 0]) > close)
+            solution[at], variance[at] = found, new
         return solution[:, 0], np.where(variance < _ZERO, 0.0, variance), ~moving
+
+
+@dataclass(frozen=True)
+class _System:
+    """The penalised equations of one round, of many resamples at once, with the greatest way eliminated.
+
+    Attributes:
+        design: of the answers.
+        variance: of each way (B, ways).
+        diagonal: part of the greatest way (B, h).
+        scaled: weights between kept columns and the greatest way, over its diagonal (B, k, h).
+        inverse: part of the kept columns of the inverse of the whole matrix (B, k, k).
+    """
+
+    design: _Design
+    variance: Floats
+    diagonal: Floats
+    scaled: Floats
+    inverse: Floats
+
+    @classmethod
+    def of(cls, design: _Design, weight: Floats, variance: Floats) -> "_System":
+        """The equations.
+
+        Args:
+            design: of the answers.
+            weight: of each answer (B, n).
+            variance: of each way (B, ways).
+        """
+        penalty = np.zeros((len(weight), int(design.start[-1])))
+        penalty[:, 1:] = np.repeat(1 / variance, design.sizes, axis=1)
+        whole = penalty + design.columns(weight)
+        diagonal = whole[:, design.gone]
+        across = design.across.matrix(weight)
+        scaled = across / diagonal[:, None, :]
+        left = design.within.matrix(weight)
+        each = np.arange(len(design.kept))
+        left[:, each, each] = whole[:, design.kept]
+        left -= scaled @ across.transpose(0, 2, 1)
+        inverse = linalg.inv(left, overwrite_a=True, check_finite=False, assume_a="pos")
+        return cls(design, variance, diagonal, scaled, inverse)
+
+    def solved(self, right: Floats) -> Floats:
+        """Solutions of right-hand sides, both (B, q, r)."""
+        kept, gone = self.design.kept, self.design.gone
+        out = np.empty_like(right)
+        out[:, kept] = self.inverse @ (right[:, kept] - self.scaled @ right[:, gone])
+        out[:, gone] = right[:, gone] / self.diagonal[:, :, None] - self.scaled.transpose(0, 2, 1) @ out[:, kept]
+        return out
+
+    def traces(self) -> Floats:
+        """Trace of each way's part of the inverse of the whole matrix (B, ways)."""
+        spread = np.empty((len(self.variance), int(self.design.start[-1])))
+        spread[:, self.design.kept] = np.diagonal(self.inverse, axis1=1, axis2=2)
+        spread[:, self.design.gone] = 1 / self.diagonal + ((self.inverse @ self.scaled) * self.scaled).sum(axis=1)
+        return self.design.by_way(spread)
+
+    def step(self, solution: Floats) -> Floats:
+        """Change of the logarithm of each variance (B, ways): Newton's with the average information.
+
+        Where it is zero, Schall's update changes nothing either. A variance at its least or most that would go beyond
+        stays, and the others take their step with it there.
+
+        Args:
+            solution: of this system (B, q).
+        """
+        sizes, variance = self.design.sizes, self.variance
+        own = self.design.by_way(solution**2) / variance
+        slope = 0.5 * (own - sizes + self.traces() / variance)
+        of_way = np.repeat(np.eye(len(sizes)), sizes, axis=0)
+        share = np.zeros((*solution.shape, len(sizes)))
+        share[:, 1:] = solution[:, 1:, None] * of_way / variance[:, None, :]
+        information = -0.5 * share.transpose(0, 2, 1) @ self.solved(share)
+        each = np.arange(len(sizes))
+        information[:, each, each] += 0.5 * own + _RIDGE
+        held = (variance <= _LEAST) & (slope < 0) | (variance >= _MOST) & (slope > 0)
+        information = np.where(held[:, :, None] | held[:, None, :], np.eye(len(sizes)), information)
+        change = np.linalg.solve(information, np.where(held, 0.0, slope)[:, :, None])[:, :, 0]
+        return np.clip(change, -_STEP, _STEP)
 
 
 def _variance(estimate: float, again: Floats, few: str | None, alpha: float) -> Number:
