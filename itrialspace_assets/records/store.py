@@ -214,6 +214,8 @@ def _to_parquet(table: Table, groups: Iterable[pa.Table], path: Path) -> None:
     with replacing(path) as out, pq.ParquetWriter(out, schema, compression="zstd", use_dictionary=texts) as file:
         for rows in groups:
             file.write_table(rows, row_group_size=GROUP)
+            del rows  # or it is in memory beside the next one
+            pa.default_memory_pool().release_unused()
 
 
 def read_file(name: str, path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
