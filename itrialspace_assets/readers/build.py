@@ -55,6 +55,8 @@ TASKS = ("presence", "lobe", "size")
 #: Cost of marking a scan over that of a request; shards are balanced by it (ours: the blob reader's).
 _SCAN_COST = 16.0
 _LOG = logging.getLogger("itrialspace.read")
+#: What a reader returned for a request: columns of the ledger and of ``generations``.
+_RETURNED = ["option_scores", "outside_log_mass", "raw_text"]
 #: Rows of a reader's own table that are named where they match nothing (ours); all are counted.
 _LISTED = 20
 #: What answers are counted by for the preview.
@@ -104,8 +106,8 @@ def unasked(settings: Settings, reader: Reader, requests: pl.DataFrame) -> pl.Da
         reader: who would be asked.
         requests: rows of ``requests_of``.
     """
-    known = Ledger.of(settings, reader.name, reader.revision).lookup(requests["generation_key"])
-    left = requests.join(known.select("generation_key"), on="generation_key", how="anti", maintain_order="left")
+    known = Ledger.of(settings, reader.name, reader.revision).lookup(requests["generation_key"], [])
+    left = requests.join(known, on="generation_key", how="anti", maintain_order="left")
     return left.unique("generation_key", keep="first", maintain_order=True)
 
 
@@ -159,7 +161,7 @@ def _restore(settings: Settings, reader: Reader, where: dict[str, str]) -> None:
     try:
         for before in read_blocks("generations", path) if path.exists() else ():
             rows = before.filter(pl.col("failure").is_null(), pl.col("reader_revision") == reader.revision)
-            known = ledger.lookup(rows["generation_key"]).select("generation_key")
+            known = ledger.lookup(rows["generation_key"], [])
             rows = rows.join(known, on="generation_key", how="anti").unique("generation_key", keep="first")
             rows = rows.with_columns(seconds=pl.lit(None, pl.Float64), asked_ns=pl.lit(0, pl.Int64))
             ledger.append(rows.select(list(SCHEMA)).to_dicts())
@@ -326,7 +328,8 @@ def collect(settings: Settings, source: str, reader: str, partition: Partition, 
             if requests.height and not generations.height:
                 seal(settings, how)
                 _compact(ledger)
-            made = _generations(how, where, requests, ledger.lookup(requests["generation_key"]), failed)
+            known = ledger.lookup(requests["generation_key"], _RETURNED)
+            made = _generations(how, where, requests, known, failed)
             scored = _answers(how, where, given(how, slices, about.keys), made)
             told.add(slices, made, scored)
             generations.append(made.drop("missing"))
@@ -370,8 +373,9 @@ class _Told:
 
     def __init__(self) -> None:
         self.failed = self.may_pass = 0
-        self._keys = [pl.Series("generation_key", [], pl.String)]
-        self._missing = [pl.Series("generation_key", [], pl.String)]
+        # of each key its hash, which takes a sixth of its memory; of two that differ it is the same once in 2^64
+        self._keys = [pl.Series("generation_key", [], pl.UInt64)]
+        self._missing = self._keys.copy()
         self._counts: list[pl.DataFrame] = []
         self._shown: list[pl.DataFrame] = []
 
@@ -386,8 +390,8 @@ class _Told:
         lost = generations["failure"].drop_nulls()
         self.failed += len(lost)
         self.may_pass += sum(text.startswith(tuple(r.value for r in RETRYABLE)) for text in lost)
-        self._keys.append(generations["generation_key"].unique())
-        self._missing.append(generations.filter("missing")["generation_key"].unique())
+        self._keys.append(generations["generation_key"].hash().unique())
+        self._missing.append(generations.filter("missing")["generation_key"].hash().unique())
         self._counts.append(answers.group_by(_CELL).agg(pl.len().alias("answers")))
         self._shown.append(candidates(slices, answers))
 
@@ -461,10 +465,7 @@ def _generations(
     reader: Reader, where: dict[str, str], requests: pl.DataFrame, known: pl.DataFrame, failed: pl.DataFrame
 ) -> pl.DataFrame:
     """Rows of ``generations``, and in ``missing`` whether a request was neither answered nor failed."""
-    returned = ("option_scores", "outside_log_mass", "raw_text")
-    found = requests.join(
-        known.select("generation_key", *returned, answered=pl.lit(True)), on="generation_key", how="left"
-    )
+    found = requests.join(known.with_columns(answered=pl.lit(True)), on="generation_key", how="left")
     found = found.join(failed, on="generation_key", how="left")
     answered = pl.col("answered").fill_null(False)
     return found.with_columns(

@@ -1,6 +1,7 @@
 """Checks of the stage ``readers``."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -34,11 +35,6 @@ def _blocks(
     return (block.select(columns) for block in read_blocks(table, path, columns))
 
 
-def _answers(settings: Settings, node: Node, partition: dict[str, str], columns: Sequence[str]) -> pl.DataFrame:
-    none = TABLES["answers"].empty().select(columns)
-    return pl.concat([none, *_blocks(settings, node, partition, "answers", columns)])
-
-
 def _lines(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
     """Rows as lines."""
     rows = frame.with_columns(pl.col(pl.Float64).round(3)).iter_rows(named=True)
@@ -69,21 +65,21 @@ def covered(settings: Settings, node: Node, partition: dict[str, str]) -> CheckO
 
 def answering(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Whether few answers of each task were refused or not parsed."""
-    shares = health.refusals(_answers(settings, node, partition, ["task", "control", "status"]))
+    shares = health.refusals(_blocks(settings, node, partition, "answers", ["task", "control", "status"]))
     high = shares.filter(pl.col("refused") + pl.col("unparsed") > settings.max_rejected)
     return high.is_empty(), {"limit": settings.max_rejected, "high": _lines(high), "tasks": _lines(shares)}
 
 
 def varied(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Whether no task is answered always alike."""
-    found = health.entropies(_answers(settings, node, partition, ["task", "control", "answer", "status"]))
+    found = health.entropies(_blocks(settings, node, partition, "answers", ["task", "control", "answer", "status"]))
     alike = found.filter("constant")
     return alike.is_empty(), {"constant": _lines(alike), "tasks": _lines(found)}
 
 
 def answered_once(settings: Settings, node: Node, partition: dict[str, str]) -> CheckOutcome:
     """Whether every slice is answered once, and every key stands for one request."""
-    asked = _blocks(settings, node, partition, "generations", ["generation_key", *health.REQUEST])
+    asked = partial(_blocks, settings, node, partition, "generations", ["generation_key", *health.REQUEST])
     problems = health.answered_twice(_blocks(settings, node, partition, "answers", health.ABOUT))
     problems += health.shared_keys(asked)
     return not problems, {"problems": listing(problems)}

@@ -3,7 +3,7 @@
 Compares with no truth; what is right or wrong is the reports' business.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import polars as pl
 
@@ -66,26 +66,26 @@ def _covered(
     )
 
 
-def refusals(answers: pl.DataFrame) -> pl.DataFrame:
+def _counted(answers: Iterable[pl.DataFrame], by: list[str]) -> pl.DataFrame:
+    """How many answers (``n``) hold each combination of some columns, texts; nothing else of them stays in memory."""
+    none = pl.DataFrame(schema=dict.fromkeys(by, pl.String()) | {"n": pl.UInt32()})
+    return pl.concat([none, *(part.group_by(by).len("n") for part in answers)]).group_by(by).agg(pl.col("n").sum())
+
+
+def refusals(answers: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """Of each task and control that the reader does, the shares of answers that were refused and not parsed."""
-    return (
-        answers.filter(pl.col("status") != "unsupported")
-        .group_by("task", "control")
-        .agg(
-            pl.len().alias("answers"),
-            (pl.col("status") == "refused").mean().alias("refused"),
-            (pl.col("status") == "unparsed").mean().alias("unparsed"),
-        )
-        .sort("task", "control")
-    )
+    counts = _counted(answers, ["task", "control", "status"]).filter(pl.col("status") != "unsupported")
+    n = pl.col("n")
+    shares = {status: n.filter(pl.col("status") == status).sum() / n.sum() for status in ("refused", "unparsed")}
+    return counts.group_by("task", "control").agg(n.sum().alias("answers"), **shares).sort("task", "control")
 
 
-def entropies(answers: pl.DataFrame) -> pl.DataFrame:
+def entropies(answers: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """Of each task and control, the entropy (bits) of the answers, the commonest one, and whether they are constant."""
-    ok = answers.filter(pl.col("status") == "ok")
-    counts = ok.group_by("task", "control", "answer").agg(pl.len().alias("n")).sort("task", "control", "n", "answer")
+    counts = _counted(answers, ["task", "control", "answer", "status"]).filter(pl.col("status") == "ok")
     return (
-        counts.group_by("task", "control")
+        counts.sort("task", "control", "n", "answer")
+        .group_by("task", "control")
         .agg(
             pl.col("n").sum().alias("answers"),
             (pl.col("n") / pl.col("n").sum()).entropy(base=2).abs().alias("bits"),
@@ -111,15 +111,23 @@ def answered_twice(answers: Iterable[pl.DataFrame]) -> list[str]:
     return found
 
 
-def shared_keys(generations: Iterable[pl.DataFrame]) -> list[str]:
-    """Keys of the ledger that stand for two different requests; each frame has ``generation_key`` and ``REQUEST``."""
+def shared_keys(generations: Callable[[], Iterable[pl.DataFrame]]) -> list[str]:
+    """Keys of the ledger that stand for two different requests.
+
+    Args:
+        generations: gives frames with ``generation_key`` and ``REQUEST``; called again where there are such keys.
+    """
+    key = pl.col("generation_key")
     request = pl.concat_str(
         *(pl.col(c).fill_null("") for c in REQUEST[:-1]), pl.col(REQUEST[-1]).list.join("|"), separator="\n"
     )
-    # of each request its hash: of two that differ it is the same once in 2^64
-    parts = [part.select("generation_key", request.hash().alias("of")).unique() for part in generations]
-    if not parts:
+    # of each key and request its hash: of two that differ it is the same once in 2^64
+    none = pl.DataFrame(schema={"key": pl.UInt64, "of": pl.UInt64})
+    pairs = pl.concat([none, *(part.select(key=key.hash(), of=request.hash()).unique() for part in generations())])
+    several = pairs.unique().group_by("key").len().filter(pl.col("len") > 1)["key"]
+    if several.is_empty():
         return []
-    counts = pl.concat(parts).unique().group_by("generation_key").len()
-    rows = counts.filter(pl.col("len") > 1).sort("generation_key").rows()
+    named = [part.filter(key.hash().is_in(several.implode())).select(key, of=request.hash()) for part in generations()]
+    counts = pl.concat(named).unique().group_by(key).len()
+    rows = counts.filter(pl.col("len") > 1).sort(key).rows()
     return [f"generation_key {key}: {n} different requests" for key, n in rows]

@@ -51,6 +51,8 @@ SCHEMA = pl.Schema(
 )
 _ARROW = SCHEMA.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
 _KEY = "generation_key"
+#: Column of the index, and of shards that are read together: the file's name.
+_SHARD = "shard"
 _INDEX = "index.parquet"
 #: Columns that two answers to one key may differ in.
 _OF_THE_RUN = ("seconds", "asked_ns", "prompt_id")
@@ -148,28 +150,32 @@ class Ledger:
         """Files that batches were appended to and that are no shards yet."""
         return sorted(self.folder.glob("*.tail.arrow"))
 
-    def lookup(self, keys: pl.Series) -> pl.DataFrame:
+    def lookup(self, keys: pl.Series, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """The answers to some keys, one a key, those that are there.
 
         Args:
             keys: texts.
+            columns: what is wanted of an answer beside its key; None: all. What is not wanted is not read.
 
         Returns:
-            Rows of ``SCHEMA``, in no particular order.
+            Rows with ``generation_key`` and these columns of ``SCHEMA``, in no particular order.
 
         Raises:
             TableError: a shard is damaged; names it.
         """
+        chosen = list(SCHEMA) if columns is None else [_KEY, *columns]
         wanted = keys.unique().rename(_KEY).to_frame()
-        parts = [SCHEMA.to_frame()] if wanted.is_empty() else self._found(wanted)
-        return _first(pl.concat(parts))
+        read = list(dict.fromkeys([*chosen, "asked_ns"]))
+        parts = [SCHEMA.to_frame().select(read)] if wanted.is_empty() else self._found(wanted, read)
+        return _first(pl.concat(parts)).select(chosen)
 
-    def _found(self, wanted: pl.DataFrame) -> list[pl.DataFrame]:
+    def _found(self, wanted: pl.DataFrame, columns: list[str]) -> list[pl.DataFrame]:
         for _ in range(3):  # a file may become part of another one while it is looked for
             try:
                 # tails first: a batch that moves to a shard meanwhile is then found twice, never missed
-                tails = [_read_tail(path).join(wanted, on=_KEY, how="semi") for path in self.tails()]
-                return [SCHEMA.to_frame(), _read_shards(self._holding(wanted), wanted), *tails]
+                tails = [_read_tail(p).select(columns).join(wanted, on=_KEY, how="semi") for p in self.tails()]
+                none = SCHEMA.to_frame().select(columns)
+                return [none, _read_shards(self._holding(wanted), wanted, columns), *tails]
             except FileNotFoundError:
                 continue
         raise TableError(f"{self.folder}: files come and go; expected one `its ledger compact` at a time")
@@ -177,13 +183,22 @@ class Ledger:
     def _holding(self, wanted: pl.DataFrame) -> list[Path]:
         """Shards that hold at least one of the keys: as the index says; those that are newer are looked into."""
         shards = {path.name: path for path in self.shards()}
-        indexed = self._read_index()
-        listed = set(indexed["shard"].unique().cast(pl.String).to_list())
-        hits = set(indexed.join(wanted, on=_KEY, how="semi")["shard"].unique().cast(pl.String).to_list())
-        newer = [path for name, path in shards.items() if name not in listed]
+        indexed = self._indexed(wanted)
+        hits = {name for name, holds in indexed.items() if holds}
+        newer = [path for name, path in shards.items() if name not in indexed]
         if newer:
-            hits |= set(_read_shards(newer, wanted, [_KEY])["shard"].unique().to_list())
+            hits |= set(_read_shards(newer, wanted, [_SHARD])[_SHARD].unique())
         return [shards[name] for name in sorted(hits & shards.keys())]
+
+    def _indexed(self, wanted: pl.DataFrame) -> dict[str, bool]:
+        """Every shard that the index lists, and whether it holds one of the keys; the index is not read whole."""
+        holds = pl.col(_KEY).is_in(wanted[_KEY].implode()).any()
+        try:
+            index = pl.scan_parquet(self.folder / _INDEX, glob=False)
+            found = index.group_by(pl.col(_SHARD).cast(pl.String)).agg(holds).collect(engine="streaming")
+        except (pl.exceptions.PolarsError, OSError):  # missing, or damaged: made anew by compact
+            return {}
+        return dict(found.select(_SHARD, _KEY).iter_rows())
 
     def _read_index(self) -> pl.DataFrame:
         schema = {_KEY: pl.String(), "shard": pl.Categorical()}
@@ -236,8 +251,10 @@ class Ledger:
         before = len(self.shards()) + len(self.tails())
         for path in self.tails():
             self._gather(path)
-        shards = [(path, _read_shard(path, [_KEY])[_KEY]) for path in self.shards()]
-        every = pl.concat([SCHEMA.to_frame()[_KEY], *(keys for _, keys in shards)])
+        # of each key its hash, which takes a sixth of its memory; of two that differ it is the same once in 2^64, and
+        # their shards are then written anew
+        shards = [(path, _read_shard(path, [_KEY])[_KEY].hash()) for path in self.shards()]
+        every = pl.concat([SCHEMA.to_frame()[_KEY].hash(), *(keys for _, keys in shards)])
         twice = every.filter(every.is_duplicated()).unique()
         small = [path for path, keys in shards if len(keys) < FULL or keys.is_in(twice.implode()).any()]
         if len(small) > 1:
@@ -259,12 +276,10 @@ class Ledger:
             pass
 
     def _write_index(self) -> None:
-        shards = self.shards()
-        parts = [_read_shard(p, [_KEY]).with_columns(shard=pl.lit(p.name)) for p in shards]
-        empty = pl.DataFrame(schema={_KEY: pl.String(), "shard": pl.String()})
-        index = pl.concat([empty, *parts]).cast({"shard": pl.Categorical()})
-        temporary = self.folder / f".tmp-{uuid.uuid4().hex}"
-        index.write_parquet(temporary, compression="zstd", statistics=False)
+        shards, temporary = self.shards(), self.folder / f".tmp-{uuid.uuid4().hex}"
+        none = pl.LazyFrame(schema={_KEY: pl.String(), _SHARD: pl.String()})
+        index = (_scan(shards) if shards else none).select(_KEY, pl.col(_SHARD).cast(pl.Categorical))
+        index.sink_parquet(temporary, compression="zstd", statistics=False)
         temporary.replace(self.folder / _INDEX)
 
     def verify(self) -> list[Problem]:
@@ -324,15 +339,19 @@ def _lock_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
 
 
-def _read_shards(paths: list[Path], wanted: pl.DataFrame, columns: list[str] | None = None) -> pl.DataFrame:
-    """Rows of some shards with a wanted key; with ``columns``, these and ``shard``, the file's name."""
+def _scan(paths: list[Path]) -> pl.LazyFrame:
+    """Rows of some shards, at least one, and in ``shard`` the file's name."""
+    name = pl.col(_SHARD).str.split("/").list.last()
+    return pl.scan_parquet(paths, include_file_paths=_SHARD, glob=False).with_columns(name)
+
+
+def _read_shards(paths: list[Path], wanted: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """Some columns, perhaps ``shard`` among them, of the rows with a wanted key."""
     if not paths:
-        return SCHEMA.to_frame() if columns is None else pl.DataFrame(schema={_KEY: pl.String, "shard": pl.String})
+        return pl.DataFrame(schema=SCHEMA | {_SHARD: pl.String()}).select(columns)
     try:
-        lazy = pl.scan_parquet(paths, include_file_paths="shard", glob=False)
-        name = pl.col("shard").str.split("/").list.last()
-        chosen = lazy.select(list(SCHEMA)) if columns is None else lazy.select(*columns, name)
-        return chosen.join(wanted.lazy(), on=_KEY, how="semi").collect(engine="streaming")
+        found = _scan(paths).select(list(dict.fromkeys([_KEY, *columns]))).join(wanted.lazy(), on=_KEY, how="semi")
+        return found.select(columns).collect(engine="streaming")
     except FileNotFoundError:
         raise
     except (pl.exceptions.PolarsError, OSError):

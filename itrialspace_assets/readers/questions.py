@@ -176,7 +176,7 @@ _SLICES += ["condition", "control", "path", "sha256", "pixel_x_mm", "pixel_y_mm"
 
 
 def listed_slices(settings: Settings, source: str, partition: Partition) -> pl.DataFrame:
-    """Of each slice that is read what says of which case, image and target it is, and how it was cut.
+    """What slices that are read say of which case, image and target they are, and how they were cut; each once.
 
     Args:
         settings: where tables lie; cases that were chosen.
@@ -185,7 +185,9 @@ def listed_slices(settings: Settings, source: str, partition: Partition) -> pl.D
     """
     columns = ["case_uid", "image_uid", "target_uid", "profile", "z_offset"]
     columns += [] if settings.case_ids is None else ["slice_uid", "published_id"]
-    return chosen_slices(settings, read_table(settings.output, "slices", columns, **table_partition(source, partition)))
+    blocks = read_blocks("slices", table_path(settings.output, "slices", **table_partition(source, partition)), columns)
+    none = TABLES["slices"].empty().select(columns)
+    return chosen_slices(settings, pl.concat([none, *(block.select(columns).unique() for block in blocks)]))
 
 
 def slices_in_parts(

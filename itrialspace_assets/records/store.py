@@ -23,6 +23,8 @@ pa.set_memory_pool(pa.system_memory_pool())
 _CONTRACT = b"itrialspace.contract"
 #: Bytes of a column that are read at once (ours).
 _BUFFER = 1 << 16
+#: Rows of a row group, which is in memory as a whole while it is written (ours: 40 MiB of the table generations).
+GROUP = 1 << 16
 
 
 def table_path(root: Path, name: str, **partition: str) -> Path:
@@ -91,8 +93,8 @@ def write_parts(root: Path, name: str, parts: Iterable[list[dict[str, Any]]], **
 class TableWriter:
     """Writes a partition of a table from blocks that follow each other in the order of its key.
 
-    What was appended lies on disk, in the folder of the table, until ``write`` has made the file of it: as one part of
-    Parquet, as if all rows had been in memory.
+    What was appended lies on disk, in the folder of the table, until ``write`` has made the file of it, one row group
+    after the other: the bytes are those of a frame of all rows.
 
     Attributes:
         height: rows so far.
@@ -106,6 +108,7 @@ class TableWriter:
         self._last: Any = None  # of the key's first column
         self._whole: pa.Table | None = None  # the only block so far
         self._columns: Batches | None = None  # of several blocks: the columns of the first, of the second, ...
+        self._blocks: list[int] = []  # of those, how many each row group is made of
         self.height = 0
 
     def __enter__(self) -> "TableWriter":
@@ -150,18 +153,25 @@ class TableWriter:
         if not self.height:
             self._whole = arrow
         elif frame.height:
-            self._spill(arrow)
+            if self._columns is None:
+                self._columns = Batches(self._path.parent)
+                self._spill(self._columns, self._whole, 0)
+                self._whole = None
+            self._spill(self._columns, arrow, self.height)
         self.height += frame.height
 
-    def _spill(self, arrow: pa.Table) -> None:
-        blocks = [arrow]
-        if self._columns is None:
-            self._columns = Batches(self._path.parent)
-            blocks, self._whole = [self._whole, arrow], None
-        for block in blocks:
+    def _spill(self, columns: Batches, block: pa.Table, before: int) -> None:
+        """Keep the columns of a block that follows some rows, cut where a row group ends."""
+        at = 0
+        while at < block.num_rows:
+            room = GROUP - (before + at) % GROUP
+            if room == GROUP:
+                self._blocks.append(0)
             for name in block.schema.names:
-                (batch,) = block.select([name]).combine_chunks().to_batches()
-                self._columns.append(batch)
+                (batch,) = block.slice(at, room).select([name]).combine_chunks().to_batches()
+                columns.append(batch)
+            self._blocks[-1] += 1
+            at += room
 
     def write(self) -> Path:
         """Make the file of what was appended, by rename; equal rows give equal bytes, however they were cut.
@@ -173,17 +183,23 @@ class TableWriter:
         if found:
             rules = "; ".join(map(str, found[:5]))
             raise TableError(f"{self._where}: not written, {len(found)} rules broken: {rules}")
-        whole = self._whole
-        if self._columns is not None:
-            width = len(self._table.schema)
-            whole = pa.table({name: self._column(n, width) for n, name in enumerate(self._table.schema)})
-        _to_parquet(self._table, _empty(self._table) if whole is None else whole, self._path)
+        _to_parquet(self._table, self._groups(), self._path)
         return self._path
 
-    def _column(self, number: int, width: int) -> pa.Array:
-        """A column of all blocks, in one piece: where pieces end decides where pages of the file end."""
+    def _groups(self) -> Iterator[pa.Table]:
+        """The rows, one row group after the other; those of a single block at once."""
+        if self._columns is None:
+            yield _empty(self._table) if self._whole is None else self._whole
+            return
+        names, first = list(self._table.schema), 0
+        for count in self._blocks:
+            yield pa.table({name: self._column(first + n, len(names), count) for n, name in enumerate(names)})
+            first += count * len(names)
+
+    def _column(self, first: int, width: int, count: int) -> pa.Array:
+        """A column of some blocks, in one piece: where pieces end decides where pages of the file end."""
         assert self._columns is not None
-        pieces = [self._columns.read(at).column(0) for at in range(number, len(self._columns), width)]
+        pieces = [self._columns.read(first + block * width).column(0) for block in range(count)]
         return pa.concat_arrays(pieces)
 
 
@@ -191,12 +207,15 @@ def _empty(table: Table) -> pa.Table:
     return table.empty().to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
-def _to_parquet(table: Table, arrow: pa.Table, path: Path) -> None:
-    arrow = arrow.replace_schema_metadata({_CONTRACT: table.contract.encode()})
+def _to_parquet(table: Table, groups: Iterable[pa.Table], path: Path) -> None:
+    schema = _empty(table).schema.with_metadata({_CONTRACT: table.contract.encode()})
     # numbers rarely repeat: a dictionary of them costs half the time of writing, and space
     texts = [n for n, kind in table.schema.items() if kind == pl.String]
-    with replacing(path) as out:
-        pq.write_table(arrow, out, compression="zstd", use_dictionary=texts)
+    with replacing(path) as out, pq.ParquetWriter(out, schema, compression="zstd", use_dictionary=texts) as file:
+        for rows in groups:
+            file.write_table(rows, row_group_size=GROUP)
+            del rows  # or it is in memory beside the next one
+            pa.default_memory_pool().release_unused()
 
 
 def read_file(name: str, path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:

@@ -199,20 +199,20 @@ def test_health_tells_constant_answers_refusals_and_gaps(study: Study) -> None:
     assert health.coverage([(answers, given)], tasks, ())["share"].to_list() == [1.0] * 6
     halves = [(answers.filter(part), given.filter(part)) for part in (target, ~target)]
     assert health.coverage(halves, tasks, ()).equals(health.coverage([(answers, given)], tasks, ()))
-    assert not health.entropies(answers)["constant"].any()
-    assert health.answered_twice([answers]) == health.shared_keys([generations[:9], generations[9:]]) == []
+    assert not health.entropies([answers[:9], answers[9:]])["constant"].any()
+    assert health.answered_twice([answers]) == health.shared_keys(lambda: [generations[:9], generations[9:]]) == []
     same = answers.with_columns(
         answer=pl.when(pl.col("task") == "presence").then(pl.lit("present")).otherwise("answer")
     )
-    assert health.entropies(same).filter("constant")["task"].to_list() == ["presence"]
-    assert health.entropies(same.head(50)).filter("constant").is_empty(), "too few to tell"
+    assert health.entropies([same]).filter("constant")["task"].to_list() == ["presence"]
+    assert health.entropies([same.head(50)]).filter("constant").is_empty(), "too few to tell"
     some = answers.filter(~((pl.col("task") == "lobe") & (pl.col("slice_uid") < "s0030")))
     gap = health.coverage([(some, given)], tasks, ())
     assert gap.filter(pl.col("share") < 1).select("task", "share").rows() == [("lobe", 0.5)] * 2
     refused = answers.with_columns(status=pl.when(pl.col("task") == "size").then(pl.lit("refused")).otherwise("status"))
-    assert health.refusals(refused)["refused"].to_list() == [0.0, 0.0, 1.0]
+    assert health.refusals([refused])["refused"].to_list() == [0.0, 0.0, 1.0]
     (twice,) = health.answered_twice([pl.concat([answers, answers.head(1)])])
     assert twice.endswith(": 2 answers")
     other = generations.head(1).with_columns(options=pl.concat_list(pl.lit("other")))
-    (shared,) = health.shared_keys([generations, other])
+    (shared,) = health.shared_keys(lambda: [generations, other])
     assert shared == f"generation_key {other['generation_key'][0]}: 2 different requests"

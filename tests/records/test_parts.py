@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from itrialspace_assets.base.errors import TableError
@@ -62,6 +63,18 @@ def test_pages_of_the_file_do_not_depend_on_the_blocks(tmp_path: Path, monkeypat
     assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("size", [7, 64, 10_000])
+def test_row_groups_do_not_depend_on_the_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(store, "GROUP", 50)
+    given = rows(120)
+    path, _ = write_parts(tmp_path / "a", "detections", parts(given, size), **HERE)
+    whole = write_table(tmp_path / "b", "detections", given, **HERE)
+    assert path.read_bytes() == whole.read_bytes()
+    footer = pq.read_metadata(path)
+    assert [footer.row_group(i).num_rows for i in range(footer.num_row_groups)] == [50] * 6
+    assert pl.concat(read_blocks("detections", path)).equals(TABLES["detections"].frame(given))
+
+
 def test_blocks_hold_whole_keys_in_order_and_all_rows(tmp_path: Path) -> None:
     path = write_table(tmp_path, "detections", rows(120), **HERE)
     blocks = list(read_blocks("detections", path, ["mark"]))
@@ -94,7 +107,7 @@ def test_a_file_that_is_not_in_order_is_told(tmp_path: Path) -> None:
     path = write_table(tmp_path, "detections", frame, **HERE)
     assert file_violations("detections", path, **HERE) == (frame.height, [])
     with TableWriter(tmp_path, "detections", **HERE) as out:
-        store._to_parquet(out._table, frame.reverse().to_arrow(compat_level=pl.CompatLevel.oldest()), path)
+        store._to_parquet(out._table, [frame.reverse().to_arrow(compat_level=pl.CompatLevel.oldest())], path)
     _, found = file_violations("detections", path, **HERE)
     assert "expected rows sorted by the key" in {v.rule for v in found}
 
