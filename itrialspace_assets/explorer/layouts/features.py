@@ -12,6 +12,9 @@ from itrialspace_assets.explorer.layouts.table import NoduleTable, by_value
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
+#: Rows that are put together at once, so that they stay in the processor's cache; ours, measured.
+_TOGETHER = 1 << 11
+
 
 @dataclass(frozen=True, eq=False)
 class Category:
@@ -47,14 +50,16 @@ class Features:
 
     def __getitem__(self, rows: slice | npt.NDArray[np.int64]) -> Singles:
         """Some rows (m, f)."""
-        numbers = self.numbers[rows]
+        numbers, codes = self.numbers[rows], [category.codes[rows] for category in self.categories]
         out = np.empty((len(numbers), len(self.names)), np.float32)
-        first = numbers.shape[1]
-        out[:, :first] = numbers
-        for category in self.categories:
-            last = first + category.flags.shape[1]
-            out[:, first:last] = category.flags[category.codes[rows]]
-            first = last
+        for first in range(0, len(out), _TOGETHER):
+            block = slice(first, first + _TOGETHER)
+            for at, column in enumerate(numbers[block].T):
+                out[block, at] = column
+            last = numbers.shape[1]
+            for category, of in zip(self.categories, codes, strict=True):
+                before, last = last, last + category.flags.shape[1]
+                out[block, before:last] = category.flags.take(of[block], axis=0)
         return out
 
 
