@@ -13,53 +13,103 @@ import pyarrow as pa
 
 Made = TypeVar("Made")
 
+#: Bytes beyond those that are kept which may be taken for a while; ours: more than that, and older things go first.
+_BETWEEN = 64 * 2**20
 #: Bytes of something whose making needs so much more in between that it pays to give that back; ours.
 _LARGE = 4 * 2**20
 _TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
 
 
-class Lately:
-    """What was made under a key, until newer things need the room; threads that ask at once make it once.
+class Room:
+    """A number of bytes that several ``Lately`` share; the oldest of all of them goes first.
 
-    What holds no array stays. So does the newest one, even if it alone takes more than ``most`` bytes.
+    The newest one stays, even if it alone takes more than ``most`` bytes.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._lock = threading.RLock()
-        self._made: OrderedDict[Hashable, object] = OrderedDict()
-        self._small: dict[Hashable, object] = {}
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, object] = OrderedDict()
         self._bytes = 0
 
     def has(self, key: Hashable) -> bool:
         """Whether something is kept under a key."""
-        return key in self._small or key in self._made
+        return key in self._kept
 
-    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
+    def found(self, key: Hashable) -> tuple[object] | None:
+        """What is kept under a key, which is the newest now; None: nothing."""
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return (self._kept[key],)
+
+    def keep(self, key: Hashable, made: object) -> None:
+        """Keep something under a key that nothing is kept under."""
+        with self._lock:
+            self._kept[key] = made
+            self._bytes += bytes_of(made)
+            self._leave(self._most, 1)
+
+    def clear(self, needs: int) -> None:
+        """Let so much go that what is worked out next, which takes some bytes for a while, finds them free."""
+        with self._lock:
+            went = self._leave(self._most - max(0, needs - _BETWEEN), 0)
+        if went:
+            give_back()
+
+    def _leave(self, most: int, fewest: int) -> bool:
+        """Let the oldest go until the bytes are within ``most``; whether any went."""
+        before = len(self._kept)
+        while self._bytes > most and len(self._kept) > fewest:
+            self._bytes -= bytes_of(self._kept.popitem(last=False)[1])
+        return len(self._kept) < before
+
+
+class Lately:
+    """What was made under a key, until newer things need the room; threads that ask at once make it once.
+
+    What holds no array stays.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._making = threading.RLock()
+        self._small: dict[Hashable, object] = {}
+
+    def has(self, key: Hashable) -> bool:
+        """Whether something is kept under a key."""
+        return key in self._small or self._room.has((self, key))
+
+    def get(self, key: Hashable, make: Callable[[], Made], needs: int = 0) -> Made:
         """What ``make`` gave when this key was asked for before, else what it gives now.
 
         Args:
             key: of what is kept.
             make: makes it; may ask for other keys.
+            needs: bytes that it takes while it is made; older things make room for them.
         """
-        with self._lock:
+        with self._making:
             if key in self._small:
                 return self._small[key]  # type: ignore[return-value]
-            if key in self._made:
-                self._made.move_to_end(key)
-                return self._made[key]  # type: ignore[return-value]
+            found = self._room.found((self, key))
+            if found is not None:
+                return found[0]  # type: ignore[return-value]
+            if needs:
+                self._room.clear(needs)
             made = make()
             taken = bytes_of(made)
             if not taken:
                 self._small[key] = made
                 return made
-            self._made[key] = made
-            self._bytes += taken
-            while self._bytes > self._most and len(self._made) > 1:
-                self._bytes -= bytes_of(self._made.popitem(last=False)[1])
-            if taken >= _LARGE:
+            self._room.keep((self, key), made)
+            if max(taken, needs) >= _LARGE:
                 give_back()
             return made
+
+    def clear(self, needs: int) -> None:
+        """As of the room."""
+        self._room.clear(needs)
 
 
 def give_back() -> None:

@@ -3,11 +3,12 @@
 import numpy as np
 import polars as pl
 
-from itrialspace_assets.explorer.lately import Lately, bytes_of
+from itrialspace_assets.explorer import lately as lately_module
+from itrialspace_assets.explorer.lately import Lately, Room, bytes_of
 
 
 def test_the_oldest_goes_when_room_is_needed() -> None:
-    lately, made = Lately(250), []
+    lately, made = Lately(Room(250)), []
 
     def get(name: str, size: int) -> int:
         def make() -> np.ndarray:
@@ -34,3 +35,15 @@ def test_the_oldest_goes_when_room_is_needed() -> None:
 
 def test_bytes_are_those_of_the_arrays() -> None:
     assert bytes_of((np.zeros(3), pl.Series([1, 2]), (np.zeros(2, np.uint8), "text"), None)) == 24 + 16 + 2
+
+
+def test_two_share_a_room_and_make_room_for_what_is_worked_out() -> None:
+    room = Room(250)
+    one, other = Lately(room), Lately(room)
+    for lately in (one, other):
+        assert lately.get("same key", lambda lately=lately: np.full(100, id(lately)))[0] == id(lately)
+    assert not one.has("same key"), "each took 800 bytes"
+    other.get("small", lambda: np.zeros(20, np.uint8), needs=lately_module._BETWEEN)
+    assert other.has("small")
+    assert other.get("more", lambda: other.has("small") or np.zeros(1), needs=lately_module._BETWEEN + 240).size
+    assert not other.has("small"), "it went before the next one was made"

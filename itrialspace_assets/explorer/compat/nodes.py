@@ -6,7 +6,6 @@ A row is of the index. Where the original gave a path of its disk, an id is give
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from itrialspace_assets.base.errors import ConfigError
@@ -85,7 +84,7 @@ def row_of_annotation(columns: Columns, annotation: str) -> int | None:
 
 
 def _rows_of_annotation(columns: Columns, annotation: str) -> Rows:
-    return (columns.series("annotation_id") == annotation).arg_true().to_numpy().astype(np.intp)
+    return columns.rows_with("annotation_id", annotation)
 
 
 def label_is(columns: Columns, word: str | int | None) -> Mask | None:

@@ -33,7 +33,7 @@ def project(nodules: NoduleTable) -> pl.DataFrame:
     Args:
         nodules: the table ``nodules``.
     """
-    points = reduce(features_of(nodules, FEATURE_SETS[CORE]).matrix, PRESETS["PCA_2D"]).astype(float).round(6)
+    points = reduce(features_of(nodules, FEATURE_SETS[CORE]), PRESETS["PCA_2D"]).astype(float).round(6)
     return nodules.frame(["nodule_uid", "dataset"]).with_columns(x=pl.Series(points[:, 0]), y=pl.Series(points[:, 1]))
 
 
@@ -68,7 +68,7 @@ def make_layout(
         ConfigError: the extra ``maps`` is not installed, there are too few nodules, or no such feature set.
     """
     made = NoduleMap(settings, nodules)
-    points = reduce(made.features(feature_set).matrix, chosen, verbose)
+    points = reduce(made.features(feature_set), chosen, verbose)
     path = layout_path(settings, feature_set, chosen.name)
     sha256 = write_layout(path, nodules.series("nodule_uid"), points, made.of(feature_set))
     return str(path.relative_to(settings.output)), sha256

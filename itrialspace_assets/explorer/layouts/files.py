@@ -20,11 +20,13 @@ import pyarrow.parquet as pq
 
 from itrialspace_assets.base.fingerprints import replace_file, sha256_bytes
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.explorer.layouts.features import Singles
+from itrialspace_assets.explorer.layouts.features import Features, Singles
 
 _OF = b"itrialspace.of"
 #: Ids that are joined at once, for little memory; ours.
 _JOINED = 1 << 16
+#: Rows of an array whose bytes are hashed at once; ours.
+_HASHED = 1 << 16
 
 
 def layout_path(settings: Settings, feature_set: str, layout: str) -> Path:
@@ -43,14 +45,15 @@ def edges_path(settings: Settings, name: str) -> Path:
     return settings.output / "explorer" / "edges" / f"{name}.parquet"
 
 
-def hash_of(uids: pl.Series, *parts: npt.NDArray[Any]) -> str:
+def hash_of(uids: pl.Series, *parts: npt.NDArray[Any] | Features) -> str:
     """Hash over ids and arrays: of what a file is made."""
     whole = hashlib.sha256()
     for some in uids.to_frame().iter_slices(_JOINED):
         whole.update("\n".join((*some.to_series(), "")).encode())
     for part in parts:
-        whole.update(f"{part.dtype} {part.shape}\n".encode())
-        whole.update(np.ascontiguousarray(part).data)
+        whole.update(f"{part[:0].dtype} {part.shape}\n".encode())
+        for first in range(0, len(part), _HASHED):
+            whole.update(np.ascontiguousarray(part[first : first + _HASHED]).data)
     return whole.hexdigest()
 
 

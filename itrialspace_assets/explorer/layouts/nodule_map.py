@@ -12,12 +12,12 @@ import polars as pl
 
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.explorer.lately import Lately
-from itrialspace_assets.explorer.layouts.features import Features, Singles, count_of, features_of
+from itrialspace_assets.explorer.lately import Lately, Room
+from itrialspace_assets.explorer.layouts.features import Features, Singles, bytes_for, count_of, features_of
 from itrialspace_assets.explorer.layouts.files import edges_path, hash_of, layout_path, made_of, read_edges, read_points
 from itrialspace_assets.explorer.layouts.presets import feature_set, preset
-from itrialspace_assets.explorer.layouts.reduce import lacks, reduce
-from itrialspace_assets.explorer.layouts.spaces import SPACES, Near, Rows, Space, nearest, weighted
+from itrialspace_assets.explorer.layouts.reduce import BLOCKS, lacks, reduce
+from itrialspace_assets.explorer.layouts.spaces import SPACES, Near, Rows, Space, nearest, weighted, weighted_bytes
 from itrialspace_assets.explorer.layouts.table import NoduleTable, by_value
 
 Made = TypeVar("Made")
@@ -30,8 +30,8 @@ _SCOPE_ALIASES = {"cross_dataset": "all_datasets"}
 MODES = ("closest", "farthest")
 #: Most nodules whose edges are worked out when they are asked for (ours: some seconds); of more, from a file alone.
 ON_DEMAND = 30_000
-#: Bytes of features, layouts and edges that are kept; ours, so that the server stays under 600 MiB.
-_KEPT = 80 * 2**20
+#: Bytes of features, layouts and edges that are kept without a server, which says itself what it keeps; ours.
+_KEPT = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class NoduleMap:
 
     settings: Settings
     nodules: NoduleTable
-    _lately: Lately = field(default_factory=lambda: Lately(_KEPT), repr=False)
+    lately: Lately = field(default_factory=lambda: Lately(Room(_KEPT)), repr=False)
 
     def features(self, name: str) -> Features:
         """Features of a feature set.
@@ -81,11 +81,13 @@ class NoduleMap:
             ConfigError: no such feature set.
         """
         chosen = feature_set(name)
-        return self._once(("features", name), lambda: features_of(self.nodules, chosen))
+        return self._once(
+            ("features", name), lambda: features_of(self.nodules, chosen), bytes_for(self.nodules, chosen)
+        )
 
     def of(self, name: str) -> str:
         """Hash of all that decides a layout of a feature set."""
-        return self._once(("of", name), lambda: hash_of(self.nodules.series("nodule_uid"), self.features(name).matrix))
+        return self._once(("of", name), lambda: hash_of(self.nodules.series("nodule_uid"), self.features(name)))
 
     def layout(self, name: str, layout: str) -> Singles:
         """Coordinates (n, d): from the file if it is of these nodules; PCA is worked out where there is none.
@@ -108,7 +110,9 @@ class NoduleMap:
                     return found
             if chosen.algorithm != "pca":
                 raise TableError(self.why_not(name, layout))
-            return reduce(self.features(name).matrix, chosen)
+            features = self.features(name)
+            self.lately.clear(4 * self.nodules.height * chosen.dims + BLOCKS)
+            return reduce(features, chosen)
 
         return self._once(("layout", name, chosen.name, version), read)
 
@@ -154,9 +158,9 @@ class NoduleMap:
             TableError: the layout has not been built.
         """
         if search.space == "weighted":
-            return self._once(("weighted",), lambda: weighted(self.nodules))
+            return self._once(("weighted",), lambda: weighted(self.nodules), weighted_bytes(self.nodules))
         if search.space == "feature_l2":
-            return Space("feature_l2", "euclidean", self.features(search.feature_set).matrix)
+            return Space("feature_l2", "euclidean", self.features(search.feature_set))
         if search.space == "embedding":
             return Space("embedding", "euclidean", self.layout(search.feature_set, search.layout))
         raise ConfigError(f"search space {search.space!r}: expected one of {', '.join(SPACES)}")
@@ -269,8 +273,8 @@ class NoduleMap:
     def _codes(self, column: str) -> Rows:
         return self._once(("codes", column), lambda: self.nodules.codes(column))
 
-    def _once(self, key: tuple[str, ...], make: Callable[[], Made]) -> Made:
-        return self._lately.get(key, make)
+    def _once(self, key: tuple[str, ...], make: Callable[[], Made], needs: int = 0) -> Made:
+        return self.lately.get(key, make, needs)
 
 
 def edges_name(k: int, mode: str, scope: str, search: Search) -> str:

@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.explorer.layouts.features import Singles
+from itrialspace_assets.explorer.layouts.features import Features, Singles
 from itrialspace_assets.explorer.layouts.presets import ITERATIONS, NEIGHBOURS, SEED, Preset
 
 #: Fewest nodules of a layout by neighbours; ours.
 FEWEST = 5
 #: Rows that are held in double precision at once; ours.
 _ROWS = 1 << 16
+#: Bytes that these take in single and in double precision, of the larger feature set; ours.
+BLOCKS = 64 * 2**20
 _NEEDS = {"pca": (), "umap": ("umap", "sklearn"), "tsne": ("sklearn",)}
 
 
@@ -30,7 +32,7 @@ def lacks(chosen: Preset) -> str:
     )
 
 
-def reduce(matrix: Singles, chosen: Preset, verbose: bool = False) -> Singles:
+def reduce(matrix: Singles | Features, chosen: Preset, verbose: bool = False) -> Singles:
     """Coordinates (n, d) of each row, without a unit.
 
     Args:
@@ -60,7 +62,7 @@ def reduce(matrix: Singles, chosen: Preset, verbose: bool = False) -> Singles:
             random_state=SEED,
             n_jobs=1,
             verbose=verbose,
-        ).fit_transform(matrix)
+        ).fit_transform(matrix[:])
     else:
         from sklearn.manifold import TSNE
 
@@ -73,11 +75,11 @@ def reduce(matrix: Singles, chosen: Preset, verbose: bool = False) -> Singles:
             random_state=SEED,
             n_jobs=1,
             verbose=2 if verbose else 0,
-        ).fit_transform(matrix)
+        ).fit_transform(matrix[:])
     return np.ascontiguousarray(made, dtype=np.float32)
 
 
-def principal(matrix: Singles, dims: int) -> Singles:
+def principal(matrix: Singles | Features, dims: int) -> Singles:
     """Principal components (n, d), largest first; the sign of each is fixed by its largest weight.
 
     Args:
@@ -86,7 +88,7 @@ def principal(matrix: Singles, dims: int) -> Singles:
     """
     kept = max(2, min(dims, *matrix.shape))
     points = np.zeros((len(matrix), kept), np.float32)
-    if not matrix.size:
+    if 0 in matrix.shape:
         return points
     mean = np.zeros(matrix.shape[1])
     for some in _blocks(matrix):
@@ -108,6 +110,6 @@ def principal(matrix: Singles, dims: int) -> Singles:
     return points
 
 
-def _blocks(matrix: Singles) -> Iterator[npt.NDArray[np.float64]]:
+def _blocks(matrix: Singles | Features) -> Iterator[npt.NDArray[np.float64]]:
     """The rows in double precision, some at a time: all at once would take 400 MiB of a million nodules."""
     return (matrix[first : first + _ROWS].astype(np.float64) for first in range(0, len(matrix), _ROWS))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.spatial.distance import cdist
 
-from itrialspace_assets.explorer.layouts.features import Floats
+from itrialspace_assets.explorer.layouts.features import Features, Floats
 from itrialspace_assets.explorer.layouts.table import NoduleTable, by_value
 from itrialspace_assets.index.query import DONOR_WEIGHTS
 
@@ -39,7 +39,7 @@ class Space:
 
     name: str
     metric: Literal["cityblock", "euclidean"]
-    points: npt.NDArray[Any]
+    points: npt.NDArray[Any] | Features
 
 
 @dataclass(frozen=True)
@@ -66,21 +66,23 @@ def weighted(nodules: NoduleTable) -> Space:
     )
     most_pleural, most_diameter = (pl.max_horizontal(c.max(), 1.0) for c in (pleural, diameter))
     numbers = (
-        nodules.frame(WEIGHTED[1:])
-        .select(
-            cc=DONOR_WEIGHTS["cc"] * cc.fill_null(cc.median()).fill_null(0.0) / 100,
-            pleural=DONOR_WEIGHTS["pleural"] * pleural.fill_null(most_pleural) / most_pleural,
-            diameter=DONOR_WEIGHTS["diameter"] * diameter.fill_null(0.0) / most_diameter,
-        )
-        .to_numpy()
+        DONOR_WEIGHTS["cc"] * cc.fill_null(cc.median()).fill_null(0.0) / 100,
+        DONOR_WEIGHTS["pleural"] * pleural.fill_null(most_pleural) / most_pleural,
+        DONOR_WEIGHTS["diameter"] * diameter.fill_null(0.0) / most_diameter,
     )
     half = DONOR_WEIGHTS["lobe"] / 2  # two lobes differ in two columns
     lobes, codes = by_value(nodules, "reinsertion_lobe"), nodules.codes("reinsertion_lobe")
     points = np.empty((nodules.height, 3 + len(lobes)))
-    points[:, :3] = numbers
+    for at, (name, number) in enumerate(zip(WEIGHTED[1:], numbers, strict=True)):
+        points[:, at] = nodules.frame([name]).select(number).to_series().to_numpy()
     for at, (_, code) in enumerate(lobes, start=3):
         points[:, at] = half * (codes == code)
     return Space("weighted", "cityblock", points)
+
+
+def weighted_bytes(nodules: NoduleTable) -> int:
+    """Bytes that the weighted space takes while it is made: its points, and some columns."""
+    return nodules.height * 8 * (3 + len(nodules.values("reinsertion_lobe")) + 5)
 
 
 def nearest(

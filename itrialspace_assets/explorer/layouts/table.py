@@ -28,6 +28,9 @@ class NoduleTable(Protocol):
     def numbers(self, name: str) -> npt.NDArray[np.float64]:
         """A column of numbers (n,); NaN where the value is missing."""
 
+    def numbers_once(self, name: str) -> npt.NDArray[np.float64]:
+        """The same, not kept for the next time."""
+
     def codes(self, name: str) -> npt.NDArray[Any]:
         """A whole number for each value of a column of texts (n,): equal where the texts are."""
 
@@ -59,6 +62,9 @@ class Held:
 
     def numbers(self, name: str) -> npt.NDArray[np.float64]:
         return self.nodules[name].cast(pl.Float64).to_numpy()
+
+    def numbers_once(self, name: str) -> npt.NDArray[np.float64]:
+        return self.numbers(name)
 
     def codes(self, name: str) -> npt.NDArray[Any]:
         return self.nodules[name].rank("dense").fill_null(0).to_numpy()

@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from itrialspace_assets.base.errors import ConfigError, MissingTable, NotFound, TableError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.explorer.lately import Lately
+from itrialspace_assets.explorer.lately import Lately, Room
 from itrialspace_assets.explorer.search.texts import Texts, texts_of
 from itrialspace_assets.records.schema import Column
 from itrialspace_assets.records.store import require_contract, table_path
@@ -29,10 +31,15 @@ from itrialspace_assets.records.tables import TABLES
 MAX_VALUES = 200
 #: Rows of an export that are in memory at once; ours.
 _BATCH = 20_000
-#: Rows that say whether a column can be of few values at all; ours.
-_FIRST = 5_000
-#: Bytes of columns, masks, codes and orders that are kept; ours, so that the server stays under 600 MiB.
-_KEPT = 176 * 2**20
+#: Rows of a column that are in memory at once where it is not kept whole; ours.
+_STEP = 1 << 16
+#: Bytes of a column of the file that are in memory at once; ours.
+_BUFFER = 1 << 18
+#: Bytes of columns, masks, codes, orders and of what a map is made of that are kept; ours, so that the server stays
+#: under 600 MiB.
+_KEPT = 184 * 2**20
+#: Bytes that texts take while each is looked up, and while they are answered, for each byte of them; ours, measured.
+_LOOKED_UP, _ANSWERED = 5, 4
 
 #: Columns of a table of at most so many rows are kept though only some rows were asked for; ours.
 _SMALL = 100_000
@@ -109,8 +116,12 @@ class Columns:
         self._path = path
         self._file = path.open("rb")  # stays open: a table that is made again does not mix with this one
         self._reading = threading.Lock()
-        self._lately = Lately(_KEPT)
-        self.height = int(pq.read_metadata(path).num_rows)
+        self._source = pa.OSFile(str(path))  # the same, for reading by several threads
+        self._require_same()
+        self._footer = pq.read_metadata(self._source)
+        self.room = Room(_KEPT)
+        self._lately = Lately(self.room)
+        self.height = int(self._footer.num_rows)
 
     def series(self, name: str) -> pl.Series:
         """A column as it is in the table, read anew each time.
@@ -167,13 +178,30 @@ class Columns:
             TableError: the table was made again since it was opened here.
         """
         at = 0
-        with self._path.open("rb") as file:
-            if os.fstat(file.fileno()).st_ino != os.fstat(self._file.fileno()).st_ino:
-                raise TableError("nodules: made again just now; ask again")
-            for batch in pq.ParquetFile(file).iter_batches(_BATCH):
-                chosen, at = mask[at : at + batch.num_rows], at + batch.num_rows
-                if chosen.any() or at == self.height:
-                    yield pl.DataFrame(batch).filter(chosen)
+        self._require_same()
+        for batch in self._read(None, _BATCH):
+            chosen, at = mask[at : at + batch.num_rows], at + batch.num_rows
+            if chosen.any() or at == self.height:
+                yield pl.DataFrame(batch).filter(chosen)
+
+    def _read(
+        self, names: Sequence[str] | None, rows: int = _STEP, coded: Sequence[str] = ()
+    ) -> Iterator[pa.RecordBatch]:
+        """Some rows after others of some columns (None: all), read piece by piece; threads may do so side by side.
+
+        Args:
+            names: of the columns.
+            rows: how many at once.
+            coded: which of them come as codes with a dictionary, texts alone.
+        """
+        file = pq.ParquetFile(
+            self._source, metadata=self._footer, read_dictionary=list(coded), buffer_size=_BUFFER, pre_buffer=False
+        )
+        return file.iter_batches(rows, columns=names, use_threads=False)
+
+    def _require_same(self) -> None:
+        if os.fstat(self._file.fileno()).st_ino != self._path.stat().st_ino:
+            raise TableError("nodules: made again just now; ask again")
 
     def numbers(self, name: str) -> npt.NDArray[np.float64]:
         """A column of numbers or whole numbers; NaN where the value is missing.
@@ -183,7 +211,23 @@ class Columns:
         """
         if about(name).type not in ("number", "integer"):
             raise ConfigError(f"column {name}: expected a column of numbers, got one of type {about(name).type}")
-        return self.kept(("numbers", name), lambda: self.series(name).cast(pl.Float64).to_numpy())
+        return self.kept(("numbers", name), lambda: self._numbers(name))
+
+    def numbers_once(self, name: str) -> npt.NDArray[np.float64]:
+        """The same, not kept for the next time: others stay.
+
+        Raises:
+            ConfigError: there is no such column, or it holds none.
+        """
+        return self.numbers(name) if self._lately.has(("numbers", name)) else self._numbers(name)
+
+    def _numbers(self, name: str) -> npt.NDArray[np.float64]:
+        values, at = np.empty(self.height), 0
+        for batch in self._read([name]):
+            some = batch.column(0).cast(pa.float64()).to_numpy(zero_copy_only=False)
+            values[at : at + len(some)] = some
+            at += len(some)
+        return values
 
     def coded(self, name: str) -> Coded:
         """A column of at most ``MAX_VALUES`` values.
@@ -203,7 +247,44 @@ class Columns:
             ConfigError: there is no such column.
         """
         about(name)
-        return self.kept(("coded", name), lambda: None if self._has_many(name) else _coded(self.series(name)))
+        return self.kept(("coded", name), lambda: self._few(name))
+
+    def _few(self, name: str) -> Coded | None:
+        """Codes piece by piece; it ends where there are too many values, which the first rows of ids have."""
+        codes, at, known = np.zeros(self.height, np.uint8), 0, dict[str | int | float | bool, int]()
+        for batch in self._read([name], coded=[name] if about(name).type == "text" else ()):
+            column = batch.column(0)
+            some = column if isinstance(column, pa.DictionaryArray) else column.dictionary_encode()
+            places = some.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+            there = np.flatnonzero(np.bincount(places + 1, minlength=1)[1:])
+            if len(there) > MAX_VALUES:
+                return None
+            code = np.zeros(len(some.dictionary) + 1, np.uint8)  # the last is that of a missing one
+            for place, value in zip(there, some.dictionary.take(pa.array(there)).to_pylist(), strict=True):
+                code[place] = known.setdefault(value, min(len(known) + 1, MAX_VALUES))
+            if len(known) > MAX_VALUES:
+                return None
+            codes[at : at + len(some)] = code[places]
+            at += len(some)
+        order = [v for v in ABOUT[name].allowed if v in known]
+        values = order if len(order) == len(known) else sorted(known)
+        final = np.zeros(len(known) + 1, np.uint8)
+        final[[known[value] for value in values]] = np.arange(1, len(values) + 1)
+        return Coded(tuple(values), final[codes])
+
+    def rows_with(self, name: str, text: str) -> Rows:
+        """Rows whose text in a column is one, rising; nothing of the column is kept.
+
+        Args:
+            name: of a column of texts.
+            text: that is looked for.
+        """
+        found, at = [np.zeros(0, np.intp)], 0
+        for batch in self._read([name]):
+            same = pc.equal(batch.column(0), text).fill_null(False).to_numpy(zero_copy_only=False)
+            found.append(np.flatnonzero(same) + at)
+            at += batch.num_rows
+        return np.concatenate(found)
 
     def texts(self, name: str) -> Texts:
         """A column of texts, for searches in them.
@@ -215,11 +296,11 @@ class Columns:
             raise ConfigError(f"column {name}: expected a column of text, got one of {about(name).type}s")
 
         def make() -> Texts:
-            with self._reading:
-                self._file.seek(0)
-                return texts_of(pq.ParquetFile(self._file).read([name])[name])
+            pieces = [batch.column(0) for batch in self._read([name])]
+            return texts_of(pa.chunked_array(pieces) if pieces else pa.chunked_array([], pa.string()))
 
-        return self.kept(("texts", name), make)
+        sorted_ids = name == "nodule_uid"  # nothing need be looked up
+        return self._lately.get(("texts", name), make, (2 if sorted_ids else _LOOKED_UP) * self._bytes(name))
 
     def codes(self, name: str) -> npt.NDArray[Any]:
         """A whole number for each text of a column, equal where the texts are: that of ``values``, if there are few."""
@@ -242,6 +323,7 @@ class Columns:
         """
         coded = self.few(name) if about(name).type == "text" else None
         if coded is None:
+            self.room.clear(_ANSWERED * self._bytes(name))
             return self.series(name)
         values = pl.Series(name, [None, *coded.values], dtype=pl.Enum(pl.Series(coded.values, dtype=pl.String())))
         return values[coded.codes.astype(np.intp)]
@@ -284,9 +366,7 @@ class Columns:
 
     def _describe(self, column: Column) -> Described:
         missing, low, high = self._statistics(column.name)
-        coded = None
-        if column.type != "number" and not self._has_many(column.name):  # codes of all would need room for little
-            coded = _coded(self.series(column.name))
+        coded = None if column.type == "number" else self._few(column.name)  # codes of all would need room for little
         return Described(
             name=column.name,
             type=column.type,
@@ -300,20 +380,17 @@ class Columns:
 
     def _statistics(self, name: str) -> tuple[int, Any, Any]:
         """Missing values, least and greatest value, as the file's footer says."""
-        with self._reading:
-            self._file.seek(0)
-            footer = pq.read_metadata(self._file)
+        footer = self._footer
         at = footer.schema.names.index(name)
         groups = [footer.row_group(i).column(at).statistics for i in range(footer.num_row_groups)]
         ends = [end for group in groups if group.has_min_max for end in (group.min, group.max)]
         return sum(g.null_count for g in groups), min(ends, default=None), max(ends, default=None)
 
-    def _has_many(self, name: str) -> bool:
-        """Whether the first rows alone have too many values, as ids do: the column need not be read."""
-        with self._reading:
-            self._file.seek(0)
-            first = pl.scan_parquet(self._file).select(name).head(_FIRST).collect()[name]
-        return first.drop_nulls().n_unique() > MAX_VALUES
+    def _bytes(self, name: str) -> int:
+        """Bytes of a column in the file, before they were compressed."""
+        at = self._footer.schema.names.index(name)
+        groups = range(self._footer.num_row_groups)
+        return sum(self._footer.row_group(i).column(at).total_uncompressed_size for i in groups)
 
     def _some(self, name: str, rows: Rows) -> pl.Series:
         kind = about(name).type
@@ -323,10 +400,24 @@ class Columns:
             return values[coded.codes[rows].astype(np.intp)]
         form = "texts" if kind == "text" else "numbers"
         if self.height > _SMALL and name not in SEARCHED and not self._lately.has((form, name)):
-            return self.series(name)[rows]  # it would push out what searches need
+            return self._picked(name, rows)  # it would push out what searches need
         if kind == "text":
             return self.texts(name).series(name, rows)
         return pl.Series(name, self.numbers(name)[rows], nan_to_null=True).cast(_TABLE.schema[name])
+
+    def _picked(self, name: str, rows: Rows) -> pl.Series:
+        """Values of rows, picked from one piece of the column after another."""
+        order, at, found = np.argsort(rows, kind="stable"), 0, [pl.Series(name, [], dtype=_TABLE.schema[name])]
+        wanted = rows[order]
+        for batch in self._read([name]):
+            first, last = np.searchsorted(wanted, (at, at + batch.num_rows))
+            if last > first:
+                some = batch.column(0).take(pa.array(wanted[first:last] - at))
+                found.append(pl.Series(name, some, dtype=_TABLE.schema[name]))
+            at += batch.num_rows
+        back = np.empty(len(rows), np.intp)
+        back[order] = np.arange(len(rows))
+        return pl.concat(found)[back]
 
 
 def open_columns(settings: Settings) -> Columns:
@@ -337,17 +428,3 @@ def open_columns(settings: Settings) -> Columns:
         TableError: it was accepted under another contract.
     """
     return Columns(table_path(settings.output, _TABLE.name))
-
-
-def _coded(series: pl.Series) -> Coded | None:
-    distinct = series.drop_nulls().unique()
-    if distinct.len() > MAX_VALUES:
-        return None
-    known = set(distinct)
-    order = [v for v in ABOUT[series.name].allowed if v in known]
-    values = order if len(order) == len(known) else sorted(known)
-    codes = np.zeros(series.len(), np.uint8)  # at most MAX_VALUES, and 0
-    if values:
-        places = pl.Series(range(1, len(values) + 1), dtype=pl.UInt8())
-        codes = series.replace_strict(pl.Series(values, dtype=series.dtype), places, default=0).to_numpy()
-    return Coded(tuple(values), codes)

@@ -34,6 +34,8 @@ _NEEDED = tuple(
 )
 #: Numbers of a place.
 _PLACED = ("reinsertion_lobe_cc_pct", "reinsertion_pleural_dist_mm", "reinsertion_nodule_diam_mm")
+#: Bytes that a candidate takes while it is scored and sorted; ours, measured.
+_SCORED = 128
 K = Annotated[int, Field(ge=1, le=500)]
 Millimetres = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
@@ -195,6 +197,7 @@ def donors(
     if place.person is not None:
         among = among & ~columns.texts("person_uid").among([place.person])
     rows = np.flatnonzero(among)
+    columns.room.clear(_SCORED * len(rows))
     lobes, codes = columns.values("reinsertion_lobe"), columns.codes("reinsertion_lobe")[rows]
     known = pl.Enum(list(dict.fromkeys((*lobes, *map(str, LOBE_NAMES.values())))))
     candidates = pl.DataFrame(

@@ -81,10 +81,13 @@ class Texts:
 
 def texts_of(column: pa.ChunkedArray) -> Texts:
     """A column of texts, two gigabytes of them at most."""
-    coded = column.cast(pa.string()).combine_chunks().dictionary_encode()
-    whole = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
-    places = whole.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return Texts(whole.dictionary, np.asarray(places, np.int32))
+    whole = column.cast(pa.string()).combine_chunks()
+    whole = pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
+    if not whole.null_count and pc.all(pc.less(whole[:-1], whole[1:])).as_py() is not False:
+        return Texts(whole, np.arange(len(whole), dtype=np.int32))  # sorted ids: nothing need be looked up
+    coded = whole.dictionary_encode()
+    places = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return Texts(coded.dictionary, np.asarray(places, np.int32))
 
 
 def _starts(data: npt.NDArray[np.uint8], wanted: bytes) -> Iterator[Places]:

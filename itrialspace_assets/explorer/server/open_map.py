@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends
 
+from itrialspace_assets.explorer.lately import Lately
 from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap
 from itrialspace_assets.explorer.server.state import Root, RootOf
 
@@ -15,7 +16,7 @@ def open_map(root: Root) -> NoduleMap:
         TableError: there is no index yet, or it was accepted under another contract.
     """
     columns = root.columns
-    made: NoduleMap = root.kept("nodule_map", columns, lambda: NoduleMap(root.settings, columns))
+    made: NoduleMap = root.kept("nodule_map", columns, lambda: NoduleMap(root.settings, columns, Lately(columns.room)))
     return made
 
 

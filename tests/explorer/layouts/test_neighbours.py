@@ -16,7 +16,8 @@ from tests.index.test_query import made
 
 def brute(points: np.ndarray, metric: str, allowed: np.ndarray, k: int, sign: int) -> list[list[tuple[int, float]]]:
     """Plain sorting of all distances; ``allowed`` (n, n)."""
-    distance = cdist(points.astype(float), points.astype(float), metric)
+    points = points[:].astype(float)
+    distance = cdist(points, points, metric)
     return [
         sorted(((j, distance[i, j]) for j in np.flatnonzero(allowed[i])), key=lambda p: (sign * p[1], p[0]))[:k]
         for i in range(len(points))

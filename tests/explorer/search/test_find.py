@@ -273,3 +273,24 @@ def test_an_index_without_rows_and_one_without_values(tmp_path: Path) -> None:
     level = frame(3).with_columns(age=pl.lit(5.0))
     (histogram,) = search(Columns(write(tmp_path, level)), Search(histograms=("age",), bins=2)).histograms
     assert sum(histogram.counts) == 3
+
+
+def test_many_codes_are_counted_two_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find, "_MANY", 1)
+    found = search(Columns(write(tmp_path, NODULES)), Search(facets=("dataset", "label", "size_bucket", "has_ct")))
+    for facet in found.facets:
+        values = [row[facet.column] for row in ROWS]
+        assert {one.value: one.count for one in facet.values} == {v: values.count(v) for v in set(values)}
+
+
+def test_columns_that_are_not_kept_are_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns_module, "_STEP", 7)
+    monkeypatch.setattr(columns_module, "_SMALL", 0)
+    opened, rows = Columns(write(tmp_path, NODULES)), np.array([91, 3, 90, 4, 3])
+    for name in ("annotation_id", "lesion_uid", "age", DIAMETER, "size_bucket", "has_ct"):
+        assert opened.frame([name], rows)[name].equals(NODULES[name][rows])
+    assert np.array_equal(opened.numbers_once(DIAMETER), NODULES[DIAMETER].to_numpy(), equal_nan=True)
+    first = NODULES["annotation_id"][3]
+    same = [i for i, one in enumerate(NODULES["annotation_id"]) if one == first]
+    assert opened.rows_with("annotation_id", first).tolist() == same
+    assert opened.texts("scan_uid").series("scan_uid").equals(NODULES["scan_uid"])
