@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,6 @@ SCHEMA = pl.Schema(
         "asked_ns": pl.Int64(),
     }
 )
-_ARROW = SCHEMA.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
 _KEY = "generation_key"
 #: Column of the index, and of shards that are read together: the file's name.
 _SHARD = "shard"
@@ -64,6 +64,12 @@ class Problem:
 
     file: str
     what: str
+
+
+@cache
+def _arrow() -> pa.Schema:
+    """``SCHEMA`` for pyarrow. Asked for at import it would start the threads of polars, and no fork has threads."""
+    return SCHEMA.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
 
 
 class Ledger:
@@ -102,7 +108,7 @@ class Ledger:
             self._held.enter_context(locked(_lock_of(path)))
             self._tail = path
         # rows go through pyarrow, which takes dictionaries and lists many times as fast as polars does
-        batch = pa.RecordBatch.from_struct_array(pa.array(list(rows), pa.struct(list(_ARROW))))
+        batch = pa.RecordBatch.from_struct_array(pa.array(list(rows), pa.struct(list(_arrow()))))
         data = batch.serialize().to_pybytes()
         try:
             with self._tail.open("ab") as out:
@@ -386,13 +392,13 @@ def _read_tail(path: Path) -> pl.DataFrame:
         body = data[at + _HEAD.size : at + _HEAD.size + length]
         if len(body) < length or zlib.crc32(body) != checksum:
             break  # torn: its process was killed
-        batches.append(pa.ipc.read_record_batch(pa.py_buffer(body), _ARROW))
+        batches.append(pa.ipc.read_record_batch(pa.py_buffer(body), _arrow()))
         at += _HEAD.size + length
     return _frame(batches)
 
 
 def _frame(batches: Sequence[pa.RecordBatch]) -> pl.DataFrame:
     """Batches as one frame, in their order."""
-    frame = pl.from_arrow(pa.Table.from_batches(batches, _ARROW))
+    frame = pl.from_arrow(pa.Table.from_batches(batches, _arrow()))
     assert isinstance(frame, pl.DataFrame)
     return frame.cast(dict(SCHEMA))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ..end_to_end.conftest import its
+from ..end_to_end.conftest import apart
 from .conftest import RUN, half_written, hashes, places
 
 pytestmark = pytest.mark.slow
@@ -41,13 +41,13 @@ def test_a_full_disk_is_named_and_a_rerun_mends_it(
         ballast.unlink(missing_ok=True)
         with ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free - free)
-        done = its(*RUN, **places(data_root, out))
+        done = apart(*RUN, **places(data_root, out))
         said = done.stdout + done.stderr
         assert done.returncode == 1, said
         assert "Traceback" not in said, said
         assert word in done.stderr and str(out) in done.stderr and " free" in done.stderr, said
         assert half_written(out) == []
     ballast.unlink()
-    done = its(*RUN, **places(data_root, out))
+    done = apart(*RUN, **places(data_root, out))
     assert done.returncode == 0, done.stdout + done.stderr
     assert hashes(out) == undisturbed

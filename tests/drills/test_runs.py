@@ -20,8 +20,8 @@ from itrialspace_assets.graph import build_graph
 from itrialspace_assets.orchestration import history
 from itrialspace_assets.orchestration.lineage import up_to_date
 
-from ..end_to_end.conftest import ITS, its
-from ..support import postgres
+from ..end_to_end.conftest import ITS, apart, with_no_settings
+from ..support import postgres, warm
 from .conftest import RUN, hashes, places
 
 #: Holds the history of an output folder for as long as it is told, as a program that writes to it does.
@@ -44,13 +44,11 @@ main()
 """
 
 
-def started(data: Path, out: Path, **more: str) -> "subprocess.Popen[str]":
-    env = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | places(data, out) | more
-    pipe = subprocess.PIPE
-    return subprocess.Popen([*ITS, *RUN], env=env, stdout=pipe, stderr=pipe, text=True)
+def started(data: Path, out: Path, **more: str) -> warm.Process:
+    return warm.Process([*ITS[1:], *RUN], with_no_settings() | places(data, out) | more)
 
 
-def wait_for(ready: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+def wait_for(ready: Callable[[], bool], process: warm.Process) -> None:
     while not ready():
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
@@ -65,7 +63,7 @@ def test_two_runs_of_the_same_partitions_at_once(
     said = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert hashes(out) == undisturbed
-    assert its("status", **places(data_root, out)).returncode == 0
+    assert apart("status", **places(data_root, out)).returncode == 0
 
 
 @pytest.mark.slow
@@ -86,7 +84,7 @@ def test_a_run_that_waits_for_another_ends_within_seconds_when_it_is_told_to(
         assert run.returncode == 1, said
         assert "interrupted. Run again" in said[1]
         pool.free_concurrency_slot_for_step("another", "x")
-    assert its(*RUN, **places(data_root, out)).returncode == 0
+    assert apart(*RUN, **places(data_root, out)).returncode == 0
     assert hashes(out) == undisturbed
 
 
@@ -155,7 +153,7 @@ def test_a_database_server_that_is_restarted(
     assert run.returncode in (0, 1), stdout + stderr
     assert "Traceback" not in stdout + stderr
     assert run.returncode == 0 or "run again" in stderr, stderr
-    done = its(*RUN, **places(data_root, out), DAGSTER_HOME=str(home))
+    done = apart(*RUN, **places(data_root, out), DAGSTER_HOME=str(home))
     assert done.returncode == 0, done.stdout + done.stderr
     assert hashes(out) == undisturbed
     with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -168,23 +166,22 @@ def test_a_clock_that_is_set_back(
 ) -> None:
     """What was made and recorded in the future is up to date now; a change is seen though its times are older."""
     out = copy("clock")
-    env = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | places(data_root, out)
-    done = subprocess.run(
-        [sys.executable, "-c", AHEAD, *RUN], check=False, env=env, capture_output=True, text=True, timeout=300
-    )
+    env = with_no_settings() | places(data_root, out)
+    ahead = [sys.executable, "-c", AHEAD, *RUN]  # before any library is imported
+    done = subprocess.run(ahead, check=False, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert hashes(out) == undisturbed
     future = time.time() + 10 * 365.25 * 86400
     for path in out.rglob("*"):
         if path.is_file() and "dagster" not in path.parts:
             os.utime(path, (future, future))
-    done = its(*RUN, **places(data_root, out))
+    done = apart(*RUN, **places(data_root, out))
     assert done.returncode == 0, done.stdout + done.stderr
     assert " made" not in done.stdout.replace("made ", ""), done.stdout
     trial = out / "trials/x_small.yaml"
     trial.write_text(trial.read_text().replace("value: 0.5", "value: 1.0"))
     os.utime(trial, (1, 1))
-    done = its(*RUN, **places(data_root, out))
+    done = apart(*RUN, **places(data_root, out))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "plan: 1 partition made" in done.stdout, done.stdout
     settings = load_settings(data_dir=data_root, output_dir=out, trials_dir=out / "trials", workers=1)

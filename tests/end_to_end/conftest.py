@@ -17,6 +17,7 @@ from itrialspace_assets.cli import main
 from itrialspace_assets.release.parts import SUMS
 
 from ..conftest import made_once
+from ..support import warm
 
 ITS = [sys.executable, "-m", "itrialspace_assets.cli.main"]
 SMALL = ["--hosts", "2", "--spacing", "2.8", "--modes", "1,2,11"]
@@ -34,10 +35,18 @@ sizes: {demo: {n_cases: 4}, paper: {n_cases: 40}}
 
 def its(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user would, in a process of its own."""
-    env = {
-        k: v for k, v in os.environ.items() if not k.startswith("ITRIALSPACE_") and k != "DAGSTER_HOME"
-    } | environment
+    env = with_no_settings() | environment
     return subprocess.run([*ITS, *arguments], check=False, capture_output=True, text=True, env=env, timeout=900)
+
+
+def apart(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The same, where the process is not the subject: it starts with the libraries loaded."""
+    return warm.run([*ITS[1:], *arguments], with_no_settings() | environment)
+
+
+def with_no_settings() -> dict[str, str]:
+    """The variables of this process that are no setting of ours."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("ITRIALSPACE_") and k != "DAGSTER_HOME"}
 
 
 def here(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from itrialspace_assets.catalog.rebuild import build, connect, views
 from itrialspace_assets.catalog.references import orphans
 from itrialspace_assets.records.store import read_all, write_table
 
-from .conftest import download, here, its
+from .conftest import apart, download, here
 
 pytestmark = pytest.mark.slow
 
@@ -257,7 +257,7 @@ def test_profile_commands(demo: Path, tmp_path: Path) -> None:
     verify = here("profiles", "verify", "--dataset", "DLCS24", "--dir", str(demo))
     assert verify.returncode == 0
     out = tmp_path / "m" / "OWN_nodule_profiles.csv"
-    made = its(
+    made = apart(
         "profiles",
         "measure",
         "--masks",
@@ -282,7 +282,7 @@ def test_an_imported_scan_runs_to_the_index(demo: Path, tmp_path: Path) -> None:
     ct = sorted(cts.iterdir())[0]
     row = read_all(demo / "out", "nodules").filter(pl.col("dataset") == "LUNGx").row(0, named=True)
     (tmp_path / "n.csv").write_text(f"x,y,z,diameter_mm\n{row['coordX']},{row['coordY']},{row['coordZ']},9\n")
-    brought = its(
+    brought = apart(
         "import",
         "--dataset",
         "MINE",
@@ -301,7 +301,7 @@ def test_an_imported_scan_runs_to_the_index(demo: Path, tmp_path: Path) -> None:
     )
     assert brought.returncode == 0, brought.stderr
     assert "1 scans with 1 nodules" in brought.stdout
-    ran = its("run", "--datasets", "MINE", "--to", "index", "--dir", str(tmp_path))
+    ran = apart("run", "--datasets", "MINE", "--to", "index", "--dir", str(tmp_path))
     assert ran.returncode == 0, ran.stdout + ran.stderr
     nodule = read_all(tmp_path / "out", "nodules").row(0, named=True)
     assert (nodule["dataset"], nodule["mask_source"], nodule["has_organ_map"]) == ("MINE", "procedural", True)

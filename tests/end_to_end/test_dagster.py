@@ -122,6 +122,7 @@ def backfill(port: int, assets: tuple[str, ...], partitions: list[str]) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.patient
 def test_a_backfill_of_a_mode_and_its_report_from_the_ui(data_root: Path, planned: Path) -> None:
     roots = {
         "ITRIALSPACE_DATA_DIR": str(data_root),

@@ -1,8 +1,8 @@
 """The graph on Kubernetes' executor, with a stand-in for the cluster: same bytes, and what an eviction costs."""
 
 import os
+import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from ..deploy.test_kubernetes import instance_config
+from ..support import warm
 from ..support.kubernetes_api import Cluster, Fate, served
-from .conftest import TRIAL, its
+from .conftest import apart
 from .test_slurm import PAIR, copy_of, hashes, roots
 
 pytestmark = pytest.mark.slow
@@ -21,32 +22,20 @@ def materialize(data: Path, out: Path, **more: str) -> subprocess.CompletedProce
     """What a run's pod does."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("ITRIALSPACE_")}
     env |= roots(data, out) | {"DAGSTER_HOME": str(out / "dagster")} | more
-    command = [sys.executable, "-W", "ignore", "-m", "dagster", "asset", "materialize"]
-    return subprocess.run(
-        [
-            *command,
-            "--select",
-            'key:"tissue/synthetic_cts"',
-            "--partition",
-            PAIR,
-            "-m",
-            "itrialspace_assets.locations.all",
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=env,
-        timeout=600,
-    )
+    command = ["-W", "ignore", "-m", "dagster", "asset", "materialize"]
+    asked = ["--select", 'key:"tissue/synthetic_cts"', "--partition", PAIR]
+    return warm.run([*command, *asked, "-m", "itrialspace_assets.locations.all"], env)
 
 
-def test_a_pair_has_the_bytes_of_one_process_though_a_pod_is_evicted(data_root: Path, tmp_path: Path) -> None:
+def test_a_pair_has_the_bytes_of_one_process_though_a_pod_is_evicted(
+    data_root: Path, planned_once: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "inserted"
-    (out / "trials").mkdir(parents=True)
-    (out / "trials/x_small.yaml").write_text(TRIAL)
-    done = its("run", "--modes", "x_small", "--to", "insert", **roots(data_root, out))
+    shutil.copytree(planned_once, out)
+    asked = ("--modes", "x_small", "--datasets", PAIR.split("|")[0], "--to", "insert")
+    done = apart("run", *asked, **roots(data_root, out))
     assert done.returncode == 0, done.stdout + done.stderr
-    alone, apart = copy_of(out, "alone"), copy_of(out, "jobs")
+    alone, in_pods = copy_of(out, "alone"), copy_of(out, "jobs")
     done = materialize(data_root, alone)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -58,19 +47,19 @@ def test_a_pair_has_the_bytes_of_one_process_though_a_pod_is_evicted(data_root: 
         begun.append(step)
         return "is evicted" if "shard" in step and begun.count(step) == 1 else "runs"
 
-    settings = roots(data_root, apart) | {"ITRIALSPACE_EXECUTOR": "k8s", "ITRIALSPACE_SHARDS": "2"}
+    settings = roots(data_root, in_pods) | {"ITRIALSPACE_EXECUTOR": "k8s", "ITRIALSPACE_SHARDS": "2"}
     cluster = Cluster(tmp_path, {"itrialspace-settings": settings}, fate)
     with served(cluster) as kubeconfig:
         launcher = instance_config()["run_launcher"]
         launcher["config"] |= {"load_incluster_config": False, "kubeconfig_file": str(kubeconfig)}
-        launcher["config"] |= {"job_image": "itrialspace-cpu", "dagster_home": str(apart / "dagster")}
-        (apart / "dagster").mkdir(exist_ok=True)
+        launcher["config"] |= {"job_image": "itrialspace-cpu", "dagster_home": str(in_pods / "dagster")}
+        (in_pods / "dagster").mkdir(exist_ok=True)
         config = {"run_launcher": launcher, "telemetry": {"enabled": False}}
-        (apart / "dagster/dagster.yaml").write_text(yaml.safe_dump(config))
-        done = materialize(data_root, apart, ITRIALSPACE_EXECUTOR="k8s", ITRIALSPACE_SHARDS="2")
+        (in_pods / "dagster/dagster.yaml").write_text(yaml.safe_dump(config))
+        done = materialize(data_root, in_pods, ITRIALSPACE_EXECUTOR="k8s", ITRIALSPACE_SHARDS="2")
     logs = "\n".join(p.read_text()[-800:] for p in tmp_path.glob("*.log"))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:] + logs
-    assert hashes(apart) == hashes(alone)
+    assert hashes(in_pods) == hashes(alone)
     assert "Discovered failed Kubernetes job" in done.stdout + done.stderr
     shards = [step for step in begun if "shard" in step]
     assert len(shards) == 2 * len(set(shards)) > 0

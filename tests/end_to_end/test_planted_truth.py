@@ -53,7 +53,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         "ITRIALSPACE_STUDY": "planted",
         "ITRIALSPACE_STUDIES_DIR": str(folder / "studies"),
     }
-    asked = ("cohort.n_cases=25", "cohort.donors.max_uses=null", "cohort.hosts.max_uses=null")
+    asked = ("cohort.n_cases=15", "cohort.donors.max_uses=null", "cohort.hosts.max_uses=null")
     sets = [part for value in asked for part in ("--set", value)]
     where["ITRIALSPACE_WORKERS"] = "1"
     done = here("run", "--modes", "2,3", "--to", "splits", "--dir", str(folder), *sets, **where)

@@ -20,7 +20,7 @@ from itrialspace_assets.records.store import read_all
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
 from itrialspace_assets.trials.fit import fit_positions
 
-from .conftest import here, its
+from .conftest import apart, here
 from .test_round_trip import remeasured
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -104,7 +104,9 @@ def test_real_hosts_go_through_the_whole_chain(real_data: Path, tmp_path: Path) 
 def test_measuring_the_real_masks_from_the_command_line(real_data: Path, tmp_path: Path) -> None:
     """Counts, lobes and diameters of the README of the real data."""
     out = tmp_path / "out.csv"
-    done = its("profiles", "measure", "--masks", str(real_data / "masks"), "--dataset", "REALMASKS", "--out", str(out))
+    done = apart(
+        "profiles", "measure", "--masks", str(real_data / "masks"), "--dataset", "REALMASKS", "--out", str(out)
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     rows = pl.read_csv(out).sort("nodule_mean_diam_mm").to_dicts()
     assert [round(r["nodule_mean_diam_mm"], 2) for r in rows] == [9.21, 11.19, 11.67]

@@ -1,8 +1,10 @@
 """Measuring an inserted nodule with the code of ``profiles`` gives back what was planned and what the table says."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -11,12 +13,12 @@ from itrialspace_assets.demo.root import make_root
 from itrialspace_assets.hosts import build as hosts
 from itrialspace_assets.hosts import procedural
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.imaging.volumes import shared_voxels, stamp, unpack_bits
+from itrialspace_assets.imaging.volumes import Lesion, shared_voxels, stamp, unpack_bits
 from itrialspace_assets.index import build as index
 from itrialspace_assets.insertion import build as insertion
 from itrialspace_assets.insertion.verify import broken_insertions, changed_elsewhere, colliding
 from itrialspace_assets.profiles import build as profiles
-from itrialspace_assets.profiles.measure import Scan, measure_nodule
+from itrialspace_assets.profiles.measure import SHELL_VOXELS, Scan, measure_nodule
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import MODES
 from itrialspace_assets.records.store import read_all
@@ -27,15 +29,41 @@ from ..conftest import COARSE
 WAYS = {"cc": 2, "ml": 0, "ap": 1}
 
 
+#: Voxels between nodules that are measured on one map: more than the shell that decides a nodule's lobe.
+APART = SHELL_VOXELS + 1
+
+
+def on_one_map(rows: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, list[Lesion]]]:
+    """Nodules with their voxels, cases of one host together where none comes near one of another case: a map with
+    nodules is looked through once for all of them."""
+    for _, of_host in rows.sort("host_map_sha256", "case_uid", "nodule_idx").group_by(
+        "host_map_sha256", maintain_order=True
+    ):
+        left = of_host.partition_by("case_uid", maintain_order=True)
+        while left:
+            taken: list[pl.DataFrame] = []
+            lows, highs, later = np.zeros((0, 3)), np.zeros((0, 3)), []
+            for case in left:
+                lesions = [unpack_bits(b) for b in case["lesion"]]
+                low = np.array([lesion.offset for lesion in lesions])
+                high = low + [lesion.mask.shape for lesion in lesions]
+                meets = (low[:, None] - APART < highs) & (lows - APART < high[:, None])
+                if meets.all(axis=2).any():
+                    later.append(case)
+                else:
+                    taken.append(case)
+                    lows, highs = np.concatenate([lows, low]), np.concatenate([highs, high])
+            together = pl.concat(taken)
+            yield together, [unpack_bits(b) for b in together["lesion"]]
+            left = later
+
+
 def remeasured(output: Path, rows: pl.DataFrame) -> pl.DataFrame:
     """For each nodule: whether what profiles measure on the mask is what the table says, and what was planned, within a
     voxel."""
     found = []
-    for (uid,), group in rows.sort("host_map_sha256", "case_uid", "nodule_idx").group_by(
-        ["case_uid"], maintain_order=True
-    ):
+    for group, lesions in on_one_map(rows):
         host = load_host_map(output, group["host_map_sha256"][0])
-        lesions = [unpack_bits(b) for b in group["lesion"]]
         scan = Scan(stamp(host, lesions))
         for row, lesion in zip(group.iter_rows(named=True), lesions, strict=True):
             got = asdict(measure_nodule(scan, lesion))
@@ -52,7 +80,7 @@ def remeasured(output: Path, rows: pl.DataFrame) -> pl.DataFrame:
             distances = [(got["pleural_distance_mm"], row["pleural_mm"]), (got["airway_distance_mm"], row["airway_mm"])]
             found.append(
                 {
-                    "case_uid": uid,
+                    "case_uid": row["case_uid"],
                     "lobe": got["lobe_name"] == row["asked_lobe"],
                     "recorded": got["lobe_name"] == row["lobe"]
                     and all(near(w, f"{w}_pct") for w in WAYS)

@@ -3,11 +3,16 @@
 On phantoms and real maps.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.hosts.store import clear_nodules
@@ -19,60 +24,79 @@ from .shapes import ball, chest_with_specks
 SIDES = {28: (28, 29), 29: (28, 29), 30: (30, 31, 32), 31: (30, 31, 32), 32: (30, 31, 32)}
 
 
-def plainly(host: Volume, depth: np.ndarray, label: int, cc: float, ml: float, ap: float) -> tuple | None:
+@dataclass(frozen=True)
+class Plain:
     """The published placement as it is written: whole volumes, no crops.
 
-    Returns (ijk, snapped, distance to non-lung), or None where there is nothing to snap to.
+    The nearest voxel outside the lungs of one inside touches the lungs, so those that do are all that is asked.
     """
-    labels = host.array
-    for allowed in ((label,), SIDES[label], (28, 29, 30, 31, 32)):
-        target = np.isin(labels, allowed)
-        if target.any():
-            break
-    voxels = np.argwhere(target)
-    slices = np.unique(voxels[:, 2])
-    k = slices[round(min(100, max(0, cc)) / 100 * (len(slices) - 1))]
-    slab = voxels[np.abs(voxels[:, 2] - k) <= 5]
-    if 0 <= ml <= 100 and 0 <= ap <= 100:
-        low, high = voxels.min(axis=0)[:2], voxels.max(axis=0)[:2]
-        raw = low + np.array([ml, ap]) / 100 * (high - low)
-    else:
-        raw = slab[:, :2].mean(axis=0)
-    i, j = slab[((slab[:, :2] - raw) ** 2).sum(axis=1).argmin()][:2]
-    at, snapped = np.array([i, j, k]), False
-    if not target[i, j, k]:
+
+    labels: np.ndarray
+    spacing: np.ndarray
+
+    @cached_property
+    def outside(self) -> KDTree:
+        lung = (self.labels >= 28) & (self.labels <= 32)
+        return KDTree(np.argwhere(ndimage.binary_dilation(lung) & ~lung) * self.spacing)
+
+    def depth(self, points: np.ndarray) -> np.ndarray:
+        """Distances (n,), mm, of voxels (n, 3) of the lungs to the nearest voxel outside of them."""
+        return np.asarray(self.outside.query(points * self.spacing)[0])
+
+    def target(self, label: int) -> np.ndarray:
+        """Voxels (n, 3) of a lobe, else of its side, else of both lungs, in C order."""
+        wanted = ((label,), SIDES[label], (28, 29, 30, 31, 32))
+        return next(v for allowed in wanted if len(v := np.argwhere(np.isin(self.labels, allowed))))
+
+    def position(self, voxels: np.ndarray, cc: float, ml: float, ap: float) -> tuple | None:
+        """Where a nodule is put that is aimed at some voxels.
+
+        Returns (ijk, snapped, distance to non-lung), or None where there is nothing to snap to.
+        """
+        slices = np.unique(voxels[:, 2])
+        k = slices[round(min(100, max(0, cc)) / 100 * (len(slices) - 1))]
+        slab = voxels[np.abs(voxels[:, 2] - k) <= 5]
+        if 0 <= ml <= 100 and 0 <= ap <= 100:
+            low, high = voxels.min(axis=0)[:2], voxels.max(axis=0)[:2]
+            raw = low + np.array([ml, ap]) / 100 * (high - low)
+        else:
+            raw = slab[:, :2].mean(axis=0)
+        i, j = slab[((slab[:, :2] - raw) ** 2).sum(axis=1).argmin()][:2]
+        at, snapped = np.array([i, j, k]), False
         near = voxels[np.abs(voxels - at).max(axis=1) <= 25]
         square = ((near - at) ** 2).sum(axis=1)
         if not len(near) or square.min() > 25**2:
             return None
-        at, snapped = near[square.argmin()], True
-    if depth[tuple(at)] < 2.0:
-        cube = voxels[np.abs(voxels - at).max(axis=1) <= 15]
-        deep = cube[depth[tuple(cube.T)] >= 2.0]
-        if len(deep):
-            at = deep[((deep - at) ** 2).sum(axis=1).argmin()]
-        elif len(cube):
-            at = cube[depth[tuple(cube.T)].argmax()]
-    return tuple(int(v) for v in at), snapped, float(depth[tuple(at)])
+        if square.min() > 0:
+            at, snapped = near[square.argmin()], True
+        if self.depth(at[None])[0] < 2.0:
+            cube = voxels[np.abs(voxels - at).max(axis=1) <= 15]
+            depths = self.depth(cube)
+            deep = cube[depths >= 2.0]
+            if len(deep):
+                at = deep[((deep - at) ** 2).sum(axis=1).argmin()]
+            elif len(cube):
+                at = cube[depths.argmax()]
+        return tuple(int(v) for v in at), snapped, float(self.depth(at[None])[0])
 
 
 def compare(host: Volume, asks: list[tuple], around: tuple[slice, ...] = (slice(None),) * 3) -> int:
     """Ask both for each position; the plain reading sees a part of the host that holds both lungs and their rim."""
-    part = Volume(host.array[around], host.affine)
+    plain = Plain(np.ascontiguousarray(host.array[around]), host.spacing)
     offset = np.array([s.start or 0 for s in around])
-    lung = (part.array >= 28) & (part.array <= 32)
-    depth = ndimage.distance_transform_edt(lung, sampling=host.spacing)
-    moved, targets = 0, {label: target_of(host, label) for label in {ask[0] for ask in asks}}
-    for label, cc, ml, ap in asks:
-        wanted, target = plainly(part, depth, label, cc, ml, ap), targets[label]
-        if wanted is None:
-            with pytest.raises(CaseRejected, match="snap"):
-                find_position_compat(host, target, cc, ml, ap)
-            continue
-        found = find_position_compat(host, target, cc, ml, ap)
-        assert (tuple(np.array(found.ijk) - offset), found.snapped) == wanted[:2], (label, cc, ml, ap)
-        assert found.pleural_mm == pytest.approx(wanted[2], abs=1e-4)
-        moved += found.snapped or bool(found.warnings)
+    moved = 0
+    for label, of_label in groupby(sorted(asks, key=itemgetter(0)), itemgetter(0)):
+        target, voxels = target_of(host, label), plain.target(label)
+        for _, cc, ml, ap in of_label:
+            wanted = plain.position(voxels, cc, ml, ap)
+            if wanted is None:
+                with pytest.raises(CaseRejected, match="snap"):
+                    find_position_compat(host, target, cc, ml, ap)
+                continue
+            found = find_position_compat(host, target, cc, ml, ap)
+            assert (tuple(np.array(found.ijk) - offset), found.snapped) == wanted[:2], (label, cc, ml, ap)
+            assert found.pleural_mm == pytest.approx(wanted[2], abs=1e-4)
+            moved += found.snapped or bool(found.warnings)
     return moved
 
 

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import fields
 from functools import lru_cache
@@ -33,6 +31,7 @@ from itrialspace_assets.profiles.measure import lobe_about
 from itrialspace_assets.records.tables import TABLES
 
 from ..conftest import small_chest
+from ..support import warm
 from .shapes import ball
 
 
@@ -341,16 +340,17 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(tmp_path: Path) -> N
     rng, between = np.random.default_rng(5), 0
     for i in range(8):
         before = committed()
-        process = subprocess.Popen([sys.executable, "-c", _SCRIPT, str(tmp_path), f"r{i}"], stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()
+        reading, writing = os.pipe()
+        process = warm.Process(["-c", _SCRIPT, str(tmp_path), f"r{i}"], dict(os.environ), writing)
+        os.close(writing)
+        with os.fdopen(reading) as said:
+            assert said.readline() == "ready\n"
         while i % 2 and committed() == before and process.poll() is None:
             time.sleep(0.002)
         time.sleep(float(rng.uniform(0, 0.1) if i % 2 else rng.uniform(0.05, 1.2)))
         between += committed() > before and process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()
-        process.stdout.close()
     assert between >= 2, "cases were done, others were under way"
     workers.process(insert_case, cases, last, "insert", "x_t/D", "end")
     whole = load_settings(data_dir=tmp_path, output_dir=tmp_path / "whole", workers=1)

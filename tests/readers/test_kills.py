@@ -1,9 +1,8 @@
 """Reading that is killed at any moment loses at most the batch that it was at."""
 
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.readers.ledger import Ledger
 from itrialspace_assets.readers.registry import readers
 from tests.readers.conftest import read, table
+from tests.support import warm
 
 #: Reads one partition with the mock reader, and writes each request that is asked into a file.
 SCRIPT = """
@@ -41,23 +41,21 @@ def test_kills_lose_at_most_a_batch_each(study: Callable[..., Settings], tmp_pat
     settings = study(160, "options: {delay_ms: 4.0, refusal_rate: 0.1}")
     asked = tmp_path / "asked.txt"
     given = [settings.data, settings.output, settings.readers_config, asked]
-    command = [sys.executable, "-c", SCRIPT, *map(str, given)]
-    draw, killed = random.Random(5), 0
-    for number in range(60):
-        process = subprocess.Popen([*command, f"k{number}"], cwd=Path(__file__).parents[2])
-        size = asked.stat().st_size if asked.exists() else 0
-        while process.poll() is None and (not asked.exists() or asked.stat().st_size == size):
-            time.sleep(0.005)  # until it reads
-        try:
-            process.wait(draw.uniform(0.0, 0.35))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            killed += 1
-        if killed == KILLS:
-            break
-    assert killed == KILLS, "it was done before it was killed often enough"
-    assert subprocess.run([*command, "end"], cwd=Path(__file__).parents[2], check=False).returncode == 0
+    command = ["-c", SCRIPT, *map(str, given)]
+    draw = random.Random(5)
+
+    def requests() -> int:
+        return asked.read_bytes().count(b"\n") if asked.exists() else 0
+
+    for number in range(KILLS):
+        wanted = requests() + draw.randint(1, 6 * BATCH)
+        process = warm.Process([*command, f"k{number}"], dict(os.environ))
+        while process.poll() is None and requests() < wanted:
+            time.sleep(0.002)
+        assert process.poll() is None, "it was done before it was killed often enough"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert warm.run([*command, "end"], dict(os.environ)).returncode == 0
     times = Counter(asked.read_text().split())
     again = [key for key, n in times.items() if n > 1]
     assert len(times) == 160 * 2 * 3

@@ -9,8 +9,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
+
+from . import warm
 
 #: The newest version whose schema the package has.
 VERSION = "1.37"
@@ -33,7 +33,7 @@ class Job:
     """A job with what became of it."""
 
     body: dict[str, Any]
-    process: subprocess.Popen[bytes] | None = None
+    process: warm.Process | None = None
     status: dict[str, Any] = field(default_factory=dict)
 
 
@@ -77,7 +77,7 @@ class Cluster:
             del self.jobs[name]
         return 201, body
 
-    def _start(self, name: str, body: dict[str, Any]) -> "subprocess.Popen[bytes]":
+    def _start(self, name: str, body: dict[str, Any]) -> warm.Process:
         (container,) = body["spec"]["template"]["spec"]["containers"]
         given: dict[str, str] = {}
         for source in container.get("envFrom", []):
@@ -87,9 +87,7 @@ class Cluster:
         words = container["args"]
         assert words[0] == "dagster", words
         with (self.folder / f"{name}.log").open("wb") as log:
-            return subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", *words], env=inherited | given, stdout=log, stderr=log
-            )
+            return warm.Process(["-W", "ignore", "-m", *words], inherited | given, log.fileno())
 
     def _follow(self, job: Job, fate: Fate) -> None:
         assert job.process is not None

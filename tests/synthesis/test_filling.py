@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from itrialspace_assets.imaging.anatomy import lung_mask
-from itrialspace_assets.imaging.geometry import Volume, read_labels
+from itrialspace_assets.imaging.geometry import Volume, bounding_box, read_labels
 from itrialspace_assets.synthesis.filling import close_map
 from itrialspace_assets.synthesis.tissue import render_host
 
@@ -30,8 +30,10 @@ def with_gaps() -> Volume:
 
 def air_near_lung(labels: Volume, mm: float) -> int:
     """Voxels without a label within a distance of the lungs."""
-    away = edt.edt(np.asfortranarray(~lung_mask(labels.array)), anisotropy=tuple(labels.spacing))
-    return int(((labels.array == 0) & (away <= mm)).sum())
+    lung, reach = lung_mask(labels.array), np.ceil(mm / labels.spacing).astype(int)
+    near = tuple(slice(max(0, s.start - r), s.stop + r) for s, r in zip(bounding_box(lung), reach, strict=True))
+    away = edt.edt(np.asfortranarray(~lung[near]), anisotropy=tuple(labels.spacing))
+    return int(((labels.array[near] == 0) & (away <= mm)).sum())
 
 
 def test_gaps_take_the_nearest_label_and_specks_become_air() -> None:
