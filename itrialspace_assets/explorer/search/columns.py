@@ -197,7 +197,8 @@ class Columns:
         file = pq.ParquetFile(
             self._source, metadata=self._footer, read_dictionary=list(coded), buffer_size=_BUFFER, pre_buffer=False
         )
-        return file.iter_batches(rows, columns=names, use_threads=False)
+        found: Iterator[pa.RecordBatch] = file.iter_batches(rows, columns=names, use_threads=False)
+        return found
 
     def _require_same(self) -> None:
         if os.fstat(self._file.fileno()).st_ino != self._path.stat().st_ino:
