@@ -41,6 +41,7 @@ from itrialspace_assets.readers.scorers import SCORERS, score
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import (
     TableWriter,
+    apart,
     read_all,
     read_blocks,
     table_path,
@@ -393,7 +394,7 @@ class _Told:
         self._keys.append(generations["generation_key"].hash().unique())
         self._missing.append(generations.filter("missing")["generation_key"].hash().unique())
         self._counts.append(answers.group_by(_CELL).agg(pl.len().alias("answers")))
-        self._shown.append(candidates(slices, answers))
+        self._shown.append(apart(candidates(slices, answers)))
 
     @property
     def requests(self) -> int:

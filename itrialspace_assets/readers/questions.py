@@ -19,7 +19,7 @@ from itrialspace_assets.readers.case import RealScan, RenderedScan
 from itrialspace_assets.readers.requests import given, requests_of, require_cut
 from itrialspace_assets.records.layout import REAL, ids_of
 from itrialspace_assets.records.runs import SortedRuns
-from itrialspace_assets.records.store import look_up, read_blocks, read_table, table_path
+from itrialspace_assets.records.store import apart, look_up, read_blocks, read_table, table_path
 from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.slices.case import RenderedImage
 
@@ -187,7 +187,7 @@ def listed_slices(settings: Settings, source: str, partition: Partition) -> pl.D
     columns += [] if settings.case_ids is None else ["slice_uid", "published_id"]
     blocks = read_blocks("slices", table_path(settings.output, "slices", **table_partition(source, partition)), columns)
     none = TABLES["slices"].empty().select(columns)
-    return chosen_slices(settings, pl.concat([none, *(block.select(columns).unique() for block in blocks)]))
+    return chosen_slices(settings, pl.concat([none, *(apart(block.select(columns).unique()) for block in blocks)]))
 
 
 def slices_in_parts(

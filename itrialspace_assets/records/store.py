@@ -23,8 +23,8 @@ pa.set_memory_pool(pa.system_memory_pool())
 _CONTRACT = b"itrialspace.contract"
 #: Bytes of a column that are read at once (ours).
 _BUFFER = 1 << 16
-#: Rows of a row group, which is in memory as a whole while it is written (ours: 40 MiB of the table generations).
-GROUP = 1 << 16
+#: Rows of a row group, which is in memory as a whole while it is written (ours: 10 MiB of the table generations).
+GROUP = 1 << 14
 
 
 def table_path(root: Path, name: str, **partition: str) -> Path:
@@ -240,6 +240,13 @@ def read_file(name: str, path: Path, columns: Sequence[str] | None = None) -> pl
         return pl.read_parquet(data, columns=None if columns is None else list(columns))
     except (Exception, pl.exceptions.PanicException) as error:  # polars raises many kinds for a damaged file
         raise _damaged(name, path, error) from None
+
+
+def apart(frame: pl.DataFrame) -> pl.DataFrame:
+    """A copy with texts of its own: those that were picked from a frame keep all texts of that frame in memory."""
+    copy = pl.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    assert isinstance(copy, pl.DataFrame)
+    return copy
 
 
 def read_blocks(name: str, path: Path, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
