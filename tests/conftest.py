@@ -49,6 +49,7 @@ NETWORKS = (
     "tests/synthesis/nodmaisi/",
     "tests/synthesis/test_estimate.py",
     "tests/synthesis/test_fidelity.py",
+    "tests/test_diagnosis.py::test_each_fault_is_named_with_what_mends_it",
 )
 #: Tests that compare with statsmodels, which takes 4 s to import.
 STATSMODELS = tuple(f"tests/analysis/test_{name}.py" for name in ("comparisons", "standardise", "tallies"))

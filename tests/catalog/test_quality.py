@@ -20,6 +20,8 @@ from itrialspace_assets.records.schema import rules_at_write, violations
 from itrialspace_assets.records.store import read_table, table_path, write_table
 from itrialspace_assets.records.tables import TABLES
 
+#: Great Expectations takes seconds to import and to judge a table.
+pytestmark = pytest.mark.slow
 REVIEW = {"case_uid": "a/b/00000", "reviewer": "me", "verdict": "accept", "reason": None, "number": 1}
 
 

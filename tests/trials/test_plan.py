@@ -142,6 +142,7 @@ def test_more_cases_keep_those_already_planned() -> None:
     assert many.nodules.head(5).equals(few.nodules)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_the_demo_is_the_beginning_of_the_paper_cohort(paper: Paper, mode: str) -> None:
     _, demo = paper.plan(mode, "demo")

@@ -26,6 +26,7 @@ from itrialspace_assets.trials.verify import broken_rules, far_from_asked
 from .conftest import Paper, small_plan, small_trial
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_at_paper_size_keeps_every_rule_and_meets_its_quotas(paper: Paper, mode: str) -> None:
     resolved, made = paper.plan(mode)
