@@ -117,19 +117,22 @@ def serving(settings: Settings) -> Iterator[tuple[httpx.Client, int]]:
         process.wait(20)
 
 
-def memory(pid: int) -> str:
-    """Memory of a process now and at most, and how much of it is program files."""
+def memory(pid: int) -> tuple[int, int, int]:
+    """MiB of a process now, at most since ``reset_peak``, and of its program files."""
     lines = dict(x.partition(":")[::2] for x in Path(f"/proc/{pid}/status").read_text().splitlines())
     now, most, files = (int(lines[name].split()[0]) // 1024 for name in ("VmRSS", "VmHWM", "RssFile"))
-    return f"{now} MiB, of which {files} are program files; at most {most}"
+    return now, most, files
 
 
-def used(pid: int) -> tuple[float, float]:
-    """Processor seconds of a process, and its memory in MiB."""
+def reset_peak(pid: int) -> None:
+    """Begin to look for the greatest memory of a process anew (proc_pid_clear_refs(5))."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def used(pid: int) -> float:
+    """Processor seconds of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    ticks = int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def requests(number: int) -> dict[str, Callable[[httpx.Client], httpx.Response]]:
@@ -194,12 +197,12 @@ def first_map(settings: Settings, what: str) -> None:
         "first rows": lambda client: client.post("/api/nodules/search", json={"limit": 8, "sort": "nodule_uid"}),
     }
     with serving(settings) as (client, pid):
-        started, first, took = time.perf_counter(), used(pid)[0], []
+        started, first, took = time.perf_counter(), used(pid), []
         for name, ask in asked.items():
-            before = used(pid)[0]
+            before = used(pid)
             assert ask(client).status_code == 200
-            took.append(f"{name} {used(pid)[0] - before:.1f}")
-        seconds, cpu = time.perf_counter() - started, used(pid)[0] - first
+            took.append(f"{name} {used(pid) - before:.1f}")
+        seconds, cpu = time.perf_counter() - started, used(pid) - first
         print(f"  first map, {what}: {seconds:.1f} s, CPU {cpu:.1f} s ({', '.join(took)})")
 
 
@@ -210,25 +213,30 @@ def measure(settings: Settings) -> None:
     print(f"{uids.len():,} nodules")
     del uids
     with serving(settings) as (client, pid):
-        print(f"  memory before the first request: {memory(pid)}")
-        print(f"  {'request':54} {'first':>8} {'median':>8} {'p95':>8} {'CPU':>8}   ms; memory after it, MiB")
+        now, most, files = memory(pid)
+        print(f"  memory before the first request: {now} MiB, of which {files} are program files")
+        columns = f"{'first':>8} {'median':>8} {'p95':>8} {'CPU':>8}"
+        print(f"  {'request':54} {columns}   ms; memory after it and at most, MiB")
         for name in requests(0):
             times, before = [], 0.0
+            reset_peak(pid)
             for number in range(REPEATS):
                 started = time.perf_counter()
                 answer = requests(number)[name](client)
                 times.append((time.perf_counter() - started) * 1000)
                 assert answer.status_code == 200, answer.text
                 if number == 0:
-                    before = used(pid)[0]
-            cpu = (used(pid)[0] - before) / (REPEATS - 1) * 1000
+                    before = used(pid)
+            cpu = (used(pid) - before) / (REPEATS - 1) * 1000
             warm = sorted(times[1:])
             p95 = warm[int(len(warm) * 0.95)]
-            print(
-                f"  {name:54} {times[0]:8.1f} {statistics.median(warm):8.1f} {p95:8.1f} {cpu:8.1f}   {used(pid)[1]:.0f}"
-            )
+            now, peak, _ = memory(pid)
+            most = max(most, peak)
+            took = f"{times[0]:8.1f} {statistics.median(warm):8.1f} {p95:8.1f} {cpu:8.1f}"
+            print(f"  {name:54} {took}   {now:5d} {peak:5d}", flush=True)
         time.sleep(5)  # free memory goes back beside the answers
-        print(f"  memory five seconds after everything was asked: {memory(pid)}")
+        now, _, files = memory(pid)
+        print(f"  memory five seconds after everything was asked: {now} MiB, {files} of program files; at most {most}")
     first_map(settings, "no stored layout")
     make_layout(settings, open_columns(settings), "reinsertion_core", preset("PCA_2D"))
     first_map(settings, "stored layout")

@@ -1,4 +1,4 @@
-"""Real masks as hosts: cleared, inserted into, rendered, cut, read, reported."""
+"""Two real masks as hosts: cleared, inserted into, rendered, cut, read, reported."""
 
 import shutil
 from pathlib import Path
@@ -41,26 +41,28 @@ def test_real_hosts_go_through_the_whole_chain(real_data: Path, tmp_path: Path) 
     folder = data / "masks" / "DLCS24" / "refined_seg"
     folder.mkdir(parents=True)
     (data / "profiles").mkdir()
-    ct, rows = "DLCS_0001", []
-    shutil.copy(real_data / "masks" / f"{ct}_seg_sh.nii.gz", folder / f"{ct}_seg.nii.gz")
-    labels = read_labels(folder / f"{ct}_seg.nii.gz")
-    found = nodules_in(labels)
-    ids = [f"{ct}_{i}" for i in range(len(found))]
-    for measured, annotation in zip(measure_scan(labels, found, ids), ids, strict=True):
-        row = {"ct_path": f"DLCS24/{ct}.nii.gz"} | {
-            c.name: measured[c.name] for c in PROFILE_COLUMNS if c.name != "ct_path"
-        }
-        rows.append(
-            row
-            | {
-                "patient-id": ct,
-                "AnnotationID": annotation,
-                "label": 1,
-                "Age": 60,
-                "Sex": "F",
-                "Smoking Status (Current/Former/Never/Unknown)": "Former",
+    rows = []
+    for case in ("0001", "0002"):
+        ct = f"DLCS_{case}"
+        shutil.copy(real_data / "masks" / f"{ct}_seg_sh.nii.gz", folder / f"{ct}_seg.nii.gz")
+        labels = read_labels(folder / f"{ct}_seg.nii.gz")
+        found = nodules_in(labels)
+        ids = [f"{ct}_{i}" for i in range(len(found))]
+        for measured, annotation in zip(measure_scan(labels, found, ids), ids, strict=True):
+            row = {"ct_path": f"DLCS24/{ct}.nii.gz"} | {
+                c.name: measured[c.name] for c in PROFILE_COLUMNS if c.name != "ct_path"
             }
-        )
+            rows.append(
+                row
+                | {
+                    "patient-id": ct,
+                    "AnnotationID": annotation,
+                    "label": 1,
+                    "Age": 60,
+                    "Sex": "F",
+                    "Smoking Status (Current/Former/Never/Unknown)": "Former",
+                }
+            )
     pl.DataFrame(rows, infer_schema_length=None).write_csv(data / "profiles" / "DLCS24_nodule_profiles.csv")
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials" / "x_real.yaml").write_text(TRIAL)
@@ -72,7 +74,10 @@ def test_real_hosts_go_through_the_whole_chain(real_data: Path, tmp_path: Path) 
     )
     assert done.returncode == 0, done.stdout + done.stderr
     hosts = read_all(out, "hosts")
-    assert hosts.select("scan_uid", "native_nodules").rows() == [("DLCS24/DLCS_0001", 2)]
+    assert dict(zip(hosts["scan_uid"], hosts["native_nodules"], strict=True)) == {
+        "DLCS24/DLCS_0001": 2,
+        "DLCS24/DLCS_0002": 1,
+    }
     inserted = read_all(out, "insertions")
     assert inserted.height == 2
     assert set(inserted["anatomy"]) == {"real"}
@@ -93,7 +98,7 @@ def test_real_hosts_go_through_the_whole_chain(real_data: Path, tmp_path: Path) 
     area = metrics.filter(pl.col("metric") == "auc", pl.col("condition") == "plain", pl.col("stratum") == "all")
     assert area["n_slices"].to_list() == [6]
     assert "real anatomy" in (out / "reports/x_real/report.html").read_text()
-    assert read_all(out, "rejected_cases").filter(pl.col("reason") == "missing_file").height == 2
+    assert read_all(out, "rejected_cases").filter(pl.col("reason") == "missing_file").height == 3
 
 
 def test_measuring_the_real_masks_from_the_command_line(real_data: Path, tmp_path: Path) -> None:
