@@ -402,7 +402,7 @@ def best_donors(
         found = found.filter(pl.col("label") == place.label)
     if place.person is not None:
         found = found.filter(pl.col("person_uid") != place.person)
-    score = DONOR_WEIGHTS["lobe"] * (pl.col("reinsertion_lobe") != LOBE_NAMES[label]).cast(pl.Float64)
+    score = DONOR_WEIGHTS["lobe"] * pl.col("reinsertion_lobe").ne_missing(pl.lit(LOBE_NAMES[label])).cast(pl.Float64)
     terms = (
         ("cc", "reinsertion_lobe_cc_pct", place.cc_pct),
         ("pleural", "reinsertion_pleural_dist_mm", place.pleural_mm),
@@ -413,9 +413,6 @@ def best_donors(
             most = pl.lit(100.0) if name == "cc" else pl.max_horizontal(pl.col(column).max(), 1.0)
             score = score + DONOR_WEIGHTS[name] * ((pl.col(column) - wanted).abs() / most).fill_null(1.0)
     found = found.with_columns(score=score.round(9))
-    if place.diameter_mm is not None:
-        scale = place.diameter_mm / pl.col("reinsertion_nodule_diam_mm")
-        found = found.with_columns(scale=scale.round(4), scale_ok=scale.is_between(1 / 1.5, 1.5))
     if tolerance is not None:
         if tolerance.same_lobe:
             found = found.filter(pl.col("reinsertion_lobe") == LOBE_NAMES[label])
@@ -426,7 +423,13 @@ def best_donors(
                 raise ConfigError(f"tolerance {name}: expected with a wanted value of it")
             if most_off is not None:
                 found = found.filter((pl.col(column) - wanted).abs() <= most_off)
-    return found.sort("score", tie).head(k)
+    if found.height > k:  # to sort a million rows takes longest
+        found = found.filter(pl.col("score") <= found["score"].bottom_k(k).max())
+    found = found.sort("score", tie).head(k)
+    if place.diameter_mm is not None:
+        scale = place.diameter_mm / pl.col("reinsertion_nodule_diam_mm")
+        found = found.with_columns(scale=scale.round(4), scale_ok=scale.is_between(1 / 1.5, 1.5))
+    return found
 
 
 def open_index(settings: Settings) -> Index:

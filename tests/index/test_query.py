@@ -166,6 +166,16 @@ def test_donors_for_a_place_follow_the_published_score() -> None:
         index.donors_for(Place("middle"))
 
 
+def test_a_donor_of_no_known_lobe_is_one_of_another_lobe() -> None:
+    nodules = made().nodules
+    first = pl.int_range(pl.len()) == 0
+    lost = nodules.with_columns(reinsertion_lobe=pl.when(~first).then("reinsertion_lobe"))
+    moved = nodules.with_columns(reinsertion_lobe=pl.when(first).then(pl.lit(LOBES[1])).otherwise("reinsertion_lobe"))
+    found, wanted = (Index(n).donors_for(Place("LUL", cc_pct=40), k=nodules.height) for n in (lost, moved))
+    assert found.select("nodule_uid", "score").equals(wanted.select("nodule_uid", "score"))
+    assert found.filter(pl.col("reinsertion_lobe").is_null())["score"].item() >= DONOR_WEIGHTS["lobe"]
+
+
 def test_ids_are_found_by_either_name_and_unknown_ones_get_neighbours() -> None:
     index = made()
     assert index.row("n005")["nodule_uid"].item() == "D2/n005"
