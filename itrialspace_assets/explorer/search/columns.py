@@ -37,7 +37,7 @@ _STEP = 1 << 16
 _BUFFER = 1 << 18
 #: Bytes of columns, masks, codes, orders and of what a map is made of that are kept; ours, so that the server stays
 #: under 600 MiB.
-_KEPT = 168 * 2**20
+_KEPT = 160 * 2**20
 #: Bytes that texts take while each is looked up, and while they are answered, for each byte of them; ours, measured.
 _LOOKED_UP, _ANSWERED = 5, 4
 
