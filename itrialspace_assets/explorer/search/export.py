@@ -13,8 +13,8 @@ from itrialspace_assets.explorer.search.filters import MAX_UIDS, Chosen, rows_of
 from itrialspace_assets.explorer.search.find import Asked
 
 Format = Literal["csv", "json", "parquet"]
-#: Bytes of a Parquet file that are sent at once; ours.
-_BYTES = 2**18
+#: Bytes of a Parquet file that are sent at once, and rows of JSON: 2 KiB each; ours.
+_BYTES, _ROWS = 2**18, 2**12
 
 
 class Export(Asked):
@@ -54,9 +54,9 @@ def pieces(columns: Columns, mask: Mask, format: Format) -> Iterator[bytes]:
             yield frame.write_csv(include_header=i == 0).encode()
         return
     before = "["
-    for frame in frames:
-        if frame.height:
-            yield (before + frame.write_json()[1:-1]).encode()
+    for part in (part for frame in frames for part in frame.iter_slices(_ROWS)):
+        if part.height:
+            yield (before + part.write_json()[1:-1]).encode()
             before = ","
     yield b"]" if before == "," else b"[]"
 
