@@ -20,7 +20,7 @@ _LARGE = 4 * 2**20
 _TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
 
 
-class Room:
+class Budget:
     """A number of bytes that several ``Lately`` share; the oldest of all of them goes first.
 
     The newest one stays, even if it alone takes more than ``most`` bytes.
@@ -67,19 +67,19 @@ class Room:
 
 
 class Lately:
-    """What was made under a key, until newer things need the room; threads that ask at once make it once.
+    """What was made under a key, until newer things need its bytes; threads that ask at once make it once.
 
     What holds no array stays.
     """
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._making = threading.RLock()
         self._small: dict[Hashable, object] = {}
 
     def has(self, key: Hashable) -> bool:
         """Whether something is kept under a key."""
-        return key in self._small or self._room.has((self, key))
+        return key in self._small or self._budget.has((self, key))
 
     def get(self, key: Hashable, make: Callable[[], Made], needs: int = 0) -> Made:
         """What ``make`` gave when this key was asked for before, else what it gives now.
@@ -87,29 +87,29 @@ class Lately:
         Args:
             key: of what is kept.
             make: makes it; may ask for other keys.
-            needs: bytes that it takes while it is made; older things make room for them.
+            needs: bytes that it takes while it is made; older things go for them.
         """
         with self._making:
             if key in self._small:
                 return self._small[key]  # type: ignore[return-value]
-            found = self._room.found((self, key))
+            found = self._budget.found((self, key))
             if found is not None:
                 return found[0]  # type: ignore[return-value]
             if needs:
-                self._room.clear(needs)
+                self._budget.clear(needs)
             made = make()
             taken = bytes_of(made)
             if not taken:
                 self._small[key] = made
                 return made
-            self._room.keep((self, key), made)
+            self._budget.keep((self, key), made)
             if max(taken, needs) >= _LARGE:
                 give_back()
             return made
 
     def clear(self, needs: int) -> None:
-        """As of the room."""
-        self._room.clear(needs)
+        """As of the budget."""
+        self._budget.clear(needs)
 
 
 def give_back() -> None:

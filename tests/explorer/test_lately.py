@@ -4,11 +4,11 @@ import numpy as np
 import polars as pl
 
 from itrialspace_assets.explorer import lately as lately_module
-from itrialspace_assets.explorer.lately import Lately, Room, bytes_of
+from itrialspace_assets.explorer.lately import Budget, Lately, bytes_of
 
 
 def test_the_oldest_goes_when_room_is_needed() -> None:
-    lately, made = Lately(Room(250)), []
+    lately, made = Lately(Budget(250)), []
 
     def get(name: str, size: int) -> int:
         def make() -> np.ndarray:
@@ -38,8 +38,8 @@ def test_bytes_are_those_of_the_arrays() -> None:
 
 
 def test_two_share_a_room_and_make_room_for_what_is_worked_out() -> None:
-    room = Room(250)
-    one, other = Lately(room), Lately(room)
+    budget = Budget(250)
+    one, other = Lately(budget), Lately(budget)
     for lately in (one, other):
         assert lately.get("same key", lambda lately=lately: np.full(100, id(lately)))[0] == id(lately)
     assert not one.has("same key"), "each took 800 bytes"

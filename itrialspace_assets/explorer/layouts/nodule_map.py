@@ -12,7 +12,7 @@ import polars as pl
 
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.explorer.lately import Lately, Room
+from itrialspace_assets.explorer.lately import Budget, Lately
 from itrialspace_assets.explorer.layouts.features import Features, Singles, bytes_for, count_of, features_of
 from itrialspace_assets.explorer.layouts.files import edges_path, hash_of, layout_path, made_of, read_edges, read_points
 from itrialspace_assets.explorer.layouts.presets import feature_set, preset
@@ -72,7 +72,7 @@ class NoduleMap:
 
     settings: Settings
     nodules: NoduleTable
-    lately: Lately = field(default_factory=lambda: Lately(Room(_KEPT)), repr=False)
+    lately: Lately = field(default_factory=lambda: Lately(Budget(_KEPT)), repr=False)
 
     def features(self, name: str) -> Features:
         """Features of a feature set.

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from itrialspace_assets.base.errors import ConfigError, MissingTable, NotFound, TableError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.explorer.lately import Lately, Room
+from itrialspace_assets.explorer.lately import Budget, Lately
 from itrialspace_assets.explorer.search.texts import Texts, texts_of
 from itrialspace_assets.records.schema import Column
 from itrialspace_assets.records.store import require_contract, table_path
@@ -119,8 +119,8 @@ class Columns:
         self._source = pa.OSFile(str(path))  # the same, for reading by several threads
         self._require_same()
         self._footer = pq.read_metadata(self._source)
-        self.room = Room(_KEPT)
-        self._lately = Lately(self.room)
+        self.budget = Budget(_KEPT)
+        self._lately = Lately(self.budget)
         self.height = int(self._footer.num_rows)
 
     def series(self, name: str) -> pl.Series:
@@ -324,7 +324,7 @@ class Columns:
         """
         coded = self.few(name) if about(name).type == "text" else None
         if coded is None:
-            self.room.clear(_ANSWERED * self._bytes(name))
+            self.budget.clear(_ANSWERED * self._bytes(name))
             return self.series(name)
         values = pl.Series(name, [None, *coded.values], dtype=pl.Enum(pl.Series(coded.values, dtype=pl.String())))
         return values[coded.codes.astype(np.intp)]

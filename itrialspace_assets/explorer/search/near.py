@@ -197,7 +197,7 @@ def donors(
     if place.person is not None:
         among = among & ~columns.texts("person_uid").among([place.person])
     rows = np.flatnonzero(among)
-    columns.room.clear(_SCORED * len(rows))
+    columns.budget.clear(_SCORED * len(rows))
     lobes, codes = columns.values("reinsertion_lobe"), columns.codes("reinsertion_lobe")[rows]
     known = pl.Enum(list(dict.fromkeys((*lobes, *map(str, LOBE_NAMES.values())))))
     candidates = pl.DataFrame(

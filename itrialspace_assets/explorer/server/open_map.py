@@ -16,7 +16,9 @@ def open_map(root: Root) -> NoduleMap:
         TableError: there is no index yet, or it was accepted under another contract.
     """
     columns = root.columns
-    made: NoduleMap = root.kept("nodule_map", columns, lambda: NoduleMap(root.settings, columns, Lately(columns.room)))
+    made: NoduleMap = root.kept(
+        "nodule_map", columns, lambda: NoduleMap(root.settings, columns, Lately(columns.budget))
+    )
     return made
 
 
