@@ -7,7 +7,9 @@ STAMP := $(VENV)/.installed
 FIND := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",)
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(FIND) -c constraints.txt
 # Compiled modules are kept: without them each worker and each command that a test starts compiles the whole package.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadscope --no-loadscope-reorder
+TESTED := PYTHONDONTWRITEBYTECODE= $(BIN)/python
+COVERED := $(TESTED) -m slipcover --source itrialspace_assets --skip-covered
+PYTEST := -m pytest --dist loadscope --no-loadscope-reorder
 OLD := $(VENV)/old-duckdb
 export OLD_DUCKDB_PYTHON := $(abspath $(OLD)/bin/python)
 ROC := $(VENV)/roc-validator
@@ -45,19 +47,19 @@ $(PAGE): web/node_modules/.installed $(shell find web/src web/public web/index.h
 
 test: $(VENV)/.installed-test $(OLD)/.installed $(ROC)/.installed web/node_modules/.installed
 	$(NPM) test
-	$(PYTEST) -n 2 -m "not slow and not browser" --cov --cov-report=term
-	$(PYTEST) -n 3 -m "slow and not slurm and not docker and not patient and not browser"  # whole runs wait for processes of their own half the time
+	$(COVERED) $(PYTEST) -n 2 -m "not slow and not browser"
+	$(TESTED) $(PYTEST) -n 3 -m "slow and not slurm and not docker and not patient and not browser"  # whole runs wait for processes of their own half the time
 
 quick: $(VENV)/.installed-test $(OLD)/.installed
-	$(PYTEST) -n 2 -m "not slow and not browser"
+	$(TESTED) $(PYTEST) -n 2 -m "not slow and not browser"
 
 # With a SLURM cluster or a Docker engine, and what waits for timeouts; what is not there is skipped with the reason.
 daemons: $(VENV)/.installed-test
-	$(PYTEST) -n 1 -m "slurm or docker or patient"
+	$(TESTED) $(PYTEST) -n 1 -m "slurm or docker or patient"
 
 # Reports and the explorer in a headless Chromium; skipped with the reason where none is on PATH.
 browser: $(VENV)/.installed-test $(VENV)/.installed-browser $(PAGE)
-	$(PYTEST) -n 1 -m browser
+	$(TESTED) $(PYTEST) -n 1 -m browser
 
 lint: $(VENV)/.installed-dev web/node_modules/.installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy

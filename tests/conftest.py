@@ -1,6 +1,8 @@
 """Shared fixtures: a small procedural data root, and where real data would be."""
 
+import atexit
 import contextlib
+import functools
 import gc
 import io
 import os
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from filelock import FileLock
 from hypothesis import settings as hypothesis_settings
 
@@ -35,6 +38,8 @@ os.environ.setdefault("SOURCE_DATE_EPOCH", "1700000000")
 #: No example may fail for its time: a shared machine is slow now and then.
 hypothesis_settings.register_profile("its", deadline=None)
 hypothesis_settings.load_profile("its")
+#: The command line is built once a process, as it is for users, and not for every command that a test gives.
+typer.main.get_command = functools.cache(typer.main.get_command)
 #: absl (of mlcroissant) keeps the standard error of its import, and closes it when logging is configured while another
 #: stream stands in its place. It must not be pytest's.
 with contextlib.redirect_stderr(io.StringIO()):
@@ -50,6 +55,8 @@ NETWORKS = (
     "tests/synthesis/test_estimate.py",
     "tests/synthesis/test_fidelity.py",
     "tests/test_diagnosis.py::test_each_fault_is_named_with_what_mends_it",
+    "tests/readers/test_compute.py::test_gpus_are_shared_in_turns_and_asked_for_before_any_work",
+    "tests/cli/test_readers.py::test_every_entry_is_listed_and_what_is_missing_is_said",
 )
 #: Tests that compare with statsmodels, which takes 4 s to import.
 STATSMODELS = tuple(f"tests/analysis/test_{name}.py" for name in ("comparisons", "standardise", "tallies"))
@@ -87,10 +94,7 @@ def pytest_collection_finish() -> None:
     """What was loaded and collected stays to the end: the collector of garbage need not look through it again."""
     gc.collect()
     gc.freeze()
-
-
-def pytest_sessionfinish() -> None:
-    gc.unfreeze()
+    atexit.register(gc.unfreeze)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,8 +1,7 @@
 """The Dagster instance of an output folder: where it may lie, and runs that open a new one at the same moment."""
 
 import os
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,15 +9,19 @@ import pytest
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.drive import open_instance
+from tests.support import warm
 
+#: Says that it is ready, waits for the sign to start, and opens the instance of a folder three times.
 _OPEN = """
 import sys
 from pathlib import Path
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.drive import open_instance
-settings = load_settings(data_dir=Path(sys.argv[1]), output_dir=Path(sys.argv[1]))
-print("ready", flush=True)
-sys.stdin.readline()
+folder, ready, start = map(Path, sys.argv[1:])
+settings = load_settings(data_dir=folder, output_dir=folder)
+ready.touch()
+while not start.exists():
+    pass
 for _ in range(3):
     with open_instance(settings) as instance:
         instance.get_runs()
@@ -46,15 +49,14 @@ def test_shards_of_a_partition_run_beside_each_other_on_a_cluster_alone(
 @pytest.mark.slow
 def test_runs_that_start_at_once_on_a_new_folder_all_open_it(tmp_path: Path) -> None:
     env = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"}
-    command = [sys.executable, "-W", "ignore", "-c", _OPEN, str(tmp_path / "out")]
-    pipe = subprocess.PIPE
-    others = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env) for _ in range(4)]
-    for other in others:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "ready\n"
-    for other in others:
-        assert other.stdin is not None
-        other.stdin.write("\n")
-        other.stdin.flush()
-    said = [other.communicate(timeout=120)[1] for other in others]
+    start, ready = tmp_path / "start", [tmp_path / f"ready{i}" for i in range(4)]
+    others = [
+        warm.Process(["-W", "ignore", "-c", _OPEN, str(tmp_path / "out"), str(mine), str(start)], env) for mine in ready
+    ]
+    give_up = time.monotonic() + 120
+    while not all(mine.exists() for mine in ready):
+        assert time.monotonic() < give_up, [other.poll() for other in others]
+        time.sleep(0.01)
+    start.touch()
+    said = [other.communicate(timeout=120) for other in others]
     assert [other.returncode for other in others] == [0] * 4, said
