@@ -1,4 +1,4 @@
-"""The original's map API: keys listed by hand from spec 04 §1.5, and its faults that are not copied (spec 04 §5)."""
+"""The original's map API: keys listed by hand, and its faults that are not copied (docs/facts/explorer.md)."""
 
 import csv
 import io

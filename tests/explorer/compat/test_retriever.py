@@ -1,4 +1,4 @@
-"""The original's retriever API: keys listed by hand from spec 04 §§2.1, 2.2, and its faults that are not copied."""
+"""The original's retriever API: keys listed by hand (docs/facts/explorer.md), and its faults that are not copied."""
 
 import csv
 import io

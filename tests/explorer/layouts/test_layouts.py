@@ -17,7 +17,7 @@ from tests.explorer.nodules import known
 
 @pytest.mark.parametrize(("name", "columns"), [("reinsertion_core", 9), ("core_53", 30)])
 def test_features_are_those_of_scikit_learn(name: str, columns: int) -> None:
-    """Independent: its scalers and one-hot encoder, with the missing values as spec 04 §1.1 has them."""
+    """Independent: its scalers and one-hot encoder, with the missing values as docs/facts/explorer.md has them."""
     from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler
 
