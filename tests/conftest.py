@@ -33,6 +33,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SUPPORT), os.enviro
 #: Polars reads its number when it is first used, which is after this.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
+#: And one worker process where a test asks for no number: each process that makes partitions loads Dagster first.
+os.environ["ITRIALSPACE_WORKERS"] = "1"
 #: Lists are frozen at one time, so that whole runs can be compared byte by byte.
 os.environ.setdefault("SOURCE_DATE_EPOCH", "1700000000")
 #: No example may fail for its time: a shared machine is slow now and then.
@@ -122,6 +124,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the developer's machine reaches a test."""
     for name in [n for n in os.environ if n.startswith("ITRIALSPACE_") or n in ("DAGSTER_HOME", "HF_TOKEN")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("ITRIALSPACE_WORKERS", "1")
 
 
 def shared_folder(factory: pytest.TempPathFactory) -> Path:

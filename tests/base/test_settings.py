@@ -58,9 +58,9 @@ def test_an_env_file_of_windows_is_read_and_another_encoding_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfITRIALSPACE_SEED=7\r\nITRIALSPACE_WORKERS=3\r\n")
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfITRIALSPACE_SEED=7\r\nITRIALSPACE_BATCH=3\r\n")
     settings = load_settings()
-    assert (settings.seed, settings.workers) == (7, 3)
+    assert (settings.seed, settings.batch) == (7, 3)
     assert {r[0]: r[2] for r in provenance(settings)}["ITRIALSPACE_SEED"].endswith(".env")
     latin = "ITRIALSPACE_SEED=7\nITRIALSPACE_DATA_DIR=/däta\n".encode("latin-1")
     for data, place in (

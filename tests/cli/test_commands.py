@@ -42,7 +42,7 @@ def test_config_masks_secrets_and_says_where_values_come_from(
     assert found["ITRIALSPACE_SHARDS"][0] == "5"
     assert found["ITRIALSPACE_SHARDS"][1] not in ("option", "environment", "default")
     assert found["ITRIALSPACE_DATA_DIR"][1] == "option", "an option takes precedence over the environment"
-    assert found["ITRIALSPACE_WORKERS"][1] == "default"
+    assert found["ITRIALSPACE_BATCH"][1] == "default"
     assert found["HF_TOKEN"] == ["**********", "environment"]
     assert f"Data root: {folder / 'data'} (real anatomy)" in done.out
 

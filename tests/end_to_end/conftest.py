@@ -20,7 +20,7 @@ from ..conftest import made_once
 from ..support import warm
 
 ITS = [sys.executable, "-m", "itrialspace_assets.cli.main"]
-SMALL = ["--hosts", "2", "--spacing", "2.8", "--modes", "1,2,11"]
+SMALL = ["--hosts", "2", "--spacing", "2.8", "--modes", "2,11"]
 #: A trial on hosts of two datasets: a backfill starts a run for each.
 TRIAL = """
 mode: x_small
@@ -45,8 +45,9 @@ def apart(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
 
 
 def with_no_settings() -> dict[str, str]:
-    """The variables of this process that are no setting of ours."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("ITRIALSPACE_") and k != "DAGSTER_HOME"}
+    """The variables of this process that are no setting of ours, and one worker process."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith("ITRIALSPACE_") and k != "DAGSTER_HOME"}
+    return own | {"ITRIALSPACE_WORKERS": "1"}
 
 
 def here(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -163,9 +163,7 @@ def test_a_whole_release_is_registered_without_recomputing(release: Path, tmp_pa
     with dg.DagsterInstance.from_config(str(out / "dagster")) as instance:
         for kind in ("manifests", "inserted_masks", "generated_cts", "slices"):
             parts = instance.get_materialized_partitions(dg.AssetKey(["released", kind]))
-            assert parts == {"m01_controlled_prevalence", "m02_size_detection_curve", "m11_digital_twin_isolation"}, (
-                kind
-            )
+            assert parts == {"m02_size_detection_curve", "m11_digital_twin_isolation"}, kind
         assert len(instance.get_materialized_partitions(dg.AssetKey(["released", "profiles"]))) == 7
         assert instance.get_latest_materialization_event(dg.AssetKey(["released", "splits"])) is not None
 
@@ -178,11 +176,11 @@ def test_what_is_wrong_in_a_release_is_named_by_path(release: Path, tmp_path: Pa
             path.write_bytes(data)
         return str(path.relative_to(release))
 
-    missing = spoil("inserted_masks/mode1*/**/*_mask.nii.gz", None)
+    missing = spoil("inserted_masks/mode11*/**/*_mask.nii.gz", None)
     damaged = spoil("inserted_masks/mode2*/**/*_mask.nii.gz", b"no volume")
     split = spoil("vlm_dataset/splits/*.real.txt", b"another\n")
     picture = spoil("vlm_dataset/real/**/bbox/*.png", None)
-    gone = sorted((release / "generated_cts_tissue/mode1_controlled_prevalence/NLST_cohort").iterdir())[0]
+    gone = sorted((release / "generated_cts_tissue/mode2_size_detection_curve").glob("*/*"))[-1]
     shutil.rmtree(gone)
     manifest = next(iter(sorted(release.glob("manifests/mode2*/size_*.csv"))))
     text = manifest.read_text().replace("insertion_lobe,", "lobe,", 1)

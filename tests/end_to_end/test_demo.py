@@ -42,7 +42,7 @@ def test_what_it_prints_and_leaves(demo: Path) -> None:
         "synthesise",
         "s a case",
         "auc [95 % interval]",
-        "plan: 3 partitions made",
+        "plan: 2 partitions made",
         "cases m02_size_detection_curve: 7 partitions made",
         "PROCEDURAL",
         "reports",
@@ -196,7 +196,7 @@ def test_questions_and_views_answer(demo: Path) -> None:
         assert done.returncode == 0, done.stderr
     assert len(questions()) >= 6
     with duckdb.connect(str(demo / "out/itrialspace.duckdb"), read_only=True) as db:
-        assert db.execute("SELECT planned = inserted AND rendered = sliced FROM flow").fetchall() == [(True,)] * 3
+        assert db.execute("SELECT planned = inserted AND rendered = sliced FROM flow").fetchall() == [(True,)] * 2
         assert (
             db.execute(
                 "SELECT comment FROM duckdb_columns() WHERE table_name = 'insertions' AND column_name = 'shift_mm'"
@@ -231,7 +231,7 @@ def test_status_and_case_page(demo: Path) -> None:
 
 
 def test_the_forecast_of_what_is_rendered_is_nothing(demo: Path) -> None:
-    done = here("synth", "--modes", "1,2,11", "--dry-run", "--dir", str(demo))
+    done = here("synth", "--modes", "2,11", "--dry-run", "--dir", str(demo))
     assert done.returncode == 0, done.stderr
     assert "tissue (trained on nothing (procedural)): 0 cases left on 0 hosts" in done.stdout
     none = here("synth", "--modes", "3", "--dry-run", "--dir", str(demo))

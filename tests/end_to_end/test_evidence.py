@@ -120,4 +120,4 @@ def test_checklist_credibility_and_cards_are_printed(demo: Path) -> None:
         done = here("evidence", command, "--report", "2", "--dir", str(demo))
         assert done.returncode == 0 and all(w in done.stdout for w in words), done.stdout + done.stderr
     wrong = here("evidence", "cards", "--report", "3", "--dir", str(demo))
-    assert wrong.returncode == 2 and "expected one of study, m01_controlled_prevalence" in wrong.stderr
+    assert wrong.returncode == 2 and "expected one of study, m02_size_detection_curve" in wrong.stderr

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 def test_every_report_of_a_demo_can_be_read(demo: Path, browser: Any) -> None:
     pages = sorted((demo / "out/reports").glob("*/report.html"))
     names = {p.parent.name for p in pages}
-    assert {"m01_controlled_prevalence", "m11_digital_twin_isolation", "study"} < names
+    assert {"m02_size_detection_curve", "m11_digital_twin_isolation", "study"} < names
     assert sum(name.startswith("real-") for name in names) == 7
     wrong = {}
     for path in pages:
