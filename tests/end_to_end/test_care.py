@@ -14,7 +14,7 @@ from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.drive import open_instance
 from itrialspace_assets.records.store import read_all, read_table, write_table
 
-from .conftest import here
+from .conftest import SMALL, here
 
 pytestmark = pytest.mark.slow
 
@@ -50,12 +50,12 @@ def test_after_cleaning_all_is_up_to_date_and_a_forecast_finds_nothing_left(demo
     settings = load_settings(data_dir=demo / "data", output_dir=out)
     with open_instance(settings) as instance:
         runs = instance.get_runs_count()
-    again = here("run", "--modes", "1,2,11", *where)
+    again = here("run", "--modes", SMALL[-1], *where)
     assert again.returncode == 0, again.stderr
     with open_instance(settings) as instance:
         assert instance.get_runs_count() == runs, again.stdout
     assert here("splits", "verify", *where).returncode == 0
-    said = json.loads(here("forecast", "--modes", "1,2,11", "--json", *where).stdout)
+    said = json.loads(here("forecast", "--modes", SMALL[-1], "--json", *where).stdout)
     assert {stage["left"] for stage in said["stages"]} == {0}
     assert said["unknown"] == []
     assert said["sum"]["gib"] == 0
