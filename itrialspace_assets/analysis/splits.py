@@ -29,8 +29,8 @@ from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.synthesis.renderers import enabled
 
 VERSION = "2"
-#: Rules by which slices are chosen (docs/facts/evaluation.md#frozen-lists): every slice; those that every reader
-#: answered, in every task, on plain pictures; the same under every published guidance.
+#: Rules by which slices are chosen (docs/facts/evaluation.md#frozen-lists): every slice; those of targets that every
+#: reader answered, in every task, on plain pictures; the same under every published guidance.
 Rule = Literal["all", "release_v1", "release_v1_full"]
 _PUBLISHED_CONDITIONS = ("plain", "bbox", "contour", "bbox_contour")
 _PUBLISHED_TASKS = ("presence", "lobe", "size")
@@ -98,7 +98,7 @@ def present_slices(settings: Settings, source: str, name: str) -> pl.DataFrame:
 
 
 def chosen_by(rule: str, slices: pl.DataFrame, answers: pl.DataFrame, readers: Collection[str]) -> pl.DataFrame:
-    """The slices that a rule chooses, with all their pictures.
+    """The slices that a rule chooses: of a target all profiles and neighbours, with all their pictures.
 
     Args:
         rule: how they are chosen.
@@ -125,12 +125,12 @@ def chosen_by(rule: str, slices: pl.DataFrame, answers: pl.DataFrame, readers: C
     needed = len(readers) * len(conditions) * len(_PUBLISHED_TASKS)
     whole = (
         given.filter(pl.col("reader").is_in(list(readers)))
-        .unique(["slice_uid", "reader", "condition", "task"])
-        .group_by("slice_uid")
+        .unique(["target_uid", "reader", "condition", "task"])
+        .group_by("target_uid")
         .len()
         .filter(pl.col("len") == needed)
     )
-    return slices.join(whole.select("slice_uid"), on="slice_uid", how="semi", maintain_order="left")
+    return slices.join(whole.select("target_uid"), on="target_uid", how="semi", maintain_order="left")
 
 
 def named_by(ids: Collection[str], slices: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
