@@ -174,12 +174,9 @@ def verify(readers: Readers = None, folder: Folder = None) -> None:
     import polars as pl
 
     from itrialspace_assets.cli.show import show
-    from itrialspace_assets.readers.ledger import ledgers
 
     rows, problems = [], []
-    for name, revision, ledger in ledgers(load(folder)):
-        if readers and name not in readers.split(","):
-            continue
+    for name, revision, ledger in _ledgers(load(folder), readers):
         found = ledger.verify()
         files = len(ledger.shards()) + len(ledger.tails())
         rows.append((name, revision, len(ledger.keys()) if not found else None, files, len(found)))
@@ -198,9 +195,22 @@ def compact(readers: Readers = None, folder: Folder = None) -> None:
 
     Result: fewer files in the folder `ledger` of the output folder.
     """
+    for name, revision, ledger in _ledgers(load(folder), readers):
+        before, after = ledger.compact()
+        typer.echo(f"{name}/{revision}: {before} files before, {after} after")
+
+
+def _ledgers(settings: Any, names: str | None) -> list[tuple[str, str, Any]]:
+    """(reader, revision, ledger) of the readers that are named, or of all.
+
+    Raises:
+        ConfigError: nothing was ever asked, or not of a reader that is named; lists those that were asked.
+    """
+    from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.readers.ledger import ledgers
 
-    for name, revision, ledger in ledgers(load(folder)):
-        if readers is None or name in readers.split(","):
-            before, after = ledger.compact()
-            typer.echo(f"{name}/{revision}: {before} files before, {after} after")
+    found = list(ledgers(settings))
+    if not found:
+        raise ConfigError(f"{settings.output}: expected a ledger, found none; ask a reader with `its evaluate`")
+    chosen = _chosen("--reader", names, sorted({name for name, _, _ in found}), "; nothing was asked of others yet")
+    return [one for one in found if one[0] in chosen]

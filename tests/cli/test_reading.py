@@ -122,6 +122,17 @@ def test_a_refused_nodule_is_among_the_missed_ones(study: Study) -> None:  # noq
     assert view["correct"].null_count() == view.height, "no answer is neither right nor wrong"
 
 
+@pytest.mark.parametrize("command", ["verify", "compact"])
+def test_a_ledger_that_is_not_there_is_said(study: Study, its_on: Callable[..., Done], command: str) -> None:  # noqa: F811
+    settings = study(2)
+    none = its_on(settings, "ledger", command)
+    assert (none.code, "expected a ledger, found none; ask a reader with `its evaluate`" in none.err) == (2, True)
+    read(settings, "r1")
+    wrong = its_on(settings, "ledger", command, "--reader", "mock, mok")
+    assert (wrong.code, "--reader: expected names out of mock, got mok; nothing was asked" in wrong.err) == (2, True)
+    assert its_on(settings, "ledger", command, "--reader", " mock").code == 0
+
+
 def test_the_group_has_help() -> None:
     assert {c.name for c in ledger_app.registered_commands} == {"verify", "compact"}
 
