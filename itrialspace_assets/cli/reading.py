@@ -65,6 +65,8 @@ def evaluate(
             f"{settings.output}: expected slices of these modes and datasets, found none; cut them with "
             "`its run --to slice`"
         )
+    if case_ids:
+        _require_named(settings)
     _print_estimates(settings, found)
     if dry_run:
         typer.echo("No table was written (--dry-run)")
@@ -137,6 +139,30 @@ def _ids(settings: Any) -> Path:
     path: Path = settings.output / "work" / "evaluate" / f"{settings.split}.txt"
     replace_file(path, "".join(f"{uid}\n" for uid in sorted(uids)).encode())
     return path
+
+
+def _require_named(settings: Any) -> None:
+    """Say which ids of the file name no slice that is cut.
+
+    Raises:
+        ConfigError: none of them does, or the file holds no id or cannot be read.
+    """
+    from itrialspace_assets.analysis.splits import named_by
+    from itrialspace_assets.base.errors import ConfigError
+    from itrialspace_assets.readers.questions import ids_in
+    from itrialspace_assets.records.store import read_all
+    from itrialspace_assets.records.tables import TABLES
+
+    ids = ids_in(settings.case_ids)
+    named, unknown = named_by(ids, read_all(settings.output, "slices", columns=[*TABLES["slices"].key, "published_id"]))
+    said = f"{len(unknown)} of {len(ids)} ids name no slice that is cut, first: {', '.join(unknown[:10])}"
+    if named.is_empty():
+        raise ConfigError(
+            f"--case-ids {settings.case_ids}: expected case_uids, slice_uids or published ids of slices, got "
+            f"{said if ids else 'an empty file'}"
+        )
+    if unknown:
+        typer.echo(said, err=True)
 
 
 def _print_estimates(settings: Any, found: Any) -> None:

@@ -74,8 +74,8 @@ def freeze(
     """Freeze lists of slices under a name, with the hash of every picture. A frozen list is never written again.
 
     Reports of ITRIALSPACE_SPLIT=NAME score these slices, and refuse a list or a picture that has changed. Cases that
-    people rejected (table `reviews`) are left out; the last review of a case counts. A mode that is named and lacks slices
-    is told; the exit code is then 1.
+    people rejected (table `reviews`) are left out; the last review of a case counts. A mode that is named and lacks
+    slices is told; the exit code is then 1.
 
     Example: `its splits freeze readers_v1 --rule release_v1_full --dir .demo`
 

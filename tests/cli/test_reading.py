@@ -122,6 +122,22 @@ def test_a_refused_nodule_is_among_the_missed_ones(study: Study) -> None:  # noq
     assert view["correct"].null_count() == view.height, "no answer is neither right nor wrong"
 
 
+def test_ids_that_name_no_slice_are_told(study: Study, its_on: Callable[..., Done], tmp_path: Path) -> None:  # noqa: F811
+    settings, ids = study(8), tmp_path / "ids.txt"
+    asked = ("evaluate", "--reader", "mock", "--source", "real", "--datasets", "LUNA16", "--dry-run", "--case-ids")
+    for text, says in (
+        ("gone\n", "got 1 of 1 ids name no slice that is cut, first: gone"),
+        ("# none\n", "got an empty file"),
+    ):
+        ids.write_text(text)
+        none = its_on(settings, *asked, str(ids))
+        assert (none.code, says in none.err) == (2, True), none.err
+    ids.write_text("gone\nLUNA16/2 \n")
+    some = its_on(settings, *asked, str(ids))
+    assert (some.code, "1 of 2 ids name no slice that is cut, first: gone" in some.err) == (0, True), some.err
+    assert "6 requests of 1 partitions" in some.out
+
+
 @pytest.mark.parametrize("command", ["verify", "compact"])
 def test_a_ledger_that_is_not_there_is_said(study: Study, its_on: Callable[..., Done], command: str) -> None:  # noqa: F811
     settings = study(2)

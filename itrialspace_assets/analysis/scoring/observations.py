@@ -36,10 +36,11 @@ def observe(settings: Settings, source: str, mode: str, name: str, reader: str) 
     """
     key = ListKey(settings.split, source, name)
     if key not in locks(settings, settings.split):
-        missing = missing_pairs(settings, source, mode) if mode != REAL else [name]
+        missing = missing_pairs(settings, source, mode) if mode != REAL else []
+        first = f"make what is missing ({', '.join(missing)}) with `its run --to slice`, then " if missing else ""
         raise TableError(
-            f"report of {source}/{name}: split {settings.split} holds no list for it; still missing: "
-            f"{', '.join(missing) or 'the stage splits'}"
+            f"report of {source}/{name}: split {settings.split} holds no list for it; {first}freeze it with "
+            f"`its splits freeze {settings.split}`"
         )
     where = {"dataset": name.removeprefix(f"{REAL}-")} if mode == REAL else {}
     slices = present_slices(settings, source, name)
