@@ -57,7 +57,7 @@ def observe(settings: Settings, source: str, mode: str, name: str, reader: str) 
         frame.join(tasks, how="cross")
         .join(kept, on=[*PICTURE, "picture_sha256", "task"], how="left")
         .with_columns(source=pl.lit(source), reader=pl.lit(reader), log_odds=pl.lit(how.scorer not in OTHER_UNITS))
-        .sort("slice_uid", "condition", "task")
+        .sort("slice_uid", "condition", "task", "case_uid")
     )
 
 
