@@ -60,6 +60,11 @@ def evaluate(
         settings = load(folder, **given, case_ids=_ids(settings))
     choice = drive.choose(settings, modes, datasets, "read", None)
     found = drive.partitions_with(settings, choice, "slices", *_named(settings, readers, sources))
+    if not found:
+        raise ConfigError(
+            f"expected a reader of {sources or 'an image source'} among {readers or 'those enabled'}, got none; "
+            "the key sources of an entry of readers.yaml says what it reads"
+        )
     if not any(found.values()):
         raise ConfigError(
             f"{settings.output}: expected slices of these modes and datasets, found none; cut them with "

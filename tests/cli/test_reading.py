@@ -122,6 +122,11 @@ def test_a_refused_nodule_is_among_the_missed_ones(study: Study) -> None:  # noq
     assert view["correct"].null_count() == view.height, "no answer is neither right nor wrong"
 
 
+def test_a_reader_that_does_not_read_the_source_is_said(study: Study, its_on: Callable[..., Done]) -> None:  # noqa: F811
+    done = its_on(study(2, "sources: [real]"), "evaluate", "--reader", "mock", "--source", "tissue", "--dry-run")
+    assert (done.code, "expected a reader of tissue among mock, got none" in done.err) == (2, True), done.err
+
+
 def test_ids_that_name_no_slice_are_told(study: Study, its_on: Callable[..., Done], tmp_path: Path) -> None:  # noqa: F811
     settings, ids = study(8), tmp_path / "ids.txt"
     asked = ("evaluate", "--reader", "mock", "--source", "real", "--datasets", "LUNA16", "--dry-run", "--case-ids")
