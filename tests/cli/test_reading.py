@@ -17,7 +17,7 @@ from itrialspace_assets.readers import checks
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import read_table
 from tests.cli.conftest import Done, Its
-from tests.readers.conftest import PART, WHERE, read, study, table  # noqa: F401
+from tests.readers.conftest import PART, WHERE, read, slice_rows, study, table  # noqa: F401
 
 Study = Callable[..., Settings]
 
@@ -120,6 +120,35 @@ def test_a_refused_nodule_is_among_the_missed_ones(study: Study) -> None:  # noq
     assert missed.height == wanted.height
     assert (missed["parse_status"] == "refused").sum() == wanted.filter(status="refused").height > 0
     assert view["correct"].null_count() == view.height, "no answer is neither right nor wrong"
+
+
+def test_the_view_knows_the_truth_of_every_task(study: Study) -> None:  # noqa: F811
+    """Each answer of each option is right where it is the truth, and neither where that is not known."""
+    from itrialspace_assets.catalog.rebuild import build, connect
+
+    rows = slice_rows(study(0).output, range(24), ("plain",))
+    for row in rows:
+        place = int(row["slice_uid"][1:])
+        row |= {"label": (place // 2) % 3 if (place // 2) % 3 < 2 else None} if row["presence"] == "present" else {}
+        row |= {"lobe": "unknown"} if place == 0 else {}
+    settings = study(
+        24,
+        "tasks: [presence, lobe, size, malignancy], prompts: {malignancy: {id: m, text: '{options}', paraphrase: '{options}?'}}",
+        rows,
+    )
+    read(settings, "r1")
+    build(settings, {})
+    with connect(settings) as db:
+        view = db.sql("SELECT * FROM predictions").pl()
+    truth = {"presence": "presence", "lobe": "lobe", "size": "size_class"}
+    words = {1: "malignant", 0: "benign", None: None}
+    of = {r["slice_uid"]: r for r in rows}
+    for r in view.iter_rows(named=True):
+        row = of[r["slice_uid"]]
+        known = words[row.get("label")] if r["task"] == "malignancy" else row[truth[r["task"]]]
+        assert r["ground_truth"] == known
+        assert r["correct"] == (None if known in (None, "unknown") else r["prediction"] == known), r
+    assert set(view.filter(task="malignancy")["correct"]) == {True, False, None}
 
 
 def test_a_reader_that_does_not_read_the_source_is_said(study: Study, its_on: Callable[..., Done]) -> None:  # noqa: F811
