@@ -223,7 +223,7 @@ def import_list(
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.records.layout import REAL, list_sha256
 
-    parts = file.name.split(".")
+    parts = file.name.rsplit(".", 2)
     if len(parts) != 3 or parts[2] != "txt" or not (parts[1] == REAL or parts[1].startswith("synthetic")):
         raise ConfigError(
             f"{file.name}: expected NAME.SET.txt with the set real, synthetic or synthetic_RENDERER, for example "

@@ -131,11 +131,8 @@ def test_the_view_knows_the_truth_of_every_task(study: Study) -> None:  # noqa: 
         place = int(row["slice_uid"][1:])
         row |= {"label": (place // 2) % 3 if (place // 2) % 3 < 2 else None} if row["presence"] == "present" else {}
         row |= {"lobe": "unknown"} if place == 0 else {}
-    settings = study(
-        24,
-        "tasks: [presence, lobe, size, malignancy], prompts: {malignancy: {id: m, text: '{options}', paraphrase: '{options}?'}}",
-        rows,
-    )
+    words_of = "{malignancy: {id: m, text: '{options}', paraphrase: '{options}?'}}"
+    settings = study(24, f"tasks: [presence, lobe, size, malignancy], prompts: {words_of}", rows)
     read(settings, "r1")
     build(settings, {})
     with connect(settings) as db:

@@ -53,10 +53,11 @@ def test_a_mode_that_is_named_and_not_there_is_told(its_splits: Callable[..., Do
     [
         (("--source", "tisue"), "--source: expected an image source out of real, tissue, got tisue"),
         (("--modes", "2,99"), "--modes: expected numbers or ranges of 1-13"),
+        (("../v2",), "ITRIALSPACE_SPLIT='../v2': expected a name of letters, digits"),
     ],
 )
-def test_a_wrong_word_is_refused(its_splits: Callable[..., Done], arguments: tuple[str, str], says: str) -> None:
-    done = its_splits("freeze", "v1", *arguments, m2=4)
+def test_a_wrong_word_is_refused(its_splits: Callable[..., Done], arguments: tuple[str, ...], says: str) -> None:
+    done = its_splits("freeze", *(("v1", *arguments) if len(arguments) > 1 else arguments), m2=4)
     assert (done.code, says in done.err) == (2, True), done.err
 
 
