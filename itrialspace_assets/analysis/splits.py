@@ -154,14 +154,17 @@ def rejected_by_people(settings: Settings) -> frozenset[str]:
 
 
 def without(rejected: Collection[str], slices: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """The slices of cases that are not rejected, and how many cases of theirs are left out.
+    """The slices that no rejected case shows, and how many rejected cases of theirs there are.
+
+    A list holds slices, so one that a rejected case shares with another would bring it back into reports.
 
     Args:
         rejected: each a ``case_uid``.
         slices: rows of ``slices``.
     """
-    out = pl.col("case_uid").is_in(list(rejected))
-    return slices.filter(~out), slices.filter(out)["case_uid"].n_unique()
+    out = slices.filter(pl.col("case_uid").is_in(list(rejected)))
+    kept = slices.join(out.select("slice_uid").unique(), on="slice_uid", how="anti", maintain_order="left")
+    return kept, out["case_uid"].n_unique()
 
 
 def options(settings: Settings) -> Options:

@@ -19,7 +19,7 @@ from itrialspace_assets.analysis.frozen import (
     read_list,
     require_unchanged,
 )
-from itrialspace_assets.analysis.splits import chosen_by, named_by
+from itrialspace_assets.analysis.splits import chosen_by, named_by, without
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.records.layout import list_sha256
@@ -177,6 +177,14 @@ def test_readers_of_two_profiles_answer_the_same_target_and_its_neighbours_are_f
     both = pl.concat([answers_of("a", ["s00", "s01"], ("plain",)), answers_of("b", ["s00"], ("plain",))])
     chosen = chosen_by("release_v1", slices, both, ["a", "b"])
     assert chosen.equals(slices.filter(pl.col("target_uid") == "t00")) and chosen["slice_uid"].n_unique() == 6
+
+
+def test_a_slice_that_a_rejected_case_shares_is_left_out_too() -> None:
+    """Lists hold slices, so that of another case would bring the rejected one back into a report."""
+    shared = pictures(3).with_columns(case_uid=pl.lit("b")).filter(pl.col("slice_uid") != "s02")
+    kept, cases = without(["t/a/s01"], pl.concat([pictures(3), shared]))
+    assert (kept["slice_uid"].unique().sort().to_list(), cases) == (["s00", "s02"], 1)
+    assert set(kept["case_uid"]) == {"t/a/s00", "t/a/s02", "b"}
 
 
 def test_ids_of_every_kind_name_slices_and_those_that_name_none_are_told() -> None:
