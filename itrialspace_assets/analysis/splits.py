@@ -3,7 +3,7 @@
 A report scores a list, not the slices that happen to exist. How a list is written and verified is in ``frozen``.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -32,21 +32,26 @@ VERSION = "2"
 #: Rules by which slices are chosen (docs/facts/evaluation.md#frozen-lists): every slice; those of targets that every
 #: reader answered, in every task, on plain pictures; the same under every published guidance.
 Rule = Literal["all", "release_v1", "release_v1_full"]
+#: Columns of ``slices`` by which slices are chosen, and that lists hold.
+_CHOSEN = (*TABLES["slices"].key, "target_uid", "published_id", "sha256")
 _PUBLISHED_CONDITIONS = ("plain", "bbox", "contour", "bbox_contour")
 _PUBLISHED_TASKS = ("presence", "lobe", "size")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A list that could be frozen now: image source, name (the mode, or real-<dataset>), and its rows of ``slices``."""
+    """A list that could be frozen now: image source, and name (the mode, or real-<dataset>)."""
 
     source: str
     name: str
-    slices: pl.DataFrame
 
     @property
     def mode(self) -> str:
         return REAL if self.source == REAL else self.name
+
+    def slices(self, settings: Settings) -> pl.DataFrame:
+        """What choosing and freezing need of its rows of ``slices``; read anew each time."""
+        return present_slices(settings, self.source, self.name, _CHOSEN)
 
 
 def missing_pairs(settings: Settings, source: str, mode: str) -> list[str]:
@@ -75,26 +80,27 @@ def candidates(settings: Settings) -> list[Candidate]:
     for source in (r.name for r in enabled(settings)):
         for mode in modes:
             if not missing_pairs(settings, source, mode):
-                found.append(Candidate(source, mode, read_all(settings.output, "slices", source=source, mode=mode)))
+                found.append(Candidate(source, mode))
     for path in table_files(settings.output, "slices", source=REAL, mode=REAL):
         name = path.parent.name
         if data_version(settings, label(f"{REAL}/eval_slices", {"dataset": name})):
-            slices = read_table(settings.output, "slices", source=REAL, mode=REAL, dataset=name)
-            found.append(Candidate(REAL, f"{REAL}-{name}", slices))
+            found.append(Candidate(REAL, f"{REAL}-{name}"))
     return found
 
 
-def present_slices(settings: Settings, source: str, name: str) -> pl.DataFrame:
+def present_slices(settings: Settings, source: str, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The rows of ``slices`` of a list there are, whatever they were made from.
 
     Args:
         settings: where tables lie.
         source: ``real`` or a renderer's name.
         name: of the list: the mode, or real-<dataset>.
+        columns: those that are wanted, the table's key among them; None: all.
     """
     if source == REAL:
-        return read_all(settings.output, "slices", source=source, mode=REAL, dataset=name.removeprefix(f"{REAL}-"))
-    return read_all(settings.output, "slices", source=source, mode=name)
+        where = {"mode": REAL, "dataset": name.removeprefix(f"{REAL}-")}
+        return read_all(settings.output, "slices", columns, source=source, **where)
+    return read_all(settings.output, "slices", columns, source=source, mode=name)
 
 
 def chosen_by(rule: str, slices: pl.DataFrame, answers: pl.DataFrame, readers: Collection[str]) -> pl.DataFrame:
@@ -189,7 +195,7 @@ def build(settings: Settings, partition: Partition) -> Result:
     for candidate in candidates(settings):
         key = ListKey(settings.split, candidate.source, candidate.name)
         if key not in known:
-            slices, cases = without(rejected, candidate.slices)
+            slices, cases = without(rejected, candidate.slices(settings))
             if slices.is_empty() and cases:
                 continue
             freeze(settings, key, slices, "all")
@@ -249,7 +255,7 @@ def broken_lists(settings: Settings, split: str | None = None) -> list[str]:
         except TableError as error:
             problems.append(str(error))
             continue
-        slices = present_slices(settings, key.source, key.name)
+        slices = present_slices(settings, key.source, key.name, _CHOSEN)
         if found := changes(frozen, slices):
             problems.append(f"{key}: {first_of(found)}")
     return problems
@@ -271,7 +277,7 @@ def unfrozen_slices(settings: Settings) -> list[str]:
     found = []
     rejected = rejected_by_people(settings)
     for key, lock in locks(settings, settings.split).items():
-        present, _ = without(rejected, present_slices(settings, key.source, key.name))
+        present, _ = without(rejected, present_slices(settings, key.source, key.name, _CHOSEN))
         new = set(present["slice_uid"]) - set(read_list(settings, key)["slice_uid"])
         if lock.rule == "all" and new:
             found.append(

@@ -87,6 +87,7 @@ def freeze(
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.readers.registry import slice_readers
     from itrialspace_assets.records.store import read_all
+    from itrialspace_assets.records.tables import TABLES
 
     settings = load(folder, split=name)
     if source is not None:
@@ -97,9 +98,10 @@ def freeze(
     if not found:
         raise ConfigError(f"{name}: expected slices of a whole mode or dataset, found none; run `its run --to slice`")
     known, unknown, frozen, rejected = locks(settings, name), set(ids), 0, rejected_by_people(settings)
+    said = [*TABLES["answers"].key, "reader", "status"]
     for candidate in found:
-        answers = read_all(settings.output, "answers", source=candidate.source, mode=candidate.mode)
-        slices = chosen_by(rule, candidate.slices, answers, slice_readers(settings, candidate.source))
+        answers = read_all(settings.output, "answers", said, source=candidate.source, mode=candidate.mode)
+        slices = chosen_by(rule, candidate.slices(settings), answers, slice_readers(settings, candidate.source))
         if ids:
             slices, missing = named_by(ids, slices)
             unknown &= set(missing)
@@ -239,8 +241,9 @@ def import_list(
         groups.setdefault(uid.split("/", 1)[0], []).append(uid)
     known, absent, frozen = locks(settings, name), dict(groups), 0
     for candidate in (c for c in candidates(settings) if c.source == of):
-        for group in set(candidate.slices["published_id"].str.split("/").list.first()) & set(groups):
-            slices, missing = named_by(groups[group], candidate.slices)
+        there = candidate.slices(settings)
+        for group in set(there["published_id"].str.split("/").list.first()) & set(groups):
+            slices, missing = named_by(groups[group], there)
             if missing:
                 absent[group] = missing
                 continue

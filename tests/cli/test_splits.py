@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from itrialspace_assets.analysis import splits
 from itrialspace_assets.analysis.frozen import ListKey, locks
 from itrialspace_assets.analysis.splits import Candidate
 from itrialspace_assets.base.settings import Settings, load_settings
+from itrialspace_assets.records.layout import published_mode
+from itrialspace_assets.records.store import write_table
 from tests.cli.conftest import Done, Its
 from tests.readers.conftest import slice_rows
 
@@ -23,9 +24,11 @@ def its_splits(its: Its, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
     monkeypatch.delenv("ITRIALSPACE_READERS_CONFIG", raising=False)
 
     def candidate(mode: str, count: int) -> Candidate:
-        rows = pl.DataFrame(slice_rows(tmp_path / "out", range(count)), infer_schema_length=None)
-        named = pl.format("mode{}_{}/x__C{}", pl.lit(int(mode[1:3])), pl.lit(mode[4:]), pl.col("slice_uid"))
-        return Candidate("tissue", mode, rows.with_columns(published_id=named))
+        where = {"source": "tissue", "mode": mode, "dataset": "LUNA16"}
+        rows = slice_rows(tmp_path / "out", range(count))
+        named = [row | where | {"published_id": f"{published_mode(mode)}/x__C{row['slice_uid']}"} for row in rows]
+        write_table(tmp_path / "out", "slices", named, **where)
+        return Candidate("tissue", mode)
 
     def call(*arguments: str, **counts: int) -> Done:
         there = [candidate({"m2": M2, "m3": M3}[name], count) for name, count in counts.items()]
@@ -46,6 +49,8 @@ def test_a_mode_that_is_named_and_not_there_is_told(its_splits: Callable[..., Do
     assert f"{M3}: left out, not all of its slices are there; cut them with `its run --to slice`" in done.err
     assert set(locks(settings, "v1")) == {ListKey("v1", "tissue", M2)}
     assert its_splits("freeze", "v1", "--modes", "2-3", m2=4, m3=4).code == 0
+    none = its_splits("freeze", "v2", "--rule", "release_v1", "--modes", "2", m2=4)
+    assert (none.code, f"tissue/{M2}: no slice" in none.out) == (0, True), "nobody answered"
 
 
 @pytest.mark.parametrize(
