@@ -45,6 +45,7 @@ def answers(cases: int) -> pl.DataFrame:
     slices = pl.DataFrame(
         {
             "slice_uid": [f"{c:032x}" for c in case],
+            "target_uid": [f"{c:031x}t" for c in case],
             "sha256": [f"{c:064x}" for c in case],
             "case_uid": [f"x/{c // 2}" for c in case],
             "source": np.where(real, "real", "nodmaisi"),

@@ -3,7 +3,7 @@
 A report scores a list, not the slices that happen to exist. How a list is written and verified is in ``frozen``.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -29,24 +29,29 @@ from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.synthesis.renderers import enabled
 
 VERSION = "2"
-#: Rules by which slices are chosen (docs/facts/evaluation.md#frozen-lists): every slice; those that every reader
-#: answered, in every task, on plain pictures; the same under every published guidance.
+#: Rules by which slices are chosen (docs/facts/evaluation.md#frozen-lists): every slice; those of targets that every
+#: reader answered, in every task, on plain pictures; the same under every published guidance.
 Rule = Literal["all", "release_v1", "release_v1_full"]
+#: Columns of ``slices`` by which slices are chosen, and that lists hold.
+_CHOSEN = (*TABLES["slices"].key, "target_uid", "published_id", "sha256")
 _PUBLISHED_CONDITIONS = ("plain", "bbox", "contour", "bbox_contour")
 _PUBLISHED_TASKS = ("presence", "lobe", "size")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A list that could be frozen now: image source, name (the mode, or real-<dataset>), and its rows of ``slices``."""
+    """A list that could be frozen now: image source, and name (the mode, or real-<dataset>)."""
 
     source: str
     name: str
-    slices: pl.DataFrame
 
     @property
     def mode(self) -> str:
         return REAL if self.source == REAL else self.name
+
+    def slices(self, settings: Settings) -> pl.DataFrame:
+        """What choosing and freezing need of its rows of ``slices``; read anew each time."""
+        return present_slices(settings, self.source, self.name, _CHOSEN)
 
 
 def missing_pairs(settings: Settings, source: str, mode: str) -> list[str]:
@@ -75,30 +80,31 @@ def candidates(settings: Settings) -> list[Candidate]:
     for source in (r.name for r in enabled(settings)):
         for mode in modes:
             if not missing_pairs(settings, source, mode):
-                found.append(Candidate(source, mode, read_all(settings.output, "slices", source=source, mode=mode)))
+                found.append(Candidate(source, mode))
     for path in table_files(settings.output, "slices", source=REAL, mode=REAL):
         name = path.parent.name
         if data_version(settings, label(f"{REAL}/eval_slices", {"dataset": name})):
-            slices = read_table(settings.output, "slices", source=REAL, mode=REAL, dataset=name)
-            found.append(Candidate(REAL, f"{REAL}-{name}", slices))
+            found.append(Candidate(REAL, f"{REAL}-{name}"))
     return found
 
 
-def present_slices(settings: Settings, source: str, name: str) -> pl.DataFrame:
+def present_slices(settings: Settings, source: str, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The rows of ``slices`` of a list there are, whatever they were made from.
 
     Args:
         settings: where tables lie.
         source: ``real`` or a renderer's name.
         name: of the list: the mode, or real-<dataset>.
+        columns: those that are wanted, the table's key among them; None: all.
     """
     if source == REAL:
-        return read_all(settings.output, "slices", source=source, mode=REAL, dataset=name.removeprefix(f"{REAL}-"))
-    return read_all(settings.output, "slices", source=source, mode=name)
+        where = {"mode": REAL, "dataset": name.removeprefix(f"{REAL}-")}
+        return read_all(settings.output, "slices", columns, source=source, **where)
+    return read_all(settings.output, "slices", columns, source=source, mode=name)
 
 
 def chosen_by(rule: str, slices: pl.DataFrame, answers: pl.DataFrame, readers: Collection[str]) -> pl.DataFrame:
-    """The slices that a rule chooses, with all their pictures.
+    """The slices that a rule chooses: of a target all profiles and neighbours, with all their pictures.
 
     Args:
         rule: how they are chosen.
@@ -125,12 +131,12 @@ def chosen_by(rule: str, slices: pl.DataFrame, answers: pl.DataFrame, readers: C
     needed = len(readers) * len(conditions) * len(_PUBLISHED_TASKS)
     whole = (
         given.filter(pl.col("reader").is_in(list(readers)))
-        .unique(["slice_uid", "reader", "condition", "task"])
-        .group_by("slice_uid")
+        .unique(["target_uid", "reader", "condition", "task"])
+        .group_by("target_uid")
         .len()
         .filter(pl.col("len") == needed)
     )
-    return slices.join(whole.select("slice_uid"), on="slice_uid", how="semi", maintain_order="left")
+    return slices.join(whole.select("target_uid"), on="target_uid", how="semi", maintain_order="left")
 
 
 def named_by(ids: Collection[str], slices: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
@@ -154,14 +160,17 @@ def rejected_by_people(settings: Settings) -> frozenset[str]:
 
 
 def without(rejected: Collection[str], slices: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """The slices of cases that are not rejected, and how many cases of theirs are left out.
+    """The slices that no rejected case shows, and how many rejected cases of theirs there are.
+
+    A list holds slices, so one that a rejected case shares with another would bring it back into reports.
 
     Args:
         rejected: each a ``case_uid``.
         slices: rows of ``slices``.
     """
-    out = pl.col("case_uid").is_in(list(rejected))
-    return slices.filter(~out), slices.filter(out)["case_uid"].n_unique()
+    out = slices.filter(pl.col("case_uid").is_in(list(rejected)))
+    kept = slices.join(out.select("slice_uid").unique(), on="slice_uid", how="anti", maintain_order="left")
+    return kept, out["case_uid"].n_unique()
 
 
 def options(settings: Settings) -> Options:
@@ -186,7 +195,7 @@ def build(settings: Settings, partition: Partition) -> Result:
     for candidate in candidates(settings):
         key = ListKey(settings.split, candidate.source, candidate.name)
         if key not in known:
-            slices, cases = without(rejected, candidate.slices)
+            slices, cases = without(rejected, candidate.slices(settings))
             if slices.is_empty() and cases:
                 continue
             freeze(settings, key, slices, "all")
@@ -246,7 +255,7 @@ def broken_lists(settings: Settings, split: str | None = None) -> list[str]:
         except TableError as error:
             problems.append(str(error))
             continue
-        slices = present_slices(settings, key.source, key.name)
+        slices = present_slices(settings, key.source, key.name, _CHOSEN)
         if found := changes(frozen, slices):
             problems.append(f"{key}: {first_of(found)}")
     return problems
@@ -268,7 +277,7 @@ def unfrozen_slices(settings: Settings) -> list[str]:
     found = []
     rejected = rejected_by_people(settings)
     for key, lock in locks(settings, settings.split).items():
-        present, _ = without(rejected, present_slices(settings, key.source, key.name))
+        present, _ = without(rejected, present_slices(settings, key.source, key.name, _CHOSEN))
         new = set(present["slice_uid"]) - set(read_list(settings, key)["slice_uid"])
         if lock.rule == "all" and new:
             found.append(

@@ -3,6 +3,6 @@
 from itrialspace_assets.analysis.splits import options
 from itrialspace_assets.casework.steps import Step
 
-MODE_STEP = Step(("mode_report",), "report", ("mode",), "7", options)
-REAL_STEP = Step(("real_report",), "report", ("dataset",), "6", options)
+MODE_STEP = Step(("mode_report",), "report", ("mode",), "8", options)
+REAL_STEP = Step(("real_report",), "report", ("dataset",), "7", options)
 STUDY_STEP = Step(("study_report",), "report", (), "4", options)

@@ -153,6 +153,13 @@ class Settings(BaseSettings):
             raise ValueError(f"holds an unresolved variable: {value!r}")
         return value
 
+    @field_validator("split")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if not re.fullmatch(r"\w[\w.-]*", value):
+            raise ValueError("expected a name of letters, digits, '_', '-' and '.'")
+        return value
+
     @property
     def data(self) -> Path:
         return _absolute(self.data_dir, "DATA_DIR")
@@ -277,7 +284,10 @@ def _checked(**given: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        lines = [f"{variable_of(e['loc'])}={e.get('input')!r}: {e['msg']}" for e in error.errors()]
+        lines = [
+            f"{variable_of(e['loc'])}={e.get('input')!r}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
         raise ConfigError("settings: " + "; ".join(lines)) from None
 
 

@@ -60,11 +60,18 @@ def evaluate(
         settings = load(folder, **given, case_ids=_ids(settings))
     choice = drive.choose(settings, modes, datasets, "read", None)
     found = drive.partitions_with(settings, choice, "slices", *_named(settings, readers, sources))
+    if not found:
+        raise ConfigError(
+            f"expected a reader of {sources or 'an image source'} among {readers or 'those enabled'}, got none; "
+            "the key sources of an entry of readers.yaml says what it reads"
+        )
     if not any(found.values()):
         raise ConfigError(
             f"{settings.output}: expected slices of these modes and datasets, found none; cut them with "
             "`its run --to slice`"
         )
+    if case_ids:
+        _require_named(settings)
     _print_estimates(settings, found)
     if dry_run:
         typer.echo("No table was written (--dry-run)")
@@ -139,6 +146,30 @@ def _ids(settings: Any) -> Path:
     return path
 
 
+def _require_named(settings: Any) -> None:
+    """Say which ids of the file name no slice that is cut.
+
+    Raises:
+        ConfigError: none of them does, or the file holds no id or cannot be read.
+    """
+    from itrialspace_assets.analysis.splits import named_by
+    from itrialspace_assets.base.errors import ConfigError
+    from itrialspace_assets.readers.questions import ids_in
+    from itrialspace_assets.records.store import read_all
+    from itrialspace_assets.records.tables import TABLES
+
+    ids = ids_in(settings.case_ids)
+    named, unknown = named_by(ids, read_all(settings.output, "slices", columns=[*TABLES["slices"].key, "published_id"]))
+    said = f"{len(unknown)} of {len(ids)} ids name no slice that is cut, first: {', '.join(unknown[:10])}"
+    if named.is_empty():
+        raise ConfigError(
+            f"--case-ids {settings.case_ids}: expected case_uids, slice_uids or published ids of slices, got "
+            f"{said if ids else 'an empty file'}"
+        )
+    if unknown:
+        typer.echo(said, err=True)
+
+
 def _print_estimates(settings: Any, found: Any) -> None:
     from itrialspace_assets.readers.compute import at_once
     from itrialspace_assets.readers.estimate import estimate_reading
@@ -174,12 +205,9 @@ def verify(readers: Readers = None, folder: Folder = None) -> None:
     import polars as pl
 
     from itrialspace_assets.cli.show import show
-    from itrialspace_assets.readers.ledger import ledgers
 
     rows, problems = [], []
-    for name, revision, ledger in ledgers(load(folder)):
-        if readers and name not in readers.split(","):
-            continue
+    for name, revision, ledger in _ledgers(load(folder), readers):
         found = ledger.verify()
         files = len(ledger.shards()) + len(ledger.tails())
         rows.append((name, revision, len(ledger.keys()) if not found else None, files, len(found)))
@@ -198,9 +226,22 @@ def compact(readers: Readers = None, folder: Folder = None) -> None:
 
     Result: fewer files in the folder `ledger` of the output folder.
     """
+    for name, revision, ledger in _ledgers(load(folder), readers):
+        before, after = ledger.compact()
+        typer.echo(f"{name}/{revision}: {before} files before, {after} after")
+
+
+def _ledgers(settings: Any, names: str | None) -> list[tuple[str, str, Any]]:
+    """(reader, revision, ledger) of the readers that are named, or of all.
+
+    Raises:
+        ConfigError: nothing was ever asked, or not of a reader that is named; lists those that were asked.
+    """
+    from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.readers.ledger import ledgers
 
-    for name, revision, ledger in ledgers(load(folder)):
-        if readers is None or name in readers.split(","):
-            before, after = ledger.compact()
-            typer.echo(f"{name}/{revision}: {before} files before, {after} after")
+    found = list(ledgers(settings))
+    if not found:
+        raise ConfigError(f"{settings.output}: expected a ledger, found none; ask a reader with `its evaluate`")
+    chosen = _chosen("--reader", names, sorted({name for name, _, _ in found}), "; nothing was asked of others yet")
+    return [one for one in found if one[0] in chosen]

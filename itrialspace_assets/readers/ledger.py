@@ -294,7 +294,10 @@ class Ledger:
         for path in self.shards():
             try:
                 if hash_file(path)[:32] != path.stem:
-                    raise TableError("its content is not that of its name")
+                    raise TableError(
+                        "expected the content that its name is the hash of, got other content; remove the file, and "
+                        "run the stage read: what it held is asked again"
+                    )
                 parts.append(_read_shard(path).with_columns(file=pl.lit(path.name)))
             except TableError as error:
                 problems.append(Problem(path.name, str(error)))
@@ -305,7 +308,9 @@ class Ledger:
         differ = twice.group_by(_KEY).agg(said.n_unique().alias("answers"), pl.col("file").first())
         problems += [
             Problem(
-                file, f"{key}: expected one answer, got {n} that differ; the reader depends on more than its request"
+                file,
+                f"{key}: expected one answer, got {n} that differ: the reader depends on more than its request. The "
+                "one that was asked for first counts",
             )
             for key, n, file in differ.filter(pl.col("answers") > 1).sort(_KEY).rows()
         ]
@@ -314,11 +319,20 @@ class Ledger:
         lost = indexed.filter(~pl.col("shard").is_in(list(there))).height
         if lost:
             problems.append(
-                Problem(_INDEX, f"{lost} answers that it lists are in no file; the shards that held them are gone")
+                Problem(
+                    _INDEX,
+                    f"{lost} answers that it lists are in no file: the shards that held them are gone. Put them back, "
+                    "or list what is there with `its ledger compact`; the stage read asks the rest again",
+                )
             )
         files, most = len(self.shards()) + len(self.tails()), max(1, math.ceil(every[_KEY].n_unique() / FULL))
         if (self.folder / _INDEX).exists() and not self.tails() and files > most and self._is_compacted():
-            problems.append(Problem(".", f"expected at most {most} files after compaction, got {files}"))
+            problems.append(
+                Problem(
+                    ".",
+                    f"expected at most {most} files after compaction, got {files}; run `its ledger compact` again",
+                )
+            )
         return problems
 
     def _is_compacted(self) -> bool:

@@ -61,10 +61,9 @@ def ids_in(path: Path) -> list[str]:
         ConfigError: there is no such file, or it is no text.
     """
     try:
-        lines = ids_of(path.read_text(encoding="utf-8-sig"))
+        return sorted(set(ids_of(path.read_text(encoding="utf-8-sig"))))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"ITRIALSPACE_CASE_IDS={path}: expected a file with one id a line, got: {error}") from None
-    return sorted({line.strip() for line in lines} - {""})
 
 
 def chosen_slices(settings: Settings, slices: pl.DataFrame) -> pl.DataFrame:

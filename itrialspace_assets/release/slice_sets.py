@@ -141,7 +141,7 @@ def slice_set(
         base = f"vlm_dataset/{name}/{profile}"
         table: dict[str, list[tuple[dict[str, Any], dict[str, str]]]] = {"present": [], "absent": []}
         ordered = of_profile.sort("published_id", "slice_uid", "z_offset", "condition")
-        for (_, z), rows in ordered.group_by(["slice_uid", "z_offset"], maintain_order=True):
+        for (_, z), rows in ordered.group_by(["published_id", "z_offset"], maintain_order=True):  # cases share slices
             pictures = {}
             for row in rows.iter_rows(named=True):
                 target = f"{base}/slices/{_file(row)}"

@@ -31,7 +31,7 @@ from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.published import manifest_files, plan_files
 
-VERSION = "7"
+VERSION = "8"
 #: (mode, arm) -> folder below the mode, and file stem.
 Stems = dict[tuple[str, str], tuple[str, str]]
 #: Whatever the release comes from: everything that its reports read.

@@ -10,7 +10,7 @@ SCHEMA = {
     "answer": pl.String, "score": pl.Float64, "status": pl.String, "host_person_uid": pl.String,
     "donor_person_uid": pl.String, "sha256": pl.String, "case_uid": pl.String, "slice_uid": pl.String,
     "source": pl.String, "reader": pl.String, "log_odds": pl.Boolean, "one_n": pl.Boolean, "label": pl.Int64,
-    "diameter_mm": pl.Float64, "pair_uid": pl.String,
+    "diameter_mm": pl.Float64, "pair_uid": pl.String, "target_uid": pl.String,
 }  # fmt: skip
 
 
@@ -38,6 +38,7 @@ def table(n: int, task: str = "presence", **columns: list) -> pl.DataFrame:
         "label": [1] * n,
         "diameter_mm": [7.0] * n,
         "pair_uid": [str(i // 2) for i in range(n)],
+        "target_uid": [str(i) for i in range(n)],
     }
     return pl.DataFrame(rows | columns, schema=SCHEMA)
 

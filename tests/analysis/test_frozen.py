@@ -19,7 +19,7 @@ from itrialspace_assets.analysis.frozen import (
     read_list,
     require_unchanged,
 )
-from itrialspace_assets.analysis.splits import chosen_by, named_by
+from itrialspace_assets.analysis.splits import chosen_by, named_by, without
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.records.layout import list_sha256
@@ -32,6 +32,7 @@ def pictures(slices: int = 12) -> pl.DataFrame:
     rows = [
         {
             "slice_uid": f"s{i:02d}",
+            "target_uid": f"t{i:02d}",
             "condition": c,
             "control": "none",
             "sha256": f"{i}{c}",
@@ -127,7 +128,14 @@ def test_the_message_names_ten() -> None:
 def answers_of(reader: str, slices: list[str], conditions: tuple[str, ...], status: str = "ok") -> pl.DataFrame:
     return pl.DataFrame(
         [
-            {"slice_uid": s, "reader": reader, "condition": c, "control": "none", "task": t, "status": status}
+            {
+                "target_uid": s.replace("s", "t"),
+                "reader": reader,
+                "condition": c,
+                "control": "none",
+                "task": t,
+                "status": status,
+            }
             for s in slices
             for c in conditions
             for t in ("presence", "lobe", "size", "malignancy")
@@ -159,6 +167,24 @@ def test_the_published_rules_choose_what_every_reader_answered() -> None:
         chosen("release_v2")
     with pytest.raises(ConfigError, match="expected enabled readers"):
         chosen_by("release_v1", slices, both, [])
+
+
+def test_readers_of_two_profiles_answer_the_same_target_and_its_neighbours_are_frozen_with_it() -> None:
+    """A published id is the same for both profiles; a reader of three slices is shown the neighbours too."""
+    pairs = [(p, z) for p in ("lung_axial", "lung_axial_medgemma") for z in (-1, 0, 1)]
+    cut = [pictures(2).with_columns(slice_uid=pl.format("{}{}{}", "slice_uid", pl.lit(p), pl.lit(z))) for p, z in pairs]
+    slices = pl.concat(cut)
+    both = pl.concat([answers_of("a", ["s00", "s01"], ("plain",)), answers_of("b", ["s00"], ("plain",))])
+    chosen = chosen_by("release_v1", slices, both, ["a", "b"])
+    assert chosen.equals(slices.filter(pl.col("target_uid") == "t00")) and chosen["slice_uid"].n_unique() == 6
+
+
+def test_a_slice_that_a_rejected_case_shares_is_left_out_too() -> None:
+    """Lists hold slices, so that of another case would bring the rejected one back into a report."""
+    shared = pictures(3).with_columns(case_uid=pl.lit("b")).filter(pl.col("slice_uid") != "s02")
+    kept, cases = without(["t/a/s01"], pl.concat([pictures(3), shared]))
+    assert (kept["slice_uid"].unique().sort().to_list(), cases) == (["s00", "s02"], 1)
+    assert set(kept["case_uid"]) == {"t/a/s00", "t/a/s02", "b"}
 
 
 def test_ids_of_every_kind_name_slices_and_those_that_name_none_are_told() -> None:

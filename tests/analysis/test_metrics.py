@@ -266,6 +266,38 @@ def test_one_n_keeps_what_every_reader_answered_in_every_cell() -> None:
     assert found.filter("one_n")["slice_uid"].unique().sort().to_list() == ["1", "3"]
 
 
+def in_another_profile(rows: pl.DataFrame) -> pl.DataFrame:
+    """The same targets, read by another reader in a profile of its own: other slices."""
+    return rows.with_columns(reader=pl.lit("other"), slice_uid=pl.lit("other ") + pl.col("slice_uid"))
+
+
+def shared_by_cases(rows: pl.DataFrame, target: str, cases: int) -> pl.DataFrame:
+    """The rows, and those of one target once more for each further case that shares it."""
+    more = [rows.filter(pl.col("target_uid") == target).with_columns(case_uid=pl.lit(f"c{i}")) for i in range(1, cases)]
+    return pl.concat([rows, *more])
+
+
+def test_one_n_is_of_targets_whatever_profile_they_are_read_in() -> None:
+    """docs/facts/evaluation.md#frozen-lists: a published id is the same in both profiles of the study."""
+    lost = pl.when(pl.col("slice_uid") == "1").then(None).otherwise(pl.col("status"))
+    mine = table(4).drop("one_n")
+    found = with_one_n(
+        pl.concat([mine.with_columns(status=lost), in_another_profile(mine.filter(pl.col("slice_uid") != "2"))])
+    )
+    assert found.filter("one_n")["target_uid"].sort().to_list() == ["0", "0", "3", "3"]
+
+
+def test_one_n_does_not_depend_on_how_many_cases_share_a_slice() -> None:
+    assert with_one_n(shared_by_cases(table(4).drop("one_n"), "1", 3))["one_n"].to_list() == [True] * 6
+
+
+def test_readers_of_two_profiles_agree_on_targets_and_each_case_counts_once() -> None:
+    mine = shared_by_cases(table(20), "1", 3)
+    other = in_another_profile(mine).with_columns(answer=pl.lit("absent"))
+    (row, _) = score_agreement(pl.concat([mine, other]), STUDY, ANALYSIS)
+    assert (row.metric, row.k, row.n_slices) == ("agreement_with_other", 12, 22)
+
+
 def test_agreement_of_two_readers_by_hand() -> None:
     a = table(40, answer=(["present"] * 2 + ["absent"] * 2) * 10)
     b = table(40, answer=(["present", "absent"] * 2) * 10, status=["ok"] * 38 + ["refused"] * 2)

@@ -22,7 +22,16 @@ def test_environment_beats_env_file_and_empty_is_unset(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("SEED", "many"), ("MASKS", "png"), ("MAX_REJECTED", "1.4"), ("WORKERS", "0"), ("DATA_DIR", "${HOME_X}/a")],
+    [
+        ("SEED", "many"),
+        ("MASKS", "png"),
+        ("MAX_REJECTED", "1.4"),
+        ("WORKERS", "0"),
+        ("DATA_DIR", "${HOME_X}/a"),
+        ("SPLIT", "../v1"),
+        ("SPLIT", "a/b"),
+        ("SPLIT", ".."),
+    ],
 )
 def test_a_wrong_value_names_the_variable(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"ITRIALSPACE_{name}", value)

@@ -17,7 +17,7 @@ from itrialspace_assets.readers import checks
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import read_table
 from tests.cli.conftest import Done, Its
-from tests.readers.conftest import PART, WHERE, read, study, table  # noqa: F401
+from tests.readers.conftest import PART, WHERE, read, slice_rows, study, table  # noqa: F401
 
 Study = Callable[..., Settings]
 
@@ -120,6 +120,64 @@ def test_a_refused_nodule_is_among_the_missed_ones(study: Study) -> None:  # noq
     assert missed.height == wanted.height
     assert (missed["parse_status"] == "refused").sum() == wanted.filter(status="refused").height > 0
     assert view["correct"].null_count() == view.height, "no answer is neither right nor wrong"
+
+
+def test_the_view_knows_the_truth_of_every_task(study: Study) -> None:  # noqa: F811
+    """Each answer of each option is right where it is the truth, and neither where that is not known."""
+    from itrialspace_assets.catalog.rebuild import build, connect
+
+    rows = slice_rows(study(0).output, range(24), ("plain",))
+    for row in rows:
+        place = int(row["slice_uid"][1:])
+        row |= {"label": (place // 2) % 3 if (place // 2) % 3 < 2 else None} if row["presence"] == "present" else {}
+        row |= {"lobe": "unknown"} if place == 0 else {}
+    words_of = "{malignancy: {id: m, text: '{options}', paraphrase: '{options}?'}}"
+    settings = study(24, f"tasks: [presence, lobe, size, malignancy], prompts: {words_of}", rows)
+    read(settings, "r1")
+    build(settings, {})
+    with connect(settings) as db:
+        view = db.sql("SELECT * FROM predictions").pl()
+    truth = {"presence": "presence", "lobe": "lobe", "size": "size_class"}
+    words = {1: "malignant", 0: "benign", None: None}
+    of = {r["slice_uid"]: r for r in rows}
+    for r in view.iter_rows(named=True):
+        row = of[r["slice_uid"]]
+        known = words[row.get("label")] if r["task"] == "malignancy" else row[truth[r["task"]]]
+        assert r["ground_truth"] == known
+        assert r["correct"] == (None if known in (None, "unknown") else r["prediction"] == known), r
+    assert set(view.filter(task="malignancy")["correct"]) == {True, False, None}
+
+
+def test_a_reader_that_does_not_read_the_source_is_said(study: Study, its_on: Callable[..., Done]) -> None:  # noqa: F811
+    done = its_on(study(2, "sources: [real]"), "evaluate", "--reader", "mock", "--source", "tissue", "--dry-run")
+    assert (done.code, "expected a reader of tissue among mock, got none" in done.err) == (2, True), done.err
+
+
+def test_ids_that_name_no_slice_are_told(study: Study, its_on: Callable[..., Done], tmp_path: Path) -> None:  # noqa: F811
+    settings, ids = study(8), tmp_path / "ids.txt"
+    asked = ("evaluate", "--reader", "mock", "--source", "real", "--datasets", "LUNA16", "--dry-run", "--case-ids")
+    for text, says in (
+        ("gone\n", "got 1 of 1 ids name no slice that is cut, first: gone"),
+        ("# none\n", "got an empty file"),
+    ):
+        ids.write_text(text)
+        none = its_on(settings, *asked, str(ids))
+        assert (none.code, says in none.err) == (2, True), none.err
+    ids.write_text("gone\nLUNA16/2 \n")
+    some = its_on(settings, *asked, str(ids))
+    assert (some.code, "1 of 2 ids name no slice that is cut, first: gone" in some.err) == (0, True), some.err
+    assert "6 requests of 1 partitions" in some.out
+
+
+@pytest.mark.parametrize("command", ["verify", "compact"])
+def test_a_ledger_that_is_not_there_is_said(study: Study, its_on: Callable[..., Done], command: str) -> None:  # noqa: F811
+    settings = study(2)
+    none = its_on(settings, "ledger", command)
+    assert (none.code, "expected a ledger, found none; ask a reader with `its evaluate`" in none.err) == (2, True)
+    read(settings, "r1")
+    wrong = its_on(settings, "ledger", command, "--reader", "mock, mok")
+    assert (wrong.code, "--reader: expected names out of mock, got mok; nothing was asked" in wrong.err) == (2, True)
+    assert its_on(settings, "ledger", command, "--reader", " mock").code == 0
 
 
 def test_the_group_has_help() -> None:

@@ -72,4 +72,4 @@ def test_power_of_a_study_and_of_a_trial(its: Its, root: Settings) -> None:
     assert its("plan", "power", "2", "--reader", "blob").err.count("expected with --pilot") == 1
     assert its("plan", "power", "2", "--cases", "many").err.count("expected whole numbers") == 1
     lost = its("plan", "power", "2", "--pilot", "2")
-    assert lost.code == 1 and "demo_v1 holds no list for it" in lost.err
+    assert lost.code == 1 and "demo_v1 holds no list for it; " in lost.err and "`its splits freeze demo_v1`" in lost.err

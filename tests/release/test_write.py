@@ -116,6 +116,27 @@ def test_pictures_and_tables_of_a_rendered_source(settings: Settings) -> None:
     assert absent["ct_path"] == f"{CASE.place}/lesion_free_ct.nii.gz"
 
 
+def test_cases_that_share_a_slice_each_have_their_row_and_their_files(tmp_path: Path) -> None:
+    """Two cases of one mode, and one of another, whose target is the same."""
+    places = {"c1": ("mode2_x", "a__C0001"), "c2": ("mode2_x", "b__C0001"), "c3": ("mode8_y", "a__C0001")}
+    rows = [
+        slice_row("s", condition, "present", case_uid=case, published_id="/".join(place), size_class=ANSWER_SIZES[1])
+        for case, place in places.items()
+        for condition in ("plain", "bbox")
+    ]
+    for row in rows:
+        (tmp_path / row["path"]).parent.mkdir(exist_ok=True)
+        (tmp_path / row["path"]).touch()
+    write_table(tmp_path, "slices", rows, source="tissue", mode=MODE, dataset="LUNGx")
+    slice_set(load_settings(output_dir=tmp_path), "tissue", "synthetic_tissue", dict.fromkeys(places, CASE))
+    base = "vlm_dataset/synthetic_tissue/lung_axial"
+    table = csv.DictReader(io.StringIO((tmp_path / f"{base}/eval_dataset.csv").read_text()))
+    assert [(r["mode"], r["trial_name"], r["png_path"], r["png_bbox_path"]) for r in table] == [
+        (mode, stem[0], f"{base}/slices/{mode}/{stem}.png", f"{base}/slices/{mode}/bbox/{stem}.png")
+        for mode, stem in places.values()
+    ]
+
+
 #: docs/facts/evaluation.md: columns of ``eval_dataset.csv`` in order.
 PUBLISHED_SYNTHETIC = [
     "case_id",

@@ -15,7 +15,8 @@ from itrialspace_assets.records.tables import TASK_OPTIONS
 def score_agreement(observations: pl.DataFrame, study: Study, analysis: Analysis) -> list[MetricRow]:
     """Rows of ``metrics`` for every two readers, by source, task and condition over all slices.
 
-    The reader whose name comes first is the row's reader; the other is named by the metric.
+    The reader whose name comes first is the row's reader; the other is named by the metric. Both may have seen a
+    target in profiles of their own.
 
     Args:
         observations: of ``observations.observe``, for all readers.
@@ -23,7 +24,7 @@ def score_agreement(observations: pl.DataFrame, study: Study, analysis: Analysis
         analysis: what is reported.
     """
     rows = coded(observations, study).with_columns(stratum=pl.lit("all"))
-    on = ["source", "slice_uid", "condition", "task"]
+    on = ["source", "case_uid", "target_uid", "condition", "task"]
     other = rows.select(*on, other="reader", _said="answer", _status="status")
     both = rows.join(other, on=on).filter(pl.col("reader") < pl.col("other"))
     found = []

@@ -36,10 +36,11 @@ def observe(settings: Settings, source: str, mode: str, name: str, reader: str) 
     """
     key = ListKey(settings.split, source, name)
     if key not in locks(settings, settings.split):
-        missing = missing_pairs(settings, source, mode) if mode != REAL else [name]
+        missing = missing_pairs(settings, source, mode) if mode != REAL else []
+        first = f"make what is missing ({', '.join(missing)}) with `its run --to slice`, then " if missing else ""
         raise TableError(
-            f"report of {source}/{name}: split {settings.split} holds no list for it; still missing: "
-            f"{', '.join(missing) or 'the stage splits'}"
+            f"report of {source}/{name}: split {settings.split} holds no list for it; {first}freeze it with "
+            f"`its splits freeze {settings.split}`"
         )
     where = {"dataset": name.removeprefix(f"{REAL}-")} if mode == REAL else {}
     slices = present_slices(settings, source, name)
@@ -56,23 +57,24 @@ def observe(settings: Settings, source: str, mode: str, name: str, reader: str) 
         frame.join(tasks, how="cross")
         .join(kept, on=[*PICTURE, "picture_sha256", "task"], how="left")
         .with_columns(source=pl.lit(source), reader=pl.lit(reader), log_odds=pl.lit(how.scorer not in OTHER_UNITS))
-        .sort("slice_uid", "condition", "task")
+        .sort("slice_uid", "condition", "task", "case_uid")
     )
 
 
 def with_one_n(observations: pl.DataFrame) -> pl.DataFrame:
-    """Observations with ``one_n``: slices that every reader answered in every task that it does, in every condition.
+    """Observations with ``one_n``: targets that every reader answered in every task that it does, in every condition.
 
-    It is the published rule: an answer that could not be parsed is an answer there. Slices without an answer are left
-    out of every cell of their source.
+    It is the published rule: an answer that could not be parsed is an answer there. Targets without an answer are left
+    out of every cell of their source. Readers may see a target in different profiles, and cases may share it.
     """
     asked = observations.filter((pl.col("status") != "unsupported").fill_null(True))
     given = pl.col("status").is_in(["ok", "refused", "unparsed"]).fill_null(False)
-    done = asked.group_by("source", "slice_uid").agg(pl.len().alias("_cells"), given.all().alias("_all"))
+    cells = pl.struct("reader", "task", "condition").n_unique()
+    done = asked.group_by("source", "target_uid").agg(cells.alias("_cells"), given.all().alias("_all"))
     whole = done.select(
-        "source", "slice_uid", one_n=pl.col("_all") & (pl.col("_cells") == pl.col("_cells").max().over("source"))
+        "source", "target_uid", one_n=pl.col("_all") & (pl.col("_cells") == pl.col("_cells").max().over("source"))
     )
-    return observations.join(whole, on=["source", "slice_uid"], how="left", maintain_order="left").with_columns(
+    return observations.join(whole, on=["source", "target_uid"], how="left", maintain_order="left").with_columns(
         pl.col("one_n").fill_null(False)
     )
 

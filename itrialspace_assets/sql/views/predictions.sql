@@ -1,9 +1,9 @@
 -- One row per answer: the truth beside it, split and strata of the report that scored it. The first columns are named as in the published results.
 CREATE VIEW predictions AS
 SELECT s.published_id AS case_id, s.mode, s.path AS image_path, a.task, g.prompt_id AS prompt, g.raw_text AS raw_output, a.answer AS prediction,
-       a.status AS parse_status, CASE a.task WHEN 'presence' THEN s.presence WHEN 'size' THEN s.size_class WHEN 'lobe' THEN s.lobe END AS ground_truth,
-       CASE WHEN a.task = 'presence' THEN a.answer = s.presence WHEN s.presence = 'absent' THEN NULL
-            WHEN a.task = 'size' THEN a.answer = s.size_class WHEN s.lobe NOT IN ('background', 'unknown') THEN a.answer = s.lobe END AS correct,
+       a.status AS parse_status, CASE a.task WHEN 'presence' THEN s.presence WHEN 'size' THEN s.size_class WHEN 'lobe' THEN s.lobe
+       WHEN 'malignancy' THEN CASE s.label WHEN 1 THEN 'malignant' WHEN 0 THEN 'benign' END END AS ground_truth,
+       CASE WHEN ground_truth NOT IN ('background', 'unknown') THEN a.answer = ground_truth END AS correct,
        a.source, a.reader, s.dataset, s.case_uid, s.pair_uid, s.paired, s.slice_uid, s.target_uid, s.slice_z, s.guidance_site, a.condition, a.control,
        s.presence, s.negative_type, s.size_bucket, s.size_class, s.lobe, s.diameter_mm, a.score, a.reason, a.scorer, g.options, g.option_scores,
        a.generation_key, s.host_person_uid, s.donor_person_uid, s.anatomy, m.split, m.strata
