@@ -55,6 +55,17 @@ def load(folder: Path | None = None, **overrides: Any) -> Any:
     return load_settings(**overrides)
 
 
+def before_first(settings: Any, name: str) -> Any:
+    """The settings for a command that makes the first file of a folder: one that is not there yet is not set.
+
+    Args:
+        settings: of this process.
+        name: the setting of the folder, ``trials_dir`` or ``studies_dir``.
+    """
+    folder = getattr(settings, name)
+    return settings if folder is None or folder.is_dir() else settings.model_copy(update={name: None})
+
+
 def mode_key(word: str) -> str:
     """Key of a mode that is given by its number or its key; an unknown word is returned as it is."""
     from itrialspace_assets.records.layout import MODES

@@ -15,8 +15,8 @@ import polars as pl
 from pydantic import Field, ValidationError, model_validator
 
 from itrialspace_assets.base.errors import ConfigError, TableError
-from itrialspace_assets.base.settings import read_yaml
 from itrialspace_assets.base.validation import StrictModel, explain
+from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.profiles.registry import Dataset
 from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
 from itrialspace_assets.records.schema import Violation

@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.base.settings import Settings, read_yaml
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import explain
+from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.readers import mock, spots
 from itrialspace_assets.readers.api import Read, Reader
 from itrialspace_assets.readers.chat import kinds as chat

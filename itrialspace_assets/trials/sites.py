@@ -14,8 +14,9 @@ from pydantic import ValidationError, model_validator
 from scipy.special import ndtr
 
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.base.settings import Settings, read_yaml
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel, explain
+from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.trials.model import Lobe, SizeLevel
 
 T = TypeVar("T")

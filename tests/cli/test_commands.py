@@ -64,6 +64,7 @@ def test_a_new_trial_is_planned_by_its_file_alone(its: Its, folder: Path, monkey
     monkeypatch.setattr(build, "build_feasibility", stub)
     monkeypatch.setattr(drive, "choose", only_plan)
     monkeypatch.setattr("itrialspace_assets.trials.checks.checks", lambda *_: [])
+    monkeypatch.setenv("ITRIALSPACE_TRIALS_DIR", "trials")  # not there yet
     made = its("trials", "new", "mine", "--dir-out", "trials", "--dir", ".")
     assert made.code == 0, made.err
     assert made.out.splitlines()[-1] == "Result: trials/x_mine.yaml"

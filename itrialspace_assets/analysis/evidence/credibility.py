@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 
 from itrialspace_assets.analysis.evidence.gather import Evidence
 from itrialspace_assets.analysis.evidence.sought import Sought
-from itrialspace_assets.base.settings import read_yaml
 from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.synthesis.renderers import RENDERERS
 
 Status = Literal["found", "gap", "blank"]
