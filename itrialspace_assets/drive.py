@@ -40,7 +40,7 @@ from itrialspace_assets.profiles.registry import datasets as registered
 from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.records.layout import MODES, REAL
 from itrialspace_assets.records.store import read_file, table_path
-from itrialspace_assets.runner import DRIVER, Log, Processes, Runner, Wanted, driver_tag, start_processes
+from itrialspace_assets.runner import DRIVER, Log, PartitionRun, Processes, Runner, driver_tag, start_processes
 from itrialspace_assets.sensors.schedules import CHAIN
 from itrialspace_assets.slices.wanted import require_planes
 from itrialspace_assets.synthesis.renderers import enabled
@@ -102,7 +102,7 @@ _NOT_IN_URL = r"\?|%[0-9a-fA-F]{2}"
 
 
 @dataclass(frozen=True)
-class Choice:
+class RunChoice:
     """What the user asked to run."""
 
     modes: tuple[str, ...]
@@ -110,7 +110,7 @@ class Choice:
     stages: tuple[str, ...]
 
 
-def choose(settings: Settings, modes: str | None, datasets: str | None, only: str | None, to: str | None) -> Choice:
+def choose(settings: Settings, modes: str | None, datasets: str | None, only: str | None, to: str | None) -> RunChoice:
     """Read what the user asked for.
 
     Args:
@@ -142,7 +142,7 @@ def choose(settings: Settings, modes: str | None, datasets: str | None, only: st
     if set(stages) & {"synthesise", "slice"}:
         require_planes(settings)
     enabled(settings)
-    return Choice(keys, chosen, stages)
+    return RunChoice(keys, chosen, stages)
 
 
 def default_modes(settings: Settings) -> tuple[str, ...]:
@@ -282,7 +282,7 @@ class Group:
 class Driver:
     """One call's graph, instance and log."""
 
-    def __init__(self, settings: Settings, choice: Choice) -> None:
+    def __init__(self, settings: Settings, choice: RunChoice) -> None:
         self.settings, self.choice, self.log = settings, choice, Log()
         self.graph = build_graph(settings)
         self.instance = open_instance(settings)
@@ -364,7 +364,7 @@ class Driver:
                         _say(line, of[line], made[line], now - began)
                     began = now
 
-    def _made(self, groups: list[Group], tell: Callable[[Wanted], None]) -> Iterator[Wanted]:
+    def _made(self, groups: list[Group], tell: Callable[[PartitionRun], None]) -> Iterator[PartitionRun]:
         """Bring partitions up to date: many small ones side by side, the others one after another.
 
         Args:
@@ -374,7 +374,7 @@ class Driver:
         Yields:
             Each when it is up to date; its keys are those that were made.
         """
-        alone: list[Wanted] = []
+        alone: list[PartitionRun] = []
         large: list[tuple[Group, dict[str, str]]] = []
         for group in groups:
             for part in group.parts:
@@ -416,7 +416,7 @@ class Driver:
             self.processes.close()
         self.instance.dispose()
 
-    def _wanted(self, group: Group, part: dict[str, str]) -> Wanted:
+    def _wanted(self, group: Group, part: dict[str, str]) -> PartitionRun:
         """Those of a group's assets that are out of date for a partition; the others are counted."""
         keys: list[Key] = []
         for node in group.members:
@@ -424,7 +424,7 @@ class Driver:
                 keys.append(node.step.key)
             else:
                 self._count_current(node, part)
-        return Wanted(group.title, tuple(keys), part)
+        return PartitionRun(group.title, tuple(keys), part)
 
     def _count_current(self, node: Node, part: Partition) -> None:
         tally, record = self.log.stages[node.step.stage], last_record(self.settings, node.step, part) or {}
@@ -462,7 +462,7 @@ def _told(settings: Settings) -> Iterator[None]:
         raise
 
 
-def drive(settings: Settings, choice: Choice) -> bool:
+def drive(settings: Settings, choice: RunChoice) -> bool:
     """Make what is not up to date and print what happened; True if something failed.
 
     Raises:
@@ -472,7 +472,7 @@ def drive(settings: Settings, choice: Choice) -> bool:
         return _drive(settings, choice)
 
 
-def _drive(settings: Settings, choice: Choice) -> bool:
+def _drive(settings: Settings, choice: RunChoice) -> bool:
     began = time.perf_counter()
     driver = Driver(settings, choice)
     by_dataset = [{"dataset": d} for d in choice.datasets]
@@ -506,7 +506,7 @@ def _drive(settings: Settings, choice: Choice) -> bool:
 
 
 def partitions_with(
-    settings: Settings, choice: Choice, table: str, readers: Sequence[str], sources: Sequence[str]
+    settings: Settings, choice: RunChoice, table: str, readers: Sequence[str], sources: Sequence[str]
 ) -> dict[Key, list[dict[str, str]]]:
     """Of each asset that reads, the chosen partitions of which a table is there.
 
@@ -528,7 +528,7 @@ def partitions_with(
     return found
 
 
-def partitions_to_cut(settings: Settings, choice: Choice, sources: Sequence[str]) -> dict[Key, list[dict[str, str]]]:
+def partitions_to_cut(settings: Settings, choice: RunChoice, sources: Sequence[str]) -> dict[Key, list[dict[str, str]]]:
     """Of each asset that cuts slices, the chosen partitions whose images are there: rendered CTs, or prepared scans.
 
     Args:
@@ -547,12 +547,12 @@ def partitions_to_cut(settings: Settings, choice: Choice, sources: Sequence[str]
     return found
 
 
-def _parts(choice: Choice, dims: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _parts(choice: RunChoice, dims: Sequence[str]) -> Iterator[tuple[str, ...]]:
     of = {"mode": choice.modes, "dataset": choice.datasets}
     return product(*(of[d] for d in dims))
 
 
-def drive_nodes(settings: Settings, choice: Choice, wanted: Mapping[Key, Sequence[dict[str, str]]]) -> bool:
+def drive_nodes(settings: Settings, choice: RunChoice, wanted: Mapping[Key, Sequence[dict[str, str]]]) -> bool:
     """Make what is not up to date of some partitions of some assets; True if something failed.
 
     Args:

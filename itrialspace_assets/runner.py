@@ -139,7 +139,7 @@ class Runner:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PartitionRun:
     """Assets of one partition that are made in one run; the title says what for."""
 
     title: str
@@ -158,7 +158,7 @@ class _Process:
 
     process: BaseProcess
     pipe: Any  # a connection
-    now: Wanted | None = None
+    now: PartitionRun | None = None
 
 
 class Processes:
@@ -171,7 +171,7 @@ class Processes:
         """
         self._processes = [_Process(process, pipe) for process, pipe in started]
 
-    def run(self, wanted: Sequence[Wanted]) -> Iterator[tuple[Wanted, Log | None]]:
+    def run(self, wanted: Sequence[PartitionRun]) -> Iterator[tuple[PartitionRun, Log | None]]:
         """Make partitions, in their order as far as no two of one dataset are made at once.
 
         Args:
@@ -202,7 +202,7 @@ class Processes:
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    def _give(self, left: "deque[Wanted]") -> None:
+    def _give(self, left: "deque[PartitionRun]") -> None:
         for process in self._processes:
             busy = {p.now.images for p in self._processes if p.now}
             if process.now is None and (one := next((w for w in left if w.images not in busy), None)):
@@ -210,7 +210,7 @@ class Processes:
                 process.now = one
                 process.pipe.send(one)
 
-    def _take(self, process: _Process) -> tuple[Wanted, Log | None]:
+    def _take(self, process: _Process) -> tuple[PartitionRun, Log | None]:
         one, process.now = process.now, None
         assert one is not None  # only busy ones are listened to
         try:

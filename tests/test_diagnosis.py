@@ -11,7 +11,7 @@ from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.diagnosis import findings
 
 
-def found(settings: Settings, **environment: str) -> dict[str, diagnosis.Finding]:
+def found(settings: Settings, **environment: str) -> dict[str, diagnosis.PartState]:
     return {f.part: f for f in findings(settings, environment)}
 
 

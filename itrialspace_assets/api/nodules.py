@@ -12,7 +12,7 @@ from itrialspace_assets.api.tables import narrowed, rows_of
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.nearest import not_found
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.index.query import Index, Place
+from itrialspace_assets.index.query import Index, WantedDonor
 from itrialspace_assets.records.tables import TABLES
 
 #: Columns whose values are counted where nothing else is asked for: those that the original's search counts
@@ -146,7 +146,7 @@ class Nodules:
             if at is None:
                 raise ConfigError(f"within {name!r}: expected one of the places that are asked for, {_given(asked)}")
             bounds.append(f"{_PLACED[name]}={at - tolerance}..{at + tolerance}")
-        place = Place(lobe, cc_pct, pleural_mm, diameter_mm, label, self._person(host))
+        place = WantedDonor(lobe, cc_pct, pleural_mm, diameter_mm, label, self._person(host))
         return self._index.donors_for(place, k, bounds)
 
     def facets(self, *filters: str, columns: Sequence[str] = FACETS, **wanted: Any) -> pl.DataFrame:

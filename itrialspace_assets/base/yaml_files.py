@@ -89,7 +89,8 @@ def copy_file(source: Path, target: Path, values: Mapping[str, str], schema: Pat
         raise ConfigError(f"{target}: is already there; choose another name")
     text = source.read_text(encoding="utf-8")
     for key, value in {**values, "# yaml-language-server": f"$schema={schema.as_uri()}"}.items():
-        text = re.sub(rf"(?m)^{key}: .*$", lambda _, line=f"{key}: {value}": line, text, count=1)
+        line = f"{key}: {value}".replace("\\", r"\\")  # a template of re.sub
+        text = re.sub(rf"(?m)^{key}: .*$", line, text, count=1)
     try:
         replace_file(target, text.encode())
     except OSError as error:

@@ -25,9 +25,13 @@ def candidates_first(settings: Any) -> None:
 
 
 def _run(settings: Any, stages: tuple[str, ...]) -> None:
-    from itrialspace_assets.drive import Choice, choose, drive  # 150 MiB, which a server of a finished root never needs
+    from itrialspace_assets.drive import (  # 150 MiB, which a server of a finished root never needs
+        RunChoice,
+        choose,
+        drive,
+    )
 
     require_data_root(settings)
     asked = choose(settings, None, None, None, stages[-1])
-    if drive(settings, Choice(asked.modes, asked.datasets, stages)):
+    if drive(settings, RunChoice(asked.modes, asked.datasets, stages)):
         raise typer.Exit(1)

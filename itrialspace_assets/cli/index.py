@@ -197,7 +197,7 @@ def match(
     import polars as pl
 
     from itrialspace_assets.base.errors import ConfigError
-    from itrialspace_assets.index.query import Place
+    from itrialspace_assets.index.query import WantedDonor
     from itrialspace_assets.records.store import read_table
 
     index, person = _index(folder), None
@@ -208,7 +208,7 @@ def match(
         person = scans["person_uid"][0]
     _answer(
         index,
-        index.donors_for(Place(lobe, cc, pleural, diameter, label, person), k, where or ()),
+        index.donors_for(WantedDonor(lobe, cc, pleural, diameter, label, person), k, where or ()),
         out,
         k,
         f"Donors for {lobe}",

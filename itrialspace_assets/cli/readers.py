@@ -74,11 +74,11 @@ def check(
 def _lacks(settings: Any, entry: Any) -> list[tuple[str, str]]:
     """What an entry's reader lacks and how to mend it; a wrong entry lacks a right one."""
     from itrialspace_assets.base.errors import ConfigError
-    from itrialspace_assets.readers.entry import Place
+    from itrialspace_assets.readers.entry import ReaderEnvironment
     from itrialspace_assets.readers.registry import make
 
     try:
-        return [(need.what, need.mend) for need in make(entry, Place.of(settings)).needs()]
+        return [(need.what, need.mend) for need in make(entry, ReaderEnvironment.of(settings)).needs()]
     except ConfigError as error:
         return [(str(error), "correct the entry")]
 
@@ -101,14 +101,14 @@ def show_reader(name: Name, folder: Folder = None) -> None:
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.base.fingerprints import sha256_bytes
     from itrialspace_assets.cli.show import show
-    from itrialspace_assets.readers.entry import Place
+    from itrialspace_assets.readers.entry import ReaderEnvironment
     from itrialspace_assets.readers.prompts import version_of, version_sha256
     from itrialspace_assets.readers.registry import KINDS, make
     from itrialspace_assets.readers.trying import entry_named
 
     settings = load(folder)
     entry = entry_named(settings, name)
-    reader = make(entry, Place.of(settings))
+    reader = make(entry, ReaderEnvironment.of(settings))
     try:
         revision = reader.revision
     except ConfigError as error:

@@ -170,11 +170,11 @@ def match(
     from itrialspace_assets.explorer.compat.found import within_datasets
     from itrialspace_assets.explorer.search.find import SHOWN
     from itrialspace_assets.explorer.search.near import donors
-    from itrialspace_assets.index.query import Place
+    from itrialspace_assets.index.query import WantedDonor
 
     _, columns = _columns(folder)
     where = within_datasets(columns, _words(datasets), None)
-    rows, scores = donors(columns, Place(lobe, cc_pct, pleural, diameter, label), where, k)
+    rows, scores = donors(columns, WantedDonor(lobe, cc_pct, pleural, diameter, label), where, k)
     show(pl.concat([scores, columns.frame(SHOWN, rows)], how="horizontal"), f"Donors for {lobe}", k)
 
 

@@ -52,7 +52,7 @@ class Centre(StrictModel):
         return self
 
 
-class Words(StrictModel):
+class LabelWords(StrictModel):
     """A label in words, and the registry's column that it goes to."""
 
     column: str
@@ -79,7 +79,7 @@ class People(StrictModel):
     columns: dict[str, str]
 
 
-class Source(StrictModel):
+class AnnotationSource(StrictModel):
     """One kind of annotation table."""
 
     about: str
@@ -105,7 +105,7 @@ class Source(StrictModel):
     )
     most_readings: int | None = Field(None, description="More rows than this in one nodule are reported.")
     keep: dict[str, str] = Field(default_factory=dict, description="Column values of rows that are nodules.")
-    label: Words | None = None
+    label: LabelWords | None = None
     native: dict[str, str] = Field(default_factory=dict, description="Registry column -> column of the table.")
     absent: tuple[str, ...] = Field((), description="Registry columns that this table cannot fill; written empty.")
     zero_is_missing: tuple[str, ...] = ()
@@ -176,7 +176,7 @@ class _Reading:
 
 
 @lru_cache(maxsize=1)
-def shipped_sources() -> dict[str, Source]:
+def shipped_sources() -> dict[str, AnnotationSource]:
     """Sources of the published datasets, by name."""
     return {
         name: _source(name, entry, "annotations.yaml")
@@ -184,7 +184,7 @@ def shipped_sources() -> dict[str, Source]:
     }
 
 
-def find_source(name: str) -> Source:
+def find_source(name: str) -> AnnotationSource:
     """A shipped source by name, or the one of a YAML file.
 
     Raises:
@@ -201,14 +201,14 @@ def find_source(name: str) -> Source:
     raise ConfigError(f"source {name!r}: expected a YAML file or one of {', '.join(shipped_sources())}")
 
 
-def _source(name: str, entry: dict[str, Any], where: str) -> Source:
+def _source(name: str, entry: dict[str, Any], where: str) -> AnnotationSource:
     try:
-        return Source(**entry)
+        return AnnotationSource(**entry)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {name}: {explain(error, Source)}") from None
+        raise ConfigError(f"{where}: {name}: {explain(error, AnnotationSource)}") from None
 
 
-def read_annotations(source: Source, table: Path, scans: Path | None = None) -> Annotated:
+def read_annotations(source: AnnotationSource, table: Path, scans: Path | None = None) -> Annotated:
     """Read a table by its source.
 
     Args:
@@ -284,7 +284,7 @@ def _read(path: Path, kind: str) -> pl.DataFrame:
     return pl.DataFrame(body, schema=dict.fromkeys(head, pl.String()), orient="row")
 
 
-def _columns(source: Source) -> list[str]:
+def _columns(source: AnnotationSource) -> list[str]:
     c = source.centre
     named = [
         source.scan,
@@ -307,7 +307,7 @@ def _columns(source: Source) -> list[str]:
     return list(dict.fromkeys(n for n in named if n))
 
 
-def _require(raw: pl.DataFrame, file: str, source: Source) -> None:
+def _require(raw: pl.DataFrame, file: str, source: AnnotationSource) -> None:
     if missing := [c for c in _columns(source) if c not in raw.columns]:
         raise TableError(
             f"{file}: missing columns {', '.join(map(repr, missing))}; it has "
@@ -315,7 +315,7 @@ def _require(raw: pl.DataFrame, file: str, source: Source) -> None:
         )
 
 
-def _numeric(raw: pl.DataFrame, source: Source) -> pl.Series:
+def _numeric(raw: pl.DataFrame, source: AnnotationSource) -> pl.Series:
     """Rows whose place is written as numbers, or (an error later) at least in part."""
     place = [c for c in (source.centre.x, source.centre.pair, source.centre.z) if c]
     return raw.select(pl.any_horizontal(pl.col(c).is_not_null() for c in place)).to_series()
@@ -333,7 +333,7 @@ def _number(raw: pl.DataFrame, column: str, file: str, *, null: bool = False) ->
     return parsed
 
 
-def _geometry(raw: pl.DataFrame, source: Source, file: str) -> pl.DataFrame:
+def _geometry(raw: pl.DataFrame, source: AnnotationSource, file: str) -> pl.DataFrame:
     c = source.centre
     if c.pair:
         parts = raw[c.pair].str.extract_groups(r"^\s*([-\d.]+)\s*[,; ]\s*([-\d.]+)\s*$")
@@ -378,7 +378,7 @@ def _geometry(raw: pl.DataFrame, source: Source, file: str) -> pl.DataFrame:
     )
 
 
-def _merged(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFrame:
+def _merged(frame: pl.DataFrame, source: AnnotationSource, reading: _Reading) -> pl.DataFrame:
     """Readings of one nodule as one row: centres by mean, sizes and ratings by median, labels by mean."""
     if not source.merge:
         return frame
@@ -414,7 +414,7 @@ def _merged(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFr
     return merged
 
 
-def _scan_table(frame: pl.DataFrame, source: Source, path: Path | None, reading: _Reading) -> pl.DataFrame:
+def _scan_table(frame: pl.DataFrame, source: AnnotationSource, path: Path | None, reading: _Reading) -> pl.DataFrame:
     """Every scan with its patient and series: those of the scan table, and those that only the nodules name."""
     patient = next((source.native[c] for c in _PATIENT if c in source.native), None)
     own = frame.select(
@@ -469,7 +469,7 @@ def _scan_table(frame: pl.DataFrame, source: Source, path: Path | None, reading:
     return _with_ct(pl.concat([listed, own.filter(unlisted)]), source)
 
 
-def _second(source: Source, path: Path) -> pl.DataFrame:
+def _second(source: AnnotationSource, path: Path) -> pl.DataFrame:
     if source.scans and not source.scans.header:
         raw = read_csv(path, "scans", header=False).with_columns(pl.all().str.strip_chars())
         if (first := raw.row(0)[0] or "").lower() in _HEADERS:
@@ -480,12 +480,12 @@ def _second(source: Source, path: Path) -> pl.DataFrame:
     return read_text_table(path, "scans")
 
 
-def _with_ct(scans: pl.DataFrame, source: Source) -> pl.DataFrame:
+def _with_ct(scans: pl.DataFrame, source: AnnotationSource) -> pl.DataFrame:
     names = [source.ct.format(scan=s).removesuffix(".gz").removesuffix(".nii") for s in scans["scan"]]
     return scans.with_columns(ct_id=pl.Series(names, dtype=pl.String))
 
 
-def _identified(frame: pl.DataFrame, source: Source, file: str) -> pl.DataFrame:
+def _identified(frame: pl.DataFrame, source: AnnotationSource, file: str) -> pl.DataFrame:
     frame = _with_ct(frame.with_columns(scan=pl.col(source.scan)), source)
     if source.finding is None:  # by position, so that the order of rows does not matter
         number = pl.struct("pz", "py", "px").rank("ordinal").over("scan").cast(pl.String)
@@ -502,7 +502,7 @@ def _identified(frame: pl.DataFrame, source: Source, file: str) -> pl.DataFrame:
     return frame
 
 
-def _sizes(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFrame:
+def _sizes(frame: pl.DataFrame, source: AnnotationSource, reading: _Reading) -> pl.DataFrame:
     if source.stand_in_volume is not None:
         stand_in = (frame["volume"] - source.stand_in_volume).abs() < 1e-3
         reading.note(
@@ -532,7 +532,7 @@ def _sizes(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFra
     return frame.with_columns(reason=pl.when(why == "").then(None).otherwise(why))
 
 
-def _natives(frame: pl.DataFrame, source: Source, scans: Path | None, reading: _Reading) -> pl.DataFrame:
+def _natives(frame: pl.DataFrame, source: AnnotationSource, scans: Path | None, reading: _Reading) -> pl.DataFrame:
     """Columns under the names that the registry gives them."""
     columns: dict[str, pl.Expr | pl.Series] = {target: pl.col(column) for target, column in source.native.items()}
     if source.label:
@@ -594,7 +594,7 @@ def _natives(frame: pl.DataFrame, source: Source, scans: Path | None, reading: _
     )
 
 
-def bare_profiles(annotated: Annotated, source: Source, dataset: Dataset) -> pl.DataFrame:
+def bare_profiles(annotated: Annotated, source: AnnotationSource, dataset: Dataset) -> pl.DataFrame:
     """Profiles from a table alone: the 53 columns, anatomical ones null or unknown with the reason.
 
     Distances between nodules of a scan are known if the table gives positions in mm, even without the image's origin.

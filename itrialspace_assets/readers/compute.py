@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.synthesis import devices
 
 #: Precisions that an entry may ask for.
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
-def device_of(entry: ReaderEntry, place: Place) -> str:
+def device_of(entry: ReaderEntry, place: ReaderEnvironment) -> str:
     """Where an entry's network computes: ``cuda`` where its location is ``gpu`` and ITRIALSPACE_DEVICE says so."""
     return place.device if entry.location == "gpu" else "cpu"
 

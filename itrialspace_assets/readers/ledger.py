@@ -59,7 +59,7 @@ _OF_THE_RUN = ("seconds", "asked_ns", "prompt_id")
 
 
 @dataclass(frozen=True)
-class Problem:
+class LedgerProblem:
     """Something that ``verify`` found: in which file, and what."""
 
     file: str
@@ -288,7 +288,7 @@ class Ledger:
         index.sink_parquet(temporary, compression="zstd", statistics=False)
         temporary.replace(self.folder / _INDEX)
 
-    def verify(self) -> list[Problem]:
+    def verify(self) -> list[LedgerProblem]:
         """What is wrong with the files: damaged, renamed, of another schema, keys with two answers, too many files."""
         problems, parts = [], [SCHEMA.to_frame().with_columns(file=pl.lit(""))]
         for path in self.shards():
@@ -297,14 +297,14 @@ class Ledger:
                     raise TableError("its content is not that of its name")
                 parts.append(_read_shard(path).with_columns(file=pl.lit(path.name)))
             except TableError as error:
-                problems.append(Problem(path.name, str(error)))
+                problems.append(LedgerProblem(path.name, str(error)))
         parts += [_read_tail(path).with_columns(file=pl.lit(path.name)) for path in self.tails()]
         every = pl.concat(parts)
         said = pl.struct(pl.exclude(_KEY, "file", *_OF_THE_RUN))
         twice = every.filter(pl.col(_KEY).is_duplicated())
         differ = twice.group_by(_KEY).agg(said.n_unique().alias("answers"), pl.col("file").first())
         problems += [
-            Problem(
+            LedgerProblem(
                 file, f"{key}: expected one answer, got {n} that differ; the reader depends on more than its request"
             )
             for key, n, file in differ.filter(pl.col("answers") > 1).sort(_KEY).rows()
@@ -314,11 +314,13 @@ class Ledger:
         lost = indexed.filter(~pl.col("shard").is_in(list(there))).height
         if lost:
             problems.append(
-                Problem(_INDEX, f"{lost} answers that it lists are in no file; the shards that held them are gone")
+                LedgerProblem(
+                    _INDEX, f"{lost} answers that it lists are in no file; the shards that held them are gone"
+                )
             )
         files, most = len(self.shards()) + len(self.tails()), max(1, math.ceil(every[_KEY].n_unique() / FULL))
         if (self.folder / _INDEX).exists() and not self.tails() and files > most and self._is_compacted():
-            problems.append(Problem(".", f"expected at most {most} files after compaction, got {files}"))
+            problems.append(LedgerProblem(".", f"expected at most {most} files after compaction, got {files}"))
         return problems
 
     def _is_compacted(self) -> bool:

@@ -18,7 +18,7 @@ from itrialspace_assets.readers.api import Read, Reader
 from itrialspace_assets.readers.chat import kinds as chat
 from itrialspace_assets.readers.detector import kind as detector
 from itrialspace_assets.readers.elsewhere import function, table
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind
 from itrialspace_assets.readers.outside import container
 from itrialspace_assets.readers.served import endpoint
 from itrialspace_assets.readers.vision import kind as vision
@@ -28,7 +28,7 @@ OWN_READERS = "readers.yaml"
 #: A file of this name in the folder ``readings`` of the outputs names tables of answers of people who read there.
 PEOPLE = "readers.yaml"
 #: Every kind of reader by its name.
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, ReaderKind] = {
     kind.name: kind
     for kind in (
         spots.KIND,
@@ -104,7 +104,7 @@ def entries_of(settings: Settings) -> dict[str, ReaderEntry]:
     return entries(settings.readers_config, own_readers(settings), people(settings))
 
 
-def make(entry: ReaderEntry, place: Place) -> Reader:
+def make(entry: ReaderEntry, place: ReaderEnvironment) -> Reader:
     """The reader of an entry, not loaded.
 
     Raises:
@@ -129,7 +129,7 @@ def _files(settings: Settings) -> _Files:
 
 
 @lru_cache(maxsize=8)
-def _readers(files: _Files, place: Place) -> dict[str, Reader]:
+def _readers(files: _Files, place: ReaderEnvironment) -> dict[str, Reader]:
     config, own, of_people = (path for path, _ in files)
     return {name: make(entry, place) for name, entry in entries(config, own, of_people).items() if entry.enabled}
 
@@ -140,7 +140,7 @@ def readers(settings: Settings) -> dict[str, Reader]:
     Raises:
         ConfigError: an entry is wrong; names the key and what is allowed.
     """
-    return _readers(_files(settings), Place.of(settings))
+    return _readers(_files(settings), ReaderEnvironment.of(settings))
 
 
 def slice_readers(settings: Settings, source: str) -> tuple[str, ...]:
@@ -154,7 +154,7 @@ def slice_readers(settings: Settings, source: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4)
-def _loaded(files: _Files, place: Place, name: str, revision: str) -> Read:
+def _loaded(files: _Files, place: ReaderEnvironment, name: str, revision: str) -> Read:
     return _readers(files, place)[name].load()  # revision: other weights are loaded anew
 
 
@@ -164,7 +164,7 @@ def loaded(settings: Settings, name: str) -> Read:
     Raises:
         ConfigError: something that the reader needs is missing.
     """
-    return _loaded(_files(settings), Place.of(settings), name, readers(settings)[name].revision)
+    return _loaded(_files(settings), ReaderEnvironment.of(settings), name, readers(settings)[name].revision)
 
 
 def prepare_all(settings: Settings) -> Iterator[str]:

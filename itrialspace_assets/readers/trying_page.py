@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from itrialspace_assets.imaging.pictures import png
-from itrialspace_assets.readers.trying import Trial, Tried
+from itrialspace_assets.readers.trying import Tried, TriedCase
 
 
-def page(trial: Trial, case_uid: str, anatomy: str) -> bytes:
+def page(trial: TriedCase, case_uid: str, anatomy: str) -> bytes:
     """The page in UTF-8.
 
     Args:

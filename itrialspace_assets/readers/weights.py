@@ -12,7 +12,7 @@ from pathlib import Path
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import FileHashes, digest
 from itrialspace_assets.readers.api import Need
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 
 #: A folder of weights, as the option ``weights`` of an entry names it: below ITRIALSPACE_WEIGHTS_DIR, nowhere else.
 FOLDER_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"
@@ -23,7 +23,7 @@ _POINTER_BYTES = 1024
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedFiles:
     """What a folder of weights must hold.
 
     Attributes:
@@ -39,7 +39,7 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Weights:
+class ReaderWeights:
     """The folder of a reader's weights, which may not be there, and what it must hold.
 
     ``folder`` is None where ITRIALSPACE_WEIGHTS_DIR is not set; ``name`` is its name below that.
@@ -48,7 +48,7 @@ class Weights:
     reader: str
     name: str
     folder: Path | None
-    expected: Expected
+    expected: ExpectedFiles
     fingerprints: Path
 
     def needs(self) -> list[Need]:
@@ -83,7 +83,9 @@ class Weights:
             return digest([[path.relative_to(self.folder).as_posix(), hashes.get(path)] for path in files(self.folder)])
 
 
-def weights_of(entry: ReaderEntry, name: str | None, place: Place, expected: Expected) -> Weights:
+def weights_of(
+    entry: ReaderEntry, name: str | None, place: ReaderEnvironment, expected: ExpectedFiles
+) -> ReaderWeights:
     """The folder of an entry's weights.
 
     Args:
@@ -94,7 +96,7 @@ def weights_of(entry: ReaderEntry, name: str | None, place: Place, expected: Exp
     """
     name = entry.name if name is None else name
     folder = None if place.weights_dir is None else place.weights_dir.expanduser().absolute() / name
-    return Weights(entry.name, name, folder, expected, place.fingerprints)
+    return ReaderWeights(entry.name, name, folder, expected, place.fingerprints)
 
 
 def files(folder: Path) -> list[Path]:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from itrialspace_assets import __version__
-from itrialspace_assets.release.described import Described
-from itrialspace_assets.release.lineage import Made
+from itrialspace_assets.release.described import ReleaseDescription
+from itrialspace_assets.release.lineage import BuiltPartition
 
 NAME = "ro-crate-metadata.json"
 #: The workflow as a file of the release.
@@ -27,7 +27,7 @@ _APACHE = "https://spdx.org/licenses/Apache-2.0"
 Entity = dict[str, Any]
 
 
-def workflow(made: Mapping[str, Made]) -> str:
+def workflow(made: Mapping[str, BuiltPartition]) -> str:
     """The workflow as JSON text: every asset with its code versions and the assets and inputs that it reads."""
     steps: dict[str, tuple[set[str], set[str]]] = {}
     for one in made.values():
@@ -41,7 +41,9 @@ def workflow(made: Mapping[str, Made]) -> str:
     return json.dumps({"software": f"itrialspace-assets {__version__}", "assets": content}, indent=1) + "\n"
 
 
-def run_crate(made: Mapping[str, Made], outputs: Mapping[str, str], folders: list[str], what: Described) -> str:
+def run_crate(
+    made: Mapping[str, BuiltPartition], outputs: Mapping[str, str], folders: list[str], what: ReleaseDescription
+) -> str:
     """The metadata as JSON text; equal records and files give equal bytes.
 
     Args:
@@ -82,7 +84,7 @@ def _data(label: str, version: str) -> str:
 
 
 def _entities(
-    made: Mapping[str, Made], outputs: Mapping[str, str], folders: list[str], what: Described
+    made: Mapping[str, BuiltPartition], outputs: Mapping[str, str], folders: list[str], what: ReleaseDescription
 ) -> list[tuple[str, Entity]]:
     """Identifier and properties of every entity but the metadata file itself."""
     assets = sorted({one.asset for one in made.values()})

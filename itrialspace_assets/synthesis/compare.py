@@ -46,7 +46,7 @@ from itrialspace_assets.synthesis.fidelity import (
 )
 from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.likeness import look, shared
-from itrialspace_assets.synthesis.resampled import Set, matched
+from itrialspace_assets.synthesis.resampled import ImageSet, matched
 from itrialspace_assets.synthesis.rows import FidelityRow, HostOverlapRow, NoduleFidelityRow
 
 VERSION = "1"  # of the features that are kept
@@ -278,14 +278,14 @@ def distances(
     """
     made: dict[tuple[str, str], Moments] = {}
     scans = _scans(settings)
-    groups: dict[str, Set] = {}
+    groups: dict[str, ImageSet] = {}
     for name, members in sets.items():
         there = [m for m in members if m in features]
         for number, plane in enumerate(PLANES):
             if there:
                 made[name, plane] = moments(_plane(settings, features[m], number) for m in there)
         planes = tuple(tuple(_plane(settings, features[m], n) for m in there) for n in range(len(PLANES)))
-        groups[name] = Set(tuple(scans.get(m, m) for m in there), planes)
+        groups[name] = ImageSet(tuple(scans.get(m, m) for m in there), planes)
     own = sorted(n for n in sets if n.startswith(f"{REAL}/"))
     pairs = [(a, b, "real_to_real") for i, a in enumerate(own) for b in own[i + 1 :]]
     pairs += [(REAL, n, "real_to_synthetic") for n in sorted(sets) if n != REAL and n not in own and REAL in sets]

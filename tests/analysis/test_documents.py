@@ -14,7 +14,7 @@ from itrialspace_assets.analysis.protocol.study import load_study
 from itrialspace_assets.analysis.reports import files, flow, mistakes
 from itrialspace_assets.analysis.reports.charts import table_of_chart
 from itrialspace_assets.analysis.reports.document import Chart, Estimate, Gallery, Report, Section, Table
-from itrialspace_assets.analysis.reports.figures import Drawn, draw
+from itrialspace_assets.analysis.reports.figures import ChartFiles, draw
 from itrialspace_assets.analysis.reports.files import frame_of, write_report
 from itrialspace_assets.analysis.reports.headline import headline
 from itrialspace_assets.analysis.reports.level_charts import condition_section, factor_section
@@ -64,7 +64,7 @@ class Text(HTMLParser):
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every block as files, with stand-ins for Vega and for drawn charts, which take seconds to start."""
     monkeypatch.setattr(files, "vega", lambda folder: "/* library */")
-    monkeypatch.setattr(files, "draw", lambda chart: Drawn("<svg/>", b"png", b"pdf"))
+    monkeypatch.setattr(files, "draw", lambda chart: ChartFiles("<svg/>", b"png", b"pdf"))
     old = tmp_path / "reports/every/tables/old.csv"
     old.parent.mkdir(parents=True)
     old.write_text("of an earlier report")

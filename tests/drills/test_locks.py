@@ -81,7 +81,7 @@ def test_a_run_of_a_host_that_is_down_is_named_and_ended_when_asked(
 ) -> None:
     """Its slot of a pool would let each later run wait for ever."""
     monkeypatch.setenv("DAGSTER_HOME", str(settings.output / "dagster"))
-    choice = drive.Choice((), ("LUNA16",), ("profiles",))
+    choice = drive.RunChoice((), ("LUNA16",), ("profiles",))
     with drive.open_instance(settings) as instance:
         job = dg.GraphDefinition(name="empty").to_job()
         tags = {drive.DRIVER: f"another-host:{gone}"}

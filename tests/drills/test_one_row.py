@@ -16,7 +16,7 @@ from itrialspace_assets.records.store import read_all, read_table, write_table
 
 MODE, CASE = "x_small", "small/all/00000"
 STAGES = ("insert", "synthesise", "slice", "read")
-WANTED = drive.Choice((MODE,), ("LUNA16", "LUNA25"), STAGES)
+WANTED = drive.RunChoice((MODE,), ("LUNA16", "LUNA25"), STAGES)
 
 
 def change_row(settings: Settings) -> None:

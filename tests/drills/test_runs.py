@@ -113,7 +113,7 @@ def test_a_history_that_is_held_for_good_is_a_message(settings: Settings, monkey
     """And the next run, after it was let go, is an ordinary one."""
     monkeypatch.setattr(history, "_WAIT_MS", 100)
     monkeypatch.setenv("DAGSTER_HOME", str(settings.output / "dagster"))
-    choice = drive.Choice((), ("LUNA16",), ("profiles",))
+    choice = drive.RunChoice((), ("LUNA16",), ("profiles",))
     drive.open_instance(settings).dispose()
     database = settings.output / "dagster/history/event_log.db"
     pipe = subprocess.PIPE

@@ -27,7 +27,7 @@ def test_a_run_says_what_each_partition_took_and_what_failed(
     data = table.read_bytes()
     table.unlink()
     table.write_bytes(b"no_such_column\n1\n")
-    choice = drive.Choice((), ("LUNA16",), ("profiles",))
+    choice = drive.RunChoice((), ("LUNA16",), ("profiles",))
     assert drive.drive(settings, choice)
     first, last = map(json.loads, capsys.readouterr().err.splitlines())
     assert (first["level"], first["asset"], first["partition"]) == ("ERROR", "profiles", "LUNA16")

@@ -21,7 +21,7 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.readers import build
 from itrialspace_assets.readers.api import Generation, Reader, Request
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.readers.registry import make
 from itrialspace_assets.readers.served import connection
 from itrialspace_assets.readers.served.options import EndpointOptions
@@ -57,7 +57,7 @@ def endpoint(server: ChatServer, tmp_path: Path) -> Endpoint:
     def made(prompts: Any = {}, **options: Any) -> Reader:  # noqa: B006 (an entry without words of its own)
         own = {"base_url": server.base_url, "model": MODEL, "revision": "r1", "timeout_s": 5.0}
         entry = ReaderEntry(name="served", kind="endpoint", options=own | options, tasks=("presence",), prompts=prompts)
-        return make(entry, Place(None, tmp_path / "work" / "fingerprints.sqlite"))
+        return make(entry, ReaderEnvironment(None, tmp_path / "work" / "fingerprints.sqlite"))
 
     return made
 

@@ -24,7 +24,7 @@ from itrialspace_assets.analysis.reports.document import (
     Report,
     Table,
 )
-from itrialspace_assets.analysis.reports.figures import Drawn, styled
+from itrialspace_assets.analysis.reports.figures import ChartFiles, styled
 from itrialspace_assets.base.fingerprints import replace_file
 
 _FONT = 'system-ui, "Segoe UI", "Liberation Sans", sans-serif'
@@ -58,7 +58,7 @@ def vega(folder: Path) -> str:
         return text
 
 
-def html(report: Report, drawn: Mapping[str, Drawn], library: str) -> bytes:
+def html(report: Report, drawn: Mapping[str, ChartFiles], library: str) -> bytes:
     """The page.
 
     Args:

@@ -40,7 +40,7 @@ from itrialspace_assets.synthesis.images import image_path, lay_over
 
 #: What owns the volumes: a nodule of the index (``nodule_uid``) or a case of a manifest (``case_uid``).
 Of = Literal["nodule", "case"]
-Unit = Literal["HU", "label"]
+VoxelUnit = Literal["HU", "label"]
 _Triple = tuple[float, float, float]
 _Grid = tuple[tuple[int, int, int], _Triple, _Triple]
 
@@ -67,7 +67,7 @@ class VolumeEntry:
     shape: tuple[int, int, int] | None
     spacing: tuple[float, float, float] | None
     origin: tuple[float, float, float] | None
-    unit: Unit
+    unit: VoxelUnit
     mark: str
     note: str = ""
 
@@ -291,7 +291,7 @@ def _row(output: Path, table: str, uid: str, columns: Sequence[str], command: st
     return found.row(0, named=True)
 
 
-def _found(what: str, unit: Unit, mark: str, source: Path, reads: Callable[[], Volume], note: str = "") -> _Found:
+def _found(what: str, unit: VoxelUnit, mark: str, source: Path, reads: Callable[[], Volume], note: str = "") -> _Found:
     """A volume that is on the grid of a file, or is read from a folder of DICOM slices.
 
     Args:

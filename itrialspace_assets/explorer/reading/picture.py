@@ -8,11 +8,11 @@ from PIL import Image
 from itrialspace_assets.base.errors import NotFound, TableError
 from itrialspace_assets.base.fingerprints import sha256_bytes
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.explorer.reading.model import Picture
+from itrialspace_assets.explorer.reading.model import SessionPicture
 from itrialspace_assets.imaging.pictures import png
 
 
-def pixels(settings: Settings, picture: Picture) -> bytes:
+def pixels(settings: Settings, picture: SessionPicture) -> bytes:
     """A picture as a PNG that holds its pixels alone.
 
     Raises:

@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[1] / "page"
 HASHED = "assets/"
 
 
-class Page(StaticFiles):
+class PageFiles(StaticFiles):
     """The files below ``folder``. An address without a file ending is a view of the page."""
 
     def __init__(self, folder: Path = PAGE) -> None:

@@ -13,7 +13,7 @@ from itrialspace_assets.readers.api import Generation, Ids, Mark, Need, Read, Re
 from itrialspace_assets.readers.elsewhere.answers import Answer, Answers, files_of, read_answers
 from itrialspace_assets.readers.elsewhere.marks import read_marks
 from itrialspace_assets.readers.elsewhere.options import TableOptions
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind, reader_of
 from itrialspace_assets.records.tables import TASK_OPTIONS
 
 VERSION = "1"
@@ -162,7 +162,7 @@ def mark(tables: Tables, scan: Scan) -> list[Mark]:
     return marks[scan.image_uid]
 
 
-def build(entry: ReaderEntry, options: TableOptions, place: Place) -> Reader:
+def build(entry: ReaderEntry, options: TableOptions, place: ReaderEnvironment) -> Reader:
     """The table reader of an entry.
 
     Args:
@@ -193,4 +193,4 @@ def build(entry: ReaderEntry, options: TableOptions, place: Place) -> Reader:
     )
 
 
-KIND = Kind("table", TableOptions, build)
+KIND = ReaderKind("table", TableOptions, build)

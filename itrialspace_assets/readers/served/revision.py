@@ -41,7 +41,7 @@ _LISTED = ("id", "root", "parent", "owned_by", "max_model_len", "meta")
 _LOG = logging.getLogger("itrialspace.read")
 
 
-class Record(StrictModel):
+class ServerRecord(StrictModel):
     """What a server was when its revision was taken.
 
     ``made_for``: hash of the reader's code and options. ``listed``: its entry of ``/models``. ``answers``: to the fixed
@@ -63,7 +63,7 @@ def probe_picture() -> np.ndarray[Any, np.dtype[np.uint8]]:
     return picture
 
 
-def read_record(path: Path, made_for: str) -> Record | None:
+def read_record(path: Path, made_for: str) -> ServerRecord | None:
     """The record of a reader; None where there is none, or it was made for other options.
 
     Args:
@@ -71,13 +71,13 @@ def read_record(path: Path, made_for: str) -> Record | None:
         made_for: hash of the reader's code and options.
     """
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        record = ServerRecord.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
     return record if record.made_for == made_for else None
 
 
-def renew(path: Path, made_for: str, connection: "Connection") -> Record:
+def renew(path: Path, made_for: str, connection: "Connection") -> ServerRecord:
     """Compare a server with its record, and take a new one where it is another.
 
     Args:
@@ -94,7 +94,7 @@ def renew(path: Path, made_for: str, connection: "Connection") -> Record:
         listed = listed_model(connection)
         if known is not None and listed == known.listed and _agrees(known, connection):
             return known
-        record = Record(
+        record = ServerRecord(
             made_for=made_for,
             listed=listed,
             answers={name: _twice(connection, *question) for name, question in QUESTIONS.items()},
@@ -109,7 +109,7 @@ def renew(path: Path, made_for: str, connection: "Connection") -> Record:
         return record
 
 
-def digest_of(record: Record) -> str:
+def digest_of(record: ServerRecord) -> str:
     """Hash over all that the record says."""
     return digest(record.model_dump(mode="json"))
 
@@ -170,7 +170,7 @@ def _twice(connection: "Connection", text: str, with_picture: bool) -> str | Non
     return first if first == second else None
 
 
-def _agrees(record: Record, connection: "Connection") -> bool:
+def _agrees(record: ServerRecord, connection: "Connection") -> bool:
     """Whether a server answers the fixed questions as its record says, as far as its answers repeat."""
     kept = {name: said for name, said in record.answers.items() if said is not None}
     return all(_text(connection, *QUESTIONS[name]) == said for name, said in kept.items())

@@ -50,7 +50,7 @@ def require_weights(settings: Settings) -> None:
 
 
 @lru_cache(maxsize=1)
-def _check(weights: files.Weights) -> None:
+def _check(weights: files.NodmaisiWeights) -> None:
     net.check(weights)
 
 

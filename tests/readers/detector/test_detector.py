@@ -17,7 +17,7 @@ from itrialspace_assets.readers.build import make_step
 from itrialspace_assets.readers.case import MarkScan, ReadWork, RealScan
 from itrialspace_assets.readers.detector import marks, network
 from itrialspace_assets.readers.detector.kind import CHECKPOINT
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.readers.registry import make, readers
 from itrialspace_assets.records.layout import REAL
 
@@ -129,7 +129,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def reader(weights: Path | None, **options: Any) -> Reader:
-    place = Place(weights, (weights or Path("none")).with_name("hashes.sqlite"))
+    place = ReaderEnvironment(weights, (weights or Path("none")).with_name("hashes.sqlite"))
     return make(ReaderEntry(name="retinanet", kind="detector", location="gpu", options=options), place)
 
 
@@ -199,7 +199,9 @@ def test_what_is_wrong_with_a_detector_is_said(bundle: Path, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="window: expected multiples of 16 x 16 x 8 voxels, got 500 x 512 x 192"):
         reader(tmp_path, window=(500, 512, 192))
     with pytest.raises(ConfigError, match="marks whole scans: expected no tasks"):
-        make(ReaderEntry(name="a", kind="detector", tasks=("presence",)), Place(None, tmp_path / "h.sqlite"))
+        make(
+            ReaderEntry(name="a", kind="detector", tasks=("presence",)), ReaderEnvironment(None, tmp_path / "h.sqlite")
+        )
 
 
 def test_too_little_memory_rejects_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from itrialspace_assets.hosts.store import prepare_host
 from itrialspace_assets.imaging.geometry import Volume, read_volume
 from itrialspace_assets.imaging.volumes import Lesion, pack_bits
 from itrialspace_assets.synthesis import build, images, quality, rendering
-from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
+from itrialspace_assets.synthesis.acquisition import STANDARD, ScanAcquisition
 from itrialspace_assets.synthesis.case import RenderCase
 from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.nodmaisi import render
@@ -207,7 +207,7 @@ def test_an_implausible_image_is_rejected_with_a_picture_and_its_twin_is_not_dra
 
 def test_what_it_cannot_model_is_refused_before_it_begins(tmp_path: Path) -> None:
     settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
-    thick = Acquisition(slice_mm=5.0)
+    thick = ScanAcquisition(slice_mm=5.0)
     for changes, says in (
         ({"attenuation": "ground_glass"}, "ground_glass nodules"),
         ({"acquisition": thick}, "5 mm slices"),
