@@ -53,7 +53,8 @@ def vega(folder: Path) -> str:
         import vl_convert
 
         # "</script" in one of its strings would end the script of the page
-        text = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub is wrong.replace("</script", "<\\/script")
+        text: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub is wrong
+        text = text.replace("</script", "<\\/script")
         replace_file(path, text.encode())
         return text
 
