@@ -96,7 +96,7 @@ def stages_of(settings: Settings) -> list[tuple[str, Callable[[], None]]]:
 
 
 def reset_peak() -> None:
-    """Begin to look for the greatest memory of this process anew."""
+    """Begin to look for the greatest memory of this process again."""
     Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): the peak resident set size
 
 

@@ -1,4 +1,4 @@
-"""Whether this installation can run: what is ready, what is missing, and what mends it.
+"""Whether this installation can run: what is ready, what is missing, and what fixes it.
 
 Asks each part what it needs. Changes nothing (the folder of the outputs is made), reads no volume and no weights,
 imports no torch.
@@ -40,12 +40,12 @@ ADDITIONS = {
 
 @dataclass(frozen=True)
 class PartState:
-    """A part, whether it is ready (``absent``: not there and not needed), what was seen, and how to mend it."""
+    """A part, whether it is ready (``absent``: not there and not needed), what was seen, and how to fix it."""
 
     part: str
     state: Readiness
     seen: str
-    mend: str = ""
+    fix: str = ""
 
 
 def findings(settings: Settings, environment: Mapping[str, str]) -> list[PartState]:
@@ -74,8 +74,8 @@ def _installation() -> Iterator[PartState]:
     for name, packages in ADDITIONS.items():
         missing = [p for p in packages if not _has(p)]
         if missing:
-            mend = f"pip install 'itrialspace-assets[{name}]', if you need it"
-            yield PartState(f"addition {name}", "absent", f"no {', '.join(missing)}", mend)
+            fix = f"pip install 'itrialspace-assets[{name}]', if you need it"
+            yield PartState(f"addition {name}", "absent", f"no {', '.join(missing)}", fix)
         else:
             yield PartState(f"addition {name}", "ready", ", ".join(packages))
 
@@ -93,8 +93,8 @@ def _variables(environment: Mapping[str, str]) -> Iterator[PartState]:
     for name in sorted(set(environment) - known):
         if name.startswith(PREFIX):
             near = difflib.get_close_matches(name, known, 1, 0.6)
-            mend = f"did you mean {near[0]}?" if near else "`its config` shows all settings"
-            yield PartState(f"variable {name}", "wrong", "no setting has this name; it is not read", mend)
+            fix = f"did you mean {near[0]}?" if near else "`its config` shows all settings"
+            yield PartState(f"variable {name}", "wrong", "no setting has this name; it is not read", fix)
 
 
 def _data(settings: Settings) -> Iterator[PartState]:
@@ -110,8 +110,8 @@ def _outputs(settings: Settings) -> Iterator[PartState]:
     folder = next(p for p in (settings.output, *settings.output.parents) if p.is_dir())
     free = shutil.disk_usage(folder).free / 2**30
     state: Readiness = "ready" if free >= LEAST_FREE_GIB else "wrong"
-    mend = "" if state == "ready" else f"free {LEAST_FREE_GIB:.0f} GiB, or set {PREFIX}OUTPUT_DIR to another disk"
-    yield PartState("disk of the outputs", state, f"{free:.1f} GiB free in {folder}", mend)
+    fix = "" if state == "ready" else f"free {LEAST_FREE_GIB:.0f} GiB, or set {PREFIX}OUTPUT_DIR to another disk"
+    yield PartState("disk of the outputs", state, f"{free:.1f} GiB free in {folder}", fix)
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".tmp-clock-") as probe:
             skew = Path(probe.name).stat().st_mtime - time.time()
@@ -121,8 +121,8 @@ def _outputs(settings: Settings) -> Iterator[PartState]:
         )
         return
     state = "ready" if abs(skew) <= MOST_SKEW_S else "wrong"
-    mend = "" if state == "ready" else "set the clocks of this machine and of the file server by one time server"
-    yield PartState("clock", state, f"the file system of the outputs is {skew:+.1f} s off this machine", mend)
+    fix = "" if state == "ready" else "set the clocks of this machine and of the file server by one time server"
+    yield PartState("clock", state, f"the file system of the outputs is {skew:+.1f} s off this machine", fix)
 
 
 def _executor(settings: Settings) -> Iterator[PartState]:
@@ -134,8 +134,8 @@ def _executor(settings: Settings) -> Iterator[PartState]:
             return
     package = {"docker": "dagster-docker", "k8s": "dagster-k8s"}.get(settings.executor)
     if package and not _has(package):
-        mend = f"pip install 'itrialspace-assets[{settings.executor}]'"
-        yield PartState(f"executor {settings.executor}", "wrong", f"no {package}", mend)
+        fix = f"pip install 'itrialspace-assets[{settings.executor}]'"
+        yield PartState(f"executor {settings.executor}", "wrong", f"no {package}", fix)
         return
     yield PartState(f"executor {settings.executor}", "ready", f"{settings.workers} workers, {settings.shards} shards")
 
@@ -171,6 +171,6 @@ def _renderers(settings: Settings) -> Iterator[PartState]:
 def _readers(settings: Settings) -> Iterator[PartState]:
     for reader in readers(settings).values():
         for need in reader.needs():
-            yield PartState(f"reader {reader.name}", "wrong", need.what, need.mend)
+            yield PartState(f"reader {reader.name}", "wrong", need.what, need.fix)
         if not reader.needs():
             yield PartState(f"reader {reader.name}", "ready", f"location {reader.location}")

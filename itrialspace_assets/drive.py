@@ -450,7 +450,7 @@ def _told(settings: Settings) -> Iterator[None]:
     """Raise what a disk or the database of the history did as a message.
 
     Raises:
-        PlatformError: says how to mend it.
+        PlatformError: says how to fix it.
     """
     try:
         yield

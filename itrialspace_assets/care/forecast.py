@@ -258,7 +258,7 @@ def _rendering(settings: Settings, renderer: Renderer, stated: StatedRates) -> t
     try:
         each = [renderer.seconds_per_image(settings, grid.shape, np.array(grid.spacing)) for grid in grids]
     except ConfigError as error:  # its weights say which grids it renders
-        return None, f"not measured here: state it with --seconds-per-ct, or mend this: {error}"
+        return None, f"not measured here: state it with --seconds-per-ct, or fix this: {error}"
     return 2 * float(np.mean(each)), (
         f"bench figure of {renderer.name} for the grids of {len(grids)} hosts (docs/facts/synthesis.md), with a twin "
         "for each case at most; not measured here"

@@ -45,7 +45,7 @@ def compare(
     """Compare two readers, or two runs of one, on the same cases: paired difference with interval, and what flipped.
 
     Slices that one side lacks or has twice are named. Where a slice is another picture or target, or a mode was planned
-    anew, the command stops, so that a changed trial is not taken for a changed model.
+    again, the command stops, so that a changed trial is not taken for a changed model.
 
     Example: `its compare blob mock --dir .demo`
 
@@ -89,7 +89,7 @@ def _require_same(pairs: "PairedSides", changed: bool) -> None:
     """Stop where the trial differs, unless what is the same is to be compared.
 
     Raises:
-        ConfigError: names how many slices are other pictures, and modes that were planned anew.
+        ConfigError: names how many slices are other pictures, and modes that were planned again.
     """
     from itrialspace_assets.base.errors import ConfigError
 

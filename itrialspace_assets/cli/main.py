@@ -128,9 +128,9 @@ def doctor(folder: Folder = None) -> None:
     from itrialspace_assets.diagnosis import findings
 
     found = findings(load(folder), os.environ)
-    show(pl.DataFrame({name: [getattr(f, name) for f in found] for name in ("state", "part", "seen", "mend")}))
+    show(pl.DataFrame({name: [getattr(f, name) for f in found] for name in ("state", "part", "seen", "fix")}))
     wrong = [f for f in found if f.state == "wrong"]
-    typer.echo(f"Result: {len(wrong) or 'nothing'} to mend")
+    typer.echo(f"Result: {len(wrong) or 'nothing'} to fix")
     if wrong:
         raise typer.Exit(1)
 
@@ -247,7 +247,7 @@ def _rerun(settings: Any, case: str, others: list[str]) -> None:
             "files": len(stage.files),
             "seconds": round(stage.seconds, 2),
             "state": stage.rejected or "; ".join(stage.differs) or "as in the tables",
-            "put back": len(stage.mended),
+            "put back": len(stage.restored),
         }
         for stage in trace.stages
     ]

@@ -38,7 +38,7 @@ def list_readers(folder: Folder = None) -> None:
         )
         rows.append((name, "yes" if entry.enabled else "no", entry.kind, entry.location, state))
     show(pl.DataFrame(rows, schema=["reader", "enabled", "kind", "location", "state"], orient="row"), "Readers")
-    typer.echo("`its readers check NAME` says how to mend what is missing.")
+    typer.echo("`its readers check NAME` says how to fix what is missing.")
 
 
 @app.command("check")
@@ -65,20 +65,20 @@ def check(
         lacks = _lacks(settings, entry)
         missing += bool(lacks)
         typer.echo(f"{entry.name}: {'not ready' if lacks else 'ready'}")
-        for what, mend in lacks:
-            typer.echo(f"  missing: {what}\n  to do:   {mend}")
+        for what, fix in lacks:
+            typer.echo(f"  missing: {what}\n  to do:   {fix}")
     if missing:
         raise typer.Exit(1)
 
 
 def _lacks(settings: Any, entry: Any) -> list[tuple[str, str]]:
-    """What an entry's reader lacks and how to mend it; a wrong entry lacks a right one."""
+    """What an entry's reader lacks and how to fix it; a wrong entry lacks a right one."""
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.readers.entry import ReaderEnvironment
     from itrialspace_assets.readers.registry import make
 
     try:
-        return [(need.what, need.mend) for need in make(entry, ReaderEnvironment.of(settings)).needs()]
+        return [(need.what, need.fix) for need in make(entry, ReaderEnvironment.of(settings)).needs()]
     except ConfigError as error:
         return [(str(error), "correct the entry")]
 

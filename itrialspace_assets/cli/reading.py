@@ -30,7 +30,7 @@ def evaluate(
         typer.Option("--case-ids", help="File of case_uids, slice_uids or published ids, one a line: read these only."),
     ] = None,
     max_cases: Annotated[
-        int | None, typer.Option("--max-cases", help="Read so many cases of each mode and dataset.", min=1)
+        int | None, typer.Option("--max-cases", help="Read at most this many cases of each mode and dataset.", min=1)
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Requests given at once. Default: 64.", min=1)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the estimate only.")] = False,
@@ -82,7 +82,7 @@ def rescore(
     datasets: Datasets = None,
     folder: Folder = None,
 ) -> None:
-    """Make the answers anew from what readers returned, with the scorer of `readers.yaml`. No reader is asked.
+    """Make the answers again from what readers returned, with the scorer of `readers.yaml`. No reader is asked.
 
     Only partitions whose scorer, or anything else that they depend on, has changed are made again.
 

@@ -107,7 +107,7 @@ def stamp(host: Volume, lesions: list[Lesion]) -> Volume:
 
 
 def stamp_packed(packed: Packed, host: Volume, lesions: list[Lesion], note: str) -> Packed:
-    """The file of ``stamp(host, lesions)``: only the slabs that a lesion touches are packed anew.
+    """The file of ``stamp(host, lesions)``: only the slabs that a lesion touches are packed again.
 
     Args:
         packed: the host's own file, ``pack_volume(host)``.

@@ -19,7 +19,7 @@ from itrialspace_assets.base.validation import StrictModel, explain
 from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.profiles.registry import Dataset
 from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
-from itrialspace_assets.records.schema import Violation
+from itrialspace_assets.records.schema import Severity, Violation
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
 from itrialspace_assets.records.text_tables import read_csv, read_text_table
 
@@ -140,7 +140,7 @@ class _Reading:
         bad: pl.Series,
         rows: pl.Series,
         values: pl.Series | None = None,
-        severity: str = "info",
+        severity: Severity = "info",
     ) -> None:
         """Keep a finding, if any row has it.
 
@@ -156,7 +156,8 @@ class _Reading:
         if len(at):
             first = at.head(3)
             sample = tuple(values[first.to_list()].to_list()) if values is not None else ()
-            self.notes.append(Violation(rule, column, len(at), sample, severity, tuple(rows[first.to_list()])))  # type: ignore[arg-type]
+            places = tuple(rows[first.to_list()].to_list())
+            self.notes.append(Violation(rule, column, len(at), sample, severity, places))
 
     def drop(self, table: pl.DataFrame, keep: pl.Series, reason: str) -> pl.DataFrame:
         """The rows that are kept; those that are left out are remembered with a reason.

@@ -19,7 +19,7 @@ from itrialspace_assets.base.fingerprints import hash_file, replace_file
 from itrialspace_assets.profiles.doubts import Doubt, unknown_codes
 from itrialspace_assets.profiles.persons import person_uids
 from itrialspace_assets.profiles.registry import Dataset, LabelRule
-from itrialspace_assets.records.schema import Violation, violations
+from itrialspace_assets.records.schema import Severity, Violation, violations
 from itrialspace_assets.records.tables import PROFILE_COLUMNS, TABLES
 from itrialspace_assets.records.text_tables import read_text_table
 
@@ -62,7 +62,7 @@ class _Notes:
     found: list[Violation] = field(default_factory=list)
 
     def at(
-        self, rule: str, column: str, bad: pl.Series, values: pl.Series | None = None, severity: str = "error"
+        self, rule: str, column: str, bad: pl.Series, values: pl.Series | None = None, severity: Severity = "error"
     ) -> None:
         """Keep a finding, if any row has it.
 
@@ -77,7 +77,8 @@ class _Notes:
         if len(rows):
             first = rows.head(3)
             sample = tuple(values[first.to_list()].to_list()) if values is not None else ()
-            self.found.append(Violation(rule, column, len(rows), sample, severity, tuple(first)))  # type: ignore[arg-type]
+            places = tuple(first.to_list())
+            self.found.append(Violation(rule, column, len(rows), sample, severity, places))
 
     def stop_on_errors(self) -> None:
         if wrong := [f for f in self.found if f.severity == "error"]:

@@ -235,7 +235,8 @@ def sphere(labels: Volume, centre: npt.ArrayLike, diameter_mm: float) -> Lesion:
 def cut_lesion_in(block: npt.NDArray[np.bool_], offset: tuple[int, int, int]) -> Lesion:
     """The tight lesion of a boolean block (X, Y, Z) whose first voxel has index ``offset`` in the grid."""
     tight = cut_lesion(block)
-    return Lesion(tuple(int(a + b) for a, b in zip(tight.offset, offset, strict=True)), tight.mask)  # type: ignore[arg-type]
+    x, y, z = (int(a + b) for a, b in zip(tight.offset, offset, strict=True))
+    return Lesion((x, y, z), tight.mask)
 
 
 def voxel_of(known: KnownNodule, labels: Volume) -> npt.NDArray[np.float64] | None:

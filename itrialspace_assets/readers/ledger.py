@@ -202,7 +202,7 @@ class Ledger:
         try:
             index = pl.scan_parquet(self.folder / _INDEX, glob=False)
             found = index.group_by(pl.col(_SHARD).cast(pl.String)).agg(holds).collect(engine="streaming")
-        except (pl.exceptions.PolarsError, OSError):  # missing, or damaged: made anew by compact
+        except (pl.exceptions.PolarsError, OSError):  # missing, or damaged: made again by compact
             return {}
         return dict(found.select(_SHARD, _KEY).iter_rows())
 
@@ -212,7 +212,7 @@ class Ledger:
             return pl.read_parquet(self.folder / _INDEX).cast({"shard": pl.Categorical()}).select(list(schema))
         except FileNotFoundError:
             return pl.DataFrame(schema=schema)
-        except (pl.exceptions.PolarsError, OSError):  # made anew by compact; the shards hold everything
+        except (pl.exceptions.PolarsError, OSError):  # made again by compact; the shards hold everything
             return pl.DataFrame(schema=schema)
 
     def keys(self) -> pl.Series:
@@ -258,7 +258,7 @@ class Ledger:
         for path in self.tails():
             self._gather(path)
         # of each key its hash, which takes a sixth of its memory; of two that differ it is the same once in 2^64, and
-        # their shards are then written anew
+        # their shards are then written again
         shards = [(path, _read_shard(path, [_KEY])[_KEY].hash()) for path in self.shards()]
         every = pl.concat([SCHEMA.to_frame()[_KEY].hash(), *(keys for _, keys in shards)])
         twice = every.filter(every.is_duplicated()).unique()

@@ -119,7 +119,7 @@ def make(entry: ReaderEntry, place: ReaderEnvironment) -> Reader:
 
 
 #: The user's file, that of the data root and that of people, each with the time of its last change: another text is
-#: read anew.
+#: read again.
 _Files = tuple[tuple[Path | None, int], ...]
 
 
@@ -155,11 +155,11 @@ def slice_readers(settings: Settings, source: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4)
 def _loaded(files: _Files, place: ReaderEnvironment, name: str, revision: str) -> Read:
-    return _readers(files, place)[name].load()  # revision: other weights are loaded anew
+    return _readers(files, place)[name].load()  # revision: other weights are loaded again
 
 
 def loaded(settings: Settings, name: str) -> Read:
-    """What an enabled reader reads with; loaded once in a process, and anew when its weights change.
+    """What an enabled reader reads with; loaded once in a process, and again when its weights change.
 
     Raises:
         ConfigError: something that the reader needs is missing.

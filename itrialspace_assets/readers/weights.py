@@ -54,21 +54,21 @@ class ReaderWeights:
     def needs(self) -> list[Need]:
         """What is missing or is no file of weights; looks at names, sizes, first bytes, and the indices of shards."""
         wanted = ", ".join(" or ".join(names) for names in self.expected.files)
-        mend = f"put the files of {self.expected.source} there ({self.expected.licence})"
+        fix = f"put the files of {self.expected.source} there ({self.expected.licence})"
         if self.folder is None:
             return [
                 Need(
                     "ITRIALSPACE_WEIGHTS_DIR is not set: expected a folder of readers' weights",
-                    f"set it to a folder with a folder {self.name} in it that holds {wanted}; {mend}",
+                    f"set it to a folder with a folder {self.name} in it that holds {wanted}; {fix}",
                 )
             ]
         if not self.folder.is_dir():
-            return [Need(f"{self.folder}: expected a folder with {wanted}, found none", f"make it; {mend}")]
+            return [Need(f"{self.folder}: expected a folder with {wanted}, found none", f"make it; {fix}")]
         absent = [names for names in self.expected.files if not any((self.folder / name).is_file() for name in names)]
         missing = [" or ".join(names) for names in absent] + _missing_shards(self.folder)
-        found = [Need(f"{self.folder}: expected {', '.join(missing)}, found none", mend)] if missing else []
+        found = [Need(f"{self.folder}: expected {', '.join(missing)}, found none", fix)] if missing else []
         present = (self.folder / name for names in self.expected.files for name in names)
-        return found + [Need(what, mend) for path in present if path.is_file() for what in _not_whole(path)]
+        return found + [Need(what, fix) for path in present if path.is_file() for what in _not_whole(path)]
 
     def sha256(self) -> str:
         """One hash over the names and contents of all files of the folder, but hidden ones and ``*.md``.
@@ -77,7 +77,7 @@ class ReaderWeights:
             ConfigError: a file is missing, or is no file of weights; says what to do.
         """
         if needs := self.needs():
-            raise ConfigError(f"reader {self.reader}: " + "; ".join(f"{need.what}: {need.mend}" for need in needs))
+            raise ConfigError(f"reader {self.reader}: " + "; ".join(f"{need.what}: {need.fix}" for need in needs))
         assert self.folder is not None
         with FileHashes(self.fingerprints) as hashes:
             return digest([[path.relative_to(self.folder).as_posix(), hashes.get(path)] for path in files(self.folder)])

@@ -258,7 +258,7 @@ def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
         read_all(root, "cts", source=renderer).sort("twin_uid", "case_uid", "is_lesion_free").iter_rows(named=True)
     ):
         if row["case_uid"] not in places or row["case_uid"] not in masks:
-            continue  # its manifest was planned anew and no longer holds it
+            continue  # its manifest was planned again and no longer holds it
         place = places[row["case_uid"]]
         if row["is_lesion_free"]:
             files |= link(settings, row["path"], f"{place}/lesion_free_ct.nii.gz", row["sha256"])

@@ -94,6 +94,6 @@ def test_it_is_killed_during_two_backfills_and_started_again(
     finally:
         server.terminate()
         server.wait(60)
-    done = its(*RUN, **places(data_root, out))  # mends what the kill left, and reads the real slices
+    done = its(*RUN, **places(data_root, out))  # fixes what the kill left, and reads the real slices
     assert done.returncode == 0, done.stdout + done.stderr
     assert hashes(out) == undisturbed

@@ -74,7 +74,7 @@ def test_answers_are_joined_by_id_and_what_is_missing_is_listed(entry: Entry, tm
     assert answers.sort("slice_uid")["score"].to_list() == [pytest.approx(i / 8) for i in range(5)] + [None]
     (missing,) = answers.filter(status="error")["reason"]
     assert missing == "not_answered: no row for published_id LUNA16/5, task presence, condition plain, control none"
-    assert (result.rejected, result.retryable) == (1, 0), "another try would not mend it"
+    assert (result.rejected, result.retryable) == (1, 0), "another try would not fix it"
     assert result.note == "mine.csv row 5: published_id 'LUNA16/99' names no slice that is cut"
     assert result.facts["unmatched_rows"] == 1
     before = readers(settings)["other"].revision

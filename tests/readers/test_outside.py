@@ -315,7 +315,7 @@ def test_a_program_that_fails_on_a_scan_costs_that_scan(
 
 
 def test_the_published_schemas_are_those_that_are_checked() -> None:
-    """`its readers schema --out docs/schemas` writes them anew."""
+    """`its readers schema --out docs/schemas` writes them again."""
     folder = Path(__file__).parents[2] / "docs" / "schemas"
     others = {"study"}  # `its study schema`
     assert {p.stem for p in folder.glob("*.json")} - others == set(messages.PUBLISHED)
@@ -348,7 +348,7 @@ def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path, monkeypatch: p
     def needed(**options: Any) -> str:
         entry = ReaderEntry(name="theirs", kind="container", options=options)
         return "; ".join(
-            f"{n.what}: {n.mend}" for n in make(entry, ReaderEnvironment(None, tmp_path / "f.sqlite")).needs()
+            f"{n.what}: {n.fix}" for n in make(entry, ReaderEnvironment(None, tmp_path / "f.sqlite")).needs()
         )
 
     assert "expected the program no-such-program, found none" in needed(command=["no-such-program"])

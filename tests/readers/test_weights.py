@@ -1,4 +1,4 @@
-"""A folder of weights: what it lacks and how to mend it, its hash; and pictures padded to a square."""
+"""A folder of weights: what it lacks and how to fix it, its hash; and pictures padded to a square."""
 
 import json
 from dataclasses import replace
@@ -37,13 +37,13 @@ def test_what_is_missing_is_said_with_folder_files_and_licence(weights: ReaderWe
     (weights.folder / "model.safetensors").unlink()
     (need,) = weights.needs()
     assert need.what == f"{weights.folder}: expected model.safetensors or model.safetensors.index.json, found none"
-    assert need.mend == "put the files of org/model there (accept the terms of org)"
+    assert need.fix == "put the files of org/model there (accept the terms of org)"
     with pytest.raises(ConfigError, match=r"reader some_model: .*some_model: expected model\.safetensors"):
         weights.sha256()
     (need,) = replace(weights, folder=weights.folder / "none").needs()
     assert "expected a folder with config.json, model.safetensors or" in need.what
     (need,) = replace(weights, folder=None).needs()
-    assert "ITRIALSPACE_WEIGHTS_DIR is not set" in need.what and "a folder some_model" in need.mend
+    assert "ITRIALSPACE_WEIGHTS_DIR is not set" in need.what and "a folder some_model" in need.fix
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_hash_covers_names_and_contents_and_nothing_hidden(weights: ReaderWe
 def test_a_package_that_is_not_there_is_named() -> None:
     assert missing_packages(["numpy"]) == []
     (need,) = missing_packages(["numpy", "no_such_package_here"])
-    assert need.what.endswith("found no no_such_package_here") and "pip install" in need.mend
+    assert need.what.endswith("found no no_such_package_here") and "pip install" in need.fix
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.booleans())

@@ -42,7 +42,9 @@ def notes_of(pairs: PairedSides, a: Side, b: Side) -> list[str]:
         (pairs.changed, "slices are another target or another picture in B and do not count"),
     )
     said = [f"{ids.count} {what}: {_first(ids)}" for ids, what in counted if ids.count]
-    said += [f"The manifest of {mode} differs between the two folders: it was planned anew" for mode in pairs.manifests]
+    said += [
+        f"The manifest of {mode} differs between the two folders: it was planned again" for mode in pairs.manifests
+    ]
     said += [
         f"{s.stale} answers of {n} are to other pictures than the present ones and do not count"
         for n, s in (("A", a), ("B", b))

@@ -47,10 +47,17 @@ class Compared:
     def rows(self, analysis: Analysis) -> list[MetricRow]:
         """The tests as rows of ``metrics``."""
         known = self.tests.select(
-            *BLOCK, "task", "stratum", "estimate", "low", "high", "flag", "method",
+            *BLOCK,
+            "task",
+            "stratum",
+            "estimate",
+            "low",
+            "high",
+            "flag",
+            "method",
             *("n_slices", "n_cases", "n_hosts", "n_donors"),
             metric=pl.concat_str("shape", "metric", separator="_"),
-        )  # fmt: skip
+        )
         return [MetricRow(**row, **asdict(analysis)) for row in known.to_dicts()]
 
 
@@ -339,6 +346,9 @@ def untestable(rows: pl.DataFrame, shape: Shape, metric: str, why: str) -> pl.Da
     none = dict.fromkeys(("estimate", "low", "high", "p", "p_corrected", "resolves"), pl.lit(None, pl.Float64))
     counts = dict.fromkeys(("n_slices", "n_cases", "n_hosts", "n_donors"), pl.lit(0, pl.Int64))
     said = {"shape": shape, "metric": metric, "stratum": "all", "what": "", "flag": why, "method": "none"}
-    return rows.select(*BLOCK, "task").unique().sort(*BLOCK, "task").with_columns(
-        **{c: pl.lit(v) for c, v in said.items()}, **none, **counts
-    )  # fmt: skip
+    return (
+        rows.select(*BLOCK, "task")
+        .unique()
+        .sort(*BLOCK, "task")
+        .with_columns(**{c: pl.lit(v) for c, v in said.items()}, **none, **counts)
+    )

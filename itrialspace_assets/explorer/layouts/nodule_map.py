@@ -137,7 +137,7 @@ class NoduleMap:
         return max(2, min(chosen.dims, count_of(self.nodules, feature_set(name)), self.nodules.height))
 
     def why_not(self, name: str, layout: str) -> str:
-        """Why a layout cannot be shown, with the command that mends it; empty if it can.
+        """Why a layout cannot be shown, with the command that fixes it; empty if it can.
 
         Args:
             name: of the feature set.

@@ -24,7 +24,7 @@ def pixels(settings: Settings, picture: SessionPicture) -> bytes:
     except FileNotFoundError:
         raise NotFound("picture: the file of the slice is gone; run the stage slice again") from None
     if sha256_bytes(data) != picture.sha256:
-        raise TableError("picture: the slice was cut anew since the session began; begin another session")
+        raise TableError("picture: the slice was cut again since the session began; begin another session")
     array = picture.path.endswith(".npy")
     image = np.load(io.BytesIO(data), allow_pickle=False) if array else Image.open(io.BytesIO(data))
     return png(np.asarray(image, np.uint8))

@@ -124,7 +124,7 @@ class Columns:
         self.height = int(self._footer.num_rows)
 
     def series(self, name: str) -> pl.Series:
-        """A column as it is in the table, read anew each time.
+        """A column as it is in the table, read again each time.
 
         Raises:
             ConfigError: there is no such column.

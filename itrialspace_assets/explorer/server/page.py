@@ -1,4 +1,4 @@
-"""Serves the built web page: files with a hash in their name are kept by browsers, ``index.html`` is asked for anew."""
+"""Serves the built web page. Browsers keep files with a hash in their name, and ask for ``index.html`` each time."""
 
 from pathlib import Path
 

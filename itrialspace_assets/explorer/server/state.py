@@ -50,7 +50,7 @@ class OpenRoot:
         Args:
             name: of what is kept; one for each use.
             stamp: compared with that of the last time, for example by ``stamp_of``.
-            make: makes it anew.
+            make: makes it again.
         """
         found = self._kept.get(name)
         if found is not None and found[0] == stamp:

@@ -84,8 +84,8 @@ def build(
 def _needs(weights: ReaderWeights, options: ChatOptions) -> list[Need]:
     needs = missing_packages(_PACKAGES) + weights.needs()
     if options.attention == "flash_attention_2" and missing_packages(["flash_attn"]):
-        mend = "install flash-attn for this torch and CUDA, or set options.attention: sdpa in readers.yaml"
-        needs.append(Need("attention flash_attention_2: expected the package flash_attn, found none", mend))
+        fix = "install flash-attn for this torch and CUDA, or set options.attention: sdpa in readers.yaml"
+        needs.append(Need("attention flash_attention_2: expected the package flash_attn, found none", fix))
     return needs
 
 

@@ -41,7 +41,7 @@ class DetectorOptions(StrictModel):
 
 @lru_cache(maxsize=1)
 def _loaded(path: Path, sha256: str, window: tuple[int, int, int], device: str) -> Any:
-    return network.load(path, window, device)  # sha256: other weights are loaded anew
+    return network.load(path, window, device)  # sha256: other weights are loaded again
 
 
 def _mark(scan: Scan, weights: ReaderWeights, options: DetectorOptions, wanted: str) -> list[Mark]:

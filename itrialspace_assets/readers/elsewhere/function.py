@@ -73,7 +73,7 @@ class Functions:
             ConfigError: one is missing.
         """
         if needs := self.needs():
-            raise ConfigError(f"reader {self.name}: {needs[0].what}; {needs[0].mend}")
+            raise ConfigError(f"reader {self.name}: {needs[0].what}; {needs[0].fix}")
         with FileHashes(self.fingerprints) as hashes:
             return digest([[name, hashes.get(find_module(name) or Path(name))] for name in self._modules()])
 

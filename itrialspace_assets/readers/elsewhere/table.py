@@ -34,13 +34,13 @@ class Tables:
 
     def needs(self) -> list[Need]:
         """The tables that are missing."""
-        mend = f"put it there, or change options of {self.name} in readers.yaml"
+        fix = f"put it there, or change options of {self.name} in readers.yaml"
         missing = []
         if self.answers is not None and not files_of(self.answers, self.options):
             what = "<condition>/<task>_results.csv in it" if self.options.layout == "release" else "a table"
-            missing.append(Need(f"{self.answers}: expected {what}, found none", mend))
+            missing.append(Need(f"{self.answers}: expected {what}, found none", fix))
         if self.marks is not None and not self.marks.is_file():
-            missing.append(Need(f"{self.marks}: expected a table of marks, found none", mend))
+            missing.append(Need(f"{self.marks}: expected a table of marks, found none", fix))
         return missing
 
     def files(self) -> str:
@@ -50,7 +50,7 @@ class Tables:
             ConfigError: one is missing.
         """
         if needs := self.needs():
-            raise ConfigError(f"reader {self.name}: {needs[0].what}: {needs[0].mend}")
+            raise ConfigError(f"reader {self.name}: {needs[0].what}: {needs[0].fix}")
         of_answers = [] if self.answers is None else files_of(self.answers, self.options)
         of_marks = [] if self.marks is None else [self.marks]
         named = [f"{p.parent.name}/{p.name}" if self.options.layout == "release" else "answers" for p in of_answers]

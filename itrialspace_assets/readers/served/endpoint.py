@@ -30,7 +30,7 @@ VERSION = "1"
 _TASKS = ("presence", "lobe", "size")
 #: Seconds within which a server must list its models (ours).
 _SOON_S = 3.0
-#: Options that decide neither what is asked nor who answers: a server may move without being asked anew.
+#: Options that decide neither what is asked nor who answers: a server may move without being asked again.
 _WHERE = {"base_url", "hosts", "api_key_env", "concurrency", "timeout_s"}
 
 
@@ -54,8 +54,8 @@ class ServedModel:
             with connection.client:
                 listed_model(connection)
         except ConfigError as error:
-            what, _, mend = str(error).rpartition("; ")
-            return [Need(what, mend)] if what else [Need(mend, "see its entry in readers.yaml")]
+            what, _, fix = str(error).rpartition("; ")
+            return [Need(what, fix)] if what else [Need(fix, "see its entry in readers.yaml")]
         return []
 
     def files(self) -> str:

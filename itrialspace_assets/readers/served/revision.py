@@ -5,7 +5,7 @@ lists about the model, and its answers to two fixed questions, one with a pictur
 
 The record lies in ``work/served/<reader>.json`` of the output folder. It is taken before requests are planned and
 compared then each time; so the graph is built without the server, and old answers keep their revision while it is
-off. A server that answers otherwise gets a new record, and with it everything is asked anew.
+off. A server that answers otherwise gets a new record, and with it everything is asked again.
 """
 
 import logging
@@ -104,7 +104,7 @@ def renew(path: Path, made_for: str, connection: "Connection") -> ServerRecord:
         if record == known:  # it answered otherwise once, and as before when it was asked again
             return known
         if known is not None:
-            _LOG.warning("%s answers otherwise than when it was asked first: all is asked anew", path.stem)
+            _LOG.warning("%s answers otherwise than when it was asked first: all is asked again", path.stem)
         replace_file(path, record.model_dump_json(indent=1).encode())
         return record
 

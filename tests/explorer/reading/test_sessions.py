@@ -89,7 +89,7 @@ def test_the_seed_decides_what_is_shown_and_in_which_order(root: Settings) -> No
     assert len(order(first)) == 8 == len(set(order(first)))  # the lesion's slice and its twin's of four cases
     assert sorted(order(first)) != order(first)
     tokens = [p.token for s in (first, again) for item in s.header.items for p in item.pictures]
-    assert len(set(tokens)) == 16  # drawn anew: a token says nothing of its slice
+    assert len(set(tokens)) == 16  # drawn again: a token says nothing of its slice
 
 
 def test_a_frozen_list_is_read_whole(root: Settings) -> None:

@@ -48,7 +48,7 @@ def test_names_of_this_computer_are_answered(own: TestClient, host: str) -> None
     "host", ["evil.example", "evil.example:8422", "127.0.0.1.evil.example", "192.168.0.7", "", "["]
 )
 def test_other_names_are_refused(own: TestClient, host: str) -> None:
-    """A page whose name was bound anew to this computer's address would be of the same origin otherwise."""
+    """A page whose name was bound again to this computer's address would be of the same origin otherwise."""
     for path in ("/", "/api/root", "/api/nodules/columns"):
         found = own.get(path, headers={"host": host})
         assert found.status_code == 400 and "Host" in found.json()["detail"]

@@ -35,7 +35,7 @@ def test_the_shipped_entries_are_off_and_say_what_they_lack(place: ReaderEnviron
         assert not entries(None)[name].enabled
         reader = _make(name, place)
         (need,) = reader.needs()
-        assert said in need.what + need.mend
+        assert said in need.what + need.fix
         folder = "medgemma" if name == "medgemma_volume" else name
         assert str(place.weights_dir / folder) in need.what
         with pytest.raises(ConfigError, match=f"reader {name}: "):

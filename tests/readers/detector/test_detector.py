@@ -182,7 +182,7 @@ def test_what_is_wrong_with_a_detector_is_said(bundle: Path, tmp_path: Path) -> 
     import torch
 
     (need,) = reader(tmp_path).needs()
-    assert "models/model.pt" in need.what and "lung_nodule_ct_detection" in need.mend
+    assert "models/model.pt" in need.what and "lung_nodule_ct_detection" in need.fix
     path = tmp_path / "retinanet" / CHECKPOINT
     path.parent.mkdir(parents=True)
     state = torch.load(bundle / "retinanet" / CHECKPOINT, weights_only=True)

@@ -147,7 +147,7 @@ def test_what_is_missing_is_said(clip_weights: Path, tmp_path: Path) -> None:
     shutil.move(copy / "text_tower", tmp_path / "elsewhere")
     (need,) = made.needs()
     assert need.what == f"{copy}: expected text_tower/config.json, found none"
-    assert "config.json of some/BERT as text_tower/config.json" in need.mend and "MIT" in need.mend
+    assert "config.json of some/BERT as text_tower/config.json" in need.fix and "MIT" in need.fix
     with pytest.raises(ConfigError, match="text_tower"):
         made.files()
     shutil.move(tmp_path / "elsewhere", copy / "text_tower")

@@ -168,7 +168,7 @@ def test_an_image_that_another_mode_made_is_found_and_not_drawn_again(
     ]
     path = settings.output / first[0]["path"]
     data = path.read_bytes()
-    path.write_bytes(data[:50])  # damaged: made anew, to the same bytes
+    path.write_bytes(data[:50])  # damaged: made again, to the same bytes
     render_case(payload(settings), settings)
     assert path.read_bytes() == data
 
