@@ -21,8 +21,8 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.store import load_host_map, packed_host
 from itrialspace_assets.imaging.dicom import ct_series, segmentation
 from itrialspace_assets.imaging.dicom_report import SegmentTruth, truth_report
-from itrialspace_assets.imaging.geometry import write_packed, write_volume
-from itrialspace_assets.imaging.volumes import Lesion, stamp_packed, unpack_bits
+from itrialspace_assets.imaging.lesions import Lesion, stamp_packed, unpack_bits
+from itrialspace_assets.imaging.packing import write_packed, write_volume
 from itrialspace_assets.insertion.export import whole
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import PROCEDURAL, REAL, published_mode

@@ -70,7 +70,8 @@ def from_annotations(
     Result: a profile CSV, a scan list and the rejected rows in the folder of `--out`.
     """
     from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.intake.annotations import find_source, read_annotations
+    from itrialspace_assets.intake.annotation_sources import find_source
+    from itrialspace_assets.intake.annotations import read_annotations
     from itrialspace_assets.intake.outcome import annotated_profiles, annotated_scans, write_annotated
     from itrialspace_assets.profiles.masks import measure_scans
 

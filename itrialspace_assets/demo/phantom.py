@@ -15,7 +15,7 @@ from scipy import ndimage
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_directions, radius_at
 from itrialspace_assets.imaging.anatomy import AIRWAY, BODY, LUNG, NODULE, PULMONARY_VEIN, TRACHEA, lung_mask
 from itrialspace_assets.imaging.geometry import Volume, bounding_box
-from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
+from itrialspace_assets.imaging.lesions import Lesion, cut_lesion
 
 Array = npt.NDArray[Any]
 

@@ -24,8 +24,9 @@ from itrialspace_assets.demo.case import PhantomCase, PhantomNodule
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body, draw_nodule, with_nodules
 from itrialspace_assets.hosts.shapes import NoduleShape
 from itrialspace_assets.imaging.anatomy import LUNG, NODULE, SIZE_BUCKETS
-from itrialspace_assets.imaging.geometry import Volume, place_of, write_volume
-from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.imaging.geometry import Volume, place_of
+from itrialspace_assets.imaging.lesions import Lesion
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.profiles.measure import measure_scan
 from itrialspace_assets.profiles.registry import Dataset, datasets
 from itrialspace_assets.records.tables import PROFILE_COLUMNS

@@ -41,19 +41,10 @@ from itrialspace_assets.hosts.rows import (
 )
 from itrialspace_assets.hosts.shapes import describe
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, LUNG, NODULE, equivalent_diameter, lung_mask
-from itrialspace_assets.imaging.geometry import (
-    Box,
-    Packed,
-    Volume,
-    bounding_box,
-    box_where,
-    pack_volume,
-    read_labels,
-    read_volume,
-    write_volume,
-)
+from itrialspace_assets.imaging.geometry import Box, Volume, bounding_box, box_where, read_labels, read_volume
+from itrialspace_assets.imaging.lesions import Lesion, cut_lesion, pack_bits
 from itrialspace_assets.imaging.members import read_members
-from itrialspace_assets.imaging.volumes import Lesion, cut_lesion, pack_bits
+from itrialspace_assets.imaging.packing import Packed, pack_volume, write_volume
 from itrialspace_assets.profiles.lobes import LobeExtent, runs
 from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import lobe_about, nodules_in

@@ -18,7 +18,7 @@ from itrialspace_assets.base.errors import CaseRejected
 from itrialspace_assets.hosts.depth import LungDepth
 from itrialspace_assets.imaging.anatomy import LUNG
 from itrialspace_assets.imaging.geometry import Box, Volume
-from itrialspace_assets.imaging.volumes import Lesion, shared_voxels, unpack_bits
+from itrialspace_assets.imaging.lesions import Lesion, shared_voxels, unpack_bits
 from itrialspace_assets.insertion.measured import pleura_of
 from itrialspace_assets.insertion.position import PlannedPosition, find_position
 from itrialspace_assets.profiles.measure import lobe_about, pleural_distance

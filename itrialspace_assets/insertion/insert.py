@@ -19,8 +19,8 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import Output, Rejection
 from itrialspace_assets.hosts.store import airway_tree, load_host_map, load_lung_depth, packed_host
 from itrialspace_assets.imaging.anatomy import LOBE_LABELS, size_bucket
-from itrialspace_assets.imaging.geometry import write_packed
-from itrialspace_assets.imaging.volumes import Lesion, pack_bits, stamp_packed, unpack_bits
+from itrialspace_assets.imaging.lesions import Lesion, pack_bits, stamp_packed, unpack_bits
+from itrialspace_assets.imaging.packing import write_packed
 from itrialspace_assets.insertion import compat
 from itrialspace_assets.insertion.case import Host, InsertionCase, PlannedNodule
 from itrialspace_assets.insertion.empty_site import EmptySite, cleared_sites, find_empty_site

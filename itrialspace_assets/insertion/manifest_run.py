@@ -24,7 +24,7 @@ from itrialspace_assets.casework.cases import Case, Collected, Output, Rejection
 from itrialspace_assets.hosts.store import donor_columns, store_map
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, lobe_label
 from itrialspace_assets.imaging.geometry import box_where, read_labels, read_volume
-from itrialspace_assets.imaging.volumes import Lesion, unpack_bits
+from itrialspace_assets.imaging.lesions import Lesion, unpack_bits
 from itrialspace_assets.insertion.audit import audit, audit_record
 from itrialspace_assets.insertion.case import VERSION, Donor, Host, InsertionCase, PlannedNodule, work_of
 from itrialspace_assets.insertion.insert import insert_case

@@ -10,7 +10,7 @@ from scipy.spatial import KDTree
 from itrialspace_assets.hosts.depth import DEEPEST_MM, DEPTH_STEPS, LungDepth
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, LUNG, equivalent_diameter
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.imaging.volumes import Lesion, shared_voxels
+from itrialspace_assets.imaging.lesions import Lesion, shared_voxels
 from itrialspace_assets.profiles.lobes import LobeExtent
 from itrialspace_assets.profiles.measure import lobe_about, pleural_distance
 

@@ -30,7 +30,7 @@ from itrialspace_assets.hosts.clearance import AIRWAY_WEIGHT, CAP_MM, MARGIN_WEI
 from itrialspace_assets.hosts.depth import DEPTH_STEPS, LungDepth
 from itrialspace_assets.imaging.anatomy import LUNG, lung_mask
 from itrialspace_assets.imaging.geometry import Box, Volume
-from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.imaging.lesions import Lesion
 from itrialspace_assets.profiles.measure import SHELL_VOXELS
 
 #: Search radii in mm, tried in turn; the last spans any lung. With each the half width of the box from whose first

@@ -12,7 +12,7 @@ import numpy as np
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.anatomy import lung_mask
 from itrialspace_assets.imaging.geometry import Volume, read_volume, require_same_grid
-from itrialspace_assets.imaging.volumes import Lesion, shared_voxels
+from itrialspace_assets.imaging.lesions import Lesion, shared_voxels
 from itrialspace_assets.intake.case import ImportCase
 from itrialspace_assets.intake.listing import is_cut_off, read_nodules, stem
 from itrialspace_assets.intake.own_files import is_hidden

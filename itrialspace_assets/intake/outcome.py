@@ -17,7 +17,9 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.validation import explain
 from itrialspace_assets.casework.cases import Rejection
-from itrialspace_assets.intake.annotations import Annotated, AnnotationSource, bare_profiles, scan_list
+from itrialspace_assets.intake.annotation_sources import AnnotationSource
+from itrialspace_assets.intake.annotations import Annotated
+from itrialspace_assets.intake.bare_profiles import bare_profiles, scan_list
 from itrialspace_assets.profiles.case import KnownNodule, MeasureCase, PixelFrame
 from itrialspace_assets.profiles.load import Loaded, native_columns, write_checked
 from itrialspace_assets.profiles.masks import scans_in

@@ -28,7 +28,7 @@ from itrialspace_assets.imaging.geometry import (
     require_same_grid,
     whole_numbers,
 )
-from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
+from itrialspace_assets.imaging.lesions import Lesion, cut_lesion
 from itrialspace_assets.profiles.case import KnownNodule, MeasureCase
 from itrialspace_assets.profiles.doubts import Doubt, codes_of
 from itrialspace_assets.profiles.measure import MIN_VOXELS, measure_scan, nodules_in, pieces

@@ -29,7 +29,7 @@ from itrialspace_assets.imaging.anatomy import (
     side_of_lobe,
 )
 from itrialspace_assets.imaging.geometry import Box, Volume, bounding_box, box_around
-from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.imaging.lesions import Lesion
 from itrialspace_assets.profiles.lobes import LobeExtent, label_boxes, lobes_of
 from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
 

@@ -14,8 +14,8 @@ import polars as pl
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result, Step
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.imaging.geometry import write_volume
-from itrialspace_assets.imaging.volumes import stamp, unpack_bits
+from itrialspace_assets.imaging.lesions import stamp, unpack_bits
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.insertion.audit import audit, audit_record
 from itrialspace_assets.insertion.manifests import read_manifest
 from itrialspace_assets.profiles.registry import datasets

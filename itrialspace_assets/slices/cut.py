@@ -17,8 +17,8 @@ from itrialspace_assets.casework.cases import Output, Rejection
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging.anatomy import ANSWER_EDGES, answer_size, equivalent_diameter, size_bucket
 from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.lesions import Lesion, pack_bits, unpack_bits
 from itrialspace_assets.imaging.pictures import lesion_plane
-from itrialspace_assets.imaging.volumes import Lesion, pack_bits, unpack_bits
 from itrialspace_assets.profiles.cts import real_ct
 from itrialspace_assets.slices.case import ImageToCut, RealSliceCase, SliceCase
 from itrialspace_assets.slices.compose import DrawnPicture, encode, pictures_of

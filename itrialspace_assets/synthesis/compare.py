@@ -27,7 +27,7 @@ from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.imaging.anatomy import lung_mask
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.imaging.volumes import unpack_bits
+from itrialspace_assets.imaging.lesions import unpack_bits
 from itrialspace_assets.profiles.cts import ct_hash, ct_source, real_ct
 from itrialspace_assets.records.store import read_all, write_table
 from itrialspace_assets.synthesis.compare_case import FeatureCase, LesionCase, LesionOf, OverlapCase, RealCt, RenderedCt

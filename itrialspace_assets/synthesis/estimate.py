@@ -18,8 +18,9 @@ import polars as pl
 from itrialspace_assets.base.errors import CaseRejected, ConfigError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.imaging.geometry import Box, Volume, pack_volume, write_packed
-from itrialspace_assets.imaging.volumes import lesion_box, unpack_bits
+from itrialspace_assets.imaging.geometry import Box, Volume
+from itrialspace_assets.imaging.lesions import lesion_box, unpack_bits
+from itrialspace_assets.imaging.packing import pack_volume, write_packed
 from itrialspace_assets.records.store import read_all
 from itrialspace_assets.synthesis.acquisition import ScanAcquisition
 from itrialspace_assets.synthesis.case import RenderCase

@@ -6,7 +6,7 @@ import numpy as np
 
 from itrialspace_assets.base.seeds import named
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.imaging.lesions import Lesion
 from itrialspace_assets.synthesis.acquisition import STANDARD, ScanAcquisition
 
 

@@ -16,7 +16,7 @@ from scipy import ndimage
 from itrialspace_assets.base.seeds import child
 from itrialspace_assets.imaging.anatomy import AIRWAY, BODY, TRACHEA, lung_mask
 from itrialspace_assets.imaging.geometry import Box, Volume, bounding_box
-from itrialspace_assets.imaging.volumes import Lesion, lesion_box
+from itrialspace_assets.imaging.lesions import Lesion, lesion_box
 from itrialspace_assets.synthesis.acquisition import STANDARD, ScanAcquisition, water_diameter
 from itrialspace_assets.synthesis.attenuation import (
     GRAIN_HU,

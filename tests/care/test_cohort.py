@@ -13,7 +13,7 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.care.cohort import ExportedCohort, cohort, export
 from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.geometry import read_volume
-from itrialspace_assets.imaging.volumes import unpack_bits
+from itrialspace_assets.imaging.lesions import unpack_bits
 from itrialspace_assets.profiles.dicom.regions import RegionChoice
 from itrialspace_assets.profiles.dicom.seg import read_seg
 from itrialspace_assets.profiles.dicom.series import read_ct_series

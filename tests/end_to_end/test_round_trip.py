@@ -13,7 +13,7 @@ from itrialspace_assets.demo.root import make_root
 from itrialspace_assets.hosts import build as hosts
 from itrialspace_assets.hosts import procedural
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.imaging.volumes import Lesion, shared_voxels, stamp, unpack_bits
+from itrialspace_assets.imaging.lesions import Lesion, shared_voxels, stamp, unpack_bits
 from itrialspace_assets.index import build as index
 from itrialspace_assets.insertion import build as insertion
 from itrialspace_assets.insertion.verify import broken_insertions, changed_elsewhere, colliding

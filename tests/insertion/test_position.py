@@ -10,7 +10,7 @@ from scipy.spatial import KDTree
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
 from itrialspace_assets.imaging.anatomy import lung_mask
-from itrialspace_assets.imaging.volumes import Lesion, cut_lesion, shared_voxels, stamp
+from itrialspace_assets.imaging.lesions import Lesion, cut_lesion, shared_voxels, stamp
 from itrialspace_assets.insertion import position
 from itrialspace_assets.insertion.position import PlannedPosition, find_position
 from itrialspace_assets.insertion.prepare import resample_lesion

@@ -16,7 +16,8 @@ from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason, Ta
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.casework.cases import Rejection
 from itrialspace_assets.imaging.anatomy import BODY, LABEL_NAMES, NODULE
-from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.intake.case import Allowances, ImportCase
 from itrialspace_assets.intake.importing import import_scans
 from itrialspace_assets.intake.listing import OwnScan, files_of, read_list

@@ -18,7 +18,8 @@ import pytest
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.imaging.geometry import Volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.readers import questions
 from itrialspace_assets.readers.api import Reader, Request, Scan
 from itrialspace_assets.readers.asking import ask

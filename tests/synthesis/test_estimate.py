@@ -8,7 +8,7 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.hosts.paths import map_path
 from itrialspace_assets.hosts.store import prepare_host, read_host
-from itrialspace_assets.imaging.volumes import Lesion, pack_bits
+from itrialspace_assets.imaging.lesions import Lesion, pack_bits
 from itrialspace_assets.synthesis import estimate as module
 from itrialspace_assets.synthesis.acquisition import STANDARD
 from itrialspace_assets.synthesis.case import RenderCase

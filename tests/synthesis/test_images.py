@@ -17,8 +17,9 @@ from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.casework.cases import payload_hash
 from itrialspace_assets.hosts.store import prepare_host
 from itrialspace_assets.imaging.dicom import ct_series
-from itrialspace_assets.imaging.geometry import Volume, read_volume, write_volume
-from itrialspace_assets.imaging.volumes import Lesion, pack_bits
+from itrialspace_assets.imaging.geometry import Volume, read_volume
+from itrialspace_assets.imaging.lesions import Lesion, pack_bits
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.synthesis import rendering, sheet
 from itrialspace_assets.synthesis.acquisition import STANDARD, ScanAcquisition
@@ -34,7 +35,7 @@ from ..insertion.shapes import ball
 @pytest.fixture
 def small_members(monkeypatch: pytest.MonkeyPatch) -> None:
     """Members of four slices, so that a small lesion leaves most of a small file alone."""
-    monkeypatch.setattr("itrialspace_assets.imaging.geometry._MEMBER_BYTES", 4 * 40 * 36 * 2)
+    monkeypatch.setattr("itrialspace_assets.imaging.geometry._SLAB_BYTES", 4 * 40 * 36 * 2)
 
 
 def case_of(map_sha256: str, lesion: Lesion, attenuation: str, acquisition: ScanAcquisition) -> RenderCase:

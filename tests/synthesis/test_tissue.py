@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
 from itrialspace_assets.imaging.geometry import Volume, place_of
-from itrialspace_assets.imaging.volumes import Lesion, lesion_box
+from itrialspace_assets.imaging.lesions import Lesion, lesion_box
 from itrialspace_assets.records.tables import ATTENUATIONS
 from itrialspace_assets.synthesis import tissue
 from itrialspace_assets.synthesis.acquisition import STANDARD, ScanAcquisition

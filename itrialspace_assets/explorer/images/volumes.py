@@ -26,8 +26,8 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.paths import map_path
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging.geometry import Volume, place_of, read_labels, read_volume
+from itrialspace_assets.imaging.lesions import unpack_bits
 from itrialspace_assets.imaging.nifti import world_affine
-from itrialspace_assets.imaging.volumes import unpack_bits
 from itrialspace_assets.profiles.cts import ct_source, real_ct
 from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import nodules_in

@@ -8,7 +8,7 @@ import cc3d
 import numpy as np
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
-from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.imaging.lesions import Lesion
 from itrialspace_assets.profiles.doubts import Doubt, Note
 from itrialspace_assets.profiles.measure import MIN_VOXELS
 

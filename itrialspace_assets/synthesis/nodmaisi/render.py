@@ -12,7 +12,7 @@ import numpy.typing as npt
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.imaging.volumes import stamp
+from itrialspace_assets.imaging.lesions import stamp
 from itrialspace_assets.synthesis import devices
 from itrialspace_assets.synthesis.nodmaisi import networks as net
 from itrialspace_assets.synthesis.nodmaisi import sample as sampling

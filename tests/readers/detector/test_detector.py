@@ -9,7 +9,8 @@ import pytest
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.settings import load_settings
-from itrialspace_assets.imaging.geometry import Volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.orchestration.op_tags import shard_tags
 from itrialspace_assets.readers import read
 from itrialspace_assets.readers.api import Reader, Scan

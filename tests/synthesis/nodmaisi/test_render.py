@@ -14,7 +14,7 @@ from itrialspace_assets.casework import journal, workers
 from itrialspace_assets.casework.cases import Case
 from itrialspace_assets.hosts.store import prepare_host
 from itrialspace_assets.imaging.geometry import Volume, read_volume
-from itrialspace_assets.imaging.volumes import Lesion, pack_bits
+from itrialspace_assets.imaging.lesions import Lesion, pack_bits
 from itrialspace_assets.synthesis import build, images, quality, rendering
 from itrialspace_assets.synthesis.acquisition import STANDARD, ScanAcquisition
 from itrialspace_assets.synthesis.case import RenderCase

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from itrialspace_assets.imaging.anatomy import NODULE
-from itrialspace_assets.imaging.geometry import Box, Packed, Volume, bounding_box, repack
+from itrialspace_assets.imaging.geometry import Box, Volume, bounding_box
+from itrialspace_assets.imaging.packing import Packed, repack
 
 
 @dataclass(frozen=True)
