@@ -6,7 +6,6 @@ by one process from its first step to its last. Which ones, and in which order, 
 
 import os
 import signal
-import socket
 import warnings
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,19 +26,13 @@ from itrialspace_assets.definitions import build_definitions
 from itrialspace_assets.graph import build_graph
 from itrialspace_assets.orchestration import runs
 from itrialspace_assets.orchestration.history import history_failure
+from itrialspace_assets.orchestration.instance import DRIVER, driver_tag
 from itrialspace_assets.orchestration.nodes import Key
 
-#: Tag of a run that this program drives; its value is the host and the process that drives it.
-DRIVER = "itrialspace/driver"
 #: Of a run that this program drives: it is not started again by a daemon.
 _NO_RETRY = {"dagster/max_retries": "0"}
 #: What a call says that Ctrl-C or SIGTERM ended.
 _INTERRUPTED = "interrupted. Run again: what is finished is kept"
-
-
-def driver_tag() -> str:
-    """Host and process that drive a run."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 @dataclass

@@ -19,6 +19,7 @@ from itrialspace_assets.base.errors import PlatformError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.drive import RunChoice
 from itrialspace_assets.graph import build_graph
+from itrialspace_assets.orchestration.instance import close_killed_runs, open_instance, shared_instance
 from itrialspace_assets.records.store import table_path
 from itrialspace_assets.runner import Log, PartitionRun, Processes
 
@@ -158,7 +159,7 @@ def test_processes_share_a_pool_unless_an_instance_of_the_user_queues_runs(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     for text, pools in (("", {"granularity": "op", "default_limit": 2}), ("run_queue: {max_concurrent_runs: 3}", None)):
         (tmp_path / "dagster.yaml").write_text(text)
-        assert (drive._shared(2).settings.get("concurrency") or {}).get("pools") == pools
+        assert (shared_instance(2).settings.get("concurrency") or {}).get("pools") == pools
 
 
 def tables(settings: Settings) -> dict[str, str]:
@@ -193,6 +194,6 @@ def test_a_process_that_is_killed_costs_its_partition_a_second_try(
     assert not drive.drive(homes["killed"].model_copy(update={"workers": 2}), choice)
     assert "was killed" in capsys.readouterr().out
     assert tables(homes["killed"]) == tables(homes["quiet"])
-    with drive.open_instance(homes["killed"]) as instance:
-        assert drive.close_killed_runs(instance) == []
+    with open_instance(homes["killed"]) as instance:
+        assert close_killed_runs(instance) == []
         assert not [r for r in instance.get_runs() if not r.is_finished]

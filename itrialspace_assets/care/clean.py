@@ -10,7 +10,7 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.locks import locked
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.care.orphans import OrphanKind
-from itrialspace_assets.drive import close_killed_runs, open_instance
+from itrialspace_assets.orchestration.instance import close_killed_runs, open_instance
 from itrialspace_assets.orchestration.past_runs import active_runs
 
 

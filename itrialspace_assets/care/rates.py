@@ -12,8 +12,8 @@ import polars as pl
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.journal import mean_seconds
 from itrialspace_assets.casework.steps import read_record
-from itrialspace_assets.drive import open_instance
 from itrialspace_assets.orchestration import past_runs
+from itrialspace_assets.orchestration.instance import open_instance
 from itrialspace_assets.orchestration.nodes import Node
 from itrialspace_assets.readers.ledger import ledgers
 from itrialspace_assets.records.store import partition_of, table_files, table_path

@@ -17,8 +17,9 @@ from itrialspace_assets.base.fingerprints import hash_file
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.casework.steps import last_record, partition_name
 from itrialspace_assets.definitions import build_definitions
-from itrialspace_assets.drive import RunChoice, drive, open_instance
+from itrialspace_assets.drive import RunChoice, drive
 from itrialspace_assets.graph import build_graph
+from itrialspace_assets.orchestration.instance import open_instance
 from itrialspace_assets.orchestration.lineage import up_to_date, upstream_partitions
 from itrialspace_assets.orchestration.nodes import STAGES
 from itrialspace_assets.orchestration.observe import report_sources
