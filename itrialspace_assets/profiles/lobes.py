@@ -96,7 +96,7 @@ def lobes_of(labels: npt.NDArray[np.uint8], boxes: list[Box | None] | None = Non
 
 
 def runs(indices: npt.NDArray[np.int64]) -> list[int]:
-    """First and last of each run of consecutive indices, in turn: [3,4,5,9] -> [3,5,9,9]."""
+    """First and last of each run of consecutive indices (n,), in turn: [3,4,5,9] -> [3,5,9,9]."""
     if not len(indices):
         return []
     breaks = np.flatnonzero(np.diff(indices) > 1)
@@ -106,6 +106,6 @@ def runs(indices: npt.NDArray[np.int64]) -> list[int]:
 
 
 def from_runs(values: list[int]) -> npt.NDArray[np.int64]:
-    """Inverse of ``runs``."""
+    """Inverse of ``runs``: every index, shape (n,)."""
     pairs = zip(values[::2], values[1::2], strict=True)
     return np.concatenate([np.arange(a, b + 1) for a, b in pairs]) if values else np.empty(0, np.int64)

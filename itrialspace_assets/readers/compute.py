@@ -42,7 +42,7 @@ def batches(lengths: Sequence[int], most: int, tokens: int) -> list[npt.NDArray[
         tokens: most tokens of a batch after padding to its longest text; a longer text is a batch by itself.
 
     Returns:
-        Indices into ``lengths``; every one in one batch.
+        Indices into ``lengths``, an array of shape (texts of the batch,) each; every one in one batch.
     """
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     found, start = [], 0

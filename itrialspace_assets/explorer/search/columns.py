@@ -205,7 +205,7 @@ class Columns:
             raise TableError("nodules: made again just now; ask again")
 
     def numbers(self, name: str) -> npt.NDArray[np.float64]:
-        """A column of numbers or whole numbers; NaN where the value is missing.
+        """A column of numbers or whole numbers, shape (n,); NaN where the value is missing.
 
         Raises:
             ConfigError: there is no such column, or it holds none.
@@ -215,7 +215,7 @@ class Columns:
         return self.kept(("numbers", name), lambda: self._numbers(name))
 
     def numbers_once(self, name: str) -> npt.NDArray[np.float64]:
-        """The same, not kept for the next time: others stay.
+        """The same (n,), not kept for the next time: others stay.
 
         Raises:
             ConfigError: there is no such column, or it holds none.
@@ -304,7 +304,7 @@ class Columns:
         return self._lately.get(("texts", name), make, (2 if sorted_ids else _LOOKED_UP) * self._bytes(name))
 
     def codes(self, name: str) -> npt.NDArray[Any]:
-        """A whole number for each text of a column, equal where the texts are: that of ``values``, if there are few."""
+        """A whole number for each text of a column (n,), equal where the texts are: that of ``values`` if few."""
         few = self.few(name)
         return self.texts(name).places if few is None else few.codes
 

@@ -155,12 +155,12 @@ def alike(
     weights: Mapping[str, float] | None = None,
     same_person: bool = False,
 ) -> tuple[RowNumbers, npt.NDArray[np.float64]]:
-    """Rows of the nodules most like one, nearest first, and their distance: as ``Index.similar``.
+    """Rows (k,) of the nodules most like one, nearest first, and their distance (k,): as ``Index.similar``.
 
     Args:
         columns: of the index.
         at: row of the nodule.
-        among: of each row, whether it may be in the answer.
+        among: of each row, whether it may be in the answer, shape (n,).
         k: how many, at most.
         weights: instead of the published ones, by their short names.
         same_person: whether nodules of the same person may be in the answer.
