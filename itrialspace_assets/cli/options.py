@@ -3,9 +3,12 @@
 import io
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from itrialspace_assets.base.settings import Settings
 
 Folder = Annotated[
     Path | None,
@@ -38,7 +41,7 @@ SecondsPerAnswer = Annotated[
 Case = Annotated[str | None, typer.Option(help="One case only, by its case_uid: size_detection_curve/10_15mm/00000.")]
 
 
-def load(folder: Path | None = None, **overrides: Any) -> Any:
+def load(folder: Path | None = None, **overrides: Any) -> "Settings":
     """Settings of this process.
 
     Args:
@@ -55,7 +58,7 @@ def load(folder: Path | None = None, **overrides: Any) -> Any:
     return load_settings(**overrides)
 
 
-def before_first(settings: Any, name: str) -> Any:
+def before_first(settings: "Settings", name: str) -> "Settings":
     """The settings for a command that makes the first file of a folder: one that is not there yet is not set.
 
     Args:

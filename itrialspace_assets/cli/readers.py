@@ -2,11 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from itrialspace_assets.cli.options import Folder, load
+
+if TYPE_CHECKING:
+    from itrialspace_assets.base.settings import Settings
+    from itrialspace_assets.readers.entry import ReaderEntry
+    from itrialspace_assets.readers.trying import TriedCase
 
 app = typer.Typer(no_args_is_help=True, help="List readers, check what they lack, and try one on a case.")
 
@@ -71,7 +76,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _lacks(settings: Any, entry: Any) -> list[tuple[str, str]]:
+def _lacks(settings: "Settings", entry: "ReaderEntry") -> list[tuple[str, str]]:
     """What an entry's reader lacks and how to fix it; a wrong entry lacks a right one."""
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.readers.entry import ReaderEnvironment
@@ -174,22 +179,22 @@ def try_reader(
 
     settings = load(folder)
     only = {column: value for column, value in (("task", task), ("condition", condition)) if value}
-    trial = try_case(settings, name, case, source, only, marks)
-    if not trial.requests and not trial.scans:
+    tried = try_case(settings, name, case, source, only, marks)
+    if not tried.requests and not tried.scans:
         raise ConfigError(
             f"reader {name}: expected requests about {case}, got none {only or ''}; it does not do this task"
         )
     if page is None:
-        _print(trial)
+        _print(tried)
         return
     try:
-        replace_file(page, page_of(trial, case, settings.anatomy))
+        replace_file(page, page_of(tried, case, settings.anatomy))
     except OSError as error:
         raise ConfigError(f"{page}: expected a file that can be written, got {error.strerror}") from None
-    typer.echo(f"{len(trial.requests)} requests, {len(trial.scans)} scans\nResult: {page}")
+    typer.echo(f"{len(tried.requests)} requests, {len(tried.scans)} scans\nResult: {page}")
 
 
-def _print(trial: Any) -> None:
+def _print(case: "TriedCase") -> None:
     """Print what a reader said; pictures on a terminal only."""
     import polars as pl
     from rich.console import Console
@@ -197,7 +202,7 @@ def _print(trial: Any) -> None:
     from itrialspace_assets.cli.show import blocks, show
 
     console = Console(width=None if sys.stdout.isatty() else 120)
-    for tried in trial.requests:
+    for tried in case.requests:
         row = tried.row
         console.rule(f"{row['task']}, {row['condition']}, {row['control']}")
         for picture in tried.pictures if console.is_terminal else ():
@@ -213,10 +218,10 @@ def _print(trial: Any) -> None:
             ("by", f"scorer {row['scorer']} {row['scorer_version']}, {tried.seconds:.3f} s"),
         ):
             console.print(f"{what}: {said}", markup=False, highlight=False)
-    for scan in trial.scans:
+    for scan in case.scans:
         show(pl.DataFrame(scan.marks), f"Marks on {scan.image_uid} (mm, RAS)")
-    if trial.note:
-        typer.echo(trial.note)
+    if case.note:
+        typer.echo(case.note)
     typer.echo("No table was written.")
 
 

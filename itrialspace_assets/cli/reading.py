@@ -1,13 +1,17 @@
 """``its evaluate``, ``its rescore`` and ``its ledger``: parses, calls, prints."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from itrialspace_assets.cli.options import Folder, Workers, load
+
+if TYPE_CHECKING:
+    from itrialspace_assets.base.settings import Settings
+    from itrialspace_assets.orchestration.nodes import Key
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Check and compact what readers returned.")
 
@@ -101,7 +105,7 @@ def rescore(
         raise typer.Exit(1)
 
 
-def _named(settings: Any, readers: str | None, sources: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _named(settings: "Settings", readers: str | None, sources: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of readers and sources that options give; all where one is not given."""
     from itrialspace_assets.readers.registry import readers as enabled_readers
     from itrialspace_assets.records.layout import REAL
@@ -124,7 +128,7 @@ def _chosen(option: str, text: str | None, known: Sequence[str], hint: str) -> t
     return names
 
 
-def _ids(settings: Any) -> Path:
+def _ids(settings: "Settings") -> Path:
     """A file with the slices of every list of the split."""
     from itrialspace_assets.analysis.frozen import locks, read_list
     from itrialspace_assets.base.errors import ConfigError
@@ -139,7 +143,7 @@ def _ids(settings: Any) -> Path:
     return path
 
 
-def _print_estimates(settings: Any, found: Any) -> None:
+def _print_estimates(settings: "Settings", found: "Mapping[Key, list[dict[str, str]]]") -> None:
     from itrialspace_assets.readers.compute import at_once
     from itrialspace_assets.readers.estimate import estimate_reading
     from itrialspace_assets.readers.registry import readers

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from itrialspace_assets.cli.options import Folder, Relax, Set, Size, Workers, before_first, load, mode_key
+
+if TYPE_CHECKING:
+    from itrialspace_assets.base.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List, copy, check and plan trials.")
 
@@ -20,7 +23,9 @@ def _is_file(word: str) -> bool:
     return Path(word).suffix in (".yaml", ".yml")
 
 
-def _settings(words: Sequence[str], folder: Path | None, overrides: list[str] | None = None, **given: Any) -> Any:
+def _settings(
+    words: Sequence[str], folder: Path | None, overrides: list[str] | None = None, **given: Any
+) -> "Settings":
     """Settings in which every trial that is asked for is a mode: the folder of a file becomes ``trials_dir``.
 
     Raises:
@@ -46,7 +51,7 @@ def _key(word: str) -> str:
     return Path(word).stem if _is_file(word) else mode_key(word)
 
 
-def _trial(word: str, folder: Path | None, overrides: list[str] | None = None, **given: Any) -> tuple[Any, str]:
+def _trial(word: str, folder: Path | None, overrides: list[str] | None = None, **given: Any) -> "tuple[Settings, str]":
     """Settings in which one trial is a mode, and its key.
 
     Raises:
