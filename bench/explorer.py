@@ -125,7 +125,7 @@ def memory(pid: int) -> tuple[int, int, int]:
 
 
 def reset_peak(pid: int) -> None:
-    """Begin to look for the greatest memory of a process anew (proc_pid_clear_refs(5))."""
+    """Begin to look for the greatest memory of a process again (proc_pid_clear_refs(5))."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 

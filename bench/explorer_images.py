@@ -24,7 +24,8 @@ import uvicorn
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.app import create_app
 from itrialspace_assets.explorer.server.security import Access
-from itrialspace_assets.imaging.geometry import Volume, read_volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume, read_volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.records.store import read_all, write_table
 from itrialspace_assets.synthesis import images
 from tests.explorer.small_case import PAIR, write_case

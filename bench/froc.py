@@ -16,29 +16,29 @@ import numpy as np
 
 from itrialspace_assets.analysis.estimates.detection import Resampling, detect
 from itrialspace_assets.analysis.estimates.froc import RATES, curve, resample
-from itrialspace_assets.analysis.estimates.matching import LUNA16, Marks, Matched, Nodules, match
+from itrialspace_assets.analysis.estimates.matching import LUNA16, MarkArrays, MatchedMarks, NoduleArrays, match
 
 PART = 20
 
 
-def made(n_marks: int, n_scans: int, n_nodules: int) -> tuple[Marks, Nodules]:
+def made(n_marks: int, n_scans: int, n_nodules: int) -> tuple[MarkArrays, NoduleArrays]:
     """Nodules in two scans of three; a mark on nine of ten of them with a high score, the others anywhere."""
     rng = np.random.default_rng(0)
     scan = rng.integers(0, 2 * n_scans // 3, n_nodules)
     place = rng.uniform(-150, 150, (n_nodules, 3))
     hit = np.flatnonzero(rng.random(n_nodules) < 0.9)
     others = n_marks - len(hit)
-    marks = Marks(
+    marks = MarkArrays(
         np.r_[scan[hit], rng.integers(0, n_scans, others)],
         np.r_[place[hit], rng.uniform(-150, 150, (others, 3))],
         np.r_[rng.beta(5, 1, len(hit)), rng.beta(1, 4, others)],
     )
     order = rng.permutation(n_marks)
-    shuffled = Marks(marks.scan[order], marks.place[order], marks.score[order])
-    return shuffled, Nodules(scan, place, rng.uniform(3, 30, n_nodules), np.zeros(n_nodules, bool))
+    shuffled = MarkArrays(marks.scan[order], marks.place[order], marks.score[order])
+    return shuffled, NoduleArrays(scan, place, rng.uniform(3, 30, n_nodules), np.zeros(n_nodules, bool))
 
 
-def slow(marks: Marks, nodules: Nodules, n_scans: int) -> tuple[list[float], float, float]:
+def slow(marks: MarkArrays, nodules: NoduleArrays, n_scans: int) -> tuple[list[float], float, float]:
     """Sensitivity at the rates by definition, and seconds of matching and of counting."""
     began = time.perf_counter()
     best = [-np.inf] * len(nodules.scan)
@@ -65,7 +65,7 @@ def slow(marks: Marks, nodules: Nodules, n_scans: int) -> tuple[list[float], flo
     return found, between - began, time.perf_counter() - between
 
 
-def ours(marks: Marks, nodules: Nodules, n_scans: int) -> tuple[Matched, np.ndarray]:
+def ours(marks: MarkArrays, nodules: NoduleArrays, n_scans: int) -> tuple[MatchedMarks, np.ndarray]:
     matched = match(marks, nodules, n_scans, LUNA16)
     curve(matched)
     return matched, resample(matched, np.ones((1, n_scans), np.int32), straight=True).sensitivity[0]
@@ -94,7 +94,7 @@ def main() -> None:
         seed=np.random.SeedSequence(0),
     )
     resampled = time.perf_counter() - began
-    part = Marks(marks.scan[::PART], marks.place[::PART], marks.score[::PART])
+    part = MarkArrays(marks.scan[::PART], marks.place[::PART], marks.score[::PART])
     counted, matching, counting = slow(part, nodules, given.scans)
     np.testing.assert_allclose(ours(part, nodules, given.scans)[1], counted)
     naive = PART * matching + PART**2 * counting

@@ -1,7 +1,7 @@
 """What models of the published sizes take on a GPU: images a second, seconds a volume, memory. Weights are random.
 
 One script of at most eight minutes. Each part has a time box; a part that fails is written as its error and the others
-go on. The JSON is written anew after each part, so that nothing is lost where the machine is taken away. Besides speed
+go on. The JSON is written again after each part, so that nothing is lost where the machine is taken away. Besides speed
 it checks that small models and small networks give the same on the processor and on the GPU. Models are built on the
 GPU in their own precision, because random numbers for seven billion weights take minutes on a processor.
 

@@ -22,7 +22,7 @@ import dagster as dg
 
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.root import make_root
-from itrialspace_assets.drive import Choice, Driver
+from itrialspace_assets.drive import Driver, RunChoice
 from itrialspace_assets.orchestration.nodes import STAGES
 
 MODE = "x_narrow"
@@ -62,7 +62,7 @@ def median_of(calls: Iterator[Callable[[], Any]]) -> float:
 
 def pairs_without_cases(settings: Settings, repeats: int) -> float:
     """Seconds of a pair without a case, brought up to date again and again."""
-    choice = Choice((MODE,), ("LUNA16",), STAGES[: STAGES.index("read") + 1])
+    choice = RunChoice((MODE,), ("LUNA16",), STAGES[: STAGES.index("read") + 1])
     driver = Driver(settings, choice)
     members = driver.of("insert", "synthesise", "slice", "read", real=False)
     part = {"mode": MODE, "dataset": "LUNA16"}
@@ -128,7 +128,7 @@ def main() -> None:
         make_root(root, hosts=2, spacing=(2.8, 2.8, 3.603), workers=1)
         write_trials(trials, asked.trials)
         settings = load_settings(data_dir=root, output_dir=Path(folder) / "out", trials_dir=trials, workers=1)
-        ready = Driver(settings, Choice((MODE,), ("DLCS24", "LUNA16"), ("profiles", "hosts", "index", "plan")))
+        ready = Driver(settings, RunChoice((MODE,), ("DLCS24", "LUNA16"), ("profiles", "hosts", "index", "plan")))
         ready.group("profiles", ready.of("profiles", "hosts"), [{"dataset": d} for d in ("DLCS24", "LUNA16")])
         ready.group("index", ready.of("index"), [{}])
         ready.group("plan", ready.of("plan"), [{"mode": MODE}])

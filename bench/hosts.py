@@ -31,7 +31,8 @@ from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
 from itrialspace_assets.hosts.store import prepare_host, read_host
 from itrialspace_assets.imaging.anatomy import LOBES, lung_mask
-from itrialspace_assets.imaging.geometry import Volume, bounding_box, read_labels, read_volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume, bounding_box, read_labels, read_volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.insertion.manifest_run import Inserted, insert_manifests
 
 HOSTS, CASES, DONORS, REPEATS = 3, 75, 3, 3

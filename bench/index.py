@@ -18,7 +18,7 @@ import pandas as pd
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.paper import write_root
 from itrialspace_assets.index import build as index_build
-from itrialspace_assets.index.query import FEATURES, Index, Place, open_index
+from itrialspace_assets.index.query import FEATURES, Index, WantedDonor, open_index
 from itrialspace_assets.profiles import build as profiles_build
 from itrialspace_assets.profiles.registry import datasets
 
@@ -104,7 +104,7 @@ def main() -> None:
     lobes = frame["reinsertion_lobe"].to_numpy()
     uid = index.nodules["nodule_uid"][5000]
     pair("similar, k = 10", lambda: index.similar(uid), lambda: similar_pandas(frame, z, lobes, 5000), 50)
-    place = Place("RUL", 60, 12, 10, 1, "no person")
+    place = WantedDonor("RUL", 60, 12, 10, 1, "no person")
     pair(
         "donors for a place",
         lambda: index.donors_for(place),

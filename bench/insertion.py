@@ -28,7 +28,8 @@ from itrialspace_assets.hosts.paths import map_path
 from itrialspace_assets.hosts.procedural import rows as procedural_donors
 from itrialspace_assets.hosts.store import load_host_map, load_lung_depth, prepare_host
 from itrialspace_assets.imaging.anatomy import LOBE_LABELS, LOBES, lung_mask
-from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
+from itrialspace_assets.imaging.geometry import Volume, read_labels
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.insertion.case import Donor, Host, HostLobe, InsertionCase, PlannedNodule
 from itrialspace_assets.insertion.insert import insert_case
 

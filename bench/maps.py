@@ -25,7 +25,7 @@ import polars as pl
 
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.demo.paper import write_root
-from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap, Reach, Search
+from itrialspace_assets.explorer.layouts.nodule_map import NeighbourSearch, NoduleMap, Reach
 from itrialspace_assets.explorer.layouts.presets import PRESETS
 from itrialspace_assets.explorer.layouts.reduce import reduce
 from itrialspace_assets.explorer.layouts.slices import place
@@ -38,7 +38,7 @@ from itrialspace_assets.profiles import build as profiles_build
 from itrialspace_assets.profiles.registry import datasets
 
 MILLION = 1_000_000
-SPACES = (Search("weighted"), Search("feature_l2"), Search("embedding", layout="PCA_2D"))
+SPACES = (NeighbourSearch("weighted"), NeighbourSearch("feature_l2"), NeighbourSearch("embedding", layout="PCA_2D"))
 
 
 def seconds(call: Callable[..., object], *given: object) -> float:

@@ -18,7 +18,8 @@ import numpy as np
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
 from itrialspace_assets.imaging.anatomy import NODULE
-from itrialspace_assets.imaging.geometry import Volume, box_around, read_labels, write_volume
+from itrialspace_assets.imaging.geometry import Volume, box_around, read_labels
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.profiles.case import MeasureCase
 from itrialspace_assets.profiles.masks import measure_case
 from itrialspace_assets.profiles.measure import INSIDE_LUNG, nodules_in

@@ -35,8 +35,8 @@ from bench.study_report import make, settings_of
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.catalog import rebuild
 from itrialspace_assets.definitions import build_definitions
-from itrialspace_assets.drive import open_instance
 from itrialspace_assets.graph import build_graph
+from itrialspace_assets.orchestration.instance import open_instance
 from itrialspace_assets.orchestration.lineage import upstream_partitions
 from itrialspace_assets.records.store import table_files
 

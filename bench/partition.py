@@ -28,7 +28,7 @@ import polars as pl
 from bench.ledger import peak_mib
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.root import make_root
-from itrialspace_assets.drive import Choice, Driver
+from itrialspace_assets.drive import Driver, RunChoice
 from itrialspace_assets.profiles.registry import datasets
 
 MODE, DATASET = "x_many", "DLCS24"
@@ -82,7 +82,7 @@ def stages_of(settings: Settings) -> list[tuple[str, Callable[[], None]]]:
     """The stages to measure, planned and ready; each call makes the whole partition."""
     pair, by_mode = {"mode": MODE, "dataset": DATASET}, {"mode": MODE}
     names = tuple(datasets(settings))
-    driver = Driver(settings, Choice((MODE,), names, STAGES))
+    driver = Driver(settings, RunChoice((MODE,), names, STAGES))
     driver.group("profiles", driver.of("profiles", "hosts"), [{"dataset": name} for name in names])
     driver.group("index", driver.of("index"), [{}])
     driver.group("plan", driver.of("plan"), [by_mode])
@@ -96,7 +96,7 @@ def stages_of(settings: Settings) -> list[tuple[str, Callable[[], None]]]:
 
 
 def reset_peak() -> None:
-    """Begin to look for the greatest memory of this process anew."""
+    """Begin to look for the greatest memory of this process again."""
     Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): the peak resident set size
 
 

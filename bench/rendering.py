@@ -18,7 +18,8 @@ from bench.insertion import cases_of, prepare, timed
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.casework import workers
 from itrialspace_assets.casework.cases import Case
-from itrialspace_assets.imaging.geometry import read_volume, write_volume
+from itrialspace_assets.imaging.geometry import read_volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.synthesis import rendering
 from itrialspace_assets.synthesis.acquisition import STANDARD

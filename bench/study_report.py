@@ -25,7 +25,7 @@ from itrialspace_assets.analysis.evidence.sections import evidence_part, stated
 from itrialspace_assets.analysis.frozen import ListKey, freeze
 from itrialspace_assets.analysis.protocol.study import load_study
 from itrialspace_assets.analysis.reports.study_report import build_study
-from itrialspace_assets.analysis.reports.transfer_section import Asked, transfer_part
+from itrialspace_assets.analysis.reports.transfer_section import DeclaredMargin, transfer_part
 from itrialspace_assets.analysis.scoring.answer_table import answer_table
 from itrialspace_assets.analysis.scoring.metrics import score_cells
 from itrialspace_assets.analysis.scoring.observations import strata_of
@@ -319,7 +319,7 @@ def of_parts(settings: Settings) -> None:
     begun = clock()
     table = answer_table(found)
     analysis = Analysis("study", "bench", "real")
-    part = transfer_part(table, study, analysis, Asked(0.05), trained_on(settings), settings.seed)
+    part = transfer_part(table, study, analysis, DeclaredMargin(0.05), trained_on(settings), settings.seed)
     print(f"  compared, {len(part.rows)} rows of metrics: {since(begun)}", flush=True)
     begun = clock()
     evidence = gather(settings, study, STUDY, None, stated(study))

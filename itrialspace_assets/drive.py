@@ -4,21 +4,15 @@ The same assets as in the web page, recorded in the same instance. A partition t
 """
 
 import logging
-import os
 import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, product
-from pathlib import Path
-from typing import Any
 
-import dagster as dg
-import yaml
-from dagster._core.instance.ref import InstanceRef
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -26,13 +20,12 @@ from itrialspace_assets.analysis.protocol.study import load_study, lock_study
 from itrialspace_assets.analysis.splits import edited_lists, missing_pairs
 from itrialspace_assets.base.disk import disk_failure
 from itrialspace_assets.base.errors import ConfigError, PlatformError
-from itrialspace_assets.base.fingerprints import replace_file
-from itrialspace_assets.base.locks import locked
 from itrialspace_assets.base.logs import ROOT
-from itrialspace_assets.base.settings import Settings, require_plain_path
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.steps import Partition, last_record, partition_name
 from itrialspace_assets.graph import build_graph
 from itrialspace_assets.orchestration.history import history_failure
+from itrialspace_assets.orchestration.instance import close_killed_runs, open_instance, shared_instance
 from itrialspace_assets.orchestration.lineage import up_to_date
 from itrialspace_assets.orchestration.nodes import STAGES, Key, Node
 from itrialspace_assets.orchestration.observe import report_sources
@@ -40,8 +33,7 @@ from itrialspace_assets.profiles.registry import datasets as registered
 from itrialspace_assets.readers.registry import readers
 from itrialspace_assets.records.layout import MODES, REAL
 from itrialspace_assets.records.store import read_file, table_path
-from itrialspace_assets.runner import DRIVER, Log, Processes, Runner, Wanted, driver_tag, start_processes
-from itrialspace_assets.sensors.schedules import CHAIN
+from itrialspace_assets.runner import Log, PartitionRun, Processes, Runner, start_processes
 from itrialspace_assets.slices.wanted import require_planes
 from itrialspace_assets.synthesis.renderers import enabled
 from itrialspace_assets.trials.files import load_trial, mode_keys, trial_files
@@ -57,52 +49,10 @@ FEW_CASES = 64
 #: Partitions that are worth the start of such processes, some seconds, and those that are worth their use once they
 #: live; the most processes, since each holds all of Dagster (ours).
 MANY, SOME, MOST = 4, 2, 4
-#: Steps of one pool at once on a cluster, by executor (ours: as many as the executors let run).
-POOL_LIMIT = {"slurm": 100, "k8s": 100}
-#: Configuration of an instance that this program makes. Steps of one pool run one at a time: each already uses all
-#: worker processes. On a cluster there are more (``configuration``). Runs that die without a word are found by run
-#: monitoring and started again; one whose step failed is not.
-INSTANCE = f"""telemetry:
-  enabled: false
-nux:
-  enabled: false
-storage:
-  custom:
-    module: itrialspace_assets.orchestration.history
-    class: History
-    config:
-      base_dir:
-        env: DAGSTER_HOME
-concurrency:
-  pools:
-    granularity: op
-    default_limit: 1
-  runs:
-    max_concurrent_runs: 2
-    tag_concurrency_limits:
-      - key: {CHAIN}
-        limit: 1
-run_retries:
-  enabled: true
-  max_retries: 2
-  retry_on_asset_or_op_failure: false
-run_monitoring:
-  enabled: true
-  start_timeout_seconds: 300
-  free_slots_after_run_end_seconds: 60
-"""
-#: What steps print in this process goes where the process prints. Dagster would keep it by four processes a run.
-_OWN_OUTPUT: Any = {
-    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
-}
-
-
-#: What Dagster's addresses of SQLite files do not keep: it would write into another folder.
-_NOT_IN_URL = r"\?|%[0-9a-fA-F]{2}"
 
 
 @dataclass(frozen=True)
-class Choice:
+class RunChoice:
     """What the user asked to run."""
 
     modes: tuple[str, ...]
@@ -110,7 +60,7 @@ class Choice:
     stages: tuple[str, ...]
 
 
-def choose(settings: Settings, modes: str | None, datasets: str | None, only: str | None, to: str | None) -> Choice:
+def choose(settings: Settings, modes: str | None, datasets: str | None, only: str | None, to: str | None) -> RunChoice:
     """Read what the user asked for.
 
     Args:
@@ -142,7 +92,7 @@ def choose(settings: Settings, modes: str | None, datasets: str | None, only: st
     if set(stages) & {"synthesise", "slice"}:
         require_planes(settings)
     enabled(settings)
-    return Choice(keys, chosen, stages)
+    return RunChoice(keys, chosen, stages)
 
 
 def default_modes(settings: Settings) -> tuple[str, ...]:
@@ -170,75 +120,6 @@ def _modes(settings: Settings, text: str) -> tuple[str, ...]:
                 f"--modes: expected numbers or ranges of 1-13, all, or keys such as {MODES[0]}, got {word!r}"
             )
     return tuple(dict.fromkeys(found))
-
-
-def configuration(settings: Settings) -> str:
-    """``dagster.yaml`` of an instance that this program makes."""
-    limit = POOL_LIMIT.get(settings.executor, 1)
-    return INSTANCE.replace("default_limit: 1", f"default_limit: {limit}")
-
-
-def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The instance that the web page shows too; made below the outputs unless DAGSTER_HOME says where."""
-    home = Path(os.environ.get("DAGSTER_HOME") or settings.output / "dagster").absolute()
-    require_plain_path(
-        home, "DAGSTER_HOME" if os.environ.get("DAGSTER_HOME") else "ITRIALSPACE_OUTPUT_DIR", _NOT_IN_URL
-    )
-    home.mkdir(parents=True, exist_ok=True)
-    # runs that start at once on a new folder would each make the tables of the history, and leave it unusable
-    with locked(home / "instance.lock") if os.access(home, os.W_OK) else nullcontext():
-        config = home / "dagster.yaml"
-        if not config.exists():
-            replace_file(config, configuration(settings).encode())
-        os.environ["DAGSTER_HOME"] = str(home)
-        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_OWN_OUTPUT))
-
-
-def _shared(number: int) -> InstanceRef:
-    """The same instance for processes that share the workers: so many steps of one pool run at a time."""
-    home = os.environ["DAGSTER_HOME"]
-    overrides = dict(_OWN_OUTPUT)
-    given = yaml.safe_load((Path(home) / "dagster.yaml").read_text()) or {}
-    if not {"run_queue", "run_coordinator"} & set(given):  # Dagster takes pools beside neither; limits are the user's
-        overrides["concurrency"] = {"pools": {"granularity": "op", "default_limit": number}}
-    return InstanceRef.from_dir(home, overrides=overrides)
-
-
-def _is_dead(driver: str) -> bool:
-    """True if a driver was a process of this host and is none any more; another host's cannot be asked."""
-    host, _, pid = driver.rpartition(":")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # somebody else's process
-        return False
-    return False
-
-
-def close_killed_runs(instance: dg.DagsterInstance, gone: str | None = None) -> list[str]:
-    """Mark runs of drivers that were killed as failed; otherwise the web page shows them running for ever, and steps of
-    the same pools wait for them.
-
-    Args:
-        instance: keeps the runs.
-        gone: another host whose processes are gone, as the user says: nobody can tell here.
-
-    Returns:
-        The drivers that may be alive, ``<host>:<process>``, except this process.
-    """
-    alive = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-        driver = run.tags.get(DRIVER, "")
-        if _is_dead(driver) or (gone is not None and driver.rpartition(":")[0] == gone):
-            instance.report_run_failed(run, f"the process that drove this run ({driver}) was killed; run it again")
-            if instance.event_log_storage.supports_global_concurrency_limits:
-                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        elif driver and driver != driver_tag():
-            alive.append(driver)
-    return alive
 
 
 def is_small(settings: Settings, members: Sequence[Node], part: Partition) -> bool:
@@ -282,7 +163,7 @@ class Group:
 class Driver:
     """One call's graph, instance and log."""
 
-    def __init__(self, settings: Settings, choice: Choice) -> None:
+    def __init__(self, settings: Settings, choice: RunChoice) -> None:
         self.settings, self.choice, self.log = settings, choice, Log()
         self.graph = build_graph(settings)
         self.instance = open_instance(settings)
@@ -364,7 +245,7 @@ class Driver:
                         _say(line, of[line], made[line], now - began)
                     began = now
 
-    def _made(self, groups: list[Group], tell: Callable[[Wanted], None]) -> Iterator[Wanted]:
+    def _made(self, groups: list[Group], tell: Callable[[PartitionRun], None]) -> Iterator[PartitionRun]:
         """Bring partitions up to date: many small ones side by side, the others one after another.
 
         Args:
@@ -374,7 +255,7 @@ class Driver:
         Yields:
             Each when it is up to date; its keys are those that were made.
         """
-        alone: list[Wanted] = []
+        alone: list[PartitionRun] = []
         large: list[tuple[Group, dict[str, str]]] = []
         for group in groups:
             for part in group.parts:
@@ -408,7 +289,7 @@ class Driver:
     def processes(self) -> Processes:
         """What makes small partitions side by side; started when it is first asked for."""
         number = min(self.settings.workers, MOST)
-        return start_processes(self.settings, _shared(number), number)
+        return start_processes(self.settings, shared_instance(number), number)
 
     def close(self) -> None:
         """End what was started."""
@@ -416,7 +297,7 @@ class Driver:
             self.processes.close()
         self.instance.dispose()
 
-    def _wanted(self, group: Group, part: dict[str, str]) -> Wanted:
+    def _wanted(self, group: Group, part: dict[str, str]) -> PartitionRun:
         """Those of a group's assets that are out of date for a partition; the others are counted."""
         keys: list[Key] = []
         for node in group.members:
@@ -424,7 +305,7 @@ class Driver:
                 keys.append(node.step.key)
             else:
                 self._count_current(node, part)
-        return Wanted(group.title, tuple(keys), part)
+        return PartitionRun(group.title, tuple(keys), part)
 
     def _count_current(self, node: Node, part: Partition) -> None:
         tally, record = self.log.stages[node.step.stage], last_record(self.settings, node.step, part) or {}
@@ -450,7 +331,7 @@ def _told(settings: Settings) -> Iterator[None]:
     """Raise what a disk or the database of the history did as a message.
 
     Raises:
-        PlatformError: says how to mend it.
+        PlatformError: says how to fix it.
     """
     try:
         yield
@@ -462,7 +343,7 @@ def _told(settings: Settings) -> Iterator[None]:
         raise
 
 
-def drive(settings: Settings, choice: Choice) -> bool:
+def drive(settings: Settings, choice: RunChoice) -> bool:
     """Make what is not up to date and print what happened; True if something failed.
 
     Raises:
@@ -472,7 +353,7 @@ def drive(settings: Settings, choice: Choice) -> bool:
         return _drive(settings, choice)
 
 
-def _drive(settings: Settings, choice: Choice) -> bool:
+def _drive(settings: Settings, choice: RunChoice) -> bool:
     began = time.perf_counter()
     driver = Driver(settings, choice)
     by_dataset = [{"dataset": d} for d in choice.datasets]
@@ -506,7 +387,7 @@ def _drive(settings: Settings, choice: Choice) -> bool:
 
 
 def partitions_with(
-    settings: Settings, choice: Choice, table: str, readers: Sequence[str], sources: Sequence[str]
+    settings: Settings, choice: RunChoice, table: str, readers: Sequence[str], sources: Sequence[str]
 ) -> dict[Key, list[dict[str, str]]]:
     """Of each asset that reads, the chosen partitions of which a table is there.
 
@@ -528,7 +409,7 @@ def partitions_with(
     return found
 
 
-def partitions_to_cut(settings: Settings, choice: Choice, sources: Sequence[str]) -> dict[Key, list[dict[str, str]]]:
+def partitions_to_cut(settings: Settings, choice: RunChoice, sources: Sequence[str]) -> dict[Key, list[dict[str, str]]]:
     """Of each asset that cuts slices, the chosen partitions whose images are there: rendered CTs, or prepared scans.
 
     Args:
@@ -547,12 +428,12 @@ def partitions_to_cut(settings: Settings, choice: Choice, sources: Sequence[str]
     return found
 
 
-def _parts(choice: Choice, dims: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _parts(choice: RunChoice, dims: Sequence[str]) -> Iterator[tuple[str, ...]]:
     of = {"mode": choice.modes, "dataset": choice.datasets}
     return product(*(of[d] for d in dims))
 
 
-def drive_nodes(settings: Settings, choice: Choice, wanted: Mapping[Key, Sequence[dict[str, str]]]) -> bool:
+def drive_nodes(settings: Settings, choice: RunChoice, wanted: Mapping[Key, Sequence[dict[str, str]]]) -> bool:
     """Make what is not up to date of some partitions of some assets; True if something failed.
 
     Args:

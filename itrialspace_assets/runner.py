@@ -6,7 +6,6 @@ by one process from its first step to its last. Which ones, and in which order, 
 
 import os
 import signal
-import socket
 import warnings
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,19 +26,13 @@ from itrialspace_assets.definitions import build_definitions
 from itrialspace_assets.graph import build_graph
 from itrialspace_assets.orchestration import runs
 from itrialspace_assets.orchestration.history import history_failure
+from itrialspace_assets.orchestration.instance import DRIVER, driver_tag
 from itrialspace_assets.orchestration.nodes import Key
 
-#: Tag of a run that this program drives; its value is the host and the process that drives it.
-DRIVER = "itrialspace/driver"
 #: Of a run that this program drives: it is not started again by a daemon.
 _NO_RETRY = {"dagster/max_retries": "0"}
 #: What a call says that Ctrl-C or SIGTERM ended.
 _INTERRUPTED = "interrupted. Run again: what is finished is kept"
-
-
-def driver_tag() -> str:
-    """Host and process that drive a run."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 @dataclass
@@ -139,7 +132,7 @@ class Runner:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PartitionRun:
     """Assets of one partition that are made in one run; the title says what for."""
 
     title: str
@@ -158,7 +151,7 @@ class _Process:
 
     process: BaseProcess
     pipe: Any  # a connection
-    now: Wanted | None = None
+    now: PartitionRun | None = None
 
 
 class Processes:
@@ -171,7 +164,7 @@ class Processes:
         """
         self._processes = [_Process(process, pipe) for process, pipe in started]
 
-    def run(self, wanted: Sequence[Wanted]) -> Iterator[tuple[Wanted, Log | None]]:
+    def run(self, wanted: Sequence[PartitionRun]) -> Iterator[tuple[PartitionRun, Log | None]]:
         """Make partitions, in their order as far as no two of one dataset are made at once.
 
         Args:
@@ -202,7 +195,7 @@ class Processes:
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    def _give(self, left: "deque[Wanted]") -> None:
+    def _give(self, left: "deque[PartitionRun]") -> None:
         for process in self._processes:
             busy = {p.now.images for p in self._processes if p.now}
             if process.now is None and (one := next((w for w in left if w.images not in busy), None)):
@@ -210,7 +203,7 @@ class Processes:
                 process.now = one
                 process.pipe.send(one)
 
-    def _take(self, process: _Process) -> tuple[Wanted, Log | None]:
+    def _take(self, process: _Process) -> tuple[PartitionRun, Log | None]:
         one, process.now = process.now, None
         assert one is not None  # only busy ones are listened to
         try:

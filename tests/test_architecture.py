@@ -38,6 +38,21 @@ def test_every_module_says_what_it_is_and_none_is_called_utils() -> None:
         assert path.stem not in ("utils", "helpers", "common", "manager")
 
 
+#: Names that two public classes have: a notebook's case and trial stand for those of the platform, a report has tables.
+SHARED = {"Case", "Trial", "Table"}
+
+
+def test_two_ideas_never_share_the_name_of_a_class() -> None:
+    at: dict[str, list[str]] = {}
+    for path, tree in modules().items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                at.setdefault(node.name, []).append(path.relative_to(PACKAGE).as_posix())
+    assert len(at) > 500
+    assert {name: places for name, places in at.items() if len(places) > 1 and name not in SHARED} == {}
+    assert {name: len(at[name]) for name in SHARED} == dict.fromkeys(SHARED, 2)
+
+
 def _public_functions(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef, list[str]]]:
     """Public functions and methods of three or more named arguments, with all arguments but ``self`` and ``cls``."""
     for scope in (tree, *(n for n in tree.body if isinstance(n, ast.ClassDef))):

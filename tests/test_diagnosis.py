@@ -11,7 +11,7 @@ from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.diagnosis import findings
 
 
-def found(settings: Settings, **environment: str) -> dict[str, diagnosis.Finding]:
+def found(settings: Settings, **environment: str) -> dict[str, diagnosis.PartState]:
     return {f.part: f for f in findings(settings, environment)}
 
 
@@ -40,7 +40,7 @@ def test_each_fault_is_named_with_what_mends_it(settings: Settings, monkeypatch:
         "executor slurm",
         "renderer nodmaisi",
     }
-    assert states["variable ITRIALSPACE_WORKER"].mend == "did you mean ITRIALSPACE_WORKERS?"
+    assert states["variable ITRIALSPACE_WORKER"].fix == "did you mean ITRIALSPACE_WORKERS?"
     assert "sbatch" in states["executor slurm"].seen
     assert "NODMAISI_MODELS_DIR is not set" in states["renderer nodmaisi"].seen
     assert parts["GPU"].state == "absent"

@@ -17,13 +17,14 @@ import pytest
 from itrialspace_assets import drive
 from itrialspace_assets.base.errors import PlatformError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.drive import Choice
+from itrialspace_assets.drive import RunChoice
 from itrialspace_assets.graph import build_graph
+from itrialspace_assets.orchestration.instance import close_killed_runs, open_instance, shared_instance
 from itrialspace_assets.records.store import table_path
-from itrialspace_assets.runner import Log, Processes, Wanted
+from itrialspace_assets.runner import Log, PartitionRun, Processes
 
 PAIRS = [
-    Wanted("cases", (("inserted_masks",),), {"mode": m, "dataset": d})
+    PartitionRun("cases", (("inserted_masks",),), {"mode": m, "dataset": d})
     for m in ("m1", "m2", "m3")
     for d in ("A", "B", "C")
 ]
@@ -32,12 +33,12 @@ PAIRS = [
 class Stand:
     """Stands for a process: its work is done in a thread of this one."""
 
-    def __init__(self, work: Callable[[Wanted], Any]) -> None:
+    def __init__(self, work: Callable[[PartitionRun], Any]) -> None:
         self.pipe, self._there = Pipe()
         self.killed = False
         threading.Thread(target=self._serve, args=(work,), daemon=True).start()
 
-    def _serve(self, work: Callable[[Wanted], Any]) -> None:
+    def _serve(self, work: Callable[[PartitionRun], Any]) -> None:
         with self._there as orders:
             while (wanted := orders.recv()) is not None:
                 said = work(wanted)
@@ -51,12 +52,12 @@ class Stand:
     def join(self) -> None: ...
 
 
-def made_by(*works: Callable[[Wanted], Any]) -> tuple[Processes, list[Stand]]:
+def made_by(*works: Callable[[PartitionRun], Any]) -> tuple[Processes, list[Stand]]:
     stands = [Stand(work) for work in works]
     return Processes([(stand, stand.pipe) for stand in stands]), stands  # type: ignore[list-item]
 
 
-def logged(wanted: Wanted) -> Log:
+def logged(wanted: PartitionRun) -> Log:
     log = Log()
     log.stages["insert"].computed = 1
     log.stages["insert"].seconds = 0.5
@@ -67,7 +68,7 @@ def test_every_partition_is_made_once_and_no_two_of_a_dataset_at_a_time() -> Non
     now: list[str] = []
     met: list[set[str]] = []
 
-    def work(wanted: Wanted) -> Log:
+    def work(wanted: PartitionRun) -> Log:
         met.append({*now})
         assert wanted.part["dataset"] not in now
         now.append(wanted.part["dataset"])
@@ -110,7 +111,7 @@ def test_a_disk_that_is_full_ends_the_run_and_every_process() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_and_every_process(number: signal.Signals) -> None:
-    def work(wanted: Wanted) -> Log:
+    def work(wanted: PartitionRun) -> Log:
         os.kill(os.getpid(), number)
         return logged(wanted)
 
@@ -158,7 +159,7 @@ def test_processes_share_a_pool_unless_an_instance_of_the_user_queues_runs(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     for text, pools in (("", {"granularity": "op", "default_limit": 2}), ("run_queue: {max_concurrent_runs: 3}", None)):
         (tmp_path / "dagster.yaml").write_text(text)
-        assert (drive._shared(2).settings.get("concurrency") or {}).get("pools") == pools
+        assert (shared_instance(2).settings.get("concurrency") or {}).get("pools") == pools
 
 
 def tables(settings: Settings) -> dict[str, str]:
@@ -171,7 +172,7 @@ def test_a_process_that_is_killed_costs_its_partition_a_second_try(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     datasets = ("LUNA16", "LUNA25", "LUNGx", "DLCS24")
-    choice = Choice(("m02_size_detection_curve",), datasets, ("profiles", "hosts", "index", "plan", "insert"))
+    choice = RunChoice(("m02_size_detection_curve",), datasets, ("profiles", "hosts", "index", "plan", "insert"))
     homes = {
         name: settings.model_copy(update={"output_dir": tmp_path / name, "relax": True}) for name in ("quiet", "killed")
     }
@@ -193,6 +194,6 @@ def test_a_process_that_is_killed_costs_its_partition_a_second_try(
     assert not drive.drive(homes["killed"].model_copy(update={"workers": 2}), choice)
     assert "was killed" in capsys.readouterr().out
     assert tables(homes["killed"]) == tables(homes["quiet"])
-    with drive.open_instance(homes["killed"]) as instance:
-        assert drive.close_killed_runs(instance) == []
+    with open_instance(homes["killed"]) as instance:
+        assert close_killed_runs(instance) == []
         assert not [r for r in instance.get_runs() if not r.is_finished]

@@ -31,7 +31,7 @@ from itrialspace_assets.synthesis.renderers import enabled
 VERSION = "2"
 #: Rules by which slices are chosen (docs/facts/evaluation.md#frozen-lists): every slice; those of targets that every
 #: reader answered, in every task, on plain pictures; the same under every published guidance.
-Rule = Literal["all", "release_v1", "release_v1_full"]
+SplitRule = Literal["all", "release_v1", "release_v1_full"]
 #: Columns of ``slices`` by which slices are chosen, and that lists hold.
 _CHOSEN = (*TABLES["slices"].key, "target_uid", "published_id", "sha256")
 _PUBLISHED_CONDITIONS = ("plain", "bbox", "contour", "bbox_contour")
@@ -115,8 +115,8 @@ def chosen_by(rule: str, slices: pl.DataFrame, answers: pl.DataFrame, readers: C
     Raises:
         ConfigError: there is no such rule, or it asks for answers and no reader is enabled.
     """
-    if rule not in get_args(Rule):
-        raise ConfigError(f"--rule {rule!r}: expected one of {', '.join(get_args(Rule))}")
+    if rule not in get_args(SplitRule):
+        raise ConfigError(f"--rule {rule!r}: expected one of {', '.join(get_args(SplitRule))}")
     if rule == "all":
         return slices
     if not readers:

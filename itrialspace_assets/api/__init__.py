@@ -9,12 +9,13 @@
 ``froc`` scores marks on scans, ``mrmc`` a reader study, ``auc`` a table of scored cases.
 """
 
-from itrialspace_assets.api.cases import Case, Nodule, Slices
-from itrialspace_assets.api.nodules import Nodules
+from itrialspace_assets.api.cases import Case
+from itrialspace_assets.api.nodules import Nodule, Nodules
 from itrialspace_assets.api.results import Results
 from itrialspace_assets.api.root import Root
 from itrialspace_assets.api.root import open_root as open
 from itrialspace_assets.api.scoring import AucResult, FrocResult, auc, froc, mrmc
+from itrialspace_assets.api.slices import Slices
 from itrialspace_assets.api.trials import Trial, Trials
 
 __all__ = [

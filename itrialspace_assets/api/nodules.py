@@ -1,4 +1,7 @@
-"""The index in a notebook: questions about nodules as frames, and the map. The answers are of ``index.query``."""
+"""Nodules in a notebook: questions about all of them as frames, the map, and one nodule with its volumes.
+
+The answers are of ``index.query``, the images of ``explorer.images``.
+"""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -8,11 +11,14 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.api.tables import narrowed, rows_of
+from itrialspace_assets.api.images import Images
+from itrialspace_assets.api.tables import narrowed, row_of, rows_of
+from itrialspace_assets.api.viewing import view
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.nearest import not_found
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.index.query import Index, Place
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.index.query import Index, WantedDonor
 from itrialspace_assets.records.tables import TABLES
 
 #: Columns whose values are counted where nothing else is asked for: those that the original's search counts
@@ -32,6 +38,68 @@ _PLACED = {
     "pleural_mm": "reinsertion_pleural_dist_mm",
     "diameter_mm": "reinsertion_nodule_diam_mm",
 }
+
+
+@dataclass(frozen=True, repr=False)
+class Nodule:
+    """A nodule of the index.
+
+    Attributes:
+        settings: where it is.
+        row: its columns of ``nodules``.
+    """
+
+    settings: Settings
+    row: dict[str, Any]
+
+    @classmethod
+    def named(cls, settings: Settings, uid: str) -> "Nodule":
+        """The nodule of a ``nodule_uid``.
+
+        Raises:
+            NotFound: there is none; names near ones.
+            TableError: there is no index yet; says how to make it.
+        """
+        return cls(settings, row_of(rows_of(settings, "nodules"), "nodule_uid", uid))
+
+    @property
+    def uid(self) -> str:
+        """Its ``nodule_uid``."""
+        return str(self.row["nodule_uid"])
+
+    @property
+    def volumes(self) -> Images:
+        """Its volumes: ``real_ct``, ``host`` (organs, label 23 in nodules), ``mask``."""
+        return Images(self.settings, self.uid, "nodule")
+
+    @property
+    def real_ct(self) -> Volume:
+        """The CT of its scan (HU)."""
+        return self.volumes["real_ct"]
+
+    @property
+    def host(self) -> Volume:
+        """Organ labels of its scan, with 23 in every nodule."""
+        return self.volumes["host"]
+
+    @property
+    def mask(self) -> Volume:
+        """1 in its voxels."""
+        return self.volumes["mask"]
+
+    def view(self) -> Any:
+        """Its CT with its mask over it, in the notebook: an ipyniivue widget.
+
+        Raises:
+            ConfigError: the extra ``notebook`` is not installed; says how to install it.
+        """
+        return view(self.volumes, "real_ct")
+
+    def __repr__(self) -> str:
+        """Id, size and place."""
+        diameter = self.row["nodule_mean_diam_mm"]
+        size = "size not known" if diameter is None else f"{diameter:g} mm"
+        return f"Nodule({self.uid}: {size}, {self.row['lobe_name']})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,7 +214,7 @@ class Nodules:
             if at is None:
                 raise ConfigError(f"within {name!r}: expected one of the places that are asked for, {_given(asked)}")
             bounds.append(f"{_PLACED[name]}={at - tolerance}..{at + tolerance}")
-        place = Place(lobe, cc_pct, pleural_mm, diameter_mm, label, self._person(host))
+        place = WantedDonor(lobe, cc_pct, pleural_mm, diameter_mm, label, self._person(host))
         return self._index.donors_for(place, k, bounds)
 
     def facets(self, *filters: str, columns: Sequence[str] = FACETS, **wanted: Any) -> pl.DataFrame:

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.api.cases import Case, Nodule
-from itrialspace_assets.api.nodules import Nodules
+from itrialspace_assets.api.cases import Case
+from itrialspace_assets.api.nodules import Nodule, Nodules
 from itrialspace_assets.api.results import Results
 from itrialspace_assets.api.tables import narrowed, rows_of
 from itrialspace_assets.api.trials import Trials

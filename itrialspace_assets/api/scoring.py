@@ -18,7 +18,7 @@ from itrialspace_assets.analysis.estimates.matching import RULES, match
 from itrialspace_assets.analysis.estimates.mrmc import Readers, StudyResult, analyse
 from itrialspace_assets.analysis.user_files.reader_files import read_reader_study
 from itrialspace_assets.analysis.user_files.scoring_files import read_scan_marks, read_scored_cases
-from itrialspace_assets.analysis.user_files.user_tables import Source
+from itrialspace_assets.analysis.user_files.user_tables import TableSource
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.seeds import named
 
@@ -64,10 +64,10 @@ class FrocResult:
 
 
 def froc(
-    marks: Source,
-    annotations: Source,
-    excluded: Source | None = None,
-    scans: Source | None = None,
+    marks: TableSource,
+    annotations: TableSource,
+    excluded: TableSource | None = None,
+    scans: TableSource | None = None,
     *,
     rules: str = "ours",
     replicates: int = REPLICATES,
@@ -125,7 +125,7 @@ def froc(
     )
 
 
-def mrmc(study: Source, *, readers: Readers = "random", alpha: float = 0.05) -> StudyResult:
+def mrmc(study: TableSource, *, readers: Readers = "random", alpha: float = 0.05) -> StudyResult:
     """Analyse a reader study: areas, and differences of modalities over readers and cases.
 
     Example:
@@ -171,7 +171,7 @@ class AucResult:
 
 
 def auc(
-    cases: Source,
+    cases: TableSource,
     *,
     truth: str = "truth",
     score: str = "score",

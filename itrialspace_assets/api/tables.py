@@ -33,6 +33,23 @@ def rows_of(settings: Settings, name: str, **partition: str) -> pl.DataFrame:
     return read_all(settings.output, name, **partition)
 
 
+def row_of(rows: pl.DataFrame, key: str, uid: str) -> dict[str, Any]:
+    """The row of an id.
+
+    Args:
+        rows: of a table.
+        key: column of the id.
+        uid: the id.
+
+    Raises:
+        NotFound: no row has it; names near ones.
+    """
+    found = rows.filter(pl.col(key) == uid)
+    if found.is_empty():
+        raise not_found(key, uid, rows[key].to_list())
+    return found.row(0, named=True)
+
+
 def narrowed(rows: pl.DataFrame, wanted: Mapping[str, Any]) -> pl.DataFrame:
     """The rows that meet every condition.
 

@@ -6,7 +6,8 @@ from isal import igzip
 
 from itrialspace_assets.api.images import Images
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.imaging.geometry import Volume, pack_volume
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.packing import pack_volume
 
 #: The lung window (HU), as slices are shown by default (docs/facts/evaluation.md).
 _LUNG = (-1350.0, 150.0)

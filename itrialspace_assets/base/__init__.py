@@ -1,1 +1,1 @@
-"""What every other room stands on: errors, settings, validation, seeds, fingerprints. Imports no other room."""
+"""What every other package stands on: errors, settings, files of YAML, seeds, fingerprints, locks, logs."""

@@ -30,7 +30,7 @@ def errors_beneath(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def disk_failure(error: BaseException, folder: Path) -> str | None:
-    """What a disk did and how to mend it; None where the error is of another kind.
+    """What a disk did and how to fix it; None where the error is of another kind.
 
     Args:
         error: as it was caught.
@@ -65,8 +65,8 @@ def _message(place: Path, said: str) -> str:
     usage = shutil.disk_usage(folder)
     full = said in _FULL or "disk is full" in said or usage.free < _LEAST_FREE
     state = f"{usage.free / 2**20:.1f} of {usage.total / 2**20:.0f} MiB are free"
-    mend = "free space" if full else "make it writable"
+    fix = "free space" if full else "make it writable"
     return (
-        f"{place}: the disk {'is full' if full else 'failed'}: {said}; {state}. Please {mend} and run again: what is "
+        f"{place}: the disk {'is full' if full else 'failed'}: {said}; {state}. Please {fix} and run again: what is "
         "finished is kept"
     )

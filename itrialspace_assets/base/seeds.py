@@ -10,13 +10,19 @@ from itrialspace_assets.base.fingerprints import canonical, digest
 
 
 def draws(root: int, *identity: str | int, n: int) -> npt.NDArray[np.uint64]:
-    """``n`` raw 64-bit draws of an identity, counter-based: the first m are the same whatever n."""
+    """Raw 64-bit draws of an identity, shape (n,), counter-based: the first m are the same whatever n.
+
+    Args:
+        root: root seed.
+        identity: what is drawn for.
+        n: how many.
+    """
     key = int(digest([root, *identity], 32), 16)
     return np.random.Philox(key=key).random_raw(n).astype(np.uint64) if n else np.zeros(0, np.uint64)
 
 
 def uniform(raw: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
-    """Raw draws as numbers in [0, 1)."""
+    """Raw draws as numbers in [0, 1), of the same shape."""
     return np.asarray((raw >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 

@@ -1,7 +1,7 @@
-"""One typed object for everything that a machine or a user decides, and YAML with ``${VAR}``.
+"""One typed object for everything that a machine or a user decides.
 
-A value comes from the process environment, else from ``.env`` (working folder first, then the
-checkout), else from its default; an empty variable counts as unset. Nothing here touches data.
+A value comes from the process environment, else from ``.env`` (working folder first, then the checkout), else from its
+default; an empty variable counts as unset. Nothing here touches data; files of YAML are read in ``yaml_files``.
 """
 
 import difflib
@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -346,41 +345,6 @@ def provenance(settings: Settings, options: Collection[str] = ()) -> list[tuple[
         value = getattr(settings, name)
         rows.append((variable, "" if value is None else str(value), source))
     return rows
-
-
-#: Reads plain YAML: libyaml's parser, ten times as fast as PyYAML's own, which stands in where it is missing.
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-def read_yaml(path: Path, environment: Mapping[str, str] | None = None) -> Any:
-    """A YAML file with ``${VAR}`` in its values replaced.
-
-    Raises:
-        ConfigError: the file is missing or no YAML, or a variable is unset or empty; the message
-            names the file and the key.
-    """
-    env = os.environ if environment is None else environment
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: expected a YAML file, found none") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: expected YAML, got {error}") from None
-
-    def fill(value: Any, key: str) -> Any:
-        if isinstance(value, dict):
-            return {k: fill(v, f"{key}.{k}" if key else str(k)) for k, v in value.items()}
-        if isinstance(value, list):
-            return [fill(v, f"{key}[{i}]") for i, v in enumerate(value)]
-        if not isinstance(value, str):
-            return value
-        for name in _VARIABLE.findall(value):
-            if not env.get(name):
-                raise ConfigError(f"{path}: key {key}: variable {name} is unset or empty")
-        return _VARIABLE.sub(lambda m: env[m.group(1)], value)
-
-    return fill(tree, "")
 
 
 def require_plain_path(path: Path, name: str, refused: str) -> None:

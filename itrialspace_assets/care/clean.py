@@ -9,8 +9,8 @@ from filelock import Timeout
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.locks import locked
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.care.orphans import Kind
-from itrialspace_assets.drive import close_killed_runs, open_instance
+from itrialspace_assets.care.orphans import OrphanKind
+from itrialspace_assets.orchestration.instance import close_killed_runs, open_instance
 from itrialspace_assets.orchestration.past_runs import active_runs
 
 
@@ -43,7 +43,7 @@ def require_idle(settings: Settings, gone_host: str | None = None) -> None:
             raise ConfigError(f"{path}: expected no run, got a process that holds this lock; wait for it") from None
 
 
-def remove(settings: Settings, kinds: Iterable[Kind]) -> int:
+def remove(settings: Settings, kinds: Iterable[OrphanKind]) -> int:
     """Remove the files of some kinds; returns how many.
 
     Args:

@@ -21,8 +21,8 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.store import load_host_map, packed_host
 from itrialspace_assets.imaging.dicom import ct_series, segmentation
 from itrialspace_assets.imaging.dicom_report import SegmentTruth, truth_report
-from itrialspace_assets.imaging.geometry import write_packed, write_volume
-from itrialspace_assets.imaging.volumes import Lesion, stamp_packed, unpack_bits
+from itrialspace_assets.imaging.lesions import Lesion, stamp_packed, unpack_bits
+from itrialspace_assets.imaging.packing import write_packed, write_volume
 from itrialspace_assets.insertion.export import whole
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import PROCEDURAL, REAL, published_mode
@@ -55,7 +55,7 @@ _TRUTH = (
 
 
 @dataclass(frozen=True)
-class Cohort:
+class ExportedCohort:
     """Rows of ``cts`` (one a case: its image with nodules, else its lesion-free one) and of ``insertions``."""
 
     modes: tuple[str, ...]
@@ -71,7 +71,7 @@ class Cohort:
         return tuple(sorted({*real["dataset"], *donors} - {PROCEDURAL}))
 
 
-def cohort(settings: Settings, modes: Sequence[str], source: str) -> Cohort:
+def cohort(settings: Settings, modes: Sequence[str], source: str) -> ExportedCohort:
     """The rendered cases of some modes.
 
     Args:
@@ -96,7 +96,7 @@ def cohort(settings: Settings, modes: Sequence[str], source: str) -> Cohort:
         raise ConfigError("expected whole CTs, got slices alone (ITRIALSPACE_CTS=slices); render with nifti or delta")
     rows = pl.concat([read_all(settings.output, "insertions", mode=mode) for mode in modes])
     rows = rows.join(every.select("case_uid"), on="case_uid", how="semi").sort("case_uid", "nodule_idx")
-    found = Cohort(tuple(modes), source, every.sort("twin_uid", "case_uid"), rows)
+    found = ExportedCohort(tuple(modes), source, every.sort("twin_uid", "case_uid"), rows)
     terms = datasets(settings)
     kept = [name for name in found.datasets if name not in terms or not terms[name].redistributable]
     if kept:
@@ -108,7 +108,7 @@ def cohort(settings: Settings, modes: Sequence[str], source: str) -> Cohort:
     return found
 
 
-def export(settings: Settings, of: Cohort, to: Path, how: str, progress: Callable[[int], None]) -> int:
+def export(settings: Settings, of: ExportedCohort, to: Path, how: str, progress: Callable[[int], None]) -> int:
     """Write a cohort; returns how many cases.
 
     Args:
@@ -189,7 +189,7 @@ def _dicom(settings: Settings, ct: dict[str, object], nodules: pl.DataFrame, to:
     replace_file(to / "truth" / f"{name}.dcm", truth_report(seg, truth, f"truth of a case: {_how(ct)}"))
 
 
-def _terms(settings: Settings, of: Cohort, how: str) -> str:
+def _terms(settings: Settings, of: ExportedCohort, how: str) -> str:
     """What the cohort is, whose data are in it under which terms, and what to cite."""
     anatomies = of.cts["anatomy"].unique().sort()
     known = datasets(settings)

@@ -13,7 +13,7 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.care.rates import (
     NOTHING,
-    Measured,
+    MeasuredRate,
     bytes_a_unit,
     requests_a_case,
     seconds_of_answers,
@@ -56,7 +56,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Line:
+class ForecastStage:
     """A stage of the forecast.
 
     Attributes:
@@ -87,7 +87,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Stated:
+class StatedRates:
     """Rates that the user states, for what was not measured here; seconds, None: nothing stated."""
 
     a_ct: float | None = None
@@ -99,7 +99,7 @@ class Forecast:
     """What the modes have, the stages, and sums over the stages whose rate, and the modes whose cases, are known."""
 
     modes: tuple[Planned, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[ForecastStage, ...]
 
     def hours(self, gpu: bool) -> float:
         """Hours of one GPU, or of one process, where known."""
@@ -177,7 +177,7 @@ class _Left:
         return self._known[name]
 
 
-def forecast(settings: Settings, modes: Sequence[str], readers: Sequence[str] | None, stated: Stated) -> Forecast:
+def forecast(settings: Settings, modes: Sequence[str], readers: Sequence[str] | None, stated: StatedRates) -> Forecast:
     """Forecast a run of some modes.
 
     Args:
@@ -207,7 +207,7 @@ def forecast(settings: Settings, modes: Sequence[str], readers: Sequence[str] | 
     return Forecast(left.plans, tuple(sorted(lines, key=lambda line: STAGES.index(line.stage))))
 
 
-def _line(node: Node, left: tuple[int, int], seconds: float | None, size: Measured, base: str) -> Line:
+def _line(node: Node, left: tuple[int, int], seconds: float | None, size: MeasuredRate, base: str) -> ForecastStage:
     """A line of a node that works case by case.
 
     Args:
@@ -220,7 +220,7 @@ def _line(node: Node, left: tuple[int, int], seconds: float | None, size: Measur
     cases, todo = left
     hours, gib = _times(todo, seconds, _HOUR), _times(todo, size.mean, GIB)
     gpu = node.step.location == "gpu"
-    return Line(node.step.stage, node.step.name, cases, todo, todo, "case", seconds, gpu, hours, gib, base)
+    return ForecastStage(node.step.stage, node.step.name, cases, todo, todo, "case", seconds, gpu, hours, gib, base)
 
 
 def _times(units: float | None, rate: float | None, unit: int) -> float | None:
@@ -235,7 +235,7 @@ def _pairs(graph: Graph) -> list[dict[str, str]]:
     return [{"mode": m, "dataset": d} for m in graph.keys["mode"] for d in graph.keys["dataset"]]
 
 
-def _by_journal(left: _Left, node: Node, stated: Stated) -> Line:
+def _by_journal(left: _Left, node: Node, stated: StatedRates) -> ForecastStage:
     """Insertion, rendering or slicing."""
     settings, stage = left.settings, node.step.stage
     measured = seconds_of_cases(settings, "insert" if stage == "insert" else node.step.name)
@@ -248,7 +248,7 @@ def _by_journal(left: _Left, node: Node, stated: Stated) -> Line:
     return _line(node, (left.total, left.of(node)), seconds, size, base)
 
 
-def _rendering(settings: Settings, renderer: Renderer, stated: Stated) -> tuple[float | None, str]:
+def _rendering(settings: Settings, renderer: Renderer, stated: StatedRates) -> tuple[float | None, str]:
     """Seconds of a case of a renderer that was not run here, and where they are from."""
     if stated.a_ct is not None:
         return stated.a_ct, "as stated (--seconds-per-ct)"
@@ -258,14 +258,14 @@ def _rendering(settings: Settings, renderer: Renderer, stated: Stated) -> tuple[
     try:
         each = [renderer.seconds_per_image(settings, grid.shape, np.array(grid.spacing)) for grid in grids]
     except ConfigError as error:  # its weights say which grids it renders
-        return None, f"not measured here: state it with --seconds-per-ct, or mend this: {error}"
+        return None, f"not measured here: state it with --seconds-per-ct, or fix this: {error}"
     return 2 * float(np.mean(each)), (
         f"bench figure of {renderer.name} for the grids of {len(grids)} hosts (docs/facts/synthesis.md), with a twin "
         "for each case at most; not measured here"
     )
 
 
-def _reading(left: _Left, source: str, reader: str, stated: Stated) -> Line:
+def _reading(left: _Left, source: str, reader: str, stated: StatedRates) -> ForecastStage:
     """Reading of one source by one reader, in requests; equal requests of two modes are asked once, so it is at most.
 
     Args:
@@ -286,7 +286,7 @@ def _reading(left: _Left, source: str, reader: str, stated: Stated) -> Line:
         base = "not measured here: state it with --seconds-per-answer"
     units = 0.0 if cases == 0 else None if asked.mean is None else cases * asked.mean
     size = bytes_a_unit(settings, node, _pairs(left.graph)) if node is not None else NOTHING
-    return Line(
+    return ForecastStage(
         stage="read",
         asset="/".join(key),
         cases=left.total,
@@ -301,7 +301,7 @@ def _reading(left: _Left, source: str, reader: str, stated: Stated) -> Line:
     )
 
 
-def _requests(settings: Settings, source: str, reader: str) -> tuple[Measured, str]:
+def _requests(settings: Settings, source: str, reader: str) -> tuple[MeasuredRate, str]:
     """Requests to a reader for a case, and where their number is from: its own, else another reader's."""
     files = table_files(settings.output, "generations", source=source)
     others = sorted({partition_of("generations", path)["reader"] for path in files} - {reader})
@@ -313,7 +313,7 @@ def _requests(settings: Settings, source: str, reader: str) -> tuple[Measured, s
     return NOTHING, f"requests a case {_NOT_MEASURED}"
 
 
-def _whole(left: _Left, node: Node, seconds: Mapping[str, float], anything: bool) -> Line:
+def _whole(left: _Left, node: Node, seconds: Mapping[str, float], anything: bool) -> ForecastStage:
     """A stage of a mode or of all modes, at the seconds of its last builds for each case that there was.
 
     Args:
@@ -332,4 +332,4 @@ def _whole(left: _Left, node: Node, seconds: Mapping[str, float], anything: bool
         todo = left.of(node)
     else:
         todo = left.total if anything or not up_to_date(left.graph, node, left.settings, {}) else 0
-    return _line(node, (left.total, todo), spent / counted if counted else None, Measured(0.0, counted), base)
+    return _line(node, (left.total, todo), spent / counted if counted else None, MeasuredRate(0.0, counted), base)

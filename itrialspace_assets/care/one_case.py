@@ -49,7 +49,7 @@ class Stage:
         files: files below the output folder with their SHA-256.
         rejected: why the case was rejected; empty if it was not.
         differs: what the tables hold otherwise; empty if all is equal.
-        mended: files that were missing or damaged, and were put back.
+        restored: files that were missing or damaged, and were put back.
     """
 
     stage: str
@@ -58,7 +58,7 @@ class Stage:
     files: dict[str, str] = field(default_factory=dict)
     rejected: str = ""
     differs: list[str] = field(default_factory=list)
-    mended: list[str] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -187,7 +187,7 @@ def _compared(settings: Settings, scratch: Settings, stage: Stage, where: dict[s
         if stage.differs or (path.exists() and hash_file(path) == sha):
             continue
         replace_file(path, (scratch.output / name).read_bytes())
-        stage.mended.append(name)
+        stage.restored.append(name)
     return stage
 
 

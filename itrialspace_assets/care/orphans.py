@@ -35,7 +35,7 @@ _MODE_FOLDER = re.compile(r"(m\d\d|x)_")
 
 
 @dataclass(frozen=True)
-class Kind:
+class OrphanKind:
     """Files of one kind that may go. ``freed``: bytes; a file that has another hard link frees none."""
 
     what: str
@@ -43,7 +43,7 @@ class Kind:
     freed: int
 
 
-def find(settings: Settings) -> list[Kind]:
+def find(settings: Settings) -> list[OrphanKind]:
     """Everything that may go, by kind; kinds without a file are listed too.
 
     Raises:
@@ -67,7 +67,7 @@ def find(settings: Settings) -> list[Kind]:
             if stat.st_mtime < old and not path.resolve().is_relative_to(data)
         }
         freed = sum(stat.st_size for stat in chosen.values() if stat.st_nlink == 1)
-        kinds.append(Kind(what, tuple(sorted(chosen)), freed))
+        kinds.append(OrphanKind(what, tuple(sorted(chosen)), freed))
     return kinds
 
 

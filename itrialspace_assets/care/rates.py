@@ -12,45 +12,45 @@ import polars as pl
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.journal import mean_seconds
 from itrialspace_assets.casework.steps import read_record
-from itrialspace_assets.drive import open_instance
 from itrialspace_assets.orchestration import past_runs
+from itrialspace_assets.orchestration.instance import open_instance
 from itrialspace_assets.orchestration.nodes import Node
 from itrialspace_assets.readers.ledger import ledgers
 from itrialspace_assets.records.store import partition_of, table_files, table_path
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRate:
     """A mean over ``units`` (cases, scans, requests) that were measured; None: there was none."""
 
     mean: float | None
     units: int
 
 
-NOTHING = Measured(None, 0)
+NOTHING = MeasuredRate(None, 0)
 
 
-def seconds_of_cases(settings: Settings, folder: str) -> Measured:
+def seconds_of_cases(settings: Settings, folder: str) -> MeasuredRate:
     """Seconds of a case that was done, over the journals of a stage.
 
     Args:
         settings: where the journals lie.
         folder: the stage, or the asset's name where a stage has several (``tissue/eval_slices``).
     """
-    return Measured(*mean_seconds(settings, folder))
+    return MeasuredRate(*mean_seconds(settings, folder))
 
 
-def seconds_of_answers(settings: Settings, reader: str) -> Measured:
+def seconds_of_answers(settings: Settings, reader: str) -> MeasuredRate:
     """Seconds of a request to a reader, as its newest ledger holds them."""
     own = [ledger for name, _, ledger in ledgers(settings) if name == reader]
     known = [(seconds, ledger) for ledger in own if (seconds := ledger.seconds_each()) is not None]
     if not known:
         return NOTHING
     seconds, newest = max(known, key=lambda pair: pair[1].folder.stat().st_mtime_ns)
-    return Measured(seconds, len(newest.keys()))
+    return MeasuredRate(seconds, len(newest.keys()))
 
 
-def requests_a_case(settings: Settings, source: str, reader: str) -> Measured:
+def requests_a_case(settings: Settings, source: str, reader: str) -> MeasuredRate:
     """Requests to a reader for each case that was sliced, over the modes that it read.
 
     Args:
@@ -63,14 +63,14 @@ def requests_a_case(settings: Settings, source: str, reader: str) -> Measured:
     requests = sum(_count(path, pl.len()) for path, _ in parts)
     where = [{name: value for name, value in part.items() if name != "reader"} for _, part in parts]
     cases = sum(_count(table_path(settings.output, "slices", **part), pl.col("case_uid").n_unique()) for part in where)
-    return Measured(requests / cases, cases) if cases else NOTHING
+    return MeasuredRate(requests / cases, cases) if cases else NOTHING
 
 
 def _count(path: Path, what: pl.Expr) -> int:
     return int(pl.scan_parquet(path, glob=False).select(what).collect().item()) if path.exists() else 0
 
 
-def bytes_a_unit(settings: Settings, node: Node, partitions: Iterable[Mapping[str, str]]) -> Measured:
+def bytes_a_unit(settings: Settings, node: Node, partitions: Iterable[Mapping[str, str]]) -> MeasuredRate:
     """Bytes on disk of an asset's own files, for each unit that its records count; a shared file counts once.
 
     Args:
@@ -86,7 +86,7 @@ def bytes_a_unit(settings: Settings, node: Node, partitions: Iterable[Mapping[st
             files |= content["files"].keys()
             units += int(content["computed"]) + int(content["reused"])
     sizes = [path.stat().st_size for name in files if (path := settings.output / name).exists()]
-    return Measured(sum(sizes) / units, units) if units else NOTHING
+    return MeasuredRate(sum(sizes) / units, units) if units else NOTHING
 
 
 def seconds_of_builds(settings: Settings, nodes: Sequence[Node]) -> dict[str, dict[str, float]]:

@@ -64,7 +64,7 @@ class Collected:
     memory_mb: int = field(default=0, compare=False)
 
 
-#: Rejections that another try may mend: they end a run, not a case.
+#: Rejections that may not occur in another try: they end a run, not a case.
 RETRYABLE = (Reason.UNEXPECTED, Reason.WORKER_KILLED, Reason.OUT_OF_MEMORY)
 
 

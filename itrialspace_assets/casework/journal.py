@@ -13,7 +13,7 @@ from itrialspace_assets.base.fingerprints import FileHashes
 from itrialspace_assets.base.memory import peak_memory_mb
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import RETRYABLE, Case, Collected, Output, Rejection
-from itrialspace_assets.casework.rows import Place, Rows, read_lines
+from itrialspace_assets.casework.rows import LineStart, Rows, read_lines
 
 #: Layout of a line; lines of another layout are not read, and their cases run again.
 FORMAT = 2
@@ -36,7 +36,7 @@ AnyUnit = TypeVar("AnyUnit", bound=Unit)
 class _Done(NamedTuple):
     """The line of a case that has ended."""
 
-    place: Place
+    place: LineStart
     reason: str | None  # why it was rejected
 
 
@@ -56,12 +56,12 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
     return (entry for _, entry in _placed(path))
 
 
-def _placed(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _placed(path: Path) -> Iterator[tuple[LineStart, dict[str, Any]]]:
     """``lines``, each with its place."""
     at = 0
     with path.open("rb") as source:  # not read whole: a long cohort has gigabytes of lines
         for line in source:
-            place, at = Place(path, at), at + len(line)
+            place, at = LineStart(path, at), at + len(line)
             try:
                 entry = json.loads(line)
             except ValueError:
@@ -197,7 +197,7 @@ def collect(settings: Settings, cases: Iterable[Unit], folder: Path) -> Collecte
     uids.sort()
     ended = [uid for uid in uids if uid in done]
     tables: set[str] = set()
-    finished: list[Place] = []
+    finished: list[LineStart] = []
     rejected: list[Rejection] = []
     files: dict[str, str] = {}
     measured: dict[str, float] = {}

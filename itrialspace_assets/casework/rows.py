@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 PART = 1024
 
 
-class Place(NamedTuple):
+class LineStart(NamedTuple):
     """Where a line of a journal begins: its file, and bytes before it."""
 
     path: Path
     at: int
 
 
-def read_lines(places: Sequence[Place]) -> Iterator[dict[str, Any]]:
+def read_lines(places: Sequence[LineStart]) -> Iterator[dict[str, Any]]:
     """The lines at some places, in their order."""
     for path, of_file in groupby(places, lambda place: place.path):
         with path.open("rb") as source:
@@ -36,7 +36,7 @@ class Rows(Mapping[str, list[dict[str, Any]]]):
         tables: names of the tables that they hold rows of.
     """
 
-    def __init__(self, places: Sequence[Place] = (), tables: Collection[str] = ()) -> None:
+    def __init__(self, places: Sequence[LineStart] = (), tables: Collection[str] = ()) -> None:
         self._places, self._tables = places, sorted(tables)
 
     def __getitem__(self, table: str) -> list[dict[str, Any]]:

@@ -16,8 +16,9 @@ from isal import igzip
 from itrialspace_assets.base.errors import CaseRejected
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.imaging.geometry import Box, Volume, place_of, plain_bytes
-from itrialspace_assets.imaging.volumes import Lesion, lesion_box, stamp, unpack_bits
+from itrialspace_assets.imaging.geometry import Box, Volume, place_of
+from itrialspace_assets.imaging.lesions import Lesion, lesion_box, stamp, unpack_bits
+from itrialspace_assets.imaging.packing import plain_bytes
 from itrialspace_assets.synthesis.images import PLANES_BESIDE, open_planes
 
 #: Built viewer of the static page, one file.

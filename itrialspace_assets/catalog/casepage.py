@@ -13,7 +13,7 @@ from itrialspace_assets.catalog.case_story import tell
 from itrialspace_assets.catalog.case_volumes import viewer_script, volumes_json
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging import pictures
-from itrialspace_assets.imaging.volumes import Lesion, stamp, unpack_bits
+from itrialspace_assets.imaging.lesions import Lesion, stamp, unpack_bits
 from itrialspace_assets.records.tables import CONDITIONS
 from itrialspace_assets.synthesis.images import open_planes
 

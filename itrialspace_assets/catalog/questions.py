@@ -16,7 +16,7 @@ _DECLARED = re.compile(r"^-- \$(?P<name>[a-z_]+)(?: = (?P<value>\S+))?: (?P<mean
 
 
 @dataclass(frozen=True)
-class Value:
+class QuestionParameter:
     """A value that a question takes; ``default`` None: it must be given."""
 
     name: str
@@ -30,7 +30,7 @@ class Question:
 
     name: str
     asks: str
-    values: tuple[Value, ...]
+    values: tuple[QuestionParameter, ...]
     sql: str
 
     def bound(self, given: Sequence[str]) -> dict[str, str]:
@@ -65,5 +65,5 @@ def ready() -> Mapping[str, Question]:
 
 
 def _question(name: str, sql: str) -> Question:
-    values = tuple(Value(m["name"], m["meaning"], m["value"]) for m in _DECLARED.finditer(sql))
+    values = tuple(QuestionParameter(m["name"], m["meaning"], m["value"]) for m in _DECLARED.finditer(sql))
     return Question(name, sql.splitlines()[0].removeprefix("-- "), values, sql)

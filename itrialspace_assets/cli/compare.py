@@ -11,8 +11,8 @@ from itrialspace_assets.cli.options import Folder, load
 
 if TYPE_CHECKING:
     from itrialspace_assets.analysis.protocol.study import Study
-    from itrialspace_assets.analysis.scoring.comparison import Comparison, Number
-    from itrialspace_assets.analysis.scoring.sides import Pairs, Side
+    from itrialspace_assets.analysis.scoring.comparison import ComparedNumber, Comparison
+    from itrialspace_assets.analysis.scoring.sides import PairedSides, Side
 
 _SIDE = "READER, FOLDER:READER of another output folder, or READER@REVISION of the ledger."
 
@@ -45,7 +45,7 @@ def compare(
     """Compare two readers, or two runs of one, on the same cases: paired difference with interval, and what flipped.
 
     Slices that one side lacks or has twice are named. Where a slice is another picture or target, or a mode was planned
-    anew, the command stops, so that a changed trial is not taken for a changed model.
+    again, the command stops, so that a changed trial is not taken for a changed model.
 
     Example: `its compare blob mock --dir .demo`
 
@@ -85,11 +85,11 @@ def compare(
         typer.echo(f"Result: {_write(out, pairs, first, second, found, study, settings.anatomy)}", err=as_json)
 
 
-def _require_same(pairs: "Pairs", changed: bool) -> None:
+def _require_same(pairs: "PairedSides", changed: bool) -> None:
     """Stop where the trial differs, unless what is the same is to be compared.
 
     Raises:
-        ConfigError: names how many slices are other pictures, and modes that were planned anew.
+        ConfigError: names how many slices are other pictures, and modes that were planned again.
     """
     from itrialspace_assets.base.errors import ConfigError
 
@@ -108,7 +108,7 @@ def _require_same(pairs: "Pairs", changed: bool) -> None:
     )
 
 
-def _print(pairs: "Pairs", a: "Side", b: "Side", found: "Comparison") -> None:
+def _print(pairs: "PairedSides", a: "Side", b: "Side", found: "Comparison") -> None:
     import polars as pl
 
     from itrialspace_assets.analysis.reports.comparison import notes_of
@@ -148,14 +148,14 @@ def _print(pairs: "Pairs", a: "Side", b: "Side", found: "Comparison") -> None:
         typer.echo(f"note: {note}", err=True)
 
 
-def _shown(number: "Number") -> str:
+def _shown(number: "ComparedNumber") -> str:
     if number.estimate is None:
         return "none"
     limits = "" if number.low is None or number.high is None else f" ({number.low:.3f} to {number.high:.3f})"
     return f"{number.estimate:.3f}{limits}"
 
 
-def _as_json(pairs: "Pairs", a: "Side", b: "Side", found: "Comparison") -> dict[str, object]:
+def _as_json(pairs: "PairedSides", a: "Side", b: "Side", found: "Comparison") -> dict[str, object]:
     columns = ["flip", "source", "mode", "published_id", "case_uid", "slice_uid", "truth", "a_answer", "b_answer"]
     return {
         "a": {"name": a.name, "reader": a.reader, "revisions": a.revisions, "scorer": a.scorer, "stale": a.stale},
@@ -169,7 +169,9 @@ def _as_json(pairs: "Pairs", a: "Side", b: "Side", found: "Comparison") -> dict[
     }
 
 
-def _write(out: Path, pairs: "Pairs", a: "Side", b: "Side", found: "Comparison", study: "Study", anatomy: str) -> Path:
+def _write(
+    out: Path, pairs: "PairedSides", a: "Side", b: "Side", found: "Comparison", study: "Study", anatomy: str
+) -> Path:
     """Write page and table; the path of the page.
 
     Args:

@@ -39,7 +39,7 @@ def forecast(
 
     from itrialspace_assets import drive
     from itrialspace_assets.base.settings import require_data_root
-    from itrialspace_assets.care.forecast import Stated
+    from itrialspace_assets.care.forecast import StatedRates
     from itrialspace_assets.care.forecast import forecast as forecast_of
     from itrialspace_assets.cli.show import show
     from itrialspace_assets.synthesis.estimate import GIB, free_bytes
@@ -49,7 +49,7 @@ def forecast(
     require_data_root(settings)
     keys = drive.choose(settings, modes, None, None, None).modes
     names = None if readers is None else [name.strip() for name in readers.split(",") if name.strip()]
-    found = forecast_of(settings, keys, names, Stated(a_ct, an_answer))
+    found = forecast_of(settings, keys, names, StatedRates(a_ct, an_answer))
     free = free_bytes(settings.output) / GIB
     sums = {"cpu_hours": found.hours(False), "gpu_hours": found.hours(True), "gib": found.gib, "free_gib": free}
     if as_json:

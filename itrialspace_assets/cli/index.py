@@ -1,11 +1,16 @@
 """``its index``: info, stats, search, similar, match, detail, export. Parses, calls ``index.query``, prints."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from itrialspace_assets.cli.options import Folder, load
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from itrialspace_assets.index.query import Index
 
 app = typer.Typer(
     no_args_is_help=True, help="Query the nodule index: counts, filters, similar nodules, donors for a position."
@@ -28,7 +33,7 @@ K = Annotated[int, typer.Option("--k", "-k", help="Number of nodules.", min=1)]
 Limit = Annotated[int, typer.Option(help="Rows on the screen.", min=1)]
 
 
-def _index(folder: Path | None) -> Any:
+def _index(folder: Path | None) -> "Index":
     from itrialspace_assets.cli.earlier import index_first
     from itrialspace_assets.index.query import open_index
 
@@ -37,7 +42,7 @@ def _index(folder: Path | None) -> Any:
     return open_index(settings)
 
 
-def _answer(index: Any, found: Any, out: Path | None, limit: int, title: str) -> None:
+def _answer(index: "Index", found: "pl.DataFrame", out: Path | None, limit: int, title: str) -> None:
     from itrialspace_assets.cli.show import save, show
 
     if out:
@@ -197,7 +202,7 @@ def match(
     import polars as pl
 
     from itrialspace_assets.base.errors import ConfigError
-    from itrialspace_assets.index.query import Place
+    from itrialspace_assets.index.query import WantedDonor
     from itrialspace_assets.records.store import read_table
 
     index, person = _index(folder), None
@@ -208,7 +213,7 @@ def match(
         person = scans["person_uid"][0]
     _answer(
         index,
-        index.donors_for(Place(lobe, cc, pleural, diameter, label, person), k, where or ()),
+        index.donors_for(WantedDonor(lobe, cc, pleural, diameter, label, person), k, where or ()),
         out,
         k,
         f"Donors for {lobe}",

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,6 +28,9 @@ from itrialspace_assets.cli.studies import app as study_app
 from itrialspace_assets.cli.synthesis import app as cts_app
 from itrialspace_assets.cli.trials import app as trials_app
 from itrialspace_assets.cli.weights import app as weights_app
+
+if TYPE_CHECKING:
+    from itrialspace_assets.base.settings import Settings
 
 app = typer.Typer(
     name="its",
@@ -128,9 +131,9 @@ def doctor(folder: Folder = None) -> None:
     from itrialspace_assets.diagnosis import findings
 
     found = findings(load(folder), os.environ)
-    show(pl.DataFrame({name: [getattr(f, name) for f in found] for name in ("state", "part", "seen", "mend")}))
+    show(pl.DataFrame({name: [getattr(f, name) for f in found] for name in ("state", "part", "seen", "fix")}))
     wrong = [f for f in found if f.state == "wrong"]
-    typer.echo(f"Result: {len(wrong) or 'nothing'} to mend")
+    typer.echo(f"Result: {len(wrong) or 'nothing'} to fix")
     if wrong:
         raise typer.Exit(1)
 
@@ -227,7 +230,7 @@ def run(
         _rerun(settings, case, [name for name, value in (("--modes", modes), ("--only", only), ("--to", to)) if value])
 
 
-def _rerun(settings: Any, case: str, others: list[str]) -> None:
+def _rerun(settings: "Settings", case: str, others: list[str]) -> None:
     """Run one case again and print how each stage compares; exit code 1 where something differs or was rejected."""
     import polars as pl
 
@@ -247,7 +250,7 @@ def _rerun(settings: Any, case: str, others: list[str]) -> None:
             "files": len(stage.files),
             "seconds": round(stage.seconds, 2),
             "state": stage.rejected or "; ".join(stage.differs) or "as in the tables",
-            "put back": len(stage.mended),
+            "put back": len(stage.restored),
         }
         for stage in trace.stages
     ]
@@ -257,7 +260,7 @@ def _rerun(settings: Any, case: str, others: list[str]) -> None:
         raise typer.Exit(1)
 
 
-def _run(settings: Any, modes: str | None, datasets: str | None, only: str | None, to: str | None) -> None:
+def _run(settings: "Settings", modes: str | None, datasets: str | None, only: str | None, to: str | None) -> None:
     from itrialspace_assets import drive
     from itrialspace_assets.base.settings import require_data_root
 

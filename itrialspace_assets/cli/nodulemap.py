@@ -1,11 +1,15 @@
 """``its-nodulemap``: the original's command for the map of nodules. Parses, calls ``explorer``, prints and saves."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from itrialspace_assets.cli.options import Folder, load, run_app
+
+if TYPE_CHECKING:
+    from itrialspace_assets.base.settings import Settings
+    from itrialspace_assets.explorer.layouts.nodule_map import NeighbourSearch
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +38,7 @@ K = Annotated[int, typer.Option(help="Number of neighbours.", min=1, max=500)]
 ALL_2D = ("PCA_2D", "UMAP_2D", "TSNE_2D")
 
 
-def _settings(folder: Path | None, outdir: Path | None) -> Any:
+def _settings(folder: Path | None, outdir: Path | None) -> "Settings":
     if outdir is None:
         return load(folder)
     data = None if folder is None else folder.absolute() / "data"
@@ -159,7 +163,13 @@ def info(outdir: Outdir = None, folder: Folder = None) -> None:
 
 
 def _near(
-    folder: Path | None, outdir: Path | None, node: str, k: int, search: Any, scope: str, same_person: bool
+    folder: Path | None,
+    outdir: Path | None,
+    node: str,
+    k: int,
+    search: "NeighbourSearch",
+    scope: str,
+    same_person: bool,
 ) -> tuple[dict[str, Any], Any, Any]:
     """Metadata of a node; metadata of its neighbours with distance; their rows of the index."""
     import polars as pl
@@ -271,7 +281,7 @@ def serve(
     serve_explorer(_settings(folder, outdir), host, port, workers)
 
 
-def serve_explorer(settings: Any, host: str, port: int, workers: int = 1) -> None:
+def serve_explorer(settings: "Settings", host: str, port: int, workers: int = 1) -> None:
     """Serve the explorer until it is ended.
 
     Args:

@@ -3,9 +3,12 @@
 import io
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from itrialspace_assets.base.settings import Settings
 
 Folder = Annotated[
     Path | None,
@@ -38,7 +41,7 @@ SecondsPerAnswer = Annotated[
 Case = Annotated[str | None, typer.Option(help="One case only, by its case_uid: size_detection_curve/10_15mm/00000.")]
 
 
-def load(folder: Path | None = None, **overrides: Any) -> Any:
+def load(folder: Path | None = None, **overrides: Any) -> "Settings":
     """Settings of this process.
 
     Args:
@@ -53,6 +56,17 @@ def load(folder: Path | None = None, **overrides: Any) -> Any:
     if folder is not None:
         overrides |= {"data_dir": folder.absolute() / "data", "output_dir": folder.absolute() / "out"}
     return load_settings(**overrides)
+
+
+def before_first(settings: "Settings", name: str) -> "Settings":
+    """The settings for a command that makes the first file of a folder: one that is not there yet is not set.
+
+    Args:
+        settings: of this process.
+        name: the setting of the folder, ``trials_dir`` or ``studies_dir``.
+    """
+    folder = getattr(settings, name)
+    return settings if folder is None or folder.is_dir() else settings.model_copy(update={name: None})
 
 
 def mode_key(word: str) -> str:

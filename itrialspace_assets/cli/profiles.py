@@ -2,11 +2,15 @@
 
 from collections.abc import Container
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from itrialspace_assets.cli.options import Folder, Workers, load
+
+if TYPE_CHECKING:
+    from itrialspace_assets.base.settings import Settings
+    from itrialspace_assets.profiles.registry import Dataset
 
 app = typer.Typer(no_args_is_help=True, help="Make, check and verify nodule profiles (tables of 53 columns).")
 
@@ -70,7 +74,8 @@ def from_annotations(
     Result: a profile CSV, a scan list and the rejected rows in the folder of `--out`.
     """
     from itrialspace_assets.cli.show import progress
-    from itrialspace_assets.intake.annotations import find_source, read_annotations
+    from itrialspace_assets.intake.annotation_sources import find_source
+    from itrialspace_assets.intake.annotations import read_annotations
     from itrialspace_assets.intake.outcome import annotated_profiles, annotated_scans, write_annotated
     from itrialspace_assets.profiles.masks import measure_scans
 
@@ -175,7 +180,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _work(out: Path, workers: int | None) -> Any:
+def _work(out: Path, workers: int | None) -> "Settings":
     """Settings whose journals lie beside an output: a stopped command continues."""
     from itrialspace_assets.base.settings import load_settings
 
@@ -183,7 +188,7 @@ def _work(out: Path, workers: int | None) -> Any:
     return load_settings(data_dir=folder, output_dir=folder, workers=workers)
 
 
-def _entry(name: str, entry: dict[str, Any] | None = None, columns: Container[str] = ()) -> Any:
+def _entry(name: str, entry: dict[str, Any] | None = None, columns: Container[str] = ()) -> "Dataset":
     """The registered dataset, or a new one from ``entry``, or from what the measurement and ``columns`` tell."""
     from itrialspace_assets.base.settings import load_settings
     from itrialspace_assets.intake.outcome import new_entry
@@ -193,7 +198,7 @@ def _entry(name: str, entry: dict[str, Any] | None = None, columns: Container[st
     return known[name] if name in known else new_entry(name, entry, columns)
 
 
-def _end(settings: Any, lines: list[str], out: Path) -> None:
+def _end(settings: "Settings", lines: list[str], out: Path) -> None:
     import shutil
 
     shutil.rmtree(settings.output, ignore_errors=True)  # the journal of a finished command

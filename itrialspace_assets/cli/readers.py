@@ -2,11 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from itrialspace_assets.cli.options import Folder, load
+
+if TYPE_CHECKING:
+    from itrialspace_assets.base.settings import Settings
+    from itrialspace_assets.readers.entry import ReaderEntry
+    from itrialspace_assets.readers.trying import TriedCase
 
 app = typer.Typer(no_args_is_help=True, help="List readers, check what they lack, and try one on a case.")
 
@@ -38,7 +43,7 @@ def list_readers(folder: Folder = None) -> None:
         )
         rows.append((name, "yes" if entry.enabled else "no", entry.kind, entry.location, state))
     show(pl.DataFrame(rows, schema=["reader", "enabled", "kind", "location", "state"], orient="row"), "Readers")
-    typer.echo("`its readers check NAME` says how to mend what is missing.")
+    typer.echo("`its readers check NAME` says how to fix what is missing.")
 
 
 @app.command("check")
@@ -65,20 +70,20 @@ def check(
         lacks = _lacks(settings, entry)
         missing += bool(lacks)
         typer.echo(f"{entry.name}: {'not ready' if lacks else 'ready'}")
-        for what, mend in lacks:
-            typer.echo(f"  missing: {what}\n  to do:   {mend}")
+        for what, fix in lacks:
+            typer.echo(f"  missing: {what}\n  to do:   {fix}")
     if missing:
         raise typer.Exit(1)
 
 
-def _lacks(settings: Any, entry: Any) -> list[tuple[str, str]]:
-    """What an entry's reader lacks and how to mend it; a wrong entry lacks a right one."""
+def _lacks(settings: "Settings", entry: "ReaderEntry") -> list[tuple[str, str]]:
+    """What an entry's reader lacks and how to fix it; a wrong entry lacks a right one."""
     from itrialspace_assets.base.errors import ConfigError
-    from itrialspace_assets.readers.entry import Place
+    from itrialspace_assets.readers.entry import ReaderEnvironment
     from itrialspace_assets.readers.registry import make
 
     try:
-        return [(need.what, need.mend) for need in make(entry, Place.of(settings)).needs()]
+        return [(need.what, need.fix) for need in make(entry, ReaderEnvironment.of(settings)).needs()]
     except ConfigError as error:
         return [(str(error), "correct the entry")]
 
@@ -101,14 +106,14 @@ def show_reader(name: Name, folder: Folder = None) -> None:
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.base.fingerprints import sha256_bytes
     from itrialspace_assets.cli.show import show
-    from itrialspace_assets.readers.entry import Place
+    from itrialspace_assets.readers.entry import ReaderEnvironment
     from itrialspace_assets.readers.prompts import version_of, version_sha256
     from itrialspace_assets.readers.registry import KINDS, make
     from itrialspace_assets.readers.trying import entry_named
 
     settings = load(folder)
     entry = entry_named(settings, name)
-    reader = make(entry, Place.of(settings))
+    reader = make(entry, ReaderEnvironment.of(settings))
     try:
         revision = reader.revision
     except ConfigError as error:
@@ -174,22 +179,22 @@ def try_reader(
 
     settings = load(folder)
     only = {column: value for column, value in (("task", task), ("condition", condition)) if value}
-    trial = try_case(settings, name, case, source, only, marks)
-    if not trial.requests and not trial.scans:
+    tried = try_case(settings, name, case, source, only, marks)
+    if not tried.requests and not tried.scans:
         raise ConfigError(
             f"reader {name}: expected requests about {case}, got none {only or ''}; it does not do this task"
         )
     if page is None:
-        _print(trial)
+        _print(tried)
         return
     try:
-        replace_file(page, page_of(trial, case, settings.anatomy))
+        replace_file(page, page_of(tried, case, settings.anatomy))
     except OSError as error:
         raise ConfigError(f"{page}: expected a file that can be written, got {error.strerror}") from None
-    typer.echo(f"{len(trial.requests)} requests, {len(trial.scans)} scans\nResult: {page}")
+    typer.echo(f"{len(tried.requests)} requests, {len(tried.scans)} scans\nResult: {page}")
 
 
-def _print(trial: Any) -> None:
+def _print(case: "TriedCase") -> None:
     """Print what a reader said; pictures on a terminal only."""
     import polars as pl
     from rich.console import Console
@@ -197,7 +202,7 @@ def _print(trial: Any) -> None:
     from itrialspace_assets.cli.show import blocks, show
 
     console = Console(width=None if sys.stdout.isatty() else 120)
-    for tried in trial.requests:
+    for tried in case.requests:
         row = tried.row
         console.rule(f"{row['task']}, {row['condition']}, {row['control']}")
         for picture in tried.pictures if console.is_terminal else ():
@@ -213,10 +218,10 @@ def _print(trial: Any) -> None:
             ("by", f"scorer {row['scorer']} {row['scorer_version']}, {tried.seconds:.3f} s"),
         ):
             console.print(f"{what}: {said}", markup=False, highlight=False)
-    for scan in trial.scans:
+    for scan in case.scans:
         show(pl.DataFrame(scan.marks), f"Marks on {scan.image_uid} (mm, RAS)")
-    if trial.note:
-        typer.echo(trial.note)
+    if case.note:
+        typer.echo(case.note)
     typer.echo("No table was written.")
 
 

@@ -1,13 +1,18 @@
 """``its evaluate``, ``its rescore`` and ``its ledger``: parses, calls, prints."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from itrialspace_assets.cli.options import Folder, Workers, load
+
+if TYPE_CHECKING:
+    from itrialspace_assets.base.settings import Settings
+    from itrialspace_assets.orchestration.nodes import Key
+    from itrialspace_assets.readers.ledger import Ledger
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Check and compact what readers returned.")
 
@@ -30,7 +35,7 @@ def evaluate(
         typer.Option("--case-ids", help="File of case_uids, slice_uids or published ids, one a line: read these only."),
     ] = None,
     max_cases: Annotated[
-        int | None, typer.Option("--max-cases", help="Read so many cases of each mode and dataset.", min=1)
+        int | None, typer.Option("--max-cases", help="Read at most this many cases of each mode and dataset.", min=1)
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Requests given at once. Default: 64.", min=1)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the estimate only.")] = False,
@@ -70,8 +75,8 @@ def evaluate(
             f"{settings.output}: expected slices of these modes and datasets, found none; cut them with "
             "`its run --to slice`"
         )
-    if case_ids:
-        _require_named(settings)
+    if settings.case_ids is not None and case_ids:
+        _require_named(settings, settings.case_ids)
     _print_estimates(settings, found)
     if dry_run:
         typer.echo("No table was written (--dry-run)")
@@ -89,7 +94,7 @@ def rescore(
     datasets: Datasets = None,
     folder: Folder = None,
 ) -> None:
-    """Make the answers anew from what readers returned, with the scorer of `readers.yaml`. No reader is asked.
+    """Make the answers again from what readers returned, with the scorer of `readers.yaml`. No reader is asked.
 
     Only partitions whose scorer, or anything else that they depend on, has changed are made again.
 
@@ -108,7 +113,7 @@ def rescore(
         raise typer.Exit(1)
 
 
-def _named(settings: Any, readers: str | None, sources: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _named(settings: "Settings", readers: str | None, sources: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of readers and sources that options give; all where one is not given."""
     from itrialspace_assets.readers.registry import readers as enabled_readers
     from itrialspace_assets.records.layout import REAL
@@ -131,7 +136,7 @@ def _chosen(option: str, text: str | None, known: Sequence[str], hint: str) -> t
     return names
 
 
-def _ids(settings: Any) -> Path:
+def _ids(settings: "Settings") -> Path:
     """A file with the slices of every list of the split."""
     from itrialspace_assets.analysis.frozen import locks, read_list
     from itrialspace_assets.base.errors import ConfigError
@@ -146,8 +151,8 @@ def _ids(settings: Any) -> Path:
     return path
 
 
-def _require_named(settings: Any) -> None:
-    """Say which ids of the file name no slice that is cut.
+def _require_named(settings: "Settings", path: Path) -> None:
+    """Say which ids of a file name no slice that is cut.
 
     Raises:
         ConfigError: none of them does, or the file holds no id or cannot be read.
@@ -158,19 +163,19 @@ def _require_named(settings: Any) -> None:
     from itrialspace_assets.records.store import read_all
     from itrialspace_assets.records.tables import TABLES
 
-    ids = ids_in(settings.case_ids)
+    ids = ids_in(path)
     named, unknown = named_by(ids, read_all(settings.output, "slices", columns=[*TABLES["slices"].key, "published_id"]))
     said = f"{len(unknown)} of {len(ids)} ids name no slice that is cut, first: {', '.join(unknown[:10])}"
     if named.is_empty():
         raise ConfigError(
-            f"--case-ids {settings.case_ids}: expected case_uids, slice_uids or published ids of slices, got "
+            f"--case-ids {path}: expected case_uids, slice_uids or published ids of slices, got "
             f"{said if ids else 'an empty file'}"
         )
     if unknown:
         typer.echo(said, err=True)
 
 
-def _print_estimates(settings: Any, found: Any) -> None:
+def _print_estimates(settings: "Settings", found: "Mapping[Key, list[dict[str, str]]]") -> None:
     from itrialspace_assets.readers.compute import at_once
     from itrialspace_assets.readers.estimate import estimate_reading
     from itrialspace_assets.readers.registry import readers
@@ -231,7 +236,7 @@ def compact(readers: Readers = None, folder: Folder = None) -> None:
         typer.echo(f"{name}/{revision}: {before} files before, {after} after")
 
 
-def _ledgers(settings: Any, names: str | None) -> list[tuple[str, str, Any]]:
+def _ledgers(settings: "Settings", names: str | None) -> "list[tuple[str, str, Ledger]]":
     """(reader, revision, ledger) of the readers that are named, or of all.
 
     Raises:

@@ -8,8 +8,8 @@ import typer
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.steps import label
 from itrialspace_assets.cli.show import show
-from itrialspace_assets.drive import open_instance
 from itrialspace_assets.graph import build_graph
+from itrialspace_assets.orchestration.instance import open_instance
 from itrialspace_assets.orchestration.lineage import upstream_partitions
 from itrialspace_assets.orchestration.observe import register_release, register_taken
 from itrialspace_assets.release.take import take_release

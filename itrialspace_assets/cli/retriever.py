@@ -1,11 +1,14 @@
 """``its-retriever``: the original's command for finding nodules. Parses, asks the index, prints and saves."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from itrialspace_assets.cli.options import Folder, load, run_app
+
+if TYPE_CHECKING:
+    from itrialspace_assets.explorer.search.columns import Columns
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,7 +39,7 @@ def _words(given: list[str] | None) -> list[str] | None:
     return [part.strip() for text in given for part in text.split(",") if part.strip()] if given else None
 
 
-def _row(columns: Any, id_: str) -> int:
+def _row(columns: "Columns", id_: str) -> int:
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.explorer.compat.nodes import row_of_annotation
 
@@ -170,11 +173,11 @@ def match(
     from itrialspace_assets.explorer.compat.found import within_datasets
     from itrialspace_assets.explorer.search.find import SHOWN
     from itrialspace_assets.explorer.search.near import donors
-    from itrialspace_assets.index.query import Place
+    from itrialspace_assets.index.query import WantedDonor
 
     _, columns = _columns(folder)
     where = within_datasets(columns, _words(datasets), None)
-    rows, scores = donors(columns, Place(lobe, cc_pct, pleural, diameter, label), where, k)
+    rows, scores = donors(columns, WantedDonor(lobe, cc_pct, pleural, diameter, label), where, k)
     show(pl.concat([scores, columns.frame(SHOWN, rows)], how="horizontal"), f"Donors for {lobe}", k)
 
 

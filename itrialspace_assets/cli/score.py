@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from itrialspace_assets.analysis.estimates.detection import Number
+    from itrialspace_assets.analysis.estimates.detection import NotedEstimate
     from itrialspace_assets.analysis.estimates.mrmc import Test
 
 app = typer.Typer(no_args_is_help=True, help="Score your own files: marks on scans, reader studies, scored cases.")
@@ -168,7 +168,7 @@ def _print_json(found: Any) -> None:
     typer.echo(json.dumps(asdict(found), indent=1, allow_nan=False))
 
 
-def _print_numbers(numbers: "dict[str, Number]", title: str) -> None:
+def _print_numbers(numbers: "dict[str, NotedEstimate]", title: str) -> None:
     _print_rows([{"what": name, **asdict(number)} for name, number in numbers.items()], title)
 
 

@@ -13,7 +13,7 @@ import typer
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, environment
-from itrialspace_assets.drive import open_instance
+from itrialspace_assets.orchestration.instance import open_instance
 
 MODULE = "itrialspace_assets.locations.all"
 #: Signals that end the UI: Ctrl-C, a service manager, a terminal that is closed.

@@ -1,10 +1,15 @@
 """``its slices``: parses, counts, runs, prints."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from itrialspace_assets.cli.options import Folder, Workers, load
+
+if TYPE_CHECKING:
+    from itrialspace_assets.base.settings import Settings
+    from itrialspace_assets.orchestration.nodes import Key
 
 
 def slices(
@@ -67,7 +72,7 @@ def slices(
         raise typer.Exit(1)
 
 
-def _print_counts(settings: Any, found: Any) -> None:
+def _print_counts(settings: "Settings", found: "Mapping[Key, list[dict[str, str]]]") -> None:
     from itrialspace_assets.slices.build import count_pictures
 
     for (source, _), partitions in found.items():

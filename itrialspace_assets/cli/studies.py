@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from itrialspace_assets.cli.options import Folder, load
+from itrialspace_assets.cli.options import Folder, before_first, load
 
 app = typer.Typer(no_args_is_help=True, help="Write, lock and check study files: what is asked, and by which rules.")
 
@@ -86,7 +86,8 @@ def new(
     from itrialspace_assets.analysis.protocol.files import copy_study
 
     settings = load(folder)
-    target = copy_study(settings, source, name, out or settings.studies_dir or Path("studies"))
+    own = out or settings.studies_dir or Path("studies")
+    target = copy_study(before_first(settings, "studies_dir"), source, name, own)
     typer.echo("Next: edit the file; then, before readers are asked:")
     typer.echo(f"ITRIALSPACE_STUDIES_DIR={target.parent} its study lock {name}")
     typer.echo(f"Reports follow it with ITRIALSPACE_STUDIES_DIR={target.parent} ITRIALSPACE_STUDY={name}")

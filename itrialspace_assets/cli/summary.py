@@ -10,9 +10,9 @@ from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import last_record
 from itrialspace_assets.cli.show import progress
 from itrialspace_assets.definitions import members_of
-from itrialspace_assets.drive import open_instance
 from itrialspace_assets.graph import build_graph
 from itrialspace_assets.orchestration.health import health, in_words, problems, watched
+from itrialspace_assets.orchestration.instance import open_instance
 from itrialspace_assets.orchestration.lineage import up_to_date
 from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.profiles.registry import datasets

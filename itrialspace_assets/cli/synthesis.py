@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from itrialspace_assets.cli.options import Case, Folder, Workers, load, mode_key
+
+if TYPE_CHECKING:
+    from itrialspace_assets.base.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Export rendered CTs, and render masks of a release.")
 
@@ -85,7 +88,7 @@ def render(
         raise typer.Exit(1)
 
 
-def print_estimates(settings: Any, modes: Sequence[str], datasets: Sequence[str]) -> None:
+def print_estimates(settings: "Settings", modes: Sequence[str], datasets: Sequence[str]) -> None:
     """Print the time and disk space that each enabled renderer needs for the inserted cases that are left.
 
     Args:

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from itrialspace_assets.cli.options import Folder, Relax, Set, Size, Workers, load, mode_key
+from itrialspace_assets.cli.options import Folder, Relax, Set, Size, Workers, before_first, load, mode_key
+
+if TYPE_CHECKING:
+    from itrialspace_assets.base.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List, copy, check and plan trials.")
 
@@ -20,7 +23,9 @@ def _is_file(word: str) -> bool:
     return Path(word).suffix in (".yaml", ".yml")
 
 
-def _settings(words: Sequence[str], folder: Path | None, overrides: list[str] | None = None, **given: Any) -> Any:
+def _settings(
+    words: Sequence[str], folder: Path | None, overrides: list[str] | None = None, **given: Any
+) -> "Settings":
     """Settings in which every trial that is asked for is a mode: the folder of a file becomes ``trials_dir``.
 
     Raises:
@@ -42,7 +47,11 @@ def _settings(words: Sequence[str], folder: Path | None, overrides: list[str] | 
     )
 
 
-def _trial(word: str, folder: Path | None, overrides: list[str] | None = None, **given: Any) -> tuple[Any, str]:
+def _key(word: str) -> str:
+    return Path(word).stem if _is_file(word) else mode_key(word)
+
+
+def _trial(word: str, folder: Path | None, overrides: list[str] | None = None, **given: Any) -> "tuple[Settings, str]":
     """Settings in which one trial is a mode, and its key.
 
     Raises:
@@ -51,9 +60,8 @@ def _trial(word: str, folder: Path | None, overrides: list[str] | None = None, *
     from itrialspace_assets.trials.files import load_trial
 
     settings = _settings([word], folder, overrides, **given)
-    key = Path(word).stem if _is_file(word) else mode_key(word)
-    load_trial(settings, key)
-    return settings, key
+    load_trial(settings, _key(word))
+    return settings, _key(word)
 
 
 @app.command("list")
@@ -134,8 +142,9 @@ def new(
     """
     from itrialspace_assets.trials.files import copy_trial
 
-    settings, key = _trial(source, folder)
-    target = copy_trial(settings, key, name, out or settings.trials_dir or Path("trials"))
+    settings = _settings([source], folder)
+    own = out or settings.trials_dir or Path("trials")
+    target = copy_trial(before_first(settings, "trials_dir"), _key(source), name, own)
     typer.echo(f"Next: edit the file, then run `its trials plan {target}`")
     typer.echo(f"Whole graph: ITRIALSPACE_TRIALS_DIR={target.parent} its run --modes {target.stem}")
     typer.echo(f"Result: {target}")

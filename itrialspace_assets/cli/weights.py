@@ -92,9 +92,9 @@ def convert(
     from itrialspace_assets.readers.chat.llava_med import convert as convert_llava_med
 
     settings = load(folder)
-    if to is None and settings.weights_dir is None:
+    target = to or (settings.weights_dir and settings.weights_dir / model.name.lower())
+    if target is None:
         raise ConfigError("ITRIALSPACE_WEIGHTS_DIR is not set: set it, or say where the new folder goes with --to")
-    target = to or settings.weights_dir / model.name.lower()
     with progress("files", len(list(source.glob("*.safetensors")))) as advance:
         report = convert_llava_med(source, target, vision_tower, lambda _: advance(1))
     typer.echo(

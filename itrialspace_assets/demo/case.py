@@ -3,14 +3,14 @@
 from itrialspace_assets.base.validation import StrictModel
 
 
-class PlannedNodule(StrictModel):
+class PhantomNodule(StrictModel):
     """A nodule to draw: its cohort bucket (``anatomy.SIZE_BUCKETS``) and its label, 1 malignant, 0 benign."""
 
     bucket: str
     label: int
 
 
-class HostCase(StrictModel):
+class PhantomCase(StrictModel):
     """One scan to make.
 
     ``number`` counts the scans of a dataset and ``person`` its people, both from 0; two scans of one person share
@@ -21,7 +21,7 @@ class HostCase(StrictModel):
     number: int
     person: int
     ct_id: str
-    nodules: tuple[PlannedNodule, ...]
+    nodules: tuple[PhantomNodule, ...]
     seed: int
     spacing: tuple[float, float, float]
 

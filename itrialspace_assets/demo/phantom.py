@@ -15,7 +15,7 @@ from scipy import ndimage
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_directions, radius_at
 from itrialspace_assets.imaging.anatomy import AIRWAY, BODY, LUNG, NODULE, PULMONARY_VEIN, TRACHEA, lung_mask
 from itrialspace_assets.imaging.geometry import Volume, bounding_box
-from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
+from itrialspace_assets.imaging.lesions import Lesion, cut_lesion
 
 Array = npt.NDArray[Any]
 
@@ -138,7 +138,20 @@ def draw_anatomy(body: Body, rng: np.random.Generator, spacing: npt.NDArray[np.f
     c.paint(np.broadcast_to(skin <= 1, c.volume.array.shape), BODY)
     wall = (np.abs(x) / (w - 24)) ** 2.2 + (np.abs(y) / (d - 16)) ** 2.2
     in_z = np.clip(1 - ((z - 40) / (body.apex - 26)) ** 4, 0, 1) * (z > 40) + (z <= 40)
-    shell = (wall <= 1.0 * in_z) & (wall >= 0.86 * in_z) & (z < body.apex - 6) & (z > -50)
+    _bones(c, body, (wall <= 1.0 * in_z) & (wall >= 0.86 * in_z))
+    inside = wall <= 0.82 * in_z
+    below = _abdomen(c, body, inside)
+    _lungs(c, body, inside & ~below)
+    _mediastinum(c, body)
+    _airways_and_veins(c, rng)
+    return Volume(_one_piece_lobes(c.volume.array), c.volume.affine)
+
+
+def _bones(c: _Canvas, body: Body, chest_wall: Array) -> None:
+    """Ribs, sternum and cartilage, spine and its cord, muscles beside it; ``chest_wall`` (X, Y, Z) holds the ribs."""
+    x, y, z = c.x, c.y, c.z
+    d = body.half_depth
+    shell = chest_wall & (z < body.apex - 6) & (z > -50)
     # ribs run down towards the front: bands of the shell, numbered from the top
     phase = (body.apex - 12 - (z + 0.35 * y)) / body.rib_pitch
     number = np.clip(np.floor(phase), 0, 11).astype(np.uint8)
@@ -159,9 +172,10 @@ def draw_anatomy(body: Body, rng: np.random.Generator, spacing: npt.NDArray[np.f
     for side, label in ((-1, 104), (1, 105)):
         c.paint(((x - side * 34) / 20) ** 2 + ((y + d - 22) / 12) ** 2 + 0 * z <= 1, label, c.volume.array == BODY)
 
-    inside = wall <= 0.82 * in_z
-    soft = (BODY,)
-    # abdomen below the domes: liver right, spleen and stomach left
+
+def _abdomen(c: _Canvas, body: Body, inside: Array) -> Array:
+    """Below the domes: liver right, spleen and stomach left. Voxels (X, Y, Z) of ``inside`` below the domes."""
+    x, y, z = c.x, c.y, c.z
     dome_r = body.dome * (1 - ((x - 62) / 78) ** 2 - (y / 95) ** 2)
     dome_l = (body.dome - 12) * (1 - ((x + 62) / 74) ** 2 - (y / 95) ** 2)
     below = np.where(x > 0, z < dome_r, z < dome_l) & inside
@@ -170,20 +184,29 @@ def draw_anatomy(body: Body, rng: np.random.Generator, spacing: npt.NDArray[np.f
     c.paint(c.ellipsoid((-92, -48, -24), (30, 34, 40)) & below, 3)
     c.paint(c.ellipsoid((58, -56, -58), (24, 22, 30)), 5)
     c.paint(c.ellipsoid((-52, -56, -52), (24, 22, 30)), 14)
+    return np.asarray(below)
 
-    # lungs: one superellipsoid a side, cut by domes and mediastinum
+
+def _lungs(c: _Canvas, body: Body, free: Array) -> None:
+    """One superellipsoid a side, cut into lobes, in what the chest (X, Y, Z) leaves ``free``."""
+    x, y, z = c.x, c.y, c.z
     for side, labels in ((-1, (28, 29)), (1, (30, 31, 32))):
         cx = side * (body.lung_width + 20)
         shape = (np.abs(x - cx) / body.lung_width) ** 2.4 + (np.abs(y + 2) / body.lung_depth) ** 2.4
         top = np.clip((z - 30) / (body.apex - 34), 0, 1.2) ** 3.2
-        lung = (shape + top <= 1) & inside & ~below & (z > -40)
+        lung = (shape + top <= 1) & free & (z > -40)
         wave = 4 * np.sin(x / 23 + side) + 3 * np.sin(y / 31)
         lower = z < body.fissure_z - body.fissure_slope * y + wave
         c.paint(lung & lower, labels[-1])
         c.paint(lung & ~lower, labels[0])
         if side == 1:
             c.paint(lung & ~lower & (z < body.horizontal_z + 0.06 * x + 2 * np.sin(y / 19)), 31)
-    # mediastinum over the lungs
+
+
+def _mediastinum(c: _Canvas, body: Body) -> None:
+    """Heart and great vessels over the lungs, and the esophagus."""
+    x, y, z = c.x, c.y, c.z
+    d = body.half_depth
     h = body.heart
     c.paint(c.ellipsoid((-26, 22, 42), (52 * h, 44 * h, 46 * h)), 115)
     c.paint(c.ellipsoid((-2, 8, 92), (26, 30, 34)), 115)
@@ -200,7 +223,10 @@ def draw_anatomy(body: Body, rng: np.random.Generator, spacing: npt.NDArray[np.f
     c.paint(
         ((x + 6) / 8) ** 2 + ((y + d - 74) / 7) ** 2 + 0 * z <= 1, 11, (z > 10) & np.ones_like(c.volume.array, bool)
     )
-    # airways and veins
+
+
+def _airways_and_veins(c: _Canvas, rng: np.random.Generator) -> None:
+    """Trachea, bronchi and veins, whose branches are drawn."""
     carina = np.array([4.0, -8.0, 104.0])
     c.tube(np.array([2.0, -4.0, 205.0]), carina, 9.0, TRACHEA)
     for side in (-1, 1):
@@ -218,8 +244,7 @@ def draw_anatomy(body: Body, rng: np.random.Generator, spacing: npt.NDArray[np.f
                 rng,
                 3,
             )
-        c.tube(np.array([-10.0, 6.0, 78.0]), hilum + np.array([0, 9.0, -9.0]), 7.0, PULMONARY_VEIN, (*LUNG, *soft))
-    return Volume(_one_piece_lobes(c.volume.array), c.volume.affine)
+        c.tube(np.array([-10.0, 6.0, 78.0]), hilum + np.array([0, 9.0, -9.0]), 7.0, PULMONARY_VEIN, (*LUNG, BODY))
 
 
 def _branch_targets(volume: Volume, side: int, rng: np.random.Generator) -> list[Array]:

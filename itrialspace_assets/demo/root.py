@@ -20,12 +20,13 @@ from itrialspace_assets.base.settings import PROCEDURAL_MARK, Settings, load_set
 from itrialspace_assets.casework import journal
 from itrialspace_assets.casework.cases import Case, Output, payload_hash
 from itrialspace_assets.casework.workers import run
-from itrialspace_assets.demo.case import HostCase, PlannedNodule
+from itrialspace_assets.demo.case import PhantomCase, PhantomNodule
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body, draw_nodule, with_nodules
 from itrialspace_assets.hosts.shapes import NoduleShape
 from itrialspace_assets.imaging.anatomy import LUNG, NODULE, SIZE_BUCKETS
-from itrialspace_assets.imaging.geometry import Volume, place_of, write_volume
-from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.imaging.geometry import Volume, place_of
+from itrialspace_assets.imaging.lesions import Lesion
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.profiles.measure import measure_scan
 from itrialspace_assets.profiles.registry import Dataset, datasets
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
@@ -74,7 +75,7 @@ class MetaRow:
 
 def plan_hosts(
     names: Sequence[str], hosts: int, seed: int, spacing: tuple[float, float, float] = SPACING
-) -> list[HostCase]:
+) -> list[PhantomCase]:
     """The hosts to make and the nodules of each; which nodules depends on names and number alone.
 
     Args:
@@ -94,10 +95,10 @@ def plan_hosts(
                 bucket, label = _CYCLE[counter % len(_CYCLE)]
                 if name == "NSCLCR":
                     bucket, label = ("20-30mm", ">30mm")[number % 2], 1
-                nodules.append(PlannedNodule(bucket=bucket, label=label))
+                nodules.append(PhantomNodule(bucket=bucket, label=label))
                 counter += 1
             plans.append(
-                HostCase(
+                PhantomCase(
                     dataset=name,
                     number=number,
                     person=0 if second_scan else number,
@@ -187,7 +188,7 @@ def _write_csv(out: Path, name: str, rows: list[dict[str, Any]]) -> dict[str, st
     return {name: sha256_bytes(data)}
 
 
-def make_host(host: HostCase, settings: Settings) -> Output:
+def make_host(host: PhantomCase, settings: Settings) -> Output:
     """Make one host: anatomy, nodules, masks, CT, profile rows. It depends on its case alone."""
     dataset = datasets(settings)[host.dataset]
     key = tuple(host.dataset.encode())
@@ -232,7 +233,7 @@ def make_host(host: HostCase, settings: Settings) -> Output:
     return Output({"profiles": rows, "meta": [{_DATASET: dataset.name} | asdict(meta)]}, files)
 
 
-def _place_all(anatomy: Volume, wanted: Sequence[PlannedNodule], rng: np.random.Generator) -> list[Lesion]:
+def _place_all(anatomy: Volume, wanted: Sequence[PhantomNodule], rng: np.random.Generator) -> list[Lesion]:
     """Place the wanted nodules, in their order; one that fits into no lobe shrinks until it fits."""
     taken = np.zeros(anatomy.array.shape, bool)
     lesions = []
@@ -257,7 +258,7 @@ def _place_all(anatomy: Volume, wanted: Sequence[PlannedNodule], rng: np.random.
 
 
 def _native(
-    dataset: Dataset, host: HostCase, patient: str, annotation: str, label: int, age: int, sex: str
+    dataset: Dataset, host: PhantomCase, patient: str, annotation: str, label: int, age: int, sex: str
 ) -> dict[str, Any]:
     """Id, label and demographic columns under the names that the dataset gives them."""
     row: dict[str, Any] = {}

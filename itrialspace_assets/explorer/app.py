@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from itrialspace_assets import __version__
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.compat import nodulemap, retriever
-from itrialspace_assets.explorer.server.page import Page
+from itrialspace_assets.explorer.server.page import PageFiles
 from itrialspace_assets.explorer.server.problems import RESPONSES, answer_problems
 from itrialspace_assets.explorer.server.routes import (
     cases,
@@ -20,7 +20,7 @@ from itrialspace_assets.explorer.server.routes import (
     trials_of_selection,
 )
 from itrialspace_assets.explorer.server.security import Access, Guard
-from itrialspace_assets.explorer.server.state import Root
+from itrialspace_assets.explorer.server.state import OpenRoot
 
 #: Every router, in the order of the description.
 ROUTERS = (
@@ -51,10 +51,10 @@ def create_app(settings: Settings, access: Access) -> FastAPI:
         redirect_slashes=False,
         responses=RESPONSES,
     )
-    app.state.root = Root(settings)
+    app.state.root = OpenRoot(settings)
     answer_problems(app, settings)
     for router in ROUTERS:
         app.include_router(router)
-    app.router.default = Page()  # what no route answers; a mount would answer a route's other methods too
+    app.router.default = PageFiles()  # what no route answers; a mount would answer a route's other methods too
     app.add_middleware(Guard, access=access)
     return app

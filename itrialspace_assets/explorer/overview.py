@@ -3,8 +3,9 @@
 import polars as pl
 
 from itrialspace_assets import __version__
-from itrialspace_assets.base.settings import Settings, read_yaml
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.readers import mock
 from itrialspace_assets.readers.registry import entries_of, own_readers

@@ -17,7 +17,7 @@ from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
 from itrialspace_assets.hosts.store import donor_columns
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.imaging.anatomy import LOBES
-from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.imaging.lesions import Lesion
 from itrialspace_assets.records.layout import PROCEDURAL
 from itrialspace_assets.records.store import write_table
 

@@ -41,20 +41,11 @@ from itrialspace_assets.hosts.rows import (
 )
 from itrialspace_assets.hosts.shapes import describe
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, LUNG, NODULE, equivalent_diameter, lung_mask
-from itrialspace_assets.imaging.geometry import (
-    Box,
-    Packed,
-    Volume,
-    bounding_box,
-    box_where,
-    pack_volume,
-    read_labels,
-    read_volume,
-    write_volume,
-)
+from itrialspace_assets.imaging.geometry import Box, Volume, bounding_box, box_where, read_labels, read_volume
+from itrialspace_assets.imaging.lesions import Lesion, cut_lesion, pack_bits
 from itrialspace_assets.imaging.members import read_members
-from itrialspace_assets.imaging.volumes import Lesion, cut_lesion, pack_bits
-from itrialspace_assets.profiles.lobes import Lobe, runs
+from itrialspace_assets.imaging.packing import Packed, pack_volume, write_volume
+from itrialspace_assets.profiles.lobes import LobeExtent, runs
 from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import lobe_about, nodules_in
 from itrialspace_assets.profiles.plausible import place_faults
@@ -119,7 +110,7 @@ class StoredMap:
     columns: FreeMapColumns
     lobes: tuple[LobeShapeColumns, ...]
     free: Volume
-    shapes: dict[str, Lobe]
+    shapes: dict[str, LobeExtent]
     masks: dict[str, npt.NDArray[np.bool_]]
     lungs: Box
     files: dict[str, str]
@@ -141,7 +132,7 @@ class PreparedHost:
     map_columns: MapColumns
     lobe_columns: tuple[LobeColumns, ...]
     free: Volume
-    shapes: dict[str, Lobe]
+    shapes: dict[str, LobeExtent]
     native: list[Lesion]
     files: dict[str, str]
 
@@ -232,7 +223,7 @@ def prepare_host(settings: Settings, labels: Volume, scan_uid: str, anatomy: str
     )
 
 
-def _lobes(free: Volume) -> tuple[dict[str, Lobe], dict[str, npt.NDArray[np.bool_]]]:
+def _lobes(free: Volume) -> tuple[dict[str, LobeExtent], dict[str, npt.NDArray[np.bool_]]]:
     """The lobes of a nodule-free map by name, and the mask of each over its box: its largest component, as
     ``profiles.lobes.lobe_in`` finds it, all lobes in one pass."""
     block = box_where(free.array, lung_mask)
@@ -241,7 +232,7 @@ def _lobes(free: Volume) -> tuple[dict[str, Lobe], dict[str, npt.NDArray[np.bool
     part = np.asfortranarray(free.array[block])
     part = np.multiply(part, lung_mask(part), order="F")
     pieces = cc3d.connected_components(part, connectivity=26)  # of equal labels
-    found: dict[int, tuple[Lobe, npt.NDArray[np.bool_]]] = {}
+    found: dict[int, tuple[LobeExtent, npt.NDArray[np.bool_]]] = {}
     counts, whole = _counts(pieces), np.empty_like(pieces, dtype=bool)
     for number in np.argsort(-counts[1:], kind="stable") + 1:
         np.equal(pieces, number, out=whole)
@@ -251,7 +242,7 @@ def _lobes(free: Volume) -> tuple[dict[str, Lobe], dict[str, npt.NDArray[np.bool
         if label not in found:
             x, y, z = (slice(b.start + s.start, b.start + s.stop) for b, s in zip(block, box, strict=True))
             occupied = np.flatnonzero(mask.any(axis=(0, 1))) + z.start
-            found[label] = Lobe(LOBE_NAMES[label], int(counts[number]), (x, y, z), occupied), mask
+            found[label] = LobeExtent(LOBE_NAMES[label], int(counts[number]), (x, y, z), occupied), mask
             if len(found) == len(LUNG):
                 break
     in_order = [found[label] for label in sorted(found)]
@@ -357,7 +348,7 @@ def prepare_scan(case: HostCase, settings: Settings) -> Output:
     return Output(rows, made.files, rejected)
 
 
-def _position(free: Volume, lesion: Lesion, lobes: dict[str, Lobe]) -> tuple[str, dict[str, Any]]:
+def _position(free: Volume, lesion: Lesion, lobes: dict[str, LobeExtent]) -> tuple[str, dict[str, Any]]:
     """Lobe of a lesion and its percentages there, measured on the map: a published percentage may be wrong."""
     label, _ = lobe_about(free, lesion)
     if not label:

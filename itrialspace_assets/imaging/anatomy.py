@@ -4,6 +4,8 @@ Labels are those of the VISTA3D / MAISI label space, whole numbers 0-255 with 0 
 (docs/facts/insertion.md#labels). Nothing here reads files or knows about cases.
 """
 
+from typing import Literal, get_args
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,7 +23,15 @@ LOBE_LABELS: dict[str, int] = {
     "right_lung_lower_lobe": 32,
 }
 LOBE_NAMES: dict[int, str] = {label: name for name, label in LOBE_LABELS.items()}
-LOBES: tuple[str, ...] = tuple(LOBE_LABELS)
+LobeName = Literal[
+    "left_lung_upper_lobe",
+    "left_lung_lower_lobe",
+    "right_lung_upper_lobe",
+    "right_lung_middle_lobe",
+    "right_lung_lower_lobe",
+]
+LOBES: tuple[str, ...] = get_args(LobeName)
+assert tuple(LOBE_LABELS) == LOBES
 LUNG: tuple[int, ...] = tuple(LOBE_LABELS.values())
 LEFT_LUNG: tuple[int, ...] = (28, 29)
 RIGHT_LUNG: tuple[int, ...] = (30, 31, 32)
@@ -128,7 +138,8 @@ BONES: tuple[int, ...] = (*range(33, 57), *range(63, 98), 120, 122, 127)
 #: Edges (mm) of the six cohort buckets, half-open: a lower edge belongs to its bucket, an upper one does not
 #: (docs/facts/index-queries.md#size-buckets).
 SIZE_EDGES: tuple[float, ...] = (5.0, 10.0, 15.0, 20.0, 30.0)
-SIZE_BUCKETS: tuple[str, ...] = ("<5mm", "5-10mm", "10-15mm", "15-20mm", "20-30mm", ">30mm")
+SizeBucket = Literal["<5mm", "5-10mm", "10-15mm", "15-20mm", "20-30mm", ">30mm"]
+SIZE_BUCKETS: tuple[str, ...] = get_args(SizeBucket)
 #: Range (mm) from which a trial's bucket is sampled; the limits of the two open buckets are ours.
 SIZE_RANGES: dict[str, tuple[float, float]] = {
     "<5mm": (1.0, 5.0),
@@ -140,7 +151,8 @@ SIZE_RANGES: dict[str, tuple[float, float]] = {
 }
 #: Edges (mm) of the four size classes that readers choose from (docs/facts/evaluation.md#tasks-and-answers).
 ANSWER_EDGES: tuple[float, ...] = (5.0, 10.0, 20.0)
-ANSWER_SIZES: tuple[str, ...] = ("<5mm", "5-10mm", "10-20mm", ">20mm")
+AnswerSize = Literal["<5mm", "5-10mm", "10-20mm", ">20mm"]
+ANSWER_SIZES: tuple[str, ...] = get_args(AnswerSize)
 
 _LOBE_ALIASES = {
     "lul": 28,

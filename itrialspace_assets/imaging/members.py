@@ -1,6 +1,6 @@
 """Reads a volume's file with the help of another that it shares most of its gzip members with.
 
-``geometry.repack`` copies the members that did not change, so an image with lesions differs from its lesion-free twin
+``packing.repack`` copies the members that did not change, so an image with lesions differs from its lesion-free twin
 in the few members that hold them: only those are decompressed.
 """
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from isal import isal_zlib
 
-from itrialspace_assets.imaging.geometry import Box, Packed, Volume, read_volume, slab_depth
+from itrialspace_assets.imaging.geometry import Box, Volume, read_volume, slab_depth
+from itrialspace_assets.imaging.packing import Packed
 
 _GZIP = 31  # window bits of zlib for a gzip member
 _PIECE = 1 << 16  # bytes that are unpacked at a time, ours: no more than these are copied where a member ends

@@ -12,7 +12,7 @@ import polars as pl
 from isal import isal_zlib
 
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.imaging.lesions import Lesion
 
 #: Colour of an outline (red, green, blue); ours.
 OUTLINE = (255, 50, 50)

@@ -63,7 +63,7 @@ _SHOWN = [
 
 
 @dataclass(frozen=True)
-class Place:
+class WantedDonor:
     """Where a donor is wanted: percentage from inferior in the lobe, distance to the pleura and diameter in mm.
 
     ``label`` is 1 (malignant) or 0 (benign). ``person`` is the host's: that person's own nodules are left out. What is
@@ -80,7 +80,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a donor may be from a ``Place``, both ends included; what has no value is not within it. None: any."""
+    """How far a donor may be from the ``WantedDonor``, both ends included. What has no value is not within it.
+
+    None: any.
+    """
 
     same_lobe: bool = False
     cc_pct: float | None = None
@@ -213,7 +216,7 @@ class Index:
 
     def donors_for(
         self,
-        place: Place,
+        place: WantedDonor,
         k: int = 10,
         filters: Sequence[str] = (),
         tolerance: Tolerance | None = None,
@@ -378,7 +381,7 @@ def _weights(given: Mapping[str, float] | None) -> dict[str, float]:
 
 
 def best_donors(
-    candidates: pl.DataFrame, place: Place, k: int, tolerance: Tolerance | None = None, tie: str = "nodule_uid"
+    candidates: pl.DataFrame, place: WantedDonor, k: int, tolerance: Tolerance | None = None, tie: str = "nodule_uid"
 ) -> pl.DataFrame:
     """The best of some candidates for a place, with ``score``: ``Index.donors_for`` of a frame.
 

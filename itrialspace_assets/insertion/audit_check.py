@@ -30,7 +30,7 @@ SHAPE_SHARE = 0.2
 #: A piece of a mask belongs to the nodule whose centre lies within so many voxels of it; ours: a lesion may be hollow.
 NEAR_VOXELS = 2.0
 _Voxels = npt.NDArray[np.int64]
-Record = dict[str, Any]
+AuditEntry = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def check_audit(path: Path, output: Path, base: Path) -> AuditCheck:
         ConfigError: no audit; says what was got.
     """
     try:
-        records: list[Record] = json.loads(path.read_text(encoding="utf-8-sig"))["records"]
+        records: list[AuditEntry] = json.loads(path.read_text(encoding="utf-8-sig"))["records"]
         good = [r for r in records if r["status"] == "success"]
         groups = [(t, [(r, int(r["resampled_mask_voxels"])) for r in group]) for t, group in _by(good)]
         keys = {(str(r["case_id"]), int(r["nodule_idx"])): r.get("donor_annotation_id") for r in good}
@@ -111,7 +111,7 @@ def check_coverage(manifest: Path, found: AuditCheck, settings: Settings) -> tup
 
 
 def _check_mask(
-    target: str, group: list[tuple[Record, int]], beside: Path, output: Path, base: Path, found: AuditCheck
+    target: str, group: list[tuple[AuditEntry, int]], beside: Path, output: Path, base: Path, found: AuditCheck
 ) -> int:
     """Check one mask; the nodules that were compared with their donors.
 
@@ -151,7 +151,7 @@ def _check_mask(
     return compared
 
 
-def _originals(mask: Volume, group: list[tuple[Record, int]], base: Path) -> tuple[list[str], list[str]]:
+def _originals(mask: Volume, group: list[tuple[AuditEntry, int]], base: Path) -> tuple[list[str], list[str]]:
     """What is wrong in a mask of the original, and what is worth knowing.
 
     Args:
@@ -230,7 +230,7 @@ def _sharing(claimed: dict[int, set[int]]) -> list[list[int]]:
     return [members for members, _ in groups]
 
 
-def _told_apart(mask: Volume, records: list[Record]) -> Iterable[tuple[Record, _Voxels]]:
+def _told_apart(mask: Volume, records: list[AuditEntry]) -> Iterable[tuple[AuditEntry, _Voxels]]:
     """Each record with the voxels (n, 3) of its nodule, where the pieces of label 23 nearest to it are as many voxels
     as it says."""
     if len(records) == 1:
@@ -281,9 +281,9 @@ def _unlike(
     return ""
 
 
-def _by(records: Iterable[Record]) -> Iterable[tuple[str, list[Record]]]:
+def _by(records: Iterable[AuditEntry]) -> Iterable[tuple[str, list[AuditEntry]]]:
     """Records by the mask that holds them."""
-    found: dict[str, list[Record]] = {}
+    found: dict[str, list[AuditEntry]] = {}
     for r in records:
         found.setdefault(str(r["output_combined_path"]), []).append(r)
     return found.items()

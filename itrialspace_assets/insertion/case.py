@@ -10,7 +10,7 @@ from typing import Any, Literal
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.casework.cases import Case, payload_hash
-from itrialspace_assets.profiles.lobes import Lobe, from_runs
+from itrialspace_assets.profiles.lobes import LobeExtent, from_runs
 
 
 class HostLobe(StrictModel):
@@ -28,11 +28,11 @@ class HostLobe(StrictModel):
     box: tuple[int, int, int, int, int, int]
     occupied: tuple[int, ...]
 
-    def geometry(self) -> Lobe:
+    def geometry(self) -> LobeExtent:
         """Box and occupied slices, in which percentages are positions."""
         x0, x1, y0, y1, z0, z1 = self.box
         box = slice(x0, x1), slice(y0, y1), slice(z0, z1)
-        return Lobe(self.lobe, self.voxels, box, from_runs(list(self.occupied)))
+        return LobeExtent(self.lobe, self.voxels, box, from_runs(list(self.occupied)))
 
 
 class Host(StrictModel):

@@ -16,7 +16,7 @@ from scipy import ndimage
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.anatomy import LEFT_LUNG, LUNG, RIGHT_LUNG, lung_mask
 from itrialspace_assets.imaging.geometry import Volume, bounding_box, box_around
-from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.imaging.lesions import Lesion
 from itrialspace_assets.profiles.measure import pleural_distance
 
 #: Published configuration (docs/facts/insertion.md#published-configuration).

@@ -18,9 +18,9 @@ from itrialspace_assets.base.errors import CaseRejected
 from itrialspace_assets.hosts.depth import LungDepth
 from itrialspace_assets.imaging.anatomy import LUNG
 from itrialspace_assets.imaging.geometry import Box, Volume
-from itrialspace_assets.imaging.volumes import Lesion, shared_voxels, unpack_bits
+from itrialspace_assets.imaging.lesions import Lesion, shared_voxels, unpack_bits
 from itrialspace_assets.insertion.measured import pleura_of
-from itrialspace_assets.insertion.position import Wanted, find_position
+from itrialspace_assets.insertion.position import PlannedPosition, find_position
 from itrialspace_assets.profiles.measure import lobe_about, pleural_distance
 
 #: Kinds of an empty site: a native nodule was cleared there, or no nodule ever was there.
@@ -110,7 +110,7 @@ def find_empty_site(
     if not present and not any(shared_voxels(lesion, site) for site in sites):
         return EmptySite(lesion, NEVER, pleural_mm, note)
     try:
-        wanted = Wanted(lesion.centroid, pleural_mm)
+        wanted = PlannedPosition(lesion.centroid, pleural_mm)
         others = [*sites, lesion] if present else sites
         place = find_position(host, lesion.mask, lobe, wanted, others, within=within, depth=depth).lesion
         return EmptySite(place, NEVER, pleura_of(depth, place.centroid), note)
@@ -143,7 +143,9 @@ def _over(
     if lesion.offset == site.offset and np.array_equal(lesion.mask, site.mask):
         return lesion
     try:
-        found = find_position(host, lesion.mask, lobe, Wanted(site.centroid), others, within=within, depth=depth).lesion
+        found = find_position(
+            host, lesion.mask, lobe, PlannedPosition(site.centroid), others, within=within, depth=depth
+        ).lesion
     except CaseRejected:
         return None
     return found if shared_voxels(found, site) else None

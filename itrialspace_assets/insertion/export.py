@@ -16,8 +16,8 @@ from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.store import load_host_map, packed_host
 from itrialspace_assets.imaging.dicom import segmentation
-from itrialspace_assets.imaging.geometry import write_packed
-from itrialspace_assets.imaging.volumes import Lesion, stamp_packed, unpack_bits
+from itrialspace_assets.imaging.lesions import Lesion, stamp_packed, unpack_bits
+from itrialspace_assets.imaging.packing import write_packed
 from itrialspace_assets.records.layout import case_key
 from itrialspace_assets.records.store import read_all
 

@@ -19,13 +19,13 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import Output, Rejection
 from itrialspace_assets.hosts.store import airway_tree, load_host_map, load_lung_depth, packed_host
 from itrialspace_assets.imaging.anatomy import LOBE_LABELS, size_bucket
-from itrialspace_assets.imaging.geometry import write_packed
-from itrialspace_assets.imaging.volumes import Lesion, pack_bits, stamp_packed, unpack_bits
+from itrialspace_assets.imaging.lesions import Lesion, pack_bits, stamp_packed, unpack_bits
+from itrialspace_assets.imaging.packing import write_packed
 from itrialspace_assets.insertion import compat
 from itrialspace_assets.insertion.case import Host, InsertionCase, PlannedNodule
 from itrialspace_assets.insertion.empty_site import EmptySite, cleared_sites, find_empty_site
-from itrialspace_assets.insertion.measured import HostMaps, Measured, measure
-from itrialspace_assets.insertion.position import Wanted, find_position
+from itrialspace_assets.insertion.measured import HostMaps, MeasuredLesion, measure
+from itrialspace_assets.insertion.position import PlannedPosition, find_position
 from itrialspace_assets.insertion.prepare import pose_matrix, resample_lesion
 from itrialspace_assets.insertion.rows import InsertionRow
 
@@ -54,7 +54,7 @@ class _Inserted:
 
     nodule: PlannedNodule
     realised: Realised
-    measured: Measured
+    measured: MeasuredLesion
     empty: EmptySite | None
 
 
@@ -143,7 +143,7 @@ def _realise(host: HostMaps, nodule: PlannedNodule, others: Sequence[Lesion], se
         nodule.donor.lesion, nodule.donor.spacing, spacing, nodule.scale, nodule.rotation_deg, nodule.mirrored
     )
     centre = lobe.position(cc, ml, ap)
-    wanted = Wanted(centre, nodule.asked_pleural_mm, nodule.asked_airway_mm, nodule.margin_mm)
+    wanted = PlannedPosition(centre, nodule.asked_pleural_mm, nodule.asked_airway_mm, nodule.margin_mm)
     airway = host.airway if wanted.airway_mm is not None else None
     found = find_position(host.labels, shape, LOBE_LABELS[lobe.name], wanted, others, airway, lobe.box, host.depth)
     moved = np.abs(found.lesion.centroid - centre).max() > 1
@@ -194,7 +194,7 @@ def _compat(
     return Realised(lesion, np.array(found.first, dtype=np.float64), (*found.warnings, *pasted))
 
 
-def _empty_site(host: HostMaps, measured: Measured, lesion: Lesion, seed: int, present: bool) -> EmptySite:
+def _empty_site(host: HostMaps, measured: MeasuredLesion, lesion: Lesion, seed: int, present: bool) -> EmptySite:
     """The site that guidance surrounds on the lesion-free twin of a primary nodule."""
     draw = (case_seed(seed, _SITE_DRAW) >> 31) / 2**32
     return find_empty_site(

@@ -24,12 +24,12 @@ from itrialspace_assets.casework.cases import Case, Collected, Output, Rejection
 from itrialspace_assets.hosts.store import donor_columns, store_map
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, lobe_label
 from itrialspace_assets.imaging.geometry import box_where, read_labels, read_volume
-from itrialspace_assets.imaging.volumes import Lesion, unpack_bits
+from itrialspace_assets.imaging.lesions import Lesion, unpack_bits
 from itrialspace_assets.insertion.audit import audit, audit_record
 from itrialspace_assets.insertion.case import VERSION, Donor, Host, InsertionCase, PlannedNodule, work_of
 from itrialspace_assets.insertion.insert import insert_case
 from itrialspace_assets.insertion.manifests import input_path, own_scan, published_folders, read_manifest, stated_place
-from itrialspace_assets.profiles.lobes import Lobe
+from itrialspace_assets.profiles.lobes import LobeExtent
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import case_key
 
@@ -110,8 +110,8 @@ class DonorFile(StrictModel):
     sha256: str
 
 
-Hosts = Mapping[str, HostFile | Rejection]
-Donors = Mapping[str, DonorFile | Rejection]
+HostFiles = Mapping[str, HostFile | Rejection]
+DonorFiles = Mapping[str, DonorFile | Rejection]
 _File = TypeVar("_File", HostFile, DonorFile)
 
 
@@ -261,8 +261,8 @@ def _content(hashes: FileHashes, path: Path) -> str | None:
 def _insert_one(
     path: Path,
     rows: Sequence[ManifestRow],
-    hosts: Hosts,
-    donors: Donors,
+    hosts: HostFiles,
+    donors: DonorFiles,
     settings: Settings,
     progress: Progress,
 ) -> Inserted:
@@ -307,8 +307,8 @@ def _records(
     case_id: str,
     group: Sequence[ManifestRow],
     below: str,
-    hosts: Hosts,
-    donors: Donors,
+    hosts: HostFiles,
+    donors: DonorFiles,
     got: Mapping[tuple[str, int], dict[str, Any]],
     reasons: Mapping[tuple[str, int], str],
 ) -> list[dict[str, Any]]:
@@ -348,7 +348,7 @@ def _records(
 
 
 def _case(
-    settings: Settings, uid: str, mode: str, group: Sequence[ManifestRow], hosts: Hosts, donors: Donors
+    settings: Settings, uid: str, mode: str, group: Sequence[ManifestRow], hosts: HostFiles, donors: DonorFiles
 ) -> tuple[InsertionCase | None, dict[int, str]]:
     """The case of some rows, and why nodules are missing in it; None without its primary nodule."""
     failed: dict[int, str] = {}
@@ -429,7 +429,7 @@ def _is_centre(place: tuple[float, float, float], donor: DonorFile) -> bool:
     return any(float(np.linalg.norm(centre * turn - place)) <= near for turn in ((1, 1, 1), (-1, -1, 1)))
 
 
-def _geometry(lobe: str, host: HostFile) -> Lobe | None:
+def _geometry(lobe: str, host: HostFile) -> LobeExtent | None:
     return next((x.geometry() for x in host.host.lobes if x.lobe == lobe), None)
 
 

@@ -10,8 +10,8 @@ from scipy.spatial import KDTree
 from itrialspace_assets.hosts.depth import DEEPEST_MM, DEPTH_STEPS, LungDepth
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, LUNG, equivalent_diameter
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.imaging.volumes import Lesion, shared_voxels
-from itrialspace_assets.profiles.lobes import Lobe
+from itrialspace_assets.imaging.lesions import Lesion, shared_voxels
+from itrialspace_assets.profiles.lobes import LobeExtent
 from itrialspace_assets.profiles.measure import lobe_about, pleural_distance
 
 #: Depth (mm) up to which a lesion's margin is looked for first; ours: most are smaller.
@@ -34,13 +34,13 @@ class HostMaps:
     scan_uid: str
     labels: Volume
     depth: LungDepth
-    lobes: dict[str, Lobe]
+    lobes: dict[str, LobeExtent]
     cleared: tuple[Lesion, ...]
     airway: KDTree | None
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredLesion:
     """An inserted lesion as it lies in its host.
 
     Attributes:
@@ -80,7 +80,7 @@ class Measured:
 
 def measure(
     host: HostMaps, lesion: Lesion, wanted: npt.NDArray[np.float64], others: Sequence[Lesion]
-) -> Measured | None:
+) -> MeasuredLesion | None:
     """A lesion measured on its host's map; None where no lobe surrounds it.
 
     Args:
@@ -96,7 +96,7 @@ def measure(
     lobe, centre = LOBE_NAMES[label], lesion.centroid
     covered = labels.array[lesion.box][lesion.mask]
     volume = len(covered) * labels.voxel_mm3
-    return Measured(
+    return MeasuredLesion(
         lobe=lobe,
         lobe_share=share,
         centre=centre,

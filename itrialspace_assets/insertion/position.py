@@ -30,7 +30,7 @@ from itrialspace_assets.hosts.clearance import AIRWAY_WEIGHT, CAP_MM, MARGIN_WEI
 from itrialspace_assets.hosts.depth import DEPTH_STEPS, LungDepth
 from itrialspace_assets.imaging.anatomy import LUNG, lung_mask
 from itrialspace_assets.imaging.geometry import Box, Volume
-from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.imaging.lesions import Lesion
 from itrialspace_assets.profiles.measure import SHELL_VOXELS
 
 #: Search radii in mm, tried in turn; the last spans any lung. With each the half width of the box from whose first
@@ -49,7 +49,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PlannedPosition:
     """What was asked for.
 
     Attributes:
@@ -213,7 +213,7 @@ def find_position(
     host: Volume,
     mask: Bools,
     lobe_label: int,
-    wanted: Wanted,
+    wanted: PlannedPosition,
     others: Sequence[Lesion] = (),
     airway: KDTree | None = None,
     within: Box | None = None,
@@ -299,7 +299,7 @@ class _Rest:
         counted: cost of the airway distance (mm) that the bound already holds; empty if none was asked for.
     """
 
-    wanted: Wanted
+    wanted: PlannedPosition
     airway: KDTree | None
     at: Ints
     shape: tuple[int, ...]
@@ -346,7 +346,7 @@ def _search(
     lobe_label: int,
     target: Floats,
     start: Ints,
-    wanted: Wanted,
+    wanted: PlannedPosition,
     others: Sequence[Lesion],
     airway: KDTree | None,
     within: Box,

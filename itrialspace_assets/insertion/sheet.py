@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.lesions import Lesion, unpack_bits
 from itrialspace_assets.imaging.pictures import OUTLINE, label_grey, outline
-from itrialspace_assets.imaging.volumes import Lesion, unpack_bits
 
 #: Edge (mm) of the square that a tile shows, and pixels for each mm.
 WINDOW_MM, SCALE = 60.0, 1.6

@@ -9,7 +9,7 @@ from itrialspace_assets.base.errors import CaseRejected
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging.anatomy import side_of_lobe
 from itrialspace_assets.imaging.geometry import read_labels
-from itrialspace_assets.imaging.volumes import shared_voxels, stamp, unpack_bits
+from itrialspace_assets.imaging.lesions import shared_voxels, stamp, unpack_bits
 
 #: Realised size within this of the planned one: the larger of 2 % and half a voxel
 #: (docs/facts/insertion.md#tolerances).

@@ -1,26 +1,18 @@
-"""Annotation tables as their publishers ship them become profiles; each source is an entry of ``annotations.yaml``.
+"""Reads an annotation table as its publisher ships it, by its entry (``annotation_sources``).
 
-An entry names the columns of a table, and this module reads any table by its entry. Unusual values are reported by
-row; a row that is no nodule is left out and listed with the reason. Anatomical columns are measured if there are masks
-(``profiles.masks``), else null with the reason.
+Unusual values are reported by row; a row that is no nodule is left out and listed with the reason. What profiles are
+made of it is in ``bare_profiles`` where there are no masks, else in ``profiles.masks``.
 """
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
-from pydantic import Field, ValidationError, model_validator
 
 from itrialspace_assets.base.errors import ConfigError, TableError
-from itrialspace_assets.base.settings import read_yaml
-from itrialspace_assets.base.validation import StrictModel, explain
-from itrialspace_assets.profiles.registry import Dataset
-from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
-from itrialspace_assets.records.schema import Violation
-from itrialspace_assets.records.tables import PROFILE_COLUMNS
+from itrialspace_assets.intake.annotation_sources import AnnotationSource
+from itrialspace_assets.records.schema import Severity, Violation
 from itrialspace_assets.records.text_tables import read_csv, read_text_table
 
 #: Names under which the registered profile tables, and a user's own, hold the patient.
@@ -28,89 +20,6 @@ _PATIENT = ("patient", "PatientID", "patient_id", "patient-id")
 
 #: First words of a list that is known to have no header, in lower case.
 _HEADERS = ("seriesuid", "series_uid", "seriesinstanceuid", "series_instance_uid", "scan", "ct_id", "id", "uid")
-
-
-class Centre(StrictModel):
-    """Columns with a nodule's centre, and their frame and units."""
-
-    x: str | None = None
-    y: str | None = None
-    pair: str | None = Field(None, description="One column that holds 'x, y' instead of two.")
-    z: str
-    frame: Literal["LPS", "RAS"]
-    unit: Literal["mm", "pixel"] = "mm"
-    z_unit: Literal["mm", "slice"] = "mm"
-    base: Literal[0, 1] = Field(0, description="Number of the first pixel or slice.")
-    slices_from: Literal["superior", "inferior"] = Field("inferior", description="Where slice numbers begin.")
-    spacing_xy: str | None = Field(None, description="Column with the pixel size in mm.")
-    spacing_z: str | None = Field(None, description="Column with the distance between slices in mm.")
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if (self.pair is None) == (self.x is None or self.y is None):
-            raise ValueError("give x and y, or pair")
-        return self
-
-
-class Words(StrictModel):
-    """A label in words, and the registry's column that it goes to."""
-
-    column: str
-    target: str
-    words: dict[str, int | None]
-
-
-class Scans(StrictModel):
-    """The table of all scans: those without a nodule stay in every denominator."""
-
-    scan: str
-    patient: str | None = None
-    series: str | None = None
-    header: bool = True
-    differ: tuple[str, str] | None = Field(
-        None, description="Two columns that readers take for the same; reported where they differ."
-    )
-
-
-class People(StrictModel):
-    """Columns of the table of scans or patients that go to each nodule: registry column -> its column."""
-
-    key: str
-    columns: dict[str, str]
-
-
-class Source(StrictModel):
-    """One kind of annotation table."""
-
-    about: str
-    dataset: str
-    entry: dict[str, Any] | None = Field(None, description="Registry entry of a dataset that is not registered.")
-    format: Literal["csv", "xlsx"] = "csv"
-    scan: str
-    ct: str = Field(
-        "{scan}", pattern=r"^[^{}/]*\{scan(:[^{}]*)?\}[^{}/]*$", description="Name of the CT; {scan} is filled in."
-    )
-    finding: str | None = Field(
-        None, description="Column with the finding's number in its scan; else numbered by position."
-    )
-    whole_id: bool = Field(False, description="The finding's id is unique without the scan's.")
-    centre: Centre
-    box: tuple[str, str, str] | None = None
-    diameter: str | None = None
-    volume: str | None = None
-    diam_definition: str = "unknown"
-    stand_in_volume: float | None = Field(None, description="A volume (mm³) that stands for 'not measured'.")
-    merge: tuple[str, ...] = Field(
-        (), description="Columns of the rows that are one nodule: numbers by median, centres by mean."
-    )
-    most_readings: int | None = Field(None, description="More rows than this in one nodule are reported.")
-    keep: dict[str, str] = Field(default_factory=dict, description="Column values of rows that are nodules.")
-    label: Words | None = None
-    native: dict[str, str] = Field(default_factory=dict, description="Registry column -> column of the table.")
-    absent: tuple[str, ...] = Field((), description="Registry columns that this table cannot fill; written empty.")
-    zero_is_missing: tuple[str, ...] = ()
-    scans: Scans | None = None
-    people: People | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +49,7 @@ class _Reading:
         bad: pl.Series,
         rows: pl.Series,
         values: pl.Series | None = None,
-        severity: str = "info",
+        severity: Severity = "info",
     ) -> None:
         """Keep a finding, if any row has it.
 
@@ -156,7 +65,8 @@ class _Reading:
         if len(at):
             first = at.head(3)
             sample = tuple(values[first.to_list()].to_list()) if values is not None else ()
-            self.notes.append(Violation(rule, column, len(at), sample, severity, tuple(rows[first.to_list()])))  # type: ignore[arg-type]
+            places = tuple(rows[first.to_list()].to_list())
+            self.notes.append(Violation(rule, column, len(at), sample, severity, places))
 
     def drop(self, table: pl.DataFrame, keep: pl.Series, reason: str) -> pl.DataFrame:
         """The rows that are kept; those that are left out are remembered with a reason.
@@ -175,40 +85,7 @@ class _Reading:
         return table.filter(keep)
 
 
-@lru_cache(maxsize=1)
-def shipped_sources() -> dict[str, Source]:
-    """Sources of the published datasets, by name."""
-    return {
-        name: _source(name, entry, "annotations.yaml")
-        for name, entry in read_yaml(Path(__file__).with_name("annotations.yaml")).items()
-    }
-
-
-def find_source(name: str) -> Source:
-    """A shipped source by name, or the one of a YAML file.
-
-    Raises:
-        ConfigError: neither, or a wrong key; names it.
-    """
-    if name in shipped_sources():
-        return shipped_sources()[name]
-    if Path(name).suffix in (".yaml", ".yml"):
-        tree = read_yaml(Path(name))
-        if not isinstance(tree, dict) or len(tree) != 1 or not isinstance(next(iter(tree.values())), dict):
-            raise ConfigError(f"{name}: expected one entry: a name, and below it the keys of a source")
-        ((key, entry),) = tree.items()
-        return _source(str(key), entry, name)
-    raise ConfigError(f"source {name!r}: expected a YAML file or one of {', '.join(shipped_sources())}")
-
-
-def _source(name: str, entry: dict[str, Any], where: str) -> Source:
-    try:
-        return Source(**entry)
-    except ValidationError as error:
-        raise ConfigError(f"{where}: {name}: {explain(error, Source)}") from None
-
-
-def read_annotations(source: Source, table: Path, scans: Path | None = None) -> Annotated:
+def read_annotations(source: AnnotationSource, table: Path, scans: Path | None = None) -> Annotated:
     """Read a table by its source.
 
     Args:
@@ -284,7 +161,7 @@ def _read(path: Path, kind: str) -> pl.DataFrame:
     return pl.DataFrame(body, schema=dict.fromkeys(head, pl.String()), orient="row")
 
 
-def _columns(source: Source) -> list[str]:
+def _columns(source: AnnotationSource) -> list[str]:
     c = source.centre
     named = [
         source.scan,
@@ -307,7 +184,7 @@ def _columns(source: Source) -> list[str]:
     return list(dict.fromkeys(n for n in named if n))
 
 
-def _require(raw: pl.DataFrame, file: str, source: Source) -> None:
+def _require(raw: pl.DataFrame, file: str, source: AnnotationSource) -> None:
     if missing := [c for c in _columns(source) if c not in raw.columns]:
         raise TableError(
             f"{file}: missing columns {', '.join(map(repr, missing))}; it has "
@@ -315,7 +192,7 @@ def _require(raw: pl.DataFrame, file: str, source: Source) -> None:
         )
 
 
-def _numeric(raw: pl.DataFrame, source: Source) -> pl.Series:
+def _numeric(raw: pl.DataFrame, source: AnnotationSource) -> pl.Series:
     """Rows whose place is written as numbers, or (an error later) at least in part."""
     place = [c for c in (source.centre.x, source.centre.pair, source.centre.z) if c]
     return raw.select(pl.any_horizontal(pl.col(c).is_not_null() for c in place)).to_series()
@@ -333,7 +210,7 @@ def _number(raw: pl.DataFrame, column: str, file: str, *, null: bool = False) ->
     return parsed
 
 
-def _geometry(raw: pl.DataFrame, source: Source, file: str) -> pl.DataFrame:
+def _geometry(raw: pl.DataFrame, source: AnnotationSource, file: str) -> pl.DataFrame:
     c = source.centre
     if c.pair:
         parts = raw[c.pair].str.extract_groups(r"^\s*([-\d.]+)\s*[,; ]\s*([-\d.]+)\s*$")
@@ -378,7 +255,7 @@ def _geometry(raw: pl.DataFrame, source: Source, file: str) -> pl.DataFrame:
     )
 
 
-def _merged(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFrame:
+def _merged(frame: pl.DataFrame, source: AnnotationSource, reading: _Reading) -> pl.DataFrame:
     """Readings of one nodule as one row: centres by mean, sizes and ratings by median, labels by mean."""
     if not source.merge:
         return frame
@@ -414,7 +291,7 @@ def _merged(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFr
     return merged
 
 
-def _scan_table(frame: pl.DataFrame, source: Source, path: Path | None, reading: _Reading) -> pl.DataFrame:
+def _scan_table(frame: pl.DataFrame, source: AnnotationSource, path: Path | None, reading: _Reading) -> pl.DataFrame:
     """Every scan with its patient and series: those of the scan table, and those that only the nodules name."""
     patient = next((source.native[c] for c in _PATIENT if c in source.native), None)
     own = frame.select(
@@ -469,7 +346,7 @@ def _scan_table(frame: pl.DataFrame, source: Source, path: Path | None, reading:
     return _with_ct(pl.concat([listed, own.filter(unlisted)]), source)
 
 
-def _second(source: Source, path: Path) -> pl.DataFrame:
+def _second(source: AnnotationSource, path: Path) -> pl.DataFrame:
     if source.scans and not source.scans.header:
         raw = read_csv(path, "scans", header=False).with_columns(pl.all().str.strip_chars())
         if (first := raw.row(0)[0] or "").lower() in _HEADERS:
@@ -480,12 +357,12 @@ def _second(source: Source, path: Path) -> pl.DataFrame:
     return read_text_table(path, "scans")
 
 
-def _with_ct(scans: pl.DataFrame, source: Source) -> pl.DataFrame:
+def _with_ct(scans: pl.DataFrame, source: AnnotationSource) -> pl.DataFrame:
     names = [source.ct.format(scan=s).removesuffix(".gz").removesuffix(".nii") for s in scans["scan"]]
     return scans.with_columns(ct_id=pl.Series(names, dtype=pl.String))
 
 
-def _identified(frame: pl.DataFrame, source: Source, file: str) -> pl.DataFrame:
+def _identified(frame: pl.DataFrame, source: AnnotationSource, file: str) -> pl.DataFrame:
     frame = _with_ct(frame.with_columns(scan=pl.col(source.scan)), source)
     if source.finding is None:  # by position, so that the order of rows does not matter
         number = pl.struct("pz", "py", "px").rank("ordinal").over("scan").cast(pl.String)
@@ -502,7 +379,7 @@ def _identified(frame: pl.DataFrame, source: Source, file: str) -> pl.DataFrame:
     return frame
 
 
-def _sizes(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFrame:
+def _sizes(frame: pl.DataFrame, source: AnnotationSource, reading: _Reading) -> pl.DataFrame:
     if source.stand_in_volume is not None:
         stand_in = (frame["volume"] - source.stand_in_volume).abs() < 1e-3
         reading.note(
@@ -532,7 +409,7 @@ def _sizes(frame: pl.DataFrame, source: Source, reading: _Reading) -> pl.DataFra
     return frame.with_columns(reason=pl.when(why == "").then(None).otherwise(why))
 
 
-def _natives(frame: pl.DataFrame, source: Source, scans: Path | None, reading: _Reading) -> pl.DataFrame:
+def _natives(frame: pl.DataFrame, source: AnnotationSource, scans: Path | None, reading: _Reading) -> pl.DataFrame:
     """Columns under the names that the registry gives them."""
     columns: dict[str, pl.Expr | pl.Series] = {target: pl.col(column) for target, column in source.native.items()}
     if source.label:
@@ -592,82 +469,3 @@ def _natives(frame: pl.DataFrame, source: Source, scans: Path | None, reading: _
     return out.select(
         pl.col("_row").alias("source_row"), *keep, *extra, *(c for c in out.columns if c.startswith("native:"))
     )
-
-
-def bare_profiles(annotated: Annotated, source: Source, dataset: Dataset) -> pl.DataFrame:
-    """Profiles from a table alone: the 53 columns, anatomical ones null or unknown with the reason.
-
-    Distances between nodules of a scan are known if the table gives positions in mm, even without the image's origin.
-
-    Args:
-        annotated: the table as it was read.
-        source: how it was read.
-        dataset: its registry entry.
-    """
-    n = annotated.nodules
-    siblings = add_siblings(
-        n.select(
-            "scan",
-            "id",
-            x=pl.col("rx"),
-            y=pl.col("ry"),
-            z=pl.col("rz"),
-            lung_side=pl.lit("unknown"),
-            lobe_name=pl.lit("unknown"),
-        )
-    )
-    missing = pl.concat_str(
-        pl.col("reason"),
-        pl.lit("no organ map: lobe, side, zone, percentages and distances are unknown"),
-        separator="; ",
-        ignore_nulls=True,
-    )
-    known: dict[str, Any] = {
-        "ct_path": pl.concat_str(pl.lit(f"{dataset.name}/"), pl.col("ct_id"), pl.lit(".nii.gz")),
-        "coordX": pl.col("x").round(4),
-        "coordY": pl.col("y").round(4),
-        "coordZ": pl.col("z").round(4),
-        "w": pl.col("w").round(4),
-        "h": pl.col("h").round(4),
-        "d": pl.col("d").round(4),
-        "nodule_mean_diam_mm": pl.col("diameter").round(4),
-        "reinsertion_nodule_diam_mm": pl.col("diameter").round(4),
-        "nodule_vol_mm3": pl.col("volume").round(4),
-    }
-    words = {
-        "lung_side",
-        "lobe_name",
-        "lung_zone",
-        "central_peripheral",
-        "reinsertion_lobe",
-        "reinsertion_lung_side",
-        "reinsertion_lung_zone",
-    }
-    columns = []
-    for column in PROFILE_COLUMNS:
-        if column.name in known:
-            columns.append(known[column.name].alias(column.name))
-        elif column.name in SIBLING_COLUMNS:
-            columns.append(pl.lit(siblings[column.name]).alias(column.name))
-        else:
-            columns.append(pl.lit("unknown" if column.name in words else None).alias(column.name))
-    native = [pl.col(c).alias(c.removeprefix("native:")) for c in n.columns if c.startswith("native:")]
-    own_id = [pl.col("id").alias(dataset.annotation)] if dataset.annotation else []
-    native = [e for e in native if not (dataset.annotation and e.meta.output_name() == dataset.annotation)]
-    unit = f"px_py_pz_{source.centre.unit}"
-    raw_place = [] if source.centre.unit == "mm" else [pl.concat_str(["px", "py", "pz"], separator=" ").alias(unit)]
-    more = [c for c in ("readings", "volume_is_stand_in") if c in n.columns]
-    return n.select(
-        *columns,
-        *native,
-        *own_id,
-        *raw_place,
-        *more,
-        diam_definition=pl.lit(source.diam_definition),
-        missing_because=missing,
-    )
-
-
-def scan_list(annotated: Annotated) -> pl.DataFrame:
-    """The dataset's scan list: ``ct_id``, ``patient``, ``series``."""
-    return annotated.scans.select("ct_id", "patient", "series").sort("ct_id")

@@ -21,7 +21,8 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework import journal, workers
 from itrialspace_assets.casework.cases import Case, Output, Rejection, payload_hash, require_all
 from itrialspace_assets.imaging.anatomy import NODULE
-from itrialspace_assets.imaging.geometry import Volume, read_volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume, read_volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.intake.case import ImportCase
 from itrialspace_assets.intake.listing import OwnScan, files_of, is_age
 from itrialspace_assets.intake.nodules import NodulesOfScan, read_scan_nodules

@@ -12,13 +12,13 @@ import numpy as np
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.anatomy import lung_mask
 from itrialspace_assets.imaging.geometry import Volume, read_volume, require_same_grid
-from itrialspace_assets.imaging.volumes import Lesion, shared_voxels
+from itrialspace_assets.imaging.lesions import Lesion, shared_voxels
 from itrialspace_assets.intake.case import ImportCase
 from itrialspace_assets.intake.listing import is_cut_off, read_nodules, stem
 from itrialspace_assets.intake.own_files import is_hidden
 from itrialspace_assets.profiles.dicom.grid import SeriesIdentity, reading
 from itrialspace_assets.profiles.dicom.lidc import read_lidc_xml
-from itrialspace_assets.profiles.dicom.regions import Choice
+from itrialspace_assets.profiles.dicom.regions import RegionChoice
 from itrialspace_assets.profiles.dicom.rtstruct import read_rtstruct
 from itrialspace_assets.profiles.dicom.seg import read_seg
 from itrialspace_assets.profiles.doubts import Doubt, Note
@@ -34,7 +34,7 @@ LEAST_INSIDE = 0.5
 
 
 @dataclass(frozen=True)
-class Nodule:
+class ScanNodule:
     """A nodule of a scan: its name, voxels (in the grid of the CT), label (1 malignant, 0 benign, null unknown).
 
     ``drawn``: only a point and a diameter were known, and the voxels are a sphere.
@@ -54,7 +54,7 @@ class NodulesOfScan:
     file, could not be checked, or is doubtful.
     """
 
-    nodules: list[Nodule] = field(default_factory=list)
+    nodules: list[ScanNodule] = field(default_factory=list)
     mask_source: str = "unknown"
     notes: list[Note] = field(default_factory=list)
 
@@ -86,7 +86,9 @@ def read_scan_nodules(case: ImportCase, ct: Volume, identity: SeriesIdentity, or
         found = NodulesOfScan(_drawn(path, str(case.frame), ct), "procedural", notes)
     elif path.suffix == ".xml":
         read = read_lidc_xml(path, ct, identity)
-        found = NodulesOfScan([Nodule(name, lesion) for name, lesion in read.lesions], "consensus", notes=read.notes)
+        found = NodulesOfScan(
+            [ScanNodule(name, lesion) for name, lesion in read.lesions], "consensus", notes=read.notes
+        )
     else:
         found = _dicom(path, ct, identity, case)
     shared = _check_places(found.nodules, organs, path)
@@ -117,18 +119,18 @@ def _dicom(path: Path, ct: Volume, identity: SeriesIdentity, case: ImportCase) -
 
     with reading(path, "NIfTI, CSV, XML or DICOM"):
         modality = str(pydicom.dcmread(path, stop_before_pixels=True).get("Modality"))
-    choice = Choice(case.roi, case.segments)
+    choice = RegionChoice(case.roi, case.segments)
     if modality == "SEG":
         regions = read_seg(path, ct, identity, choice, case.allowed.threshold)
     elif modality == "RTSTRUCT":
         regions = read_rtstruct(path, ct, identity, choice)
     else:
         raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{path}: expected modality SEG or RTSTRUCT, got {modality}")
-    named = [Nodule("".join(c if c.isalnum() else "_" for c in name), lesion) for name, lesion in regions.lesions]
+    named = [ScanNodule("".join(c if c.isalnum() else "_" for c in name), lesion) for name, lesion in regions.lesions]
     return NodulesOfScan(named, "manual", notes=regions.notes)
 
 
-def _masked(path: Path, ct: Volume, case: ImportCase, *, alone: bool) -> tuple[list[Nodule], list[Note]]:
+def _masked(path: Path, ct: Volume, case: ImportCase, *, alone: bool) -> tuple[list[ScanNodule], list[Note]]:
     """The nodules of a mask, and a note on its specks; ``alone``: the file holds one nodule and names it."""
     mask = read_volume(path, case.allowed.trust)
     require_same_grid(mask, ct, path, "CT")
@@ -144,13 +146,13 @@ def _masked(path: Path, ct: Volume, case: ImportCase, *, alone: bool) -> tuple[l
     values = sorted({value for value, _ in found})
     if alone:
         whole = [lesion for v in values for lesion in joined([part for value, part in found if value == v], ct)]
-        return [Nodule(stem(path), lesion) for lesion in whole], notes
+        return [ScanNodule(stem(path), lesion) for lesion in whole], notes
     if len(values) == 1:
-        return [Nodule(f"N{i}", lesion) for i, (_, lesion) in enumerate(found, 1)], notes
-    return [Nodule(f"N{value}", lesion) for value, lesion in sorted(found, key=lambda f: f[0])], notes
+        return [ScanNodule(f"N{i}", lesion) for i, (_, lesion) in enumerate(found, 1)], notes
+    return [ScanNodule(f"N{value}", lesion) for value, lesion in sorted(found, key=lambda f: f[0])], notes
 
 
-def _drawn(path: Path, frame: str, ct: Volume) -> list[Nodule]:
+def _drawn(path: Path, frame: str, ct: Volume) -> list[ScanNodule]:
     """A sphere for each nodule of a list.
 
     Raises:
@@ -167,11 +169,11 @@ def _drawn(path: Path, frame: str, ct: Volume) -> list[Nodule]:
                 f"{path}: row {listed.row}: expected a place inside the CT and a diameter of 0-200 mm, got "
                 f"x {x:g}, y {y:g}, z {z:g} ({frame}) and diameter_mm {listed.diameter:g}",
             )
-        found.append(Nodule(listed.name, sphere(ct, at, listed.diameter), listed.label, drawn=True))
+        found.append(ScanNodule(listed.name, sphere(ct, at, listed.diameter), listed.label, drawn=True))
     return found
 
 
-def _check_places(found: Sequence[Nodule], organs: Volume, path: Path) -> list[Note]:
+def _check_places(found: Sequence[ScanNodule], organs: Volume, path: Path) -> list[Note]:
     """Refuse nodules that share most voxels, those of which most voxels lie outside the body, and whole lungs.
 
     Returns:
@@ -213,7 +215,7 @@ def _check_places(found: Sequence[Nodule], organs: Volume, path: Path) -> list[N
     return notes
 
 
-def _numbered(found: Sequence[Nodule]) -> list[Nodule]:
+def _numbered(found: Sequence[ScanNodule]) -> list[ScanNodule]:
     """The nodules of a scan under names that differ: a second GTV_1 becomes GTV_1_2."""
     taken: set[str] = set()
     out = []

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
-from itrialspace_assets.base.settings import read_yaml
+from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.imaging.anatomy import BODY, LABEL_NAMES, NODULE
 from itrialspace_assets.imaging.geometry import (
     LABEL_TOLERANCE,

@@ -17,7 +17,9 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.validation import explain
 from itrialspace_assets.casework.cases import Rejection
-from itrialspace_assets.intake.annotations import Annotated, Source, bare_profiles, scan_list
+from itrialspace_assets.intake.annotation_sources import AnnotationSource
+from itrialspace_assets.intake.annotations import Annotated
+from itrialspace_assets.intake.bare_profiles import bare_profiles, scan_list
 from itrialspace_assets.profiles.case import KnownNodule, MeasureCase, PixelFrame
 from itrialspace_assets.profiles.load import Loaded, native_columns, write_checked
 from itrialspace_assets.profiles.masks import scans_in
@@ -68,7 +70,7 @@ def measured_profiles(rows: pl.DataFrame, entry: Dataset) -> pl.DataFrame:
     )
 
 
-def annotated_scans(annotated: Annotated, source: Source, masks: Path) -> list[MeasureCase]:
+def annotated_scans(annotated: Annotated, source: AnnotationSource, masks: Path) -> list[MeasureCase]:
     """The scans of a table that have a label map, with the nodules that the table names.
 
     Args:
@@ -93,7 +95,7 @@ def annotated_scans(annotated: Annotated, source: Source, masks: Path) -> list[M
 
 
 def annotated_profiles(
-    annotated: Annotated, source: Source, entry: Dataset, measured: pl.DataFrame | None
+    annotated: Annotated, source: AnnotationSource, entry: Dataset, measured: pl.DataFrame | None
 ) -> pl.DataFrame:
     """Profiles of a table, with the anatomy of those nodules that were measured.
 
@@ -197,7 +199,7 @@ def write_annotated(
     annotated: Annotated,
     profiles: pl.DataFrame,
     rejected: Sequence[Rejection],
-    source: Source,
+    source: AnnotationSource,
 ) -> list[str]:
     """Write a dataset read from annotations; lines to show.
 

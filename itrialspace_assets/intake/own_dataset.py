@@ -8,7 +8,8 @@ import yaml
 
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.base.fingerprints import replace_file
-from itrialspace_assets.base.settings import YAML_LOADER, Settings
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.base.yaml_files import YAML_LOADER
 from itrialspace_assets.profiles.load import write_checked
 from itrialspace_assets.profiles.registry import OWN_DATASETS, Dataset
 from itrialspace_assets.profiles.registry import datasets as registered

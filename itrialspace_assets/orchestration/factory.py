@@ -89,7 +89,7 @@ def _about(context: Any, step: Step) -> Facts:
 
 @contextmanager
 def _guarded(context: Any, step: Step, workspace: Workspace) -> Iterator[None]:
-    """Log an error, and raise what a user can mend as a step failure."""
+    """Log an error, and raise what a user can fix as a step failure."""
     try:
         with failing(workspace.settings().output):
             yield

@@ -13,8 +13,8 @@ from itrialspace_assets.orchestration.lineage import up_to_date, upstream_partit
 from itrialspace_assets.orchestration.nodes import Graph, Node
 from itrialspace_assets.orchestration.staleness import datasets_with_profiles
 
-State = Literal["failed", "out of date", "missing", "up to date"]
-STATES: tuple[State, ...] = get_args(State)
+Freshness = Literal["failed", "out of date", "missing", "up to date"]
+STATES: tuple[Freshness, ...] = get_args(Freshness)
 #: (asset, partition) -> why its last run failed.
 Failures = Mapping[tuple[str, str], str]
 
@@ -26,7 +26,7 @@ class Health:
     asset: str
     stage: str
     partition: str
-    state: State
+    state: Freshness
     done: int
     rejected: int
     retryable: int

@@ -130,7 +130,7 @@ class History(DagsterStorage, ConfigurableClass):
 
 
 def history_failure(error: BaseException) -> str | None:
-    """What happened to the database of the history, and how to mend it; None where the error is of another kind.
+    """What happened to the database of the history, and how to fix it; None where the error is of another kind.
 
     Args:
         error: as it was caught.

@@ -10,7 +10,7 @@ class PixelFrame(StrictModel):
     """How a table counts pixels and slices.
 
     ``frame``: axes of columns and rows. ``z_unit``: z is a slice number, or already mm. ``slices_from``: where slice
-    numbers begin. As in ``intake.annotations.Centre``.
+    numbers begin. As in ``intake.annotation_sources.Centre``.
     """
 
     frame: Literal["LPS", "RAS"]

@@ -19,7 +19,7 @@ from itrialspace_assets.base.fingerprints import hash_file, replace_file
 from itrialspace_assets.profiles.doubts import Doubt, unknown_codes
 from itrialspace_assets.profiles.persons import person_uids
 from itrialspace_assets.profiles.registry import Dataset, LabelRule
-from itrialspace_assets.records.schema import Violation, violations
+from itrialspace_assets.records.schema import Severity, Violation, violations
 from itrialspace_assets.records.tables import PROFILE_COLUMNS, TABLES
 from itrialspace_assets.records.text_tables import read_text_table
 
@@ -62,7 +62,7 @@ class _Notes:
     found: list[Violation] = field(default_factory=list)
 
     def at(
-        self, rule: str, column: str, bad: pl.Series, values: pl.Series | None = None, severity: str = "error"
+        self, rule: str, column: str, bad: pl.Series, values: pl.Series | None = None, severity: Severity = "error"
     ) -> None:
         """Keep a finding, if any row has it.
 
@@ -77,7 +77,8 @@ class _Notes:
         if len(rows):
             first = rows.head(3)
             sample = tuple(values[first.to_list()].to_list()) if values is not None else ()
-            self.found.append(Violation(rule, column, len(rows), sample, severity, tuple(first)))  # type: ignore[arg-type]
+            places = tuple(first.to_list())
+            self.found.append(Violation(rule, column, len(rows), sample, severity, places))
 
     def stop_on_errors(self) -> None:
         if wrong := [f for f in self.found if f.severity == "error"]:
@@ -110,19 +111,7 @@ def load_profiles(path: Path, dataset: Dataset, anatomy: str, *, released: bool 
     size, explained = frame["reinsertion_nodule_diam_mm"], _own(raw, "missing_because", None).is_not_null()
     notes.at("expected a diameter > 0 mm", size.name, size <= 0, size)
     notes.at("expected a diameter, or missing_because to say why not", size.name, size.is_null() & ~explained)
-    ct_id = raw["ct_path"].str.split("/").list.last().str.replace(r"\.nii(\.gz)?$", "")
-    notes.at("expected a file name", "ct_path", ct_id.is_null() | ~ct_id.str.contains(SAFE_ID), raw["ct_path"])
-    annotation = raw[dataset.annotation] if dataset.annotation else ct_id.alias("ct_path")
-    notes.at("expected an id in every row", annotation.name, annotation.is_null())
-    notes.at(
-        "expected an id without a path",
-        annotation.name,
-        ~annotation.str.contains(SAFE_ID),
-        annotation,
-    )
-    notes.at("expected unique ids", annotation.name, annotation.is_duplicated() & annotation.is_not_null(), annotation)
-    if dataset.annotation is None:
-        notes.found.append(Violation("no annotation ids", "ct_path", raw.height, (), "info"))
+    ct_id, annotation = _ids(raw, dataset, notes)
     label = _labels(raw, dataset.label, notes)
     if dataset.label and dataset.label.column:
         notes.at("expected a label", dataset.label.column, label.is_null(), raw[dataset.label.column], "warning")
@@ -276,6 +265,20 @@ def _typed(raw: pl.DataFrame, notes: _Notes) -> pl.DataFrame:
         if c.type == "text"
     )
     return typed.hstack(texts).select(_NEEDED)
+
+
+def _ids(raw: pl.DataFrame, dataset: Dataset, notes: _Notes) -> tuple[pl.Series, pl.Series]:
+    """Id of each row's CT, and of its annotation: without such a column, that of the CT."""
+    ct_id = raw["ct_path"].str.split("/").list.last().str.replace(r"\.nii(\.gz)?$", "")
+    notes.at("expected a file name", "ct_path", ct_id.is_null() | ~ct_id.str.contains(SAFE_ID), raw["ct_path"])
+    annotation = raw[dataset.annotation] if dataset.annotation else ct_id.alias("ct_path")
+    name = annotation.name
+    notes.at("expected an id in every row", name, annotation.is_null())
+    notes.at("expected an id without a path", name, ~annotation.str.contains(SAFE_ID), annotation)
+    notes.at("expected unique ids", name, annotation.is_duplicated() & annotation.is_not_null(), annotation)
+    if dataset.annotation is None:
+        notes.found.append(Violation("no annotation ids", "ct_path", raw.height, (), "info"))
+    return ct_id, annotation
 
 
 def _numbers(raw: pl.DataFrame, column: str | None, notes: _Notes) -> pl.Series:

@@ -15,7 +15,7 @@ from itrialspace_assets.imaging.geometry import Box
 
 
 @dataclass(frozen=True)
-class Lobe:
+class LobeExtent:
     """Box (voxels, upper bound out) and occupied axial slices of a lobe's largest component."""
 
     name: str
@@ -66,7 +66,7 @@ def lobe_mask(labels: npt.NDArray[np.uint8], label: int, box: Box) -> npt.NDArra
     return np.asarray(cc3d.largest_k(labels[box] == label, k=1, connectivity=26), dtype=bool)
 
 
-def lobe_in(labels: npt.NDArray[np.uint8], label: int, box: Box) -> tuple[Lobe, npt.NDArray[np.bool_]]:
+def lobe_in(labels: npt.NDArray[np.uint8], label: int, box: Box) -> tuple[LobeExtent, npt.NDArray[np.bool_]]:
     """A lobe and its largest component, in the shape of the box.
 
     Args:
@@ -80,11 +80,11 @@ def lobe_in(labels: npt.NDArray[np.uint8], label: int, box: Box) -> tuple[Lobe, 
         hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
         bounds.append(hit + box[axis].start)
     tight = tuple(slice(int(b[0]), int(b[-1]) + 1) for b in bounds)
-    lobe = Lobe(LOBE_NAMES[label], int(mask.sum()), (tight[0], tight[1], tight[2]), bounds[2].astype(np.int64))
+    lobe = LobeExtent(LOBE_NAMES[label], int(mask.sum()), (tight[0], tight[1], tight[2]), bounds[2].astype(np.int64))
     return lobe, mask
 
 
-def lobes_of(labels: npt.NDArray[np.uint8], boxes: list[Box | None] | None = None) -> dict[str, Lobe]:
+def lobes_of(labels: npt.NDArray[np.uint8], boxes: list[Box | None] | None = None) -> dict[str, LobeExtent]:
     """Every lobe that occurs in a label map (X, Y, Z), by name; ``boxes``: of ``label_boxes``, if already known."""
     known = label_boxes(labels)[1] if boxes is None else boxes
     found = {}
@@ -96,7 +96,7 @@ def lobes_of(labels: npt.NDArray[np.uint8], boxes: list[Box | None] | None = Non
 
 
 def runs(indices: npt.NDArray[np.int64]) -> list[int]:
-    """First and last of each run of consecutive indices, in turn: [3,4,5,9] -> [3,5,9,9]."""
+    """First and last of each run of consecutive indices (n,), in turn: [3,4,5,9] -> [3,5,9,9]."""
     if not len(indices):
         return []
     breaks = np.flatnonzero(np.diff(indices) > 1)
@@ -106,6 +106,6 @@ def runs(indices: npt.NDArray[np.int64]) -> list[int]:
 
 
 def from_runs(values: list[int]) -> npt.NDArray[np.int64]:
-    """Inverse of ``runs``."""
+    """Inverse of ``runs``: every index, shape (n,)."""
     pairs = zip(values[::2], values[1::2], strict=True)
     return np.concatenate([np.arange(a, b + 1) for a, b in pairs]) if values else np.empty(0, np.int64)

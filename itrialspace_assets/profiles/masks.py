@@ -28,7 +28,7 @@ from itrialspace_assets.imaging.geometry import (
     require_same_grid,
     whole_numbers,
 )
-from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
+from itrialspace_assets.imaging.lesions import Lesion, cut_lesion
 from itrialspace_assets.profiles.case import KnownNodule, MeasureCase
 from itrialspace_assets.profiles.doubts import Doubt, codes_of
 from itrialspace_assets.profiles.measure import MIN_VOXELS, measure_scan, nodules_in, pieces
@@ -235,7 +235,8 @@ def sphere(labels: Volume, centre: npt.ArrayLike, diameter_mm: float) -> Lesion:
 def cut_lesion_in(block: npt.NDArray[np.bool_], offset: tuple[int, int, int]) -> Lesion:
     """The tight lesion of a boolean block (X, Y, Z) whose first voxel has index ``offset`` in the grid."""
     tight = cut_lesion(block)
-    return Lesion(tuple(int(a + b) for a, b in zip(tight.offset, offset, strict=True)), tight.mask)  # type: ignore[arg-type]
+    x, y, z = (int(a + b) for a, b in zip(tight.offset, offset, strict=True))
+    return Lesion((x, y, z), tight.mask)
 
 
 def voxel_of(known: KnownNodule, labels: Volume) -> npt.NDArray[np.float64] | None:
@@ -256,7 +257,7 @@ def voxel_of(known: KnownNodule, labels: Volume) -> npt.NDArray[np.float64] | No
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundLesion:
     """A nodule's voxels in the grid of its scan, and where they come from.
 
     ``source``: ``mask``, ``nodule_seg``, ``organ_map``, or ``procedural`` for a ball of the table's diameter.
@@ -267,12 +268,12 @@ class Found:
     source: str
 
 
-def _lesions(case: MeasureCase, labels: Volume) -> tuple[list[Found], list[Rejection]]:
+def _lesions(case: MeasureCase, labels: Volume) -> tuple[list[FoundLesion], list[Rejection]]:
     """The nodules of a scan, and those that were rejected."""
     return _known_lesions(case, labels) if case.known else _all_lesions(case, labels)
 
 
-def _all_lesions(case: MeasureCase, labels: Volume) -> tuple[list[Found], list[Rejection]]:
+def _all_lesions(case: MeasureCase, labels: Volume) -> tuple[list[FoundLesion], list[Rejection]]:
     """Every component of the nodule mask, else of label 23; pieces below ``MIN_VOXELS`` are rejected together."""
     if case.nodules is not None:
         own = read_volume(case.nodules)
@@ -286,13 +287,13 @@ def _all_lesions(case: MeasureCase, labels: Volume) -> tuple[list[Found], list[R
     if specks:
         detail = f"{case.ct_id}: {specks} voxels in pieces below {MIN_VOXELS} voxels left out"
         rejected.append(Rejection(case.ct_id, Reason.EMPTY_LESION, detail, len(native)))
-    return [Found(f"{case.ct_id}_N{i}", lesion, "mask") for i, lesion in enumerate(native, 1)], rejected
+    return [FoundLesion(f"{case.ct_id}_N{i}", lesion, "mask") for i, lesion in enumerate(native, 1)], rejected
 
 
-def _known_lesions(case: MeasureCase, labels: Volume) -> tuple[list[Found], list[Rejection]]:
+def _known_lesions(case: MeasureCase, labels: Volume) -> tuple[list[FoundLesion], list[Rejection]]:
     """The nodules that a table names; one without voxels becomes a ball if its centre and diameter are known."""
     native = nodules_in(labels)
-    found: list[Found] = []
+    found: list[FoundLesion] = []
     rejected: list[Rejection] = []
     places = [voxel_of(known, labels) for known in case.known]
     component = _own_components(labels, native, case.known, places)
@@ -305,7 +306,7 @@ def _known_lesions(case: MeasureCase, labels: Volume) -> tuple[list[Found], list
                 rejected.append(Rejection(case.ct_id, error.reason, f"{known.id}: {error.detail}", number))
                 continue
             lesion, source = sphere(labels, centre, known.diameter), "procedural"
-        found.append(Found(known.id, lesion, source))
+        found.append(FoundLesion(known.id, lesion, source))
     return found, rejected
 
 

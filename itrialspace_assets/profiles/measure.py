@@ -29,8 +29,8 @@ from itrialspace_assets.imaging.anatomy import (
     side_of_lobe,
 )
 from itrialspace_assets.imaging.geometry import Box, Volume, bounding_box, box_around
-from itrialspace_assets.imaging.volumes import Lesion
-from itrialspace_assets.profiles.lobes import Lobe, label_boxes, lobes_of
+from itrialspace_assets.imaging.lesions import Lesion
+from itrialspace_assets.profiles.lobes import LobeExtent, label_boxes, lobes_of
 from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
 
 #: A nodule is peripheral if its centre lies within this distance (mm) of the pleura; ours, as none is published
@@ -47,7 +47,7 @@ INSIDE_LUNG = (*LUNG, NODULE, AIRWAY, PULMONARY_VEIN)
 
 
 @dataclass(frozen=True)
-class Scan:
+class LabelledScan:
     """A label map (X, Y, Z; RAS+) and the geometry that all its nodules need, computed once."""
 
     labels: Volume
@@ -63,7 +63,7 @@ class Scan:
         return boxes[label] if label < len(boxes) else None
 
     @cached_property
-    def lobes(self) -> dict[str, Lobe]:
+    def lobes(self) -> dict[str, LobeExtent]:
         """The lobes that occur, by name."""
         return lobes_of(self.labels.array, self.counts_boxes[1])
 
@@ -235,7 +235,7 @@ class NoduleRow:
     airway_distance_mm: float | None
 
 
-def measure_nodule(scan: Scan, lesion: Lesion) -> NoduleRow:
+def measure_nodule(scan: LabelledScan, lesion: Lesion) -> NoduleRow:
     """Measure one nodule, given as voxels in the grid of its scan."""
     labels = scan.labels
     centre = lesion.centroid
@@ -318,7 +318,7 @@ def measure_scan(labels: Volume, lesions: list[Lesion], ids: list[str]) -> list[
         lesions: the nodules, in the map's grid.
         ids: annotation id of each lesion.
     """
-    scan = Scan(labels)
+    scan = LabelledScan(labels)
     rows: list[dict[str, Any]] = [asdict(measure_nodule(scan, lesion)) for lesion in lesions]
     centres = np.array([labels.to_world(lesion.centroid) for lesion in lesions]).reshape(-1, 3)
     places = pl.DataFrame(

@@ -13,8 +13,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.base.settings import Settings, read_yaml
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel, explain
+from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.records.layout import PROCEDURAL
 
 #: Registry of a data root, if it has one; entries of ITRIALSPACE_DATASETS_CONFIG override it.

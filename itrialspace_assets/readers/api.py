@@ -53,7 +53,7 @@ class Generation:
 
     ``option_scores`` run in parallel to the request's options. ``failure`` says why the reader, for example a server,
     gave nothing for this request; it is asked again another time. ``reason`` is its kind; of one that another try may
-    mend, the partition is not up to date.
+    fix, the partition is not up to date.
     """
 
     raw_text: str | None = None
@@ -104,10 +104,10 @@ class Scan:
 
 @dataclass(frozen=True)
 class Need:
-    """Something that a reader lacks: what was expected and got, and how to mend it."""
+    """Something that a reader lacks: what was expected and got, and how to fix it."""
 
     what: str
-    mend: str
+    fix: str
 
 
 #: One generation for each request, in their order.

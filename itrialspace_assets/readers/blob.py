@@ -4,7 +4,7 @@ It is no model under study. It finds bright round spots inside dark lung from pi
 and how wide it is, and does not know lobes. Coloured pixels are filled in from their grey neighbours before it looks.
 
 Slices of one plane differ in what is drawn on them, so the last plane that was filtered is remembered, and of the next
-slice only what differs is filtered anew. The answer is that of filtering the whole slice, bit for bit.
+slice only what differs is filtered again. The answer is that of filtering the whole slice, bit for bit.
 """
 
 from dataclasses import dataclass

@@ -147,10 +147,10 @@ def require_ready(reader: Reader) -> None:
     """Make sure that a reader can be asked, before any work.
 
     Raises:
-        ConfigError: the reader lacks something; says what and how to mend it.
+        ConfigError: the reader lacks something; says what and how to fix it.
     """
     if needs := reader.needs():
-        said = "; ".join(f"{need.what}: {need.mend}" for need in needs)
+        said = "; ".join(f"{need.what}: {need.fix}" for need in needs)
         raise ConfigError(f"reader {reader.name} is not ready: {said}")
     reader.prepare()
 
@@ -455,8 +455,9 @@ def _failed(folder: Path, run_id: str, cases: Mapping[str, str]) -> tuple[pl.Dat
         if "reason" in e and (uid := e["uid"].removeprefix("scan/")) in cases
     ]
     for case in shards.all_of(ReadWork, folder, run_id) if whole else ():
-        if case.uid in whole and isinstance(case.payload.job, ReadBatch):  # type: ignore[attr-defined]
-            rows += [(r.generation_key, whole[case.uid]) for r in case.payload.job.requests]  # type: ignore[attr-defined]
+        payload = case.payload
+        if case.uid in whole and isinstance(payload, ReadWork) and isinstance(payload.job, ReadBatch):
+            rows += [(r.generation_key, whole[case.uid]) for r in payload.job.requests]
     schema = {"generation_key": pl.String, "failure": pl.String}
     unique = {r.uid: r for r in rejected}
     return pl.DataFrame(rows, schema=schema, orient="row").unique("generation_key", keep="last"), list(unique.values())

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.synthesis import devices
 
 #: Precisions that an entry may ask for.
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
-def device_of(entry: ReaderEntry, place: Place) -> str:
+def device_of(entry: ReaderEntry, place: ReaderEnvironment) -> str:
     """Where an entry's network computes: ``cuda`` where its location is ``gpu`` and ITRIALSPACE_DEVICE says so."""
     return place.device if entry.location == "gpu" else "cpu"
 
@@ -42,7 +42,7 @@ def batches(lengths: Sequence[int], most: int, tokens: int) -> list[npt.NDArray[
         tokens: most tokens of a batch after padding to its longest text; a longer text is a batch by itself.
 
     Returns:
-        Indices into ``lengths``; every one in one batch.
+        Indices into ``lengths``, an array of shape (texts of the batch,) each; every one in one batch.
     """
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     found, start = [], 0

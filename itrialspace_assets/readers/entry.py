@@ -97,7 +97,7 @@ class ReaderEntry(StrictModel):
 
 
 @dataclass(frozen=True)
-class Place:
+class ReaderEnvironment:
     """Where a reader finds its files and computes.
 
     Attributes:
@@ -113,14 +113,14 @@ class Place:
     output: Path | None = None
 
     @classmethod
-    def of(cls, settings: Settings) -> "Place":
+    def of(cls, settings: Settings) -> "ReaderEnvironment":
         return cls(
             settings.weights_dir, settings.output / "work" / "fingerprints.sqlite", settings.device, settings.output
         )
 
 
 @dataclass(frozen=True)
-class Kind:
+class ReaderKind:
     """A kind of reader.
 
     Attributes:
@@ -132,7 +132,7 @@ class Kind:
 
     name: str
     options: type[StrictModel]
-    build: Callable[[ReaderEntry, Any, Place], Reader]
+    build: Callable[[ReaderEntry, Any, ReaderEnvironment], Reader]
 
 
 def reader_of(

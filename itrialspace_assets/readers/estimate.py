@@ -22,7 +22,7 @@ TRIED = 16
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ReadingEstimate:
     """Requests of a reader on a source and those that are left, each once; scans left; seconds a request."""
 
     requests: int
@@ -35,7 +35,9 @@ class Estimate:
         return None if self.each is None else self.left * self.each / workers
 
 
-def estimate_reading(settings: Settings, source: str, reader: Reader, partitions: Sequence[Partition]) -> Estimate:
+def estimate_reading(
+    settings: Settings, source: str, reader: Reader, partitions: Sequence[Partition]
+) -> ReadingEstimate:
     """What a reader still has to read.
 
     Args:
@@ -51,7 +53,7 @@ def estimate_reading(settings: Settings, source: str, reader: Reader, partitions
     require_ready(reader)
     asked = [questions(settings, source, reader, partition) for partition in partitions]
     if not asked:
-        return Estimate(0, 0, 0, None)
+        return ReadingEstimate(0, 0, 0, None)
     every = pl.concat([part.requests for part in asked]).unique("generation_key", keep="first", maintain_order=True)
     scans = {scan.key: scan for part in asked for scan in part.scans.values()}
     shown = {uid: scan for part in asked for uid, scan in part.shown.items()}
@@ -62,7 +64,7 @@ def estimate_reading(settings: Settings, source: str, reader: Reader, partitions
     if each is None and left.height:
         _try(settings, reader, to_read(left.head(TRIED if reader.scan_levels is None else 1), shown))
         each, left = ledger.seconds_each(), unasked(settings, reader, left)
-    return Estimate(every.height, left.height, unmarked, each)
+    return ReadingEstimate(every.height, left.height, unmarked, each)
 
 
 def _try(settings: Settings, reader: Reader, requests: tuple[RequestToRead, ...]) -> None:

@@ -32,8 +32,8 @@ def coverage(
     Returns:
         ``task``, ``condition``, ``control``, ``wanted``, ``got``, and their ratio ``share``.
     """
-    schema = dict.fromkeys(_CELL, pl.String()) | {"wanted": pl.UInt32(), "got": pl.Int32()}
-    cells = [_covered(answers, given, tasks, controls).cast(schema) for answers, given in parts]  # type: ignore[arg-type]
+    schema = pl.Schema({**dict.fromkeys(_CELL, pl.String()), "wanted": pl.UInt32(), "got": pl.Int32()})
+    cells = [_covered(answers, given, tasks, controls).cast(schema) for answers, given in parts]
     return (
         pl.concat([pl.DataFrame(schema=schema), *cells])
         .group_by(_CELL)

@@ -59,7 +59,7 @@ _OF_THE_RUN = ("seconds", "asked_ns", "prompt_id")
 
 
 @dataclass(frozen=True)
-class Problem:
+class LedgerProblem:
     """Something that ``verify`` found: in which file, and what."""
 
     file: str
@@ -202,7 +202,7 @@ class Ledger:
         try:
             index = pl.scan_parquet(self.folder / _INDEX, glob=False)
             found = index.group_by(pl.col(_SHARD).cast(pl.String)).agg(holds).collect(engine="streaming")
-        except (pl.exceptions.PolarsError, OSError):  # missing, or damaged: made anew by compact
+        except (pl.exceptions.PolarsError, OSError):  # missing, or damaged: made again by compact
             return {}
         return dict(found.select(_SHARD, _KEY).iter_rows())
 
@@ -212,7 +212,7 @@ class Ledger:
             return pl.read_parquet(self.folder / _INDEX).cast({"shard": pl.Categorical()}).select(list(schema))
         except FileNotFoundError:
             return pl.DataFrame(schema=schema)
-        except (pl.exceptions.PolarsError, OSError):  # made anew by compact; the shards hold everything
+        except (pl.exceptions.PolarsError, OSError):  # made again by compact; the shards hold everything
             return pl.DataFrame(schema=schema)
 
     def keys(self) -> pl.Series:
@@ -258,7 +258,7 @@ class Ledger:
         for path in self.tails():
             self._gather(path)
         # of each key its hash, which takes a sixth of its memory; of two that differ it is the same once in 2^64, and
-        # their shards are then written anew
+        # their shards are then written again
         shards = [(path, _read_shard(path, [_KEY])[_KEY].hash()) for path in self.shards()]
         every = pl.concat([SCHEMA.to_frame()[_KEY].hash(), *(keys for _, keys in shards)])
         twice = every.filter(every.is_duplicated()).unique()
@@ -288,7 +288,7 @@ class Ledger:
         index.sink_parquet(temporary, compression="zstd", statistics=False)
         temporary.replace(self.folder / _INDEX)
 
-    def verify(self) -> list[Problem]:
+    def verify(self) -> list[LedgerProblem]:
         """What is wrong with the files: damaged, renamed, of another schema, keys with two answers, too many files."""
         problems, parts = [], [SCHEMA.to_frame().with_columns(file=pl.lit(""))]
         for path in self.shards():
@@ -300,14 +300,14 @@ class Ledger:
                     )
                 parts.append(_read_shard(path).with_columns(file=pl.lit(path.name)))
             except TableError as error:
-                problems.append(Problem(path.name, str(error)))
+                problems.append(LedgerProblem(path.name, str(error)))
         parts += [_read_tail(path).with_columns(file=pl.lit(path.name)) for path in self.tails()]
         every = pl.concat(parts)
         said = pl.struct(pl.exclude(_KEY, "file", *_OF_THE_RUN))
         twice = every.filter(pl.col(_KEY).is_duplicated())
         differ = twice.group_by(_KEY).agg(said.n_unique().alias("answers"), pl.col("file").first())
         problems += [
-            Problem(
+            LedgerProblem(
                 file,
                 f"{key}: expected one answer, got {n} that differ: the reader depends on more than its request. The "
                 "one that was asked for first counts",
@@ -319,7 +319,7 @@ class Ledger:
         lost = indexed.filter(~pl.col("shard").is_in(list(there))).height
         if lost:
             problems.append(
-                Problem(
+                LedgerProblem(
                     _INDEX,
                     f"{lost} answers that it lists are in no file: the shards that held them are gone. Put them back, "
                     "or list what is there with `its ledger compact`; the stage read asks the rest again",
@@ -328,7 +328,7 @@ class Ledger:
         files, most = len(self.shards()) + len(self.tails()), max(1, math.ceil(every[_KEY].n_unique() / FULL))
         if (self.folder / _INDEX).exists() and not self.tails() and files > most and self._is_compacted():
             problems.append(
-                Problem(
+                LedgerProblem(
                     ".",
                     f"expected at most {most} files after compaction, got {files}; run `its ledger compact` again",
                 )

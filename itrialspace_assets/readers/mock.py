@@ -16,7 +16,7 @@ from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.seeds import draws, uniform
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.readers.api import Generation, Read, Reader, Request
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind, reader_of
 from itrialspace_assets.readers.planted import Planted, Truth, chance, truths
 from itrialspace_assets.readers.prompts import prompts_of
 
@@ -91,7 +91,7 @@ def answer(options: MockOptions, request: Request) -> Generation:
     return Generation(chosen, tuple(drawn) if options.scores else None)
 
 
-def build(entry: ReaderEntry, options: MockOptions, place: Place) -> Reader:
+def build(entry: ReaderEntry, options: MockOptions, place: ReaderEnvironment) -> Reader:
     """The mock reader of an entry.
 
     Args:
@@ -120,4 +120,4 @@ def build(entry: ReaderEntry, options: MockOptions, place: Place) -> Reader:
     )
 
 
-KIND = Kind("mock", MockOptions, build)
+KIND = ReaderKind("mock", MockOptions, build)

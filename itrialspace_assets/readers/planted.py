@@ -8,23 +8,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 from pydantic import Field
 
 from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.imaging.anatomy import LobeName, SizeBucket
 from itrialspace_assets.records.store import table_files
+from itrialspace_assets.records.tables import Condition
 
-Bucket = Literal["<5mm", "5-10mm", "10-15mm", "15-20mm", "20-30mm", ">30mm"]
-Lobe = Literal[
-    "left_lung_upper_lobe",
-    "left_lung_lower_lobe",
-    "right_lung_upper_lobe",
-    "right_lung_middle_lobe",
-    "right_lung_lower_lobe",
-]
-Condition = Literal["plain", "bbox", "contour", "bbox_contour", "contour_published", "bbox_contour_published"]
 _TRUTH = ("slice_uid", "presence", "lobe", "size_bucket", "size_class", "label")
 
 
@@ -36,8 +29,8 @@ class Planted(StrictModel):
 
     sensitivity: float = Field(0.7, ge=0, le=1)
     false_alarms: float = Field(0.1, ge=0, le=1)
-    sizes: dict[Bucket, float] = Field(default_factory=dict)
-    lobes: dict[Lobe, float] = Field(default_factory=dict)
+    sizes: dict[SizeBucket, float] = Field(default_factory=dict)
+    lobes: dict[LobeName, float] = Field(default_factory=dict)
     conditions: dict[Condition, float] = Field(default_factory=dict)
 
 

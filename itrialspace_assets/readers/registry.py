@@ -10,14 +10,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.base.settings import Settings, read_yaml
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import explain
+from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.readers import mock, spots
 from itrialspace_assets.readers.api import Read, Reader
 from itrialspace_assets.readers.chat import kinds as chat
 from itrialspace_assets.readers.detector import kind as detector
 from itrialspace_assets.readers.elsewhere import function, table
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind
 from itrialspace_assets.readers.outside import container
 from itrialspace_assets.readers.served import endpoint
 from itrialspace_assets.readers.vision import kind as vision
@@ -27,7 +28,7 @@ OWN_READERS = "readers.yaml"
 #: A file of this name in the folder ``readings`` of the outputs names tables of answers of people who read there.
 PEOPLE = "readers.yaml"
 #: Every kind of reader by its name.
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, ReaderKind] = {
     kind.name: kind
     for kind in (
         spots.KIND,
@@ -103,7 +104,7 @@ def entries_of(settings: Settings) -> dict[str, ReaderEntry]:
     return entries(settings.readers_config, own_readers(settings), people(settings))
 
 
-def make(entry: ReaderEntry, place: Place) -> Reader:
+def make(entry: ReaderEntry, place: ReaderEnvironment) -> Reader:
     """The reader of an entry, not loaded.
 
     Raises:
@@ -118,7 +119,7 @@ def make(entry: ReaderEntry, place: Place) -> Reader:
 
 
 #: The user's file, that of the data root and that of people, each with the time of its last change: another text is
-#: read anew.
+#: read again.
 _Files = tuple[tuple[Path | None, int], ...]
 
 
@@ -128,7 +129,7 @@ def _files(settings: Settings) -> _Files:
 
 
 @lru_cache(maxsize=8)
-def _readers(files: _Files, place: Place) -> dict[str, Reader]:
+def _readers(files: _Files, place: ReaderEnvironment) -> dict[str, Reader]:
     config, own, of_people = (path for path, _ in files)
     return {name: make(entry, place) for name, entry in entries(config, own, of_people).items() if entry.enabled}
 
@@ -139,7 +140,7 @@ def readers(settings: Settings) -> dict[str, Reader]:
     Raises:
         ConfigError: an entry is wrong; names the key and what is allowed.
     """
-    return _readers(_files(settings), Place.of(settings))
+    return _readers(_files(settings), ReaderEnvironment.of(settings))
 
 
 def slice_readers(settings: Settings, source: str) -> tuple[str, ...]:
@@ -153,17 +154,17 @@ def slice_readers(settings: Settings, source: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4)
-def _loaded(files: _Files, place: Place, name: str, revision: str) -> Read:
-    return _readers(files, place)[name].load()  # revision: other weights are loaded anew
+def _loaded(files: _Files, place: ReaderEnvironment, name: str, revision: str) -> Read:
+    return _readers(files, place)[name].load()  # revision: other weights are loaded again
 
 
 def loaded(settings: Settings, name: str) -> Read:
-    """What an enabled reader reads with; loaded once in a process, and anew when its weights change.
+    """What an enabled reader reads with; loaded once in a process, and again when its weights change.
 
     Raises:
         ConfigError: something that the reader needs is missing.
     """
-    return _loaded(_files(settings), Place.of(settings), name, readers(settings)[name].revision)
+    return _loaded(_files(settings), ReaderEnvironment.of(settings), name, readers(settings)[name].revision)
 
 
 def prepare_all(settings: Settings) -> Iterator[str]:

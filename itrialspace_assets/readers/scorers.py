@@ -1,4 +1,4 @@
-"""Scorers: turn generations into answers. A new rule makes ``answers`` anew in seconds; no reader is asked.
+"""Scorers: turn generations into answers. A new rule makes ``answers`` again in seconds; no reader is asked.
 
 A scorer sees the columns of ``generations`` and never the truth.
 """

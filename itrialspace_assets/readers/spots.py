@@ -16,7 +16,7 @@ from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.readers import blob
 from itrialspace_assets.readers.api import Generation, Mark, Read, Reader, Request, Scan
 from itrialspace_assets.readers.blob_scan import read_scan
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind, reader_of
 
 TASKS = ("presence", "size")
 
@@ -56,7 +56,7 @@ def mark(scan: Scan, options: BlobOptions) -> list[Mark]:
     return read_scan(scan.ct(), options.marks, scan.twin())
 
 
-def build(entry: ReaderEntry, options: BlobOptions, place: Place) -> Reader:
+def build(entry: ReaderEntry, options: BlobOptions, place: ReaderEnvironment) -> Reader:
     """The blob reader of an entry.
 
     Args:
@@ -86,4 +86,4 @@ def build(entry: ReaderEntry, options: BlobOptions, place: Place) -> Reader:
     )
 
 
-KIND = Kind("blob", BlobOptions, build)
+KIND = ReaderKind("blob", BlobOptions, build)

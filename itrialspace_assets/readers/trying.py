@@ -18,7 +18,7 @@ from itrialspace_assets.readers.api import Picture, Reader
 from itrialspace_assets.readers.asking import Returned, ask
 from itrialspace_assets.readers.build import require_ready, to_read
 from itrialspace_assets.readers.case import RequestToRead
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.readers.questions import questions
 from itrialspace_assets.readers.read import marks_of, open_request
 from itrialspace_assets.readers.registry import entries_of, make
@@ -49,7 +49,7 @@ class Marked:
 
 
 @dataclass(frozen=True)
-class Trial:
+class TriedCase:
     """All that a reader said about a case, and why there is nothing about its scans, if so."""
 
     reader: Reader
@@ -76,7 +76,7 @@ def entry_named(settings: Settings, name: str) -> ReaderEntry:
 
 def try_case(
     settings: Settings, name: str, case_uid: str, source: str | None, only: dict[str, str], marks: bool
-) -> Trial:
+) -> TriedCase:
     """Ask a reader all that the stage would ask it about a case.
 
     Args:
@@ -92,7 +92,7 @@ def try_case(
         TableError: a table of a stage before is missing.
         CaseRejected: a scan is damaged, or the reader failed on it.
     """
-    reader = make(entry_named(settings, name), Place.of(settings))
+    reader = make(entry_named(settings, name), ReaderEnvironment.of(settings))
     require_ready(reader)
     where, partition = _partition_of(settings, case_uid, source)
     with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +102,7 @@ def try_case(
         asked = questions(of_case, where, reader, partition)
     rows = asked.requests.filter(pl.lit(True), *(pl.col(column) == value for column, value in only.items()))
     wants_marks = marks or (reader.mark is not None and not reader.tasks)
-    return Trial(
+    return TriedCase(
         reader,
         where,
         _ask(settings, reader, rows, to_read(rows, asked.shown), _truths(asked.slices)),

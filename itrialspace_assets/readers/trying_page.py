@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from itrialspace_assets.imaging.pictures import png
-from itrialspace_assets.readers.trying import Trial, Tried
+from itrialspace_assets.readers.trying import Tried, TriedCase
 
 
-def page(trial: Trial, case_uid: str, anatomy: str) -> bytes:
+def page(case: TriedCase, case_uid: str, anatomy: str) -> bytes:
     """The page in UTF-8.
 
     Args:
-        trial: what was said.
+        case: what was said.
         case_uid: about which case.
         anatomy: ``real`` or ``procedural``.
     """
@@ -23,15 +23,15 @@ def page(trial: Trial, case_uid: str, anatomy: str) -> bytes:
         Environment(autoescape=True)
         .from_string(template)
         .render(
-            reader=trial.reader.name,
+            reader=case.reader.name,
             uid=case_uid,
-            mark=f"Anatomy: {anatomy}. Images: {trial.source}.",
-            source=trial.source,
-            trained_on=trial.reader.trained_on,
-            licence=trial.reader.licence,
-            note=trial.note,
-            tried=[_fields(tried) for tried in trial.requests],
-            scans=trial.scans,
+            mark=f"Anatomy: {anatomy}. Images: {case.source}.",
+            source=case.source,
+            trained_on=case.reader.trained_on,
+            licence=case.reader.licence,
+            note=case.note,
+            tried=[_fields(tried) for tried in case.requests],
+            scans=case.scans,
         )
     )
     return text.encode()

@@ -12,7 +12,7 @@ from pathlib import Path
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import FileHashes, digest
 from itrialspace_assets.readers.api import Need
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 
 #: A folder of weights, as the option ``weights`` of an entry names it: below ITRIALSPACE_WEIGHTS_DIR, nowhere else.
 FOLDER_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"
@@ -23,7 +23,7 @@ _POINTER_BYTES = 1024
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedFiles:
     """What a folder of weights must hold.
 
     Attributes:
@@ -39,7 +39,7 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Weights:
+class ReaderWeights:
     """The folder of a reader's weights, which may not be there, and what it must hold.
 
     ``folder`` is None where ITRIALSPACE_WEIGHTS_DIR is not set; ``name`` is its name below that.
@@ -48,27 +48,27 @@ class Weights:
     reader: str
     name: str
     folder: Path | None
-    expected: Expected
+    expected: ExpectedFiles
     fingerprints: Path
 
     def needs(self) -> list[Need]:
         """What is missing or is no file of weights; looks at names, sizes, first bytes, and the indices of shards."""
         wanted = ", ".join(" or ".join(names) for names in self.expected.files)
-        mend = f"put the files of {self.expected.source} there ({self.expected.licence})"
+        fix = f"put the files of {self.expected.source} there ({self.expected.licence})"
         if self.folder is None:
             return [
                 Need(
                     "ITRIALSPACE_WEIGHTS_DIR is not set: expected a folder of readers' weights",
-                    f"set it to a folder with a folder {self.name} in it that holds {wanted}; {mend}",
+                    f"set it to a folder with a folder {self.name} in it that holds {wanted}; {fix}",
                 )
             ]
         if not self.folder.is_dir():
-            return [Need(f"{self.folder}: expected a folder with {wanted}, found none", f"make it; {mend}")]
+            return [Need(f"{self.folder}: expected a folder with {wanted}, found none", f"make it; {fix}")]
         absent = [names for names in self.expected.files if not any((self.folder / name).is_file() for name in names)]
         missing = [" or ".join(names) for names in absent] + _missing_shards(self.folder)
-        found = [Need(f"{self.folder}: expected {', '.join(missing)}, found none", mend)] if missing else []
+        found = [Need(f"{self.folder}: expected {', '.join(missing)}, found none", fix)] if missing else []
         present = (self.folder / name for names in self.expected.files for name in names)
-        return found + [Need(what, mend) for path in present if path.is_file() for what in _not_whole(path)]
+        return found + [Need(what, fix) for path in present if path.is_file() for what in _not_whole(path)]
 
     def sha256(self) -> str:
         """One hash over the names and contents of all files of the folder, but hidden ones and ``*.md``.
@@ -77,13 +77,15 @@ class Weights:
             ConfigError: a file is missing, or is no file of weights; says what to do.
         """
         if needs := self.needs():
-            raise ConfigError(f"reader {self.reader}: " + "; ".join(f"{need.what}: {need.mend}" for need in needs))
+            raise ConfigError(f"reader {self.reader}: " + "; ".join(f"{need.what}: {need.fix}" for need in needs))
         assert self.folder is not None
         with FileHashes(self.fingerprints) as hashes:
             return digest([[path.relative_to(self.folder).as_posix(), hashes.get(path)] for path in files(self.folder)])
 
 
-def weights_of(entry: ReaderEntry, name: str | None, place: Place, expected: Expected) -> Weights:
+def weights_of(
+    entry: ReaderEntry, name: str | None, place: ReaderEnvironment, expected: ExpectedFiles
+) -> ReaderWeights:
     """The folder of an entry's weights.
 
     Args:
@@ -94,7 +96,7 @@ def weights_of(entry: ReaderEntry, name: str | None, place: Place, expected: Exp
     """
     name = entry.name if name is None else name
     folder = None if place.weights_dir is None else place.weights_dir.expanduser().absolute() / name
-    return Weights(entry.name, name, folder, expected, place.fingerprints)
+    return ReaderWeights(entry.name, name, folder, expected, place.fingerprints)
 
 
 def files(folder: Path) -> list[Path]:

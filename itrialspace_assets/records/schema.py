@@ -53,6 +53,9 @@ class Rule:
     severity: Literal["error", "warning"] = "warning"
 
 
+Severity = Literal["error", "warning", "info"]
+
+
 @dataclass(frozen=True)
 class Violation:
     """A broken rule: which, where, how often, and the first rows that break it.
@@ -64,7 +67,7 @@ class Violation:
     column: str
     rows: int
     sample: tuple[Any, ...] = ()
-    severity: Literal["error", "warning", "info"] = "error"
+    severity: Severity = "error"
     at: tuple[int, ...] = ()
 
     def __str__(self) -> str:
@@ -231,7 +234,7 @@ def violations(table: Table, frame: pl.DataFrame, **partition: str) -> list[Viol
     Vectorised, a few milliseconds for 10,000 rows. ``partition`` gives the value that each partition column must hold.
     """
     found: list[Violation] = []
-    wanted, given = table.schema, frame.schema  # each is put together anew whenever it is asked for
+    wanted, given = table.schema, frame.schema  # each is put together again whenever it is asked for
     for name, dtype in wanted.items():
         if name not in given:
             found.append(Violation("missing column", name, frame.height))

@@ -7,6 +7,7 @@ DuckDB, the column schemas in Dagster and the data dictionary. Reading and writi
 
 import math
 from collections.abc import Mapping
+from typing import Literal, get_args
 
 import polars as pl
 
@@ -31,7 +32,8 @@ SIDES = ("left", "right", "unknown")
 ZONES = ("upper_zone", "middle_zone", "lower_zone", "unknown")
 LOBES_OR_NONE = (*LOBES, "background", "unknown")
 #: Guidance on a slice; the contour of the last two is the published one.
-CONDITIONS = ("plain", "bbox", "contour", "bbox_contour", "contour_published", "bbox_contour_published")
+Condition = Literal["plain", "bbox", "contour", "bbox_contour", "contour_published", "bbox_contour_published"]
+CONDITIONS: tuple[str, ...] = get_args(Condition)
 #: Controls that are pictures of their own: mean grey; guidance on mean grey; guidance at the place mirrored left-right.
 PICTURE_CONTROLS = ("blank", "box_only", "contralateral_box")
 #: Slices from the target's own plane.

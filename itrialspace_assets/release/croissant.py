@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from itrialspace_assets import __version__
-from itrialspace_assets.release.described import Described
+from itrialspace_assets.release.described import ReleaseDescription
 
 NAME = "croissant.json"
 _CROISSANT = "http://mlcommons.org/croissant"
@@ -70,7 +70,7 @@ _SETS = (
 )
 
 
-def croissant(root: Path, files: Mapping[str, str], what: Described) -> str:
+def croissant(root: Path, files: Mapping[str, str], what: ReleaseDescription) -> str:
     """The metadata as JSON text; equal releases give equal bytes.
 
     Args:
@@ -100,7 +100,7 @@ def croissant(root: Path, files: Mapping[str, str], what: Described) -> str:
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def _cite(what: Described) -> str:
+def _cite(what: ReleaseDescription) -> str:
     own = "Made with itrialspace-assets " + __version__
     return "; ".join([own, *(f"{t.dataset}: {t.citation}" for t in what.evidence.terms)])
 
@@ -169,7 +169,7 @@ def _type(values: pl.Series) -> str:
     return "sc:Integer" if values.dtype.is_integer() and not values.null_count() else "sc:Float"
 
 
-def _responsible(what: Described) -> dict[str, Any]:
+def _responsible(what: ReleaseDescription) -> dict[str, Any]:
     """The fields for responsible AI; one without an answer in our tables is left out."""
     procedural = what.evidence.anatomy == "procedural"
     found = {

@@ -14,7 +14,7 @@ APACHE = "https://spdx.org/licenses/Apache-2.0"
 
 
 @dataclass(frozen=True)
-class Described:
+class ReleaseDescription:
     """A release.
 
     Attributes:
@@ -37,7 +37,7 @@ class Described:
         return None if found is None else found.value
 
 
-def describe(settings: Settings) -> Described | None:
+def describe(settings: Settings) -> ReleaseDescription | None:
     """What the release of the present tables is; None where no list is frozen: there is no time to date it by."""
     frozen = locks(settings, settings.split).values()
     if not frozen:
@@ -46,7 +46,7 @@ def describe(settings: Settings) -> Described | None:
     procedural = settings.anatomy == "procedural"
     kind = "Procedural anatomy (drawn, no people)" if procedural else "Anatomy of real people"
     sources = ", ".join(sorted(evidence.cts["source"].unique()))
-    return Described(
+    return ReleaseDescription(
         name=f"itrialspace_{settings.split}",
         description=(
             f"Virtual lesion trials in lung CT: {evidence.cases.height} planned cases in {len(evidence.scope.modes)} "

@@ -11,7 +11,7 @@ UNSTATED = "not stated"
 
 
 @dataclass(frozen=True)
-class Made:
+class BuiltPartition:
     """A partition as it was last built.
 
     Attributes:
@@ -31,14 +31,14 @@ class Made:
         return self.label.partition("|")[0]
 
 
-def lineage(settings: Settings, origin: str) -> dict[str, Made]:
+def lineage(settings: Settings, origin: str) -> dict[str, BuiltPartition]:
     """Every partition that one came from, itself too, by label, in the order of labels; inputs have no record.
 
     Args:
         settings: where records lie.
         origin: label of the partition, for example ``study_report|all``.
     """
-    found: dict[str, Made] = {}
+    found: dict[str, BuiltPartition] = {}
     waiting, seen = [origin], {origin}
     while waiting:
         label = waiting.pop()
@@ -46,7 +46,7 @@ def lineage(settings: Settings, origin: str) -> dict[str, Made]:
         if content is None:
             continue
         reads = {of: UNSTATED if of.startswith("raw/") else version for of, version in content["reads"].items()}
-        found[label] = Made(label, content["code_version"], content["data_version"], reads)
+        found[label] = BuiltPartition(label, content["code_version"], content["data_version"], reads)
         new = set(content["reads"]) - seen
         seen |= new
         waiting += sorted(new)

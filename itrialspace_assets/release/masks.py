@@ -26,7 +26,7 @@ from itrialspace_assets.casework.cases import Output, Rejection
 from itrialspace_assets.hosts.store import store_map
 from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.geometry import Volume, bounding_box, read_labels
-from itrialspace_assets.imaging.volumes import Lesion, pack_bits
+from itrialspace_assets.imaging.lesions import Lesion, pack_bits
 from itrialspace_assets.insertion.audit_check import check_audit, check_coverage
 from itrialspace_assets.insertion.manifests import input_path, read_manifest
 from itrialspace_assets.records.layout import case_key

@@ -19,7 +19,7 @@ from itrialspace_assets.base.settings import PROCEDURAL_MARK, Settings
 from itrialspace_assets.base.validation import StrictModel, explain
 from itrialspace_assets.casework.steps import read_record
 from itrialspace_assets.records.store import file_digests, table_path
-from itrialspace_assets.release.lineage import Made
+from itrialspace_assets.release.lineage import BuiltPartition
 
 NAME = "partitions.json"
 #: Layout of the file; another one is refused.
@@ -88,7 +88,7 @@ class Published(StrictModel):
         return digest([self.files, self.contracts], 32)
 
 
-class Partitions(StrictModel):
+class ReleasedPartitions(StrictModel):
     """The file ``partitions.json``."""
 
     format: Literal[1]
@@ -96,7 +96,7 @@ class Partitions(StrictModel):
     partitions: list[Published]
 
 
-def read_partitions(root: Path) -> Partitions | None:
+def read_partitions(root: Path) -> ReleasedPartitions | None:
     """What a release says of its partitions; None: nothing, as the original's.
 
     Raises:
@@ -106,9 +106,9 @@ def read_partitions(root: Path) -> Partitions | None:
     if not path.exists():
         return None
     try:
-        return Partitions.model_validate_json(path.read_bytes())
+        return ReleasedPartitions.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error, Partitions)}") from None
+        raise ConfigError(f"{path}: {explain(error, ReleasedPartitions)}") from None
 
 
 def anatomy_of(root: Path) -> Literal["real", "procedural"]:
@@ -129,14 +129,14 @@ def part_of(label: str) -> str | None:
     return PARTS.get(words[1] if len(words) > 1 else words[0])
 
 
-def published_partitions(settings: Settings, made: Mapping[str, Made]) -> Partitions:
+def published_partitions(settings: Settings, made: Mapping[str, BuiltPartition]) -> ReleasedPartitions:
     """Every partition of a part that the reports come from.
 
     Args:
         settings: where records and tables lie.
         made: what the reports come from, by label.
     """
-    return Partitions(
+    return ReleasedPartitions(
         format=FORMAT,
         anatomy=settings.anatomy,
         partitions=[_published(settings, label) for label in made if part_of(label)],
@@ -167,7 +167,7 @@ def _published(settings: Settings, label: str) -> Published:
     )
 
 
-def files_of(partitions: Partitions, published: Mapping[str, str]) -> dict[str, str]:
+def files_of(partitions: ReleasedPartitions, published: Mapping[str, str]) -> dict[str, str]:
     """Files that a release needs beside the published layout, by path -> SHA-256.
 
     Args:

@@ -127,7 +127,7 @@ def slice_set(
         settings: outputs.
         source: ``real`` or a renderer's name.
         name: of the set: real, synthetic, synthetic_<renderer>.
-        cases: by ``case_uid``; slices of a case that is not among them are left out: its manifest was planned anew.
+        cases: by ``case_uid``; slices of a case that is not among them are left out: its manifest was planned again.
 
     Returns:
         Path below the output folder -> SHA-256.

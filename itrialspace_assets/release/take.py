@@ -16,7 +16,7 @@ from itrialspace_assets.base.fingerprints import FileHashes, link_file, replace_
 from itrialspace_assets.base.settings import PROCEDURAL_MARK, Settings
 from itrialspace_assets.casework.steps import Result, contracts_of, read_record, record_released
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.release.partitions import NAME, PARTS, Partitions, Published, part_of, read_partitions
+from itrialspace_assets.release.partitions import NAME, PARTS, Published, ReleasedPartitions, part_of, read_partitions
 from itrialspace_assets.release.parts import SUMS, read_sums
 
 #: Folders of an output folder into which a release may write.
@@ -190,7 +190,7 @@ def _lacking(
             yield f"{part}: the release holds none"
 
 
-def _anatomy(settings: Settings, content: Partitions | None) -> Iterator[str]:
+def _anatomy(settings: Settings, content: ReleasedPartitions | None) -> Iterator[str]:
     """A data root of real people takes nothing procedural, and the other way round."""
     holds = any((settings.data / name).exists() for name in ("profiles", "masks", "raw_ct", PROCEDURAL_MARK))
     if content is not None and holds and settings.anatomy != content.anatomy:
@@ -217,7 +217,7 @@ def _faults(settings: Settings, partition: Published, taken: Sequence[Published]
 
 def _write(
     settings: Settings,
-    content: Partitions | None,
+    content: ReleasedPartitions | None,
     tables: Mapping[Path, Path],
     sources: Mapping[str, Path],
     taken: Sequence[Published],

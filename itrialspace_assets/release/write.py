@@ -14,8 +14,8 @@ import polars as pl
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result, Step
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.imaging.geometry import write_volume
-from itrialspace_assets.imaging.volumes import stamp, unpack_bits
+from itrialspace_assets.imaging.lesions import stamp, unpack_bits
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.insertion.audit import audit, audit_record
 from itrialspace_assets.insertion.manifests import read_manifest
 from itrialspace_assets.profiles.registry import datasets
@@ -258,7 +258,7 @@ def _cts(settings: Settings, renderer: str, stems: Stems) -> dict[str, str]:
         read_all(root, "cts", source=renderer).sort("twin_uid", "case_uid", "is_lesion_free").iter_rows(named=True)
     ):
         if row["case_uid"] not in places or row["case_uid"] not in masks:
-            continue  # its manifest was planned anew and no longer holds it
+            continue  # its manifest was planned again and no longer holds it
         place = places[row["case_uid"]]
         if row["is_lesion_free"]:
             files |= link(settings, row["path"], f"{place}/lesion_free_ct.nii.gz", row["sha256"])

@@ -1,4 +1,4 @@
-"""The settings as a Dagster resource, and an error that a user can mend as a step failure."""
+"""The settings as a Dagster resource, and an error that a user can fix as a step failure."""
 
 import json
 from collections.abc import Iterator

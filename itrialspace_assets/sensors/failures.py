@@ -1,4 +1,4 @@
-"""Says when a run has failed: in Dagster's log and, where one is set, to a webhook. Mends nothing.
+"""Says when a run has failed: in Dagster's log and, where one is set, to a webhook. Starts no run again.
 
 A platform error (wrong input, wrong setting) is permanent: the same run fails again. All else may pass, and Dagster
 starts a run whose process died again (``run_retries`` in dagster.yaml).

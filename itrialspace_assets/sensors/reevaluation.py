@@ -162,7 +162,7 @@ def _looking(
             there = datasets_with_profiles(graph, settings)
             cursor = Cursor.of(context.cursor, there)
             found = fresh.ready(graph, settings, watch.stages, there - set(cursor.known))
-        except PlatformError as error:  # a file of the user is wrong: said at each look until it is mended
+        except PlatformError as error:  # a file of the user is wrong: said at each look until it is fixed
             return dg.SkipReason(str(error))
         asked = cursor.kept(found)
         new = list(_requests([s for s in found if s.label not in asked], fresh.jobs))[:MOST_RUNS]

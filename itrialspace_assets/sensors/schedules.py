@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from itrialspace_assets.orchestration.instance import CHAIN
+
 #: Monday 05:00; reports cost seconds, so any quiet hour will do.
 WEEKLY = "0 5 * * 1"
-#: Runs with this tag wait for each other (``tag_concurrency_limits`` in dagster.yaml), highest priority first.
-CHAIN = "itrialspace/chain"
 #: The jobs of the chain in order; those with an asset run once for each partition of it that was made before.
 STEPS: tuple[tuple[str, str | None], ...] = (
     ("splits", None),

@@ -1,6 +1,6 @@
 """What the cutting of one case reads: a rendered case, or a finding of a real scan.
 
-Lesions are texts of ``imaging.volumes.pack_bits``: voxels over the host's grid, canonical RAS+.
+Lesions are texts of ``imaging.lesions.pack_bits``: voxels over the host's grid, canonical RAS+.
 """
 
 from itrialspace_assets.base.validation import StrictModel

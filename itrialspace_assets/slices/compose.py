@@ -24,7 +24,7 @@ BAR_PIXELS, BAR_MARGIN = 3, 8
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class DrawnPicture:
     """One picture of a plane; ``covers`` says whether a pixel that shows the target was drawn over."""
 
     condition: str
@@ -33,7 +33,7 @@ class Drawn:
     covers: bool
 
 
-def pictures_of(plane: Plane, pointed_at: Bools, pictures: tuple[tuple[str, str], ...]) -> Iterator[Drawn]:
+def pictures_of(plane: Plane, pointed_at: Bools, pictures: tuple[tuple[str, str], ...]) -> Iterator[DrawnPicture]:
     """The pictures of a plane. A sagittal one has no other side, so none with a contralateral box.
 
     Args:
@@ -59,7 +59,7 @@ def pictures_of(plane: Plane, pointed_at: Bools, pictures: tuple[tuple[str, str]
             continue
         guidance = across if control == "contralateral_box" else own
         image = guidance.draw(bases.get(control, bases["none"]), condition)
-        yield Drawn(condition, control, image, under_bar or guidance.covers(condition, pointed_at))
+        yield DrawnPicture(condition, control, image, under_bar or guidance.covers(condition, pointed_at))
 
 
 def scale_bar(shape: tuple[int, ...], length_mm: float | None, pixel_mm: float) -> Bools:

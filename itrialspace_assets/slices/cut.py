@@ -17,15 +17,15 @@ from itrialspace_assets.casework.cases import Output, Rejection
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging.anatomy import ANSWER_EDGES, answer_size, equivalent_diameter, size_bucket
 from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.lesions import Lesion, pack_bits, unpack_bits
 from itrialspace_assets.imaging.pictures import lesion_plane
-from itrialspace_assets.imaging.volumes import Lesion, pack_bits, unpack_bits
 from itrialspace_assets.profiles.cts import real_ct
 from itrialspace_assets.slices.case import ImageToCut, RealSliceCase, SliceCase
-from itrialspace_assets.slices.compose import Drawn, encode, pictures_of
+from itrialspace_assets.slices.compose import DrawnPicture, encode, pictures_of
 from itrialspace_assets.slices.negatives import negative_place
 from itrialspace_assets.slices.planes import Plane
-from itrialspace_assets.slices.rows import Level, Picture, Target, negative_of, slice_row
-from itrialspace_assets.slices.wanted import Wanted, wanted
+from itrialspace_assets.slices.rows import LevelColumns, PictureColumns, TargetColumns, negative_of, slice_row
+from itrialspace_assets.slices.wanted import WantedPictures, wanted
 from itrialspace_assets.slices.windows import AXIAL
 from itrialspace_assets.synthesis.images import open_ct, open_planes
 
@@ -44,7 +44,7 @@ class Aim:
 
     identity: list[Any]
     outline: Lesion
-    columns: Target
+    columns: TargetColumns
     others: Sequence[Lesion] = ()
     axial_only: bool = False
 
@@ -94,7 +94,9 @@ def _aims(case: SliceCase, image: ImageToCut) -> list[Aim]:
     return found
 
 
-def _open(settings: Settings, image: ImageToCut, outlines: Sequence[Lesion], asked: Wanted) -> tuple[Volume, int]:
+def _open(
+    settings: Settings, image: ImageToCut, outlines: Sequence[Lesion], asked: WantedPictures
+) -> tuple[Volume, int]:
     """What is needed of an image: the levels about its targets, or all of it where a profile cuts across them.
 
     Returns:
@@ -108,9 +110,9 @@ def _open(settings: Settings, image: ImageToCut, outlines: Sequence[Lesion], ask
     return open_planes(settings, row, reach)
 
 
-def _rendered(case: SliceCase, image: ImageToCut) -> Target:
+def _rendered(case: SliceCase, image: ImageToCut) -> TargetColumns:
     about = case.nodules[0]
-    return Target(
+    return TargetColumns(
         source=image.source,
         mode=case.mode,
         dataset=case.dataset,
@@ -176,8 +178,8 @@ def cut_real(case: RealSliceCase, settings: Settings) -> Output:
     return done
 
 
-def _real(case: RealSliceCase, diameter: float) -> Target:
-    return Target(
+def _real(case: RealSliceCase, diameter: float) -> TargetColumns:
+    return TargetColumns(
         source="real",
         mode="real",
         dataset=case.dataset,
@@ -219,7 +221,7 @@ def near_edge(diameter_mm: float | None, voxel_mm3: float) -> bool | None:
     return bool(np.min(np.abs(np.subtract(ANSWER_EDGES, diameter_mm))) <= voxel_mm3 ** (1 / 3))
 
 
-def cut(settings: Settings, asked: Wanted, part: Volume, aim: Aim, first: int = 0) -> Output:
+def cut(settings: Settings, asked: WantedPictures, part: Volume, aim: Aim, first: int = 0) -> Output:
     """Rows and files of one target: every profile, neighbour, condition and control.
 
     Args:
@@ -245,7 +247,7 @@ def cut(settings: Settings, asked: Wanted, part: Volume, aim: Aim, first: int = 
                 f"{columns.case_uid}: slice {plane.index} of {plane.profile.name}: expected pixels of the target, got "
                 "none",
             )
-        level = Level(
+        level = LevelColumns(
             slice_uid=digest([target, z_offset, plane.profile.name], 32),
             target_uid=target,
             profile=plane.profile.name,
@@ -264,12 +266,12 @@ def cut(settings: Settings, asked: Wanted, part: Volume, aim: Aim, first: int = 
             path = _path(level.slice_uid, drawn, plane.profile.encoding)
             replace_file(settings.output / path, data)
             files[path] = sha256_bytes(data)
-            picture = Picture(drawn.condition, drawn.control, path, files[path], drawn.covers)
+            picture = PictureColumns(drawn.condition, drawn.control, path, files[path], drawn.covers)
             rows.append(slice_row(columns, level, picture))
     return Output({"slices": rows}, files)
 
 
-def _planes(asked: Wanted, part: Volume, outline: Lesion, axial_only: bool) -> Iterator[tuple[Plane, int]]:
+def _planes(asked: WantedPictures, part: Volume, outline: Lesion, axial_only: bool) -> Iterator[tuple[Plane, int]]:
     """The planes of a target with their distance from its largest one; a neighbour beyond the scan's end is none."""
     for profile in asked.profiles:
         if profile.axis != AXIAL and axial_only:
@@ -286,6 +288,6 @@ def _in_part(lesion: Lesion, first: int) -> Lesion:
     return Lesion((x, y, z - first), lesion.mask)
 
 
-def _path(slice_uid: str, drawn: Drawn, ending: str) -> str:
+def _path(slice_uid: str, drawn: DrawnPicture, ending: str) -> str:
     control = "" if drawn.control == "none" else f"_{drawn.control}"
     return f"store/slices/{slice_uid[:2]}/{slice_uid}_{drawn.condition}{control}.{ending}"

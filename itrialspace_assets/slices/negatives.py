@@ -6,8 +6,8 @@ from scipy import ndimage
 
 from itrialspace_assets.imaging.anatomy import lung_mask
 from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.lesions import Lesion
 from itrialspace_assets.imaging.pictures import lesion_plane
-from itrialspace_assets.imaging.volumes import Lesion
 
 #: A negative plane keeps this far (mm) from every annotated nodule's extent (docs/facts/evaluation.md#negative-levels).
 CLEAR_MM = 15.0

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.lesions import Lesion
 from itrialspace_assets.imaging.pictures import radiological
-from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.slices.windows import PreprocessProfile
 
 Bools = npt.NDArray[np.bool_]

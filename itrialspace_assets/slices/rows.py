@@ -5,7 +5,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetColumns:
     """The columns that all pictures of a target share; of one without a nodule those of the truth are null."""
 
     source: str
@@ -36,7 +36,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Level:
+class LevelColumns:
     """The columns that all pictures of one plane share; pixel size in mm, ``slice_z`` along the profile's axis."""
 
     slice_uid: str
@@ -54,7 +54,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PictureColumns:
     """The columns of one picture."""
 
     condition: str
@@ -68,7 +68,7 @@ class Picture:
 _ENDING = {"cleared_lesion": "_twin", "cleared": "_neg", "never": "_neg"}
 
 
-def negative_of(target: Target, negative_type: str, guidance_site: str) -> Target:
+def negative_of(target: TargetColumns, negative_type: str, guidance_site: str) -> TargetColumns:
     """The columns of a target without a nodule that one with a nodule is compared with.
 
     Args:
@@ -96,7 +96,7 @@ def negative_of(target: Target, negative_type: str, guidance_site: str) -> Targe
     )
 
 
-def slice_row(target: Target, level: Level, picture: Picture) -> dict[str, Any]:
+def slice_row(target: TargetColumns, level: LevelColumns, picture: PictureColumns) -> dict[str, Any]:
     """A row of ``slices``.
 
     Args:

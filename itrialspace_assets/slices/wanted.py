@@ -12,7 +12,7 @@ from itrialspace_assets.synthesis.renderers import enabled
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedPictures:
     """What is cut of every target, each in the registry's order."""
 
     profiles: tuple[PreprocessProfile, ...]
@@ -40,7 +40,7 @@ class Wanted:
         }
 
 
-def wanted(settings: Settings) -> Wanted:
+def wanted(settings: Settings) -> WantedPictures:
     """What the settings ask for.
 
     Raises:
@@ -57,7 +57,7 @@ def wanted(settings: Settings) -> Wanted:
             f"{PREFIX}CONTROLS={settings.controls!r}: expected guidance that a control can draw, got "
             f"{PREFIX}CONDITIONS={settings.conditions!r}; add bbox"
         )
-    return Wanted(
+    return WantedPictures(
         profiles=tuple(PROFILES[name] for name in _chosen("PROFILES", settings.profiles, list(PROFILES))),
         z_offsets=tuple(map(int, offsets)),
         conditions=conditions,

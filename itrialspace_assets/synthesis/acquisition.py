@@ -44,7 +44,7 @@ _FIRST_KEY = 1 << 20  # slice keys of the noise are counted from here, so that s
 
 
 @dataclass(frozen=True)
-class Acquisition:
+class ScanAcquisition:
     """What a trial can ask of a scan.
 
     Attributes:
@@ -147,7 +147,7 @@ class Acquisition:
         return np.asarray(thick[half:-half], dtype=np.float32)
 
 
-STANDARD = Acquisition()
+STANDARD = ScanAcquisition()
 
 
 @lru_cache(maxsize=4)

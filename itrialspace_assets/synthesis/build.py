@@ -20,7 +20,7 @@ from itrialspace_assets.casework.steps import Options, Partition, Result, Step, 
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.records.by_key import ByKey
 from itrialspace_assets.records.store import look_up, read_table, write_parts
-from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
+from itrialspace_assets.synthesis.acquisition import STANDARD, ScanAcquisition
 from itrialspace_assets.synthesis.case import RenderCase
 from itrialspace_assets.synthesis.estimate import GIB, estimate_rendering, host_grids, require_disk
 from itrialspace_assets.synthesis.images import how_kept, render_seed
@@ -28,8 +28,8 @@ from itrialspace_assets.synthesis.renderers import RENDERERS, Renderer
 from itrialspace_assets.synthesis.rendering import render_case
 from itrialspace_assets.synthesis.sheet import contact_sheet
 
-#: Columns of ``cases`` that say how a scan is taken: the fields of ``Acquisition``.
-ACQUISITION = tuple(f.name for f in fields(Acquisition))
+#: Columns of ``cases`` that say how a scan is taken: the fields of ``ScanAcquisition``.
+ACQUISITION = tuple(f.name for f in fields(ScanAcquisition))
 
 
 def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -> Iterator[Case]:
@@ -63,7 +63,7 @@ def render_cases(settings: Settings, renderer: Renderer, partition: Partition) -
             lesions=tuple(nodule["lesion"] for nodule in nodules if nodule["present"]),
             anatomy=first["anatomy"],
             attenuation=plan["attenuation"],
-            acquisition=Acquisition(**{name: plan[name] for name in ACQUISITION}),
+            acquisition=ScanAcquisition(**{name: plan[name] for name in ACQUISITION}),
             seed=render_seed(settings.seed, plan["render_replicate"]),
         )
         twin = digest([case.map_sha256, asdict(case.acquisition)])  # cases that share a lesion-free twin

@@ -1,7 +1,7 @@
 """What the rendering of one case reads: host map, lesions, acquisition, attenuation, seed. Reads no table, no image."""
 
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.synthesis.acquisition import Acquisition
+from itrialspace_assets.synthesis.acquisition import ScanAcquisition
 
 
 class RenderCase(StrictModel):
@@ -28,5 +28,5 @@ class RenderCase(StrictModel):
     lesions: tuple[str, ...]
     anatomy: str
     attenuation: str
-    acquisition: Acquisition
+    acquisition: ScanAcquisition
     seed: int

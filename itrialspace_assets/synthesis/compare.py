@@ -27,7 +27,7 @@ from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging import pictures
 from itrialspace_assets.imaging.anatomy import lung_mask
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.imaging.volumes import unpack_bits
+from itrialspace_assets.imaging.lesions import unpack_bits
 from itrialspace_assets.profiles.cts import ct_hash, ct_source, real_ct
 from itrialspace_assets.records.store import read_all, write_table
 from itrialspace_assets.synthesis.compare_case import FeatureCase, LesionCase, LesionOf, OverlapCase, RealCt, RenderedCt
@@ -46,7 +46,7 @@ from itrialspace_assets.synthesis.fidelity import (
 )
 from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.likeness import look, shared
-from itrialspace_assets.synthesis.resampled import Set, matched
+from itrialspace_assets.synthesis.resampled import ImageSet, matched
 from itrialspace_assets.synthesis.rows import FidelityRow, HostOverlapRow, NoduleFidelityRow
 
 VERSION = "1"  # of the features that are kept
@@ -278,14 +278,14 @@ def distances(
     """
     made: dict[tuple[str, str], Moments] = {}
     scans = _scans(settings)
-    groups: dict[str, Set] = {}
+    groups: dict[str, ImageSet] = {}
     for name, members in sets.items():
         there = [m for m in members if m in features]
         for number, plane in enumerate(PLANES):
             if there:
                 made[name, plane] = moments(_plane(settings, features[m], number) for m in there)
         planes = tuple(tuple(_plane(settings, features[m], n) for m in there) for n in range(len(PLANES)))
-        groups[name] = Set(tuple(scans.get(m, m) for m in there), planes)
+        groups[name] = ImageSet(tuple(scans.get(m, m) for m in there), planes)
     own = sorted(n for n in sets if n.startswith(f"{REAL}/"))
     pairs = [(a, b, "real_to_real") for i, a in enumerate(own) for b in own[i + 1 :]]
     pairs += [(REAL, n, "real_to_synthetic") for n in sorted(sets) if n != REAL and n not in own and REAL in sets]

@@ -18,10 +18,11 @@ import polars as pl
 from itrialspace_assets.base.errors import CaseRejected, ConfigError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.imaging.geometry import Box, Volume, pack_volume, write_packed
-from itrialspace_assets.imaging.volumes import lesion_box, unpack_bits
+from itrialspace_assets.imaging.geometry import Box, Volume
+from itrialspace_assets.imaging.lesions import lesion_box, unpack_bits
+from itrialspace_assets.imaging.packing import pack_volume, write_packed
 from itrialspace_assets.records.store import read_all
-from itrialspace_assets.synthesis.acquisition import Acquisition
+from itrialspace_assets.synthesis.acquisition import ScanAcquisition
 from itrialspace_assets.synthesis.case import RenderCase
 from itrialspace_assets.synthesis.images import PLANES_BESIDE
 from itrialspace_assets.synthesis.quality import require_plausible
@@ -49,7 +50,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class RenderingEstimate:
     """What is left to render.
 
     Attributes:
@@ -75,7 +76,7 @@ def free_bytes(folder: Path) -> int:
 
 
 @dataclass(frozen=True)
-class Grid:
+class HostGrid:
     """Voxels (X, Y, Z) and voxel size (mm) of a host."""
 
     shape: tuple[int, int, int]
@@ -86,16 +87,18 @@ class Grid:
         return math.prod(self.shape)
 
 
-def host_grids(settings: Settings, dataset: str | None = None) -> dict[str, Grid]:
+def host_grids(settings: Settings, dataset: str | None = None) -> dict[str, HostGrid]:
     """Grid of each host map by its hash, of one dataset or of all."""
     where = {} if dataset is None else {"dataset": dataset}
     hosts = read_all(settings.output, "hosts", **where).select(
         "map_sha256", "shape", "spacing_x", "spacing_y", "spacing_z"
     )
-    return {sha: Grid((int(x), int(y), int(z)), spacing) for sha, (x, y, z), *spacing in hosts.iter_rows()}
+    return {sha: HostGrid((int(x), int(y), int(z)), spacing) for sha, (x, y, z), *spacing in hosts.iter_rows()}
 
 
-def measure_rate(settings: Settings, renderer: Renderer, map_sha256: str, seed: int, acquisition: Acquisition) -> Rate:
+def measure_rate(
+    settings: Settings, renderer: Renderer, map_sha256: str, seed: int, acquisition: ScanAcquisition
+) -> Rate:
     """Render, pack and write the middle slices of a host; nothing is kept.
 
     Args:
@@ -127,7 +130,7 @@ def measure_rate(settings: Settings, renderer: Renderer, map_sha256: str, seed: 
     return Rate((rendered - started) / n, (written - rendered) / n, size / n)
 
 
-def estimate_rendering(settings: Settings, renderer: Renderer, cases: Sequence[RenderCase]) -> Estimate:
+def estimate_rendering(settings: Settings, renderer: Renderer, cases: Sequence[RenderCase]) -> RenderingEstimate:
     """What the rendering of these cases takes: by the renderer's own seconds, or at the rate of the commonest host.
 
     Args:
@@ -140,7 +143,7 @@ def estimate_rendering(settings: Settings, renderer: Renderer, cases: Sequence[R
     """
     free = free_bytes(settings.output)
     if not cases:
-        return Estimate(0, 0, 0.0, 0, free)
+        return RenderingEstimate(0, 0, 0.0, 0, free)
     grids = host_grids(settings)
     frame = pl.DataFrame([{"map": c.map_sha256, "seed": str(c.seed), "acquisition": c.acquisition.name} for c in cases])
     if missing := set(frame["map"]) - set(grids):
@@ -160,7 +163,7 @@ def estimate_rendering(settings: Settings, renderer: Renderer, cases: Sequence[R
         }
         kept = _plane_voxels(with_lesion, grids) if settings.cts == "slices" else lesion_voxels
         size = int(MOST_BYTES * (twin_voxels + kept))
-        return Estimate(len(cases), len(twins), sum(seconds[sha] for sha in hosts), size, free)
+        return RenderingEstimate(len(cases), len(twins), sum(seconds[sha] for sha in hosts), size, free)
     common = frame.group_by("map").len().sort("len", "map", descending=[True, False])["map"][0]
     try:
         rate = measure_rate(settings, renderer, common, cases[0].seed, cases[0].acquisition)
@@ -171,10 +174,10 @@ def estimate_rendering(settings: Settings, renderer: Renderer, cases: Sequence[R
     else:
         rendered = written = twin_voxels + _patch_voxels(with_lesion)
     spent = rendered * rate.render + written * rate.write
-    return Estimate(len(cases), len(twins), spent, int(written * rate.size), free)
+    return RenderingEstimate(len(cases), len(twins), spent, int(written * rate.size), free)
 
 
-def _plane_voxels(cases: Sequence[RenderCase], grids: dict[str, Grid]) -> float:
+def _plane_voxels(cases: Sequence[RenderCase], grids: dict[str, HostGrid]) -> float:
     """Voxels of the slices that hold lesions, of all cases, from those of some."""
     some = cases[:: max(1, len(cases) // SAMPLE_CASES)]
     each = []
@@ -216,7 +219,7 @@ def require_disk(settings: Settings, renderer: Renderer, cases: Iterable[RenderC
     require_free(settings, estimate_rendering(settings, renderer, list(cases)))
 
 
-def require_free(settings: Settings, wanted: Estimate) -> None:
+def require_free(settings: Settings, wanted: RenderingEstimate) -> None:
     """Refuse an estimate that is larger than what is free.
 
     Raises:

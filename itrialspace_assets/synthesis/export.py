@@ -12,7 +12,7 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.imaging.dicom import ct_series
-from itrialspace_assets.imaging.geometry import write_volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.records.store import read_all
 from itrialspace_assets.synthesis.images import open_ct
 

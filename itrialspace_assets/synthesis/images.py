@@ -11,7 +11,7 @@ from itrialspace_assets.base.seeds import case_seed
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.imaging.geometry import Box, Volume, place_of, read_volume
 from itrialspace_assets.imaging.members import Members, read_beside, read_members
-from itrialspace_assets.synthesis.acquisition import Acquisition
+from itrialspace_assets.synthesis.acquisition import ScanAcquisition
 from itrialspace_assets.synthesis.renderers import Renderer
 
 
@@ -25,7 +25,7 @@ def image_uid(
     renderer: Renderer,
     map_sha256: str,
     seed: int,
-    acquisition: Acquisition,
+    acquisition: ScanAcquisition,
     lesions: list[str],
     attenuation: str | None = None,
 ) -> str:

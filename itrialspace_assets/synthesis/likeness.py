@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.imaging.volumes import Lesion, lesion_box
+from itrialspace_assets.imaging.lesions import Lesion, lesion_box
 from itrialspace_assets.synthesis.fidelity import Floats
 from itrialspace_assets.synthesis.quality import HIGH_HU, LOW_HU
 

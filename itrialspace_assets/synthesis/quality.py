@@ -9,7 +9,7 @@ import numpy.typing as npt
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.anatomy import BONES, LABEL_NAMES, LUNG
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.imaging.volumes import Lesion, lesion_box
+from itrialspace_assets.imaging.lesions import Lesion, lesion_box
 
 #: Range of the published synthetic CTs (HU), and air (docs/facts/synthesis.md#hu-bands).
 LOW_HU, HIGH_HU = -1000.0, 1000.0

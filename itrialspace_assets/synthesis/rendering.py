@@ -16,20 +16,10 @@ from itrialspace_assets.base.locks import locked
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.casework.cases import Output
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.imaging.geometry import (
-    Box,
-    Packed,
-    Volume,
-    pack_volume,
-    paste,
-    place_of,
-    read_volume,
-    repack,
-    write_packed,
-    write_volume,
-)
+from itrialspace_assets.imaging.geometry import Box, Volume, place_of, read_volume
+from itrialspace_assets.imaging.lesions import Lesion, lesion_box, unpack_bits
+from itrialspace_assets.imaging.packing import Packed, pack_volume, paste, repack, write_packed, write_volume
 from itrialspace_assets.imaging.pictures import ct_slice
-from itrialspace_assets.imaging.volumes import Lesion, lesion_box, unpack_bits
 from itrialspace_assets.synthesis import quality
 from itrialspace_assets.synthesis.case import RenderCase
 from itrialspace_assets.synthesis.filling import Closed, close_map

@@ -6,8 +6,8 @@ import numpy as np
 
 from itrialspace_assets.base.seeds import named
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.imaging.volumes import Lesion
-from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
+from itrialspace_assets.imaging.lesions import Lesion
+from itrialspace_assets.synthesis.acquisition import STANDARD, ScanAcquisition
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class RenderRequest:
     host_sha256: str
     root_seed: int
     lesions: list[Lesion] = field(default_factory=list)
-    acquisition: Acquisition = STANDARD
+    acquisition: ScanAcquisition = STANDARD
     attenuation: str = "solid"
     twin: Volume | None = None
 

@@ -22,7 +22,7 @@ Features = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class Set:
+class ImageSet:
     """Images with the scan that each is of, and by plane the features (n, d) of the slices of each image."""
 
     scans: tuple[str, ...]
@@ -30,7 +30,7 @@ class Set:
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchedDistance:
     """A distance at ``images`` a side, in each plane and then their mean (P + 1,); NaN: see ``flag``.
 
     Attributes:
@@ -56,7 +56,7 @@ class Matched:
     flag: str | None
 
 
-def matched(reference: Set, compared: Set, seed: np.random.SeedSequence) -> Matched:
+def matched(reference: ImageSet, compared: ImageSet, seed: np.random.SeedSequence) -> MatchedDistance:
     """Compare two sets at the number of images of the smaller, at most half of the reference.
 
     Args:
@@ -71,7 +71,7 @@ def matched(reference: Set, compared: Set, seed: np.random.SeedSequence) -> Matc
     none = np.full(len(reference.planes) + 1, np.nan)
     if images < LEAST_IMAGES:
         few = f"{sizes[0]} and {sizes[1]} images: too few for halves of {LEAST_IMAGES} or more"
-        return Matched(images, dimensions, none, none, none, none, none, none, few)
+        return MatchedDistance(images, dimensions, none, none, none, none, none, none, few)
     draws = DRAWS if dimensions <= MANY_DIMENSIONS else FEW_DRAWS
     rng = np.random.default_rng(seed)
     halves = rng.permuted(np.tile(np.arange(sizes[0]), (draws, 1)), axis=1)
@@ -97,7 +97,7 @@ def matched(reference: Set, compared: Set, seed: np.random.SeedSequence) -> Matc
         f"{slices} slices a side, no more than the {dimensions} dimensions of a feature: covariances are singular"
     )
     # a resample holds scans twice, which by itself moves distances: so limits are its spread about its own middle
-    return Matched(
+    return MatchedDistance(
         images,
         dimensions,
         mean,

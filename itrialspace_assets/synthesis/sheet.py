@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from itrialspace_assets.base.errors import CaseRejected
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.store import load_host_map
+from itrialspace_assets.imaging.lesions import Lesion, unpack_bits
 from itrialspace_assets.imaging.pictures import OUTLINE, label_grey, lesion_plane, lung_grey, outline, radiological
-from itrialspace_assets.imaging.volumes import Lesion, unpack_bits
 from itrialspace_assets.profiles.cts import ct_source, real_ct
 from itrialspace_assets.synthesis.images import open_planes
 

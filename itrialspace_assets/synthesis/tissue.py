@@ -16,8 +16,8 @@ from scipy import ndimage
 from itrialspace_assets.base.seeds import child
 from itrialspace_assets.imaging.anatomy import AIRWAY, BODY, TRACHEA, lung_mask
 from itrialspace_assets.imaging.geometry import Box, Volume, bounding_box
-from itrialspace_assets.imaging.volumes import Lesion, lesion_box
-from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition, water_diameter
+from itrialspace_assets.imaging.lesions import Lesion, lesion_box
+from itrialspace_assets.synthesis.acquisition import STANDARD, ScanAcquisition, water_diameter
 from itrialspace_assets.synthesis.attenuation import (
     GRAIN_HU,
     GRAIN_MM,
@@ -100,7 +100,10 @@ class _Field:
 
 
 def render_host(
-    labels: Volume, anatomy: np.random.SeedSequence, noise: np.random.SeedSequence, acquisition: Acquisition = STANDARD
+    labels: Volume,
+    anatomy: np.random.SeedSequence,
+    noise: np.random.SeedSequence,
+    acquisition: ScanAcquisition = STANDARD,
 ) -> Volume:
     """CT of a nodule-free label map.
 
@@ -132,7 +135,7 @@ def render_host(
 
 
 def _noise(
-    labels: Volume, seed: np.random.SeedSequence, acquisition: Acquisition, first: int, last: int
+    labels: Volume, seed: np.random.SeedSequence, acquisition: ScanAcquisition, first: int, last: int
 ) -> npt.NDArray[np.float32]:
     """Noise (Z, Y, X) in HU of some slices of a host; more where the body attenuates more."""
     noise = acquisition.noise(seed, first, last, labels.array.shape[:2], labels.spacing)
@@ -269,7 +272,7 @@ def render_patch(
     lesions: list[Lesion],
     noise: np.random.SeedSequence,
     inside: np.random.SeedSequence,
-    acquisition: Acquisition = STANDARD,
+    acquisition: ScanAcquisition = STANDARD,
     nodule: NoduleTissue = SOLID,
 ) -> Volume:
     """The part of a CT that lesions change: the twin's tissue replaced inside, its noise kept.

@@ -17,11 +17,11 @@ from itrialspace_assets.trials.rows import BalanceRow
 from itrialspace_assets.trials.sites import AGE_BAND, Site
 
 #: Shares that are asked for, by marginal and level.
-Asked = dict[str, dict[str, float]]
+AskedShares = dict[str, dict[str, float]]
 _HOST = ("sex", "age", "smoking")
 
 
-def asked_shares(resolved: Resolved, cohort: Cohort, site: Site | None) -> Asked:
+def asked_shares(resolved: Resolved, cohort: Cohort, site: Site | None) -> AskedShares:
     """Shares that a cohort states, by marginal and level.
 
     Args:
@@ -29,7 +29,7 @@ def asked_shares(resolved: Resolved, cohort: Cohort, site: Site | None) -> Asked
         cohort: an arm's cohort.
         site: its site, if it names one.
     """
-    out: Asked = {}
+    out: AskedShares = {}
     p = cohort.prevalence
     if p is not None and p.value is not None:
         out["presence" if p.of == "nodule" else "label"] = {

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.base.fingerprints import replace_file
-from itrialspace_assets.base.settings import YAML_LOADER, Settings, read_yaml
-from itrialspace_assets.base.validation import explain
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.base.yaml_files import YAML_LOADER, copy_file, read_model
 from itrialspace_assets.records.layout import MODES
 from itrialspace_assets.trials.model import Trial
 from itrialspace_assets.trials.resolve import resolve
@@ -96,13 +94,7 @@ def read_trial(path: Path) -> Trial:
     if path.exists() and path.stat().st_size > LARGEST:
         raise ConfigError(f"{path.name}: expected a trial file below {LARGEST} bytes, got {path.stat().st_size}")
     _refuse_aliases(path)
-    tree = read_yaml(path)
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path.name}: expected the keys of a trial, got {type(tree).__name__}")
-    try:
-        trial = Trial.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(f"{path.name}: {explain(error, Trial)}") from None
+    trial = read_model(path, Trial, "trial")
     if trial.mode != path.stem:
         raise ConfigError(f"{path.name}: mode: expected {path.stem!r} like the file's name, got {trial.mode!r}")
     for size in trial.sizes:
@@ -138,24 +130,13 @@ def copy_trial(settings: Settings, mode: str, name: str, folder: Path) -> Path:
         folder: where the copy is written; made if it is missing.
 
     Raises:
-        ConfigError: the name is not allowed, the file exists, or the folder cannot be written.
+        ConfigError: no such trial, the name is not allowed, the file exists, or the folder cannot be written.
     """
     if not re.fullmatch(r"[a-z0-9_]{1,38}", name):
         raise ConfigError(f"{name!r}: expected 1 to 38 small letters, digits and _")
+    load_trial(settings, mode)
     target = folder / f"x_{name}.yaml"
-    if target.exists():
-        raise ConfigError(f"{target}: is already there; choose another name")
-    text = trial_files(settings)[mode].read_text(encoding="utf-8")
-    for pattern, line in (
-        (r"(?m)^mode: .*$", f"mode: x_{name}"),
-        (r"(?m)^trial: .*$", f"trial: {name}"),
-        (r"(?m)^# yaml-language-server: .*$", f"# yaml-language-server: $schema={_SCHEMA.as_uri()}"),
-    ):
-        text = re.sub(pattern, line, text, count=1)
-    try:
-        replace_file(target, text.encode())
-    except OSError as error:
-        raise ConfigError(f"{target}: expected a folder that can be written, got {error.strerror}") from None
+    copy_file(trial_files(settings)[mode], target, {"mode": f"x_{name}", "trial": name}, _SCHEMA)
     read_trial(target)
     return target
 

@@ -21,7 +21,7 @@ import polars as pl
 
 from itrialspace_assets.hosts.clearance import AIRWAY_WEIGHT, CAP_MM, MARGIN_WEIGHT, PLEURA_WEIGHT, ClearanceMap
 from itrialspace_assets.imaging.anatomy import LOBE_LABELS
-from itrialspace_assets.imaging.volumes import unpack_bits
+from itrialspace_assets.imaging.lesions import unpack_bits
 from itrialspace_assets.profiles.lobes import from_runs
 
 Floats = npt.NDArray[np.float64]

@@ -9,18 +9,11 @@ from typing import Any, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.imaging.anatomy import LOBES, SIZE_BUCKETS
+from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS, LobeName
 
 _NAME = r"^[a-z0-9_]{1,40}$"
 #: The six size buckets, and the level beyond 20 mm of some sites.
 SizeLevel = Literal["<5mm", "5-10mm", "10-15mm", "15-20mm", "20-30mm", ">30mm", ">20mm"]
-Lobe = Literal[
-    "left_lung_upper_lobe",
-    "left_lung_lower_lobe",
-    "right_lung_upper_lobe",
-    "right_lung_middle_lobe",
-    "right_lung_lower_lobe",
-]
 Marginal = Literal["size", "lobe", "sex", "age", "smoking"]
 #: What the report of a trial compares (``analysis/scoring/mode_contrasts.py`` makes the tests of each).
 Contrast = Literal[
@@ -43,7 +36,7 @@ Contrast = Literal[
 ]
 #: Contrasts of files from before they were an enumeration; ``dataset`` is the kind of the twins.
 _OLD_CONTRASTS: dict[str, Contrast] = {"prevalence.value": "counterfactual", "weights": "lobe_size"}
-assert set(Lobe.__args__) == set(LOBES) and set(SIZE_BUCKETS) < set(SizeLevel.__args__)  # type: ignore[attr-defined]
+assert set(SIZE_BUCKETS) < set(get_args(SizeLevel))
 
 
 def _is_unset(value: object) -> bool:
@@ -102,7 +95,7 @@ class Donors(StrictModel):
     exclude: list[str] = Field(default_factory=list)
     label_source: Literal["histopathology", "radiology", "none"] | None = None
     population: Literal["screening", "diagnostic"] | None = None
-    lobes: list[Lobe] | None = None
+    lobes: list[LobeName] | None = None
     side: Literal["left", "right"] | None = None
     zones: list[Literal["upper_zone", "middle_zone", "lower_zone"]] | None = None
     central_peripheral: Literal["central", "peripheral"] | None = None
@@ -127,7 +120,7 @@ class Placement(StrictModel):
     voxel for voxel into its own scan (``native``)."""
 
     mode: Literal["profile", "prescribed", "randomised", "native"] = "profile"
-    lobe: Lobe | None = Field(None, description="Target lobe; the donor's own if unset.")
+    lobe: LobeName | None = Field(None, description="Target lobe; the donor's own if unset.")
     rotation: Literal["none", "axial", "any"] = Field(
         "none", description="Turn each nodule by a drawn angle: about the body's long axis, or about any."
     )
@@ -193,7 +186,7 @@ class Cohort(StrictModel):
     sizes: dict[SizeLevel, float] | LogNormal | None = Field(
         None, description="Shares of size buckets; the site's if calibrated."
     )
-    lobes: dict[Lobe, float] | None = Field(None, description="Shares of target lobes.")
+    lobes: dict[LobeName, float] | None = Field(None, description="Shares of target lobes.")
     hosts: Hosts = Hosts()
     donors: Donors = Donors()
     exclude_training: list[str] = Field(

@@ -20,7 +20,7 @@ from itrialspace_assets.trials.resolve import PlannedArm, Resolved
 
 
 @dataclass(frozen=True)
-class Pairs:
+class CrossedPairs:
     """The pairs of a crossed arm: who goes where, shape (n,) each.
 
     Attributes:
@@ -75,7 +75,7 @@ def _seeded(ids: tuple[str, ...], root: int, identity: tuple[str, ...]) -> Ints:
     return order
 
 
-def pairs_of(plan: TwinPlan) -> Pairs:
+def pairs_of(plan: TwinPlan) -> CrossedPairs:
     """Who goes where in a crossed arm.
 
     Raises:
@@ -110,7 +110,7 @@ def pairs_of(plan: TwinPlan) -> Pairs:
             f"of {float(donors['diameter_mm'].to_numpy().min()):.1f} mm and more, {len(hosts)} hosts"
         )
     grouped = donors.with_columns(_group=pl.Series(group))
-    return Pairs(grouped, hosts, donor[got], host[got], replicate[got], counts, asked)
+    return CrossedPairs(grouped, hosts, donor[got], host[got], replicate[got], counts, asked)
 
 
 def _by_nodule(plan: TwinPlan, donors: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:

@@ -6,7 +6,7 @@ Makes no table, relaxes nothing, and reads no file: what is infeasible is told b
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -403,6 +403,11 @@ def _hosts_first(candidates: _Candidates, aims: Aims, drawn: _Draws, rounds: Rou
     return _planned(candidates, aims, found, scale, asked)
 
 
+def _enters(group: Ints, number: int, cases: Ints, hosts: Ints) -> Bools:
+    """Whether hosts (k,) may enter in a round (from 0), whatever the case; ``group`` (hosts,) is the round of each."""
+    return np.asarray(group[hosts] == number)
+
+
 def _enrol(preferences: Preferences, capacity: Ints, hosts: pl.DataFrame, rounds: Rounds | None) -> Assignment:
     """Hosts of cases that keep theirs over all arms; in screening rounds each enters with its own round's people."""
     if rounds is None:
@@ -413,7 +418,7 @@ def _enrol(preferences: Preferences, capacity: Ints, hosts: pl.DataFrame, rounds
         if members.any():
             count = np.where(members, preferences.count, 0)
             part = Preferences(preferences.order, preferences.first, count, preferences.start)
-            found = assign(part, capacity, lambda cases, hosts, number=number: group[hosts] == number)  # type: ignore[misc]
+            found = assign(part, capacity, partial(_enters, group, number))
             host = np.where(rounds.entry == number, found.candidate, host)
     return Assignment(host, np.zeros(len(host), np.int64))
 

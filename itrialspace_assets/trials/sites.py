@@ -14,9 +14,11 @@ from pydantic import ValidationError, model_validator
 from scipy.special import ndtr
 
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.base.settings import Settings, read_yaml
+from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel, explain
-from itrialspace_assets.trials.model import Lobe, SizeLevel
+from itrialspace_assets.base.yaml_files import read_yaml
+from itrialspace_assets.imaging.anatomy import LobeName
+from itrialspace_assets.trials.model import SizeLevel
 
 T = TypeVar("T")
 #: Width (years) of the age bands in which an age marginal is met; ours.
@@ -48,7 +50,7 @@ class Site(StrictModel):
     size_floor_mm: Stated[float] | None = None
     sizes: Stated[dict[SizeLevel, float]] | None = None
     malignancy_by_size: Stated[dict[SizeLevel, float]] | None = None
-    lobes: Stated[dict[Lobe, float]] | None = None
+    lobes: Stated[dict[LobeName, float]] | None = None
 
     @model_validator(mode="after")
     def _shares(self) -> "Site":

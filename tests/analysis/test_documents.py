@@ -4,8 +4,10 @@ import csv
 import hashlib
 import io
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -14,12 +16,13 @@ from itrialspace_assets.analysis.protocol.study import load_study
 from itrialspace_assets.analysis.reports import files, flow, mistakes
 from itrialspace_assets.analysis.reports.charts import table_of_chart
 from itrialspace_assets.analysis.reports.document import Chart, Estimate, Gallery, Report, Section, Table
-from itrialspace_assets.analysis.reports.figures import Drawn, draw
+from itrialspace_assets.analysis.reports.figures import ChartFiles, draw
 from itrialspace_assets.analysis.reports.files import frame_of, write_report
 from itrialspace_assets.analysis.reports.headline import headline
 from itrialspace_assets.analysis.reports.level_charts import condition_section, factor_section
 from itrialspace_assets.analysis.reports.levels import in_order, strata_in_order
 from itrialspace_assets.analysis.reports.metric_tables import metric_sections
+from itrialspace_assets.analysis.reports.page import vega
 from itrialspace_assets.analysis.reports.published import published_section
 from itrialspace_assets.analysis.reports.wording import footnotes, words
 from itrialspace_assets.base.settings import load_settings
@@ -64,7 +67,7 @@ class Text(HTMLParser):
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every block as files, with stand-ins for Vega and for drawn charts, which take seconds to start."""
     monkeypatch.setattr(files, "vega", lambda folder: "/* library */")
-    monkeypatch.setattr(files, "draw", lambda chart: Drawn("<svg/>", b"png", b"pdf"))
+    monkeypatch.setattr(files, "draw", lambda chart: ChartFiles("<svg/>", b"png", b"pdf"))
     old = tmp_path / "reports/every/tables/old.csv"
     old.parent.mkdir(parents=True)
     old.write_text("of an earlier report")
@@ -90,6 +93,12 @@ def test_a_page_shows_hostile_text_and_runs_none_of_it(written: Path) -> None:
     assert "default-src 'none'" in policy and "http" not in policy
     addresses = [a.get("src") or a.get("href") for t, a in page.tags if t in ("img", "a", "link", "script")]
     assert all(a.startswith(("data:", "#", "../")) for a in addresses if a), "nothing outside"
+
+
+def test_the_charts_script_cannot_end_the_script_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "say('</script>')"
+    monkeypatch.setitem(sys.modules, "vl_convert", SimpleNamespace(javascript_bundle=lambda: script))
+    assert vega(tmp_path) == vega(tmp_path) == r"say('<\/script>')"
 
 
 def test_flags_stand_on_their_numbers(written: Path) -> None:

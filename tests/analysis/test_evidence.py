@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from itrialspace_assets.analysis.evidence import cards, credibility, scorecard, sections
-from itrialspace_assets.analysis.evidence.checklists import NAMES, Item, answered, load_checklist
+from itrialspace_assets.analysis.evidence.checklists import NAMES, ChecklistItem, answered, load_checklist
 from itrialspace_assets.analysis.evidence.extractors import EXTRACTORS
-from itrialspace_assets.analysis.evidence.gather import Evidence, Scope, Stated, gather
+from itrialspace_assets.analysis.evidence.gather import AuthorStatements, Evidence, Scope, gather
 from itrialspace_assets.analysis.protocol.study import LockState, load_study
 from itrialspace_assets.analysis.reports.document import Estimate, Paragraph, Table
 from itrialspace_assets.base.settings import Settings, load_settings
@@ -184,10 +184,10 @@ def test_the_items_are_those_that_were_published() -> None:
 
 def test_an_item_says_where_its_answer_is_from() -> None:
     with pytest.raises(ValueError, match="expected one of"):
-        Item(number="1", section="s", asks="a", value="no_such_extractor")
+        ChecklistItem(number="1", section="s", asks="a", value="no_such_extractor")
     for wrong in ({}, {"value": "goal", "not_applicable": "no"}):
         with pytest.raises(ValueError, match="or not_applicable alone"):
-            Item(number="1", section="s", asks="a", **wrong)
+            ChecklistItem(number="1", section="s", asks="a", **wrong)
 
 
 def test_where_no_stage_ran_everything_forms_and_blanks_are_named(settings: Settings, nothing: Evidence) -> None:
@@ -290,7 +290,7 @@ def test_learned_renderers_are_said_to_be_outside_the_guidance(planted: Evidence
 def test_risk_is_named_only_where_influence_and_consequence_are_stated(planted: Evidence) -> None:
     steps = credibility.load_page().steps
     assert credibility.risk(credibility.supported(steps, planted)).startswith("not judged")
-    stated = Stated(model_influence="low", decision_consequence="none for patients")
+    stated = AuthorStatements(model_influence="low", decision_consequence="none for patients")
     found = credibility.supported(steps, replace(planted, stated=stated))
     assert credibility.risk(found).startswith("influence: low; consequence: none for patients")
 

@@ -8,21 +8,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itrialspace_assets.analysis.estimates import froc, matching
-from itrialspace_assets.analysis.estimates.detection import Number, Paired, Resampling, detect, difference
+from itrialspace_assets.analysis.estimates.detection import NotedEstimate, Paired, Resampling, detect, difference
 from itrialspace_assets.analysis.estimates.froc import RATES, curve, draw_clusters, resample, threshold_on_free
-from itrialspace_assets.analysis.estimates.matching import LUNA16, OURS, Marks, Matched, Nodules, Rules, match
+from itrialspace_assets.analysis.estimates.matching import (
+    LUNA16,
+    OURS,
+    MarkArrays,
+    MatchedMarks,
+    NoduleArrays,
+    Rules,
+    match,
+)
 
 Mark = tuple[int, float, float]
 Nodule = tuple[int, float, float, bool]
 
 
-def matched_of(marks: list[Mark], nodules: list[Nodule], n_scans: int, rules: Rules) -> Matched:
+def matched_of(marks: list[Mark], nodules: list[Nodule], n_scans: int, rules: Rules) -> MatchedMarks:
     """Marks (scan, x, score) and nodules (scan, x, diameter, excluded) on the x axis, matched."""
     m, k = np.array(marks, float).reshape(-1, 3), np.array(nodules, float).reshape(-1, 4)
     zero = np.zeros((max(len(m), len(k)), 2))
     return match(
-        Marks(m[:, 0].astype(int), np.c_[m[:, 1], zero[: len(m)]], m[:, 2]),
-        Nodules(k[:, 0].astype(int), np.c_[k[:, 1], zero[: len(k)]], k[:, 2], k[:, 3] == 1),
+        MarkArrays(m[:, 0].astype(int), np.c_[m[:, 1], zero[: len(m)]], m[:, 2]),
+        NoduleArrays(k[:, 0].astype(int), np.c_[k[:, 1], zero[: len(k)]], k[:, 2], k[:, 3] == 1),
         n_scans,
         rules,
     )
@@ -221,7 +229,7 @@ def test_every_number_equals_a_slow_count_on_scans_that_are_copied(
         assert found.cpm[row] == pytest.approx(np.mean(at))
 
 
-def random_study(rng: np.random.Generator, n_scans: int = 60) -> Matched:
+def random_study(rng: np.random.Generator, n_scans: int = 60) -> MatchedMarks:
     marks = [(int(rng.integers(n_scans)), float(rng.uniform(20, 99)), float(rng.integers(1, 400))) for _ in range(900)]
     nodules = [(int(rng.integers(n_scans // 2)), 0.0, 10.0, False) for _ in range(40)]
     marks += [(k[0], 0.0, float(rng.integers(100, 400))) for k in nodules[::2]]
@@ -302,7 +310,7 @@ def test_clusters_are_drawn_whole_and_each_equally_often() -> None:
 # ------------------------------------------------------------------------ estimates with intervals
 
 
-def detected(matched: Matched, **given: object):
+def detected(matched: MatchedMarks, **given: object):
     clusters = Resampling("scans", np.arange(matched.n_scans))
     options = {"replicates": 200, "seed": np.random.SeedSequence(4)} | given
     return detect(matched, LUNA16, clusters, **options)
@@ -343,27 +351,27 @@ def test_the_same_seed_gives_the_same_limits_and_another_gives_others() -> None:
 def test_limits_at_the_ends_are_exact_on_the_clusters_that_hold_nodules() -> None:
     matched = matched_of([(i, 0.0, 0.9) for i in range(12)], [(i, 0.0, 9.0, False) for i in range(12)], 40, LUNA16)
     found = detected(matched)
-    assert found.cpm == Number(1.0, pytest.approx(0.025 ** (1 / 12)), 1.0, None)
+    assert found.cpm == NotedEstimate(1.0, pytest.approx(0.025 ** (1 / 12)), 1.0, None)
     assert found.rates[0].false_per_lesion_free_scan.note == "no variation between resamples"
     assert (found.wafroc.estimate, found.wafroc.low) == (1.0, pytest.approx(0.025 ** (1 / 12)))
     few_free = matched_of([(i, 0.0, 0.9) for i in range(12)], [(i, 0.0, 9.0, False) for i in range(12)], 17, LUNA16)
-    assert detected(few_free).afroc == Number(1.0, pytest.approx(0.025 ** (1 / 5)), 1.0, "fewer than 10 scans")
+    assert detected(few_free).afroc == NotedEstimate(1.0, pytest.approx(0.025 ** (1 / 5)), 1.0, "fewer than 10 scans")
 
 
 def test_what_cannot_be_estimated_is_null_with_its_reason() -> None:
     nothing = detected(matched_of([], [], 12, LUNA16))
-    assert nothing.cpm == Number(None, None, None, "no nodules")
+    assert nothing.cpm == NotedEstimate(None, None, None, "no nodules")
     assert nothing.rates[3].false_per_lesion_free_scan.estimate == 0
     no_marks = detected(matched_of([], [(i, 0.0, 9.0, False) for i in range(12)], 12, LUNA16))
     assert (no_marks.cpm.estimate, no_marks.cpm.high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 12)))
-    assert no_marks.wafroc == Number(None, None, None, "no lesion-free scans")
+    assert no_marks.wafroc == NotedEstimate(None, None, None, "no lesion-free scans")
     assert no_marks.free_threshold is None
     free = detected(matched_of([(i, 0.0, 0.1 * i) for i in range(12)], [], 12, LUNA16))
     assert free.afroc.note == "no nodules"
     at_a_half = free.rates[2].false_per_lesion_free_scan
-    assert at_a_half == Number(0.5, None, None, "no variation between resamples")
+    assert at_a_half == NotedEstimate(0.5, None, None, "no variation between resamples")
     one = detected(matched_of([(0, 0.0, 0.5)], [(0, 0.0, 9.0, False)], 1, LUNA16))
-    assert one.cpm == Number(1.0, None, None, "fewer than 10 scans")
+    assert one.cpm == NotedEstimate(1.0, None, None, "fewer than 10 scans")
     same = detected(
         matched_of([(i, 0.0, 0.5) for i in range(20)], [(i, 0.0, 9.0, False) for i in range(10)], 20, LUNA16)
     )
@@ -387,7 +395,7 @@ def test_a_study_of_no_scan_is_no_crash() -> None:
     assert detected(matched_of([], [], 0, OURS)).cpm.note == "no nodules"
 
 
-def compared(first: Matched, second: Matched, seed: int = 9):
+def compared(first: MatchedMarks, second: MatchedMarks, seed: int = 9):
     clusters = Resampling("scans", np.arange(first.n_scans))
     return difference(first, second, LUNA16, clusters, replicates=300, seed=np.random.SeedSequence(seed))
 
@@ -407,11 +415,13 @@ def test_two_readers_of_the_same_scans_are_compared_pair_by_pair() -> None:
     )
     back = compared(worse, better)
     assert back.wafroc.difference.estimate == -found.wafroc.difference.estimate
-    assert compared(better, better).cpm == Paired(Number(0.0, None, None, "no variation between resamples"), None)
+    assert compared(better, better).cpm == Paired(
+        NotedEstimate(0.0, None, None, "no variation between resamples"), None
+    )
     with pytest.raises(ValueError, match="the same scans and nodules"):
         compared(better, matched_of(false, nodules[:-1], n, LUNA16))
     empty = matched_of(false, [], n, LUNA16)
-    assert compared(empty, empty).cpm == Paired(Number(None, None, None, "no nodules"), None)
+    assert compared(empty, empty).cpm == Paired(NotedEstimate(None, None, None, "no nodules"), None)
 
 
 def test_a_true_null_of_two_readers_is_seldom_rejected() -> None:

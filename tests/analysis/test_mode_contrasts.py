@@ -9,7 +9,7 @@ import pytest
 from itrialspace_assets.analysis.estimates import comparisons
 from itrialspace_assets.analysis.estimates.variance import combinations, covariance, differences
 from itrialspace_assets.analysis.protocol.study import load_study
-from itrialspace_assets.analysis.reports.findings import Finding, findings
+from itrialspace_assets.analysis.reports.findings import ContrastFinding, findings
 from itrialspace_assets.analysis.scoring.cell_tests import Compared, shares_of
 from itrialspace_assets.analysis.scoring.mode_contrasts import compare_modes
 from itrialspace_assets.analysis.scoring.rows import Analysis
@@ -33,7 +33,7 @@ def arms(names: tuple[str, ...] = ARMS, levels: tuple[str, ...] | None = None) -
 
 def of(
     contrast: Contrast, seen: pl.DataFrame, declared: pl.DataFrame | None = None, **more: Any
-) -> tuple[Compared, list[Finding]]:
+) -> tuple[Compared, list[ContrastFinding]]:
     """A contrast's tests and sentences."""
     factor = factor_of(contrast, arms() if declared is None else declared)
     found = compare_modes(contrast, factor, seen, STUDY, 7, **more)

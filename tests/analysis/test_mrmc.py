@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from itrialspace_assets.analysis.estimates import case_pairs
-from itrialspace_assets.analysis.estimates.case_pairs import Pairs
+from itrialspace_assets.analysis.estimates.case_pairs import CasePairs
 from itrialspace_assets.analysis.estimates.mrmc import analyse
 from itrialspace_assets.analysis.estimates.reader_study import ReaderStudy
 from itrialspace_assets.analysis.user_files.reader_files import read_reader_study
@@ -84,7 +84,7 @@ def test_covariances_equal_moments_over_disjoint_pairs() -> None:
     """Gallas: the product of two areas, minus the mean product of wins that share neither reader nor case."""
     study = random_study(0, r=3, n=9)
     ill, healthy = np.flatnonzero(study.truth), np.flatnonzero(~study.truth)
-    pairs = Pairs.of(study.score, study.truth)
+    pairs = CasePairs.of(study.score, study.truth)
     for a, b in ((0, 0), (0, 1), (1, 1)):
         area = [np.mean([wins(study, m, *at) for at in product(range(3), ill, healthy)]) for m in (a, b)]
         apart = [
@@ -100,7 +100,7 @@ def test_covariances_equal_moments_over_disjoint_pairs() -> None:
 def test_missing_readings_leave_their_pairs_out() -> None:
     study = random_study(1, r=3, n=9)
     study.score[0, 1, 2] = study.score[1, 2, 0] = np.nan
-    pairs = Pairs.of(study.score, study.truth)
+    pairs = CasePairs.of(study.score, study.truth)
     ill, healthy = np.flatnonzero(study.truth), np.flatnonzero(~study.truth)
     there = np.isfinite(study.score)
     every = list(product(range(3), ill, healthy))
@@ -118,9 +118,9 @@ def test_missing_readings_leave_their_pairs_out() -> None:
 
 def test_pairs_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     study = random_study(2)
-    whole = Pairs.of(study.score, study.truth)
+    whole = CasePairs.of(study.score, study.truth)
     monkeypatch.setattr(case_pairs, "_AT_ONCE", 1)
-    parts = Pairs.of(study.score, study.truth)
+    parts = CasePairs.of(study.score, study.truth)
     for a, b in zip((*whole.won, *whole.there), (*parts.won, *parts.there), strict=True):
         np.testing.assert_allclose(a, b)
 
@@ -132,7 +132,7 @@ def test_the_jackknife_and_mean_squares_by_leaving_cases_out() -> None:
     left = []
     for out in range(n):
         keep = np.arange(n) != out
-        left.append(Pairs.of(study.score[:, :, keep], study.truth[keep]).areas())
+        left.append(CasePairs.of(study.score[:, :, keep], study.truth[keep]).areas())
     left = np.array(left).reshape(n, 3, 4)
     off = left - left.mean(axis=0)
     kinds: dict[str, list[float]] = {"variance": [], "cov1": [], "cov2": [], "cov3": []}
@@ -141,7 +141,7 @@ def test_the_jackknife_and_mean_squares_by_leaving_cases_out() -> None:
         kinds[kind].append((n - 1) / n * (off[:, m, r] * off[:, k, s]).sum())
     for name, values in kinds.items():
         assert getattr(found, name) == pytest.approx(np.mean(values)), name
-    area = Pairs.of(study.score, study.truth).areas()
+    area = CasePairs.of(study.score, study.truth).areas()
     assert found.ms_modality == pytest.approx(4 * area.mean(axis=1).var(ddof=1))
     left_over = area - area.mean(axis=1, keepdims=True) - area.mean(axis=0) + area.mean()
     assert found.ms_interaction == pytest.approx((left_over**2).sum() / 6)
@@ -163,7 +163,7 @@ def test_errors_and_degrees_of_freedom_by_their_formulas() -> None:
     assert c.df == first.random_readers.df == pytest.approx(error**2 * (t - 1) * (r - 1) / c.ms_interaction**2)
     assert first.random_readers.se == pytest.approx(np.sqrt(2 / r * error))
     assert first.fixed_readers.se == pytest.approx(np.sqrt(2 / r * (c.variance - c.cov1 + (r - 1) * gap)))
-    pairs = Pairs.of(score, truth)
+    pairs = CasePairs.of(score, truth)
     variance = pairs.covariance(0, 0) + pairs.covariance(1, 1) - 2 * pairs.covariance(0, 1)
     areas = pairs.areas()
     between = (areas[0] - areas[1]).var(ddof=1) / r

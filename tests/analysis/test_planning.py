@@ -9,7 +9,7 @@ import pytest
 
 from bench.coverage import answers
 from itrialspace_assets.analysis.planning.asked import asked, pilot_of, readers_of
-from itrialspace_assets.analysis.planning.cost import Cost, Part, cost_of
+from itrialspace_assets.analysis.planning.cost import Cost, CostPart, cost_of
 from itrialspace_assets.analysis.planning.known import Assumed, Pilot, assumed, known_of
 from itrialspace_assets.analysis.planning.table import power_table
 from itrialspace_assets.analysis.protocol.study import Study, load_study
@@ -115,7 +115,7 @@ def test_numbers_that_cannot_be_are_refused(changed: dict[str, float], said: str
 
 def test_the_table_says_what_more_cases_bring_and_what_too_few_cannot() -> None:
     declared = study(margin={"value": 0.1, "reason": "a test"})
-    cost = Cost((Part("render", 36.0, True, ""), Part("read", 3.6, False, "")))
+    cost = Cost((CostPart("render", 36.0, True, ""), CostPart("read", 3.6, False, "")))
     rows = power_table(
         declared, assumed(declared.primary, OF), [1000, 6, 33, 100], power=0.8, hosts=20, donors=None, cost=cost
     ).to_dicts()

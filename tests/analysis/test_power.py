@@ -13,7 +13,7 @@ from itrialspace_assets.analysis.estimates.jackknife import of_mean
 from itrialspace_assets.analysis.estimates.power import (
     ENOUGH,
     Design,
-    Expected,
+    ExpectedPrecision,
     Spread,
     auc_unit,
     expected,
@@ -34,7 +34,9 @@ def spread(p: float, icc: float, unit: float | None = None) -> Spread:
     return Spread(*(np.array([v]) for v in (p, p * (1 - p) if unit is None else unit, icc, icc / 2)))
 
 
-def predicted(host: np.ndarray, donor: np.ndarray, of: Spread, scale: str = "share", power: float = 0.8) -> Expected:
+def predicted(
+    host: np.ndarray, donor: np.ndarray, of: Spread, scale: str = "share", power: float = 0.8
+) -> ExpectedPrecision:
     whole = Design(np.array([float(len(host))]), reuse(host), reuse(donor))
     return expected(whole, of, scale, 0.05, power)  # type: ignore[arg-type]
 

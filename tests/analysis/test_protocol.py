@@ -14,7 +14,7 @@ from itrialspace_assets.analysis.protocol.files import copy_study, json_schema, 
 from itrialspace_assets.analysis.protocol.installation import missing
 from itrialspace_assets.analysis.protocol.lock import lock_path
 from itrialspace_assets.analysis.protocol.names import DROPPED, METRICS
-from itrialspace_assets.analysis.protocol.standing import Asked, comparison_standing, standing_of
+from itrialspace_assets.analysis.protocol.standing import Quantity, comparison_standing, standing_of
 from itrialspace_assets.analysis.protocol.study import (
     Study,
     changed_since_lock,
@@ -276,7 +276,7 @@ def test_a_lock_that_proves_nothing_or_is_damaged(settings: Settings) -> None:
 
 # --- what a number is to a study
 
-PRIMARY = Asked(task="presence", metric="auc", condition="plain", analysis="m01_controlled_prevalence", reader="a")
+PRIMARY = Quantity(task="presence", metric="auc", condition="plain", analysis="m01_controlled_prevalence", reader="a")
 
 
 def test_the_standing_of_a_number() -> None:
@@ -291,7 +291,7 @@ def test_the_standing_of_a_number() -> None:
 
     def of(**changed: str | None) -> str:
         asked = {name: getattr(PRIMARY, name) for name in PRIMARY.__dataclass_fields__} | changed
-        return standing_of(declared, Asked(**asked))
+        return standing_of(declared, Quantity(**asked))
 
     assert of() == "primary"
     assert of(analysis="m02_size_detection_curve") == "exploratory", "another mode"
@@ -311,7 +311,7 @@ def test_one_number_is_primary_where_mode_source_and_reader_are_named() -> None:
     one = study(primary=SHORT["primary"] | {"mode": "m01_controlled_prevalence", "source": "tissue", "reader": "a"})  # type: ignore[operator]
     analyses = ("m01_controlled_prevalence", "m02_size_detection_curve")
     rows = [
-        standing_of(one, Asked(task="presence", metric="auc", condition="plain", analysis=m, source=s, reader=r))
+        standing_of(one, Quantity(task="presence", metric="auc", condition="plain", analysis=m, source=s, reader=r))
         for m in analyses
         for s in ("tissue", "real")
         for r in ("a", "b")

@@ -10,8 +10,8 @@ from itrialspace_assets.analysis.estimates.standardise import (
     NO_STRATUM,
     NO_STUDIED,
     NO_TARGET,
-    Answers,
-    Sides,
+    CellAnswers,
+    StandardisedSides,
     sides,
 )
 from itrialspace_assets.analysis.estimates.transfer import drawn, rank_correlations
@@ -22,11 +22,11 @@ LEVEL = {"alpha": 0.05, "min_clusters": 10}
 
 def one_cell(
     stratum: np.ndarray, host: np.ndarray, donor: np.ndarray, studied: np.ndarray, right: np.ndarray
-) -> Answers:
-    return Answers(stratum, host, donor, studied, right.astype(np.int8)[:, None])
+) -> CellAnswers:
+    return CellAnswers(stratum, host, donor, studied, right.astype(np.int8)[:, None])
 
 
-def design(seed: int, n: int = 400, of: int = 300, persons: int | None = None) -> Answers:
+def design(seed: int, n: int = 400, of: int = 300, persons: int | None = None) -> CellAnswers:
     """One cell of three strata in another mix on each side, that differ in how easy they are."""
     rng = np.random.default_rng(seed)
     studied = np.r_[np.ones(n, bool), np.zeros(of, bool)]
@@ -40,7 +40,7 @@ def design(seed: int, n: int = 400, of: int = 300, persons: int | None = None) -
     return one_cell(stratum, host, donor, studied, right)
 
 
-def pairs(first: np.ndarray, second: np.ndarray, person: np.ndarray | None = None) -> Sides:
+def pairs(first: np.ndarray, second: np.ndarray, person: np.ndarray | None = None) -> StandardisedSides:
     n = len(first)
     who = np.tile(np.arange(n) if person is None else person, 2)
     nought = np.zeros(2 * n, np.int64)
@@ -87,7 +87,7 @@ def test_strata_without_a_counterpart_count_on_neither_side() -> None:
     assert (found.studied[0], found.targeted[0], found.lacking[0]) == (0.5, 1.0, 0.75)
     assert found.supported.tolist() == [[True, False, False]]
     apart = np.where(studied == [[True], [False]], right, -1).T.astype(np.int8)  # a cell of each side alone
-    alone = sides(Answers(stratum, who, who, studied, apart), 3)
+    alone = sides(CellAnswers(stratum, who, who, studied, apart), 3)
     assert alone.reason.tolist() == [NO_TARGET, NO_STUDIED]
     lonely = sides(one_cell(stratum, who * 0, who, studied, right), 3)
     assert lonely.reason[0] == NO_STRATUM and np.isnan(lonely.studied[0])
@@ -154,7 +154,7 @@ def test_limits_of_a_rank_correlation_are_those_of_resampled_persons() -> None:
     able = np.linspace(0.2, 0.9, cells)
     right = rng.random((2, cells, persons)) < (able + rng.normal(0, 0.08, (2, cells)))[..., None]
     who, table = np.tile(np.arange(persons), 2), right.transpose(0, 2, 1).reshape(2 * persons, cells).astype(np.int8)
-    found = sides(Answers(who * 0, who, who, np.repeat([True, False], persons), table), 1)
+    found = sides(CellAnswers(who * 0, who, who, np.repeat([True, False], persons), table), 1)
     values = drawn(np.r_[found.studied, found.targeted], found.covariance, np.random.SeedSequence(1))
     low, high = np.quantile(rank_correlations(values[:, :cells], values[:, cells:]), [0.025, 0.975])
     plain = []

@@ -9,12 +9,12 @@ import pytest
 
 from itrialspace_assets.analysis.protocol.study import load_study
 from itrialspace_assets.analysis.reports.document import Chart, Estimate, Paragraph, Table
-from itrialspace_assets.analysis.reports.transfer_section import Asked, transfer_part
+from itrialspace_assets.analysis.reports.transfer_section import DeclaredMargin, transfer_part
 from itrialspace_assets.analysis.scoring.answer_table import answer_table, unseen
 from itrialspace_assets.analysis.scoring.outcomes import SCHEMA, outcomes
 from itrialspace_assets.analysis.scoring.rows import Analysis
 from itrialspace_assets.analysis.scoring.training import Trained
-from itrialspace_assets.analysis.scoring.transfer_rows import ALL_MODES, Comparison, comparisons, ranks, why_not
+from itrialspace_assets.analysis.scoring.transfer_rows import ALL_MODES, TransferComparison, comparisons, ranks, why_not
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.records.tables import TABLES
 from tests.analysis.oracles import table
@@ -86,7 +86,7 @@ def study(n: int = 3000, shift: float = 0.0) -> pl.DataFrame:
     return pl.concat([real, twins, mode.with_columns(nodule_uid=pl.lit(None, SCHEMA["nodule_uid"]))])
 
 
-def of(found: Iterable[Comparison], mode: str, kind: str) -> Comparison:
+def of(found: Iterable[TransferComparison], mode: str, kind: str) -> TransferComparison:
     return next(c for c in found if (c.mode, c.kind) == (mode, kind))
 
 
@@ -215,7 +215,7 @@ def test_people_of_datasets_that_were_trained_on_are_left_out() -> None:
     assert set(whole.slices["dataset"].filter(pl.Series(lost))) == set(DATASETS), "another finding of one of them"
     assert set(whole.slices["host_person_uid"].filter(pl.Series(~lost))).isdisjoint(seen)
     assert lost[(whole.slices["mode"] == "m02").to_numpy()].all()
-    part = transfer_part(answer_table(found), STUDY, ANALYSIS, Asked(0.1), trained, 1)
+    part = transfer_part(answer_table(found), STUDY, ANALYSIS, DeclaredMargin(0.1), trained, 1)
     strata = {r.stratum for r in part.rows}
     assert {"paired=m11", "paired_unseen=m11", "standardised_unseen=all_modes"} <= strata
     (said,) = [b for b in part.sections[0].blocks if isinstance(b, Paragraph) and b.text.startswith("Trained on")]
@@ -225,7 +225,8 @@ def test_people_of_datasets_that_were_trained_on_are_left_out() -> None:
 def test_the_part_holds_rows_of_metrics_and_a_marked_chart() -> None:
     trained = dict.fromkeys(("a", "b", "tissue"), NOTHING)
     part, again = (
-        transfer_part(answer_table(study(500)), STUDY, ANALYSIS, Asked(0.1, "planned"), trained, 1) for _ in "12"
+        transfer_part(answer_table(study(500)), STUDY, ANALYSIS, DeclaredMargin(0.1, "planned"), trained, 1)
+        for _ in "12"
     )
     assert part == again
     rows = TABLES["metrics"].frame([asdict(r) for r in part.rows])
@@ -248,7 +249,7 @@ def test_what_cannot_be_compared_gives_a_reason_and_no_number(lost: str) -> None
         found = found.with_columns(anatomy=pl.lit("procedural", SCHEMA["anatomy"]))
     else:
         found = found.filter(pl.col("source").cast(pl.String) != lost)
-    part = transfer_part(answer_table(found), STUDY, ANALYSIS, Asked(0.1), {}, 1)
+    part = transfer_part(answer_table(found), STUDY, ANALYSIS, DeclaredMargin(0.1), {}, 1)
     (block,) = part.sections[0].blocks
     assert part.rows == [] and isinstance(block, Paragraph) and block.text == f"{why_not(answer_table(found))}."
     assert ("not estimable by construction" in block.text) == (lost == "anatomy")
@@ -266,7 +267,7 @@ def test_degenerate_studies_form_their_section_and_say_why(lost: str) -> None:
         "cells": pl.lit("plain", category).alias("condition"),
         "wrong answers": pl.lit(True).alias("right"),
     }
-    part = transfer_part(answer_table(found.with_columns(change[lost])), STUDY, ANALYSIS, Asked(0.1), {}, 1)
+    part = transfer_part(answer_table(found.with_columns(change[lost])), STUDY, ANALYSIS, DeclaredMargin(0.1), {}, 1)
     rows = TABLES["metrics"].frame([asdict(r) for r in part.rows])
     assert rows.filter(pl.col("estimate").is_null() & pl.col("flag").is_null()).is_empty(), "null has a reason"
     (warning,) = [b for b in part.sections[0].blocks if isinstance(b, Paragraph) and b.kind == "warning"]

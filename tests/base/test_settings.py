@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.base.settings import load_settings, provenance, read_yaml, require_data_root
+from itrialspace_assets.base.settings import load_settings, provenance, require_data_root
 
 
 def test_environment_beats_env_file_and_empty_is_unset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,19 +37,6 @@ def test_a_wrong_value_names_the_variable(name: str, value: str, monkeypatch: py
     monkeypatch.setenv(f"ITRIALSPACE_{name}", value)
     with pytest.raises(ConfigError, match=f"ITRIALSPACE_{name}"):
         load_settings()
-
-
-def test_yaml_variables(tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text("a: {b: ['x ${ROOT}/y']}\n")
-    assert read_yaml(path, {"ROOT": "/r"}) == {"a": {"b": ["x /r/y"]}}
-    with pytest.raises(ConfigError, match=r"a\.yaml: key a\.b\[0\]: variable ROOT"):
-        read_yaml(path, {"ROOT": ""})
-    path.write_text("a: [1\n")
-    with pytest.raises(ConfigError, match=r"a\.yaml"):
-        read_yaml(path)
-    with pytest.raises(ConfigError, match="found none"):
-        read_yaml(tmp_path / "none.yaml")
 
 
 def test_a_missing_data_root_says_what_to_do(tmp_path: Path) -> None:

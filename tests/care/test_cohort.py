@@ -10,11 +10,11 @@ import pytest
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.care.cohort import Cohort, cohort, export
+from itrialspace_assets.care.cohort import ExportedCohort, cohort, export
 from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.geometry import read_volume
-from itrialspace_assets.imaging.volumes import unpack_bits
-from itrialspace_assets.profiles.dicom.regions import Choice
+from itrialspace_assets.imaging.lesions import unpack_bits
+from itrialspace_assets.profiles.dicom.regions import RegionChoice
 from itrialspace_assets.profiles.dicom.seg import read_seg
 from itrialspace_assets.profiles.dicom.series import read_ct_series
 from itrialspace_assets.records.store import read_table, write_table
@@ -37,7 +37,7 @@ def rendered(store: Settings) -> Settings:
     return store
 
 
-def written(settings: Settings, to: Path, how: str) -> Cohort:
+def written(settings: Settings, to: Path, how: str) -> ExportedCohort:
     found = cohort(settings, ["x_t"], "tissue")
     assert export(settings, found, to, how, lambda n: None) == 3
     return found
@@ -59,7 +59,7 @@ def test_dicom_comes_back_with_its_voxels_its_place_and_its_truth(rendered: Sett
         assert np.array_equal(volume.array, np.rint(original.array))
         assert np.allclose(volume.affine, original.affine, atol=1e-5)
         truth = found.insertions.row(by_predicate=pl.col("case_uid") == ct["case_uid"], named=True)
-        ((_, lesion),) = read_seg(to / "seg" / f"{name}.dcm", volume, identity, Choice()).lesions
+        ((_, lesion),) = read_seg(to / "seg" / f"{name}.dcm", volume, identity, RegionChoice()).lesions
         planned = unpack_bits(truth["lesion"])
         assert lesion.box == planned.box
         assert np.array_equal(lesion.mask, planned.mask)

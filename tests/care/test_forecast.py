@@ -7,7 +7,7 @@ import pytest
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, load_settings
-from itrialspace_assets.care.forecast import Forecast, Line, Stated, forecast
+from itrialspace_assets.care.forecast import Forecast, ForecastStage, StatedRates, forecast
 from itrialspace_assets.casework.journal import FORMAT
 from itrialspace_assets.readers.ledger import SCHEMA, Ledger
 from itrialspace_assets.trials.build import resolved_trial
@@ -29,7 +29,7 @@ def journal(settings: Settings, stage: str, run: str, *lines: dict[str, object])
     path.write_text("".join(json.dumps({"format": FORMAT} | line) + "\n" for line in lines) + '{"uid": "torn", "sec')
 
 
-def of(found: Forecast, asset: str) -> Line:
+def of(found: Forecast, asset: str) -> ForecastStage:
     (line,) = (line for line in found.lines if line.asset == asset)
     return line
 
@@ -42,7 +42,7 @@ def test_hours_are_cases_of_the_trial_times_what_a_case_took_here(settings: Sett
     ledger = Ledger(settings.output / "ledger" / "blob" / "r")
     ledger.append([row])
     ledger.seal()
-    found = forecast(settings, [MODE], ["blob"], Stated(a_ct=60.0))
+    found = forecast(settings, [MODE], ["blob"], StatedRates(a_ct=60.0))
     cases = sum(arm.cases or 0 for arm in resolved_trial(settings, MODE).arms)
     assert [(p.cases, p.origin) for p in found.modes] == [(cases, "trial")]
     insert, ct = of(found, "inserted_masks"), of(found, "tissue/synthetic_cts")
@@ -60,7 +60,7 @@ def test_hours_are_cases_of_the_trial_times_what_a_case_took_here(settings: Sett
 
 
 def test_a_mode_without_a_number_of_cases_is_said_and_not_counted(settings: Settings) -> None:
-    found = forecast(settings, ["m13_digital_twin_cross"], None, Stated(1.0, 1.0))
+    found = forecast(settings, ["m13_digital_twin_cross"], None, StatedRates(1.0, 1.0))
     assert found.unknown[0].startswith("m13_digital_twin_cross: number of cases not known before it is planned")
     with pytest.raises(ConfigError, match=r"--readers: expected names out of .*, got nobody"):
-        forecast(settings, [MODE], ["nobody"], Stated())
+        forecast(settings, [MODE], ["nobody"], StatedRates())

@@ -12,7 +12,7 @@ from isal import igzip
 from itrialspace_assets.catalog import case_volumes
 from itrialspace_assets.catalog.case_volumes import MOST_VOXELS, crop_box, viewer_script, volumes_json
 from itrialspace_assets.imaging.geometry import Volume, place_of, read_volume
-from itrialspace_assets.imaging.volumes import Lesion, unpack_bits
+from itrialspace_assets.imaging.lesions import Lesion, unpack_bits
 from itrialspace_assets.records.store import read_all
 from tests.explorer.small_case import write_case
 

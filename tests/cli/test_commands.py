@@ -55,15 +55,16 @@ def test_a_new_trial_is_planned_by_its_file_alone(its: Its, folder: Path, monkey
         built.append((settings, partition))
         return Result()
 
-    def only_plan(*given: Any, choose: Any = drive.choose) -> drive.Choice:
+    def only_plan(*given: Any, choose: Any = drive.choose) -> drive.RunChoice:
         choice = choose(*given)
         assert choice.stages == ("profiles", "hosts", "index", "plan")
-        return drive.Choice(choice.modes, choice.datasets, ("plan",))
+        return drive.RunChoice(choice.modes, choice.datasets, ("plan",))
 
     monkeypatch.setattr(build, "build", stub)
     monkeypatch.setattr(build, "build_feasibility", stub)
     monkeypatch.setattr(drive, "choose", only_plan)
     monkeypatch.setattr("itrialspace_assets.trials.checks.checks", lambda *_: [])
+    monkeypatch.setenv("ITRIALSPACE_TRIALS_DIR", "trials")  # not there yet
     made = its("trials", "new", "mine", "--dir-out", "trials", "--dir", ".")
     assert made.code == 0, made.err
     assert made.out.splitlines()[-1] == "Result: trials/x_mine.yaml"
@@ -80,9 +81,9 @@ def test_a_new_trial_is_planned_by_its_file_alone(its: Its, folder: Path, monkey
 def test_plan_knows_ranges_and_refuses_files_of_two_folders(
     its: Its, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[Settings, drive.Choice]] = []
+    seen: list[tuple[Settings, drive.RunChoice]] = []
 
-    def note(settings: Settings, choice: drive.Choice) -> bool:
+    def note(settings: Settings, choice: drive.RunChoice) -> bool:
         seen.append((settings, choice))
         return False
 

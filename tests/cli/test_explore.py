@@ -34,7 +34,7 @@ def test_a_token_is_asked_for_elsewhere_than_on_loopback(
     first = served[-1].token
     assert first and len(first) >= 32 and f"/?token={first} " in printed
     its("explore", *folder, "--host", "0.0.0.0")
-    assert served[-1].token not in (None, first), "made anew each time"
+    assert served[-1].token not in (None, first), "made again each time"
     monkeypatch.setenv("ITS_EXPLORE_TOKEN", "a-token-of-our-own")
     its("explore", *folder, "--name", "Explorer.Example")
     assert served[-1].token == "a-token-of-our-own" and served[-1].allows_host("explorer.example")

@@ -12,7 +12,7 @@ from itrialspace_assets.cli import insertion, its_trials, main, nodulemap, retri
 
 BANNED = re.compile(
     r"hand\w* (over|out)|\baside\b|quarantin|(can|cannot) be had|forese|forecast|\bdeal(t|s)?\b|unsettled|of nobody"
-    r"|materialis|as it should|as they should|\bshelf\b|\bquirk|catalogue",
+    r"|materialis|as it should|as they should|\bshelf\b|\bquirk|catalogue|\banew\b|\bmend(s|ed)?\b|\bvouch",
     re.IGNORECASE,
 )
 

@@ -103,7 +103,7 @@ def test_wrong_usage(
 
 def test_the_range_of_the_readme_plans_thirteen_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data/profiles").mkdir(parents=True)
-    chosen: list[drive.Choice] = []
+    chosen: list[drive.RunChoice] = []
     monkeypatch.setattr(drive, "drive", lambda _settings, choice: bool(chosen.append(choice)))
     for words in (["1-13"], ["1-3", "4-12", "m13_digital_twin_cross"], ["all"]):
         done = CliRunner().invoke(trials.app, ["plan", *words, "--size", "paper", "--dir", str(tmp_path)])
@@ -125,7 +125,7 @@ def test_manifests_are_copied_and_missing_inputs_are_listed(
     plan.mkdir(parents=True)
     (plan / "balance.csv").write_text("a\n1\n")
 
-    def done(settings: Settings, choice: drive.Choice) -> bool:
+    def done(settings: Settings, choice: drive.RunChoice) -> bool:
         return choice.modes != ("m02_size_detection_curve",)
 
     monkeypatch.setattr(drive, "drive", done)

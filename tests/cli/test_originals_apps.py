@@ -13,9 +13,9 @@ from itrialspace_assets.base.errors import ConfigError, MissingTable
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.cli import nodulemap, retriever
 from itrialspace_assets.explorer.layouts import reduce
-from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap, Reach, Search
+from itrialspace_assets.explorer.layouts.nodule_map import NeighbourSearch, NoduleMap, Reach
 from itrialspace_assets.explorer.layouts.table import Held
-from itrialspace_assets.index.query import Index, Place
+from itrialspace_assets.index.query import Index, WantedDonor
 from itrialspace_assets.records.store import write_table
 from tests.explorer.nodules import known
 
@@ -40,7 +40,7 @@ def test_layouts_and_edges_are_built_and_listed(folder: Path) -> None:
     assert made.count("Result: ") == 4
     edges = pl.read_parquet(folder / "out/explorer/edges/weighted_k3_farthest_within_dataset.parquet")
     settings = load_settings(data_dir=folder / "data", output_dir=folder / "out")
-    wanted = NoduleMap(settings, Held(known())).edges(3, "farthest", "within_dataset", Search())
+    wanted = NoduleMap(settings, Held(known())).edges(3, "farthest", "within_dataset", NeighbourSearch())
     assert edges.equals(wanted)
     listed = run(nodulemap.app, folder, "info")
     assert "core_53__PCA_32.parquet" in listed
@@ -66,7 +66,7 @@ def test_neighbours_are_printed_and_exported(folder: Path) -> None:
     node = f"{row['dataset']}_{row['annotation_id']}"
     settings = load_settings(data_dir=folder / "data", output_dir=folder / "out")
     seen = NoduleMap(settings, Held(nodules))
-    wanted = seen.neighbours(7, 6, Search("feature_l2"), Reach())
+    wanted = seen.neighbours(7, 6, NeighbourSearch("feature_l2"), Reach())
     ask = ("--node", node, "--k", "6", "--search-backend", "features")
     printed = json.loads(run(nodulemap.app, folder, "query", "--json", *ask))
     assert [n["annotation_id"] for n in printed] == nodules["annotation_id"][wanted["row"]].to_list()
@@ -90,7 +90,7 @@ def test_the_retriever_answers_as_the_index(folder: Path) -> None:
     uid = index.nodules["nodule_uid"][7]
     near = run(retriever.app, folder, "similar", "--id", uid, "--k", "3", "--allow-same-patient")
     assert all(u in near for u in index.similar(uid, 3, same_person=True)["nodule_uid"])
-    best = index.donors_for(Place("LUL", diameter_mm=9), 2)["nodule_uid"]
+    best = index.donors_for(WantedDonor("LUL", diameter_mm=9), 2)["nodule_uid"]
     assert all(u in run(retriever.app, folder, "match", "--lobe", "LUL", "--k", "2", "--diameter", "9") for u in best)
     assert json.loads(run(retriever.app, folder, "detail", "--id", uid, "--json"))[0]["nodule_uid"] == uid
     out = folder / "all.json"

@@ -9,7 +9,7 @@ import pytest
 
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.cli.show import blocks
-from itrialspace_assets.imaging.geometry import write_volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.readers import questions
 from itrialspace_assets.readers.case import RealScan
 from tests.cli.conftest import Its

@@ -22,10 +22,10 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def test_a_study_is_locked_once_and_found_edited(
     its: Its, root: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = its("study", "new", "mine", "--from", "demo", "--dir-out", str(tmp_path / "own"))
+    monkeypatch.setenv("ITRIALSPACE_STUDIES_DIR", str(tmp_path / "own"))  # not there yet
+    made = its("study", "new", "mine", "--from", "demo")
     assert made.code == 0 and made.out.splitlines()[-1] == f"Result: {tmp_path / 'own' / 'mine.yaml'}"
     assert "its study lock mine" in made.out
-    monkeypatch.setenv("ITRIALSPACE_STUDIES_DIR", str(tmp_path / "own"))
     before = its("study", "check", "mine")
     assert before.code == 1 and "is not locked for the split demo_v1" in before.out
     assert "Next: its study lock mine" in before.out

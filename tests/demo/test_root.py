@@ -8,7 +8,7 @@ import pytest
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import hash_file
 from itrialspace_assets.base.settings import PROCEDURAL_MARK, Settings, load_settings
-from itrialspace_assets.demo.case import HostCase
+from itrialspace_assets.demo.case import PhantomCase
 from itrialspace_assets.demo.root import NOTE, make_host, make_root, plan_hosts
 from itrialspace_assets.imaging.anatomy import NODULE, SIZE_BUCKETS
 from itrialspace_assets.imaging.geometry import read_labels, read_volume
@@ -18,7 +18,7 @@ COARSE = (5.0, 5.0, 6.0)
 NAMES = ("DLCS24", "LUNA25", "LUNA16", "LUNGx", "LNDbv4", "NSCLCR", "IMDCT")
 
 
-def host(name: str, seed: int = 42) -> HostCase:
+def host(name: str, seed: int = 42) -> PhantomCase:
     """The first host of a dataset."""
     return next(h for h in plan_hosts(NAMES, 2, seed, COARSE) if h.dataset == name)
 
@@ -43,7 +43,7 @@ def test_the_plan_names_the_published_datasets_in_their_order() -> None:
 
 def test_a_case_survives_the_journal() -> None:
     case = host("LUNA16")
-    assert HostCase.model_validate(json.loads(json.dumps(case.model_dump(mode="json")))) == case
+    assert PhantomCase.model_validate(json.loads(json.dumps(case.model_dump(mode="json")))) == case
 
 
 def test_a_seed_decides_a_hosts_bytes(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from itrialspace_assets.base.errors import CatalogBusy
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.care.clean import require_idle
 from itrialspace_assets.catalog.rebuild import rebuilding
+from itrialspace_assets.orchestration.instance import DRIVER, open_instance
 
 
 @pytest.fixture
@@ -81,10 +82,10 @@ def test_a_run_of_a_host_that_is_down_is_named_and_ended_when_asked(
 ) -> None:
     """Its slot of a pool would let each later run wait for ever."""
     monkeypatch.setenv("DAGSTER_HOME", str(settings.output / "dagster"))
-    choice = drive.Choice((), ("LUNA16",), ("profiles",))
-    with drive.open_instance(settings) as instance:
+    choice = drive.RunChoice((), ("LUNA16",), ("profiles",))
+    with open_instance(settings) as instance:
         job = dg.GraphDefinition(name="empty").to_job()
-        tags = {drive.DRIVER: f"another-host:{gone}"}
+        tags = {DRIVER: f"another-host:{gone}"}
         run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags).run_id
         pool = instance.event_log_storage
         pool.initialize_concurrency_limit_to_default("read_shards")

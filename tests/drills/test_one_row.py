@@ -12,11 +12,12 @@ from itrialspace_assets import drive
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.casework.steps import Result, last_record, record
 from itrialspace_assets.graph import build_graph
+from itrialspace_assets.orchestration.instance import open_instance
 from itrialspace_assets.records.store import read_all, read_table, write_table
 
 MODE, CASE = "x_small", "small/all/00000"
 STAGES = ("insert", "synthesise", "slice", "read")
-WANTED = drive.Choice((MODE,), ("LUNA16", "LUNA25"), STAGES)
+WANTED = drive.RunChoice((MODE,), ("LUNA16", "LUNA25"), STAGES)
 
 
 def change_row(settings: Settings) -> None:
@@ -38,7 +39,7 @@ def change_row(settings: Settings) -> None:
 def ran(settings: Settings, before: int) -> dict[tuple[str, str], dict[str, Any]]:
     """Metadata of each partition that was made after an event."""
     found = {}
-    with drive.open_instance(settings) as instance:
+    with open_instance(settings) as instance:
         for node in build_graph(settings).nodes:
             if node.step.stage in STAGES:
                 for event in instance.fetch_materializations(dg.AssetKey(list(node.step.key)), limit=20).records:
@@ -51,7 +52,7 @@ def ran(settings: Settings, before: int) -> dict[tuple[str, str], dict[str, Any]
 
 
 def last_event(settings: Settings) -> int:
-    with drive.open_instance(settings) as instance:
+    with open_instance(settings) as instance:
         keys = [dg.AssetKey(list(n.step.key)) for n in build_graph(settings).nodes if n.step.stage in STAGES]
         return max(r.storage_id for k in keys for r in instance.fetch_materializations(k, limit=1).records)
 

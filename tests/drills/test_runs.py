@@ -18,6 +18,7 @@ from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.definitions import build_definitions
 from itrialspace_assets.graph import build_graph
 from itrialspace_assets.orchestration import history
+from itrialspace_assets.orchestration.instance import open_instance
 from itrialspace_assets.orchestration.lineage import up_to_date
 
 from ..end_to_end.conftest import ITS, apart, with_no_settings
@@ -72,7 +73,7 @@ def test_a_run_that_waits_for_another_ends_within_seconds_when_it_is_told_to(
 ) -> None:
     out = copy("waits")
     monkeypatch.setenv("DAGSTER_HOME", str(out / "dagster"))
-    with drive.open_instance(load_settings(data_dir=data_root, output_dir=out)) as instance:
+    with open_instance(load_settings(data_dir=data_root, output_dir=out)) as instance:
         pool = instance.event_log_storage
         pool.initialize_concurrency_limit_to_default("synthesise_shards")
         assert pool.claim_concurrency_slot("synthesise_shards", "another", "x").is_claimed
@@ -113,8 +114,8 @@ def test_a_history_that_is_held_for_good_is_a_message(settings: Settings, monkey
     """And the next run, after it was let go, is an ordinary one."""
     monkeypatch.setattr(history, "_WAIT_MS", 100)
     monkeypatch.setenv("DAGSTER_HOME", str(settings.output / "dagster"))
-    choice = drive.Choice((), ("LUNA16",), ("profiles",))
-    drive.open_instance(settings).dispose()
+    choice = drive.RunChoice((), ("LUNA16",), ("profiles",))
+    open_instance(settings).dispose()
     database = settings.output / "dagster/history/event_log.db"
     pipe = subprocess.PIPE
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(database)], stdin=pipe, stdout=pipe, text=True)
@@ -188,7 +189,7 @@ def test_a_clock_that_is_set_back(
     graph, definitions = build_graph(settings), build_definitions(settings=settings)
     pair = {"mode": "x_small", "dataset": "LUNA25"}
     monkeypatch.setenv("DAGSTER_HOME", str(out / "dagster"))
-    with drive.open_instance(settings) as instance:
+    with open_instance(settings) as instance:
         view = CachingStaleStatusResolver(instance, definitions.resolve_asset_graph(), LoadingContextForTest(instance))
         for key in (("inserted_masks",), ("tissue", "synthetic_cts"), ("tissue", "predictions", "blob")):
             assert up_to_date(graph, graph.node(key), settings, pair)

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.patient]
 PARTITIONS = ["LUNA16|x_small", "LUNA25|x_small"]
 RUNS = "{ runsOrError { ... on Runs { results { status } } } }"
 #: Seconds for the page to answer, and for the two backfills to end after the restart (ours): a run whose process died
-#: while it was starting is found after 300 s (``start_timeout_seconds`` of ``drive.INSTANCE``).
+#: while it was starting is found after 300 s (``start_timeout_seconds`` of ``orchestration.instance.INSTANCE``).
 PATIENCE_S = 480
 
 
@@ -94,6 +94,6 @@ def test_it_is_killed_during_two_backfills_and_started_again(
     finally:
         server.terminate()
         server.wait(60)
-    done = its(*RUN, **places(data_root, out))  # mends what the kill left, and reads the real slices
+    done = its(*RUN, **places(data_root, out))  # fixes what the kill left, and reads the real slices
     assert done.returncode == 0, done.stdout + done.stderr
     assert hashes(out) == undisturbed

@@ -11,7 +11,7 @@ import pytest
 
 from itrialspace_assets.base.fingerprints import hash_file
 from itrialspace_assets.base.settings import load_settings
-from itrialspace_assets.drive import open_instance
+from itrialspace_assets.orchestration.instance import open_instance
 from itrialspace_assets.records.store import read_all, read_table, write_table
 
 from .conftest import SMALL, here

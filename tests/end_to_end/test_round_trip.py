@@ -13,12 +13,12 @@ from itrialspace_assets.demo.root import make_root
 from itrialspace_assets.hosts import build as hosts
 from itrialspace_assets.hosts import procedural
 from itrialspace_assets.hosts.store import load_host_map
-from itrialspace_assets.imaging.volumes import Lesion, shared_voxels, stamp, unpack_bits
+from itrialspace_assets.imaging.lesions import Lesion, shared_voxels, stamp, unpack_bits
 from itrialspace_assets.index import build as index
 from itrialspace_assets.insertion import build as insertion
 from itrialspace_assets.insertion.verify import broken_insertions, changed_elsewhere, colliding
 from itrialspace_assets.profiles import build as profiles
-from itrialspace_assets.profiles.measure import SHELL_VOXELS, Scan, measure_nodule
+from itrialspace_assets.profiles.measure import SHELL_VOXELS, LabelledScan, measure_nodule
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import MODES
 from itrialspace_assets.records.store import read_all
@@ -64,7 +64,7 @@ def remeasured(output: Path, rows: pl.DataFrame) -> pl.DataFrame:
     found = []
     for group, lesions in on_one_map(rows):
         host = load_host_map(output, group["host_map_sha256"][0])
-        scan = Scan(stamp(host, lesions))
+        scan = LabelledScan(stamp(host, lesions))
         for row, lesion in zip(group.iter_rows(named=True), lesions, strict=True):
             got = asdict(measure_nodule(scan, lesion))
             lobe = scan.lobes[row["lobe"]]

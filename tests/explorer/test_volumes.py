@@ -10,8 +10,9 @@ import pytest
 from itrialspace_assets.base.errors import NotFound, TableError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.images.volumes import read, volumes_of
-from itrialspace_assets.imaging.geometry import Volume, read_volume, write_volume
-from itrialspace_assets.imaging.volumes import unpack_bits
+from itrialspace_assets.imaging.geometry import Volume, read_volume
+from itrialspace_assets.imaging.lesions import unpack_bits
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.index import build as index
 from itrialspace_assets.profiles import build as profiles
 from itrialspace_assets.records.store import read_all, table_path, write_table

@@ -9,7 +9,8 @@ import numpy as np
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.casework.cases import Output
 from itrialspace_assets.imaging.anatomy import BODY
-from itrialspace_assets.imaging.geometry import Volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.intake.case import ImportCase
 from itrialspace_assets.profiles.dicom.regions import LESION_NAMES
 

@@ -15,7 +15,8 @@ from itrialspace_assets.hosts import procedural
 from itrialspace_assets.hosts.case import HostCase, HostNodule
 from itrialspace_assets.hosts.rows import DonorRow, HostLobeRow, HostRow
 from itrialspace_assets.hosts.store import prepare_scan
-from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
+from itrialspace_assets.imaging.geometry import Volume, read_labels
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.profiles import build as profiles
 from itrialspace_assets.profiles.registry import dataset as registered
 from itrialspace_assets.records.store import read_table

@@ -14,7 +14,7 @@ from itrialspace_assets.hosts.shapes import describe
 from itrialspace_assets.hosts.store import clear_nodules, content_hash
 from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume
-from itrialspace_assets.imaging.volumes import Lesion, pack_bits, unpack_bits
+from itrialspace_assets.imaging.lesions import Lesion, pack_bits, unpack_bits
 from itrialspace_assets.profiles import build as profiles
 from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import nodules_in

@@ -11,12 +11,11 @@ from itrialspace_assets.imaging.geometry import (
     bounding_box,
     box_around,
     box_where,
-    pack_volume,
     read_labels,
     read_volume,
     slab_depth,
-    write_volume,
 )
+from itrialspace_assets.imaging.packing import pack_volume, write_volume
 
 from ..conftest import small_chest
 

@@ -7,8 +7,9 @@ import pytest
 
 from itrialspace_assets.base.errors import CaseRejected
 from itrialspace_assets.imaging import members
-from itrialspace_assets.imaging.geometry import Volume, pack_volume, paste, read_volume, repack, write_packed
+from itrialspace_assets.imaging.geometry import Volume, read_volume
 from itrialspace_assets.imaging.members import read_beside, read_members
+from itrialspace_assets.imaging.packing import pack_volume, paste, repack, write_packed
 
 BOX = (slice(30, 60), slice(10, 40), slice(20, 33))
 

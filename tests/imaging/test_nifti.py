@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
-from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume
+from itrialspace_assets.imaging.packing import write_volume
 
 from ..conftest import small_chest
 

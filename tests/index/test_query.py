@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from itrialspace_assets.base.errors import ConfigError, NotFound
 from itrialspace_assets.index import query
-from itrialspace_assets.index.query import DONOR_WEIGHTS, FEATURES, MISMATCHES, Index, Place
+from itrialspace_assets.index.query import DONOR_WEIGHTS, FEATURES, MISMATCHES, Index, WantedDonor
 from itrialspace_assets.records.tables import TABLES
 
 LOBES = ("left_lung_upper_lobe", "left_lung_lower_lobe", "right_lung_upper_lobe")
@@ -147,7 +147,7 @@ def test_a_mismatch_costs_its_penalty_and_a_missing_value_counts_as_the_mean() -
 def test_donors_for_a_place_follow_the_published_score() -> None:
     """Independent: docs/facts/index-queries.md#donor-score, in plain Python."""
     index = made()
-    place = Place("LUL", cc_pct=40, pleural_mm=12, diameter_mm=10, label=1, person="P3")
+    place = WantedDonor("LUL", cc_pct=40, pleural_mm=12, diameter_mm=10, label=1, person="P3")
     pool = [r for r in index.nodules.iter_rows(named=True) if r["label"] == 1 and r["person_uid"] != "P3"]
     most_p = max(1, *(r["reinsertion_pleural_dist_mm"] for r in pool))
     most_d = max(1, *(r["reinsertion_nodule_diam_mm"] for r in pool))
@@ -163,7 +163,7 @@ def test_donors_for_a_place_follow_the_published_score() -> None:
     assert "P3" not in found["person_uid"]
     assert found["scale_ok"].to_list() == [1 / 1.5 <= 10 / d <= 1.5 for d in found["reinsertion_nodule_diam_mm"]]
     with pytest.raises(ConfigError, match="RUL, RML"):
-        index.donors_for(Place("middle"))
+        index.donors_for(WantedDonor("middle"))
 
 
 def test_a_donor_of_no_known_lobe_is_one_of_another_lobe() -> None:
@@ -171,7 +171,7 @@ def test_a_donor_of_no_known_lobe_is_one_of_another_lobe() -> None:
     first = pl.int_range(pl.len()) == 0
     lost = nodules.with_columns(reinsertion_lobe=pl.when(~first).then("reinsertion_lobe"))
     moved = nodules.with_columns(reinsertion_lobe=pl.when(first).then(pl.lit(LOBES[1])).otherwise("reinsertion_lobe"))
-    found, wanted = (Index(n).donors_for(Place("LUL", cc_pct=40), k=nodules.height) for n in (lost, moved))
+    found, wanted = (Index(n).donors_for(WantedDonor("LUL", cc_pct=40), k=nodules.height) for n in (lost, moved))
     assert found.select("nodule_uid", "score").equals(wanted.select("nodule_uid", "score"))
     assert found.filter(pl.col("reinsertion_lobe").is_null())["score"].item() >= DONOR_WEIGHTS["lobe"]
 

@@ -21,8 +21,9 @@ from itrialspace_assets.hosts.paths import map_path
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
 from itrialspace_assets.hosts.store import donor_columns, prepare_host
 from itrialspace_assets.imaging.anatomy import LOBES, NODULE
-from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
-from itrialspace_assets.imaging.volumes import Lesion, shared_voxels, stamp, unpack_bits
+from itrialspace_assets.imaging.geometry import Volume, read_labels
+from itrialspace_assets.imaging.lesions import Lesion, shared_voxels, stamp, unpack_bits
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.insertion.case import Donor, Host, InsertionCase, PlannedNodule, work_of
 from itrialspace_assets.insertion.empty_site import EmptySite, find_empty_site, wants_cleared
 from itrialspace_assets.insertion.insert import insert_case

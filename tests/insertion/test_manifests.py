@@ -17,7 +17,8 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.cli.insertion import insert_app
 from itrialspace_assets.imaging.anatomy import NODULE
 from itrialspace_assets.imaging.dicom import as_frames, segmentation
-from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.insertion.audit_check import check_audit
 from itrialspace_assets.insertion.manifests import manifests_among, published_folders, read_manifest
 from itrialspace_assets.records.layout import case_key, compact_id

@@ -16,8 +16,9 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.cli.insertion import insert_app
 from itrialspace_assets.imaging.anatomy import NODULE
-from itrialspace_assets.imaging.geometry import Volume, read_labels, write_volume
-from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
+from itrialspace_assets.imaging.geometry import Volume, read_labels
+from itrialspace_assets.imaging.lesions import Lesion, cut_lesion
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.insertion.audit_check import check_audit
 from itrialspace_assets.insertion.manifest_run import Inserted, insert_manifests
 from itrialspace_assets.profiles.measure import nodules_in

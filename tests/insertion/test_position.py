@@ -10,9 +10,9 @@ from scipy.spatial import KDTree
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.hosts.shapes import NoduleShape, draw_shape
 from itrialspace_assets.imaging.anatomy import lung_mask
-from itrialspace_assets.imaging.volumes import Lesion, cut_lesion, shared_voxels, stamp
+from itrialspace_assets.imaging.lesions import Lesion, cut_lesion, shared_voxels, stamp
 from itrialspace_assets.insertion import position
-from itrialspace_assets.insertion.position import Wanted, find_position
+from itrialspace_assets.insertion.position import PlannedPosition, find_position
 from itrialspace_assets.insertion.prepare import resample_lesion
 from itrialspace_assets.profiles.measure import INSIDE_LUNG, lobe_about
 
@@ -40,7 +40,7 @@ def test_no_position_that_keeps_the_rules_costs_less(
     mask = draw_shape(NoduleShape(diameter, 0.2, 0.3), spacing, np.random.default_rng(seed))
     other = Lesion((26, 22, 8), ball(4, tuple(spacing)))
     airway = KDTree(np.argwhere(np.isin(chest.array, (57, 132))) * spacing)
-    wanted = Wanted(centre, pleura, airway_mm, 2.0)
+    wanted = PlannedPosition(centre, pleura, airway_mm, 2.0)
     try:
         found = find_position(chest, mask, lobe, wanted, [other], airway)
     except CaseRejected as error:
@@ -100,14 +100,14 @@ def test_no_position_that_keeps_the_rules_costs_less(
 def test_positions_that_do_not_exist_are_refused() -> None:
     chest = small_chest()
     with pytest.raises(CaseRejected) as nan:
-        find_position(chest, ball(4, (1, 1, 1)), 32, Wanted([np.nan, 1, 1]))
+        find_position(chest, ball(4, (1, 1, 1)), 32, PlannedPosition([np.nan, 1, 1]))
     assert nan.value.reason is Reason.BAD_POSITION
     with pytest.raises(CaseRejected) as big:
-        find_position(chest, np.ones((20, 30, 20), bool), 32, Wanted([28, 18, 9]))
+        find_position(chest, np.ones((20, 30, 20), bool), 32, PlannedPosition([28, 18, 9]))
     assert big.value.reason is Reason.DOES_NOT_FIT
     taken = [cut_lesion(chest.array == 32)]
     with pytest.raises(CaseRejected):
-        find_position(chest, ball(4, tuple(chest.spacing)), 32, Wanted([28, 18, 9]), taken)
+        find_position(chest, ball(4, tuple(chest.spacing)), 32, PlannedPosition([28, 18, 9]), taken)
 
 
 @pytest.mark.parametrize(("beyond_half", "moved_by"), [(0, ""), (1, "it would lie in another lobe")])
@@ -121,7 +121,7 @@ def test_half_of_a_lesion_or_more_lies_in_the_wanted_lobe(beyond_half: int, move
     middle = np.rint(voxels.mean(axis=0)).astype(int)
     elsewhere = voxels[(voxels != middle).any(axis=1)][: len(voxels) // 2 + beyond_half] + low
     chest.array[tuple(elsewhere.T)] = 30
-    found = find_position(chest, shape, 32, Wanted(voxels.mean(axis=0) + low))
+    found = find_position(chest, shape, 32, PlannedPosition(voxels.mean(axis=0) + low))
     assert found.moved_by == moved_by
     assert (chest.array[found.lesion.box][found.lesion.mask] == 32).mean() >= 0.5
 
@@ -129,8 +129,8 @@ def test_half_of_a_lesion_or_more_lies_in_the_wanted_lobe(beyond_half: int, move
 def test_companions_keep_a_voxel_between_them() -> None:
     chest = small_chest()
     shape = ball(5, tuple(chest.spacing))
-    first = find_position(chest, shape, 32, Wanted([28, 18, 9]))
-    second = find_position(chest, shape, 32, Wanted([28, 18, 9]), [first.lesion])
+    first = find_position(chest, shape, 32, PlannedPosition([28, 18, 9]))
+    second = find_position(chest, shape, 32, PlannedPosition([28, 18, 9]), [first.lesion])
     assert second.moved_by == "it would touch another lesion"
     whole = np.zeros(chest.array.shape, np.uint8)
     for lesion in (first.lesion, second.lesion):
@@ -144,7 +144,7 @@ def test_a_lesion_at_the_face_of_the_volume_stays_inside_it() -> None:
     chest = small_chest()
     chest.array[:] = 32
     shape = resample_lesion(ball(5, (1, 1, 1)), np.ones(3), chest.spacing)
-    lesion = find_position(chest, shape, 32, Wanted([0, 0, 29])).lesion
+    lesion = find_position(chest, shape, 32, PlannedPosition([0, 0, 29])).lesion
     assert (np.array(lesion.offset) >= 0).all()
     assert (np.add(lesion.offset, lesion.mask.shape) <= chest.array.shape).all()
     assert chest.array[lesion.box][lesion.mask].all()
@@ -158,7 +158,7 @@ def test_a_dumbbell_fits_a_cavity_of_its_shape() -> None:
     chest.array[chest.array >= 28] = 200
     chest.array[20:33, 10:15, 10:15][shape] = 32
     chest.array[15:20, 12, 12] = 32  # a wisp of lobe beside it: a position has some lobe around it
-    assert find_position(chest, shape, 32, Wanted([26, 12, 12])).lesion.offset == (20, 10, 10)
+    assert find_position(chest, shape, 32, PlannedPosition([26, 12, 12])).lesion.offset == (20, 10, 10)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -181,7 +181,7 @@ def test_no_anchor_in_the_closed_radius_keeps_off_the_other_lesion(seed: int) ->
 def test_candidates_that_are_tried_first_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same position, whether a few of the candidates are sorted first or all at once."""
     host, shape = small_chest(), ball(4.0, (1.5, 2.0, 2.5))
-    wanted = Wanted((23.0, 9.0, 5.0), pleural_mm=9.0, margin_mm=2.0)
+    wanted = PlannedPosition((23.0, 9.0, 5.0), pleural_mm=9.0, margin_mm=2.0)
     found = []
     for first in (1, 7, 10**6):
         monkeypatch.setattr(position, "_FIRST", first)

@@ -8,13 +8,9 @@ import pytest
 
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.settings import load_settings
-from itrialspace_assets.intake.annotations import (
-    Annotated,
-    bare_profiles,
-    find_source,
-    read_annotations,
-    shipped_sources,
-)
+from itrialspace_assets.intake.annotation_sources import find_source, shipped_sources
+from itrialspace_assets.intake.annotations import Annotated, read_annotations
+from itrialspace_assets.intake.bare_profiles import bare_profiles
 from itrialspace_assets.intake.outcome import annotated_profiles, new_entry, write_annotated
 from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.registry import dataset

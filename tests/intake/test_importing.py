@@ -16,7 +16,8 @@ from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason, Ta
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.casework.cases import Rejection
 from itrialspace_assets.imaging.anatomy import BODY, LABEL_NAMES, NODULE
-from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.intake.case import Allowances, ImportCase
 from itrialspace_assets.intake.importing import import_scans
 from itrialspace_assets.intake.listing import OwnScan, files_of, read_list
@@ -26,7 +27,7 @@ from itrialspace_assets.intake.own_files import hidden_files
 from itrialspace_assets.intake.request import ImportRequest
 from itrialspace_assets.profiles.dicom.grid import SeriesIdentity
 from itrialspace_assets.profiles.dicom.lidc import read_lidc_xml
-from itrialspace_assets.profiles.dicom.regions import Choice
+from itrialspace_assets.profiles.dicom.regions import RegionChoice
 from itrialspace_assets.profiles.dicom.rtstruct import read_rtstruct
 from itrialspace_assets.profiles.dicom.seg import read_seg
 from itrialspace_assets.profiles.dicom.series import read_ct_series
@@ -133,7 +134,7 @@ def test_segmentations_of_every_kind_give_the_same_voxels(tmp_path: Path) -> Non
     ct, mask = chest_ct(), nodule()
     series = write_series(tmp_path / "s", ct)
     write_seg(tmp_path / "seg.dcm", series, {"Nodule": mask, "Other": np.roll(mask, 8, axis=1)})
-    found = dict(read_seg(tmp_path / "seg.dcm", ct, SeriesIdentity(), Choice()).lesions)
+    found = dict(read_seg(tmp_path / "seg.dcm", ct, SeriesIdentity(), RegionChoice()).lesions)
     assert list(found) == ["Nodule", "Other"]
     assert found["Nodule"].box == BOX
     assert found["Nodule"].mask.all()
@@ -141,11 +142,11 @@ def test_segmentations_of_every_kind_give_the_same_voxels(tmp_path: Path) -> Non
 
     square = np.array([[24.5, 11.5], [28.5, 11.5], [28.5, 14.5], [24.5, 14.5]])
     write_rtstruct(tmp_path / "rt.dcm", ct, {"GTV-1": {8: [square], 9: [square]}, "Lung": {5: [square]}})
-    found = dict(read_rtstruct(tmp_path / "rt.dcm", ct, SeriesIdentity(), Choice("gtv")).lesions)
+    found = dict(read_rtstruct(tmp_path / "rt.dcm", ct, SeriesIdentity(), RegionChoice("gtv")).lesions)
     assert list(found) == ["GTV-1"]
     assert (found["GTV-1"].box, found["GTV-1"].mask.all()) == (BOX, True)
     with pytest.raises(CaseRejected, match="expected a region that matches 'tumour', got 1 'GTV-1', 2 'Lung'"):
-        read_rtstruct(tmp_path / "rt.dcm", ct, SeriesIdentity(), Choice("tumour"))
+        read_rtstruct(tmp_path / "rt.dcm", ct, SeriesIdentity(), RegionChoice("tumour"))
 
     ring = [(x, y) for x in range(24, 30) for y in range(11, 16) if x in (24, 29) or y in (11, 15)]
     order = sorted(ring, key=lambda p: np.arctan2(p[1] - 13.0, p[0] - 26.5))
@@ -206,7 +207,7 @@ def test_a_hole_in_a_contour_is_a_hole(tmp_path: Path) -> None:
     outer = np.array([[9.5, 9.5], [16.5, 9.5], [16.5, 16.5], [9.5, 16.5]])
     inner = np.array([[11.5, 11.5], [13.5, 11.5], [13.5, 13.5], [11.5, 13.5]])
     write_rtstruct(tmp_path / "rt.dcm", chest_ct(), {"nodule": {7: [outer, inner]}})
-    ((_, lesion),) = read_rtstruct(tmp_path / "rt.dcm", chest_ct(), SeriesIdentity(), Choice("nodule")).lesions
+    ((_, lesion),) = read_rtstruct(tmp_path / "rt.dcm", chest_ct(), SeriesIdentity(), RegionChoice("nodule")).lesions
     assert lesion.mask.sum() == 49 - 4
 
 

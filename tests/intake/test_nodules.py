@@ -12,7 +12,8 @@ from itrialspace_assets.base.errors import ConfigError, Reason
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.casework.cases import Rejection
 from itrialspace_assets.imaging.anatomy import BODY
-from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.intake.case import Allowances
 from itrialspace_assets.intake.importing import import_scans
 from itrialspace_assets.intake.listing import OwnScan

@@ -11,7 +11,8 @@ import pytest
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason, TableError
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.casework.cases import Rejection
-from itrialspace_assets.imaging.geometry import Volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.intake.case import Allowances, allowances
 from itrialspace_assets.intake.importing import OwnScan, import_scans
 from itrialspace_assets.intake.outcome import measured_profiles, write_outcome

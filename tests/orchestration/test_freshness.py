@@ -17,8 +17,9 @@ from itrialspace_assets.base.fingerprints import hash_file
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.casework.steps import last_record, partition_name
 from itrialspace_assets.definitions import build_definitions
-from itrialspace_assets.drive import Choice, drive, open_instance
+from itrialspace_assets.drive import RunChoice, drive
 from itrialspace_assets.graph import build_graph
+from itrialspace_assets.orchestration.instance import open_instance
 from itrialspace_assets.orchestration.lineage import up_to_date, upstream_partitions
 from itrialspace_assets.orchestration.nodes import STAGES
 from itrialspace_assets.orchestration.observe import report_sources
@@ -26,7 +27,7 @@ from itrialspace_assets.orchestration.staleness import ready
 from itrialspace_assets.synthesis import renderers
 
 MODE, DATASETS = "x_fresh", ("DLCS24", "LUNA16")
-WANTED = Choice((MODE,), DATASETS, STAGES[: STAGES.index("report") + 1])
+WANTED = RunChoice((MODE,), DATASETS, STAGES[: STAGES.index("report") + 1])
 TRIAL = """
 mode: x_fresh
 trial: fresh

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from itrialspace_assets.drive import INSTANCE
+from itrialspace_assets.orchestration.instance import INSTANCE
 
 KEYS = ["a", "b"]
 _PARTS = dg.StaticPartitionsDefinition(KEYS)

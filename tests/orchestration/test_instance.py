@@ -8,7 +8,7 @@ import pytest
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import load_settings
-from itrialspace_assets.drive import open_instance
+from itrialspace_assets.orchestration.instance import open_instance
 from tests.support import warm
 
 #: Says that it is ready, waits for the sign to start, and opens the instance of a folder three times.

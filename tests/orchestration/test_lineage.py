@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from itrialspace_assets.base.settings import Settings, load_settings
-from itrialspace_assets.drive import Choice, Driver
+from itrialspace_assets.drive import Driver, RunChoice
 from itrialspace_assets.graph import RAW_CTS, RAW_MASKS, RAW_PROFILES, RAW_TRIALS, build_graph
 from itrialspace_assets.orchestration.lineage import upstream_partitions
 from itrialspace_assets.orchestration.nodes import STAGES, Graph, Key
@@ -123,7 +123,7 @@ def recorded(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     settings = load_settings(data_dir=root, output_dir=folder / "out", workers=1)
     graph = build_graph(settings)
     names = ("DLCS24",)  # what a node reads of one dataset it reads of each
-    recorder, driver = Recorder(graph, settings), Driver(settings, Choice((MODE,), names, STAGES))
+    recorder, driver = Recorder(graph, settings), Driver(settings, RunChoice((MODE,), names, STAGES))
     choices = {"mode": (MODE,), "dataset": names}
     with pytest.MonkeyPatch.context() as patch:
         for reading in (store.read_file, store.read_blocks):

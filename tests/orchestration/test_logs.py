@@ -10,6 +10,7 @@ import pytest
 from itrialspace_assets import drive
 from itrialspace_assets.base.logs import configure
 from itrialspace_assets.base.settings import load_settings
+from itrialspace_assets.orchestration.instance import open_instance
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,7 @@ def test_a_run_says_what_each_partition_took_and_what_failed(
     data = table.read_bytes()
     table.unlink()
     table.write_bytes(b"no_such_column\n1\n")
-    choice = drive.Choice((), ("LUNA16",), ("profiles",))
+    choice = drive.RunChoice((), ("LUNA16",), ("profiles",))
     assert drive.drive(settings, choice)
     first, last = map(json.loads, capsys.readouterr().err.splitlines())
     assert (first["level"], first["asset"], first["partition"]) == ("ERROR", "profiles", "LUNA16")
@@ -39,7 +40,7 @@ def test_a_run_says_what_each_partition_took_and_what_failed(
     assert made["bytes"] == sum(p.stat().st_size for p in written) > 0
     assert (made["asset"], made["step"], made["rejected"]) == ("profiles", "profiles", 0)
     assert made["computed"] > 0 and made["seconds"] > 0 and made["peak_memory_mb"] > 50
-    with drive.open_instance(settings) as instance:
+    with open_instance(settings) as instance:
         (found,) = instance.fetch_materializations(dg.AssetKey("profiles"), limit=5).records
         assert found.run_id == made["run"]
         assert found.asset_materialization is not None

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from itrialspace_assets.base.settings import load_settings
-from itrialspace_assets.drive import DRIVER, close_killed_runs, driver_tag, open_instance
+from itrialspace_assets.orchestration.instance import DRIVER, close_killed_runs, driver_tag, open_instance
 from tests.end_to_end.conftest import its
 from tests.support import postgres
 

@@ -12,8 +12,8 @@ from dagster._core.execution.plan.objects import ErrorSource, StepFailureData
 from dagster._utils.error import serializable_error_info_from_exc_info
 
 from itrialspace_assets.base.settings import load_settings
-from itrialspace_assets.drive import open_instance
 from itrialspace_assets.orchestration import runs
+from itrialspace_assets.orchestration.instance import open_instance
 from itrialspace_assets.orchestration.runs import cause_of
 
 

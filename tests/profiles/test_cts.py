@@ -14,7 +14,8 @@ from itrialspace_assets.base.errors import CaseRejected
 from itrialspace_assets.base.fingerprints import FileHashes
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.imaging.dicom import ct_series
-from itrialspace_assets.imaging.geometry import Volume, read_volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume, read_volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.profiles.cts import ct_hash, ct_source, real_ct
 from itrialspace_assets.records.store import read_all
 

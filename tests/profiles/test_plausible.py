@@ -9,7 +9,8 @@ import pytest
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.anatomy import BODY, LABEL_NAMES, TRACHEA
-from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume, read_labels, read_volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.intake.case import Allowances
 from itrialspace_assets.intake.organs import label_maps, organ_map
 from itrialspace_assets.profiles.plausible import anatomy_faults, hu_fault

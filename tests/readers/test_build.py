@@ -91,7 +91,7 @@ def test_a_bad_slice_costs_that_slice(study: Study) -> None:
     ]
     assert bad.height == 6 == result.rejected
     assert bad["reason"].str.starts_with("unreadable_volume: store/slices/").all()
-    assert result.retryable == 0, "another try would not mend it"
+    assert result.retryable == 0, "another try would not fix it"
     slice_rows(settings.output, range(6))  # as they were
     assert read(settings, "r2").computed == 6
     assert table(settings, "answers").filter(status="error").is_empty()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.readers import build, compute
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.records.layout import REAL
 
 from .conftest import PART
@@ -38,10 +38,13 @@ def test_texts_of_two_lengths_are_not_mixed_where_they_need_not_be() -> None:
 
 
 def test_a_network_computes_where_location_and_setting_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    place = Place(None, Path("hashes.sqlite"), "cuda")
+    place = ReaderEnvironment(None, Path("hashes.sqlite"), "cuda")
     assert compute.device_of(ReaderEntry(name="a", kind="clip", location="gpu"), place) == "cuda"
     assert compute.device_of(ReaderEntry(name="a", kind="clip", location="cpu"), place) == "cpu"
-    assert compute.device_of(ReaderEntry(name="a", kind="clip", location="gpu"), Place(None, Path("h"), "cpu")) == "cpu"
+    assert (
+        compute.device_of(ReaderEntry(name="a", kind="clip", location="gpu"), ReaderEnvironment(None, Path("h"), "cpu"))
+        == "cpu"
+    )
     monkeypatch.setattr(compute.importlib.util, "find_spec", lambda name: object())
     assert compute.attention_of("cuda:1", "bfloat16") == "flash_attention_2"
     assert compute.attention_of("cuda", "float32") == compute.attention_of("cpu", "bfloat16") == "sdpa"

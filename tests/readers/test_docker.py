@@ -11,7 +11,7 @@ import pytest
 
 from itrialspace_assets.base.errors import CaseRejected
 from itrialspace_assets.readers.api import Reader
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.readers.registry import make
 from tests.readers import programs
 from tests.readers.test_outside import SAID, ct, marks, wait_for
@@ -26,7 +26,7 @@ def image(tmp_path: Path) -> str:
     if not name:
         pytest.skip("ITS_TEST_IMAGE names no image with python3")
     entry = ReaderEntry(name="theirs", kind="container", options={"image": name})
-    if needs := make(entry, Place(None, tmp_path / "f.sqlite")).needs():
+    if needs := make(entry, ReaderEnvironment(None, tmp_path / "f.sqlite")).needs():
         pytest.skip("; ".join(need.what for need in needs))
     return name
 
@@ -35,7 +35,7 @@ def reader(tmp_path: Path, image: str, program: str, **options: Any) -> Reader:
     command = ["python3", "-I", "-S", "-c", program, "{input}", "{output}"]
     given = {"image": image, "command": command, "timeout_s": 60, "memory_mb": 128, "output_mb": 4} | options
     entry = ReaderEntry(name="theirs", kind="container", options=given)
-    return make(entry, Place(None, tmp_path / "fingerprints.sqlite"))
+    return make(entry, ReaderEnvironment(None, tmp_path / "fingerprints.sqlite"))
 
 
 def names() -> str:

@@ -22,7 +22,7 @@ from itrialspace_assets.readers import build
 from itrialspace_assets.readers.api import Ids, Request, Scan
 from itrialspace_assets.readers.case import RealScan
 from itrialspace_assets.readers.elsewhere.answers import published_id
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.readers.registry import entries_of, make, readers
 from itrialspace_assets.readers.requests import requests_of
 from itrialspace_assets.records.layout import REAL
@@ -74,7 +74,7 @@ def test_answers_are_joined_by_id_and_what_is_missing_is_listed(entry: Entry, tm
     assert answers.sort("slice_uid")["score"].to_list() == [pytest.approx(i / 8) for i in range(5)] + [None]
     (missing,) = answers.filter(status="error")["reason"]
     assert missing == "not_answered: no row for published_id LUNA16/5, task presence, condition plain, control none"
-    assert (result.rejected, result.retryable) == (1, 0), "another try would not mend it"
+    assert (result.rejected, result.retryable) == (1, 0), "another try would not fix it"
     assert result.note == "mine.csv row 5: published_id 'LUNA16/99' names no slice that is cut"
     assert result.facts["unmatched_rows"] == 1
     before = readers(settings)["other"].revision
@@ -92,7 +92,7 @@ def test_equal_pictures_of_two_slices_may_have_different_answers(entry: Entry, t
     settings = entry("table", {"answers": "a.csv", "by": "slice_uid"}, rows)
     assert said(run(settings)[1]) == {"s0000": "present", "s0001": "absent"}
     slices = read_table(settings.output, "slices", **WHERE)
-    other = make(ReaderEntry(name="mock", kind="mock"), Place.of(settings))
+    other = make(ReaderEntry(name="mock", kind="mock"), ReaderEnvironment.of(settings))
     assert requests_of(other, slices)["ids"].null_count() == 6, "a reader of pictures is told no names"
     assert requests_of(other, slices)["generation_key"].n_unique() == 3
 
@@ -187,7 +187,7 @@ def test_published_ids_are_read_off_paths(path: str, wanted: str | None) -> None
 def look(tmp_path: Path, text: str, **options: Any) -> Callable[..., Any]:
     """What a table answers to a request about presence of case a or b, condition and control."""
     (tmp_path / "t.csv").write_text(text)
-    place = Place(None, tmp_path / "f.sqlite")
+    place = ReaderEnvironment(None, tmp_path / "f.sqlite")
     reader = make(
         ReaderEntry(name="t", kind="table", folder=tmp_path, options={"answers": "t.csv", "by": "case_uid", **options}),
         place,
@@ -229,7 +229,7 @@ def test_a_score_against_a_threshold_answers_as_it_says(
 
 def mark_reader(tmp_path: Path, rows: str, **options: Any) -> Any:
     (tmp_path / "m.csv").write_text(rows)
-    place = Place(None, tmp_path / "f.sqlite")
+    place = ReaderEnvironment(None, tmp_path / "f.sqlite")
     given = {"marks": "m.csv", "frame": "LPS", **options}
     return make(ReaderEntry(name="m", kind="table", folder=tmp_path, options=given), place)
 

@@ -21,7 +21,7 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.readers import build
 from itrialspace_assets.readers.api import Generation, Reader, Request
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.readers.registry import make
 from itrialspace_assets.readers.served import connection
 from itrialspace_assets.readers.served.options import EndpointOptions
@@ -57,7 +57,7 @@ def endpoint(server: ChatServer, tmp_path: Path) -> Endpoint:
     def made(prompts: Any = {}, **options: Any) -> Reader:  # noqa: B006 (an entry without words of its own)
         own = {"base_url": server.base_url, "model": MODEL, "revision": "r1", "timeout_s": 5.0}
         entry = ReaderEntry(name="served", kind="endpoint", options=own | options, tasks=("presence",), prompts=prompts)
-        return make(entry, Place(None, tmp_path / "work" / "fingerprints.sqlite"))
+        return make(entry, ReaderEnvironment(None, tmp_path / "work" / "fingerprints.sqlite"))
 
     return made
 
@@ -369,9 +369,9 @@ def test_a_server_that_is_off_is_a_need(endpoint: Endpoint, server: ChatServer) 
     assert endpoint().needs() == []
     (need,) = endpoint(base_url="http://127.0.0.1:9/v1").needs()
     assert need.what.startswith("http://127.0.0.1:9/v1: expected a server that answers, got: no connection")
-    assert need.mend == "start it, or change base_url"
+    assert need.fix == "start it, or change base_url"
     (need,) = endpoint(model="other").needs()
-    assert (need.what, need.mend) == (f"{server.base_url}: expected it to serve 'other', got {MODEL}", "change model")
+    assert (need.what, need.fix) == (f"{server.base_url}: expected it to serve 'other', got {MODEL}", "change model")
 
 
 @pytest.mark.parametrize(
@@ -428,7 +428,7 @@ def test_proxies_of_the_environment_carry_no_picture_by_accident(
     far = {"base_url": "http://gpu7.example.org/v1", "hosts": ["gpu7.example.org"]}
     (need,) = endpoint(**far).needs()  # before anything is sent
     assert "HTTP_PROXY would carry pictures through 'proxy.example.org'" in need.what
-    assert need.mend == "add it to hosts of the reader, or add gpu7.example.org to NO_PROXY"
+    assert need.fix == "add it to hosts of the reader, or add gpu7.example.org to NO_PROXY"
     options = {"model": MODEL, "revision": "r1"}
     both = EndpointOptions(**options | far | {"hosts": ["gpu7.example.org", "proxy.example.org"]})
     assert connection.proxy_of(both) == "http://proxy.example.org:3128"

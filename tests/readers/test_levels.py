@@ -18,7 +18,7 @@ from itrialspace_assets.profiles.cts import ct_source
 from itrialspace_assets.readers import build, registry
 from itrialspace_assets.readers.api import Generation, Prompt, Read, Reader, Request
 from itrialspace_assets.readers.case import RealScan
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind
 from itrialspace_assets.readers.estimate import estimate_reading
 from itrialspace_assets.readers.levels import levels, pictures
 from itrialspace_assets.readers.questions import questions
@@ -64,7 +64,7 @@ def _counts(requests: Sequence[Request]) -> list[Generation]:
     return [Generation(f"{len(r.pictures)} {int(r.pictures[-1][0, 0]) if r.pictures else 'nothing'}") for r in requests]
 
 
-def _build(entry: ReaderEntry, options: _None, place: Place) -> Reader:
+def _build(entry: ReaderEntry, options: _None, place: ReaderEnvironment) -> Reader:
     def load() -> Read:
         return _counts
 
@@ -79,7 +79,7 @@ def _build(entry: ReaderEntry, options: _None, place: Place) -> Reader:
 @pytest.fixture
 def scans(study: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Eight slices of two scans of six levels, the second one damaged, and a reader of whole scans named ``mock``."""
-    monkeypatch.setitem(registry.KINDS, "counting", Kind("counting", _None, _build))
+    monkeypatch.setitem(registry.KINDS, "counting", ReaderKind("counting", _None, _build))
     settings = study(8, ENTRY)
     found = {}
     hu = np.broadcast_to(np.arange(6) * 100.0 - 1000, (7, 8, 6)).astype(np.int16)

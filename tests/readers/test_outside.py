@@ -18,12 +18,13 @@ import pytest
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.imaging.geometry import Volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.readers import questions
 from itrialspace_assets.readers.api import Reader, Request, Scan
 from itrialspace_assets.readers.asking import ask
 from itrialspace_assets.readers.case import RealScan
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.readers.outside import messages, runners, scans, slices, supervise
 from itrialspace_assets.readers.outside.options import ContainerOptions
 from itrialspace_assets.readers.registry import make
@@ -58,7 +59,7 @@ def reader(tmp_path: Path, program: str, **options: Any) -> Reader:
     command = [python(), "-I", "-S", "-c", program, "{input}", "{output}"]
     given = {"command": command, "timeout_s": 20, "memory_mb": 512, "output_mb": 4} | options
     entry = ReaderEntry(name="theirs", kind="container", options=given)
-    return make(entry, Place(None, tmp_path / "fingerprints.sqlite"))
+    return make(entry, ReaderEnvironment(None, tmp_path / "fingerprints.sqlite"))
 
 
 def marks(how: Reader, volume: Volume) -> list[Any]:
@@ -315,7 +316,7 @@ def test_a_program_that_fails_on_a_scan_costs_that_scan(
 
 
 def test_the_published_schemas_are_those_that_are_checked() -> None:
-    """`its readers schema --out docs/schemas` writes them anew."""
+    """`its readers schema --out docs/schemas` writes them again."""
     folder = Path(__file__).parents[2] / "docs" / "schemas"
     others = {"study"}  # `its study schema`
     assert {p.stem for p in folder.glob("*.json")} - others == set(messages.PUBLISHED)
@@ -338,13 +339,18 @@ def test_the_published_schemas_are_those_that_are_checked() -> None:
 )
 def test_a_wrong_entry_is_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match="readers.theirs: options: .*" + said):
-        make(ReaderEntry(name="theirs", kind="container", options=options), Place(None, tmp_path / "f.sqlite"))
+        make(
+            ReaderEntry(name="theirs", kind="container", options=options),
+            ReaderEnvironment(None, tmp_path / "f.sqlite"),
+        )
 
 
 def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def needed(**options: Any) -> str:
         entry = ReaderEntry(name="theirs", kind="container", options=options)
-        return "; ".join(f"{n.what}: {n.mend}" for n in make(entry, Place(None, tmp_path / "f.sqlite")).needs())
+        return "; ".join(
+            f"{n.what}: {n.fix}" for n in make(entry, ReaderEnvironment(None, tmp_path / "f.sqlite")).needs()
+        )
 
     assert "expected the program no-such-program, found none" in needed(command=["no-such-program"])
     assert "ITRIALSPACE_WEIGHTS_DIR is not set" in needed(command=["true"], weights="theirs")
@@ -362,7 +368,7 @@ def test_another_program_is_another_revision_and_other_limits_are_not(tmp_path: 
 
     def revision(**more: Any) -> str:
         entry = ReaderEntry(name="theirs", kind="container", options=options | more)
-        return make(entry, Place(None, tmp_path / "f.sqlite")).revision
+        return make(entry, ReaderEnvironment(None, tmp_path / "f.sqlite")).revision
 
     first = revision()
     assert revision(timeout_s=5.0) == first
@@ -377,7 +383,7 @@ def test_a_container_is_confined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folders = runners.Folders(tmp_path / "i", tmp_path / "o", tmp_path / "w", tmp_path / "m")
     options = make(
         ReaderEntry(name="theirs", kind="container", options={"image": "a/b:c", "command": ["run", "{input}"]}),
-        Place(None, tmp_path / "f.sqlite"),
+        ReaderEnvironment(None, tmp_path / "f.sqlite"),
     )
     given = options.load.args[0]
     words = " ".join(runners.in_container(given, folders).words)

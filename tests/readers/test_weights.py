@@ -1,4 +1,4 @@
-"""A folder of weights: what it lacks and how to mend it, its hash; and pictures padded to a square."""
+"""A folder of weights: what it lacks and how to fix it, its hash; and pictures padded to a square."""
 
 import json
 from dataclasses import replace
@@ -10,19 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.readers.square import coloured, pixels_lost, squared
-from itrialspace_assets.readers.weights import Expected, Weights, missing_packages, weights_of
+from itrialspace_assets.readers.weights import ExpectedFiles, ReaderWeights, missing_packages, weights_of
 
-EXPECTED = Expected(
+EXPECTED = ExpectedFiles(
     (("config.json",), ("model.safetensors", "model.safetensors.index.json")), "org/model", "accept the terms of org"
 )
 
 
 @pytest.fixture
-def weights(tmp_path: Path) -> Weights:
+def weights(tmp_path: Path) -> ReaderWeights:
     entry = ReaderEntry(name="some_model", kind="blob")
-    place = Place(tmp_path / "weights", tmp_path / "hashes.sqlite")
+    place = ReaderEnvironment(tmp_path / "weights", tmp_path / "hashes.sqlite")
     made = weights_of(entry, None, place, EXPECTED)
     assert made.folder == tmp_path / "weights" / "some_model"
     made.folder.mkdir(parents=True)
@@ -31,32 +31,32 @@ def weights(tmp_path: Path) -> Weights:
     return made
 
 
-def test_what_is_missing_is_said_with_folder_files_and_licence(weights: Weights) -> None:
+def test_what_is_missing_is_said_with_folder_files_and_licence(weights: ReaderWeights) -> None:
     assert weights.needs() == []
     assert weights.folder is not None
     (weights.folder / "model.safetensors").unlink()
     (need,) = weights.needs()
     assert need.what == f"{weights.folder}: expected model.safetensors or model.safetensors.index.json, found none"
-    assert need.mend == "put the files of org/model there (accept the terms of org)"
+    assert need.fix == "put the files of org/model there (accept the terms of org)"
     with pytest.raises(ConfigError, match=r"reader some_model: .*some_model: expected model\.safetensors"):
         weights.sha256()
     (need,) = replace(weights, folder=weights.folder / "none").needs()
     assert "expected a folder with config.json, model.safetensors or" in need.what
     (need,) = replace(weights, folder=None).needs()
-    assert "ITRIALSPACE_WEIGHTS_DIR is not set" in need.what and "a folder some_model" in need.mend
+    assert "ITRIALSPACE_WEIGHTS_DIR is not set" in need.what and "a folder some_model" in need.fix
 
 
 @pytest.mark.parametrize(
     ("content", "said"), [(b"", "empty file"), (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull")]
 )
-def test_a_file_that_holds_no_weights_is_said(weights: Weights, content: bytes, said: str) -> None:
+def test_a_file_that_holds_no_weights_is_said(weights: ReaderWeights, content: bytes, said: str) -> None:
     assert weights.folder is not None
     (weights.folder / "model.safetensors").write_bytes(content)
     (need,) = weights.needs()
     assert said in need.what
 
 
-def test_every_shard_that_an_index_names_must_be_there(weights: Weights) -> None:
+def test_every_shard_that_an_index_names_must_be_there(weights: ReaderWeights) -> None:
     assert weights.folder is not None
     index = weights.folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}))
@@ -68,7 +68,7 @@ def test_every_shard_that_an_index_names_must_be_there(weights: Weights) -> None
     assert "model.safetensors.index.json with a weight_map" in need.what
 
 
-def test_the_hash_covers_names_and_contents_and_nothing_hidden(weights: Weights) -> None:
+def test_the_hash_covers_names_and_contents_and_nothing_hidden(weights: ReaderWeights) -> None:
     assert weights.folder is not None
     first = weights.sha256()
     (weights.folder / ".cache").mkdir()
@@ -87,7 +87,7 @@ def test_the_hash_covers_names_and_contents_and_nothing_hidden(weights: Weights)
 def test_a_package_that_is_not_there_is_named() -> None:
     assert missing_packages(["numpy"]) == []
     (need,) = missing_packages(["numpy", "no_such_package_here"])
-    assert need.what.endswith("found no no_such_package_here") and "pip install" in need.mend
+    assert need.what.endswith("found no no_such_package_here") and "pip install" in need.fix
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.booleans())

@@ -12,8 +12,9 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import hash_file
 from itrialspace_assets.cli.synthesis import app
 from itrialspace_assets.imaging.anatomy import NODULE
-from itrialspace_assets.imaging.geometry import read_volume, write_volume
-from itrialspace_assets.imaging.volumes import cut_lesion
+from itrialspace_assets.imaging.geometry import read_volume
+from itrialspace_assets.imaging.lesions import cut_lesion
+from itrialspace_assets.imaging.packing import write_volume
 
 from ..insertion.test_originals import NATIVE, SLUG, A, original_audit, original_row, with_nodules
 

@@ -18,15 +18,15 @@ from itrialspace_assets.records.store import write_table
 from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.release import crate
 from itrialspace_assets.release.bundle import cell, refuse_private, write_bundle
-from itrialspace_assets.release.described import APACHE, Described
-from itrialspace_assets.release.lineage import Made
+from itrialspace_assets.release.described import APACHE, ReleaseDescription
+from itrialspace_assets.release.lineage import BuiltPartition
 
 MADE = {
     m.label: m
     for m in (
-        Made("hosts|LUNGx", "3", "aa", {"profiles|LUNGx": "bb", "raw/masks|LUNGx": "cc"}),
-        Made("profiles|LUNGx", "2", "bb", {"raw/profiles|LUNGx": "dd"}),
-        Made("study_report|all", "1-x", "ee", {"hosts|LUNGx": "aa"}),
+        BuiltPartition("hosts|LUNGx", "3", "aa", {"profiles|LUNGx": "bb", "raw/masks|LUNGx": "cc"}),
+        BuiltPartition("profiles|LUNGx", "2", "bb", {"raw/profiles|LUNGx": "dd"}),
+        BuiltPartition("study_report|all", "1-x", "ee", {"hosts|LUNGx": "aa"}),
     )
 }
 
@@ -37,12 +37,12 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def what(settings: Settings) -> Described:
+def what(settings: Settings) -> ReleaseDescription:
     evidence = gather(settings, load_study(settings), "study")
-    return Described("demo", "Made up.", "2023-11-14T22:13:20+00:00", (APACHE,), evidence)
+    return ReleaseDescription("demo", "Made up.", "2023-11-14T22:13:20+00:00", (APACHE,), evidence)
 
 
-def test_a_run_crate_holds_the_musts_of_its_profile(tmp_path: Path, what: Described) -> None:
+def test_a_run_crate_holds_the_musts_of_its_profile(tmp_path: Path, what: ReleaseDescription) -> None:
     """What Process, Workflow and Provenance Run Crate 0.5 require; roc-validator checks a whole release end to end."""
     from rocrate.rocrate import ROCrate
 
@@ -97,7 +97,7 @@ def test_small_cells_are_hidden_and_so_is_what_would_tell_them() -> None:
     assert hidden.height == len(rows), "the rows stay"
 
 
-def test_cells_are_hidden_only_where_terms_of_real_data_ask_for_it(what: Described) -> None:
+def test_cells_are_hidden_only_where_terms_of_real_data_ask_for_it(what: ReleaseDescription) -> None:
     free, kept = (Terms("D", "L", "s", "c", may) for may in (True, False))
     assert shareable(replace(what.evidence, terms=(free,))).minimum is None
     assert shareable(replace(what.evidence, terms=(free, kept))).minimum == MINIMUM_CELL

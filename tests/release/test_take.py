@@ -85,7 +85,7 @@ def test_a_taken_partition_is_current_while_it_is_intact_and_agrees(settings: Se
     version = held["reads"][PLAN]
     assert is_current(settings, INSERT, part, {PLAN: version, HOSTS: "made later"})
     assert is_current(settings, INSERT, part, {PLAN: ""})
-    assert not is_current(settings, INSERT, part, {PLAN: "planned anew"})
+    assert not is_current(settings, INSERT, part, {PLAN: "planned again"})
     (settings.output / STORED).unlink()
     assert not is_current(settings, INSERT, part, {PLAN: version})
 

@@ -11,7 +11,8 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import hash_file
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.demo.paper import make_profiles
-from itrialspace_assets.imaging.geometry import Volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.profiles.load import load_profiles
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.records.layout import MANIFEST_COLUMNS, MODES, list_sha256

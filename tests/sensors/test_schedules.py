@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from itrialspace_assets.definitions import build_definitions
-from itrialspace_assets.sensors.schedules import CHAIN, STEPS, WEEKLY
+from itrialspace_assets.orchestration.instance import CHAIN
+from itrialspace_assets.sensors.schedules import STEPS, WEEKLY
 
 NAMES = ["splits", "mode_reports", "real_reports", "catalog"]
 

@@ -9,8 +9,9 @@ from PIL import Image
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.settings import Settings, load_settings
-from itrialspace_assets.imaging.geometry import Volume, pack_volume, read_volume, write_packed, write_volume
-from itrialspace_assets.imaging.volumes import Lesion, pack_bits, unpack_bits
+from itrialspace_assets.imaging.geometry import Volume, read_volume
+from itrialspace_assets.imaging.lesions import Lesion, pack_bits, unpack_bits
+from itrialspace_assets.imaging.packing import pack_volume, write_packed, write_volume
 from itrialspace_assets.records.schema import errors, violations
 from itrialspace_assets.records.tables import CONDITIONS, TABLES
 from itrialspace_assets.slices import cut as cutting

@@ -10,8 +10,8 @@ from PIL import Image
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.lesions import Lesion
 from itrialspace_assets.imaging.pictures import outline, png, radiological
-from itrialspace_assets.imaging.volumes import Lesion
 from itrialspace_assets.slices.compose import encode, pictures_of, scale_bar
 from itrialspace_assets.slices.controls import blank, contralateral
 from itrialspace_assets.slices.guidance import GREEN, RED, Guidance, draw

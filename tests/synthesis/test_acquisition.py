@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from itrialspace_assets.imaging.anatomy import BODY
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.synthesis.acquisition import NOISE_HU, STANDARD, WATER_PER_MM, Acquisition, water_diameter
+from itrialspace_assets.synthesis.acquisition import NOISE_HU, STANDARD, WATER_PER_MM, ScanAcquisition, water_diameter
 from itrialspace_assets.synthesis.attenuation import MEAN_HU
 from itrialspace_assets.synthesis.tissue import render_host
 
@@ -44,7 +44,7 @@ def mtf50_of(edge: np.ndarray, pitch: float) -> float:
     return float(f[np.argmin(np.abs(mtf - 0.5))])
 
 
-def edges(how: Acquisition, spacing: tuple[float, float, float]) -> tuple[float, float]:
+def edges(how: ScanAcquisition, spacing: tuple[float, float, float]) -> tuple[float, float]:
     """MTF50 along x and along y of a step in an image with voxels of ``spacing``."""
     along_x, along_y = (np.zeros((3, 200, 240), np.float32) for _ in range(2))
     along_x[:, :, 120:] = along_y[:, 100:, :] = 1000
@@ -56,7 +56,7 @@ def edges(how: Acquisition, spacing: tuple[float, float, float]) -> tuple[float,
 @pytest.mark.parametrize("mtf50", [0.2, 0.3, 0.4, 0.7, 2.0])
 def test_an_edge_is_as_sharp_as_asked_or_as_its_pixels_show(mtf50: float, spacing: tuple[float, float, float]) -> None:
     """Also on the pixels of ordinary scans; what they cannot show is said, not pretended."""
-    how = Acquisition(mtf50)
+    how = ScanAcquisition(mtf50)
     shown = how.shown_mtf50(np.array(spacing))
     assert shown == pytest.approx(mtf50) or (shown < mtf50 and shown == pytest.approx(0.2883 / spacing[0], rel=0.01))
     for found in edges(how, spacing):
@@ -66,16 +66,16 @@ def test_an_edge_is_as_sharp_as_asked_or_as_its_pixels_show(mtf50: float, spacin
 def test_noise_is_that_of_the_sharpness_that_is_shown() -> None:
     wide = np.array([1.4, 1.4, 1.25])
     assert (
-        Acquisition(2.0).noise_hu(wide, 280)
-        == Acquisition(0.7).noise_hu(wide, 280)
-        < Acquisition().noise_hu(np.array([0.7, 0.7, 1.25]), 280)
+        ScanAcquisition(2.0).noise_hu(wide, 280)
+        == ScanAcquisition(0.7).noise_hu(wide, 280)
+        < ScanAcquisition().noise_hu(np.array([0.7, 0.7, 1.25]), 280)
     )
-    assert Acquisition().noise_hu(np.array([0.7, 0.7, 1.25]), 280) == pytest.approx(NOISE_HU)
+    assert ScanAcquisition().noise_hu(np.array([0.7, 0.7, 1.25]), 280) == pytest.approx(NOISE_HU)
 
 
 @given(thickness=st.floats(0.4, 12), pitch=st.floats(0.5, 3))
 def test_a_slice_is_a_box_of_its_thickness(thickness: float, pitch: float) -> None:
-    profile = Acquisition(slice_mm=thickness).slice_profile(np.array([1, 1, pitch]))
+    profile = ScanAcquisition(slice_mm=thickness).slice_profile(np.array([1, 1, pitch]))
     assert profile.sum() == pytest.approx(1)
     assert (profile == profile[::-1]).all() and (profile > 0).all()
     if thickness > pitch:  # area over height of a box is its width
@@ -87,7 +87,7 @@ def test_a_thick_slice_blurs_a_plate_over_its_thickness() -> None:
     plate = np.zeros((81, 20, 24), np.float32)
     plate[40] = 1000
     for thickness in (3.0, 5.0, 8.0):
-        line = Acquisition(slice_mm=thickness).blur(plate, np.array([1.0, 1.0, 0.5]))[:, 10, 12]
+        line = ScanAcquisition(slice_mm=thickness).blur(plate, np.array([1.0, 1.0, 0.5]))[:, 10, 12]
         above = np.flatnonzero(line > line.max() / 2)
         assert (above[-1] - above[0] + 1) * 0.5 == pytest.approx(thickness, abs=0.5)
 
@@ -96,7 +96,7 @@ def test_a_thick_slice_blurs_a_plate_over_its_thickness() -> None:
 def test_noise_has_the_spectrum_of_filtered_back_projection(mtf50: float, peak: float) -> None:
     """By hand: f MTF(f)^2 peaks at mtf50 / sqrt(4 ln 2) and is zero at zero; isotropic in mm."""
     spacing = np.array([0.7, 0.9, 1.25])
-    noise = Acquisition(mtf50).noise(np.random.SeedSequence(3), 0, 160, (150, 128), spacing)
+    noise = ScanAcquisition(mtf50).noise(np.random.SeedSequence(3), 0, 160, (150, 128), spacing)
     assert peak == pytest.approx(mtf50 / math.sqrt(4 * math.log(2)), abs=1e-4)
     power, fy, fx = spectrum(noise, 0.7, 0.9)
     radius = np.hypot(fy, fx)
@@ -115,7 +115,7 @@ def test_noise_has_the_spectrum_of_filtered_back_projection(mtf50: float, peak: 
 @settings(deadline=None, max_examples=15)
 @given(nx=st.integers(9, 70), ny=st.integers(9, 70), mtf50=st.floats(0.15, 1.5), thickness=st.floats(0.5, 9))
 def test_noise_has_unit_variance_on_any_grid(nx: int, ny: int, mtf50: float, thickness: float) -> None:
-    how = Acquisition(mtf50, slice_mm=thickness)
+    how = ScanAcquisition(mtf50, slice_mm=thickness)
     noise = how.noise(np.random.SeedSequence(5), 0, 400, (nx, ny), np.array([0.8, 0.8, 1.5]))
     assert noise.shape == (400, ny, nx)
     assert noise.std() == pytest.approx(1, rel=0.15)
@@ -123,7 +123,7 @@ def test_noise_has_unit_variance_on_any_grid(nx: int, ny: int, mtf50: float, thi
 
 
 def test_any_part_of_the_noise_repeats() -> None:
-    for how in (STANDARD, Acquisition(slice_mm=5)):
+    for how in (STANDARD, ScanAcquisition(slice_mm=5)):
         whole = how.noise(SEEDS[0], 0, 12, (30, 20), np.array([1, 1, 1.5]))
         np.testing.assert_array_equal(how.noise(SEEDS[0], 4, 7, (30, 20), np.array([1, 1, 1.5])), whole[4:7])
     assert (how.noise(SEEDS[1], 0, 12, (30, 20), np.array([1, 1, 1.5])) != whole).any()
@@ -132,12 +132,12 @@ def test_any_part_of_the_noise_repeats() -> None:
 def test_thin_slices_are_independent_and_thick_ones_share_noise() -> None:
     spacing = np.array([1, 1, 1.25])
     for thickness, expected in ((None, 0.0), (6.25, 0.8)):  # boxes of five slices, one apart, share four
-        noise = Acquisition(slice_mm=thickness).noise(SEEDS[0], 0, 60, (64, 64), spacing)
+        noise = ScanAcquisition(slice_mm=thickness).noise(SEEDS[0], 0, 60, (64, 64), spacing)
         together = np.mean(noise[1:] * noise[:-1]) / noise.var()
         assert together == pytest.approx(expected, abs=0.06)
 
 
-def measured(how: Acquisition, radius_mm: float = 140.0) -> float:
+def measured(how: ScanAcquisition, radius_mm: float = 140.0) -> float:
     """Noise (HU) in the middle of a cylinder: half the variance of the difference of two scans of it."""
     body = cylinder(radius_mm)
     scans = [render_host(body, SEEDS[0], np.random.SeedSequence(s), how).array.astype(float) for s in (7, 8)]
@@ -155,9 +155,9 @@ def test_noise_is_as_asked_in_a_phantom_and_goes_as_photon_statistics_have_it() 
     )  # pixels of 1.25 mm show less than the standard scan
     expected = NOISE_HU * math.sqrt(shown**3 * 1.25 / 2.0) * thicker
     assert measured(STANDARD) == pytest.approx(expected, rel=0.05)
-    assert measured(Acquisition(dose=4)) == pytest.approx(expected / 2, rel=0.05)
-    assert measured(Acquisition(0.2)) == pytest.approx(expected * math.sqrt((0.2 / 0.4 / shown) ** 3), rel=0.06)
-    assert measured(Acquisition(slice_mm=8.0)) == pytest.approx(expected / 2, rel=0.06)
+    assert measured(ScanAcquisition(dose=4)) == pytest.approx(expected / 2, rel=0.05)
+    assert measured(ScanAcquisition(0.2)) == pytest.approx(expected * math.sqrt((0.2 / 0.4 / shown) ** 3), rel=0.06)
+    assert measured(ScanAcquisition(slice_mm=8.0)) == pytest.approx(expected / 2, rel=0.06)
     narrow = math.exp(-WATER_PER_MM * 80 * math.sqrt(liver) / 2)
     assert measured(STANDARD, 100.0) == pytest.approx(expected * narrow, rel=0.06)
 
@@ -168,6 +168,6 @@ def test_water_diameter_of_a_water_disc_is_its_own() -> None:
 
 
 def test_the_standard_scan_is_called_so_and_others_say_what_they_are() -> None:
-    assert STANDARD.name == Acquisition().name == "standard"
-    assert Acquisition(dose=0.5).name == "MTF50 0.4/mm, dose 0.5, host's slices"
+    assert STANDARD.name == ScanAcquisition().name == "standard"
+    assert ScanAcquisition(dose=0.5).name == "MTF50 0.4/mm, dose 0.5, host's slices"
     assert MEAN_HU[BODY] < MEAN_HU[1]

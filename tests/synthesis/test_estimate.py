@@ -8,7 +8,7 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.hosts.paths import map_path
 from itrialspace_assets.hosts.store import prepare_host, read_host
-from itrialspace_assets.imaging.volumes import Lesion, pack_bits
+from itrialspace_assets.imaging.lesions import Lesion, pack_bits
 from itrialspace_assets.synthesis import estimate as module
 from itrialspace_assets.synthesis.acquisition import STANDARD
 from itrialspace_assets.synthesis.case import RenderCase
@@ -28,7 +28,7 @@ def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, li
     """Six cases with a lesion each and a clean one, on one host."""
     settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / "out", workers=1)
     host = prepare_host(settings, small_chest(), "D/s", "procedural").columns
-    sha, grid = host["map_sha256"], module.Grid((40, 36, 30), (1.5, 2.0, 2.5))
+    sha, grid = host["map_sha256"], module.HostGrid((40, 36, 30), (1.5, 2.0, 2.5))
     monkeypatch.setattr(module, "host_grids", lambda settings: {sha: grid})
     shape = ball(5, tuple(small_chest().spacing))
     made = []

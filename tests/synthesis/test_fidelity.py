@@ -16,7 +16,8 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.casework import workers
 from itrialspace_assets.hosts.store import prepare_host
-from itrialspace_assets.imaging.geometry import Volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.records.store import read_all, write_table
 from itrialspace_assets.synthesis import compare
 from itrialspace_assets.synthesis.compare_case import FeatureCase, OverlapCase, RealCt, RenderedCt

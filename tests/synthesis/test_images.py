@@ -17,11 +17,12 @@ from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.casework.cases import payload_hash
 from itrialspace_assets.hosts.store import prepare_host
 from itrialspace_assets.imaging.dicom import ct_series
-from itrialspace_assets.imaging.geometry import Volume, read_volume, write_volume
-from itrialspace_assets.imaging.volumes import Lesion, pack_bits
+from itrialspace_assets.imaging.geometry import Volume, read_volume
+from itrialspace_assets.imaging.lesions import Lesion, pack_bits
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.records.tables import TABLES
 from itrialspace_assets.synthesis import rendering, sheet
-from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
+from itrialspace_assets.synthesis.acquisition import STANDARD, ScanAcquisition
 from itrialspace_assets.synthesis.case import RenderCase
 from itrialspace_assets.synthesis.images import image_path, open_ct
 from itrialspace_assets.synthesis.rendering import render_case
@@ -34,10 +35,10 @@ from ..insertion.shapes import ball
 @pytest.fixture
 def small_members(monkeypatch: pytest.MonkeyPatch) -> None:
     """Members of four slices, so that a small lesion leaves most of a small file alone."""
-    monkeypatch.setattr("itrialspace_assets.imaging.geometry._MEMBER_BYTES", 4 * 40 * 36 * 2)
+    monkeypatch.setattr("itrialspace_assets.imaging.geometry._SLAB_BYTES", 4 * 40 * 36 * 2)
 
 
-def case_of(map_sha256: str, lesion: Lesion, attenuation: str, acquisition: Acquisition) -> RenderCase:
+def case_of(map_sha256: str, lesion: Lesion, attenuation: str, acquisition: ScanAcquisition) -> RenderCase:
     return RenderCase(
         case_uid="t/a/00000",
         source="tissue",
@@ -53,7 +54,7 @@ def case_of(map_sha256: str, lesion: Lesion, attenuation: str, acquisition: Acqu
 
 
 def rendered(
-    out: Path, cts: str = "nifti", attenuation: str = "solid", acquisition: Acquisition = STANDARD
+    out: Path, cts: str = "nifti", attenuation: str = "solid", acquisition: ScanAcquisition = STANDARD
 ) -> tuple[Any, list[dict[str, Any]]]:
     settings = load_settings(data_dir=out, output_dir=out / cts, cts=cts, workers=1)
     made = prepare_host(settings, small_chest(), "D/s", "procedural")
@@ -63,8 +64,8 @@ def rendered(
     return settings, render_case(case, settings).rows["cts"]
 
 
-@pytest.mark.parametrize("acquisition", [STANDARD, Acquisition(0.3, 0.25, 7.5)])
-def test_a_case_comes_back_from_json_as_it_was(acquisition: Acquisition) -> None:
+@pytest.mark.parametrize("acquisition", [STANDARD, ScanAcquisition(0.3, 0.25, 7.5)])
+def test_a_case_comes_back_from_json_as_it_was(acquisition: ScanAcquisition) -> None:
     case = case_of("m", Lesion((1, 2, 3), np.ones((2, 2, 1), bool)), "solid", acquisition)
     again = RenderCase.model_validate(json.loads(json.dumps(case.model_dump(mode="json"))))
     assert again == case
@@ -156,7 +157,7 @@ def test_another_attenuation_is_another_image_of_the_same_twin(tmp_path: Path) -
 
 
 def test_another_acquisition_is_another_twin_and_lesion_image_on_the_same_grid(tmp_path: Path) -> None:
-    how = Acquisition(0.3, 0.25, 7.5)
+    how = ScanAcquisition(0.3, 0.25, 7.5)
     (lesion, free), (other, other_free) = rendered(tmp_path)[1], rendered(tmp_path, "delta", acquisition=how)[1]
     assert len({r["image_uid"] for r in (lesion, free, other, other_free)}) == 4
     assert (other["acquisition"], other["slice_mm"], free["slice_mm"]) == (
@@ -171,7 +172,7 @@ def test_another_acquisition_is_another_twin_and_lesion_image_on_the_same_grid(t
 
 def test_a_small_hazy_nodule_in_thick_slices_is_no_fault_of_the_renderer(tmp_path: Path) -> None:
     """The asked scan leaves little of it: that is what the trial is about, not a reason to reject it."""
-    how = Acquisition(0.2, 1.0, 20.0)
+    how = ScanAcquisition(0.2, 1.0, 20.0)
     settings = load_settings(data_dir=tmp_path, output_dir=tmp_path / "out", workers=1)
     made = prepare_host(settings, small_chest(), "D/s", "procedural")
     speck = Lesion((28, 16, 9), np.ones((2, 2, 1), bool))

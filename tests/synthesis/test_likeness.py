@@ -8,8 +8,9 @@ import pytest
 
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.hosts.store import prepare_host
-from itrialspace_assets.imaging.geometry import Volume, write_volume
-from itrialspace_assets.imaging.volumes import Lesion, pack_bits
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.lesions import Lesion, pack_bits
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.records.store import read_all
 from itrialspace_assets.synthesis import compare
 from itrialspace_assets.synthesis.fidelity import Protocol

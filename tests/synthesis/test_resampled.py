@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from itrialspace_assets.synthesis.fidelity import Moments, frechet_distance, moments
-from itrialspace_assets.synthesis.resampled import Set, _distances, _moments, matched
+from itrialspace_assets.synthesis.resampled import ImageSet, _distances, _moments, matched
 
 SEED = np.random.SeedSequence(4)
 
 
-def images(seed: int, count: int, shift: float = 0.0, slices: int = 12, d: int = 5, between: float = 0.3) -> Set:
+def images(seed: int, count: int, shift: float = 0.0, slices: int = 12, d: int = 5, between: float = 0.3) -> ImageSet:
     """Images whose slices share what is their own; a scan has one image."""
     rng = np.random.default_rng(seed)
     own = rng.normal(0, between, (3, count, 1, d))
     features = rng.normal(0, 1, (3, count, slices, d)) + own + shift
-    return Set(tuple(f"s{seed}/{i}" for i in range(count)), tuple(tuple(plane) for plane in features))
+    return ImageSet(tuple(f"s{seed}/{i}" for i in range(count)), tuple(tuple(plane) for plane in features))
 
 
 def test_stacked_distances_are_those_of_one_pair_after_the_other() -> None:
@@ -58,8 +58,8 @@ def test_images_of_one_scan_are_drawn_together() -> None:
     """The same images named by a few scans: their limits are wider, because scans differ."""
     real, many = images(1, 40), images(2, 20, between=1.0)
     copies = tuple(tuple(plane[i // 5] for i in range(20)) for plane in many.planes)
-    alone = matched(real, Set(many.scans, copies), SEED)
-    together = matched(real, Set(tuple(f"s{i // 5}" for i in range(20)), copies), SEED)
+    alone = matched(real, ImageSet(many.scans, copies), SEED)
+    together = matched(real, ImageSet(tuple(f"s{i // 5}" for i in range(20)), copies), SEED)
     assert together.matched == pytest.approx(alone.matched)
     assert (together.high - together.low)[-1] > 1.5 * (alone.high - alone.low)[-1]
 

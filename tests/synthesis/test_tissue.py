@@ -6,10 +6,10 @@ from scipy import ndimage
 
 from itrialspace_assets.demo.phantom import draw_anatomy, draw_body
 from itrialspace_assets.imaging.geometry import Volume, place_of
-from itrialspace_assets.imaging.volumes import Lesion, lesion_box
+from itrialspace_assets.imaging.lesions import Lesion, lesion_box
 from itrialspace_assets.records.tables import ATTENUATIONS
 from itrialspace_assets.synthesis import tissue
-from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
+from itrialspace_assets.synthesis.acquisition import STANDARD, ScanAcquisition
 from itrialspace_assets.synthesis.attenuation import LUNG_BACK_HU, LUNG_FRONT_HU, NODULES
 from itrialspace_assets.synthesis.tissue import core_voxels, render_host, render_patch
 from itrialspace_assets.trials.model import Cohort
@@ -59,7 +59,7 @@ def test_the_same_seeds_give_the_same_image_and_others_do_not(chest: Volume) -> 
 
 def test_another_scan_shows_the_same_anatomy(chest: Volume) -> None:
     """Two noisy scans of a host agree in its vessels and texture; two hosts do not."""
-    fine = Acquisition(dose=50)
+    fine = ScanAcquisition(dose=50)
     lung = ndimage.binary_erosion(np.isin(chest.array, (28, 29, 30, 31, 32)), iterations=3)
     one, other = (
         render_host(chest, ANATOMY, np.random.SeedSequence(s), fine).array[lung].astype(float) for s in (2, 3)
@@ -70,15 +70,15 @@ def test_another_scan_shows_the_same_anatomy(chest: Volume) -> None:
 
 
 def test_slabs_do_not_show(chest: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
-    for how in (STANDARD, Acquisition(slice_mm=11.0)):
+    for how in (STANDARD, ScanAcquisition(slice_mm=11.0)):
         whole = render_host(chest, ANATOMY, NOISE, how).array
         monkeypatch.setattr(tissue, "SLAB", 7)
         np.testing.assert_array_equal(render_host(chest, ANATOMY, NOISE, how).array, whole)
         monkeypatch.undo()
 
 
-@pytest.mark.parametrize("how", [STANDARD, Acquisition(0.15, slice_mm=10.0)])
-def test_a_lesion_changes_its_own_box_and_is_denser(chest: Volume, how: Acquisition) -> None:
+@pytest.mark.parametrize("how", [STANDARD, ScanAcquisition(0.15, slice_mm=10.0)])
+def test_a_lesion_changes_its_own_box_and_is_denser(chest: Volume, how: ScanAcquisition) -> None:
     put = lesion(chest)
     twin = render_host(chest, ANATOMY, NOISE, how)
     patch = render_patch(twin, chest, [put], NOISE, np.random.SeedSequence(9), how)
@@ -100,7 +100,7 @@ def test_the_back_of_the_lung_is_denser_than_the_front() -> None:
     labels = np.zeros((44, 60, 30), np.uint8)
     labels[2:42, 2:58, 2:28] = 30
     box = Volume(np.asfortranarray(labels), np.diag([2, 2.5, 3, 1.0]))
-    cts = [render_host(box, np.random.SeedSequence(s), NOISE, Acquisition(dose=50)).array for s in range(12)]
+    cts = [render_host(box, np.random.SeedSequence(s), NOISE, ScanAcquisition(dose=50)).array for s in range(12)]
     middle = np.mean(cts, axis=0)[6:38, 6:54, 6:24]
     back, front = (np.median(part) for part in (middle[:, :6], middle[:, -6:]))
     assert back - front == pytest.approx((LUNG_BACK_HU - LUNG_FRONT_HU) * 42 / 55, abs=12)

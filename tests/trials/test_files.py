@@ -322,7 +322,7 @@ def test_an_unknown_contrast_is_refused_with_what_is_allowed(tmp_path: Path) -> 
 
 
 def test_arms_of_one_published_file_are_refused_before_planning() -> None:
-    """Numbers of cases begin anew in each arm: two arms in one file could not be told apart."""
+    """Numbers of cases begin again in each arm: two arms in one file could not be told apart."""
     trial = load_trial(load_settings(), "m07_bootstrap_confidence")
     resolve(trial, "demo", (), ["A"])
     with pytest.raises(ConfigError, match=r"arms_from.published: expected \{level\} or \{number\} in it"):

@@ -390,10 +390,10 @@ def test_row_19_people_persist_over_rounds_and_leave_with_a_cancer(paper: Paper)
 
 
 def test_row_20_filters_and_exclusions_hold_for_whatever_is_matched(paper: Paper) -> None:
-    from itrialspace_assets.index.query import Index, Place
+    from itrialspace_assets.index.query import Index, WantedDonor
 
     index = Index(paper.index.sort("nodule_uid"))
-    found = index.donors_for(Place("RUL", 50, 10, 12, 1), 50, ["dataset!=LUNA25", "nodule_mean_diam_mm=8..20"])
+    found = index.donors_for(WantedDonor("RUL", 50, 10, 12, 1), 50, ["dataset!=LUNA25", "nodule_mean_diam_mm=8..20"])
     assert "LUNA25" not in found["dataset"]
     assert found["nodule_mean_diam_mm"].is_between(8, 20).all()
     _, made = paper.plan("m01_controlled_prevalence", "paper", "cohort.exclude_training=[LUNA25]")

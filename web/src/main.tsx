@@ -56,7 +56,7 @@ function CurrentView() {
         loaded.value = { name: entry.name, View: module.default };
       },
       () => {
-        refusal.value = "The page was built anew since you opened it. Reload it.";
+        refusal.value = "The page was built again since you opened it. Reload it.";
       },
     );
   });

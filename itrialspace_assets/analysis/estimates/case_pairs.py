@@ -52,7 +52,7 @@ class Sums(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pairs:
+class CasePairs:
     """Wins over pairs of a diseased and a healthy case, and how many pairs were read.
 
     A pair counts 1 where the diseased case has the higher score, 1/2 where both have the same.
@@ -65,7 +65,7 @@ class Pairs:
     there: Sums
 
     @classmethod
-    def of(cls, score: Floats, truth: Flags) -> "Pairs":
+    def of(cls, score: Floats, truth: Flags) -> "CasePairs":
         t, r, _ = score.shape
         flat = score.reshape(t * r, -1)
         positive, negative = flat[:, truth, None], flat[:, None, ~truth]

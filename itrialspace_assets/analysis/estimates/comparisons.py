@@ -25,7 +25,7 @@ DRAWS = 50_000
 
 
 @dataclass(frozen=True)
-class Tests:
+class PairedTests:
     """Comparisons (M,): difference, limits, p, and what could have been found.
 
     ``floor`` is the least difference whose interval leaves out zero in this design. NaN: not tested, see ``flag``.
@@ -63,7 +63,7 @@ def cell_pairs(cells: pl.DataFrame, axis: str, against: str | None = None) -> tu
     return pairs["_cell"].to_numpy().astype(np.int64), pairs["_cell_second"].to_numpy().astype(np.int64)
 
 
-def compare(estimates: Estimates, first: Ints, second: Ints, alpha: float, min_clusters: int) -> Tests:
+def compare(estimates: Estimates, first: Ints, second: Ints, alpha: float, min_clusters: int) -> PairedTests:
     """Differences of a metric between pairs of cells with limits and tests; fewer clusters are not tested.
 
     Args:
@@ -76,7 +76,7 @@ def compare(estimates: Estimates, first: Ints, second: Ints, alpha: float, min_c
     return tested(differences(estimates, first, second), alpha, min_clusters)
 
 
-def tested(found: Differences, alpha: float, min_clusters: int) -> Tests:
+def tested(found: Differences, alpha: float, min_clusters: int) -> PairedTests:
     """Limits and tests of differences.
 
     Args:
@@ -100,7 +100,7 @@ def tested(found: Differences, alpha: float, min_clusters: int) -> Tests:
         (~missing & flat, "the same difference in every cluster"),
         (~missing & few, f"fewer than {min_clusters} clusters: not tested"),
     ]
-    return Tests(value, value - half, value + half, error, of.effective, p, half, joined(flags, len(value)))
+    return PairedTests(value, value - half, value + half, error, of.effective, p, half, joined(flags, len(value)))
 
 
 def mcnemar(only_first: Ints, only_second: Ints) -> tuple[Floats, Floats]:
@@ -181,7 +181,7 @@ def holm(p: Floats, family: Ints) -> Floats:
     return out
 
 
-def max_t(found: Differences, tests: Tests, family: Ints, root: int) -> Floats:
+def max_t(found: Differences, tests: PairedTests, family: Ints, root: int) -> Floats:
     """P of each comparison (M,) against the largest statistic of its family, whose members are correlated.
 
     The joint distribution is a multivariate t with the comparisons' own two-way correlation and the least degrees of
@@ -213,7 +213,7 @@ def max_t(found: Differences, tests: Tests, family: Ints, root: int) -> Floats:
     return out
 
 
-def equivalence(tests: Tests, margin: float) -> Floats:
+def equivalence(tests: PairedTests, margin: float) -> Floats:
     """P of two one-sided tests (M,): small where the difference lies within the margin on both sides.
 
     Args:

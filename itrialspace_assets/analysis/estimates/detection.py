@@ -12,7 +12,7 @@ from scipy import special
 
 from itrialspace_assets.analysis.estimates.cells import Flags, Floats, Ints
 from itrialspace_assets.analysis.estimates.froc import RATES, Resampled, draw_clusters, resample, threshold_on_free
-from itrialspace_assets.analysis.estimates.matching import Matched, Rules
+from itrialspace_assets.analysis.estimates.matching import MatchedMarks, Rules
 
 #: Resamples of an interval (ours; the evaluation of LUNA16 draws as many).
 REPLICATES = 1000
@@ -21,7 +21,7 @@ _MAY_LACK = 0.05
 
 
 @dataclass(frozen=True)
-class Number:
+class NotedEstimate:
     """An estimate with its limits; ``note`` says why one of them is null or should not be tested."""
 
     estimate: float | None
@@ -35,8 +35,8 @@ class AtRate:
     """Sensitivity where ``false_per_scan`` marks of a scan are false, and what lesion-free scans get there."""
 
     false_per_scan: float
-    sensitivity: Number
-    false_per_lesion_free_scan: Number
+    sensitivity: NotedEstimate
+    false_per_lesion_free_scan: NotedEstimate
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class Detection:
     """
 
     rates: tuple[AtRate, ...]
-    cpm: Number
-    afroc: Number
-    wafroc: Number
+    cpm: NotedEstimate
+    afroc: NotedEstimate
+    wafroc: NotedEstimate
     free_rate: float
     free_threshold: float | None
-    groups: tuple[Number, ...]
+    groups: tuple[NotedEstimate, ...]
     method: str
 
 
@@ -68,12 +68,12 @@ class Detection:
 class Paired:
     """A difference, and the two-sided p of no difference by the resamples."""
 
-    difference: Number
+    difference: NotedEstimate
     p: float | None
 
 
 @dataclass(frozen=True)
-class Difference:
+class DetectionDifference:
     """One reader minus another in CPM and wAFROC."""
 
     cpm: Paired
@@ -96,7 +96,7 @@ class Resampling:
     nodule: Ints | None = None
     fewest: int = 10
 
-    def of_nodules(self, matched: Matched, nodules: Flags) -> int:
+    def of_nodules(self, matched: MatchedMarks, nodules: Flags) -> int:
         """Clusters that hold some nodules (k,); of the way that has fewer."""
         hosts = len(np.unique(self.scan[matched.nodule_scan[nodules]]))
         return hosts if self.nodule is None else min(hosts, len(np.unique(self.nodule[nodules])))
@@ -105,13 +105,13 @@ class Resampling:
         """What to note where an estimate comes from so many clusters."""
         return f"fewer than {self.fewest} {self.name}" if held < self.fewest else None
 
-    def of_free(self, matched: Matched) -> int:
+    def of_free(self, matched: MatchedMarks) -> int:
         """Clusters that hold a lesion-free scan."""
         return len(np.unique(self.scan[matched.is_free]))
 
 
 def detect(
-    matched: Matched,
+    matched: MatchedMarks,
     rules: Rules,
     clusters: Resampling,
     *,
@@ -139,15 +139,15 @@ def detect(
 
 
 def difference(
-    first: Matched,
-    second: Matched,
+    first: MatchedMarks,
+    second: MatchedMarks,
     rules: Rules,
     clusters: Resampling,
     *,
     replicates: int = REPLICATES,
     alpha: float = 0.05,
     seed: np.random.SeedSequence,
-) -> Difference:
+) -> DetectionDifference:
     """One reader minus another on the same scans and nodules; both are resampled together.
 
     Args:
@@ -169,7 +169,7 @@ def difference(
     no_nodules = None if len(first.nodule_scan) else "no nodules"
     no_free = None if first.is_free.any() else "no lesion-free scans"
     held = clusters.of_nodules(first, np.ones(len(first.nodule_scan), bool))
-    return Difference(
+    return DetectionDifference(
         _paired(a.cpm - b.cpm, held, clusters, no_nodules, alpha),
         _paired(a.wafroc - b.wafroc, min(held, clusters.of_free(first)), clusters, no_nodules or no_free, alpha),
     )
@@ -178,7 +178,7 @@ def difference(
 def _paired(values: Floats, held: int, clusters: Resampling, reason: str | None, alpha: float) -> Paired:
     """A difference (first value) with the percentiles of the others, and how often those lie on either side of none."""
     if reason is not None:
-        return Paired(Number(None, None, None, reason), None)
+        return Paired(NotedEstimate(None, None, None, reason), None)
     number = _number(values, held, clusters.few(held), False, alpha)
     if number.low is None:
         return Paired(number, None)
@@ -188,7 +188,7 @@ def _paired(values: Floats, held: int, clusters: Resampling, reason: str | None,
 
 
 def _drawn(
-    matched: Matched, clusters: Resampling, replicates: int, seed: np.random.SeedSequence
+    matched: MatchedMarks, clusters: Resampling, replicates: int, seed: np.random.SeedSequence
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32] | None]:
     """How often scans, and nodules apart from their scans, count: once in the first row, then as drawn."""
     host, donor = seed.spawn(2)
@@ -202,7 +202,7 @@ def _drawn(
 
 
 def _summary(
-    matched: Matched,
+    matched: MatchedMarks,
     found: Resampled,
     clusters: Resampling,
     groups: Flags | None,
@@ -217,10 +217,14 @@ def _summary(
     with_free = clusters.of_free(matched)
     both = min(with_nodules, with_free)
 
-    def number(values: Floats, held: int, reason: str | None, *, share: bool = True) -> Number:
-        return Number(None, None, None, reason) if reason else _number(values, held, clusters.few(held), share, alpha)
+    def number(values: Floats, held: int, reason: str | None, *, share: bool = True) -> NotedEstimate:
+        return (
+            NotedEstimate(None, None, None, reason)
+            if reason
+            else _number(values, held, clusters.few(held), share, alpha)
+        )
 
-    def of_group(values: Floats, mine: Flags) -> Number:
+    def of_group(values: Floats, mine: Flags) -> NotedEstimate:
         reason = no_free or (None if mine.any() else "no nodules")
         return number(values, clusters.of_nodules(matched, mine), reason)
 
@@ -243,7 +247,7 @@ def _summary(
     )
 
 
-def _number(values: Floats, held: int, few: str | None, share: bool, alpha: float) -> Number:
+def _number(values: Floats, held: int, few: str | None, share: bool, alpha: float) -> NotedEstimate:
     """The estimate (first value) with the percentiles of the others.
 
     Args:
@@ -255,16 +259,18 @@ def _number(values: Floats, held: int, few: str | None, share: bool, alpha: floa
     """
     estimate, drawn = round(float(values[0]), 12), values[1:]  # a mean of ones stays 1
     if held < 2 or not len(drawn):
-        return Number(estimate, None, None, few if held < 2 else "no resamples")
+        return NotedEstimate(estimate, None, None, few if held < 2 else "no resamples")
     usable = drawn[np.isfinite(drawn)]
     if len(usable) < (1 - _MAY_LACK) * len(drawn):
         lacking = len(drawn) - len(usable)
-        return Number(estimate, None, None, f"{lacking} of {len(drawn)} resamples hold nothing to estimate it from")
+        return NotedEstimate(
+            estimate, None, None, f"{lacking} of {len(drawn)} resamples hold nothing to estimate it from"
+        )
     if np.ptp(usable) < 1e-12:  # below rounding
         if not share or estimate not in (0.0, 1.0):
-            return Number(estimate, None, None, "no variation between resamples")
+            return NotedEstimate(estimate, None, None, "no variation between resamples")
         low = 0.0 if estimate == 0 else float(special.betaincinv(held, 1, alpha / 2))
         high = 1.0 if estimate == 1 else float(special.betaincinv(1, held, 1 - alpha / 2))
-        return Number(estimate, low, high, few)
+        return NotedEstimate(estimate, low, high, few)
     low, high = (float(v) for v in np.quantile(usable, [alpha / 2, 1 - alpha / 2]))
-    return Number(estimate, low, high, few)
+    return NotedEstimate(estimate, low, high, few)

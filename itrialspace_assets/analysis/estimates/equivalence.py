@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from itrialspace_assets.analysis.estimates.cells import Flags, Floats
-from itrialspace_assets.analysis.estimates.comparisons import Tests, equivalence, tested
+from itrialspace_assets.analysis.estimates.comparisons import PairedTests, equivalence, tested
 from itrialspace_assets.analysis.estimates.intervals import joined
 from itrialspace_assets.analysis.estimates.jackknife import Texts
 from itrialspace_assets.analysis.estimates.variance import Differences
@@ -25,7 +25,7 @@ class Verdicts:
     else ``not shown``, which says neither. It is None where there is no difference to judge.
     """
 
-    tests: Tests
+    tests: PairedTests
     p: Floats
     verdict: Texts
     flag: Texts

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from itrialspace_assets.analysis.estimates.cells import Flags, Floats, Ints
-from itrialspace_assets.analysis.estimates.matching import Matched
+from itrialspace_assets.analysis.estimates.matching import MatchedMarks
 
 #: False marks a scan at which sensitivity is read; their mean is the CPM (docs/facts/evaluation.md#froc).
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -68,7 +68,7 @@ class Resampled:
     by_group: Floats
 
 
-def curve(matched: Matched) -> Curve:
+def curve(matched: MatchedMarks) -> Curve:
     """The FROC curve."""
     levels = _Levels.of(matched)
     n_free, n_nodules = int(matched.is_free.sum()), len(matched.nodule_scan)
@@ -80,7 +80,7 @@ def curve(matched: Matched) -> Curve:
     )
 
 
-def threshold_on_free(matched: Matched, rate: float) -> float | None:
+def threshold_on_free(matched: MatchedMarks, rate: float) -> float | None:
     """Lowest score at which lesion-free scans have no more than ``rate`` false marks each; None without such scans.
 
     It is minus infinity where all marks may count, and infinity where not even the highest may.
@@ -114,7 +114,7 @@ def draw_clusters(cluster: Ints, replicates: int, seed: np.random.SeedSequence) 
 
 
 def resample(
-    matched: Matched,
+    matched: MatchedMarks,
     scan_weight: npt.NDArray[np.int32],
     *,
     nodule_weight: npt.NDArray[np.int32] | None = None,
@@ -162,7 +162,7 @@ class _Levels:
     hit_upto: Ints
 
     @classmethod
-    def of(cls, matched: Matched) -> "_Levels":
+    def of(cls, matched: MatchedMarks) -> "_Levels":
         found = np.flatnonzero(np.isfinite(matched.nodule_score))
         hit = found[np.argsort(-matched.nodule_score[found], kind="stable")]
         order = np.argsort(-matched.false_score, kind="stable")
@@ -190,7 +190,7 @@ def _chunks(rows: int, width: int) -> Iterator[slice]:
 
 
 def _read(
-    matched: Matched,
+    matched: MatchedMarks,
     levels: _Levels,
     scans: npt.NDArray[np.int32],
     nodules: npt.NDArray[np.int32],
@@ -285,7 +285,9 @@ def _over(part: Floats, whole: npt.NDArray[np.int64]) -> Floats:
     return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0))
 
 
-def _areas(matched: Matched, scans: npt.NDArray[np.int32], nodules: npt.NDArray[np.int32]) -> tuple[Floats, Floats]:
+def _areas(
+    matched: MatchedMarks, scans: npt.NDArray[np.int32], nodules: npt.NDArray[np.int32]
+) -> tuple[Floats, Floats]:
     """AFROC and wAFROC areas (B,): a nodule against the highest false mark of a lesion-free scan, ties half."""
     highest = np.full(matched.n_scans, -np.inf)
     np.maximum.at(highest, matched.false_scan, matched.false_score)

@@ -45,7 +45,7 @@ RULES = {rules.name: rules for rules in (OURS, LUNA16)}
 
 
 @dataclass(frozen=True)
-class Marks:
+class MarkArrays:
     """Marks: number of the scan (n,), place in mm (n, 3), finite score (n,)."""
 
     scan: Ints
@@ -54,7 +54,7 @@ class Marks:
 
 
 @dataclass(frozen=True)
-class Nodules:
+class NoduleArrays:
     """Findings: number of the scan (m,), place in mm (m, 3), diameter in mm (m,), whether it is excluded (m,)."""
 
     scan: Ints
@@ -64,7 +64,7 @@ class Nodules:
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchedMarks:
     """What marks did to the nodules that count, in the order of the nodules, and the false marks.
 
     Attributes:
@@ -93,7 +93,7 @@ class Matched:
         return np.asarray(np.bincount(self.nodule_scan, minlength=self.n_scans) == 0)
 
 
-def match(marks: Marks, nodules: Nodules, n_scans: int, rules: Rules) -> Matched:
+def match(marks: MarkArrays, nodules: NoduleArrays, n_scans: int, rules: Rules) -> MatchedMarks:
     """Marks against nodules.
 
     Args:
@@ -103,7 +103,7 @@ def match(marks: Marks, nodules: Nodules, n_scans: int, rules: Rules) -> Matched
         rules: what hits and what counts.
     """
     within = _within_limit(marks, rules.most_marks, n_scans)
-    kept = Marks(marks.scan[within], marks.place[within], marks.score[within])
+    kept = MarkArrays(marks.scan[within], marks.place[within], marks.score[within])
     mark, nodule, depth = _hits(kept, nodules, n_scans, rules)
     excluded = nodules.excluded[nodule]
     on_nodule, on_excluded = np.zeros((2, len(kept.scan)), bool)
@@ -119,7 +119,7 @@ def match(marks: Marks, nodules: Nodules, n_scans: int, rules: Rules) -> Matched
     np.maximum.at(best, nodule, kept.score[mark])
     counted = ~nodules.excluded
     false = ~on_nodule & ~on_excluded
-    return Matched(
+    return MatchedMarks(
         n_scans=n_scans,
         nodule_scan=nodules.scan[counted],
         nodule_score=best[counted],
@@ -131,7 +131,7 @@ def match(marks: Marks, nodules: Nodules, n_scans: int, rules: Rules) -> Matched
     )
 
 
-def _within_limit(marks: Marks, most: int | None, n_scans: int) -> Flags:
+def _within_limit(marks: MarkArrays, most: int | None, n_scans: int) -> Flags:
     """Which marks count: of a scan with more than ``most`` those strictly above the first that is too many."""
     if most is None:
         return np.ones(len(marks.scan), bool)
@@ -143,7 +143,7 @@ def _within_limit(marks: Marks, most: int | None, n_scans: int) -> Flags:
     return np.asarray(marks.score > limit[marks.scan])
 
 
-def _hits(marks: Marks, nodules: Nodules, n_scans: int, rules: Rules) -> tuple[Ints, Ints, Floats]:
+def _hits(marks: MarkArrays, nodules: NoduleArrays, n_scans: int, rules: Rules) -> tuple[Ints, Ints, Floats]:
     """Every pair of a mark within a nodule: its mark, its nodule, and squared distance over squared radius."""
     order = np.argsort(marks.scan, kind="stable")
     counts = np.bincount(marks.scan, minlength=n_scans)

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from itrialspace_assets.analysis.estimates.case_pairs import Pairs
+from itrialspace_assets.analysis.estimates.case_pairs import CasePairs
 from itrialspace_assets.analysis.estimates.cells import Floats
 from itrialspace_assets.analysis.estimates.reader_study import ReaderStudy
 
@@ -59,7 +59,7 @@ class ReaderDifference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ModalityDifference:
     """One modality minus another.
 
     Attributes:
@@ -108,7 +108,7 @@ class StudyResult:
     areas: tuple[ReaderArea, ...]
     modalities: tuple[ModalityArea, ...]
     components: Components | None
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[ModalityDifference, ...]
     reason: str | None
 
 
@@ -127,7 +127,7 @@ def analyse(study: ReaderStudy, readers: Readers = "random", alpha: float = 0.05
     if not n1 or not n0 or not r:
         reason = "no reading" if not r else "no diseased case" if not n1 else "no case without disease"
         return StudyResult(r, n1, n0, (), (), None, (), reason)
-    pairs = Pairs.of(study.score, study.truth)
+    pairs = CasePairs.of(study.score, study.truth)
     areas = pairs.areas()
     why_fixed = (
         "the readers are fixed"
@@ -153,7 +153,7 @@ def analyse(study: ReaderStudy, readers: Readers = "random", alpha: float = 0.05
         modalities=tuple(ModalityArea(m, _u_area(pairs, areas, i, why_fixed, alpha)) for i, m in enumerate(names)),
         components=None if model is None else model.components(),
         comparisons=tuple(
-            Comparison(
+            ModalityDifference(
                 names[i],
                 names[j],
                 random_readers=_none(reason) if model is None else model.random(i, j, why_fixed, alpha),
@@ -171,12 +171,12 @@ def analyse(study: ReaderStudy, readers: Readers = "random", alpha: float = 0.05
     )
 
 
-def _u_area(pairs: Pairs, areas: Floats, i: int, why_not: str | None, alpha: float) -> Test:
+def _u_area(pairs: CasePairs, areas: Floats, i: int, why_not: str | None, alpha: float) -> Test:
     reason = why_not or ("one reader" if pairs.shape[1] < 2 else None)
     return _u_test(pairs.modality(i), pairs.covariance(i, i), areas[i], reason, alpha, null=0.5)
 
 
-def _u_difference(pairs: Pairs, areas: Floats, i: int, j: int, why_not: str | None, alpha: float) -> Test:
+def _u_difference(pairs: CasePairs, areas: Floats, i: int, j: int, why_not: str | None, alpha: float) -> Test:
     variance = pairs.covariance(i, i) + pairs.covariance(j, j) - 2 * pairs.covariance(i, j)
     reason = why_not or ("one reader" if pairs.shape[1] < 2 else None)
     return _u_test(pairs.modality(i) - pairs.modality(j), variance, areas[i] - areas[j], reason, alpha, null=0.0)
@@ -201,7 +201,7 @@ class _Model:
     delong: Floats
 
     @classmethod
-    def of(cls, areas: Floats, pairs: Pairs) -> "_Model":
+    def of(cls, areas: Floats, pairs: CasePairs) -> "_Model":
         flat = areas.reshape(-1, 1)
         by_positive = pairs.won.by_diseased / pairs.there.by_diseased
         by_negative = pairs.won.by_healthy / pairs.there.by_healthy

@@ -55,7 +55,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedPrecision:
     """What a design will tell (D,). NaN where it has no limits.
 
     Attributes:
@@ -102,7 +102,7 @@ def auc_unit(value: Floats, negatives: float) -> Floats:
     return np.asarray((q2 - value**2) + (q1 - value**2) / negatives)
 
 
-def expected(design: Design, of: Spread, scale: Scale, alpha: float, power: float) -> Expected:
+def expected(design: Design, of: Spread, scale: Scale, alpha: float, power: float) -> ExpectedPrecision:
     """What each design will tell of a number.
 
     Args:
@@ -143,7 +143,7 @@ def expected(design: Design, of: Spread, scale: Scale, alpha: float, power: floa
         margin = one_sided * mean + special.ndtri((1 + power) / 2) * true
     none = ~np.isfinite(width) | (persons <= 1) | (of.unit <= 0)
     kept = [np.where(none, np.nan, x) for x in (width, detectable, margin)]
-    return Expected(effect, n / effect, persons, *kept)
+    return ExpectedPrecision(effect, n / effect, persons, *kept)
 
 
 def _estimated(design: Design, of: Spread, means: tuple[Floats, Floats, Floats] | None) -> tuple[Floats, Floats]:

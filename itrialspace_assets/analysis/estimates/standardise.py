@@ -23,7 +23,7 @@ NO_STRATUM = "no stratum with a real slice has two synthetic hosts and donors"
 
 
 @dataclass(frozen=True)
-class Answers:
+class CellAnswers:
     """Slices (n) of both sides with what was answered in each cell.
 
     Attributes:
@@ -42,7 +42,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Sides:
+class StandardisedSides:
     """Shares of C cells on both sides.
 
     Attributes:
@@ -72,7 +72,7 @@ class Sides:
             return np.asarray((self.target * ~self.supported).sum(axis=1) / self.target.sum(axis=1))
 
 
-def sides(rows: Answers, strata: int) -> Sides:
+def sides(rows: CellAnswers, strata: int) -> StandardisedSides:
     """Both sides of all cells.
 
     Args:
@@ -109,7 +109,7 @@ def sides(rows: Answers, strata: int) -> Sides:
     covariance = found[0].covariance + found[1].covariance - found[2].covariance
     same = (mean == goal) & ((mean == 0) | (mean == 1))
     lacks = [(n.sum(axis=0) == 0, NO_STUDIED), (of.sum(axis=0) == 0, NO_TARGET), (nothing, NO_STRATUM)]
-    return Sides(
+    return StandardisedSides(
         value,
         wanted,
         Differences(value - wanted, apart, []),
@@ -126,7 +126,7 @@ def _adding(place: Ints, places: int) -> sparse.csr_array:
     return sparse.csr_array((np.ones(len(place)), (place, np.arange(len(place)))), shape=(places, len(place)))
 
 
-def _persons(rows: Answers, own: Flags, who: Ints, strata: int) -> Floats:
+def _persons(rows: CellAnswers, own: Flags, who: Ints, strata: int) -> Floats:
     """Different persons in each stratum and cell (S, C)."""
     width = int(who.max(initial=-1)) + 1
     keys, of = distinct(rows.stratum * width + who)
@@ -144,7 +144,7 @@ def different(who: Ints, used: Flags) -> Floats:
     return np.asarray(((_adding(who, int(who.max(initial=-1)) + 1) @ used.astype(np.float64)) > 0).sum(axis=0))
 
 
-def _both(rows: Answers) -> Ints:
+def _both(rows: CellAnswers) -> Ints:
     return distinct(rows.host * (int(rows.donor.max(initial=-1)) + 1) + rows.donor)[1]
 
 

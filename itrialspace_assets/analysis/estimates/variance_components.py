@@ -12,7 +12,7 @@ from scipy import linalg, sparse, special
 from threadpoolctl import threadpool_limits
 
 from itrialspace_assets.analysis.estimates.cells import Floats, Ints
-from itrialspace_assets.analysis.estimates.detection import Number
+from itrialspace_assets.analysis.estimates.detection import NotedEstimate
 
 #: Least levels of a way, and least share of them that meet two levels of each other way (ours).
 LEAST_LEVELS, LEAST_CROSSED = 3, 0.5
@@ -46,8 +46,8 @@ class VarianceComponents:
         note: why nothing was estimated.
     """
 
-    variance: Mapping[str, Number]
-    ratio: Number
+    variance: Mapping[str, NotedEstimate]
+    ratio: NotedEstimate
     naive_ratio: float | None
     note: str | None
 
@@ -78,12 +78,12 @@ def variance_components(
     naive = naive_ratio(right, levels[0], levels[1])
     reason = why_not(right, ways)
     if reason is not None:
-        none = Number(None, None, None, reason)
+        none = NotedEstimate(None, None, None, reason)
         return VarianceComponents(dict.fromkeys(names, none), none, naive, reason)
     design = _Design.of(levels)
     mean, fitted, rests = (part[0] for part in design.fit(right[None], np.full(len(names), _BEGIN), _CLOSE))
     if not rests:
-        none = Number(None, None, None, "the fit did not converge")
+        none = NotedEstimate(None, None, None, "the fit did not converge")
         return VarianceComponents(dict.fromkeys(names, none), none, naive, none.note)
     drawn = design.draw(float(mean), fitted, replicates, np.random.default_rng(seed))
     mixed = drawn[(drawn.min(axis=1) == 0) & (drawn.max(axis=1) == 1)]
@@ -366,27 +366,27 @@ class _System:
         return np.clip(change, -_STEP, _STEP)
 
 
-def _variance(estimate: float, again: Floats, few: str | None, alpha: float) -> Number:
+def _variance(estimate: float, again: Floats, few: str | None, alpha: float) -> NotedEstimate:
     """An estimate with limits on the scale of standard deviations: reflected, so that the bias of the fit cancels."""
     if few is not None:
-        return Number(float(estimate), None, None, few)
+        return NotedEstimate(float(estimate), None, None, few)
     low, high = np.quantile(np.sqrt(again), [alpha / 2, 1 - alpha / 2])
     root = float(np.sqrt(estimate))
     upper = max(2 * root - float(low), float(high) if estimate == 0 else 0.0)
-    return Number(float(estimate), max(2 * root - float(high), 0.0) ** 2, upper**2, None)
+    return NotedEstimate(float(estimate), max(2 * root - float(high), 0.0) ** 2, upper**2, None)
 
 
-def _ratio(fitted: Floats, again: Floats, few: str | None, names: Sequence[str], alpha: float) -> Number:
+def _ratio(fitted: Floats, again: Floats, few: str | None, names: Sequence[str], alpha: float) -> NotedEstimate:
     """The first variance over the second, with percentiles of the resamples; one that may be zero bounds nothing."""
     if fitted[1] == 0:
-        return Number(None, None, None, f"the variance of {names[1]} is estimated as zero")
+        return NotedEstimate(None, None, None, f"the variance of {names[1]} is estimated as zero")
     ratio = float(fitted[0] / fitted[1])
     if few is not None:
-        return Number(ratio, None, None, few)
+        return NotedEstimate(ratio, None, None, few)
     first, second = again[:, 0], again[:, 1]
     drawn = np.divide(first, second, out=np.full(len(again), np.inf), where=second > 0)
     low, high = np.quantile(drawn, [alpha / 2, 1 - alpha / 2], method="inverted_cdf")
     if np.isfinite(high):
-        return Number(ratio, float(low), float(high), None)
+        return NotedEstimate(ratio, float(low), float(high), None)
     zero = f"no upper limit: the variance of {names[1]} is zero in {int((second == 0).sum())} of {len(again)} resamples"
-    return Number(ratio, float(low) if np.isfinite(low) else None, None, zero)
+    return NotedEstimate(ratio, float(low) if np.isfinite(low) else None, None, zero)

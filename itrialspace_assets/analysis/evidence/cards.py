@@ -11,7 +11,7 @@ import polars as pl
 from itrialspace_assets.analysis.evidence.gather import Evidence
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.readers.registry import entries_of, make
 from itrialspace_assets.synthesis.renderers import RENDERERS
 
@@ -107,12 +107,12 @@ class RendererCard:
 
 def reader_cards(settings: Settings, evidence: Evidence) -> list[ReaderCard]:
     """A card of each reader that answered, by name."""
-    known, place = entries_of(settings), Place.of(settings)
+    known, place = entries_of(settings), ReaderEnvironment.of(settings)
     names = evidence.answers["reader"].unique().sort()
     return [_reader(name, known.get(name), place, evidence) for name in names]
 
 
-def _reader(name: str, entry: ReaderEntry | None, place: Place, evidence: Evidence) -> ReaderCard:
+def _reader(name: str, entry: ReaderEntry | None, place: ReaderEnvironment, evidence: Evidence) -> ReaderCard:
     answers = evidence.answers.filter(pl.col("reader") == name)
     asked = evidence.asked.filter(pl.col("reader") == name)
     own = answers.filter(pl.col("control") == "none", pl.col("status") != "unsupported")

@@ -12,16 +12,16 @@ from pydantic import Field, model_validator
 
 from itrialspace_assets.analysis.evidence.gather import Evidence
 from itrialspace_assets.analysis.evidence.sought import Sought
-from itrialspace_assets.base.settings import read_yaml
 from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.yaml_files import read_yaml
 
 _FOLDER = Path(__file__).parent / "checklists"
 #: The checklists that every report holds (docs/facts/reporting.md#checklists).
 NAMES = ("claim_2024", "stard_ai")
-Status = Literal["found", "blank", "not applicable"]
+ItemStatus = Literal["found", "blank", "not applicable"]
 
 
-class Item(Sought):
+class ChecklistItem(Sought):
     """An item: what it asks, and where its answer comes from, or why it does not apply."""
 
     number: str
@@ -42,15 +42,15 @@ class Checklist(StrictModel):
     title: str
     citation: str
     doi: str
-    items: tuple[Item, ...] = Field(min_length=1)
+    items: tuple[ChecklistItem, ...] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
-class Answer:
+class ItemAnswer:
     """What a report says to an item; a blank one names what its authors must say."""
 
-    item: Item
-    status: Status
+    item: ChecklistItem
+    status: ItemStatus
     value: str
     place: str
 
@@ -61,16 +61,16 @@ def load_checklist(name: str) -> Checklist:
     return Checklist.model_validate(read_yaml(_FOLDER / f"{name}.yaml"))
 
 
-def answered(checklist: Checklist, evidence: Evidence) -> list[Answer]:
+def answered(checklist: Checklist, evidence: Evidence) -> list[ItemAnswer]:
     """An answer to every item, in order."""
     return [_answer(item, evidence) for item in checklist.items]
 
 
-def _answer(item: Item, evidence: Evidence) -> Answer:
+def _answer(item: ChecklistItem, evidence: Evidence) -> ItemAnswer:
     if item.not_applicable is not None:
-        return Answer(item, "not applicable", item.not_applicable, "")
+        return ItemAnswer(item, "not applicable", item.not_applicable, "")
     found = item.found_in(evidence)
     if found is not None:
-        return Answer(item, "found", found.value, found.place)
+        return ItemAnswer(item, "found", found.value, found.place)
     missing = item.author or "no table of this report holds it"
-    return Answer(item, "blank", f"the authors must say: {missing}", "")
+    return ItemAnswer(item, "blank", f"the authors must say: {missing}", "")

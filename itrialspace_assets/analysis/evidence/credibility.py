@@ -13,11 +13,11 @@ from pydantic import Field, model_validator
 
 from itrialspace_assets.analysis.evidence.gather import Evidence
 from itrialspace_assets.analysis.evidence.sought import Sought
-from itrialspace_assets.base.settings import read_yaml
 from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.synthesis.renderers import RENDERERS
 
-Status = Literal["found", "gap", "blank"]
+ConceptStatus = Literal["found", "gap", "blank"]
 
 
 class Concept(Sought):
@@ -33,7 +33,7 @@ class Concept(Sought):
         return self
 
 
-class Page(StrictModel):
+class CredibilityPage(StrictModel):
     """The concepts, where they are from, and what they do not cover."""
 
     sources: tuple[str, ...] = Field(min_length=1)
@@ -48,15 +48,15 @@ class Support:
     """What was found for a concept; a gap or a blank says what is missing."""
 
     concept: Concept
-    status: Status
+    status: ConceptStatus
     evidence: str
     place: str
 
 
 @lru_cache(maxsize=1)
-def load_page() -> Page:
+def load_page() -> CredibilityPage:
     """The concepts that come with the platform."""
-    return Page.model_validate(read_yaml(Path(__file__).with_name("credibility.yaml")))
+    return CredibilityPage.model_validate(read_yaml(Path(__file__).with_name("credibility.yaml")))
 
 
 def supported(concepts: tuple[Concept, ...], evidence: Evidence) -> list[Support]:

@@ -17,14 +17,14 @@ from itrialspace_assets.records.tables import TABLES, TASK_OPTIONS
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundValue:
     """A value, and the table or file that it stands in."""
 
     value: str
     place: str
 
 
-Extractor = Callable[[Evidence], Found | None]
+ValueExtractor = Callable[[Evidence], FoundValue | None]
 #: Metrics of correctness that a report gives beside the primary one.
 _ACCURACY = ("sensitivity", "specificity", "auc", "balanced_accuracy", "accuracy")
 #: Most entries of a list that a cell shows.
@@ -94,27 +94,29 @@ def _estimates(rows: pl.DataFrame) -> str:
     return _joined(told)
 
 
-def kind_of_ai(evidence: Evidence) -> Found | None:
+def kind_of_ai(evidence: Evidence) -> FoundValue | None:
     """Which readers answered."""
     names = evidence.answers["reader"].unique().sort().to_list()
-    return Found(f"readers {', '.join(names)}; what each is stands on its card", "table answers") if names else None
+    return (
+        FoundValue(f"readers {', '.join(names)}; what each is stands on its card", "table answers") if names else None
+    )
 
 
-def background(evidence: Evidence) -> Found | None:
+def background(evidence: Evidence) -> FoundValue | None:
     """The context of use that the authors state."""
     stated = evidence.stated.context_of_use
-    return Found(stated, "study file, context of use") if stated else None
+    return FoundValue(stated, "study file, context of use") if stated else None
 
 
-def question(evidence: Evidence) -> Found | None:
+def question(evidence: Evidence) -> FoundValue | None:
     """The question of the study, else those of the trials."""
     if evidence.stated.question:
-        return Found(evidence.stated.question, "study file, question")
+        return FoundValue(evidence.stated.question, "study file, question")
     asked = evidence.trials.sort("mode")["question"].to_list()
-    return Found(_joined(asked, " | "), "table trials, question") if asked else None
+    return FoundValue(_joined(asked, " | "), "table trials, question") if asked else None
 
 
-def design(evidence: Evidence) -> Found | None:
+def design(evidence: Evidence) -> FoundValue | None:
     """How cases came to be."""
     parts = []
     if evidence.cases.height:
@@ -124,34 +126,34 @@ def design(evidence: Evidence) -> Found | None:
         )
     if evidence.scope.datasets and evidence.slices.height:
         parts.append(f"existing scans, retrospective: {', '.join(evidence.scope.datasets)}")
-    return Found("; ".join(parts), "tables cases, slices") if parts else None
+    return FoundValue("; ".join(parts), "tables cases, slices") if parts else None
 
 
-def goal(evidence: Evidence) -> Found | None:
+def goal(evidence: Evidence) -> FoundValue | None:
     """The primary endpoint, and whether it was locked."""
     study = evidence.study
     locked = "changed since it was locked: exploratory" if evidence.changed else "as locked with the split"
-    return Found(
+    return FoundValue(
         f"{study.primary.metric} of {study.primary.task}, condition {study.primary.condition}; study {study.study}, "
         f"{locked}",
         "study file, primary",
     )
 
 
-def data_sources(evidence: Evidence) -> Found | None:
+def data_sources(evidence: Evidence) -> FoundValue | None:
     """Datasets with their terms."""
     terms = [f"{t.dataset} ({t.licence})" for t in evidence.terms]
     drawn = " The data root is procedural: it has the layout of these datasets and no person's data."
     note = drawn if evidence.anatomy == "procedural" else ""
-    return Found(f"{', '.join(terms)}.{note}", "datasets.yaml; table cases") if terms else None
+    return FoundValue(f"{', '.join(terms)}.{note}", "datasets.yaml; table cases") if terms else None
 
 
-def eligibility(evidence: Evidence) -> Found | None:
+def eligibility(evidence: Evidence) -> FoundValue | None:
     """Donors and hosts that met every constraint of an arm."""
     arms = evidence.arms
     if not arms.height:
         return None
-    return Found(
+    return FoundValue(
         f"donors that met every constraint of an arm: {_least(arms['donor_pool']):g} to {_most(arms['donor_pool']):g}; "
         f"hosts: {_least(arms['host_pool']):g} to {_most(arms['host_pool']):g}; each constraint with what it left "
         "stands in feasibility",
@@ -159,21 +161,21 @@ def eligibility(evidence: Evidence) -> Found | None:
     )
 
 
-def preprocessing(evidence: Evidence) -> Found | None:
+def preprocessing(evidence: Evidence) -> FoundValue | None:
     """Preprocess profiles and guidance of the slices."""
     if not evidence.slices.height:
         return None
     profiles = ", ".join(evidence.slices["profile"].unique().sort())
     conditions = ", ".join(evidence.slices["condition"].unique().sort())
-    return Found(f"profiles {profiles}; conditions {conditions}", "table slices; docs/facts/evaluation.md")
+    return FoundValue(f"profiles {profiles}; conditions {conditions}", "table slices; docs/facts/evaluation.md")
 
 
-def subsets(evidence: Evidence) -> Found | None:
+def subsets(evidence: Evidence) -> FoundValue | None:
     """How the slices of frozen lists were chosen."""
     locks = evidence.lists.values()
     rules = ", ".join(sorted({lock.rule for lock in locks}))
     return (
-        Found(
+        FoundValue(
             f"{len(locks)} frozen lists with {sum(lock.n for lock in locks):,} slices; rule {rules}",
             "lock of the split",
         )
@@ -182,13 +184,13 @@ def subsets(evidence: Evidence) -> Found | None:
     )
 
 
-def no_person(evidence: Evidence) -> Found | None:
+def no_person(evidence: Evidence) -> FoundValue | None:
     """Procedural anatomy is of nobody."""
     text = "not needed: the anatomy is procedural and shows no person"
-    return Found(text, "mark of the data root") if evidence.anatomy == "procedural" else None
+    return FoundValue(text, "mark of the data root") if evidence.anatomy == "procedural" else None
 
 
-def missing(evidence: Evidence) -> Found | None:
+def missing(evidence: Evidence) -> FoundValue | None:
     """How many answers are missing, and how they count."""
     own = evidence.answers.filter(pl.col("control") == "none", pl.col("status") != "unsupported")
     if not own["n"].sum():
@@ -197,22 +199,22 @@ def missing(evidence: Evidence) -> Found | None:
         f"{status} {count(evidence, n)}"
         for status, n in own.group_by("status").agg(pl.col("n").sum()).sort("status").rows()
     )
-    return Found(
+    return FoundValue(
         f"answers by status: {by}; refused and unparsed answers count as {evidence.study.refusals}; rejected cases are "
         "not replaced",
         "table answers; study file, refusals",
     )
 
 
-def acquisition(evidence: Evidence) -> Found | None:
+def acquisition(evidence: Evidence) -> FoundValue | None:
     """How rendered scans were modelled."""
     if not evidence.cts.height:
         return None
     names = ", ".join(evidence.cts["acquisition"].unique().sort())
-    return Found(f"modelled acquisitions of rendered scans: {names}", "table cts; docs/facts/synthesis.md")
+    return FoundValue(f"modelled acquisitions of rendered scans: {names}", "table cts; docs/facts/synthesis.md")
 
 
-def reference(evidence: Evidence) -> Found | None:
+def reference(evidence: Evidence) -> FoundValue | None:
     """What answers are held against."""
     parts = []
     if evidence.insertions.height:
@@ -222,102 +224,104 @@ def reference(evidence: Evidence) -> Found | None:
         )
     if evidence.scope.datasets and evidence.findings.height:
         parts.append(f"real: masks of the datasets ({_counts(evidence, evidence.findings, 'mask_source', 'n')})")
-    return Found("; ".join(parts), "tables insertions, slices, profiles") if parts else None
+    return FoundValue("; ".join(parts), "tables insertions, slices, profiles") if parts else None
 
 
-def reference_reason(evidence: Evidence) -> Found | None:
+def reference_reason(evidence: Evidence) -> FoundValue | None:
     """Why the reference of a rendered image needs no reader."""
     if not evidence.insertions.height or evidence.scope.datasets:
         return None
-    return Found("known by construction: the image is rendered from the mask", "table insertions")
+    return FoundValue("known by construction: the image is rendered from the mask", "table insertions")
 
 
-def reference_cutoffs(evidence: Evidence) -> Found | None:
+def reference_cutoffs(evidence: Evidence) -> FoundValue | None:
     """Where the classes of the reference end."""
     if not evidence.slices.height:
         return None
-    return Found(
+    return FoundValue(
         f"presence: the target has a voxel on its plane; size classes {', '.join(ANSWER_SIZES)}; fixed before reading",
         "tables slices; docs/facts/evaluation.md",
     )
 
 
-def categories(evidence: Evidence) -> Found | None:
+def categories(evidence: Evidence) -> FoundValue | None:
     """What readers may answer."""
     tasks = evidence.answers["task"].unique().sort().to_list()
     told = "; ".join(f"{task}: {', '.join(TASK_OPTIONS[task])}" for task in tasks)
-    return Found(f"closed options, fixed before reading: {told}", "table generations, options") if tasks else None
+    return FoundValue(f"closed options, fixed before reading: {told}", "table generations, options") if tasks else None
 
 
-def annotators(evidence: Evidence) -> Found | None:
+def annotators(evidence: Evidence) -> FoundValue | None:
     """What masks and labels of the datasets rest on."""
     if not evidence.findings.height:
         return None
     masks = _counts(evidence, evidence.findings, "mask_source", "n")
     labels = _counts(evidence, evidence.findings, "label_source", "n")
-    return Found(f"masks: {masks}; labels: {labels}", "table profiles")
+    return FoundValue(f"masks: {masks}; labels: {labels}", "table profiles")
 
 
-def partitions(evidence: Evidence) -> Found | None:
+def partitions(evidence: Evidence) -> FoundValue | None:
     """No reader is trained here; lists are frozen for testing."""
     locks = evidence.lists
     if not locks:
         return None
-    return Found(
+    return FoundValue(
         f"testing alone: no reader is trained here; split {evidence.split}, lists frozen by their SHA-256 before they "
         "are scored",
         "lock of the split",
     )
 
 
-def sample_size(evidence: Evidence) -> Found | None:
+def sample_size(evidence: Evidence) -> FoundValue | None:
     """Cases asked for and planned."""
     if not evidence.arms.height:
         return None
     asked, got = evidence.arms["asked_cases"].sum(), evidence.arms["got_cases"].sum()
     sizes = ", ".join(evidence.trials["size"].unique().sort())
-    return Found(f"{asked:,} cases asked for, {got:,} planned (size {sizes})", "table arms, asked_cases and got_cases")
+    return FoundValue(
+        f"{asked:,} cases asked for, {got:,} planned (size {sizes})", "table arms, asked_cases and got_cases"
+    )
 
 
-def software(evidence: Evidence) -> Found | None:
+def software(evidence: Evidence) -> FoundValue | None:
     """Version of the platform."""
-    return Found(f"itrialspace-assets {__version__}", "the package itself; constraints.txt pins the rest")
+    return FoundValue(f"itrialspace-assets {__version__}", "the package itself; constraints.txt pins the rest")
 
 
-def metric_names(evidence: Evidence) -> Found | None:
+def metric_names(evidence: Evidence) -> FoundValue | None:
     """Every metric that the report gives."""
     names = evidence.metrics["metric"].unique().sort().to_list()
     primary = evidence.study.primary
     told = f"primary {primary.metric} of {primary.task}; all: {', '.join(names)}"
-    return Found(told, "table metrics, metric") if names else None
+    return FoundValue(told, "table metrics, metric") if names else None
 
 
-def uncertainty(evidence: Evidence) -> Found | None:
+def uncertainty(evidence: Evidence) -> FoundValue | None:
     """How intervals are made."""
     if not evidence.metrics.height:
         return None
     study, methods = evidence.study, evidence.metrics["method"].unique().sort()
-    return Found(
+    return FoundValue(
         f"{100 * (1 - study.alpha):g} % intervals; clusters {', '.join(study.clusters)}, at least "
         f"{study.min_clusters}; methods: {_joined(methods)}",
         "table metrics, method; study file; docs/coverage.md",
     )
 
 
-def robustness(evidence: Evidence) -> Found | None:
+def robustness(evidence: Evidence) -> FoundValue | None:
     """Conditions and controls that were answered."""
     if not evidence.answers.height:
         return None
     conditions = ", ".join(evidence.answers["condition"].unique().sort())
     controls = ", ".join(evidence.answers.filter(pl.col("control") != "none")["control"].unique().sort())
     strata = ", ".join(evidence.metrics["stratum"].str.split("=").list.first().unique().sort())
-    return Found(
+    return FoundValue(
         f"conditions {conditions}; controls {controls or 'none'}; strata by {strata or 'nothing'}",
         "tables answers, metrics",
     )
 
 
-def flow(evidence: Evidence) -> Found | None:
+def flow(evidence: Evidence) -> FoundValue | None:
     """Cases through the stages, and reasons of rejection."""
     if not evidence.cases.height:
         if not evidence.scope.datasets:
@@ -325,7 +329,7 @@ def flow(evidence: Evidence) -> Found | None:
         plain = evidence.slices.filter(pl.col("condition") == "plain", pl.col("control") == "none")
         shown = plain.filter(pl.col("presence") == "present")["pictures"].sum()
         findings = count(evidence, int(evidence.findings["n"].sum()))
-        return Found(
+        return FoundValue(
             f"findings {findings}, plain pictures of them {count(evidence, int(shown))}", "tables profiles, slices"
         )
     inserted = int(evidence.cases["inserted"].sum())
@@ -340,10 +344,12 @@ def flow(evidence: Evidence) -> Found | None:
         steps.append(f"{source}: rendered {by[0]}, sliced {by[1]}, answered {by[2]}")
     why = evidence.rejected.group_by("stage", "reason").agg(pl.col("case_uid").n_unique()).sort("stage", "reason")
     reasons = ", ".join(f"{stage} {reason} {count(evidence, n)}" for stage, reason, n in why.iter_rows())
-    return Found(f"{'; '.join(steps)}; rejected: {reasons or 'none'}", "tables cases, insertions, cts, slices, answers")
+    return FoundValue(
+        f"{'; '.join(steps)}; rejected: {reasons or 'none'}", "tables cases, insertions, cts, slices, answers"
+    )
 
 
-def people(evidence: Evidence) -> Found | None:
+def people(evidence: Evidence) -> FoundValue | None:
     """Age, sex and smoking of the people whose anatomy is shown."""
     shown = evidence.people
     if not shown.height:
@@ -355,14 +361,14 @@ def people(evidence: Evidence) -> Found | None:
     elif age.len():
         years = f"age median {_median(age):g} (known of {age.len():,})"
     kind = "procedural hosts (no people)" if evidence.anatomy == "procedural" else "people"
-    return Found(
+    return FoundValue(
         f"{count(evidence, shown.height)} {kind}: {years}; sex {_counts(evidence, shown, 'sex')}; smoking "
         f"{_counts(evidence, shown, 'smoking')}; datasets {_counts(evidence, shown, 'dataset')}",
         "tables cases, hosts",
     )
 
 
-def sizes(evidence: Evidence) -> Found | None:
+def sizes(evidence: Evidence) -> FoundValue | None:
     """Nodules by size."""
     rows = evidence.insertions if evidence.insertions.height else None
     if rows is None:
@@ -370,25 +376,25 @@ def sizes(evidence: Evidence) -> Found | None:
     n = dict(rows.group_by("size_bucket").agg(pl.len()).iter_rows())
     text = ", ".join(f"{b} {count(evidence, n[b])}" for b in SIZE_BUCKETS if b in n)
     labels = _counts(evidence, rows, "label")
-    return Found(f"inserted nodules by size: {text}; by label: {labels}", "table insertions")
+    return FoundValue(f"inserted nodules by size: {text}; by label: {labels}", "table insertions")
 
 
-def negatives(evidence: Evidence) -> Found | None:
+def negatives(evidence: Evidence) -> FoundValue | None:
     """Pictures that show no target."""
     own = evidence.slices.filter(pl.col("control") == "none", pl.col("condition") == "plain")
     if not own.height:
         return None
     n = dict(own.group_by("presence").agg(pl.col("pictures").sum()).iter_rows())
     shown, none = (count(evidence, n.get(word, 0)) for word in ("present", "absent"))
-    return Found(f"plain pictures: present {shown}, absent {none}", "table slices")
+    return FoundValue(f"plain pictures: present {shown}, absent {none}", "table slices")
 
 
-def representative(evidence: Evidence) -> Found | None:
+def representative(evidence: Evidence) -> FoundValue | None:
     """Which marginals follow a stated population."""
     if not evidence.balance.height:
         return None
     by = evidence.balance.select("arm", "mode", "marginal", "status").unique()
-    return Found(
+    return FoundValue(
         "marginals over arms: "
         + ", ".join(f"{s} {n}" for s, n in by.group_by("status").agg(pl.len()).sort("status").iter_rows())
         + "; a calibrated marginal follows its stated population, the others do not claim to",
@@ -396,13 +402,13 @@ def representative(evidence: Evidence) -> Found | None:
     )
 
 
-def primary_estimate(evidence: Evidence) -> Found | None:
+def primary_estimate(evidence: Evidence) -> FoundValue | None:
     """The primary endpoint with its limits."""
     rows = _primary(evidence)
-    return Found(_estimates(rows), "table metrics, stratum all") if rows.height else None
+    return FoundValue(_estimates(rows), "table metrics, stratum all") if rows.height else None
 
 
-def accuracy_estimates(evidence: Evidence) -> Found | None:
+def accuracy_estimates(evidence: Evidence) -> FoundValue | None:
     """Measures of correctness in the primary task and condition."""
     endpoint = evidence.study.primary
     rows = evidence.metrics.filter(
@@ -411,10 +417,10 @@ def accuracy_estimates(evidence: Evidence) -> Found | None:
         pl.col("condition") == endpoint.condition,
         pl.col("metric").is_in(_ACCURACY),
     ).sort("analysis", "source", "reader", "metric")
-    return Found(_estimates(rows), "table metrics") if rows.height else None
+    return FoundValue(_estimates(rows), "table metrics") if rows.height else None
 
 
-def failures(evidence: Evidence) -> Found | None:
+def failures(evidence: Evidence) -> FoundValue | None:
     """Missed nodules and false alarms in the primary condition."""
     rows = evidence.metrics.filter(
         pl.col("stratum") == "all",
@@ -427,7 +433,7 @@ def failures(evidence: Evidence) -> Found | None:
     if not rows.height:
         return None
     what = {"sensitivity": "missed", "specificity": "false alarms"}
-    return Found(
+    return FoundValue(
         _joined(
             f"{r['analysis']}, {r['source']}, {r['reader']}: {what[r['metric']]} "
             + _share(evidence, r["n_slices"] - r["k"], r["n_slices"])
@@ -437,15 +443,17 @@ def failures(evidence: Evidence) -> Found | None:
     )
 
 
-def cross_table(evidence: Evidence) -> Found | None:
+def cross_table(evidence: Evidence) -> FoundValue | None:
     """Where answers are counted by truth."""
     rows = evidence.metrics.filter(pl.col("metric").is_in(["sensitivity", "specificity"]), pl.col("k").is_not_null())
     return (
-        Found("right answers k of n by truth in every cell", "table metrics, k and n_slices") if rows.height else None
+        FoundValue("right answers k of n by truth in every cell", "table metrics, k and n_slices")
+        if rows.height
+        else None
     )
 
 
-def limits(evidence: Evidence) -> Found | None:
+def limits(evidence: Evidence) -> FoundValue | None:
     """Limits that the tables themselves show; authors add theirs."""
     told = []
     if evidence.anatomy == "procedural":
@@ -460,45 +468,47 @@ def limits(evidence: Evidence) -> Found | None:
         told.append(
             f"fidelity comparisons without a value: {unmeasured:,}, with one: {evidence.fidelity.height - unmeasured:,}"
         )
-    return Found("; ".join(told), "tables metrics, fidelity; lock of the study") if told else None
+    return FoundValue("; ".join(told), "tables metrics, fidelity; lock of the study") if told else None
 
 
-def protocol(evidence: Evidence) -> Found | None:
+def protocol(evidence: Evidence) -> FoundValue | None:
     """Hash of the study, and whether it was locked."""
     locked = "changed since locked" if evidence.changed else "locked with the split"
-    return Found(f"study {evidence.study.study}, SHA-256 {evidence.study.sha256[:16]}…, {locked}", "lock of the study")
+    return FoundValue(
+        f"study {evidence.study.study}, SHA-256 {evidence.study.sha256[:16]}…, {locked}", "lock of the study"
+    )
 
 
-def availability(evidence: Evidence) -> Found | None:
+def availability(evidence: Evidence) -> FoundValue | None:
     """Licence of the software, and which datasets may be passed on."""
     kept = [t.dataset for t in evidence.terms if not t.redistributable]
     told = f"not to be passed on: {', '.join(kept)}" if kept else "all may be passed on"
-    return Found(f"software Apache-2.0; datasets: {told}", "LICENSE; datasets.yaml, redistributable")
+    return FoundValue(f"software Apache-2.0; datasets: {told}", "LICENSE; datasets.yaml, redistributable")
 
 
-def auditable(evidence: Evidence) -> Found | None:
+def auditable(evidence: Evidence) -> FoundValue | None:
     """Everything that a reader returned is kept."""
     n = evidence.asked["n"].sum()
-    return Found(f"{n:,} requests kept with what was returned", "table generations; ledger") if n else None
+    return FoundValue(f"{n:,} requests kept with what was returned", "table generations; ledger") if n else None
 
 
-def rendered_by(evidence: Evidence) -> Found | None:
+def rendered_by(evidence: Evidence) -> FoundValue | None:
     """Renderers, and what each was trained on."""
     if not evidence.cts.height:
         return None
     rows = evidence.cts.select("source", "trained_on").unique().sort("source", "trained_on")
-    return Found(_joined(f"{s}, trained on {t}" for s, t in rows.iter_rows()), "table cts, trained_on")
+    return FoundValue(_joined(f"{s}, trained on {t}" for s, t in rows.iter_rows()), "table cts, trained_on")
 
 
-def devices(evidence: Evidence) -> Found | None:
+def devices(evidence: Evidence) -> FoundValue | None:
     """Rendered images have no device."""
     found = rendered_by(evidence)
     if found is None or evidence.scope.datasets:
         return None
-    return Found(f"no scanner: {found.value}; itrialspace-assets {__version__}", found.place)
+    return FoundValue(f"no scanner: {found.value}; itrialspace-assets {__version__}", found.place)
 
 
-def clearances(evidence: Evidence) -> Found | None:
+def clearances(evidence: Evidence) -> FoundValue | None:
     """What the insertion audits found."""
     rows = evidence.insertions
     if not rows.height:
@@ -510,7 +520,7 @@ def clearances(evidence: Evidence) -> Found | None:
         if measured["margin_mm"].len() == 0
         else f"; least distance to the lung's outline {_least(measured['margin_mm']):.2f} mm"
     )
-    return Found(
+    return FoundValue(
         f"of {count(evidence, n)} inserted nodules {outside} reach outside the lobes and {over} lie in another nodule; "
         f"moved from the asked place by median {_median(rows['shift_mm']):.2f} mm, at most "
         f"{_most(rows['shift_mm']):.2f} mm{margin}",
@@ -518,32 +528,32 @@ def clearances(evidence: Evidence) -> Found | None:
     )
 
 
-def as_planned(evidence: Evidence) -> Found | None:
+def as_planned(evidence: Evidence) -> FoundValue | None:
     """Nodules whose realised size and lobe are those planned."""
     rows = evidence.insertions
     if not rows.height:
         return None
     gap = _median((rows["diameter_mm"] - rows["planned_diameter_mm"]).abs())
     lobe = int((rows["lobe"] == rows["asked_lobe"]).sum())
-    return Found(
+    return FoundValue(
         f"lobe as asked {_share(evidence, lobe, rows.height)}; diameter {gap:.2f} mm (median) from the planned one",
         "table insertions",
     )
 
 
-def image_pairs(evidence: Evidence) -> Found | None:
+def image_pairs(evidence: Evidence) -> FoundValue | None:
     """Images that differ from their lesion-free twin at the lesion alone."""
     rows = evidence.cts.filter(pl.col("paired").is_not_null())
     if not rows.height:
         return None
-    return Found(
+    return FoundValue(
         "images that differ from their lesion-free twin at the lesion alone: "
         f"{_share(evidence, int(rows['paired'].sum()), rows.height)}",
         "table cts, paired",
     )
 
 
-def fidelity(evidence: Evidence) -> Found | None:
+def fidelity(evidence: Evidence) -> FoundValue | None:
     """Distances of rendered from real images."""
     rows = evidence.fidelity.filter(pl.col("kind") == "real_to_synthetic")
     if evidence.scope.modes and "all" not in rows["compared"]:
@@ -555,55 +565,55 @@ def fidelity(evidence: Evidence) -> Found | None:
         f"{r['compared']} from {r['reference']}: {r['metric']} {r['value']:.3g}"
         for r in rows.sort("compared", "reference").iter_rows(named=True)
     ]
-    return Found(_joined(told), "table fidelity")
+    return FoundValue(_joined(told), "table fidelity")
 
 
-def transfer(evidence: Evidence) -> Found | None:
+def transfer(evidence: Evidence) -> FoundValue | None:
     """Whether results carry over to real images."""
     named = pl.col("metric").str.contains("transfer|equivalen|spearman|kendall")
     rows = evidence.metrics.filter(named, pl.col("estimate").is_not_null())
     if not rows.height:
         return None
-    return Found(_estimates(rows.sort("analysis", "source", "reader", "metric")), "table metrics")
+    return FoundValue(_estimates(rows.sort("analysis", "source", "reader", "metric")), "table metrics")
 
 
-def interval_coverage(evidence: Evidence) -> Found | None:
+def interval_coverage(evidence: Evidence) -> FoundValue | None:
     """Coverage of the intervals is simulated outside the report."""
     text = "the coverage of the intervals is simulated outside this report, by bench/coverage.py"
-    return Found(text, "docs/coverage.md") if evidence.metrics.height else None
+    return FoundValue(text, "docs/coverage.md") if evidence.metrics.height else None
 
 
-def code_checks(evidence: Evidence) -> Found | None:
+def code_checks(evidence: Evidence) -> FoundValue | None:
     """What ties results to code: contracts of the tables, frozen lists, the study's hash."""
-    return Found(
+    return FoundValue(
         f"itrialspace-assets {__version__}; {len(TABLES)} tables, each accepted under the hash of its contract; frozen "
         f"lists with the SHA-256 of every picture: {len(evidence.lists)}; CI runs the tests, not this report",
         "records/tables.py; lock of the split; tests/",
     )
 
 
-def influence(evidence: Evidence) -> Found | None:
+def influence(evidence: Evidence) -> FoundValue | None:
     """How much the decision rests on the model, as stated."""
     stated = evidence.stated.model_influence
-    return Found(stated, "study file") if stated else None
+    return FoundValue(stated, "study file") if stated else None
 
 
-def consequence(evidence: Evidence) -> Found | None:
+def consequence(evidence: Evidence) -> FoundValue | None:
     """What follows from a wrong decision, as stated."""
     stated = evidence.stated.decision_consequence
-    return Found(stated, "study file") if stated else None
+    return FoundValue(stated, "study file") if stated else None
 
 
-def has_real(evidence: Evidence) -> Found | None:
+def has_real(evidence: Evidence) -> FoundValue | None:
     """Whether real images of the same analysis exist to compare with."""
     if evidence.anatomy != REAL or not evidence.scope.datasets:
         return None
     n = evidence.slices.filter(pl.col("source") == REAL)["pictures"].sum()
-    return Found(f"{n:,} pictures of real scans from {len(evidence.scope.datasets)} datasets", "table slices")
+    return FoundValue(f"{n:,} pictures of real scans from {len(evidence.scope.datasets)} datasets", "table slices")
 
 
 #: Every extractor by the name that the YAML files use.
-EXTRACTORS: Mapping[str, Extractor] = {
+EXTRACTORS: Mapping[str, ValueExtractor] = {
     f.__name__: f
     for f in (
         kind_of_ai,

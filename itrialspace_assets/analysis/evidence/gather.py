@@ -35,7 +35,7 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Stated:
+class AuthorStatements:
     """What the authors of a study state and no table can tell; None: not stated."""
 
     question: str | None = None
@@ -92,7 +92,7 @@ class Evidence:
 
     scope: Scope
     study: Study
-    stated: Stated
+    stated: AuthorStatements
     split: str
     anatomy: str
     changed: bool
@@ -150,7 +150,7 @@ def gather(
     study: Study,
     name: str,
     rows: Sequence[MetricRow] | None = None,
-    stated: Stated | None = None,
+    stated: AuthorStatements | None = None,
     measured: bool = True,
     state: LockState | None = None,
 ) -> Evidence:
@@ -177,7 +177,7 @@ def gather(
     return Evidence(
         scope=scope,
         study=study,
-        stated=stated or Stated(),
+        stated=stated or AuthorStatements(),
         split=settings.split,
         anatomy=settings.anatomy,
         changed=changed_since_lock(settings, study) if state is None else state.exploratory,

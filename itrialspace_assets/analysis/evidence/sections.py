@@ -15,17 +15,17 @@ from itrialspace_assets.analysis.evidence.cards import (
     reader_cards,
     renderer_cards,
 )
-from itrialspace_assets.analysis.evidence.checklists import NAMES, Answer, Checklist, answered, load_checklist
-from itrialspace_assets.analysis.evidence.gather import Evidence, Stated
+from itrialspace_assets.analysis.evidence.checklists import NAMES, Checklist, ItemAnswer, answered, load_checklist
+from itrialspace_assets.analysis.evidence.gather import AuthorStatements, Evidence
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.reports.document import Block, Estimate, Paragraph, Section, Table, Value
 from itrialspace_assets.analysis.reports.part import Part
 from itrialspace_assets.base.settings import Settings
 
 
-def stated(study: Study) -> Stated:
+def stated(study: Study) -> AuthorStatements:
     """What a study file says that no table can tell; what it leaves empty is blank."""
-    return Stated(
+    return AuthorStatements(
         question=study.question or None,
         context_of_use=study.context_of_use or None,
         model_influence=study.model_influence or None,
@@ -58,7 +58,7 @@ def _share(share: Share, note: str = "nothing was counted") -> Estimate:
     return Estimate(share.k / share.n if share.n else None, k=share.k, n=share.n, flag=None if share.n else note)
 
 
-def checklist_table(checklist: Checklist, answers: Sequence[Answer]) -> Table:
+def checklist_table(checklist: Checklist, answers: Sequence[ItemAnswer]) -> Table:
     """All items of a checklist with their answers."""
     n = {s: sum(a.status == s for a in answers) for s in ("found", "blank", "not applicable")}
     blank = ", ".join(a.item.number for a in answers if a.status == "blank") or "none"
@@ -113,7 +113,7 @@ def credibility_section(evidence: Evidence) -> Section:
     return Section("Credibility of the virtual trial", tuple(blocks), "context")
 
 
-def _parts(page: credibility.Page) -> tuple[tuple[str, tuple[credibility.Concept, ...]], ...]:
+def _parts(page: credibility.CredibilityPage) -> tuple[tuple[str, tuple[credibility.Concept, ...]], ...]:
     return (("categories", page.categories), ("factors", page.factors))
 
 

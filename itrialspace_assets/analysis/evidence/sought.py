@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from itrialspace_assets.analysis.evidence.extractors import EXTRACTORS, Found
+from itrialspace_assets.analysis.evidence.extractors import EXTRACTORS, FoundValue
 from itrialspace_assets.analysis.evidence.gather import Evidence
 from itrialspace_assets.base.validation import StrictModel
 
@@ -31,6 +31,6 @@ class Sought(StrictModel):
     value: Annotated[str, AfterValidator(_known)] | None = None
     author: str | None = None
 
-    def found_in(self, evidence: Evidence) -> Found | None:
+    def found_in(self, evidence: Evidence) -> FoundValue | None:
         """What the tables hold; None where they hold nothing."""
         return EXTRACTORS[self.value](evidence) if self.value is not None else None

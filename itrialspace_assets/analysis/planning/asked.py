@@ -7,7 +7,8 @@ from itrialspace_assets.analysis.planning.known import Pilot
 from itrialspace_assets.analysis.protocol.files import find_study, read_study, study_files
 from itrialspace_assets.analysis.protocol.study import Study, load_study
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.base.settings import Settings, read_yaml
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.profiles.registry import datasets
 from itrialspace_assets.readers.registry import readers, slice_readers
 from itrialspace_assets.records.layout import REAL

@@ -14,7 +14,7 @@ _HOUR = 3600
 
 
 @dataclass(frozen=True)
-class Part:
+class CostPart:
     """One kind of work: seconds a case (None: not known), on a GPU or a processor, and where the number is from."""
 
     what: str
@@ -27,7 +27,7 @@ class Part:
 class Cost:
     """Work of a case."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[CostPart, ...]
 
     def hours(self, cases: int, gpu: bool) -> float | None:
         """Hours of one GPU or one process for so many cases; None where a part of it is not known."""
@@ -57,7 +57,7 @@ def cost_of(
         measured = _a_case(settings, renderer.name)
         origin = "measured here" if measured is not None else "as stated" if a_ct is not None else "not known"
         parts.append(
-            Part(
+            CostPart(
                 f"render with {renderer.name}",
                 a_ct if measured is None else measured,
                 renderer.location == "gpu",
@@ -74,7 +74,7 @@ def cost_of(
         seconds = an_answer if seconds is None else seconds
         gpu = name in known and known[name].location == "gpu"
         what = f"{requests:g} answers of {name}"
-        parts.append(Part(what, None if seconds is None else seconds * requests, gpu, origin))
+        parts.append(CostPart(what, None if seconds is None else seconds * requests, gpu, origin))
     return Cost(tuple(parts))
 
 

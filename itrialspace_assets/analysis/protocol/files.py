@@ -5,13 +5,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from itrialspace_assets.analysis.protocol.model import Study
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.base.fingerprints import replace_file
-from itrialspace_assets.base.settings import Settings, read_yaml
-from itrialspace_assets.base.validation import explain
+from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.base.yaml_files import copy_file, read_model
 
 _FOLDER = Path(__file__).parent / "studies"
 _SCHEMA = Path(__file__).parent / "study.schema.json"
@@ -49,13 +46,7 @@ def read_study(path: Path) -> Study:
     Raises:
         ConfigError: a key or value is wrong; names the file and the path of the key.
     """
-    tree = read_yaml(path)
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path.name}: expected the keys of a study, got {type(tree).__name__}")
-    try:
-        study = Study.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(f"{path.name}: {explain(error, Study)}") from None
+    study = read_model(path, Study, "study")
     if study.study != path.stem:
         raise ConfigError(f"{path.name}: study: expected {path.stem!r} like the file's name, got {study.study!r}")
     return study
@@ -77,16 +68,7 @@ def copy_study(settings: Settings, source: str, name: str, folder: Path) -> Path
         raise ConfigError(f"{name!r}: expected 1 to 40 small letters, digits and _")
     find_study(settings, source)
     target = folder / f"{name}.yaml"
-    if target.exists():
-        raise ConfigError(f"{target}: is already there; choose another name")
-    text = study_files(settings)[source].read_text(encoding="utf-8")
-    schema = f"# yaml-language-server: $schema={_SCHEMA.as_uri()}"
-    text = re.sub(r"(?m)^study: .*$", f"study: {name}", text, count=1)
-    text = re.sub(r"(?m)^# yaml-language-server: .*$", lambda _: schema, text, count=1)
-    try:
-        replace_file(target, text.encode())
-    except OSError as error:
-        raise ConfigError(f"{target}: expected a folder that can be written, got {error.strerror}") from None
+    copy_file(study_files(settings)[source], target, {"study": name}, _SCHEMA)
     read_study(target)
     return target
 

@@ -6,7 +6,7 @@
 What was read before is told by the keys of answers, not by a clock: a key is a hash of picture, question and reader. So
 a clock that was set back hides nothing, and the answers to a pilot on other pictures count against no study. Three
 things are not found: answers whose ledger, marks and tables were all deleted before the lock was written, when the
-tables of others (readers of kind ``table``) were made, and a lock that was deleted and written anew where nothing
+tables of others (readers of kind ``table``) were made, and a lock that was deleted and written again where nothing
 existed. Who must prove more writes the hash down elsewhere, in a registry of studies.
 """
 

@@ -9,19 +9,20 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from itrialspace_assets.analysis.protocol.names import Condition, Control, Negative, Task, wrong_metric
+from itrialspace_assets.analysis.protocol.names import ControlName, Negative, StudyTask, wrong_metric
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.records.layout import MODES
+from itrialspace_assets.records.tables import Condition
 
 #: Columns of slices that strata are made of.
-Factor = Literal["all", "size_bucket", "lobe", "dataset", "arm", "host_dataset", "donor_dataset", "label"]
+StratumFactor = Literal["all", "size_bucket", "lobe", "dataset", "arm", "host_dataset", "donor_dataset", "label"]
 
 
 class Endpoint(StrictModel):
     """The number that a study is decided by."""
 
-    task: Task = Field(description="What readers are asked; detection: marks on whole scans.")
+    task: StudyTask = Field(description="What readers are asked; detection: marks on whole scans.")
     metric: str = Field(description="Name of the number in the table metrics, for example auc or macro_recall.")
     condition: Condition = Field(description="Guidance on the slices.")
     estimand: str = Field(
@@ -56,10 +57,10 @@ class Endpoint(StrictModel):
 class Secondary(StrictModel):
     """Numbers that are planned beside the primary one: every metric under every condition in every stratum."""
 
-    task: Task = Field(description="What readers are asked.")
+    task: StudyTask = Field(description="What readers are asked.")
     metrics: list[str] = Field(min_length=1, description="Names in the table metrics.")
     conditions: list[Condition] = Field(["plain"], min_length=1, description="Guidance on the slices.")
-    strata: list[Factor] = Field(
+    strata: list[StratumFactor] = Field(
         ["all"], min_length=1, description="all: over all slices; else one number for each level of this column."
     )
 
@@ -148,7 +149,9 @@ class Study(StrictModel):
     readers_are: Literal["fixed", "random"] = Field(
         "fixed", description="fixed: about these readers; random: about readers like them (`its score mrmc`)."
     )
-    controls: list[Control] = Field([], description="What is shown or asked to see whether a reader looks at pixels.")
+    controls: list[ControlName] = Field(
+        [], description="What is shown or asked to see whether a reader looks at pixels."
+    )
     limits: list[str] = Field([], description="What the study cannot tell, a sentence each.")
 
     @model_validator(mode="after")

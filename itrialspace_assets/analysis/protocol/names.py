@@ -6,16 +6,16 @@
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
-from itrialspace_assets.records.tables import CONDITIONS, PICTURE_CONTROLS, REQUEST_CONTROLS, TASKS
+from itrialspace_assets.records.tables import PICTURE_CONTROLS, REQUEST_CONTROLS, TASKS
 
-Task = Literal["presence", "lobe", "size", "malignancy", "detection"]
-Condition = Literal["plain", "bbox", "contour", "bbox_contour", "contour_published", "bbox_contour_published"]
+StudyTask = Literal["presence", "lobe", "size", "malignancy", "detection"]
 Negative = Literal["twin", "level", "clean_scan"]
-Control = Literal["blank", "box_only", "contralateral_box", "text_only", "options_rotated", "prompt_paraphrase"]
-assert set(Task.__args__) == {*TASKS, "detection"} and Condition.__args__ == CONDITIONS  # type: ignore[attr-defined]
-assert Control.__args__ == PICTURE_CONTROLS + REQUEST_CONTROLS  # type: ignore[attr-defined]
+ControlName = Literal["blank", "box_only", "contralateral_box", "text_only", "options_rotated", "prompt_paraphrase"]
+assert (
+    set(get_args(StudyTask)) == {*TASKS, "detection"} and get_args(ControlName) == PICTURE_CONTROLS + REQUEST_CONTROLS
+)
 
 #: Ends the name of a metric over the slices that got an answer alone.
 DROPPED = "_refused_dropped"
@@ -28,7 +28,7 @@ _CLASSES = ("accuracy", "accuracy_one_n", "macro_recall", "macro_f1")
 _RATES = ("0.125", "0.25", "0.5", "1", "2", "4", "8")
 #: Metrics that a study may ask for, by task. Baselines (``accuracy_majority``) and ``answer_entropy`` are shown beside
 #: them and are no endpoints.
-METRICS: Mapping[Task, tuple[str, ...]] = {
+METRICS: Mapping[StudyTask, tuple[str, ...]] = {
     "presence": _BINARY,
     "malignancy": _BINARY,
     "lobe": _CLASSES,
@@ -43,7 +43,7 @@ METRICS: Mapping[Task, tuple[str, ...]] = {
 _WEIGHTED = re.compile(r"[pn]pv_prevalence=0?\.\d+")
 
 
-def wrong_metric(task: Task, metric: str) -> str | None:
+def wrong_metric(task: StudyTask, metric: str) -> str | None:
     """What is wrong with the metric of a task, with the nearest that there is; None: nothing.
 
     Args:

@@ -12,7 +12,7 @@ Standing = Literal["primary", "planned", "exploratory"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Quantity:
     """What a number is of. What is None is not told: it then fits whatever the study says.
 
     Attributes:
@@ -36,7 +36,7 @@ class Asked:
     against: str | None = None
 
 
-def standing_of(study: Study, asked: Asked, state: LockState | None = None) -> Standing:
+def standing_of(study: Study, asked: Quantity, state: LockState | None = None) -> Standing:
     """What a number is to a study.
 
     Primary: the primary endpoint over all slices, of the mode, source and reader that it names (of every one of the
@@ -88,7 +88,7 @@ def comparison_standing(study: Study, compared: Literal["reader", "condition"], 
     return "planned" if f"{compared}s" in study.tests.families else "exploratory"
 
 
-def _inside(of: Populations, asked: Asked) -> bool:
+def _inside(of: Populations, asked: Quantity) -> bool:
     """Whether a number is of the study's modes or datasets, sources and readers."""
     if asked.analysis is not None and asked.analysis.startswith(f"{REAL}-"):
         inside = of.datasets == "all" or asked.analysis.removeprefix(f"{REAL}-") in of.datasets

@@ -17,8 +17,8 @@ from itrialspace_assets.analysis.reports.document import (
     Table,
     Value,
 )
-from itrialspace_assets.analysis.scoring.comparison import Comparison, Number
-from itrialspace_assets.analysis.scoring.sides import Ids, Pairs, Side
+from itrialspace_assets.analysis.scoring.comparison import ComparedNumber, Comparison
+from itrialspace_assets.analysis.scoring.sides import PairedSides, Side, SliceIds
 
 #: Pictures that are shown of each kind of flip (ours); the table lists all.
 SHOWN = 24
@@ -26,7 +26,7 @@ _FLIPS = ("case_uid", "truth", "a_answer", "b_answer", "a_score", "b_score", "si
 _WORDS = {"improved": "Improved: A wrong, B right", "regressed": "Regressed: A right, B wrong"}
 
 
-def notes_of(pairs: Pairs, a: Side, b: Side) -> list[str]:
+def notes_of(pairs: PairedSides, a: Side, b: Side) -> list[str]:
     """What is not the same on both sides, a sentence each; empty where everything is.
 
     Args:
@@ -42,7 +42,9 @@ def notes_of(pairs: Pairs, a: Side, b: Side) -> list[str]:
         (pairs.changed, "slices are another target or another picture in B and do not count"),
     )
     said = [f"{ids.count} {what}: {_first(ids)}" for ids, what in counted if ids.count]
-    said += [f"The manifest of {mode} differs between the two folders: it was planned anew" for mode in pairs.manifests]
+    said += [
+        f"The manifest of {mode} differs between the two folders: it was planned again" for mode in pairs.manifests
+    ]
     said += [
         f"{s.stale} answers of {n} are to other pictures than the present ones and do not count"
         for n, s in (("A", a), ("B", b))
@@ -53,12 +55,12 @@ def notes_of(pairs: Pairs, a: Side, b: Side) -> list[str]:
     return said
 
 
-def _first(ids: Ids) -> str:
+def _first(ids: SliceIds) -> str:
     more = f"; and {ids.count - len(ids.first)} more" if ids.count > len(ids.first) else ""
     return "; ".join(ids.first) + more
 
 
-def comparison_report(pairs: Pairs, a: Side, b: Side, found: Comparison, study: Study, mark: str) -> Report:
+def comparison_report(pairs: PairedSides, a: Side, b: Side, found: Comparison, study: Study, mark: str) -> Report:
     """The whole document.
 
     Args:
@@ -114,7 +116,7 @@ def _about(name: str, side: Side) -> str:
 
 
 def _numbers(found: Comparison) -> tuple[tuple[Value, ...], ...]:
-    def shown(number: Number, n: int) -> Estimate:
+    def shown(number: ComparedNumber, n: int) -> Estimate:
         return Estimate(number.estimate, number.low, number.high, None, n, number.flag)
 
     return tuple(

@@ -8,7 +8,7 @@ import polars as pl
 from itrialspace_assets.analysis.protocol.standing import comparison_standing
 from itrialspace_assets.analysis.protocol.study import LockState, Study
 from itrialspace_assets.analysis.reports.charts import Axes, Point, levels_chart
-from itrialspace_assets.analysis.reports.document import Block, Estimate, Paragraph, Section, Standing, Table
+from itrialspace_assets.analysis.reports.document import Block, Estimate, Paragraph, ReportStanding, Section, Table
 from itrialspace_assets.analysis.reports.part import Part
 from itrialspace_assets.analysis.scoring.contrasts import contrasts
 from itrialspace_assets.base.settings import Settings
@@ -44,7 +44,7 @@ def compared(settings: Settings, seen: pl.DataFrame, study: Study, state: LockSt
     return Part(sections=[Section("Readers and conditions compared", tuple(blocks), _standing(rows))])
 
 
-def _standing(rows: Sequence[dict[str, Any]]) -> Standing:
+def _standing(rows: Sequence[dict[str, Any]]) -> ReportStanding:
     return "planned" if any(row["in the study"] == "planned" for row in rows) else "exploratory"
 
 

@@ -12,7 +12,7 @@ from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.reports.contrast_charts import contrast_charts, in_order, prevalence_charts
 from itrialspace_assets.analysis.reports.document import Block, Estimate, Paragraph, Section, Table, Value
 from itrialspace_assets.analysis.reports.findings import (
-    Finding,
+    ContrastFinding,
     findings,
     of_crossing,
     of_prevalence,
@@ -83,7 +83,7 @@ def contrast_part(
     return Part(compared.rows(analysis), [_section(findings(trial.contrast, compared, study), blocks)])
 
 
-def _section(found: Sequence[Finding], blocks: Sequence[Block]) -> Section:
+def _section(found: Sequence[ContrastFinding], blocks: Sequence[Block]) -> Section:
     said = [Paragraph(f"{f.reader} on {f.source}: {f.text}") for f in found]
     return Section(HEADING, (*(said or [Paragraph("Nothing could be compared: no slices.", "note")]), *blocks))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 #: What a section is to the study: its primary endpoint; declared in the study file; not declared; no result at all.
-Standing = Literal["primary", "planned", "exploratory", "context"]
+ReportStanding = Literal["primary", "planned", "exploratory", "context"]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Section:
 
     heading: str
     blocks: tuple[Block, ...]
-    standing: Standing = "exploratory"
+    standing: ReportStanding = "exploratory"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,15 @@ import polars as pl
 
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.reports.charts import COLOURS, WIDTH
-from itrialspace_assets.analysis.reports.document import Block, Chart, Estimate, Paragraph, Section, Standing, Table
+from itrialspace_assets.analysis.reports.document import (
+    Block,
+    Chart,
+    Estimate,
+    Paragraph,
+    ReportStanding,
+    Section,
+    Table,
+)
 from itrialspace_assets.analysis.reports.part import Part
 from itrialspace_assets.analysis.scoring.nodule_likeness import nodule_likeness
 from itrialspace_assets.base.settings import Settings
@@ -22,7 +30,7 @@ _KINDS = {"real_to_synthetic": "rendered to real", "real_to_real": "real to real
 _NOT_FID = "Measured with a descriptor that needs no weights: not FID, and not to be compared with published FID."
 
 
-def fidelity_part(settings: Settings, study: Study, standing: Standing = "exploratory") -> Part:
+def fidelity_part(settings: Settings, study: Study, standing: ReportStanding = "exploratory") -> Part:
     """The section; without a distance it says why and holds no number.
 
     Args:

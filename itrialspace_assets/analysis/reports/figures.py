@@ -32,7 +32,7 @@ _LOOK = {
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ChartFiles:
     """One chart in three formats."""
 
     svg: str
@@ -40,12 +40,12 @@ class Drawn:
     pdf: bytes
 
 
-def draw(chart: Chart) -> Drawn:
+def draw(chart: Chart) -> ChartFiles:
     """A chart as SVG, PNG and PDF."""
     import vl_convert
 
     svg = vl_convert.vegalite_to_svg(styled(chart.spec, FONT))
-    return Drawn(svg, _small(vl_convert.svg_to_png(svg, scale=_SCALE)), _in_order(vl_convert.svg_to_pdf(svg)))
+    return ChartFiles(svg, _small(vl_convert.svg_to_png(svg, scale=_SCALE)), _in_order(vl_convert.svg_to_pdf(svg)))
 
 
 def _small(drawn: bytes) -> bytes:

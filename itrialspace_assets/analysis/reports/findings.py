@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Finding:
+class ContrastFinding:
     """A sentence about one reader on one source.
 
     Attributes:
@@ -50,7 +50,7 @@ class Finding:
     found: bool | None
 
 
-def findings(contrast: Contrast, compared: Compared, study: Study) -> list[Finding]:
+def findings(contrast: Contrast, compared: Compared, study: Study) -> list[ContrastFinding]:
     """Sentences on the tests of a contrast, under the condition of the primary endpoint where there is one.
 
     Args:
@@ -70,7 +70,7 @@ def findings(contrast: Contrast, compared: Compared, study: Study) -> list[Findi
     for (source, reader), rows in here.group_by("source", "reader", maintain_order=True):
         own = levels.filter(pl.col("source") == source, pl.col("reader") == reader) if levels.height else levels
         text, found = _sentence(contrast, rows, own, compared, study)
-        said.append(Finding(str(source), str(reader), text, found))
+        said.append(ContrastFinding(str(source), str(reader), text, found))
     return said
 
 
@@ -80,7 +80,7 @@ def of_condition(rows: pl.DataFrame, study: Study) -> str:
     return study.primary.condition if study.primary.condition in there else str(there[0])
 
 
-def of_prevalence(values: Predictive, study: Study, declared: float | None) -> list[Finding]:
+def of_prevalence(values: Predictive, study: Study, declared: float | None) -> list[ContrastFinding]:
     """Predictive values at the prevalence that the trial declares, 5 % where it declares none.
 
     Args:
@@ -99,11 +99,11 @@ def of_prevalence(values: Predictive, study: Study, declared: float | None) -> l
         parts = [f"{name.upper()} is {_level(both[name], study)}" for name in ("ppv", "npv")]
         text = f"At a prevalence of {what} of {at * 100:g} %, {' and '.join(parts)}."
         known = any(both[name]["estimate"] is not None for name in both)
-        said.append(Finding(str(source), str(reader), text, True if known else None))
+        said.append(ContrastFinding(str(source), str(reader), text, True if known else None))
     return said
 
 
-def of_crossing(rows: Sequence[MetricRow]) -> list[Finding]:
+def of_crossing(rows: Sequence[MetricRow]) -> list[ContrastFinding]:
     """Variance of hosts over that of donors, of rows of ``variance_rows``."""
     said = []
     for row in rows:
@@ -115,7 +115,7 @@ def of_crossing(rows: Sequence[MetricRow]) -> list[Finding]:
                 ends = "" if row.low is None else f", from {row.low:.2g}{upper}"
                 text = f"Right answers vary {row.estimate:.2g} times as much with the host as with the donor{ends}."
                 found = bool((row.low or 0) > 1 or (row.high is not None and row.high < 1))
-            said.append(Finding(row.source, row.reader, text, found))
+            said.append(ContrastFinding(row.source, row.reader, text, found))
     return said
 
 
@@ -231,10 +231,10 @@ def _spread(row: Row, study: Study) -> tuple[str, bool | None]:
     return f"{metric.capitalize()} varies between replicates no more than sampling explains ({numbers}).", False
 
 
-def _readers(source: str, tests: pl.DataFrame, study: Study) -> Finding:
+def _readers(source: str, tests: pl.DataFrame, study: Study) -> ContrastFinding:
     rows = tests.to_dicts()
     metric = _metric(rows[0]["metric"].split("_to_")[0])
-    return Finding(source, "all readers", *_apart(rows, None, metric, "readers", study))
+    return ContrastFinding(source, "all readers", *_apart(rows, None, metric, "readers", study))
 
 
 def _shortcut(of: dict[Shape, list[Row]], study: Study) -> tuple[str, bool | None]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from itrialspace_assets.analysis.protocol.study import Study
-from itrialspace_assets.analysis.reports.document import Headline, Number, Paragraph, Section, Standing
+from itrialspace_assets.analysis.reports.document import Headline, Number, Paragraph, ReportStanding, Section
 from itrialspace_assets.analysis.reports.metric_tables import estimate_of
 from itrialspace_assets.analysis.scoring.rows import MetricRow
 
@@ -39,7 +39,7 @@ def headline(rows: Sequence[MetricRow], study: Study, exploratory: bool) -> Sect
     level = f"{100 * (1 - study.alpha):g} %"
     endpoint = f"{endpoint_of(study)}, with {level} limits"
     found = [Number(f"{r.reader} on {r.source}", estimate_of(r)) for r in rows if is_primary(r, study)]
-    standing: Standing = "exploratory" if exploratory else "primary"
+    standing: ReportStanding = "exploratory" if exploratory else "primary"
     if not found:
         none = Paragraph(f"{endpoint}: no enabled reader was asked here.", "warning")
         return Section("Primary endpoint", (none,), standing)

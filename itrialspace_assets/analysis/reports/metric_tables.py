@@ -2,9 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from itrialspace_assets.analysis.protocol.standing import Asked, standing_of
+from itrialspace_assets.analysis.protocol.standing import Quantity, standing_of
 from itrialspace_assets.analysis.protocol.study import LockState, Study
-from itrialspace_assets.analysis.reports.document import Block, Estimate, Paragraph, Section, Standing, Table, Value
+from itrialspace_assets.analysis.reports.document import (
+    Block,
+    Estimate,
+    Paragraph,
+    ReportStanding,
+    Section,
+    Table,
+    Value,
+)
 from itrialspace_assets.analysis.reports.levels import factor_of, level_of, shown, strata_in_order
 from itrialspace_assets.analysis.scoring.rows import MetricRow
 from itrialspace_assets.analysis.scoring.scored import UNREAD
@@ -95,8 +103,8 @@ def _tables(task: str, rows: Sequence[MetricRow], arms: Sequence[str], note: str
             yield _wide(f"{task}_by_{factor}", main, found, of_level, "The plain picture.", folded=True)
 
 
-def _asked(row: MetricRow) -> Asked:
-    return Asked(
+def _asked(row: MetricRow) -> Quantity:
+    return Quantity(
         task=row.task,
         metric=row.metric,
         condition=row.condition,
@@ -107,7 +115,7 @@ def _asked(row: MetricRow) -> Asked:
     )
 
 
-def _all_metrics(task: str, rows: Sequence[MetricRow], said: Mapping[int, Standing]) -> Table:
+def _all_metrics(task: str, rows: Sequence[MetricRow], said: Mapping[int, ReportStanding]) -> Table:
     """Every number over all slices, and what it is to the study.
 
     Args:

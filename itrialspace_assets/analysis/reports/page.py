@@ -24,7 +24,7 @@ from itrialspace_assets.analysis.reports.document import (
     Report,
     Table,
 )
-from itrialspace_assets.analysis.reports.figures import Drawn, styled
+from itrialspace_assets.analysis.reports.figures import ChartFiles, styled
 from itrialspace_assets.base.fingerprints import replace_file
 
 _FONT = 'system-ui, "Segoe UI", "Liberation Sans", sans-serif'
@@ -53,12 +53,13 @@ def vega(folder: Path) -> str:
         import vl_convert
 
         # "</script" in one of its strings would end the script of the page
-        text = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub is wrong.replace("</script", "<\\/script")
+        text: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub is wrong
+        text = text.replace("</script", "<\\/script")
         replace_file(path, text.encode())
         return text
 
 
-def html(report: Report, drawn: Mapping[str, Drawn], library: str) -> bytes:
+def html(report: Report, drawn: Mapping[str, ChartFiles], library: str) -> bytes:
     """The page.
 
     Args:

@@ -10,14 +10,14 @@ from itrialspace_assets.analysis.evidence.gather import gather
 from itrialspace_assets.analysis.evidence.sections import evidence_part, stated
 from itrialspace_assets.analysis.protocol.study import LockState, Study, load_study, lock_state
 from itrialspace_assets.analysis.reports.charts import Axes, Point, levels_chart
-from itrialspace_assets.analysis.reports.document import Block, Paragraph, Report, Section, Standing, Table
+from itrialspace_assets.analysis.reports.document import Block, Paragraph, Report, ReportStanding, Section, Table
 from itrialspace_assets.analysis.reports.fidelity_section import fidelity_part
 from itrialspace_assets.analysis.reports.files import write_report
 from itrialspace_assets.analysis.reports.headline import endpoint_of, headline
 from itrialspace_assets.analysis.reports.metric_tables import estimate_of
 from itrialspace_assets.analysis.reports.part import Part
 from itrialspace_assets.analysis.reports.preamble import data_lines, protocol_lines
-from itrialspace_assets.analysis.reports.transfer_section import Asked, transfer_part
+from itrialspace_assets.analysis.reports.transfer_section import DeclaredMargin, transfer_part
 from itrialspace_assets.analysis.reports.wording import number
 from itrialspace_assets.analysis.scoring.answer_table import answer_table
 from itrialspace_assets.analysis.scoring.outcomes import study_outcomes
@@ -41,7 +41,7 @@ def build_study(settings: Settings, partition: Partition) -> Result:
     study = load_study(settings)
     state = lock_state(settings, study)
     primary = _primary(settings, study)
-    standing: Standing = "exploratory" if state.exploratory else "primary"
+    standing: ReportStanding = "exploratory" if state.exploratory else "primary"
     transfer = _transfer(settings, study, state)
     evidence = evidence_part(settings, gather(settings, study, NAME, None, stated(study), state=state))
     report = Report(
@@ -86,7 +86,9 @@ def _decisive(study: Study, state: LockState, rows: Sequence[MetricRow]) -> list
 def _transfer(settings: Settings, study: Study, state: LockState) -> Part:
     """Real against synthetic slices: the same findings, the real mix, equivalence."""
     declared = study.margin is not None and not state.exploratory
-    asked = Asked(MARGIN if study.margin is None else study.margin.value, "planned" if declared else "exploratory")
+    asked = DeclaredMargin(
+        MARGIN if study.margin is None else study.margin.value, "planned" if declared else "exploratory"
+    )
     analysis = Analysis(NAME, settings.split, settings.anatomy)
     part = transfer_part(
         answer_table(study_outcomes(settings)), study, analysis, asked, trained_on(settings), settings.seed

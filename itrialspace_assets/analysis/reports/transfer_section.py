@@ -11,7 +11,15 @@ import polars as pl
 
 from itrialspace_assets.analysis.estimates.equivalence import DIFFERENT, EQUIVALENT, NOT_SHOWN
 from itrialspace_assets.analysis.protocol.study import Study
-from itrialspace_assets.analysis.reports.document import Block, Estimate, Paragraph, Section, Standing, Table, Value
+from itrialspace_assets.analysis.reports.document import (
+    Block,
+    Estimate,
+    Paragraph,
+    ReportStanding,
+    Section,
+    Table,
+    Value,
+)
 from itrialspace_assets.analysis.reports.part import Part
 from itrialspace_assets.analysis.reports.transfer_chart import CellPoint, transfer_chart
 from itrialspace_assets.analysis.scoring.answer_table import AnswerTable, unseen
@@ -19,8 +27,8 @@ from itrialspace_assets.analysis.scoring.rows import Analysis
 from itrialspace_assets.analysis.scoring.training import Trained
 from itrialspace_assets.analysis.scoring.transfer_rows import (
     ALL_MODES,
-    Comparison,
     Ranks,
+    TransferComparison,
     comparisons,
     ranks,
     transfer_rows,
@@ -36,7 +44,7 @@ _HOW = {"paired": "same finding", "standardised": "real mix", "as_drawn": "as dr
 
 
 @dataclass(frozen=True)
-class Asked:
+class DeclaredMargin:
     """What the study file declares of this question.
 
     Attributes:
@@ -45,11 +53,16 @@ class Asked:
     """
 
     margin: float
-    standing: Standing = "exploratory"
+    standing: ReportStanding = "exploratory"
 
 
 def transfer_part(
-    found: AnswerTable, study: Study, analysis: Analysis, asked: Asked, trained: Mapping[str, Trained], root: int
+    found: AnswerTable,
+    study: Study,
+    analysis: Analysis,
+    asked: DeclaredMargin,
+    trained: Mapping[str, Trained],
+    root: int,
 ) -> Part:
     """Rows of ``metrics`` and the section; where nothing can be compared the section says why and holds no number.
 
@@ -102,10 +115,10 @@ def _about_training(
 
 
 def _section(
-    compared: Sequence[Comparison],
+    compared: Sequence[TransferComparison],
     study: Study,
     analysis: Analysis,
-    asked: Asked,
+    asked: DeclaredMargin,
     about: Paragraph,
     source: str,
     root: int,
@@ -152,11 +165,11 @@ def _section(
     return Section(f"{HEADING}: {source}", tuple(blocks), asked.standing)
 
 
-def _name(of: Comparison) -> str:
+def _name(of: TransferComparison) -> str:
     return f"{of.mode.replace('_', ' ') if of.mode == ALL_MODES else of.mode}{', unseen' if of.unseen else ''}"
 
 
-def _summary(compared: Sequence[Comparison], orders: Sequence[Ranks], source: str) -> Table:
+def _summary(compared: Sequence[TransferComparison], orders: Sequence[Ranks], source: str) -> Table:
     """One line a comparison: how many cells are equivalent, gaps, rank correlation, whether the better reader stays."""
     lines = []
     for one, order in zip(compared, orders, strict=True):
@@ -200,7 +213,7 @@ def _n(whole: object) -> int | None:
     return getattr(whole, "cells", None)
 
 
-def _largest(of: Comparison) -> str:
+def _largest(of: TransferComparison) -> str:
     """Largest gap, and the cell that has it."""
     gaps = of.cells.with_row_index("at").with_columns(
         gap=pl.Series(of.verdicts.tests.difference).fill_nan(None).abs(), counts=pl.Series(of.compared)
@@ -218,7 +231,7 @@ def _span(values: Mapping[str, float | None]) -> str | None:
     return f"{known[low]:.3f} (without {low}) to {known[high]:.3f} (without {high})"
 
 
-def _points(of: Comparison) -> list[CellPoint]:
+def _points(of: TransferComparison) -> list[CellPoint]:
     made, real, judged = of.found.studied, of.found.targeted, of.verdicts
     return [
         CellPoint(
@@ -235,13 +248,13 @@ def _points(of: Comparison) -> list[CellPoint]:
     ]
 
 
-def _primary(of: Comparison, study: Study) -> list[int]:
+def _primary(of: TransferComparison, study: Study) -> list[int]:
     """Cells of the primary endpoint's task and condition."""
     mine = (of.cells["task"] == study.primary.task) & (of.cells["condition"] == study.primary.condition)
     return mine.arg_true().to_list()
 
 
-def _cells(name: str, cells: Sequence[tuple[Comparison, int]], note: str, *, folded: bool = False) -> Table:
+def _cells(name: str, cells: Sequence[tuple[TransferComparison, int]], note: str, *, folded: bool = False) -> Table:
     """Cells of comparisons, one a line.
 
     Args:
@@ -273,7 +286,7 @@ def _known(value: float) -> float | None:
     return round(float(value), 4) if math.isfinite(value) else None
 
 
-def _lacking(compared: Sequence[Comparison], source: str) -> Table:
+def _lacking(compared: Sequence[TransferComparison], source: str) -> Table:
     """Strata of the real mix that synthetic slices lack, commonest first; of a single mode the ``_SHOWN`` commonest."""
     lines: list[tuple[Value, ...]] = []
     for one in (c for c in compared if c.kind == "standardised"):

@@ -17,8 +17,8 @@ from itrialspace_assets.analysis.reports.document import (
     Chart,
     Estimate,
     Paragraph,
+    ReportStanding,
     Section,
-    Standing,
     Table,
     Value,
 )
@@ -27,7 +27,7 @@ from itrialspace_assets.analysis.scoring.controls import CONTROLS, Control
 from itrialspace_assets.analysis.scoring.rows import MetricRow
 
 #: Whether something holds: the interval says so, says not so, leaves it open, or nothing was read.
-Verdict = Literal["yes", "no", "open", "not read"]
+TrustVerdict = Literal["yes", "no", "open", "not read"]
 _TURN_ON = (
     "Cut control pictures with ITRIALSPACE_CONTROLS=blank,box_only,contralateral_box; let a reader that takes words be "
     "asked in other ways with controls: [text_only, options_rotated, prompt_paraphrase] in its entry of readers.yaml. "
@@ -67,8 +67,8 @@ class Reading:
     task: str
     without: MetricRow | None
     same: MetricRow | None
-    relies: Verdict
-    stable: Verdict
+    relies: TrustVerdict
+    stable: TrustVerdict
 
 
 @dataclass(frozen=True)
@@ -115,16 +115,16 @@ def readings(rows: Sequence[MetricRow], study: Study, thresholds: Thresholds = T
         ways = [r for c, r in of.items() if c.kind == "same question" and r is not None and r.estimate is not None]
         gone = _above(without[0], thresholds.indifferent, study) if without else "not read"
         each = [_above(r, thresholds.stable, study) for r in ways]
-        stable: Verdict = (
+        stable: TrustVerdict = (
             "not read" if not each else "no" if "no" in each else "yes" if set(each) == {"yes"} else "open"
         )
-        relies: Verdict = "no" if gone == "yes" else "yes" if gone == "no" else gone
+        relies: TrustVerdict = "no" if gone == "yes" else "yes" if gone == "no" else gone
         least = min(ways, key=lambda r: r.estimate or 0.0, default=None)
         found.append(Reading(source, reader, task, without[0] if without else None, least, relies, stable))
     return found
 
 
-def _above(row: MetricRow, share: float, study: Study) -> Verdict:
+def _above(row: MetricRow, share: float, study: Study) -> TrustVerdict:
     """Whether a share lies above another one, by its interval; open where there is none that can be used."""
     few = row.flag is not None and f"fewer than {study.min_clusters} clusters" in row.flag
     if row.low is None or row.high is None or few:
@@ -182,7 +182,7 @@ def trust_part(
     study: Study,
     mark: str,
     thresholds: Thresholds = Thresholds(),
-    standing: Standing = "exploratory",
+    standing: ReportStanding = "exploratory",
 ) -> Part:
     """Rows of ``metrics`` and the section that shows them; without any row the section says how to get some.
 

@@ -47,15 +47,22 @@ class Compared:
     def rows(self, analysis: Analysis) -> list[MetricRow]:
         """The tests as rows of ``metrics``."""
         known = self.tests.select(
-            *BLOCK, "task", "stratum", "estimate", "low", "high", "flag", "method",
+            *BLOCK,
+            "task",
+            "stratum",
+            "estimate",
+            "low",
+            "high",
+            "flag",
+            "method",
             *("n_slices", "n_cases", "n_hosts", "n_donors"),
             metric=pl.concat_str("shape", "metric", separator="_"),
-        )  # fmt: skip
+        )
         return [MetricRow(**row, **asdict(analysis)) for row in known.to_dicts()]
 
 
 @dataclass(frozen=True)
-class Asked:
+class WeightedSum:
     """A weighted sum of cells.
 
     Attributes:
@@ -116,7 +123,7 @@ def why_out(cell: int, estimates: Estimates, few: Flags, study: Study) -> str | 
     return f"fewer than {study.min_clusters} clusters" if few[cell] else None
 
 
-def _weights(asked: Sequence[Asked], cells: int) -> Floats:
+def _weights(asked: Sequence[WeightedSum], cells: int) -> Floats:
     weights = np.zeros((len(asked), cells))
     for row, one in enumerate(asked):
         weights[row, list(one.weights)] = list(one.weights.values())
@@ -127,12 +134,12 @@ def _weights(asked: Sequence[Asked], cells: int) -> Floats:
 _ENDS = {"share": (0.0, 1.0), "signed": (-1.0, 1.0)}
 
 
-def _combined(scored: Scored, metric: Metric, asked: Sequence[Asked]) -> Differences:
+def _combined(scored: Scored, metric: Metric, asked: Sequence[WeightedSum]) -> Differences:
     extra = at_edge(metric.estimates, *_ENDS[metric.scale]) if metric.scale in _ENDS else None
     return combinations(metric.estimates, _weights(asked, scored.cells.height), extra)
 
 
-def tested_sums(scored: Scored, metric: Metric, asked: Sequence[Asked], study: Study, root: int) -> pl.DataFrame:
+def tested_sums(scored: Scored, metric: Metric, asked: Sequence[WeightedSum], study: Study, root: int) -> pl.DataFrame:
     """Tests of weighted sums, corrected within a source; what cannot be tested says why.
 
     Args:
@@ -158,7 +165,7 @@ def tested_sums(scored: Scored, metric: Metric, asked: Sequence[Asked], study: S
     return _table(scored, metric, asked, numbers, tests.flag.tolist())
 
 
-def _named(scored: Scored, asked: Sequence[Asked]) -> pl.DataFrame:
+def _named(scored: Scored, asked: Sequence[WeightedSum]) -> pl.DataFrame:
     """Source, reader and condition of each test."""
     blocks = codes(scored.cells, BLOCK)[1]
     return blocks[[a.block for a in asked]]
@@ -167,7 +174,7 @@ def _named(scored: Scored, asked: Sequence[Asked]) -> pl.DataFrame:
 def _table(
     scored: Scored,
     metric: Metric,
-    asked: Sequence[Asked],
+    asked: Sequence[WeightedSum],
     numbers: dict[str, Floats],
     flags: Sequence[str | None],
     method: str = METHOD,
@@ -196,7 +203,7 @@ def _table(
     )
 
 
-def _counts(scored: Scored, metric: Metric, asked: Sequence[Asked]) -> Iterable[pl.Series]:
+def _counts(scored: Scored, metric: Metric, asked: Sequence[WeightedSum]) -> Iterable[pl.Series]:
     """Slices, cases, hosts and donors that each test rests on."""
     taken = (_weights(asked, scored.cells.height) != 0).astype(np.float64)
     used = metric.estimates.used
@@ -221,7 +228,7 @@ def stacked(tables: Sequence[pl.DataFrame], task: str = "presence") -> pl.DataFr
 
 
 def omnibus(
-    scored: Scored, metric: Metric, asked: Sequence[Asked], stratum: str, what: str = "any level differs"
+    scored: Scored, metric: Metric, asked: Sequence[WeightedSum], stratum: str, what: str = "any level differs"
 ) -> pl.DataFrame:
     """Whether any level differs: Hotelling's F of each block, on the covariance of its sums; ``estimate`` is its p.
 
@@ -236,13 +243,13 @@ def omnibus(
 
     found = _combined(scored, metric, asked)
     of = np.array([a.block for a in asked])
-    rows: list[Asked] = []
+    rows: list[WeightedSum] = []
     p: list[float] = []
     flags: list[str | None] = []
     for block in dict.fromkeys(of.tolist()):
         at = np.flatnonzero(of == block)
         first = asked[at[0]]
-        rows.append(Asked(block, "omnibus_p", stratum, what, _union(asked, at), first.note))
+        rows.append(WeightedSum(block, "omnibus_p", stratum, what, _union(asked, at), first.note))
         p.append(np.nan)
         flags.append(None)
         if not first.weights:
@@ -272,11 +279,11 @@ def _held(table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(p_corrected=pl.Series(holm(p, family)).fill_nan(None))
 
 
-def _union(asked: Sequence[Asked], at: Ints) -> dict[int, float]:
+def _union(asked: Sequence[WeightedSum], at: Ints) -> dict[int, float]:
     return {cell: 1.0 for i in at for cell in asked[i].weights}
 
 
-def spread_of(scored: Scored, metric: Metric, asked: Sequence[Asked], study: Study) -> pl.DataFrame:
+def spread_of(scored: Scored, metric: Metric, asked: Sequence[WeightedSum], study: Study) -> pl.DataFrame:
     """Spread of replicates over what sampling alone would give: ratio of standard deviations, by block.
 
     The sum of squares about the mean is that of a scaled chi-squared with Satterthwaite's degrees of freedom.
@@ -291,14 +298,14 @@ def spread_of(scored: Scored, metric: Metric, asked: Sequence[Asked], study: Stu
 
     found = _combined(scored, metric, asked)
     of = np.array([a.block for a in asked])
-    rows: list[Asked] = []
+    rows: list[WeightedSum] = []
     flags: list[str | None] = []
     columns: dict[str, list[float]] = {}
     for block in dict.fromkeys(of.tolist()):
         at = np.flatnonzero(of == block)
         first, count = asked[at[0]], len(at)
         what = "standard deviation between replicates over that expected from sampling"
-        rows.append(Asked(block, "spread_ratio", "arm", what, _union(asked, at), first.note))
+        rows.append(WeightedSum(block, "spread_ratio", "arm", what, _union(asked, at), first.note))
         flags.append(None)
         numbers = dict.fromkeys(("estimate", "low", "high", "p", "observed_sd", "expected_sd"), np.nan)
         if first.weights:
@@ -339,6 +346,9 @@ def untestable(rows: pl.DataFrame, shape: Shape, metric: str, why: str) -> pl.Da
     none = dict.fromkeys(("estimate", "low", "high", "p", "p_corrected", "resolves"), pl.lit(None, pl.Float64))
     counts = dict.fromkeys(("n_slices", "n_cases", "n_hosts", "n_donors"), pl.lit(0, pl.Int64))
     said = {"shape": shape, "metric": metric, "stratum": "all", "what": "", "flag": why, "method": "none"}
-    return rows.select(*BLOCK, "task").unique().sort(*BLOCK, "task").with_columns(
-        **{c: pl.lit(v) for c, v in said.items()}, **none, **counts
-    )  # fmt: skip
+    return (
+        rows.select(*BLOCK, "task")
+        .unique()
+        .sort(*BLOCK, "task")
+        .with_columns(**{c: pl.lit(v) for c, v in said.items()}, **none, **counts)
+    )

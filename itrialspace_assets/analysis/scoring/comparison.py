@@ -10,7 +10,7 @@ from itrialspace_assets.analysis.estimates.intervals import intervals
 from itrialspace_assets.analysis.estimates.variance import differences
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.scoring.scored import coded, scored_of
-from itrialspace_assets.analysis.scoring.sides import UNIT, Pairs, Side, as_observations
+from itrialspace_assets.analysis.scoring.sides import UNIT, PairedSides, Side, as_observations
 from itrialspace_assets.analysis.scoring.tasks import metrics_of
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.imaging.anatomy import LOBES, SIZE_BUCKETS
@@ -22,7 +22,7 @@ _RANK = {level: place for place, level in enumerate((*SIZE_BUCKETS, *LOBES))}
 
 
 @dataclass(frozen=True)
-class Number:
+class ComparedNumber:
     """An estimate with limits; None where there is none, and ``flag`` says why."""
 
     estimate: float | None
@@ -57,9 +57,9 @@ class OfSource:
     n: int
     n_cases: int
     n_hosts: int
-    a: Number
-    b: Number
-    difference: Number
+    a: ComparedNumber
+    b: ComparedNumber
+    difference: ComparedNumber
     p: float | None
     both_right: int
     both_wrong: int
@@ -78,7 +78,7 @@ class Comparison:
         metric: the metric.
         sources: results by image source.
         levels: source, factor, level, n, right answers of A and of B, improved, regressed.
-        flips: rows of ``Pairs`` that flipped with ``flip`` (improved or regressed), the surest first.
+        flips: rows of ``PairedSides`` that flipped with ``flip`` (improved or regressed), the surest first.
     """
 
     metric: str
@@ -87,7 +87,7 @@ class Comparison:
     flips: pl.DataFrame
 
 
-def compared(pairs: Pairs, a: Side, b: Side, task: str, metric: str, study: Study) -> Comparison:
+def compared(pairs: PairedSides, a: Side, b: Side, task: str, metric: str, study: Study) -> Comparison:
     """Compare two sides.
 
     Args:
@@ -151,7 +151,7 @@ def _finite(value: float) -> float | None:
     return round(float(value), 10) if np.isfinite(value) else None
 
 
-def _number(value: float, low: float, high: float, flag: str | None) -> Number:
+def _number(value: float, low: float, high: float, flag: str | None) -> ComparedNumber:
     """Limits and a flag as one number; a number that is not finite is none.
 
     Args:
@@ -160,7 +160,7 @@ def _number(value: float, low: float, high: float, flag: str | None) -> Number:
         high: upper limit.
         flag: why it is missing or should not be tested.
     """
-    return Number(_finite(value), _finite(low), _finite(high), flag)
+    return ComparedNumber(_finite(value), _finite(low), _finite(high), flag)
 
 
 def _flips(known: pl.DataFrame, study: Study) -> tuple[pl.DataFrame, list[float]]:

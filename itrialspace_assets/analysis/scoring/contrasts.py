@@ -1,6 +1,6 @@
 """The metric of the primary endpoint compared: readers under one condition, conditions with the plain picture.
 
-The comparisons of one source and kind are a family, corrected as the study declares (``Tests`` of its file).
+The comparisons of one source and kind are a family, corrected as the study declares (``PairedTests`` of its file).
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from itrialspace_assets.analysis.estimates.cells import Floats, Ints, codes
-from itrialspace_assets.analysis.estimates.comparisons import Tests, cell_pairs, holm, max_t, tested, ties
+from itrialspace_assets.analysis.estimates.comparisons import PairedTests, cell_pairs, holm, max_t, tested, ties
 from itrialspace_assets.analysis.estimates.jackknife import Estimates
 from itrialspace_assets.analysis.estimates.variance import Differences, differences
 from itrialspace_assets.analysis.protocol.study import Study
@@ -57,7 +57,7 @@ def contrasts(observations: pl.DataFrame, study: Study, root: int) -> Contrasts 
 
 def _table(
     cells: pl.DataFrame, found: Estimates, pairs: tuple[Ints, Ints], axis: str, study: Study, root: int
-) -> tuple[pl.DataFrame, Tests]:
+) -> tuple[pl.DataFrame, PairedTests]:
     first, second = pairs
     apart = differences(found, first, second)
     tests = tested(apart, study.alpha, study.min_clusters)
@@ -84,14 +84,14 @@ def _table(
     return table, tests
 
 
-def _corrected(apart: Differences, tests: Tests, family: Ints, study: Study, root: int) -> dict[str, Floats]:
+def _corrected(apart: Differences, tests: PairedTests, family: Ints, study: Study, root: int) -> dict[str, Floats]:
     """P of each comparison (M,) by the correction that the study declares, under its name."""
     if study.tests.correction == "holm":
         return {"p (Holm)": holm(tests.p, family)}
     return {"p (largest t)": max_t(apart, tests, family, root)}
 
 
-def _ties(cells: pl.DataFrame, found: Estimates, pairs: tuple[Ints, Ints], tests: Tests) -> str:
+def _ties(cells: pl.DataFrame, found: Estimates, pairs: tuple[Ints, Ints], tests: PairedTests) -> str:
     """Which readers cannot be told apart, by source and condition."""
     first, second = pairs
     block, names = codes(cells, ["source", "condition"])

@@ -24,7 +24,7 @@ from itrialspace_assets.records.store import read_all
 from itrialspace_assets.records.tables import TASK_OPTIONS
 
 #: What a control is to trust: it takes the picture away, leaves or moves the guidance, or should change nothing.
-Kind = Literal["no picture", "guidance", "same question"]
+ControlKind = Literal["no picture", "guidance", "same question"]
 #: A reader that said this under a control said something else than before.
 _SAID = ("ok", "refused", "unparsed")
 
@@ -34,7 +34,7 @@ class Control:
     """A control: its name in the tables, what it is, and what it shows or asks in words."""
 
     name: str
-    kind: Kind
+    kind: ControlKind
     says: str
 
 

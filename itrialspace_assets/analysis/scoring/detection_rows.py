@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from itrialspace_assets.analysis.estimates.detection import Detection, Number, Resampling, detect
+from itrialspace_assets.analysis.estimates.detection import Detection, NotedEstimate, Resampling, detect
 from itrialspace_assets.analysis.estimates.matching import OURS
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.scoring.marks import MarkedScans, marked_scans
@@ -65,7 +65,7 @@ def detection_rows(
     groups = np.stack([np.ones(len(size), bool), *(size == bucket for bucket in sizes)])
     detection = detect(found.matched, OURS, clusters, groups=groups, alpha=study.alpha, seed=seed)
     strata = ["all", *(f"size_bucket={bucket}" for bucket in sizes)]
-    numbers: list[tuple[str, str, Number]] = [
+    numbers: list[tuple[str, str, NotedEstimate]] = [
         *(("all", f"froc_{r.false_per_scan:g}", r.sensitivity) for r in detection.rates),
         *(
             ("all", f"fp_per_lesion_free_scan_{r.false_per_scan:g}", r.false_per_lesion_free_scan)
@@ -80,7 +80,7 @@ def detection_rows(
     return [MetricRow(**same, **_values(found, detection.method, *number)) for number in numbers], detection
 
 
-def _values(found: MarkedScans, method: str, stratum: str, metric: str, number: Number) -> dict[str, Any]:
+def _values(found: MarkedScans, method: str, stratum: str, metric: str, number: NotedEstimate) -> dict[str, Any]:
     """What a row holds besides what it is of; a share of nodules has its successes, which are whole because no line is
     drawn between thresholds."""
     size = stratum.removeprefix("size_bucket=")

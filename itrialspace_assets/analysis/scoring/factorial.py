@@ -11,9 +11,9 @@ from itrialspace_assets.analysis.estimates.variance import variance
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.scoring.cell_tests import (
     BLOCK,
-    Asked,
     Compared,
     Shape,
+    WeightedSum,
     at_once,
     levels_table,
     omnibus,
@@ -101,37 +101,37 @@ class _Crossed:
     steps: list[int]
     note: str | None
 
-    def _asked(self, shape: Shape, stratum: str, what: str, weights: Floats) -> Asked:
+    def _asked(self, shape: Shape, stratum: str, what: str, weights: Floats) -> WeightedSum:
         weighted = dict(zip(self.cells.ravel().tolist(), weights.ravel().tolist(), strict=True))
-        return Asked(self.block, shape, stratum, what, weighted, self.note)
+        return WeightedSum(self.block, shape, stratum, what, weighted, self.note)
 
     def _slope(self) -> Floats:
         x = np.array(self.steps, dtype=np.float64)
         return np.asarray((x - x.mean()) / ((x - x.mean()) ** 2).sum())
 
-    def trend(self) -> Asked:
+    def trend(self) -> WeightedSum:
         """Slope over size buckets, mean over lobes."""
         if not self.cells.size:
-            return Asked(self.block, "trend", "size_bucket", "", note=self.note)
+            return WeightedSum(self.block, "trend", "size_bucket", "", note=self.note)
         weights = np.tile(self._slope(), (len(self.lobes_of), 1)) / len(self.lobes_of)
         return self._asked(
             "trend", "size_bucket", f"{SIZE_BUCKETS[self.steps[0]]} to {SIZE_BUCKETS[self.steps[-1]]}", weights
         )
 
-    def lobes(self) -> list[Asked]:
+    def lobes(self) -> list[WeightedSum]:
         """Each lobe less the mean of the others, mean over sizes."""
         flat = np.full(len(self.steps), 1 / max(len(self.steps), 1))
         return self._each("against_others", "lobe={}", "{} less the other lobes, mean over sizes", flat)
 
-    def slopes(self) -> list[Asked]:
+    def slopes(self) -> list[WeightedSum]:
         """Slope over size in each lobe less the mean slope of the others."""
         slope = self._slope() if self.cells.size else np.zeros(0)
         return self._each("interaction", "lobe={}", "slope over size in {} less in the other lobes", slope)
 
-    def _each(self, shape: Shape, stratum: str, what: str, over_sizes: Floats) -> list[Asked]:
+    def _each(self, shape: Shape, stratum: str, what: str, over_sizes: Floats) -> list[WeightedSum]:
         count = len(self.lobes_of)
         if not self.cells.size:
-            return [Asked(self.block, shape, "lobe", "", note=self.note)]
+            return [WeightedSum(self.block, shape, "lobe", "", note=self.note)]
         found = []
         for place, lobe in enumerate(self.lobes_of):
             side = np.full(count, -1 / (count - 1))

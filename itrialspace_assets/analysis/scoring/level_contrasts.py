@@ -15,9 +15,9 @@ from itrialspace_assets.analysis.estimates.variance import variance
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.scoring.cell_tests import (
     BLOCK,
-    Asked,
     Compared,
     Shape,
+    WeightedSum,
     at_once,
     levels_table,
     omnibus,
@@ -34,7 +34,7 @@ from itrialspace_assets.analysis.scoring.tasks import metrics_of
 
 
 @dataclass(frozen=True)
-class Block:
+class ComparableLevels:
     """The levels of one source, reader and condition that can be compared.
 
     Attributes:
@@ -51,7 +51,7 @@ class Block:
     places: list[int]
     note: str | None
 
-    def asked(self, shape: Shape) -> list[Asked]:
+    def asked(self, shape: Shape) -> list[WeightedSum]:
         """The tests of a shape; one that says why, where there are fewer than two levels."""
         if shape == "trend":
             return [self._trend()]
@@ -62,11 +62,11 @@ class Block:
     def _names(self) -> list[str]:
         return [self.factor.shown[p] for p in self.places]
 
-    def _nothing(self, shape: Shape) -> Asked:
+    def _nothing(self, shape: Shape) -> WeightedSum:
         one = "one level only" if len(self.cells) == 1 else "no level"
-        return Asked(self.number, shape, self.factor.column, "", note="; ".join(filter(None, (one, self.note))))
+        return WeightedSum(self.number, shape, self.factor.column, "", note="; ".join(filter(None, (one, self.note))))
 
-    def _trend(self) -> Asked:
+    def _trend(self) -> WeightedSum:
         """Slope of the least-squares line over the levels, one step a level."""
         if len(self.cells) < 2:
             return self._nothing("trend")
@@ -75,15 +75,15 @@ class Block:
         names = self._names()
         what = f"{names[0]} to {names[-1]}"
         weights = dict(zip(self.cells, slope.tolist(), strict=True))
-        return Asked(self.number, "trend", self.factor.column, what, weights, self.note)
+        return WeightedSum(self.number, "trend", self.factor.column, what, weights, self.note)
 
-    def _pair(self) -> Asked:
+    def _pair(self) -> WeightedSum:
         (first, second), names = self.cells, self._names()
         what = f"{names[1]} less {names[0]}"
         stratum = f"{self.factor.column}={self.factor.levels[self.places[1]]}"
-        return Asked(self.number, "difference", stratum, what, {second: 1.0, first: -1.0}, self.note)
+        return WeightedSum(self.number, "difference", stratum, what, {second: 1.0, first: -1.0}, self.note)
 
-    def against_others(self) -> list[Asked]:
+    def against_others(self) -> list[WeightedSum]:
         """Each level less the mean of the others."""
         if len(self.cells) < 2:
             return [self._nothing("against_others")]
@@ -92,11 +92,13 @@ class Block:
         for cell, place, name in zip(self.cells, self.places, self._names(), strict=True):
             weights = dict.fromkeys(self.cells, rest) | {cell: 1.0}
             stratum = f"{self.factor.column}={self.factor.levels[place]}"
-            found.append(Asked(self.number, "against_others", stratum, f"{name} less the others", weights, self.note))
+            found.append(
+                WeightedSum(self.number, "against_others", stratum, f"{name} less the others", weights, self.note)
+            )
         return found
 
 
-def blocks(scored: Scored, estimates: Estimates, factor: Factor, study: Study) -> Iterator[Block]:
+def blocks(scored: Scored, estimates: Estimates, factor: Factor, study: Study) -> Iterator[ComparableLevels]:
     """Each source, reader and condition with the levels that can be compared there.
 
     Args:
@@ -115,7 +117,7 @@ def blocks(scored: Scored, estimates: Estimates, factor: Factor, study: Study) -
         lost = {c: why_out(c, estimates, few, study) for c in cells}
         note = "; ".join(f"without {factor.shown[place[c]]}: {why}" for c, why in lost.items() if why)
         used = [c for c in cells if lost[c] is None]
-        yield Block(number, factor, used, [place[c] for c in used], note or next(iter(unread), None))
+        yield ComparableLevels(number, factor, used, [place[c] for c in used], note or next(iter(unread), None))
 
 
 def _levelled(observations: pl.DataFrame, column: str, study: Study) -> pl.DataFrame:
@@ -187,9 +189,9 @@ def by_reader(presence: pl.DataFrame, study: Study, root: int) -> Compared:
             used = [c for c in of if lost[c] is None]
             if len(used) < 2:
                 one = "one reader only" if len(used) == 1 else "no reader"
-                asked.append(Asked(cells[0], "difference", "all", "", note="; ".join(filter(None, (one, note)))))
+                asked.append(WeightedSum(cells[0], "difference", "all", "", note="; ".join(filter(None, (one, note)))))
             asked += [
-                Asked(
+                WeightedSum(
                     a, "difference", "all", f"{_reader(scored, a)} less {_reader(scored, b)}", {a: 1.0, b: -1.0}, note
                 )
                 for i, a in enumerate(used)

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from itrialspace_assets.analysis.estimates.cells import Ints
-from itrialspace_assets.analysis.estimates.matching import OURS, Marks, Matched, Nodules, match
+from itrialspace_assets.analysis.estimates.matching import OURS, MarkArrays, MatchedMarks, NoduleArrays, match
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.records.store import read_all
 
@@ -29,7 +29,7 @@ class MarkedScans:
         left_out: those.
     """
 
-    matched: Matched
+    matched: MatchedMarks
     scans: pl.DataFrame
     nodules: pl.DataFrame
     unread: int
@@ -109,8 +109,8 @@ def join_marks(
     truth = truth.join(number, on="image_uid", maintain_order="left")
     marks = detections.join(number, on="image_uid").sort("scan", "mark")
     matched = match(
-        Marks(marks["scan"].to_numpy(), marks.select(_WORLD).to_numpy(), marks["score"].to_numpy()),
-        Nodules(
+        MarkArrays(marks["scan"].to_numpy(), marks.select(_WORLD).to_numpy(), marks["score"].to_numpy()),
+        NoduleArrays(
             truth["scan"].to_numpy(),
             truth.select(_WORLD).to_numpy(),
             truth["diameter_mm"].to_numpy(),

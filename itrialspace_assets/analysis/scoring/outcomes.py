@@ -38,13 +38,19 @@ def truth() -> pl.Expr:
     """
     shown = pl.col("presence") == "present"
     return (
-        pl.when(pl.col("task") == "presence").then(pl.col("presence").cast(pl.String))
-        .when(~shown).then(None)
-        .when(pl.col("task") == "lobe").then(pl.col("lobe").cast(pl.String))
-        .when(pl.col("task") == "size").then(pl.col("size_class").cast(pl.String))
-        .when(pl.col("label") == 1).then(pl.lit("malignant"))
-        .when(pl.col("label") == 0).then(pl.lit("benign"))
-    )  # fmt: skip
+        pl.when(pl.col("task") == "presence")
+        .then(pl.col("presence").cast(pl.String))
+        .when(~shown)
+        .then(None)
+        .when(pl.col("task") == "lobe")
+        .then(pl.col("lobe").cast(pl.String))
+        .when(pl.col("task") == "size")
+        .then(pl.col("size_class").cast(pl.String))
+        .when(pl.col("label") == 1)
+        .then(pl.lit("malignant"))
+        .when(pl.col("label") == 0)
+        .then(pl.lit("benign"))
+    )
 
 
 def outcomes(seen: pl.DataFrame, nodules: pl.DataFrame | None) -> pl.DataFrame:

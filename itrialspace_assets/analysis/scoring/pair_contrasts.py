@@ -7,8 +7,8 @@ from itrialspace_assets.analysis.estimates.jackknife import of_mean
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.scoring.cell_tests import (
     BLOCK,
-    Asked,
     Compared,
+    WeightedSum,
     at_once,
     levels_table,
     stacked,
@@ -41,7 +41,7 @@ def _paired(scored: Scored, metric: Metric, stratum: str, what: str, study: Stud
     for cell in range(scored.cells.height):
         if scored.why[cell] is None:
             why = None if known[cell] else str(metric.estimates.reason[cell])
-            asked.append(Asked(cell, "paired", stratum, what, {cell: 1.0} if known[cell] else {}, why))
+            asked.append(WeightedSum(cell, "paired", stratum, what, {cell: 1.0} if known[cell] else {}, why))
     return tested_sums(scored, metric, asked, study, root)
 
 

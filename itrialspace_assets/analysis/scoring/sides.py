@@ -60,20 +60,20 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Ids:
+class SliceIds:
     """Some slices by their published ids: how many, and the first ten."""
 
     count: int
     first: tuple[str, ...]
 
     @classmethod
-    def of(cls, frame: pl.DataFrame) -> "Ids":
+    def of(cls, frame: pl.DataFrame) -> "SliceIds":
         named = frame.select(pl.concat_str("source", "published_id", separator="/")).to_series().unique().sort()
         return cls(named.len(), tuple(named.head(_FIRST)))
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PairedSides:
     """The same slices answered by both, and what is not the same.
 
     Attributes:
@@ -87,11 +87,11 @@ class Pairs:
     """
 
     rows: pl.DataFrame
-    only_a: Ids
-    only_b: Ids
-    twice_a: Ids
-    twice_b: Ids
-    changed: Ids
+    only_a: SliceIds
+    only_b: SliceIds
+    twice_a: SliceIds
+    twice_b: SliceIds
+    changed: SliceIds
     manifests: tuple[str, ...]
 
 
@@ -186,7 +186,7 @@ def _kept(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(*UNIT, *FACTS, *_ANSWER, "path", "sha256", "profile")
 
 
-def pair(a: Side, b: Side) -> Pairs:
+def pair(a: Side, b: Side) -> PairedSides:
     """The slices that both answered, side by side. A slice that one side lacks is named, not counted."""
     twice = [side.answers.filter(pl.struct(UNIT).is_duplicated()) for side in (a, b)]
     once = [side.answers.filter(~pl.struct(UNIT).is_duplicated()) for side in (a, b)]
@@ -203,13 +203,13 @@ def pair(a: Side, b: Side) -> Pairs:
         )
         for x in "ab"
     }
-    return Pairs(
+    return PairedSides(
         rows.drop("b_target").with_columns(**right).sort(UNIT),
-        Ids.of(once[0].join(b.answers, on=UNIT, how="anti")),
-        Ids.of(once[1].join(a.answers, on=UNIT, how="anti")),
-        Ids.of(twice[0]),
-        Ids.of(twice[1]),
-        changed=Ids.of(both.filter(other)),
+        SliceIds.of(once[0].join(b.answers, on=UNIT, how="anti")),
+        SliceIds.of(once[1].join(a.answers, on=UNIT, how="anti")),
+        SliceIds.of(twice[0]),
+        SliceIds.of(twice[1]),
+        changed=SliceIds.of(both.filter(other)),
         manifests=_manifests(a.root, b.root, both["mode"].unique().sort().to_list()),
     )
 
@@ -230,7 +230,7 @@ def as_observations(pairs: pl.DataFrame, scorers: dict[str, str]) -> pl.DataFram
     """Pairs as rows that metrics are computed from, with ``side`` (a or b).
 
     Args:
-        pairs: ``Pairs.rows``, all or some.
+        pairs: ``PairedSides.rows``, all or some.
         scorers: scorer of each side.
     """
     sides = []

@@ -14,7 +14,7 @@ import polars as pl
 
 from itrialspace_assets.analysis.estimates.cells import Flags, Floats, Ints, codes
 from itrialspace_assets.analysis.estimates.equivalence import Verdicts, verdicts
-from itrialspace_assets.analysis.estimates.standardise import Answers, Sides, different, sides
+from itrialspace_assets.analysis.estimates.standardise import CellAnswers, StandardisedSides, different, sides
 from itrialspace_assets.analysis.estimates.transfer import (
     Transfer,
     Winners,
@@ -31,7 +31,7 @@ from itrialspace_assets.base.seeds import named
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.tables import CONDITIONS, TASK_OPTIONS
 
-Kind = Literal["paired", "standardised", "as_drawn"]
+PairingKind = Literal["paired", "standardised", "as_drawn"]
 #: What a stratum of the real mix is made of; negatives have neither lobe nor size.
 MIX = ["dataset", "lobe", "size_class", "negative_type"]
 ALL_MODES = "all_modes"
@@ -40,7 +40,7 @@ _METHOD = "two-way leave-cluster-out jackknife, t"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TransferComparison:
     """All cells of one mode, or of all modes that are no twins, against the real slices.
 
     Attributes:
@@ -56,10 +56,10 @@ class Comparison:
 
     source: str
     mode: str
-    kind: Kind
+    kind: PairingKind
     unseen: bool
     cells: pl.DataFrame
-    found: Sides
+    found: StandardisedSides
     verdicts: Verdicts
     lacking: pl.DataFrame
 
@@ -110,7 +110,7 @@ def why_not(found: AnswerTable) -> str | None:
 
 def comparisons(
     found: AnswerTable, source: str, study: Study, *, margin: float, unseen: bool = False
-) -> Iterator[Comparison]:
+) -> Iterator[TransferComparison]:
     """Every comparison of one renderer: each twin trial, all other modes together in two ways, each other mode.
 
     Args:
@@ -127,7 +127,7 @@ def comparisons(
     twins = slices["mode"].filter(pl.Series(native)).unique().sort().to_list()
     others = made & ~slices["mode"].is_in(twins).to_numpy()
 
-    def compared(mode: str, kind: Kind, rows: Ints) -> Comparison:
+    def compared(mode: str, kind: PairingKind, rows: Ints) -> TransferComparison:
         return _compared(found, rows, source, mode, kind, study, margin, unseen)
 
     for mode in twins:
@@ -161,8 +161,8 @@ def _pairs(slices: pl.DataFrame, twins: Flags, real: Flags) -> Ints:
 
 
 def _compared(
-    table: AnswerTable, rows: Ints, source: str, mode: str, kind: Kind, study: Study, margin: float, unseen: bool
-) -> Comparison:
+    table: AnswerTable, rows: Ints, source: str, mode: str, kind: PairingKind, study: Study, margin: float, unseen: bool
+) -> TransferComparison:
     """Cells of a comparison.
 
     Args:
@@ -173,7 +173,7 @@ def _compared(
         kind: how both sides are made alike.
         study: alpha, clusters.
         margin: largest difference that does not matter.
-        unseen: as ``Comparison.unseen``.
+        unseen: as ``TransferComparison.unseen``.
     """
     slices, right = table.slices[rows], table.right[rows]
     studied = (slices["source"] != REAL).to_numpy()
@@ -187,7 +187,7 @@ def _compared(
     right, cells = right[:, some], table.cells.filter(pl.Series(some))
     persons = {"host_person_uid": codes(slices, ["_host"])[0], "donor_person_uid": codes(slices, ["_donor"])[0]}
     host, donor = persons[study.clusters[0]], persons[study.clusters[-1]]
-    found = sides(Answers(stratum, host, donor, studied, right), strata.height)
+    found = sides(CellAnswers(stratum, host, donor, studied, right), strata.height)
     alike = np.asarray(np.equal(*np.split(right, 2)).all(axis=0)) if kind == "paired" else found.alike
     judged = verdicts(found.apart, alike, margin=margin, alpha=study.alpha, min_clusters=study.min_clusters)
     there = right >= 0
@@ -198,13 +198,13 @@ def _compared(
     }
     counted = cells.with_columns(pl.Series(name, of, dtype=pl.Int64) for name, of in counts.items())
     lacking = _lacking(found, strata, cells) if kind == "standardised" else pl.DataFrame(schema=_LACKING)
-    return Comparison(source, mode, kind, unseen, counted, found, judged, lacking)
+    return TransferComparison(source, mode, kind, unseen, counted, found, judged, lacking)
 
 
 _LACKING = pl.Schema({"task": pl.String(), "stratum": pl.String(), "n_real": pl.Int64(), "share": pl.Float64()})
 
 
-def _lacking(found: Sides, strata: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
+def _lacking(found: StandardisedSides, strata: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
     """Strata of each task that lack a counterpart in the cell in which they are most, commonest first."""
     negative, place = pl.col("negative_type"), [pl.col(c).fill_null(f"{c} not known") for c in MIX[:3]]
     name = pl.when(negative.is_null()).then(pl.concat_str(place, separator=", "))
@@ -225,7 +225,7 @@ def _lacking(found: Sides, strata: pl.DataFrame, cells: pl.DataFrame) -> pl.Data
     return worst.sort("task", "share", "stratum", descending=[False, True, False])
 
 
-def ranks(of: Comparison, study: Study, root: int) -> Ranks:
+def ranks(of: TransferComparison, study: Study, root: int) -> Ranks:
     """Order of the cells of a comparison on both sides, with limits that know which cells share persons.
 
     Args:
@@ -254,7 +254,7 @@ def ranks(of: Comparison, study: Study, root: int) -> Ranks:
     )
 
 
-def _limits(of: Comparison, at: Ints, study: Study, root: int) -> tuple[float | None, float | None, str | None]:
+def _limits(of: TransferComparison, at: Ints, study: Study, root: int) -> tuple[float | None, float | None, str | None]:
     if not (of.verdicts.tests.effective[at] >= study.min_clusters).all():  # NaN: none at all
         return None, None, f"a cell has fewer than {study.min_clusters} effective clusters"
     both = np.r_[at, len(of.found.studied) + at]
@@ -268,7 +268,7 @@ def _limits(of: Comparison, at: Ints, study: Study, root: int) -> tuple[float | 
     return round(float(low), 4), round(float(high), 4), None
 
 
-def transfer_rows(of: Comparison, analysis: Analysis) -> Iterator[MetricRow]:
+def transfer_rows(of: TransferComparison, analysis: Analysis) -> Iterator[MetricRow]:
     """Rows of ``metrics``: synthetic less real with limits, and p that it lies within the margin, for every cell.
 
     Args:

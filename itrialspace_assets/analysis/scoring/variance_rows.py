@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from itrialspace_assets.analysis.estimates.cells import codes
-from itrialspace_assets.analysis.estimates.detection import Number
+from itrialspace_assets.analysis.estimates.detection import NotedEstimate
 from itrialspace_assets.analysis.estimates.variance_components import variance_components
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.analysis.scoring.rows import Analysis, MetricRow
@@ -55,7 +55,9 @@ def _rows(
         "variance_host": found.variance["host"],
         "variance_donor": found.variance["donor"],
         "variance_ratio_host_donor": found.ratio,
-        "naive_ratio_host_donor": Number(found.naive_ratio, None, None, "as published: holds the error of each mean"),
+        "naive_ratio_host_donor": NotedEstimate(
+            found.naive_ratio, None, None, "as published: holds the error of each mean"
+        ),
     }
     for metric, number in numbers.items():
         yield MetricRow(

@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 
 from itrialspace_assets.analysis.estimates.reader_study import ReaderStudy
-from itrialspace_assets.analysis.user_files.user_tables import FALSE, SCORE, TRUE, Source, UserTable
+from itrialspace_assets.analysis.user_files.user_tables import FALSE, SCORE, TRUE, TableSource, UserTable
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.records.text_tables import NUMBER
 
 
-def read_reader_study(source: Source) -> ReaderStudy:
+def read_reader_study(source: TableSource) -> ReaderStudy:
     """A reader study: a file of iMRMC, or a long table.
 
     The long table has the columns reader, modality (or treatment), case, truth (0 or 1) and score (or rating or

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from itrialspace_assets.analysis.estimates.cells import Flags, Floats, Ints
-from itrialspace_assets.analysis.estimates.matching import UNSTATED_DIAMETER_MM, Marks, Nodules
-from itrialspace_assets.analysis.user_files.user_tables import SCORE, Source, UserTable, as_numbers
+from itrialspace_assets.analysis.estimates.matching import UNSTATED_DIAMETER_MM, MarkArrays, NoduleArrays
+from itrialspace_assets.analysis.user_files.user_tables import SCORE, TableSource, UserTable, as_numbers
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.records.text_tables import read_csv
 
@@ -25,12 +25,14 @@ class ScanMarks:
     """Marks and findings of numbered scans, and what was assumed where the files do not say."""
 
     scans: tuple[str, ...]
-    marks: Marks
-    nodules: Nodules
+    marks: MarkArrays
+    nodules: NoduleArrays
     notes: tuple[str, ...]
 
 
-def read_scan_marks(marks: Source, annotations: Source, excluded: Source | None, scans: Source | None) -> ScanMarks:
+def read_scan_marks(
+    marks: TableSource, annotations: TableSource, excluded: TableSource | None, scans: TableSource | None
+) -> ScanMarks:
     """Marks and annotations in the columns of LUNA16.
 
     Args:
@@ -66,13 +68,13 @@ def read_scan_marks(marks: Source, annotations: Source, excluded: Source | None,
     if excluded is not None:
         diameters.append(_stated_or_usual(tables[2]))
     count = len(diameters[0])
-    of_nodules = Nodules(
+    of_nodules = NoduleArrays(
         scan=np.concatenate(codes[1:]),
         place=np.concatenate(places[1:]),
         diameter_mm=np.concatenate(diameters),
         excluded=np.arange(sum(map(len, diameters))) >= count,
     )
-    return ScanMarks(tuple(listed), Marks(codes[0], places[0], found.numbers(*SCORE)), of_nodules, notes)
+    return ScanMarks(tuple(listed), MarkArrays(codes[0], places[0], found.numbers(*SCORE)), of_nodules, notes)
 
 
 def _stated_or_usual(table: UserTable) -> Floats:
@@ -84,7 +86,7 @@ def _stated_or_usual(table: UserTable) -> Floats:
     return np.where(values > 0, values, UNSTATED_DIAMETER_MM)
 
 
-def _scan_ids(source: Source) -> pl.Series:
+def _scan_ids(source: TableSource) -> pl.Series:
     """Ids of a list of scans, in its order."""
     if isinstance(source, pl.DataFrame):
         table = UserTable("scans", source)
@@ -130,7 +132,7 @@ class ScoredCases:
     donor: pl.Series
 
 
-def read_scored_cases(source: Source, truth: str, score: str, host: str | None, donor: str | None) -> ScoredCases:
+def read_scored_cases(source: TableSource, truth: str, score: str, host: str | None, donor: str | None) -> ScoredCases:
     """A long table of scored cases, a row each.
 
     Args:

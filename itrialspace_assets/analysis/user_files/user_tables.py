@@ -13,7 +13,7 @@ from itrialspace_assets.analysis.estimates.cells import Flags, Floats
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.records.text_tables import NUMBER, read_text_table
 
-Source = Path | str | pl.DataFrame
+TableSource = Path | str | pl.DataFrame
 
 #: Names of a column of scores.
 SCORE = ("probability", "score", "rating")
@@ -29,7 +29,7 @@ class UserTable:
     frame: pl.DataFrame
 
     @classmethod
-    def read(cls, source: Source, what: str) -> "UserTable":
+    def read(cls, source: TableSource, what: str) -> "UserTable":
         """A table from a file or a frame.
 
         Args:

@@ -10,7 +10,7 @@ from itrialspace_assets.explorer.cases.trials import last_reviews
 from itrialspace_assets.records.store import read_all
 from itrialspace_assets.slices.windows import DEFAULT
 
-Verdicts = Literal["accept", "reject", "none"]
+VerdictFilter = Literal["accept", "reject", "none"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def case_rows(settings: Settings, mode: str) -> pl.DataFrame:
     )
 
 
-def sheet(rows: pl.DataFrame, arm: str | None, verdict: Verdicts | None, offset: int, limit: int) -> Sheet:
+def sheet(rows: pl.DataFrame, arm: str | None, verdict: VerdictFilter | None, offset: int, limit: int) -> Sheet:
     """A page of a contact sheet.
 
     Args:

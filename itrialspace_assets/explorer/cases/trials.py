@@ -60,7 +60,7 @@ class ArmFlow:
 
 
 @dataclass(frozen=True)
-class BalanceRow:
+class BalanceLevel:
     """One level of one marginal of an arm: the share asked for and the share got; null: nothing was asked."""
 
     arm: str
@@ -80,7 +80,7 @@ class TrialTold:
 
     flow: TrialFlow
     arms: list[ArmFlow]
-    balance: list[BalanceRow]
+    balance: list[BalanceLevel]
 
 
 def trials(settings: Settings) -> list[TrialFlow]:
@@ -109,8 +109,8 @@ def trial(settings: Settings, mode: str) -> TrialTold:
     balance = read_all(settings.output, "balance", mode=mode).sort(
         pl.col("arm").replace_strict(order, default=len(order), return_dtype=pl.Int64), "marginal", "level"
     )
-    columns = list(BalanceRow.__dataclass_fields__)
-    return TrialTold(_flow(settings, mode), told, [BalanceRow(*row) for row in balance.select(columns).rows()])
+    columns = list(BalanceLevel.__dataclass_fields__)
+    return TrialTold(_flow(settings, mode), told, [BalanceLevel(*row) for row in balance.select(columns).rows()])
 
 
 def last_reviews(settings: Settings) -> pl.DataFrame:

@@ -103,7 +103,7 @@ class GraphAnswer(StrictModel):
     edges_available: bool
 
 
-class Demographics(StrictModel):
+class DemographicsAnswer(StrictModel):
     patient_age: str
     patient_sex: str
     smoking_status: str
@@ -115,7 +115,7 @@ NodeAnswer = _row(
     "NodeAnswer",
     METADATA,
     **_NAMES,
-    demographics=Demographics,
+    demographics=DemographicsAnswer,
     ct_path_abs=str,
     nodule_mask_path_abs=str,
     organ_seg_path_abs=str,

@@ -12,7 +12,7 @@ from pydantic import Field
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.compat.nodes import is_among, is_between, label_is, met
-from itrialspace_assets.explorer.search.columns import ABOUT, Columns, Mask, Rows
+from itrialspace_assets.explorer.search.columns import ABOUT, Columns, Mask, RowNumbers
 from itrialspace_assets.explorer.search.filters import among
 from itrialspace_assets.explorer.search.find import in_order
 from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS
@@ -138,7 +138,7 @@ def conditions(columns: Columns, asked: SearchFilters) -> list[tuple[str, Mask |
     ]
 
 
-def page(columns: Columns, asked: SearchFilters, most: int | None) -> tuple[int, Rows]:
+def page(columns: Columns, asked: SearchFilters, most: int | None) -> tuple[int, RowNumbers]:
     """How many nodules match, and the rows of those that are shown: filtered, then drawn, then sorted, then cut.
 
     Args:
@@ -202,7 +202,7 @@ def within_datasets(columns: Columns, include: list[str] | None, exclude: list[s
     return met(columns, (wanted, ~among(columns, "dataset", exclude) if exclude else None))
 
 
-def whole_rows(columns: Columns, rows: Rows) -> pl.DataFrame:
+def whole_rows(columns: Columns, rows: RowNumbers) -> pl.DataFrame:
     """Every column of some rows, in their order; the table is read once, some thousand rows at a time.
 
     Args:

@@ -10,8 +10,8 @@ from pydantic import Field
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.compat.nodes import LABEL_TEXT, NODE_ID, is_among, is_between, label_is, met
-from itrialspace_assets.explorer.layouts.nodule_map import ON_DEMAND, NoduleMap, Search
-from itrialspace_assets.explorer.search.columns import Columns, Mask, Rows
+from itrialspace_assets.explorer.layouts.nodule_map import ON_DEMAND, NeighbourSearch, NoduleMap
+from itrialspace_assets.explorer.search.columns import Columns, Mask, RowNumbers
 
 #: Columns that nodes can be coloured by (published).
 COLOURS = ("dataset", "label_text", "reinsertion_lobe", "size_bucket", "reinsertion_lung_zone", "reinsertion_lung_side")
@@ -64,7 +64,7 @@ class GraphRequest(GraphChoice):
 
 
 @dataclass(frozen=True)
-class Graph:
+class NeighbourGraph:
     """Nodes and edges under the original's keys; ``edges_available`` is false where they must be made first."""
 
     nodes: pl.DataFrame
@@ -87,7 +87,7 @@ def listed(words: Words) -> list[str]:
     return [words] if isinstance(words, str) else list(words or [])
 
 
-def search_of(backend: str, feature_set: str, model: str) -> Search:
+def search_of(backend: str, feature_set: str, model: str) -> NeighbourSearch:
     """The search space that the original calls by a name.
 
     Args:
@@ -95,10 +95,10 @@ def search_of(backend: str, feature_set: str, model: str) -> Search:
         feature_set: whose features.
         model: layout that ``embedding`` searches.
     """
-    return Search("feature_l2" if backend == "features" else backend, feature_set, model)
+    return NeighbourSearch("feature_l2" if backend == "features" else backend, feature_set, model)
 
 
-def graph(seen: NoduleMap, columns: Columns, asked: GraphRequest) -> Graph:
+def graph(seen: NoduleMap, columns: Columns, asked: GraphRequest) -> NeighbourGraph:
     """The graph that is asked for.
 
     Args:
@@ -133,10 +133,10 @@ def graph(seen: NoduleMap, columns: Columns, asked: GraphRequest) -> Graph:
     if found is not None:
         source, target = (kept[found[end].to_numpy()] for end in ("source", "target"))
         found = found.filter(pl.Series(source & target))
-    return Graph(nodes, _edges(nodes["id"], rows, found), columns.height, found is not None)
+    return NeighbourGraph(nodes, _edges(nodes["id"], rows, found), columns.height, found is not None)
 
 
-def _edges(ids: pl.Series, rows: Rows, found: pl.DataFrame | None) -> pl.DataFrame:
+def _edges(ids: pl.Series, rows: RowNumbers, found: pl.DataFrame | None) -> pl.DataFrame:
     if found is None:
         return pl.DataFrame(schema={"source": pl.String, "target": pl.String, "similarity": pl.Float64})
     distance = found["distance"].cast(pl.Float64)

@@ -11,7 +11,7 @@ import polars as pl
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.layouts.table import by_value
-from itrialspace_assets.explorer.search.columns import Columns, Mask, Rows
+from itrialspace_assets.explorer.search.columns import Columns, Mask, RowNumbers
 from itrialspace_assets.explorer.search.filters import all_of, among, between, missing
 from itrialspace_assets.profiles.registry import dataset as registered
 from itrialspace_assets.records.tables import TABLES
@@ -83,7 +83,7 @@ def row_of_annotation(columns: Columns, annotation: str) -> int | None:
     return int(rows[0]) if len(rows) else None
 
 
-def _rows_of_annotation(columns: Columns, annotation: str) -> Rows:
+def _rows_of_annotation(columns: Columns, annotation: str) -> RowNumbers:
     return columns.rows_with("annotation_id", annotation)
 
 

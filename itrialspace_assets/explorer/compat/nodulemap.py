@@ -38,7 +38,7 @@ from itrialspace_assets.explorer.compat.nodes import (
 )
 from itrialspace_assets.explorer.compat.pictures import slice_picture
 from itrialspace_assets.explorer.compat.scans import centre_of, read_ct, read_mask
-from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap, Reach, Search
+from itrialspace_assets.explorer.layouts.nodule_map import NeighbourSearch, NoduleMap, Reach
 from itrialspace_assets.explorer.layouts.presets import FEATURE_SETS, PRESETS, feature_set, preset
 from itrialspace_assets.explorer.search.columns import Columns
 from itrialspace_assets.explorer.server.open_map import MapOf
@@ -141,7 +141,7 @@ OpenedOf = Annotated[Opened, Depends(_opened)]
 
 
 @dataclass(frozen=True)
-class Node:
+class NoduleNode:
     """A node by the id that was asked, and its row in the index."""
 
     opened: Opened
@@ -149,11 +149,11 @@ class Node:
     row: int
 
 
-def _node(opened: OpenedOf, node_id: str) -> Node:
-    return Node(opened, node_id, _row(opened.columns, node_id))
+def _node(opened: OpenedOf, node_id: str) -> NoduleNode:
+    return NoduleNode(opened, node_id, _row(opened.columns, node_id))
 
 
-NodeOf = Annotated[Node, Depends(_node)]
+NodeOf = Annotated[NoduleNode, Depends(_node)]
 
 
 def _download(content: bytes, kind: str, name: str) -> Response:
@@ -342,7 +342,7 @@ def debug_search(opened: OpenedOf, asked: Annotated[SearchAsked, Query()]) -> di
     started = time.perf_counter()
     search = _search(asked.search_backend, asked.feature_set, asked.model)
     row = _row(opened.columns, asked.node_id) if asked.node_id else 0
-    found = _near(Node(opened, asked.node_id, row), asked.k, search, Reach())
+    found = _near(NoduleNode(opened, asked.node_id, row), asked.k, search, Reach())
     elapsed = round(1000 * (time.perf_counter() - started), 3)
     return _matrix(opened.seen, search) | {"elapsed_ms": elapsed, "neighbors": found.to_dicts()}
 
@@ -364,12 +364,12 @@ def _known(name: str) -> str:
     return feature_set(name).name
 
 
-def _search(backend: str, of: str, model: str) -> Search:
+def _search(backend: str, of: str, model: str) -> NeighbourSearch:
     """The space that is searched; a model or feature set that there is none of is refused even where it is not read."""
     return search_of(backend, _known(of), preset(model).name)
 
 
-def _near(node: Node, k: int, search: Search, reach: Reach) -> pl.DataFrame:
+def _near(node: NoduleNode, k: int, search: NeighbourSearch, reach: Reach) -> pl.DataFrame:
     rows = node.opened.seen.neighbours(node.row, k, search, reach)
     return _described(node.opened.columns, rows)
 
@@ -379,6 +379,6 @@ def _described(columns: Columns, near: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([metadata(columns.frame(NODE, near["row"].to_numpy())), near.drop("row")], how="horizontal")
 
 
-def _matrix(seen: NoduleMap, search: Search) -> dict[str, Any]:
+def _matrix(seen: NoduleMap, search: NeighbourSearch) -> dict[str, Any]:
     points = seen.space(search).points
     return {"embedding_dim": points.shape[1], "n_embeddings": len(points)}

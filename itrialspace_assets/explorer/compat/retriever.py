@@ -37,7 +37,7 @@ from itrialspace_assets.explorer.server.problems import bytes_of
 from itrialspace_assets.explorer.server.state import RootOf
 from itrialspace_assets.imaging.anatomy import LOBES
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.index.query import FEATURES, MISMATCHES, Place
+from itrialspace_assets.index.query import FEATURES, MISMATCHES, WantedDonor
 
 router = APIRouter(prefix="/compat/retriever", tags=["compat: Retriever"])
 
@@ -165,7 +165,7 @@ def matcher(root: RootOf, asked: MatchRequest) -> dict[str, Any]:
     where = within_datasets(columns, asked.include_datasets, asked.exclude_datasets)
     for column, word in (("reinsertion_lung_zone", asked.lung_zone), ("reinsertion_lung_side", asked.lung_side)):
         where &= met(columns, [is_among(columns, column, [word or ""])])
-    place = Place(asked.lobe, asked.lobe_cc_pct, asked.pleural_dist_mm, asked.diameter_mm, asked.label)
+    place = WantedDonor(asked.lobe, asked.lobe_cc_pct, asked.pleural_dist_mm, asked.diameter_mm, asked.label)
     rows, scores = donors(columns, place, where, asked.k)
     found = pl.concat([columns.frame(_DONOR, rows), scores], how="horizontal").select(
         "annotation_id",

@@ -12,7 +12,7 @@ from itrialspace_assets.records.store import read_all
 
 
 @dataclass(frozen=True)
-class Place:
+class TargetPoint:
     """A nodule where it is, or of a case without one the place that guidance points at; world mm (RAS).
 
     Attributes:
@@ -35,7 +35,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Mark:
+class ReaderMark:
     """A mark of a reader on a volume; world mm (RAS), a higher score means more suspicious.
 
     Attributes:
@@ -60,15 +60,15 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Marks:
+class MarksOnVolumes:
     """Places of nodules, readers' marks, and every reader that marked here, chosen or not."""
 
-    places: list[Place]
-    marks: list[Mark]
+    places: list[TargetPoint]
+    marks: list[ReaderMark]
     readers: list[str]
 
 
-def marks_of(settings: Settings, uid: str, of: Of, reader: str | None = None) -> Marks:
+def marks_of(settings: Settings, uid: str, of: Of, reader: str | None = None) -> MarksOnVolumes:
     """Places and marks of a nodule's scan or of a case's images.
 
     Args:
@@ -91,16 +91,18 @@ def marks_of(settings: Settings, uid: str, of: Of, reader: str | None = None) ->
     readers = found["reader"].unique().sort().to_list()
     chosen = found if reader is None else found.filter(pl.col("reader") == reader)
     marks = [
-        Mark(r["reader"], r["what"], r["mark"], r["world_x"], r["world_y"], r["world_z"], r["diameter_mm"], r["score"])
+        ReaderMark(
+            r["reader"], r["what"], r["mark"], r["world_x"], r["world_y"], r["world_z"], r["diameter_mm"], r["score"]
+        )
         for r in chosen.iter_rows(named=True)
     ]
-    return Marks(places, marks, readers)
+    return MarksOnVolumes(places, marks, readers)
 
 
 _Images = dict[tuple[str, str, str, str], str]
 
 
-def _of_nodule(settings: Settings, uid: str) -> tuple[list[Place], _Images]:
+def _of_nodule(settings: Settings, uid: str) -> tuple[list[TargetPoint], _Images]:
     columns = ["coordX", "coordY", "coordZ", "reinsertion_nodule_diam_mm", "reinsertion_lobe", "dataset", "scan_uid"]
     rows = read_all(settings.output, "nodules", ["nodule_uid", *columns])
     own = rows.filter(pl.col("nodule_uid") == uid)
@@ -109,7 +111,7 @@ def _of_nodule(settings: Settings, uid: str) -> tuple[list[Place], _Images]:
     scan = own["scan_uid"][0]
     same = rows.filter(pl.col("scan_uid") == scan).drop_nulls(["coordX", "coordY", "coordZ"])
     places = [
-        Place(
+        TargetPoint(
             r["nodule_uid"],
             r["coordX"],
             r["coordY"],
@@ -123,7 +125,7 @@ def _of_nodule(settings: Settings, uid: str) -> tuple[list[Place], _Images]:
     return places, {(REAL, REAL, own["dataset"][0], scan): "real_ct"}
 
 
-def _of_case(settings: Settings, uid: str) -> tuple[list[Place], _Images]:
+def _of_case(settings: Settings, uid: str) -> tuple[list[TargetPoint], _Images]:
     cases = read_all(settings.output, "cases", ["case_uid", "mode", "host_dataset"])
     own = cases.filter(pl.col("case_uid") == uid)
     if own.is_empty():
@@ -131,7 +133,7 @@ def _of_case(settings: Settings, uid: str) -> tuple[list[Place], _Images]:
     where = {"mode": own["mode"][0], "dataset": own["host_dataset"][0]}
     got = read_all(settings.output, "insertions", **where).filter(pl.col("case_uid") == uid).sort("nodule_idx")
     places = [
-        Place(
+        TargetPoint(
             f"nodule {r['nodule_idx']}" if r["present"] else "place without a nodule",
             r["world_x"],
             r["world_y"],

@@ -6,7 +6,8 @@ The file is the volume's in RAS+, whatever file or patch it was read from.
 from isal import igzip
 
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.imaging.geometry import Box, Volume, plain_bytes
+from itrialspace_assets.imaging.geometry import Box, Volume
+from itrialspace_assets.imaging.packing import plain_bytes
 
 #: Every n-th voxel: at most this many are left out; ours.
 MAX_STEP = 16

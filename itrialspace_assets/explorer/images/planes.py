@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.explorer.images.volumes import Unit
+from itrialspace_assets.explorer.images.volumes import VoxelUnit
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.imaging.pictures import label_grey, png, radiological
 from itrialspace_assets.slices.planes import Plane
@@ -32,7 +32,7 @@ MASK_COLOUR, MASK_OPACITY = (255, 50, 50), 0.35
 
 
 @dataclass(frozen=True)
-class Sides:
+class PatientSides:
     """What lies at the edges of a picture: R right, L left, A front, P back, S head, I feet of the patient."""
 
     left: str
@@ -42,10 +42,10 @@ class Sides:
 
 
 #: Sides of the pictures across each axis, as ``imaging.pictures.radiological`` turns them.
-SIDES: dict[Axis, Sides] = {
-    "axial": Sides("R", "L", "A", "P"),
-    "coronal": Sides("R", "L", "S", "I"),
-    "sagittal": Sides("A", "P", "S", "I"),
+SIDES: dict[Axis, PatientSides] = {
+    "axial": PatientSides("R", "L", "A", "P"),
+    "coronal": PatientSides("R", "L", "S", "I"),
+    "sagittal": PatientSides("A", "P", "S", "I"),
 }
 
 
@@ -67,7 +67,7 @@ def busiest(mask: Volume, axis: Axis) -> int | None:
     return int(counts.argmax()) if counts.any() else None
 
 
-def plane_picture(volume: Volume, unit: Unit, axis: Axis, index: int, window: WindowName) -> npt.NDArray[np.uint8]:
+def plane_picture(volume: Volume, unit: VoxelUnit, axis: Axis, index: int, window: WindowName) -> npt.NDArray[np.uint8]:
     """Grey pixels (H, W) of a plane, radiological; labels as greys that differ between neighbours.
 
     Args:
@@ -85,7 +85,7 @@ def plane_picture(volume: Volume, unit: Unit, axis: Axis, index: int, window: Wi
 
 
 def plane_png(
-    volume: Volume, unit: Unit, axis: Axis, index: int, window: WindowName, mask: Volume | None = None
+    volume: Volume, unit: VoxelUnit, axis: Axis, index: int, window: WindowName, mask: Volume | None = None
 ) -> bytes:
     """PNG of a plane; a mask on the same grid is laid over in red, one on another grid is not drawn.
 

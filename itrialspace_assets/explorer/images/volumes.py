@@ -26,8 +26,8 @@ from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.hosts.paths import map_path
 from itrialspace_assets.hosts.store import load_host_map
 from itrialspace_assets.imaging.geometry import Volume, place_of, read_labels, read_volume
+from itrialspace_assets.imaging.lesions import unpack_bits
 from itrialspace_assets.imaging.nifti import world_affine
-from itrialspace_assets.imaging.volumes import unpack_bits
 from itrialspace_assets.profiles.cts import ct_source, real_ct
 from itrialspace_assets.profiles.masks import find_lesion
 from itrialspace_assets.profiles.measure import nodules_in
@@ -40,7 +40,7 @@ from itrialspace_assets.synthesis.images import image_path, lay_over
 
 #: What owns the volumes: a nodule of the index (``nodule_uid``) or a case of a manifest (``case_uid``).
 Of = Literal["nodule", "case"]
-Unit = Literal["HU", "label"]
+VoxelUnit = Literal["HU", "label"]
 _Triple = tuple[float, float, float]
 _Grid = tuple[tuple[int, int, int], _Triple, _Triple]
 
@@ -67,7 +67,7 @@ class VolumeEntry:
     shape: tuple[int, int, int] | None
     spacing: tuple[float, float, float] | None
     origin: tuple[float, float, float] | None
-    unit: Unit
+    unit: VoxelUnit
     mark: str
     note: str = ""
 
@@ -291,7 +291,7 @@ def _row(output: Path, table: str, uid: str, columns: Sequence[str], command: st
     return found.row(0, named=True)
 
 
-def _found(what: str, unit: Unit, mark: str, source: Path, reads: Callable[[], Volume], note: str = "") -> _Found:
+def _found(what: str, unit: VoxelUnit, mark: str, source: Path, reads: Callable[[], Volume], note: str = "") -> _Found:
     """A volume that is on the grid of a file, or is read from a folder of DICOM slices.
 
     Args:

@@ -9,7 +9,7 @@ from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Options, Partition, Result, Step
 from itrialspace_assets.explorer.layouts.features import features_of
 from itrialspace_assets.explorer.layouts.files import edges_path, layout_path, write_edges, write_layout
-from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap, Search, edges_name
+from itrialspace_assets.explorer.layouts.nodule_map import NeighbourSearch, NoduleMap, edges_name
 from itrialspace_assets.explorer.layouts.presets import FEATURE_SETS, PRESETS, Preset, preset
 from itrialspace_assets.explorer.layouts.reduce import reduce
 from itrialspace_assets.explorer.layouts.table import Held, NoduleTable
@@ -75,7 +75,7 @@ def make_layout(
 
 
 def make_edges(
-    nodules: NoduleMap, k: int, mode: str, scope: str, search: Search, told: Callable[[int], None]
+    nodules: NoduleMap, k: int, mode: str, scope: str, search: NeighbourSearch, told: Callable[[int], None]
 ) -> tuple[Path, int]:
     """Write the file of edges: its path, and how many edges it holds.
 

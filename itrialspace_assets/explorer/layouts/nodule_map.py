@@ -17,7 +17,15 @@ from itrialspace_assets.explorer.layouts.features import Features, Singles, byte
 from itrialspace_assets.explorer.layouts.files import edges_path, hash_of, layout_path, made_of, read_edges, read_points
 from itrialspace_assets.explorer.layouts.presets import feature_set, preset
 from itrialspace_assets.explorer.layouts.reduce import BLOCKS, lacks, reduce
-from itrialspace_assets.explorer.layouts.spaces import SPACES, Near, Rows, Space, nearest, weighted, weighted_bytes
+from itrialspace_assets.explorer.layouts.spaces import (
+    SPACES,
+    NeighbourPairs,
+    RowNumbers,
+    Space,
+    nearest,
+    weighted,
+    weighted_bytes,
+)
 from itrialspace_assets.explorer.layouts.table import NoduleTable, by_value
 
 Made = TypeVar("Made")
@@ -35,7 +43,7 @@ _KEPT = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class Search:
+class NeighbourSearch:
     """In what sense nodules are near each other.
 
     Attributes:
@@ -129,7 +137,7 @@ class NoduleMap:
         return max(2, min(chosen.dims, count_of(self.nodules, feature_set(name)), self.nodules.height))
 
     def why_not(self, name: str, layout: str) -> str:
-        """Why a layout cannot be shown, with the command that mends it; empty if it can.
+        """Why a layout cannot be shown, with the command that fixes it; empty if it can.
 
         Args:
             name: of the feature set.
@@ -150,7 +158,7 @@ class NoduleMap:
         feature_set(name)
         return made_of(layout_path(self.settings, name, layout))
 
-    def space(self, search: Search) -> Space:
+    def space(self, search: NeighbourSearch) -> Space:
         """Points of a search space.
 
         Raises:
@@ -165,7 +173,7 @@ class NoduleMap:
             return Space("embedding", "euclidean", self.layout(search.feature_set, search.layout))
         raise ConfigError(f"search space {search.space!r}: expected one of {', '.join(SPACES)}")
 
-    def neighbours(self, row: int, k: int, search: Search, reach: Reach) -> pl.DataFrame:
+    def neighbours(self, row: int, k: int, search: NeighbourSearch, reach: Reach) -> pl.DataFrame:
         """The nearest nodules of one, nearest first: ``row``, ``distance``, ``similarity``, ``rank`` (from 1).
 
         ``similarity`` is exp(-distance): it can be compared within one space alone.
@@ -193,7 +201,7 @@ class NoduleMap:
             {"row": whole.target, "distance": distance, "similarity": np.exp(-distance), "rank": whole.rank + 1}
         )
 
-    def _groups(self, row: int, reach: Reach) -> list[Rows]:
+    def _groups(self, row: int, reach: Reach) -> list[RowNumbers]:
         """Rows of each dataset that neighbours may come from; one group of no row where there is none."""
         scope = _scope(reach.scope, SCOPES)
         own, known = self.nodules.frame(["dataset"], np.array([row]))["dataset"][0], self._datasets()
@@ -210,7 +218,7 @@ class NoduleMap:
         k: int,
         mode: str,
         scope: str,
-        search: Search,
+        search: NeighbourSearch,
         told: Callable[[int], None] = lambda done: None,
         most: int | None = None,
     ) -> pl.DataFrame:
@@ -245,7 +253,7 @@ class NoduleMap:
 
         return self._once(("edges", name, of), read)
 
-    def edges_of(self, search: Search) -> str:
+    def edges_of(self, search: NeighbourSearch) -> str:
         """Hash of all that decides edges in a space."""
         if search.space == "feature_l2":
             return self.of(search.feature_set)
@@ -254,30 +262,32 @@ class NoduleMap:
         version = self._version(search.feature_set, preset(search.layout).name)
         return self._once((*key, version), lambda: hash_of(self.nodules.series("nodule_uid"), points))
 
-    def _edges(self, space: Space, k: int, farthest: bool, scope: str, told: Callable[[int], None]) -> Near:
+    def _edges(self, space: Space, k: int, farthest: bool, scope: str, told: Callable[[int], None]) -> NeighbourPairs:
         every = np.arange(self.nodules.height)
         if scope == "within_dataset":
             parts = [nearest(space, g, g, k, farthest=farthest, told=told) for g in self._datasets().values()]
-            whole = Near(*(np.concatenate([getattr(p, f) for p in parts]) for f in Near.__dataclass_fields__))
+            whole = NeighbourPairs(
+                *(np.concatenate([getattr(p, f) for p in parts]) for f in NeighbourPairs.__dataclass_fields__)
+            )
             order = np.argsort(whole.source, kind="stable")
-            return Near(*(getattr(whole, f)[order] for f in Near.__dataclass_fields__))
+            return NeighbourPairs(*(getattr(whole, f)[order] for f in NeighbourPairs.__dataclass_fields__))
         apart = (self._codes("dataset"),) if scope == "other_datasets" else ()
         return nearest(space, every, every, k, farthest=farthest, apart=apart, told=told)
 
-    def _datasets(self) -> dict[str, Rows]:
+    def _datasets(self) -> dict[str, RowNumbers]:
         """Rows of each dataset, rising."""
         names, codes = by_value(self.nodules, "dataset"), self._codes("dataset")
         rows = self._once(("datasets",), lambda: tuple(np.flatnonzero(codes == code) for _, code in names))
         return {name: of for (name, _), of in zip(names, rows, strict=True)}
 
-    def _codes(self, column: str) -> Rows:
+    def _codes(self, column: str) -> RowNumbers:
         return self._once(("codes", column), lambda: self.nodules.codes(column))
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Made], needs: int = 0) -> Made:
         return self.lately.get(key, make, needs)
 
 
-def edges_name(k: int, mode: str, scope: str, search: Search) -> str:
+def edges_name(k: int, mode: str, scope: str, search: NeighbourSearch) -> str:
     """Name of edges in a file's name.
 
     Args:
@@ -311,7 +321,7 @@ def _scope(name: str, allowed: tuple[str, ...]) -> str:
     return found
 
 
-def _balanced(each: list[Near], whole: Near, k: int) -> Near:
+def _balanced(each: list[NeighbourPairs], whole: NeighbourPairs, k: int) -> NeighbourPairs:
     """The nearest of every dataset, filled up with the nearest of all, k at most, in order of distance."""
     firsts, first_distance = (np.concatenate([getattr(n, f) for n in each]) for f in ("target", "distance"))
     rest = ~np.isin(whole.target, firsts)
@@ -319,10 +329,10 @@ def _balanced(each: list[Near], whole: Near, k: int) -> Near:
     target = np.concatenate([firsts, whole.target[rest][:room]])
     distance = np.concatenate([first_distance, whole.distance[rest][:room]])
     order = np.lexsort((target, distance))[:k]
-    return Near(np.full(len(order), whole.source[0]), target[order], np.arange(len(order)), distance[order])
+    return NeighbourPairs(np.full(len(order), whole.source[0]), target[order], np.arange(len(order)), distance[order])
 
 
-def _frame(near: Near) -> pl.DataFrame:
+def _frame(near: NeighbourPairs) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "source": near.source.astype(np.uint32),

@@ -37,7 +37,7 @@ _LOBE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnswerFilter:
     """Which answers colour the map. ``mode`` (a trial mode) and ``dataset`` narrow it down; None: all."""
 
     source: str
@@ -57,7 +57,7 @@ def answered(settings: Settings) -> pl.DataFrame:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SlicePoints:
     """Slices of a map before any answer: ``slices`` of every plane shown, ``points`` of the targets' own planes.
 
     ``points``: ``x``, ``y`` (float32, no unit), what the slice shows, its truth and ids, by ``slice_uid``.
@@ -67,7 +67,7 @@ class Drawn:
     points: pl.DataFrame
 
 
-def draw(settings: Settings, asked: Asked) -> Drawn:
+def draw(settings: Settings, asked: AnswerFilter) -> SlicePoints:
     """Points of the slices that the reader is shown: first two principal components of what they show.
 
     The answer depends on the reader's profile, not on its answers, and not on the task.
@@ -84,10 +84,10 @@ def draw(settings: Settings, asked: Asked) -> Drawn:
     slices = _slices(settings, asked)
     shown = _facts(settings, asked.source, slices)
     xy = place(shown)
-    return Drawn(slices, shown.with_columns(x=pl.Series(xy[:, 0]), y=pl.Series(xy[:, 1])))
+    return SlicePoints(slices, shown.with_columns(x=pl.Series(xy[:, 0]), y=pl.Series(xy[:, 1])))
 
 
-def colour(settings: Settings, asked: Asked, drawn: Drawn) -> pl.DataFrame:
+def colour(settings: Settings, asked: AnswerFilter, drawn: SlicePoints) -> pl.DataFrame:
     """One row a slice, by ``slice_uid``: ``x``, ``y``, ``outcome`` (of ``OUTCOMES``), ``score``, what it shows, ids.
 
     What it shows: ``diameter_mm``, ``area_mm2`` (of the target there), ``contrast_hu`` (lesion less what surrounds it;
@@ -135,7 +135,7 @@ def place(shown: pl.DataFrame) -> Singles:
     return principal(np.hstack([values, *flags]).astype(np.float32), 2)
 
 
-def _require(settings: Settings, asked: Asked) -> None:
+def _require(settings: Settings, asked: AnswerFilter) -> None:
     for name, value, known in (
         ("reader", asked.reader, tuple(readers(settings))),
         ("task", asked.task, TASKS),
@@ -147,14 +147,14 @@ def _require(settings: Settings, asked: Asked) -> None:
         raise ConfigError(f"reader {asked.reader!r}: expected one that reads slices, got one of whole scans")
 
 
-def _files(settings: Settings, table: str, asked: Asked, **fixed: str) -> list[Path]:
+def _files(settings: Settings, table: str, asked: AnswerFilter, **fixed: str) -> list[Path]:
     """Files of the partitions of a table that are asked for."""
     given_ = {"source": asked.source, "mode": asked.mode, "dataset": asked.dataset, **fixed}
     wanted = {name: value for name, value in given_.items() if value is not None}
     return [p for p in table_files(settings.output, table) if wanted.items() <= partition_of(table, p).items()]
 
 
-def _slices(settings: Settings, asked: Asked) -> pl.DataFrame:
+def _slices(settings: Settings, asked: AnswerFilter) -> pl.DataFrame:
     """Rows of ``slices`` of the condition and of the reader's profile, each picture once."""
     how = readers(settings)[asked.reader]
     mine = (pl.col("condition") == asked.condition) & (pl.col("control") == "none") & (pl.col("profile") == how.profile)
@@ -196,7 +196,7 @@ def _cases(settings: Settings, source: str, slices: pl.DataFrame) -> pl.DataFram
     return pl.concat([pl.DataFrame(schema=names), *parts])
 
 
-def _answers(settings: Settings, asked: Asked, slices: pl.DataFrame) -> pl.DataFrame:
+def _answers(settings: Settings, asked: AnswerFilter, slices: pl.DataFrame) -> pl.DataFrame:
     """``slice_uid``, ``answer``, ``score`` and ``status`` of the reader's answers to the present pictures."""
     how = readers(settings)[asked.reader]
     columns = ("condition", "control", "task", "scorer", "slice_uid", "picture_sha256", "answer", "score", "status")

@@ -16,7 +16,7 @@ from itrialspace_assets.explorer.layouts.features import Features, Floats
 from itrialspace_assets.explorer.layouts.table import NoduleTable, by_value
 from itrialspace_assets.index.query import DONOR_WEIGHTS
 
-Rows = npt.NDArray[np.int64]
+RowNumbers = npt.NDArray[np.int64]
 
 #: Search spaces (published, docs/facts/explorer.md#search-spaces).
 SPACES = ("weighted", "feature_l2", "embedding")
@@ -43,12 +43,12 @@ class Space:
 
 
 @dataclass(frozen=True)
-class Near:
+class NeighbourPairs:
     """Pairs of rows, by query in the order asked, then by rank (from 0); ``distance`` without a unit."""
 
-    source: Rows
-    target: Rows
-    rank: Rows
+    source: RowNumbers
+    target: RowNumbers
+    rank: RowNumbers
     distance: Floats
 
 
@@ -87,14 +87,14 @@ def weighted_bytes(nodules: NoduleTable) -> int:
 
 def nearest(
     space: Space,
-    queries: Rows,
-    candidates: Rows,
+    queries: RowNumbers,
+    candidates: RowNumbers,
     k: int,
     *,
     farthest: bool = False,
     apart: Sequence[npt.NDArray[Any]] = (),
     told: Callable[[int], None] = lambda done: None,
-) -> Near:
+) -> NeighbourPairs:
     """For each query the ``k`` nearest candidates but itself, exact; of equal distances the lower row first.
 
     Args:
@@ -106,7 +106,7 @@ def nearest(
         apart: codes of all rows (n,): a candidate with the query's own code is left out.
         told: is told of each block how many queries are done.
     """
-    found: list[tuple[Rows, Rows, Rows, Floats]] = []
+    found: list[tuple[RowNumbers, RowNumbers, RowNumbers, Floats]] = []
     depth = max(1, _HELD // max(1, len(candidates)))
     sign = -1.0 if farthest else 1.0
     for first in range(0, len(queries), depth):
@@ -125,10 +125,10 @@ def nearest(
         row, column = row[kept], column[kept]
         found.append((block[row], candidates[column], rank[kept], sign * key[row, column]))
         told(len(block))
-    return Near(*(np.concatenate(part) for part in zip(*found, strict=True))) if found else _none()
+    return NeighbourPairs(*(np.concatenate(part) for part in zip(*found, strict=True))) if found else _none()
 
 
-def _distances(space: Space, block: Rows, candidates: Rows) -> Floats:
+def _distances(space: Space, block: RowNumbers, candidates: RowNumbers) -> Floats:
     """Distances (q, c); coordinates of some candidates at a time are widened to double precision."""
     out = np.empty((len(block), len(candidates)))
     asked = space.points[block].astype(np.float64)
@@ -140,7 +140,7 @@ def _distances(space: Space, block: Rows, candidates: Rows) -> Floats:
     return out
 
 
-def _first(key: Floats, k: int) -> tuple[Rows, Rows]:
+def _first(key: Floats, k: int) -> tuple[RowNumbers, RowNumbers]:
     """Row and column of the k least finite keys of each row and of some more, by row, then key, then column."""
     k = min(k, key.shape[1])
     if not k:
@@ -156,6 +156,6 @@ def _first(key: Floats, k: int) -> tuple[Rows, Rows]:
     return row[order], column[order]
 
 
-def _none() -> Near:
+def _none() -> NeighbourPairs:
     none = np.zeros(0, np.int64)
-    return Near(none, none, none, np.zeros(0))
+    return NeighbourPairs(none, none, none, np.zeros(0))

@@ -20,7 +20,7 @@ class NoduleTable(Protocol):
         """A whole column."""
 
     def frame(self, names: Sequence[str], rows: npt.NDArray[Any] | None = None) -> pl.DataFrame:
-        """Columns, of some rows or of all."""
+        """Columns, of some rows (their numbers, shape (m,)) or of all."""
 
     def row_of(self, uid: str) -> int | None:
         """Row of a ``nodule_uid``; None if there is no such nodule."""
@@ -29,7 +29,7 @@ class NoduleTable(Protocol):
         """A column of numbers (n,); NaN where the value is missing."""
 
     def numbers_once(self, name: str) -> npt.NDArray[np.float64]:
-        """The same, not kept for the next time."""
+        """The same (n,), not kept for the next time."""
 
     def codes(self, name: str) -> npt.NDArray[Any]:
         """A whole number for each value of a column of texts (n,): equal where the texts are."""

@@ -11,7 +11,7 @@ from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.seeds import case_seeds, draws
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.explorer.reading.model import MOST_ITEMS, Asked, Header, Item, Picture
+from itrialspace_assets.explorer.reading.model import MOST_ITEMS, Header, SessionItem, SessionPicture, SessionRequest
 from itrialspace_assets.readers.entry import ReaderEntry
 from itrialspace_assets.records.layout import REAL
 from itrialspace_assets.records.store import read_all
@@ -72,7 +72,7 @@ def offers(settings: Settings) -> Offer:
     )
 
 
-def header(settings: Settings, asked: Asked, name: str, started: str) -> Header:
+def header(settings: Settings, asked: SessionRequest, name: str, started: str) -> Header:
     """The header of a new session.
 
     Args:
@@ -90,12 +90,14 @@ def header(settings: Settings, asked: Asked, name: str, started: str) -> Header:
     if not 0 < len(rows[0]) <= MOST_ITEMS:
         raise ConfigError(f"expected 1 to {MOST_ITEMS} items, got {len(rows[0])}; choose other modes or lists")
     items = zip(*(_pictures(part) for part in rows), strict=True)
-    return Header(session=name, asked=asked, items=tuple(Item(pictures=pair) for pair in items), started=started)
+    return Header(session=name, asked=asked, items=tuple(SessionItem(pictures=pair) for pair in items), started=started)
 
 
-def _pictures(rows: pl.DataFrame) -> list[Picture]:
-    columns = [c for c in Picture.model_fields if c != "token"]
-    return [Picture(token=secrets.token_urlsafe(12), **row) for row in rows.select(columns).iter_rows(named=True)]
+def _pictures(rows: pl.DataFrame) -> list[SessionPicture]:
+    columns = [c for c in SessionPicture.model_fields if c != "token"]
+    return [
+        SessionPicture(token=secrets.token_urlsafe(12), **row) for row in rows.select(columns).iter_rows(named=True)
+    ]
 
 
 def _shuffled(rows: pl.DataFrame, seed: int, what: str, by: str) -> pl.DataFrame:
@@ -104,7 +106,7 @@ def _shuffled(rows: pl.DataFrame, seed: int, what: str, by: str) -> pl.DataFrame
     return rows.with_columns(_order=pl.Series(order)).sort("_order", by).drop("_order")
 
 
-def _cases(settings: Settings, slices: pl.DataFrame, asked: Asked) -> tuple[pl.DataFrame]:
+def _cases(settings: Settings, slices: pl.DataFrame, asked: SessionRequest) -> tuple[pl.DataFrame]:
     if asked.split is not None:
         wanted = _frozen(settings, asked.split, asked.lists)
         slices = slices.join(wanted.select("slice_uid", "condition"), on=["slice_uid", "condition"], how="semi")
@@ -127,7 +129,7 @@ def _frozen(settings: Settings, split: str, lists: Sequence[str]) -> pl.DataFram
     return pl.concat([read_list(settings, key) for key in chosen]).filter(pl.col("control") == "none").unique()
 
 
-def _pairs(slices: pl.DataFrame, asked: Asked) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _pairs(slices: pl.DataFrame, asked: SessionRequest) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Pictures on the left and on the right: a real nodule and a synthetic one of its size, of its lobe where possible.
 
     Args:

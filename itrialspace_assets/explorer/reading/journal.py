@@ -23,7 +23,7 @@ from itrialspace_assets.explorer.reading.model import (
     CaseAnswer,
     Header,
     PairAnswer,
-    Picture,
+    SessionPicture,
     require_fitting,
 )
 
@@ -141,7 +141,7 @@ def answer(
         return _read(path)
 
 
-def picture_of(now: Session, token: str) -> Picture:
+def picture_of(now: Session, token: str) -> SessionPicture:
     """The picture with a token, if it was shown already.
 
     Raises:

@@ -1,28 +1,19 @@
 """What a reading session is asked to be, what it shows, and what is answered. Opens no file."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.records.tables import CONDITIONS, TASK_OPTIONS
+from itrialspace_assets.imaging.anatomy import AnswerSize, LobeName
+from itrialspace_assets.records.tables import TASK_OPTIONS, Condition
 
 #: Name of a person; ``human_`` and it name the reader that its answers become.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,30}$")]
-Condition = Literal["plain", "bbox", "contour", "bbox_contour", "contour_published", "bbox_contour_published"]
 Presence = Literal["present", "absent"]
-Lobe = Literal[
-    "left_lung_upper_lobe",
-    "left_lung_lower_lobe",
-    "right_lung_upper_lobe",
-    "right_lung_middle_lobe",
-    "right_lung_lower_lobe",
-]
-Size = Literal["<5mm", "5-10mm", "10-20mm", ">20mm"]
 Percent = Annotated[int, Field(ge=0, le=100)]
-assert Condition.__args__ == CONDITIONS  # type: ignore[attr-defined]
-assert [Presence.__args__, Lobe.__args__, Size.__args__] == list(TASK_OPTIONS.values())[:3]  # type: ignore[attr-defined]
+assert get_args(Presence) == TASK_OPTIONS["presence"]
 
 #: Most items of a session, and marks on a picture (ours).
 MOST_ITEMS, MOST_MARKS = 2_000, 20
@@ -30,7 +21,7 @@ MOST_ITEMS, MOST_MARKS = 2_000, 20
 _MOST_S = 86_400
 
 
-class Asked(StrictModel):
+class SessionRequest(StrictModel):
     """What a session is about.
 
     Attributes:
@@ -58,7 +49,7 @@ class Asked(StrictModel):
     seed: Annotated[int, Field(ge=0, le=2**53)] = 42
 
     @model_validator(mode="after")
-    def _one_choice(self) -> "Asked":
+    def _one_choice(self) -> "SessionRequest":
         if self.kind == "pairs" and (self.split is not None or self.cases is None):
             raise ValueError("of pairs expected cases (how many pairs) and no split")
         if self.kind == "cases" and (self.split is None) == (not self.modes):
@@ -70,7 +61,7 @@ class Asked(StrictModel):
         return self
 
 
-class Picture(StrictModel):
+class SessionPicture(StrictModel):
     """A picture of a session. Only ``token`` leaves the server: it is drawn at random and says nothing."""
 
     token: str
@@ -81,22 +72,22 @@ class Picture(StrictModel):
     height: int
 
 
-class Item(StrictModel):
+class SessionItem(StrictModel):
     """One picture, or two from left to right."""
 
-    pictures: tuple[Picture, ...]
+    pictures: tuple[SessionPicture, ...]
 
 
 class Header(StrictModel):
     """The first line of a session's file."""
 
     session: str
-    asked: Asked
-    items: tuple[Item, ...]
+    asked: SessionRequest
+    items: tuple[SessionItem, ...]
     started: str
 
 
-class Mark(StrictModel):
+class PictureMark(StrictModel):
     """A place on a picture: its column and row in pixels, from the upper left corner."""
 
     x: Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
@@ -108,9 +99,9 @@ class CaseAnswer(StrictModel):
 
     presence: Presence
     confidence: Percent
-    lobe: Lobe | None = None
-    size: Size | None = None
-    marks: tuple[Mark, ...] = Field((), max_length=MOST_MARKS)
+    lobe: LobeName | None = None
+    size: AnswerSize | None = None
+    marks: tuple[PictureMark, ...] = Field((), max_length=MOST_MARKS)
 
 
 class PairAnswer(StrictModel):
@@ -120,7 +111,7 @@ class PairAnswer(StrictModel):
     confidence: Percent
 
 
-def require_fitting(asked: Asked, given: CaseAnswer | PairAnswer) -> None:
+def require_fitting(asked: SessionRequest, given: CaseAnswer | PairAnswer) -> None:
     """Refuse an answer to other questions than a session asks.
 
     Raises:

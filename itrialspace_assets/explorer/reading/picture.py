@@ -8,11 +8,11 @@ from PIL import Image
 from itrialspace_assets.base.errors import NotFound, TableError
 from itrialspace_assets.base.fingerprints import sha256_bytes
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.explorer.reading.model import Picture
+from itrialspace_assets.explorer.reading.model import SessionPicture
 from itrialspace_assets.imaging.pictures import png
 
 
-def pixels(settings: Settings, picture: Picture) -> bytes:
+def pixels(settings: Settings, picture: SessionPicture) -> bytes:
     """A picture as a PNG that holds its pixels alone.
 
     Raises:
@@ -24,7 +24,7 @@ def pixels(settings: Settings, picture: Picture) -> bytes:
     except FileNotFoundError:
         raise NotFound("picture: the file of the slice is gone; run the stage slice again") from None
     if sha256_bytes(data) != picture.sha256:
-        raise TableError("picture: the slice was cut anew since the session began; begin another session")
+        raise TableError("picture: the slice was cut again since the session began; begin another session")
     array = picture.path.endswith(".npy")
     image = np.load(io.BytesIO(data), allow_pickle=False) if array else Image.open(io.BytesIO(data))
     return png(np.asarray(image, np.uint8))

@@ -32,7 +32,7 @@ class AskedColumn(StrictModel):
     type: str
 
 
-class Answer(StrictModel):
+class QueryAnswer(StrictModel):
     """Rows of an answer; ``more`` says that there are others beyond the limit. Large whole numbers are text."""
 
     columns: tuple[AskedColumn, ...]
@@ -84,7 +84,7 @@ def dictionary() -> tuple[DictionaryTable, ...]:
     return (*tables, *of_views)
 
 
-def ask(settings: Settings, sql: str, values: Mapping[str, str], limit: int, seconds: float = SECONDS) -> Answer:
+def ask(settings: Settings, sql: str, values: Mapping[str, str], limit: int, seconds: float = SECONDS) -> QueryAnswer:
     """The answer to one SELECT.
 
     Args:
@@ -125,4 +125,4 @@ def ask(settings: Settings, sql: str, values: Mapping[str, str], limit: int, sec
         raise ConfigError(f"sql: expected at most {MEMORY_MIB} MiB of memory, got more; ask for less")
     if "refused" in said:
         raise ConfigError(f"sql: {said['refused'].replace(str(path), NAME)}")
-    return Answer.model_validate(said)
+    return QueryAnswer.model_validate(said)

@@ -23,7 +23,7 @@ _SHOWN = (
 _Key = Annotated[str, Field(min_length=1, max_length=300)]
 
 
-class Place(StrictModel):
+class MetricKey(StrictModel):
     """Where a number stands in ``metrics``."""
 
     analysis: _Key = Field(description="report: a mode, real-<dataset>, or study")
@@ -93,7 +93,7 @@ def numbers(db: duckdb.DuckDBPyConnection, chosen: Mapping[str, str], limit: int
     return found
 
 
-def behind(db: duckdb.DuckDBPyConnection, place: Place, limit: int) -> Behind:
+def behind(db: duckdb.DuckDBPyConnection, place: MetricKey, limit: int) -> Behind:
     """The cases behind a number.
 
     Args:

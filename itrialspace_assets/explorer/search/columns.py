@@ -22,7 +22,7 @@ from itrialspace_assets.base.errors import ConfigError, MissingTable, NotFound, 
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.lately import Budget, Lately
-from itrialspace_assets.explorer.search.texts import Texts, texts_of
+from itrialspace_assets.explorer.search.texts import DistinctTexts, texts_of
 from itrialspace_assets.records.schema import Column
 from itrialspace_assets.records.store import require_contract, table_path
 from itrialspace_assets.records.tables import TABLES
@@ -47,7 +47,7 @@ _SMALL = 100_000
 SEARCHED = ("nodule_uid", "scan_uid", "person_uid")
 
 Value = str | int | float | bool | None
-Rows = npt.NDArray[np.intp]
+RowNumbers = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.uint8]
 _Kept = TypeVar("_Kept")
@@ -64,7 +64,7 @@ class Coded:
     codes: Codes
 
 
-class Described(StrictModel):
+class ColumnDescription(StrictModel):
     """A column of the index.
 
     Attributes:
@@ -124,7 +124,7 @@ class Columns:
         self.height = int(self._footer.num_rows)
 
     def series(self, name: str) -> pl.Series:
-        """A column as it is in the table, read anew each time.
+        """A column as it is in the table, read again each time.
 
         Raises:
             ConfigError: there is no such column.
@@ -134,7 +134,7 @@ class Columns:
             self._file.seek(0)
             return pl.read_parquet(self._file, columns=[name])[name].rechunk()
 
-    def frame(self, names: Sequence[str], rows: Rows | None = None) -> pl.DataFrame:
+    def frame(self, names: Sequence[str], rows: RowNumbers | None = None) -> pl.DataFrame:
         """Columns, of some rows or of all.
 
         Args:
@@ -153,7 +153,7 @@ class Columns:
             self._file.seek(0)
             return pl.scan_parquet(self._file).slice(row, 1).collect()
 
-    def together(self, names: Sequence[str], rows: Rows) -> pl.DataFrame:
+    def together(self, names: Sequence[str], rows: RowNumbers) -> pl.DataFrame:
         """Columns of a few rows that mostly lie together, read from the file: what is kept is for other questions.
 
         Args:
@@ -205,7 +205,7 @@ class Columns:
             raise TableError("nodules: made again just now; ask again")
 
     def numbers(self, name: str) -> npt.NDArray[np.float64]:
-        """A column of numbers or whole numbers; NaN where the value is missing.
+        """A column of numbers or whole numbers, shape (n,); NaN where the value is missing.
 
         Raises:
             ConfigError: there is no such column, or it holds none.
@@ -215,7 +215,7 @@ class Columns:
         return self.kept(("numbers", name), lambda: self._numbers(name))
 
     def numbers_once(self, name: str) -> npt.NDArray[np.float64]:
-        """The same, not kept for the next time: others stay.
+        """The same (n,), not kept for the next time: others stay.
 
         Raises:
             ConfigError: there is no such column, or it holds none.
@@ -273,7 +273,7 @@ class Columns:
         final[[known[value] for value in values]] = np.arange(1, len(values) + 1)
         return Coded(tuple(values), final[codes])
 
-    def rows_with(self, name: str, text: str) -> Rows:
+    def rows_with(self, name: str, text: str) -> RowNumbers:
         """Rows whose text in a column is one, rising; nothing of the column is kept.
 
         Args:
@@ -287,7 +287,7 @@ class Columns:
             at += batch.num_rows
         return np.concatenate(found)
 
-    def texts(self, name: str) -> Texts:
+    def texts(self, name: str) -> DistinctTexts:
         """A column of texts, for searches in them.
 
         Raises:
@@ -296,7 +296,7 @@ class Columns:
         if about(name).type != "text":
             raise ConfigError(f"column {name}: expected a column of text, got one of {about(name).type}s")
 
-        def make() -> Texts:
+        def make() -> DistinctTexts:
             pieces = [batch.column(0) for batch in self._read([name])]
             return texts_of(pa.chunked_array(pieces) if pieces else pa.chunked_array([], pa.string()))
 
@@ -304,7 +304,7 @@ class Columns:
         return self._lately.get(("texts", name), make, (2 if sorted_ids else _LOOKED_UP) * self._bytes(name))
 
     def codes(self, name: str) -> npt.NDArray[Any]:
-        """A whole number for each text of a column, equal where the texts are: that of ``values``, if there are few."""
+        """A whole number for each text of a column (n,), equal where the texts are: that of ``values`` if few."""
         few = self.few(name)
         return self.texts(name).places if few is None else few.codes
 
@@ -361,14 +361,14 @@ class Columns:
         """
         return self._statistics(about(name).name)[1:]
 
-    def described(self) -> tuple[Described, ...]:
+    def described(self) -> tuple[ColumnDescription, ...]:
         """Every column of the table, in its order."""
         return self.kept("described", lambda: tuple(self._describe(column) for column in _TABLE.columns))
 
-    def _describe(self, column: Column) -> Described:
+    def _describe(self, column: Column) -> ColumnDescription:
         missing, low, high = self._statistics(column.name)
         coded = None if column.type == "number" else self._few(column.name)  # codes of all would need room for little
-        return Described(
+        return ColumnDescription(
             name=column.name,
             type=column.type,
             unit=column.unit,
@@ -393,7 +393,7 @@ class Columns:
         groups = range(self._footer.num_row_groups)
         return sum(self._footer.row_group(i).column(at).total_uncompressed_size for i in groups)
 
-    def _some(self, name: str, rows: Rows) -> pl.Series:
+    def _some(self, name: str, rows: RowNumbers) -> pl.Series:
         kind = about(name).type
         coded = None if kind == "number" else self.few(name)
         if coded is not None:
@@ -406,7 +406,7 @@ class Columns:
             return self.texts(name).series(name, rows)
         return pl.Series(name, self.numbers(name)[rows], nan_to_null=True).cast(_TABLE.schema[name])
 
-    def _picked(self, name: str, rows: Rows) -> pl.Series:
+    def _picked(self, name: str, rows: RowNumbers) -> pl.Series:
         """Values of rows, picked from one piece of the column after another."""
         order, at, found = np.argsort(rows, kind="stable"), 0, [pl.Series(name, [], dtype=_TABLE.schema[name])]
         wanted = rows[order]

@@ -10,14 +10,14 @@ from pydantic import Field
 
 from itrialspace_assets.explorer.search.columns import Columns, Mask
 from itrialspace_assets.explorer.search.filters import MAX_UIDS, Chosen, rows_of
-from itrialspace_assets.explorer.search.find import Asked
+from itrialspace_assets.explorer.search.find import NoduleQuery
 
 Format = Literal["csv", "json", "parquet"]
 #: Bytes of a Parquet file that are sent at once, and rows of JSON: 2 KiB each; ours.
 _BYTES, _ROWS = 2**18, 2**12
 
 
-class Export(Asked):
+class Export(NoduleQuery):
     """Which nodules: those of ``uids`` where such are given, that meet every filter and hold the text."""
 
     uids: tuple[Annotated[str, Field(max_length=300)], ...] | None = Field(None, max_length=MAX_UIDS)

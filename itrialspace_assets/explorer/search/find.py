@@ -6,7 +6,7 @@ import polars as pl
 from pydantic import Field
 
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.explorer.search.columns import Columns, Mask, Rows, Value, about
+from itrialspace_assets.explorer.search.columns import Columns, Mask, RowNumbers, Value, about
 from itrialspace_assets.explorer.search.filters import Filter, Name, all_of, column_of, mask_of, mask_of_text
 from itrialspace_assets.records.tables import TABLES
 
@@ -28,14 +28,14 @@ _MANY = 200_000
 Bins = npt.NDArray[np.uint8]
 
 
-class Asked(StrictModel):
+class NoduleQuery(StrictModel):
     """Which nodules: those that meet every filter and hold ``text`` in an id or in their dataset's name."""
 
     filters: tuple[Filter, ...] = Field((), max_length=MAX_FILTERS)
     text: str = Field("", max_length=200)
 
 
-class Search(Asked):
+class NoduleSearch(NoduleQuery):
     """Which nodules, and what of them to say.
 
     Attributes:
@@ -59,7 +59,7 @@ class Search(Asked):
     bins: int = Field(30, ge=2, le=200)
 
 
-class Count(StrictModel):
+class ValueCount(StrictModel):
     """How many nodules have a value; null: it is missing."""
 
     value: Value
@@ -70,7 +70,7 @@ class Facet(StrictModel):
     """Counts of every value of a column, 0 too, over all *other* filters."""
 
     column: str
-    values: tuple[Count, ...]
+    values: tuple[ValueCount, ...]
 
 
 class Histogram(StrictModel):
@@ -86,7 +86,7 @@ class Histogram(StrictModel):
     missing: int
 
 
-class Found(StrictModel):
+class SearchResult(StrictModel):
     """What a search found: ``rows`` are one page, in the order that was asked for."""
 
     total: int
@@ -98,7 +98,7 @@ class Found(StrictModel):
 class _Counter:
     """Counts codes over all filters but those of a column; what columns share is found once."""
 
-    def __init__(self, columns: Columns, asked: Asked) -> None:
+    def __init__(self, columns: Columns, asked: NoduleQuery) -> None:
         masks = [(column_of(one), mask_of(columns, one)) for one in asked.filters]
         text = [(None, mask_of_text(columns, asked.text))] if asked.text else []
         self._columns, self._masks = columns, [*masks, *text]
@@ -139,7 +139,7 @@ def _counted(codes: Bins, n: int) -> list[int]:
     return [int(count) for count in counts[: n + 1]]
 
 
-def search(columns: Columns, asked: Search) -> Found:
+def search(columns: Columns, asked: NoduleSearch) -> SearchResult:
     """Find nodules.
 
     Raises:
@@ -147,7 +147,7 @@ def search(columns: Columns, asked: Search) -> Found:
     """
     counter = _Counter(columns, asked)
     page = page_of(columns, counter.mask, asked)
-    return Found.model_construct(
+    return SearchResult.model_construct(
         total=int(np.count_nonzero(counter.mask)),
         rows=columns.frame(asked.columns, page).to_dicts() if asked.columns else [],
         facets=tuple(_facet(columns, counter, name) for name in dict.fromkeys(asked.facets)),
@@ -159,7 +159,9 @@ def _facet(columns: Columns, counter: _Counter, name: str) -> Facet:
     coded = columns.coded(name)
     missing, *counts = counter.counts(name, ("facet", name), coded.codes, len(coded.values))
     pairs = [(v, n) for v, n in zip(coded.values, counts, strict=True)] + ([(None, missing)] if missing else [])
-    return Facet.model_construct(column=name, values=tuple(Count.model_construct(value=v, count=n) for v, n in pairs))
+    return Facet.model_construct(
+        column=name, values=tuple(ValueCount.model_construct(value=v, count=n) for v, n in pairs)
+    )
 
 
 def _histogram(columns: Columns, counter: _Counter, name: str, bins: int) -> Histogram:
@@ -181,7 +183,7 @@ def _binned(values: npt.NDArray[np.float64], bins: int) -> tuple[tuple[float, ..
     return tuple(edges.tolist()), np.where(known, codes, 0).astype(np.uint8)
 
 
-def page_of(columns: Columns, mask: Mask, asked: Search) -> Rows:
+def page_of(columns: Columns, mask: Mask, asked: NoduleSearch) -> RowNumbers:
     """Row numbers of a page.
 
     Args:
@@ -199,7 +201,7 @@ def page_of(columns: Columns, mask: Mask, asked: Search) -> Rows:
     return rows[asked.offset : end]
 
 
-def in_order(columns: Columns, rows: Rows, name: str, descending: bool, n: int) -> Rows:
+def in_order(columns: Columns, rows: RowNumbers, name: str, descending: bool, n: int) -> RowNumbers:
     """The first ``n`` rows in the order of a column; ties by ``nodule_uid``, missing values last.
 
     Args:
@@ -231,7 +233,7 @@ def _keys(columns: Columns, name: str) -> npt.NDArray[np.float64]:
     return columns.kept(("keys", name), make)
 
 
-def _first(keys: npt.NDArray[np.float64], n: int) -> Rows:
+def _first(keys: npt.NDArray[np.float64], n: int) -> RowNumbers:
     """Places of the ``n`` least keys in their order, ties in order of place, NaN last."""
     keys = np.where(np.isnan(keys), np.inf, keys)
     if n < len(keys):  # to sort all would take half a second of a million

@@ -13,15 +13,15 @@ from pydantic import Field
 from itrialspace_assets.base.errors import NotFound
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.explorer.search.columns import Columns, Mask, Rows, Value, about
+from itrialspace_assets.explorer.search.columns import Columns, Mask, RowNumbers, Value, about
 from itrialspace_assets.explorer.search.filters import Name, rows_of
-from itrialspace_assets.explorer.search.find import SHOWN, Asked
+from itrialspace_assets.explorer.search.find import SHOWN, NoduleQuery
 from itrialspace_assets.imaging.anatomy import LOBE_NAMES, lobe_label
 from itrialspace_assets.index.query import (
     FEATURES,
     MISMATCHES,
-    Place,
     Tolerance,
+    WantedDonor,
     best_donors,
     moments,
     most_alike,
@@ -42,7 +42,7 @@ Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
-class Likeness(Asked):
+class SimilarQuery(NoduleQuery):
     """Nodules like ``uid``; filters and text say which may be in the answer.
 
     Attributes:
@@ -60,7 +60,7 @@ class Likeness(Asked):
     columns: tuple[Name, ...] = Field(SHOWN, max_length=100)
 
 
-class Wanted(Asked):
+class DonorQuery(NoduleQuery):
     """Donors for a place; filters and text say which may be in the answer. What is left out is not asked for.
 
     Attributes:
@@ -92,7 +92,7 @@ class Wanted(Asked):
     columns: tuple[Name, ...] = Field(SHOWN, max_length=100)
 
 
-class Difference(StrictModel):
+class ColumnDifference(StrictModel):
     """What a nodule has minus what is compared with; null: one of the two is missing."""
 
     name: str
@@ -101,7 +101,7 @@ class Difference(StrictModel):
     difference: float | None
 
 
-class Near(StrictModel):
+class NearNodule(StrictModel):
     """A nodule of an answer.
 
     Attributes:
@@ -119,7 +119,7 @@ class Near(StrictModel):
     score: float | None
     scale: float | None
     scale_ok: bool | None
-    differences: tuple[Difference, ...]
+    differences: tuple[ColumnDifference, ...]
     differs: tuple[str, ...]
 
 
@@ -127,10 +127,10 @@ class Nearest(StrictModel):
     """Nodules, best first; ``candidates`` is how many meet filters and text."""
 
     candidates: int
-    nodules: tuple[Near, ...]
+    nodules: tuple[NearNodule, ...]
 
 
-def similar(columns: Columns, asked: Likeness) -> Nearest:
+def similar(columns: Columns, asked: SimilarQuery) -> Nearest:
     """Nodules like one (docs/facts/index-queries.md#similar-nodules).
 
     Raises:
@@ -154,13 +154,13 @@ def alike(
     k: int,
     weights: Mapping[str, float] | None = None,
     same_person: bool = False,
-) -> tuple[Rows, npt.NDArray[np.float64]]:
-    """Rows of the nodules most like one, nearest first, and their distance: as ``Index.similar``.
+) -> tuple[RowNumbers, npt.NDArray[np.float64]]:
+    """Rows (k,) of the nodules most like one, nearest first, and their distance (k,): as ``Index.similar``.
 
     Args:
         columns: of the index.
         at: row of the nodule.
-        among: of each row, whether it may be in the answer.
+        among: of each row, whether it may be in the answer, shape (n,).
         k: how many, at most.
         weights: instead of the published ones, by their short names.
         same_person: whether nodules of the same person may be in the answer.
@@ -180,8 +180,8 @@ def alike(
 
 
 def donors(
-    columns: Columns, place: Place, among: Mask, k: int, tolerance: Tolerance | None = None
-) -> tuple[Rows, pl.DataFrame]:
+    columns: Columns, place: WantedDonor, among: Mask, k: int, tolerance: Tolerance | None = None
+) -> tuple[RowNumbers, pl.DataFrame]:
     """Rows of the donors that suit a place, best first, and their ``score``: as ``Index.donors_for``.
 
     Args:
@@ -212,7 +212,7 @@ def donors(
     return found["row"].to_numpy(), found.drop("row", "label", "reinsertion_lobe", *_PLACED)
 
 
-def match(columns: Columns, settings: Settings, asked: Wanted) -> Nearest:
+def match(columns: Columns, settings: Settings, asked: DonorQuery) -> Nearest:
     """Donors for a place (docs/facts/index-queries.md#donor-score), within tolerances where such are given.
 
     Args:
@@ -233,7 +233,7 @@ def match(columns: Columns, settings: Settings, asked: Wanted) -> Nearest:
             raise NotFound(f"host {asked.host!r}: expected a scan_uid of the index")
         person = scans["person_uid"][0]
     mask = rows_of(columns, asked.filters, asked.text)
-    place = Place(asked.lobe, asked.cc_pct, asked.pleural_mm, asked.diameter_mm, asked.label, person)
+    place = WantedDonor(asked.lobe, asked.cc_pct, asked.pleural_mm, asked.diameter_mm, asked.label, person)
     tolerance = Tolerance(
         asked.same_lobe, asked.cc_tolerance_pct, asked.pleural_tolerance_mm, asked.diameter_tolerance_mm
     )
@@ -251,20 +251,22 @@ def match(columns: Columns, settings: Settings, asked: Wanted) -> Nearest:
 
 def _nearest(
     columns: Columns,
-    places: Rows,
+    places: RowNumbers,
     found: pl.DataFrame,
     shown: tuple[str, ...],
     wanted: Mapping[str, tuple[str, float | None]],
     categories: Mapping[str, tuple[str, str]],
-) -> tuple[Near, ...]:
+) -> tuple[NearNodule, ...]:
     rows = columns.frame(shown, places).to_dicts() if shown else [{} for _ in places]
     extra = found.select(c for c in ("distance", "score", "scale", "scale_ok") if c in found.columns).to_dicts()
     return tuple(
-        Near(
+        NearNodule(
             row=row,
             **{name: e.get(name) for name in ("distance", "score", "scale", "scale_ok")},
             differences=tuple(
-                Difference(name=name, column=column, unit=about(column).unit, difference=_minus(values[column], given))
+                ColumnDifference(
+                    name=name, column=column, unit=about(column).unit, difference=_minus(values[column], given)
+                )
                 for name, (column, given) in wanted.items()
             ),
             differs=tuple(name for name, (column, given) in categories.items() if values[column] != given),

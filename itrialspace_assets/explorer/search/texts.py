@@ -23,7 +23,7 @@ _SAMPLE = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
+class DistinctTexts:
     """Different texts (m,) in the order in which they come first, and of each row its text's place, -1 without one."""
 
     different: pa.Array
@@ -79,15 +79,15 @@ class Texts:
         return np.append(found, False)[self.places]
 
 
-def texts_of(column: pa.ChunkedArray) -> Texts:
+def texts_of(column: pa.ChunkedArray) -> DistinctTexts:
     """A column of texts, two gigabytes of them at most."""
     whole = column.cast(pa.string()).combine_chunks()
     whole = pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
     if not whole.null_count and pc.all(pc.less(whole[:-1], whole[1:])).as_py() is not False:
-        return Texts(whole, np.arange(len(whole), dtype=np.int32))  # sorted ids: nothing need be looked up
+        return DistinctTexts(whole, np.arange(len(whole), dtype=np.int32))  # sorted ids: nothing need be looked up
     coded = whole.dictionary_encode()
     places = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return Texts(coded.dictionary, np.asarray(places, np.int32))
+    return DistinctTexts(coded.dictionary, np.asarray(places, np.int32))
 
 
 def _starts(data: npt.NDArray[np.uint8], wanted: bytes) -> Iterator[Places]:

@@ -19,7 +19,7 @@ from itrialspace_assets.trials.sources import pool_of
 _ONE = threading.Lock()
 
 
-class Count(StrictModel):
+class ConstraintCount(StrictModel):
     """Donors or hosts that are left after a constraint; ``needed`` by the cases of one kind, where it is of a kind."""
 
     of: Literal["donors", "hosts"]
@@ -29,7 +29,7 @@ class Count(StrictModel):
     binds: bool
 
 
-class Relaxation(StrictModel):
+class RelaxationEffect(StrictModel):
     """What giving up one constraint brings (``cases``), and what it costs."""
 
     name: str
@@ -46,8 +46,8 @@ class ArmFeasibility(StrictModel):
     feasible: int
     is_enough: bool
     why: str
-    counts: list[Count]
-    relaxations: list[Relaxation]
+    counts: list[ConstraintCount]
+    relaxations: list[RelaxationEffect]
 
 
 class Feasibility(StrictModel):
@@ -94,11 +94,15 @@ def _arm(name: str, rows: pl.DataFrame) -> ArmFeasibility:
         is_enough=not cases["binding"],
         why=cases["constraint"],
         counts=[
-            Count(of=r["of"], constraint=r["constraint"], left=r["left"], needed=r["needed"], binds=r["binding"])
+            ConstraintCount(
+                of=r["of"], constraint=r["constraint"], left=r["left"], needed=r["needed"], binds=r["binding"]
+            )
             for r in rows.filter(pl.col("of").is_in(["donors", "hosts"])).iter_rows(named=True)
         ],
         relaxations=[
-            Relaxation(name=r["constraint"], cases=r["left"], helps=r["price"] != "does not help", price=r["price"])
+            RelaxationEffect(
+                name=r["constraint"], cases=r["left"], helps=r["price"] != "does not help", price=r["price"]
+            )
             for r in rows.filter(pl.col("of") == "relaxation").iter_rows(named=True)
         ],
     )

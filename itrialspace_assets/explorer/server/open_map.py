@@ -6,10 +6,10 @@ from fastapi import Depends
 
 from itrialspace_assets.explorer.lately import Lately
 from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap
-from itrialspace_assets.explorer.server.state import Root, RootOf
+from itrialspace_assets.explorer.server.state import OpenRoot, RootOf
 
 
-def open_map(root: Root) -> NoduleMap:
+def open_map(root: OpenRoot) -> NoduleMap:
     """The map of the present index.
 
     Raises:

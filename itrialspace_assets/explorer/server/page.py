@@ -1,4 +1,4 @@
-"""Serves the built web page: files with a hash in their name are kept by browsers, ``index.html`` is asked for anew."""
+"""Serves the built web page. Browsers keep files with a hash in their name, and ask for ``index.html`` each time."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[1] / "page"
 HASHED = "assets/"
 
 
-class Page(StaticFiles):
+class PageFiles(StaticFiles):
     """The files below ``folder``. An address without a file ending is a view of the page."""
 
     def __init__(self, folder: Path = PAGE) -> None:

@@ -1,6 +1,6 @@
 """What the server opens once and shares between requests: settings, index, catalog.
 
-Whatever else a router keeps between requests it keeps itself, under ``Root.kept``.
+Whatever else a router keeps between requests it keeps itself, under ``OpenRoot.kept``.
 """
 
 import threading
@@ -36,7 +36,7 @@ def stamp_of(path: Path, table: str) -> Stamp:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-class Root:
+class OpenRoot:
     """A data root and its outputs, open for reading. Threads may share it."""
 
     def __init__(self, settings: Settings) -> None:
@@ -50,7 +50,7 @@ class Root:
         Args:
             name: of what is kept; one for each use.
             stamp: compared with that of the last time, for example by ``stamp_of``.
-            make: makes it anew.
+            make: makes it again.
         """
         found = self._kept.get(name)
         if found is not None and found[0] == stamp:
@@ -95,10 +95,10 @@ class Root:
         return db
 
 
-def _root(request: Request) -> Root:
-    root: Root = request.app.state.root
+def _root(request: Request) -> OpenRoot:
+    root: OpenRoot = request.app.state.root
     return root
 
 
 #: The parameter of a route that reads the data root.
-RootOf = Annotated[Root, Depends(_root)]
+RootOf = Annotated[OpenRoot, Depends(_root)]

@@ -14,7 +14,7 @@ from skimage.draw import polygon2mask, polygon_perimeter
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.imaging.volumes import Lesion, cut_lesion
+from itrialspace_assets.imaging.lesions import Lesion, cut_lesion
 from itrialspace_assets.profiles.dicom.grid import TOLERANCE
 from itrialspace_assets.profiles.doubts import Doubt, Note
 

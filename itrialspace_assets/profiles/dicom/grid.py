@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.imaging.lesions import Lesion
 from itrialspace_assets.profiles.doubts import Doubt, Note
 
 #: DICOM and ITK world axes (LPS) to RAS.

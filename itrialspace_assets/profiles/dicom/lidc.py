@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.imaging.lesions import Lesion
 from itrialspace_assets.profiles.dicom.contours import Contour, fill
 from itrialspace_assets.profiles.dicom.grid import TOLERANCE, SeriesIdentity, from_indices, require_reference
 from itrialspace_assets.profiles.dicom.regions import Regions

@@ -8,7 +8,7 @@ import cc3d
 import numpy as np
 
 from itrialspace_assets.base.errors import CaseRejected, Reason
-from itrialspace_assets.imaging.volumes import Lesion
+from itrialspace_assets.imaging.lesions import Lesion
 from itrialspace_assets.profiles.doubts import Doubt, Note
 from itrialspace_assets.profiles.measure import MIN_VOXELS
 
@@ -24,7 +24,7 @@ _SUBTRACTED = rf"({ORGAN_NAMES}|tissue|normal|healthy).*(-|−|minus|without|w/o
 
 
 @dataclass(frozen=True)
-class Choice:
+class RegionChoice:
     """What the user asks for: ``segments`` by number or exact name, else all whose name matches ``roi``."""
 
     roi: str = LESION_NAMES
@@ -77,7 +77,7 @@ class Regions:
         self.notes.append(Note(text, Doubt.SPECKS_LEFT_OUT if specks else None))
 
 
-def choose(regions: Sequence[Region], choice: Choice, where: str) -> tuple[list[Region], list[Note]]:
+def choose(regions: Sequence[Region], choice: RegionChoice, where: str) -> tuple[list[Region], list[Note]]:
     """The regions that are nodules, and a note on those left out.
 
     Without a choice of the user, a region is a nodule if its name says so, or its code does and its name is no

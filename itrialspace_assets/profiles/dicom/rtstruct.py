@@ -11,14 +11,14 @@ from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.profiles.dicom.contours import Contour, fill, levels_of, plane_distance
 from itrialspace_assets.profiles.dicom.grid import TOLERANCE, SeriesIdentity, reading, require_reference
-from itrialspace_assets.profiles.dicom.regions import Choice, Region, Regions, choose
+from itrialspace_assets.profiles.dicom.regions import Region, RegionChoice, Regions, choose
 from itrialspace_assets.profiles.doubts import Doubt, Note
 
 #: Kinds of contours that enclose an area (PS3.3 C.8.8.6.3); empty: the file does not say.
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "")
 
 
-def read_rtstruct(path: Path, ct: Volume, identity: SeriesIdentity, choice: Choice) -> Regions:
+def read_rtstruct(path: Path, ct: Volume, identity: SeriesIdentity, choice: RegionChoice) -> Regions:
     """The regions of an RTSTRUCT that are nodules, in the grid of its CT.
 
     Args:

@@ -11,7 +11,7 @@ from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.profiles.dicom.frames import contradictions, require_frames
 from itrialspace_assets.profiles.dicom.grid import LPS, TOLERANCE, SeriesIdentity, lesion_at, reading, require_reference
-from itrialspace_assets.profiles.dicom.regions import LESION_NAMES, Choice, Region, Regions, choose
+from itrialspace_assets.profiles.dicom.regions import LESION_NAMES, Region, RegionChoice, Regions, choose
 from itrialspace_assets.profiles.doubts import Doubt, Note
 
 #: Segmented properties that are a lesion: names in DICOM's context group 7159, "Lesion Segmentation Types" (PS3.16).
@@ -28,7 +28,7 @@ _LESION_TYPES = (
 
 
 def read_seg(
-    path: Path, ct: Volume, identity: SeriesIdentity, choice: Choice, threshold: float | None = None
+    path: Path, ct: Volume, identity: SeriesIdentity, choice: RegionChoice, threshold: float | None = None
 ) -> Regions:
     """The segments of a DICOM-SEG that are nodules, in the grid of its CT.
 

@@ -92,7 +92,7 @@ class Engine:
             for name, tensor in given.items()
         }
 
-    def _scored(self, part: Sequence[Request], inputs: dict[str, "torch.Tensor"]) -> list[scores.Scored]:
+    def _scored(self, part: Sequence[Request], inputs: dict[str, "torch.Tensor"]) -> list[scores.OptionScores]:
         """Scores of the options of each request."""
         tokenizer = self.processor.tokenizer
         sets = {o: forms.closed_set(tokenizer, self.words, o) for o in {request.options for request in part}}

@@ -8,9 +8,9 @@ from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.readers.api import Need, Read, Reader
 from itrialspace_assets.readers.chat.options import ChatOptions, MedGemmaOptions
 from itrialspace_assets.readers.compute import device_of
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind, reader_of
 from itrialspace_assets.readers.prompts import prompts_of
-from itrialspace_assets.readers.weights import Expected, Weights, missing_packages, weights_of
+from itrialspace_assets.readers.weights import ExpectedFiles, ReaderWeights, missing_packages, weights_of
 
 VERSION = "1"
 TASKS = ("presence", "lobe", "size")
@@ -26,21 +26,23 @@ _TEMPLATE = ("chat_template.jinja", "chat_template.json")
 _PACKAGES = ("torch", "transformers", "safetensors")
 
 #: Where each comes from and what must be agreed to (docs/facts/readers.md#language-models).
-_MEDGEMMA = Expected(
+_MEDGEMMA = ExpectedFiles(
     (*_FILES, _TEMPLATE),
     "google/medgemma-1.5-4b-it or google/medgemma-4b-it",
     "gated: accept the Health AI Developer Foundations terms on the model's page first",
 )
-_LLAVA_MED = Expected(
+_LLAVA_MED = ExpectedFiles(
     (*_FILES, _TEMPLATE),
     "microsoft/llava-med-v1.5-mistral-7b, converted by `its weights convert llava-med DIR`",
     "tagged apache-2.0",
 )
-_LLAVA15 = Expected((*_FILES, _TEMPLATE), "llava-hf/llava-1.5-7b-hf", "Llama 2 community licence")
-_ANY = Expected(_FILES, "an image-text-to-text model of transformers", "see its own licence")
+_LLAVA15 = ExpectedFiles((*_FILES, _TEMPLATE), "llava-hf/llava-1.5-7b-hf", "Llama 2 community licence")
+_ANY = ExpectedFiles(_FILES, "an image-text-to-text model of transformers", "see its own licence")
 
 
-def build(expected: Expected, licence: str, entry: ReaderEntry, options: ChatOptions, place: Place) -> Reader:
+def build(
+    expected: ExpectedFiles, licence: str, entry: ReaderEntry, options: ChatOptions, place: ReaderEnvironment
+) -> Reader:
     """The language model of an entry.
 
     Args:
@@ -79,23 +81,23 @@ def build(expected: Expected, licence: str, entry: ReaderEntry, options: ChatOpt
     )
 
 
-def _needs(weights: Weights, options: ChatOptions) -> list[Need]:
+def _needs(weights: ReaderWeights, options: ChatOptions) -> list[Need]:
     needs = missing_packages(_PACKAGES) + weights.needs()
     if options.attention == "flash_attention_2" and missing_packages(["flash_attn"]):
-        mend = "install flash-attn for this torch and CUDA, or set options.attention: sdpa in readers.yaml"
-        needs.append(Need("attention flash_attention_2: expected the package flash_attn, found none", mend))
+        fix = "install flash-attn for this torch and CUDA, or set options.attention: sdpa in readers.yaml"
+        needs.append(Need("attention flash_attention_2: expected the package flash_attn, found none", fix))
     return needs
 
 
-def _load(weights: Weights, options: ChatOptions, device: str) -> Read:
+def _load(weights: ReaderWeights, options: ChatOptions, device: str) -> Read:
     from itrialspace_assets.readers.chat.engine import load
 
     assert weights.folder is not None  # a reader with needs is never loaded
     return load(weights.folder, options, device)
 
 
-MEDGEMMA = Kind("medgemma", MedGemmaOptions, partial(build, _MEDGEMMA, "HAI-DEF terms of use (gated)"))
-LLAVA_MED = Kind("llava_med", ChatOptions, partial(build, _LLAVA_MED, "apache-2.0 (tag of its page)"))
-LLAVA15 = Kind("llava15", ChatOptions, partial(build, _LLAVA15, "Llama 2 community licence"))
-CHAT_MODEL = Kind("chat_model", ChatOptions, partial(build, _ANY, "unknown"))
+MEDGEMMA = ReaderKind("medgemma", MedGemmaOptions, partial(build, _MEDGEMMA, "HAI-DEF terms of use (gated)"))
+LLAVA_MED = ReaderKind("llava_med", ChatOptions, partial(build, _LLAVA_MED, "apache-2.0 (tag of its page)"))
+LLAVA15 = ReaderKind("llava15", ChatOptions, partial(build, _LLAVA15, "Llama 2 community licence"))
+CHAT_MODEL = ReaderKind("chat_model", ChatOptions, partial(build, _ANY, "unknown"))
 KINDS = (MEDGEMMA, LLAVA_MED, LLAVA15, CHAT_MODEL)

@@ -37,10 +37,26 @@ DERIVED = re.compile(r"\.(position_ids|rotary_emb\.inv_freq)$")
 _UNUSED = re.compile(r"^(text_model\.|text_projection\.|visual_projection\.|logit_scale$)")
 IMAGE_TOKEN = "<image>"
 #: Keys of the published configuration that the language model needs, and others that it may state.
-_NEEDED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-           "rms_norm_eps", "rope_theta", "sliding_window")  # fmt: skip
-_MAYBE = ("head_dim", "hidden_act", "max_position_embeddings", "attention_dropout", "initializer_range",
-          "bos_token_id", "eos_token_id", "tie_word_embeddings")  # fmt: skip
+_NEEDED = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "rms_norm_eps",
+    "rope_theta",
+    "sliding_window",
+)
+_MAYBE = (
+    "head_dim",
+    "hidden_act",
+    "max_position_embeddings",
+    "attention_dropout",
+    "initializer_range",
+    "bos_token_id",
+    "eos_token_id",
+    "tie_word_embeddings",
+)
 #: Width of an attention head of every published CLIP vision transformer.
 _HEAD_WIDTH = 64
 #: Turns of the model's language model: pictures and question in [INST] [/INST] (docs/facts/readers.md#llava-med).

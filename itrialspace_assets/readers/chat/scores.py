@@ -17,14 +17,14 @@ _LEAST = 2.0**-23
 
 
 @dataclass(frozen=True)
-class Scored:
+class OptionScores:
     """Score of each option, and the log-probability of everything else."""
 
     scores: tuple[float, ...]
     outside: float
 
 
-def by_first_token(logits: "torch.Tensor", first: tuple[Tokens, ...]) -> Scored:
+def by_first_token(logits: "torch.Tensor", first: tuple[Tokens, ...]) -> OptionScores:
     """log p of the tokens of each option, and of all other tokens.
 
     Args:
@@ -36,12 +36,12 @@ def by_first_token(logits: "torch.Tensor", first: tuple[Tokens, ...]) -> Scored:
     log_p = torch.log_softmax(logits.double(), -1)
     scores = [float(log_p[list(tokens)].logsumexp(-1)) for tokens in first]
     log_p[[token for tokens in first for token in tokens]] = -math.inf
-    return Scored(tuple(scores), float(log_p.logsumexp(-1)))
+    return OptionScores(tuple(scores), float(log_p.logsumexp(-1)))
 
 
 def by_sequence(
     first: "torch.Tensor", later: "torch.Tensor", padded: "torch.Tensor", forms: tuple[tuple[Tokens, ...], ...]
-) -> Scored:
+) -> OptionScores:
     """Length-normalised log-likelihood of each option: that of its likeliest form, per token.
 
     Args:
@@ -63,4 +63,4 @@ def by_sequence(
         for form, total in zip(flat, totals, strict=True)
         if not any(form[: len(other)] == other for other in flat if len(other) < len(form))  # counted with the shorter
     )
-    return Scored(tuple(scores), math.log(max(1 - said, _LEAST)))
+    return OptionScores(tuple(scores), math.log(max(1 - said, _LEAST)))

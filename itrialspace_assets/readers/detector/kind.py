@@ -15,14 +15,14 @@ from itrialspace_assets.readers.api import Generation, Mark, Need, Read, Reader,
 from itrialspace_assets.readers.compute import Precision, device_of, start
 from itrialspace_assets.readers.detector import network
 from itrialspace_assets.readers.detector.marks import marks_of
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
-from itrialspace_assets.readers.weights import FOLDER_NAME, Expected, Weights, missing_packages, weights_of
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind, reader_of
+from itrialspace_assets.readers.weights import FOLDER_NAME, ExpectedFiles, ReaderWeights, missing_packages, weights_of
 
 VERSION = "1"
 PACKAGES = ("torch", "torchvision", "monai")
 CHECKPOINT = "models/model.pt"
 #: docs/facts/readers.md#detector
-EXPECTED = Expected(
+EXPECTED = ExpectedFiles(
     ((CHECKPOINT,),), "MONAI's bundle lung_nodule_ct_detection", "Apache-2.0 licence, nothing to accept"
 )
 
@@ -41,10 +41,10 @@ class DetectorOptions(StrictModel):
 
 @lru_cache(maxsize=1)
 def _loaded(path: Path, sha256: str, window: tuple[int, int, int], device: str) -> Any:
-    return network.load(path, window, device)  # sha256: other weights are loaded anew
+    return network.load(path, window, device)  # sha256: other weights are loaded again
 
 
-def _mark(scan: Scan, weights: Weights, options: DetectorOptions, wanted: str) -> list[Mark]:
+def _mark(scan: Scan, weights: ReaderWeights, options: DetectorOptions, wanted: str) -> list[Mark]:
     device = start(wanted)
     sha256 = weights.sha256()
     assert weights.folder is not None
@@ -63,11 +63,11 @@ def _answer_nothing() -> Read:
     return read
 
 
-def _needs(weights: Weights) -> list[Need]:
+def _needs(weights: ReaderWeights) -> list[Need]:
     return missing_packages(PACKAGES) + weights.needs()
 
 
-def build(entry: ReaderEntry, options: DetectorOptions, place: Place) -> Reader:
+def build(entry: ReaderEntry, options: DetectorOptions, place: ReaderEnvironment) -> Reader:
     """The detector of an entry.
 
     Args:
@@ -106,4 +106,4 @@ def build(entry: ReaderEntry, options: DetectorOptions, place: Place) -> Reader:
     )
 
 
-KIND = Kind("detector", DetectorOptions, build)
+KIND = ReaderKind("detector", DetectorOptions, build)

@@ -15,7 +15,7 @@ from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.fingerprints import FileHashes, digest
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.readers.api import Generation, Mark, Need, Read, Reader, Request, Scan
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind, reader_of
 from itrialspace_assets.readers.prompts import prompts_of
 
 VERSION = "1"
@@ -73,7 +73,7 @@ class Functions:
             ConfigError: one is missing.
         """
         if needs := self.needs():
-            raise ConfigError(f"reader {self.name}: {needs[0].what}; {needs[0].mend}")
+            raise ConfigError(f"reader {self.name}: {needs[0].what}; {needs[0].fix}")
         with FileHashes(self.fingerprints) as hashes:
             return digest([[name, hashes.get(find_module(name) or Path(name))] for name in self._modules()])
 
@@ -155,7 +155,7 @@ def _is_whole(found: Mark) -> bool:
     return len(found.world) == 3 and diameter > 0 and all(map(math.isfinite, (*found.world, diameter, found.score)))
 
 
-def build(entry: ReaderEntry, options: CallableOptions, place: Place) -> Reader:
+def build(entry: ReaderEntry, options: CallableOptions, place: ReaderEnvironment) -> Reader:
     """The reader of an entry.
 
     Args:
@@ -184,4 +184,4 @@ def build(entry: ReaderEntry, options: CallableOptions, place: Place) -> Reader:
     )
 
 
-KIND = Kind("callable", CallableOptions, build)
+KIND = ReaderKind("callable", CallableOptions, build)

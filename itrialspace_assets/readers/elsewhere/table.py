@@ -13,7 +13,7 @@ from itrialspace_assets.readers.api import Generation, Ids, Mark, Need, Read, Re
 from itrialspace_assets.readers.elsewhere.answers import Answer, Answers, files_of, read_answers
 from itrialspace_assets.readers.elsewhere.marks import read_marks
 from itrialspace_assets.readers.elsewhere.options import TableOptions
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind, reader_of
 from itrialspace_assets.records.tables import TASK_OPTIONS
 
 VERSION = "1"
@@ -34,13 +34,13 @@ class Tables:
 
     def needs(self) -> list[Need]:
         """The tables that are missing."""
-        mend = f"put it there, or change options of {self.name} in readers.yaml"
+        fix = f"put it there, or change options of {self.name} in readers.yaml"
         missing = []
         if self.answers is not None and not files_of(self.answers, self.options):
             what = "<condition>/<task>_results.csv in it" if self.options.layout == "release" else "a table"
-            missing.append(Need(f"{self.answers}: expected {what}, found none", mend))
+            missing.append(Need(f"{self.answers}: expected {what}, found none", fix))
         if self.marks is not None and not self.marks.is_file():
-            missing.append(Need(f"{self.marks}: expected a table of marks, found none", mend))
+            missing.append(Need(f"{self.marks}: expected a table of marks, found none", fix))
         return missing
 
     def files(self) -> str:
@@ -50,7 +50,7 @@ class Tables:
             ConfigError: one is missing.
         """
         if needs := self.needs():
-            raise ConfigError(f"reader {self.name}: {needs[0].what}: {needs[0].mend}")
+            raise ConfigError(f"reader {self.name}: {needs[0].what}: {needs[0].fix}")
         of_answers = [] if self.answers is None else files_of(self.answers, self.options)
         of_marks = [] if self.marks is None else [self.marks]
         named = [f"{p.parent.name}/{p.name}" if self.options.layout == "release" else "answers" for p in of_answers]
@@ -162,7 +162,7 @@ def mark(tables: Tables, scan: Scan) -> list[Mark]:
     return marks[scan.image_uid]
 
 
-def build(entry: ReaderEntry, options: TableOptions, place: Place) -> Reader:
+def build(entry: ReaderEntry, options: TableOptions, place: ReaderEnvironment) -> Reader:
     """The table reader of an entry.
 
     Args:
@@ -193,4 +193,4 @@ def build(entry: ReaderEntry, options: TableOptions, place: Place) -> Reader:
     )
 
 
-KIND = Kind("table", TableOptions, build)
+KIND = ReaderKind("table", TableOptions, build)

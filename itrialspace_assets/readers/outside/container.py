@@ -17,7 +17,7 @@ from pathlib import Path
 from itrialspace_assets.base.errors import CaseRejected, Reason
 from itrialspace_assets.base.fingerprints import digest, hash_file
 from itrialspace_assets.readers.api import Generation, Mark, Need, Read, Reader, Request, Scan
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind, reader_of
 from itrialspace_assets.readers.outside import runners
 from itrialspace_assets.readers.outside.options import LIMITS, ContainerOptions
 from itrialspace_assets.readers.outside.runners import NOBODY, Folders
@@ -25,7 +25,7 @@ from itrialspace_assets.readers.outside.scans import RESULT, read_marks, result_
 from itrialspace_assets.readers.outside.slices import read_answers, write_requests
 from itrialspace_assets.readers.outside.supervise import Ended, Limits, run, taken
 from itrialspace_assets.readers.prompts import prompts_of
-from itrialspace_assets.readers.weights import Expected, Weights, weights_of
+from itrialspace_assets.readers.weights import ExpectedFiles, ReaderWeights, weights_of
 
 VERSION = "1"
 
@@ -117,7 +117,7 @@ def load(options: ContainerOptions, weights: Path | None) -> Read:
     return read
 
 
-def build(entry: ReaderEntry, options: ContainerOptions, place: Place) -> Reader:
+def build(entry: ReaderEntry, options: ContainerOptions, place: ReaderEnvironment) -> Reader:
     """The reader of an entry; starts nothing.
 
     Args:
@@ -147,14 +147,14 @@ def build(entry: ReaderEntry, options: ContainerOptions, place: Place) -> Reader
     )
 
 
-def _weights(entry: ReaderEntry, options: ContainerOptions, place: Place) -> Weights | None:
+def _weights(entry: ReaderEntry, options: ContainerOptions, place: ReaderEnvironment) -> ReaderWeights | None:
     if options.weights is None:
         return None
-    expected = Expected((), "the program's own weights", "see its makers' licence")
+    expected = ExpectedFiles((), "the program's own weights", "see its makers' licence")
     return weights_of(entry, options.weights, place, expected)
 
 
-def _files(options: ContainerOptions, weights: Weights | None, place: Place) -> str:
+def _files(options: ContainerOptions, weights: ReaderWeights | None, place: ReaderEnvironment) -> str:
     """
     Raises:
         ConfigError: the program or its weights are not there.
@@ -163,8 +163,8 @@ def _files(options: ContainerOptions, weights: Weights | None, place: Place) -> 
     return digest([program, None if weights is None else weights.sha256()])
 
 
-def _needs(options: ContainerOptions, weights: Weights | None) -> list[Need]:
+def _needs(options: ContainerOptions, weights: ReaderWeights | None) -> list[Need]:
     return runners.needs(options) + ([] if weights is None else weights.needs())
 
 
-KIND = Kind("container", ContainerOptions, build)
+KIND = ReaderKind("container", ContainerOptions, build)

@@ -154,8 +154,8 @@ def _process_needs(options: ContainerOptions) -> list[Need]:
             Need(f"expected the program {options.command[0]}, found none", "install it, or give its whole path")
         )
     if missing := [name for name in _CONFINING if shutil.which(name) is None]:
-        mend = "install util-linux (Linux only), or use an image"
-        return [*found, Need(f"expected the commands {', '.join(_CONFINING)}, found no {', '.join(missing)}", mend)]
+        fix = "install util-linux (Linux only), or use an image"
+        return [*found, Need(f"expected the commands {', '.join(_CONFINING)}, found no {', '.join(missing)}", fix)]
     user = [] if os.geteuid() == 0 else ["--user", "--map-current-user"]
     net = ["--net"] if options.network == "off" else []
     tried = subprocess.run(

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from itrialspace_assets.imaging.geometry import Volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.readers.api import Mark
 from itrialspace_assets.readers.outside.messages import GrandChallengePoints, ScanRequest, ScanResult, parse
 from itrialspace_assets.readers.outside.options import ContainerOptions

@@ -12,8 +12,8 @@ from pydantic import Field, ValidationError
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import hash_file
-from itrialspace_assets.base.settings import read_yaml
 from itrialspace_assets.base.validation import StrictModel, explain
+from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.readers.api import Prompt
 from itrialspace_assets.readers.entry import PromptEntry, ReaderEntry, Task
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.readers.api import Generation, Need, Prompt, Read, Reader, Request
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind, reader_of
 from itrialspace_assets.readers.prompts import prompts_of
 from itrialspace_assets.readers.served.chat import data_url, messages
 from itrialspace_assets.readers.served.failures import Failed
 from itrialspace_assets.readers.served.options import EndpointOptions
 from itrialspace_assets.readers.served.replies import read_reply, score_options
-from itrialspace_assets.readers.served.revision import Record, digest_of, listed_model, read_record, renew
+from itrialspace_assets.readers.served.revision import ServerRecord, digest_of, listed_model, read_record, renew
 
 if TYPE_CHECKING:
     from itrialspace_assets.readers.served.connection import Connection
@@ -30,12 +30,12 @@ VERSION = "1"
 _TASKS = ("presence", "lobe", "size")
 #: Seconds within which a server must list its models (ours).
 _SOON_S = 3.0
-#: Options that decide neither what is asked nor who answers: a server may move without being asked anew.
+#: Options that decide neither what is asked nor who answers: a server may move without being asked again.
 _WHERE = {"base_url", "hosts", "api_key_env", "concurrency", "timeout_s"}
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class ServedModel:
     """One entry: its options, the hash of those that decide answers, its words, and where its server's record lies."""
 
     name: str
@@ -54,8 +54,8 @@ class Endpoint:
             with connection.client:
                 listed_model(connection)
         except ConfigError as error:
-            what, _, mend = str(error).rpartition("; ")
-            return [Need(what, mend)] if what else [Need(mend, "see its entry in readers.yaml")]
+            what, _, fix = str(error).rpartition("; ")
+            return [Need(what, fix)] if what else [Need(fix, "see its entry in readers.yaml")]
         return []
 
     def files(self) -> str:
@@ -66,7 +66,7 @@ class Endpoint:
         """
         return digest_of(self._known())
 
-    def _known(self) -> Record:
+    def _known(self) -> ServerRecord:
         record = read_record(self.record, self.code)
         if record is None:
             raise ConfigError(
@@ -110,7 +110,11 @@ class Endpoint:
 
 
 def ask(
-    connection: "Connection", record: Record, prompts: Mapping[str, Prompt], urls: dict[int, str], request: Request
+    connection: "Connection",
+    record: ServerRecord,
+    prompts: Mapping[str, Prompt],
+    urls: dict[int, str],
+    request: Request,
 ) -> Generation:
     """One request, answered or failed.
 
@@ -141,7 +145,7 @@ def ask(
     )
 
 
-def body_of(options: EndpointOptions, record: Record, urls: dict[int, str], request: Request) -> dict[str, Any]:
+def body_of(options: EndpointOptions, record: ServerRecord, urls: dict[int, str], request: Request) -> dict[str, Any]:
     """What is sent for a request, but for the options that the server is to allow.
 
     Args:
@@ -163,7 +167,7 @@ def body_of(options: EndpointOptions, record: Record, urls: dict[int, str], requ
     return body
 
 
-def build(entry: ReaderEntry, options: EndpointOptions, place: Place) -> Reader:
+def build(entry: ReaderEntry, options: EndpointOptions, place: ReaderEnvironment) -> Reader:
     """The reader of an entry; the server is not asked.
 
     Args:
@@ -178,7 +182,7 @@ def build(entry: ReaderEntry, options: EndpointOptions, place: Place) -> Reader:
     code = digest([entry.kind, VERSION, options.model_dump(mode="json", exclude=_WHERE)], 16)
     prompts = prompts_of(entry, tasks)
     record = place.fingerprints.with_name("served") / f"{entry.name}.json"
-    endpoint = Endpoint(entry.name, options, code, prompts, record)
+    endpoint = ServedModel(entry.name, options, code, prompts, record)
     return replace(
         reader_of(entry, code, endpoint.load, scorer="text", tasks=tasks, prompts=prompts),
         files=endpoint.files,
@@ -189,4 +193,4 @@ def build(entry: ReaderEntry, options: EndpointOptions, place: Place) -> Reader:
     )
 
 
-KIND = Kind("endpoint", EndpointOptions, build)
+KIND = ReaderKind("endpoint", EndpointOptions, build)

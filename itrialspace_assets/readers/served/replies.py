@@ -40,7 +40,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ReplyScores:
     """log p of the first token saying each option, and of its saying anything else."""
 
     scores: tuple[float, ...]
@@ -82,7 +82,7 @@ def _tokens(logprobs: Any) -> tuple[Token, ...] | None:
     return tokens if all(math.isfinite(p) and p <= _ROUNDING for p in every) else None
 
 
-def score_options(reply: Reply, options: Sequence[str], written: Mapping[str, str]) -> Scored | None:
+def score_options(reply: Reply, options: Sequence[str], written: Mapping[str, str]) -> ReplyScores | None:
     """Scores of options from the first token of an answer that is no blank; None where the server does not say.
 
     Where an answer begins with blanks, an option's probability is that of its being said at once, and that of the
@@ -112,7 +112,7 @@ def score_options(reply: Reply, options: Sequence[str], written: Mapping[str, st
             continue
         if min(masses) <= 0.0 or not _begins_so(reply, place, said):
             return None
-        return Scored(tuple(map(math.log, masses)), math.log(max(1.0 - sum(masses), _LEAST)))
+        return ReplyScores(tuple(map(math.log, masses)), math.log(max(1.0 - sum(masses), _LEAST)))
     return None
 
 

@@ -5,7 +5,7 @@ lists about the model, and its answers to two fixed questions, one with a pictur
 
 The record lies in ``work/served/<reader>.json`` of the output folder. It is taken before requests are planned and
 compared then each time; so the graph is built without the server, and old answers keep their revision while it is
-off. A server that answers otherwise gets a new record, and with it everything is asked anew.
+off. A server that answers otherwise gets a new record, and with it everything is asked again.
 """
 
 import logging
@@ -41,7 +41,7 @@ _LISTED = ("id", "root", "parent", "owned_by", "max_model_len", "meta")
 _LOG = logging.getLogger("itrialspace.read")
 
 
-class Record(StrictModel):
+class ServerRecord(StrictModel):
     """What a server was when its revision was taken.
 
     ``made_for``: hash of the reader's code and options. ``listed``: its entry of ``/models``. ``answers``: to the fixed
@@ -63,7 +63,7 @@ def probe_picture() -> np.ndarray[Any, np.dtype[np.uint8]]:
     return picture
 
 
-def read_record(path: Path, made_for: str) -> Record | None:
+def read_record(path: Path, made_for: str) -> ServerRecord | None:
     """The record of a reader; None where there is none, or it was made for other options.
 
     Args:
@@ -71,13 +71,13 @@ def read_record(path: Path, made_for: str) -> Record | None:
         made_for: hash of the reader's code and options.
     """
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        record = ServerRecord.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
     return record if record.made_for == made_for else None
 
 
-def renew(path: Path, made_for: str, connection: "Connection") -> Record:
+def renew(path: Path, made_for: str, connection: "Connection") -> ServerRecord:
     """Compare a server with its record, and take a new one where it is another.
 
     Args:
@@ -94,7 +94,7 @@ def renew(path: Path, made_for: str, connection: "Connection") -> Record:
         listed = listed_model(connection)
         if known is not None and listed == known.listed and _agrees(known, connection):
             return known
-        record = Record(
+        record = ServerRecord(
             made_for=made_for,
             listed=listed,
             answers={name: _twice(connection, *question) for name, question in QUESTIONS.items()},
@@ -104,12 +104,12 @@ def renew(path: Path, made_for: str, connection: "Connection") -> Record:
         if record == known:  # it answered otherwise once, and as before when it was asked again
             return known
         if known is not None:
-            _LOG.warning("%s answers otherwise than when it was asked first: all is asked anew", path.stem)
+            _LOG.warning("%s answers otherwise than when it was asked first: all is asked again", path.stem)
         replace_file(path, record.model_dump_json(indent=1).encode())
         return record
 
 
-def digest_of(record: Record) -> str:
+def digest_of(record: ServerRecord) -> str:
     """Hash over all that the record says."""
     return digest(record.model_dump(mode="json"))
 
@@ -170,7 +170,7 @@ def _twice(connection: "Connection", text: str, with_picture: bool) -> str | Non
     return first if first == second else None
 
 
-def _agrees(record: Record, connection: "Connection") -> bool:
+def _agrees(record: ServerRecord, connection: "Connection") -> bool:
     """Whether a server answers the fixed questions as its record says, as far as its answers repeat."""
     kept = {name: said for name, said in record.answers.items() if said is not None}
     return all(_text(connection, *QUESTIONS[name]) == said for name, said in kept.items())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from itrialspace_assets.base.errors import ConfigError
-from itrialspace_assets.base.settings import read_yaml
+from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.readers.api import Prompt
 from itrialspace_assets.readers.entry import PromptEntry, ReaderEntry
 from itrialspace_assets.records.tables import TASK_OPTIONS

@@ -11,10 +11,10 @@ from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.readers.api import Need, Read, Reader
 from itrialspace_assets.readers.compute import Precision, device_of
-from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind, reader_of
 from itrialspace_assets.readers.vision import clip
 from itrialspace_assets.readers.vision.captions import captions_of
-from itrialspace_assets.readers.weights import FOLDER_NAME, Expected, Weights, missing_packages, weights_of
+from itrialspace_assets.readers.weights import FOLDER_NAME, ExpectedFiles, ReaderWeights, missing_packages, weights_of
 
 VERSION = "1"
 PACKAGES = ("torch", "torchvision", "open_clip", "transformers")
@@ -68,9 +68,9 @@ _ANY = _About(
 )
 
 
-def _weights(entry: ReaderEntry, options: ClipOptions, place: Place, about: _About) -> Weights:
+def _weights(entry: ReaderEntry, options: ClipOptions, place: ReaderEnvironment, about: _About) -> ReaderWeights:
     """The files that a model needs; which they are is read from its configuration where that is there."""
-    base = Expected(((clip.CONFIG,), WEIGHTS), about.source, about.step)
+    base = ExpectedFiles(((clip.CONFIG,), WEIGHTS), about.source, about.step)
     found = weights_of(entry, options.weights, place, base)
     tower = about.text_tower
     if found.folder is not None and (found.folder / clip.CONFIG).is_file():
@@ -79,10 +79,10 @@ def _weights(entry: ReaderEntry, options: ClipOptions, place: Place, about: _Abo
         return found
     config = f"{clip.TEXT_TOWER}/config.json"
     source = f"{about.source}, and config.json of {tower} as {config}"
-    return replace(found, expected=Expected((*base.files, TOKENIZERS, (config,)), source, about.step))
+    return replace(found, expected=ExpectedFiles((*base.files, TOKENIZERS, (config,)), source, about.step))
 
 
-def _needs(entry: ReaderEntry, options: ClipOptions, place: Place, about: _About) -> list[Need]:
+def _needs(entry: ReaderEntry, options: ClipOptions, place: ReaderEnvironment, about: _About) -> list[Need]:
     try:
         weights = _weights(entry, options, place, about)
     except ConfigError as error:
@@ -90,11 +90,11 @@ def _needs(entry: ReaderEntry, options: ClipOptions, place: Place, about: _About
     return missing_packages(PACKAGES) + weights.needs()
 
 
-def _files(entry: ReaderEntry, options: ClipOptions, place: Place, about: _About) -> str:
+def _files(entry: ReaderEntry, options: ClipOptions, place: ReaderEnvironment, about: _About) -> str:
     return _weights(entry, options, place, about).sha256()
 
 
-def _load(entry: ReaderEntry, options: ClipOptions, place: Place, about: _About) -> Read:
+def _load(entry: ReaderEntry, options: ClipOptions, place: ReaderEnvironment, about: _About) -> Read:
     weights = _weights(entry, options, place, about)
     assert weights.folder is not None
     return clip.load(
@@ -106,7 +106,7 @@ def _load(entry: ReaderEntry, options: ClipOptions, place: Place, about: _About)
     )
 
 
-def _build(about: _About, entry: ReaderEntry, options: ClipOptions, place: Place) -> Reader:
+def _build(about: _About, entry: ReaderEntry, options: ClipOptions, place: ReaderEnvironment) -> Reader:
     """The reader of an entry; raises ConfigError where captions are missing or a control takes the picture away."""
     if "text_only" in entry.controls:
         raise ConfigError(
@@ -133,5 +133,5 @@ def _build(about: _About, entry: ReaderEntry, options: ClipOptions, place: Place
     )
 
 
-CLIP = Kind("clip", ClipOptions, partial(_build, _ANY))
-BIOMEDCLIP = Kind("biomedclip", ClipOptions, partial(_build, _BIOMEDCLIP))
+CLIP = ReaderKind("clip", ClipOptions, partial(_build, _ANY))
+BIOMEDCLIP = ReaderKind("biomedclip", ClipOptions, partial(_build, _BIOMEDCLIP))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.synthesis.nodmaisi.prepare import Legal
-from itrialspace_assets.synthesis.nodmaisi.weights import Weights
+from itrialspace_assets.synthesis.nodmaisi.weights import NodmaisiWeights
 
 if TYPE_CHECKING:
     import torch
@@ -172,7 +172,7 @@ def parameters(architecture: Architecture) -> dict[str, int]:
     }
 
 
-def check(weights: Weights) -> None:
+def check(weights: NodmaisiWeights) -> None:
     """Compare every key and shape of the checkpoints with the architecture; reads no values.
 
     Raises:
@@ -181,7 +181,7 @@ def check(weights: Weights) -> None:
     _filled(weights, "meta")
 
 
-def load(weights: Weights, device: str) -> Networks:
+def load(weights: NodmaisiWeights, device: str) -> Networks:
     """The networks with their weights, ready to sample.
 
     Raises:
@@ -196,7 +196,7 @@ def load(weights: Weights, device: str) -> Networks:
 
 
 def _filled(
-    weights: Weights, device: str
+    weights: NodmaisiWeights, device: str
 ) -> "tuple[tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module], float, Architecture]":
     """The networks with their weights on a device (on ``meta`` without values), scale of latents, architecture."""
     architecture = read_architecture(weights.architecture)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.imaging.geometry import Volume
-from itrialspace_assets.imaging.volumes import stamp
+from itrialspace_assets.imaging.lesions import stamp
 from itrialspace_assets.synthesis import devices
 from itrialspace_assets.synthesis.nodmaisi import networks as net
 from itrialspace_assets.synthesis.nodmaisi import sample as sampling
@@ -50,7 +50,7 @@ def require_weights(settings: Settings) -> None:
 
 
 @lru_cache(maxsize=1)
-def _check(weights: files.Weights) -> None:
+def _check(weights: files.NodmaisiWeights) -> None:
     net.check(weights)
 
 

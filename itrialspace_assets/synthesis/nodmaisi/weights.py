@@ -24,7 +24,7 @@ ARCHITECTURE = "nodmaisi.architecture.json"
 
 
 @dataclass(frozen=True)
-class Weights:
+class NodmaisiWeights:
     """Paths of the three checkpoints, the architecture's file if there is one, and one hash of all."""
 
     autoencoder: Path
@@ -107,7 +107,7 @@ def _read_lock(settings: Settings) -> dict[str, str]:
         ) from None
 
 
-def find(settings: Settings) -> Weights:
+def find(settings: Settings) -> NodmaisiWeights:
     """The files, after their hashes were compared with the lock.
 
     Raises:
@@ -126,7 +126,7 @@ def find(settings: Settings) -> Weights:
                 raise ConfigError(
                     f"{path}: expected SHA-256 {wanted[name]} (from {LOCK}), got {got}: another file, or a damaged one"
                 )
-    return Weights(
+    return NodmaisiWeights(
         found["autoencoder"],
         found["diffusion_unet"],
         found["controlnet"],

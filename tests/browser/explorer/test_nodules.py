@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.index.query import Place, Tolerance, open_index
+from itrialspace_assets.index.query import Tolerance, WantedDonor, open_index
 from tests.support.browser import serious
 from tests.support.explorer import faults, total, until, view
 
@@ -94,7 +94,7 @@ def test_similar_nodules_and_donors_follow_weights_and_tolerances(
         page.get_by_label("Diameter in mm").press("Tab")
         page.get_by_label("Diameter: tolerance in mm").fill("3")
         page.get_by_label("Diameter: tolerance in mm").press("Tab")
-        within = index.donors_for(Place("RUL", diameter_mm=10), 10, tolerance=Tolerance(diameter_mm=3))
+        within = index.donors_for(WantedDonor("RUL", diameter_mm=10), 10, tolerance=Tolerance(diameter_mm=3))
         until(page, f"document.querySelectorAll('main table tbody tr').length === {within.height}")
         differences = [float(row[8].replace("−", "-").replace("+", "")) for row in _rows(page)]
         assert differences and all(abs(d) <= 3 for d in differences)

@@ -13,7 +13,8 @@ from PIL import Image
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.catalog.casepage import write_page
 from itrialspace_assets.explorer.images.volumes import volumes_of
-from itrialspace_assets.imaging.geometry import Volume, read_volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume, read_volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.records.store import read_all
 from itrialspace_assets.synthesis.images import image_path
 from tests.explorer.small_case import write_case

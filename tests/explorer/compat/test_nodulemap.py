@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.compat.nodulemap import router
 from itrialspace_assets.explorer.layouts.files import layout_path, write_layout
-from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap, Search
+from itrialspace_assets.explorer.layouts.nodule_map import NeighbourSearch, NoduleMap
 from itrialspace_assets.explorer.layouts.table import Held
 from itrialspace_assets.index.query import Index
 from tests.explorer.bare_app import Root, client
@@ -90,7 +90,7 @@ def test_the_graph_has_the_published_keys_and_every_edge_between_its_nodes(web: 
     assert found["stats"] == {
         "n_nodes": len(ids), "n_edges": len(found["edges"]), "n_total": 60, "n_filtered": len(ids)
     }  # fmt: skip
-    every = NoduleMap(empty, Held(nodules)).edges(3, "closest", "all_datasets", Search())
+    every = NoduleMap(empty, Held(nodules)).edges(3, "closest", "all_datasets", NeighbourSearch())
     names = nodules.select(pl.concat_str("dataset", pl.lit("_"), "annotation_id")).to_series().to_list()
     pairs = {(names[s], names[t]) for s, t in every.select("source", "target").rows()}
     assert {(e["source"], e["target"]) for e in found["edges"]} == {p for p in pairs if set(p) <= ids}
@@ -130,7 +130,7 @@ def test_neighbours_and_their_debugging(web: TestClient, empty: Settings) -> Non
         *("model_requested", "model_canonical", "feature_set", "embedding_dim", "n_embeddings", "elapsed_ms"),
         "n_results",
     }
-    weighted = NoduleMap(empty, Held(nodules)).space(Search()).points
+    weighted = NoduleMap(empty, Held(nodules)).space(NeighbourSearch()).points
     assert found["_debug"]["embedding_dim"] == weighted.shape[1]  # of what was searched, not of the model
     assert {n["dataset"] for n in found["neighbors"]} == {"DLCS24", "LUNA16", "LUNA25"}
     other = get(web, path, k=59, exclude_same_patient=True, **PCA)["neighbors"]

@@ -12,7 +12,8 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.compat import nodulemap, retriever
 from itrialspace_assets.explorer.compat.pictures import slice_picture
-from itrialspace_assets.imaging.geometry import Volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.index.query import Index
 from itrialspace_assets.profiles.registry import dataset as registered
 from tests.explorer.bare_app import Root, client

@@ -8,9 +8,9 @@ from scipy.spatial.distance import cdist
 from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.layouts import build, spaces
-from itrialspace_assets.explorer.layouts.nodule_map import SCOPES, NoduleMap, Reach, Search
+from itrialspace_assets.explorer.layouts.nodule_map import SCOPES, NeighbourSearch, NoduleMap, Reach
 from itrialspace_assets.explorer.layouts.table import Held
-from itrialspace_assets.index.query import Index, Place
+from itrialspace_assets.index.query import Index, WantedDonor
 from tests.index.test_query import made
 
 
@@ -39,7 +39,7 @@ def test_edges_equal_brute_force(
     monkeypatch.setattr(spaces, "_HELD", 200)  # several blocks
     index = Index(pl.concat([made(30).nodules, made(30).nodules]))  # each nodule has one that is just like it
     seen = NoduleMap(empty, Held(index.nodules))
-    search = Search(space, layout="PCA_2D")
+    search = NeighbourSearch(space, layout="PCA_2D")
     points = seen.space(search).points
     metric = "cityblock" if space == "weighted" else "euclidean"
     wanted = brute(
@@ -57,14 +57,14 @@ def test_the_weighted_distance_is_the_score_of_a_donor(empty: Settings) -> None:
     index = made(80)
     seen = NoduleMap(empty, Held(index.nodules))
     row = index.nodules.row(17, named=True)
-    place = Place(
+    place = WantedDonor(
         row["reinsertion_lobe"],
         row["reinsertion_lobe_cc_pct"],
         row["reinsertion_pleural_dist_mm"],
         row["reinsertion_nodule_diam_mm"],
     )
     scores = index.donors_for(place, 80).filter(pl.col("nodule_uid") != row["nodule_uid"])
-    found = seen.neighbours(17, 79, Search(), Reach())
+    found = seen.neighbours(17, 79, NeighbourSearch(), Reach())
     assert index.nodules["nodule_uid"][found["row"]].to_list() == scores["nodule_uid"].to_list()
     assert found["distance"].to_list() == pytest.approx(scores["score"].to_list(), abs=1e-6)
     assert found["similarity"].to_list() == pytest.approx(np.exp(-scores["score"].to_numpy()), abs=1e-6)
@@ -89,15 +89,15 @@ def test_balanced_neighbours_hold_every_dataset_where_k_allows(k: int, empty: Se
     index = Index(index.nodules.with_columns(far))
     seen = NoduleMap(empty, Held(index.nodules))
     datasets = index.nodules["dataset"].to_numpy()
-    distance = cdist(seen.space(Search()).points[[4]], seen.space(Search()).points, "cityblock")[0]
+    distance = cdist(seen.space(NeighbourSearch()).points[[4]], seen.space(NeighbourSearch()).points, "cityblock")[0]
     order = [i for i in np.lexsort((np.arange(60), distance)) if i != 4]
     firsts = [i for d in ("D0", "D1", "D2") for i in [j for j in order if datasets[j] == d][: max(1, k // 3)]]
     rest = [i for i in order if i not in firsts]
     wanted = sorted(firsts + rest[: max(0, k - len(firsts))], key=lambda i: (distance[i], i))[:k]
-    found = seen.neighbours(4, k, Search(), Reach(balance=True))
+    found = seen.neighbours(4, k, NeighbourSearch(), Reach(balance=True))
     assert found["row"].to_list() == [int(i) for i in wanted]
     assert ("D2" in datasets[found["row"]]) == (k >= 3)
-    assert "D2" not in datasets[seen.neighbours(4, k, Search(), Reach())["row"]]
+    assert "D2" not in datasets[seen.neighbours(4, k, NeighbourSearch(), Reach())["row"]]
 
 
 def test_neighbours_stay_within_what_was_asked(empty: Settings) -> None:
@@ -106,35 +106,35 @@ def test_neighbours_stay_within_what_was_asked(empty: Settings) -> None:
     own = index.nodules.row(4, named=True)
 
     def datasets(reach: Reach) -> set[str]:
-        return set(index.nodules["dataset"][seen.neighbours(4, 59, Search("feature_l2"), reach)["row"]])
+        return set(index.nodules["dataset"][seen.neighbours(4, 59, NeighbourSearch("feature_l2"), reach)["row"]])
 
     assert datasets(Reach("within_dataset")) == {own["dataset"]}
     assert datasets(Reach("other_datasets")) == {"D0", "D1", "D2"} - {own["dataset"]}
     assert datasets(Reach("selected_datasets", ("D0", "D2"))) == {"D0", "D2"}
     assert datasets(Reach("selected_datasets")) == set()
-    strangers = seen.neighbours(4, 59, Search(), Reach(same_person=False))
+    strangers = seen.neighbours(4, 59, NeighbourSearch(), Reach(same_person=False))
     assert strangers.height == index.nodules.filter(pl.col("person_uid") != own["person_uid"]).height
     for reach, message in ((Reach("near"), "scope 'near'"), (Reach("selected_datasets", ("D7",)), "dataset 'D7'")):
         with pytest.raises(ConfigError, match=message):
             datasets(reach)
     with pytest.raises(ConfigError, match="search space 'faiss': expected one of weighted"):
-        seen.neighbours(4, 5, Search("faiss"), Reach())
+        seen.neighbours(4, 5, NeighbourSearch("faiss"), Reach())
 
 
 def test_edges_come_from_their_file_and_are_not_worked_out_for_too_many(empty: Settings) -> None:
     index = made(60)
     with pytest.raises(TableError, match="make it with `its-nodulemap edges --k 5 --mode closest"):
-        NoduleMap(empty, Held(index.nodules)).edges(5, "closest", "within_dataset", Search(), most=59)
+        NoduleMap(empty, Held(index.nodules)).edges(5, "closest", "within_dataset", NeighbourSearch(), most=59)
     path, count = build.make_edges(
-        NoduleMap(empty, Held(index.nodules)), 5, "closest", "within_dataset", Search(), lambda done: None
+        NoduleMap(empty, Held(index.nodules)), 5, "closest", "within_dataset", NeighbourSearch(), lambda done: None
     )
     assert (path.name, count) == ("weighted_k5_closest_within_dataset.parquet", 300)
-    again = NoduleMap(empty, Held(index.nodules)).edges(5, "closest", "within_dataset", Search(), most=59)
+    again = NoduleMap(empty, Held(index.nodules)).edges(5, "closest", "within_dataset", NeighbourSearch(), most=59)
     assert again.equals(pl.read_parquet(path))
     with pytest.raises(TableError):  # the file is of other nodules
-        NoduleMap(empty, Held(index.nodules[:58])).edges(5, "closest", "within_dataset", Search(), most=57)
+        NoduleMap(empty, Held(index.nodules[:58])).edges(5, "closest", "within_dataset", NeighbourSearch(), most=57)
     with pytest.raises(ConfigError, match="k 4: expected one of 3, 5, 10, 25"):
-        NoduleMap(empty, Held(index.nodules)).edges(4, "closest", "within_dataset", Search())
+        NoduleMap(empty, Held(index.nodules)).edges(4, "closest", "within_dataset", NeighbourSearch())
 
 
 def test_rows_are_found_by_id() -> None:

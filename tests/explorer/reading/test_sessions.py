@@ -23,7 +23,7 @@ from itrialspace_assets.explorer.reading.answers import (
     with_truth,
 )
 from itrialspace_assets.explorer.reading.choose import header
-from itrialspace_assets.explorer.reading.model import Asked, CaseAnswer, Mark, PairAnswer
+from itrialspace_assets.explorer.reading.model import CaseAnswer, PairAnswer, PictureMark, SessionRequest
 from itrialspace_assets.explorer.server.security import Access
 from itrialspace_assets.imaging.pictures import png
 from itrialspace_assets.readers.registry import readers
@@ -61,12 +61,12 @@ def _with_pictures(settings: Settings, rows: pl.DataFrame) -> pl.DataFrame:
 
 def begun(root: Settings, **asked: object) -> journal.Session:
     """A new session of ann, unless ``asked`` says otherwise."""
-    given = Asked.model_validate({"reader": "ann", "modes": (MODE,), "cases": CASES} | asked)
+    given = SessionRequest.model_validate({"reader": "ann", "modes": (MODE,), "cases": CASES} | asked)
     return journal.start(root, lambda name, at: header(root, given, name, at), given.reader)
 
 
 PRESENT = CaseAnswer(
-    presence="present", confidence=80, lobe="left_lung_upper_lobe", size="5-10mm", marks=(Mark(x=2, y=3),)
+    presence="present", confidence=80, lobe="left_lung_upper_lobe", size="5-10mm", marks=(PictureMark(x=2, y=3),)
 )
 ABSENT = CaseAnswer(presence="absent", confidence=100)
 
@@ -89,7 +89,7 @@ def test_the_seed_decides_what_is_shown_and_in_which_order(root: Settings) -> No
     assert len(order(first)) == 8 == len(set(order(first)))  # the lesion's slice and its twin's of four cases
     assert sorted(order(first)) != order(first)
     tokens = [p.token for s in (first, again) for item in s.header.items for p in item.pictures]
-    assert len(set(tokens)) == 16  # drawn anew: a token says nothing of its slice
+    assert len(set(tokens)) == 16  # drawn again: a token says nothing of its slice
 
 
 def test_a_frozen_list_is_read_whole(root: Settings) -> None:
@@ -117,7 +117,11 @@ def test_an_answer_is_kept_for_good(root: Settings) -> None:
     [
         ({}, CaseAnswer(presence="present", confidence=1, size="<5mm"), "lobe: expected an answer"),
         ({}, CaseAnswer(presence="absent", confidence=1, size="<5mm"), "size: expected none"),
-        ({"marks": False, "tasks": ()}, CaseAnswer(presence="present", confidence=1, marks=(Mark(x=1, y=1),)), "marks"),
+        (
+            {"marks": False, "tasks": ()},
+            CaseAnswer(presence="present", confidence=1, marks=(PictureMark(x=1, y=1),)),
+            "marks",
+        ),
         ({}, PairAnswer(synthetic="left", confidence=3), "session of cases"),
     ],
 )

@@ -17,7 +17,7 @@ from itrialspace_assets.explorer.search import columns as columns_module
 from itrialspace_assets.explorer.search import export, find, near, one
 from itrialspace_assets.explorer.search.columns import Columns
 from itrialspace_assets.explorer.search.filters import Filter, rows_of
-from itrialspace_assets.explorer.search.find import Asked, Search, search
+from itrialspace_assets.explorer.search.find import NoduleQuery, NoduleSearch, search
 from tests.explorer.search.nodules import LOBES, frame, write
 
 NODULES = frame()
@@ -74,7 +74,7 @@ def test_a_search_equals_plain_python(columns: Columns, filters: list[dict], tex
 
     facets, histograms = ("dataset", "label", "size_bucket", "has_ct"), (DIAMETER, "age")
     asked = {"filters": filters, "text": text, "facets": facets, "histograms": histograms, "bins": bins, "limit": 7}
-    found = search(columns, Search.model_validate_json(json.dumps(asked)))
+    found = search(columns, NoduleSearch.model_validate_json(json.dumps(asked)))
     wanted = without(None)
     assert found.total == len(wanted)
     assert [r["nodule_uid"] for r in found.rows] == [r["nodule_uid"] for r in wanted[:7]]
@@ -100,7 +100,7 @@ def test_a_search_equals_plain_python(columns: Columns, filters: list[dict], tex
 def test_pages_follow_the_order_with_missing_values_last(
     columns: Columns, column: str, descending: bool, offset: int, limit: int
 ) -> None:
-    found = search(columns, Search(sort=column, descending=descending, offset=offset, limit=limit))
+    found = search(columns, NoduleSearch(sort=column, descending=descending, offset=offset, limit=limit))
     known = sorted((r for r in ROWS if r[column] is not None), key=lambda r: r[column], reverse=descending)
     wanted = [*known, *(r for r in ROWS if r[column] is None)][offset : offset + limit]
     assert [r["nodule_uid"] for r in found.rows] == [r["nodule_uid"] for r in wanted]
@@ -109,7 +109,7 @@ def test_pages_follow_the_order_with_missing_values_last(
 def test_both_ends_of_a_range_count(columns: Columns) -> None:
     age = next(r["age"] for r in ROWS if r["age"] is not None)
     both = {"column": "age", "low": age, "high": age}
-    assert search(columns, Search(filters=(both,))).total == sum(r["age"] == age for r in ROWS) > 0
+    assert search(columns, NoduleSearch(filters=(both,))).total == sum(r["age"] == age for r in ROWS) > 0
 
 
 def test_many_codes_are_counted_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def test_many_codes_are_counted_as_few_are(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_facets_have_every_value_in_its_order(columns: Columns) -> None:
-    asked = Search(filters=({"column": "label", "any": [1]},), facets=("size_bucket", "label"), limit=0)
+    asked = NoduleSearch(filters=({"column": "label", "any": [1]},), facets=("size_bucket", "label"), limit=0)
     sizes, labels = search(columns, asked).facets
     assert [v.value for v in sizes.values] == ["<5mm", "5-10mm", ">30mm", None], "in order of size, missing last"
     assert [v.value for v in labels.values] == [0, 1, None], "over all other filters"
@@ -142,9 +142,9 @@ def test_facets_have_every_value_in_its_order(columns: Columns) -> None:
     ],
 )
 def test_what_cannot_be_answered_says_what_is_expected(columns: Columns, asked: dict, message: str) -> None:
-    search(columns, Search(filters=({"column": "label", "any": [1]},)))  # what is kept of it answers nothing else
+    search(columns, NoduleSearch(filters=({"column": "label", "any": [1]},)))  # what is kept of it answers nothing else
     with pytest.raises(ConfigError, match=message):
-        search(columns, Search.model_validate(asked))
+        search(columns, NoduleSearch.model_validate(asked))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_filter_is_of_one_kind(wrong: dict) -> None:
 
 def test_like_nodules_equal_the_formula_and_say_what_differs(columns: Columns) -> None:
     """Independent: the index's own answer is compared with brute force in tests/index; here: rows and differences."""
-    asked = near.Likeness(uid="D1/n0001", k=5, weights={"lobe": 9}, filters=({"column": "dataset", "any": ["D2"]},))
+    asked = near.SimilarQuery(uid="D1/n0001", k=5, weights={"lobe": 9}, filters=({"column": "dataset", "any": ["D2"]},))
     found = near.similar(columns, asked)
     given = next(r for r in ROWS if r["nodule_uid"] == "D1/n0001")
     assert found.candidates == sum(r["dataset"] == "D2" for r in ROWS)
@@ -182,9 +182,9 @@ def test_like_nodules_equal_the_formula_and_say_what_differs(columns: Columns) -
 def test_tolerances_leave_out_donors_but_do_not_change_scores(columns: Columns, tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path, output_dir=tmp_path)
     place = {"lobe": "LUL", "cc_pct": 50, "pleural_mm": 20, "diameter_mm": 30, "k": 500}
-    everyone = near.match(columns, settings, near.Wanted(**place))
+    everyone = near.match(columns, settings, near.DonorQuery(**place))
     within = near.match(
-        columns, settings, near.Wanted(**place, same_lobe=True, cc_tolerance_pct=30, diameter_tolerance_mm=20)
+        columns, settings, near.DonorQuery(**place, same_lobe=True, cc_tolerance_pct=30, diameter_tolerance_mm=20)
     )
     scores = {n.row["nodule_uid"]: n.score for n in everyone.nodules}
     wanted = {
@@ -197,7 +197,7 @@ def test_tolerances_leave_out_donors_but_do_not_change_scores(columns: Columns, 
     assert {n.row["nodule_uid"] for n in within.nodules} == wanted and len(wanted) > 3
     assert all(n.score == scores[n.row["nodule_uid"]] and n.differs == () for n in within.nodules)
     with pytest.raises(ConfigError, match="tolerance cc"):
-        near.match(columns, settings, near.Wanted(lobe="LUL", cc_tolerance_pct=1))
+        near.match(columns, settings, near.DonorQuery(lobe="LUL", cc_tolerance_pct=1))
 
 
 def test_detail_has_every_column_and_the_others_of_the_scan(columns: Columns) -> None:
@@ -263,21 +263,23 @@ def test_a_table_that_was_made_again_does_not_mix_with_the_old_one(tmp_path: Pat
 
 def test_an_index_without_rows_and_one_without_values(tmp_path: Path) -> None:
     empty = Columns(write(tmp_path, frame(0)))
-    asked = Search(facets=("dataset",), histograms=("age",), sort="age", text="a")
+    asked = NoduleSearch(facets=("dataset",), histograms=("age",), sort="age", text="a")
     found = search(empty, asked)
     assert found.total == 0 and found.facets[0].values == () and found.histograms[0].edges == ()
-    assert rows_of(empty, Asked().filters).tolist() == []
+    assert rows_of(empty, NoduleQuery().filters).tolist() == []
     blank = frame(3).with_columns(age=pl.lit(None, pl.Float64))
-    (histogram,) = search(Columns(write(tmp_path, blank)), Search(histograms=("age",))).histograms
+    (histogram,) = search(Columns(write(tmp_path, blank)), NoduleSearch(histograms=("age",))).histograms
     assert (histogram.edges, histogram.counts, histogram.missing) == ((), (), 3)
     level = frame(3).with_columns(age=pl.lit(5.0))
-    (histogram,) = search(Columns(write(tmp_path, level)), Search(histograms=("age",), bins=2)).histograms
+    (histogram,) = search(Columns(write(tmp_path, level)), NoduleSearch(histograms=("age",), bins=2)).histograms
     assert sum(histogram.counts) == 3
 
 
 def test_many_codes_are_counted_two_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(find, "_MANY", 1)
-    found = search(Columns(write(tmp_path, NODULES)), Search(facets=("dataset", "label", "size_bucket", "has_ct")))
+    found = search(
+        Columns(write(tmp_path, NODULES)), NoduleSearch(facets=("dataset", "label", "size_bucket", "has_ct"))
+    )
     for facet in found.facets:
         values = [row[facet.column] for row in ROWS]
         assert {one.value: one.count for one in facet.values} == {v: values.count(v) for v in set(values)}

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.explorer.layouts.nodule_map import NoduleMap, Reach, Search
+from itrialspace_assets.explorer.layouts.nodule_map import NeighbourSearch, NoduleMap, Reach
 from itrialspace_assets.explorer.layouts.table import Held
 from itrialspace_assets.explorer.server.routes.maps import router
 from itrialspace_assets.index.query import Index
@@ -34,7 +34,7 @@ def test_points_and_edges_are_streamed_in_the_order_of_the_index(web: TestClient
     assert points.schema == {"x": pl.Float32, "y": pl.Float32}
     assert np.array_equal(points.to_numpy(), seen.layout("core_53", "PCA_2D"))
     edges = streamed(web, "/api/map/edges?k=3&mode=farthest&scope=other_datasets&space=feature_l2")
-    assert edges.equals(seen.edges(3, "farthest", "other_datasets", Search("feature_l2")))
+    assert edges.equals(seen.edges(3, "farthest", "other_datasets", NeighbourSearch("feature_l2")))
     assert edges.schema == {"source": pl.UInt32, "target": pl.UInt32, "distance": pl.Float32, "rank": pl.UInt8}
 
 
@@ -42,7 +42,7 @@ def test_neighbours_say_in_what_space_they_are(web: TestClient, empty: Settings)
     nodules = known()
     uid = nodules["nodule_uid"][7]
     found = web.get("/api/map/neighbours", params={"uid": uid, "k": 4, "space": "embedding", "layout": "PCA_2D"}).json()
-    wanted = NoduleMap(empty, Held(nodules)).neighbours(7, 4, Search("embedding", layout="PCA_2D"), Reach())
+    wanted = NoduleMap(empty, Held(nodules)).neighbours(7, 4, NeighbourSearch("embedding", layout="PCA_2D"), Reach())
     assert (found["uid"], found["space"], found["metric"], found["columns"]) == (uid, "embedding", "euclidean", 2)
     assert [n["uid"] for n in found["neighbours"]] == nodules["nodule_uid"][wanted["row"]].to_list()
     assert [n["distance"] for n in found["neighbours"]] == wanted["distance"].to_list()

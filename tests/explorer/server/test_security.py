@@ -10,7 +10,7 @@ from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.explorer import app as app_module
 from itrialspace_assets.explorer.app import create_app
 from itrialspace_assets.explorer.server import security
-from itrialspace_assets.explorer.server.page import Page
+from itrialspace_assets.explorer.server.page import PageFiles
 from itrialspace_assets.explorer.server.security import Access, access_for, is_loopback
 from tests.explorer.search.nodules import frame, write
 
@@ -29,7 +29,7 @@ def client(output: Path, access: Access, base: str = HERE, page: Path | None = N
     """A server whose page is in ``page``; None: it is not built, whether or not this checkout's is."""
     settings = load_settings(data_dir=output / "data", output_dir=output / "out")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app_module, "Page", lambda: Page(page or output / "no page"))
+        patch.setattr(app_module, "Page", lambda: PageFiles(page or output / "no page"))
         return TestClient(create_app(settings, access), base_url=base, follow_redirects=False)
 
 
@@ -48,7 +48,7 @@ def test_names_of_this_computer_are_answered(own: TestClient, host: str) -> None
     "host", ["evil.example", "evil.example:8422", "127.0.0.1.evil.example", "192.168.0.7", "", "["]
 )
 def test_other_names_are_refused(own: TestClient, host: str) -> None:
-    """A page whose name was bound anew to this computer's address would be of the same origin otherwise."""
+    """A page whose name was bound again to this computer's address would be of the same origin otherwise."""
     for path in ("/", "/api/root", "/api/nodules/columns"):
         found = own.get(path, headers={"host": host})
         assert found.status_code == 400 and "Host" in found.json()["detail"]
@@ -237,7 +237,7 @@ def test_the_catalog_reads_no_file_and_cannot_be_written(output: Path, tmp_path:
     import duckdb
 
     from itrialspace_assets.catalog.rebuild import NAME
-    from itrialspace_assets.explorer.server.state import Root
+    from itrialspace_assets.explorer.server.state import OpenRoot
 
     settings = load_settings(data_dir=tmp_path / "data", output_dir=tmp_path / "out")
     settings.output.mkdir()
@@ -245,7 +245,7 @@ def test_the_catalog_reads_no_file_and_cannot_be_written(output: Path, tmp_path:
         db.execute("CREATE TABLE t AS SELECT 1 AS a")
     secret = tmp_path / "secret.csv"
     secret.write_text("a\n1\n")
-    with Root(settings).catalog() as db:
+    with OpenRoot(settings).catalog() as db:
         assert db.execute("SELECT a FROM t").fetchall() == [(1,)]
         for sql in (
             f"SELECT * FROM read_csv('{secret}')",

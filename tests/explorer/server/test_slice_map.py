@@ -9,14 +9,14 @@ import pytest
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.explorer.layouts.slices import Asked, answered, colour, draw, place
+from itrialspace_assets.explorer.layouts.slices import AnswerFilter, answered, colour, draw, place
 from itrialspace_assets.explorer.server.routes.maps import router
 from itrialspace_assets.index.query import Index
 from tests.analysis.small_run import MODE, SOURCE, answers, run_settings, slices, write_answers, write_slices
 from tests.explorer.bare_app import Root, client
 from tests.explorer.nodules import known
 
-ASKED = Asked(SOURCE, "mock")
+ASKED = AnswerFilter(SOURCE, "mock")
 
 
 @pytest.fixture
@@ -49,16 +49,16 @@ def test_outcomes_are_what_was_answered_to_the_present_picture(run: Settings) ->
     of = dict(found.select("slice_uid", "outcome").rows())
     assert [of[uid] for uid in order["slice_uid"]] == wanted
     assert found["slice_uid"].is_sorted()
-    boxed = Asked(SOURCE, "mock", condition="bbox")
+    boxed = AnswerFilter(SOURCE, "mock", condition="bbox")
     assert colour(run, boxed, draw(run, boxed))["outcome"].unique().to_list() == ["not_answered"]
-    size = Asked(SOURCE, "mock", task="size")
+    size = AnswerFilter(SOURCE, "mock", task="size")
     shown = colour(run, size, draw(run, size))
     assert shown.filter(pl.col("presence") == "absent")["outcome"].unique().to_list() == ["no_truth"]
     assert draw(run, size).points.select("x", "y").equals(found.select("x", "y"))
     assert answered(run).row(0) == (SOURCE, "mock", [MODE])
-    assert draw(run, Asked("*", "mock")).points.is_empty()
+    assert draw(run, AnswerFilter("*", "mock")).points.is_empty()
     with pytest.raises(ConfigError, match="condition 'arrow': expected one of plain"):
-        draw(run, Asked(SOURCE, "mock", condition="arrow"))
+        draw(run, AnswerFilter(SOURCE, "mock", condition="arrow"))
 
 
 def test_like_slices_lie_together() -> None:

@@ -4,11 +4,11 @@ import threading
 from pathlib import Path
 
 from itrialspace_assets.base.settings import load_settings
-from itrialspace_assets.explorer.server.state import Root
+from itrialspace_assets.explorer.server.state import OpenRoot
 
 
 def test_what_takes_long_is_made_once_and_holds_up_nothing_else(tmp_path: Path) -> None:
-    root = Root(load_settings(data_dir=tmp_path, output_dir=tmp_path))
+    root = OpenRoot(load_settings(data_dir=tmp_path, output_dir=tmp_path))
     begun, go, made = threading.Event(), threading.Event(), []
 
     def slow() -> int:

@@ -15,7 +15,7 @@ from itrialspace_assets.imaging.dicom import ct_series, segmentation
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.profiles.dicom.grid import SeriesIdentity
 from itrialspace_assets.profiles.dicom.lidc import read_lidc_xml
-from itrialspace_assets.profiles.dicom.regions import Choice, Region, Regions, choose
+from itrialspace_assets.profiles.dicom.regions import Region, RegionChoice, Regions, choose
 from itrialspace_assets.profiles.dicom.rtstruct import read_rtstruct
 from itrialspace_assets.profiles.dicom.seg import read_seg
 from itrialspace_assets.profiles.dicom.series import read_ct_series
@@ -66,22 +66,22 @@ def test_organs_of_a_segmentation_are_no_nodules(tmp_path: Path, slices: list[An
     path = tmp_path / "seg.dcm"
     masks = {"Lung-Left": LUNG, "Lungs-GTV": LUNG, "Segment 3": NODULE, "Neoplasm, Primary": OTHER, "Segment 5": LUNG}
     write_seg(path, slices, masks, types={"Segment 5": codes.SCT.Heart, "Neoplasm, Primary": codes.SCT.Heart})
-    found = read_seg(path, grid(), OWN, Choice())
+    found = read_seg(path, grid(), OWN, RegionChoice())
     assert voxels(found) == {"Segment 3": 24, "Neoplasm, Primary": 12}, "one by its code, one by its name"
     assert "left out: 1 'Lung-Left' (Nodule), 2 'Lungs-GTV' (Nodule), 5 'Segment 5' (Heart)" in found.notes[0].text
-    assert list(voxels(read_seg(path, grid(), OWN, Choice("neoplasm")))) == ["Neoplasm, Primary"]
+    assert list(voxels(read_seg(path, grid(), OWN, RegionChoice("neoplasm")))) == ["Neoplasm, Primary"]
     for segments in (("3",), ("Segment 3",), ("3", "Segment 3")):
-        assert voxels(read_seg(path, grid(), OWN, Choice(segments=segments))) == {"Segment 3": 24}
+        assert voxels(read_seg(path, grid(), OWN, RegionChoice(segments=segments))) == {"Segment 3": 24}
     with pytest.raises(CaseRejected, match="--segment '9': expected the number or name of one region, got no such"):
-        read_seg(path, grid(), OWN, Choice(segments=("9",)))
+        read_seg(path, grid(), OWN, RegionChoice(segments=("9",)))
     with pytest.raises(CaseRejected, match=r"expected a region that matches 'tumour', got 1 'Lung-Left' \(Nodule\)"):
-        read_seg(path, grid(), OWN, Choice("tumour"))
+        read_seg(path, grid(), OWN, RegionChoice("tumour"))
 
 
 @pytest.mark.parametrize("kind", ["BINARY", "LABELMAP", "FRACTIONAL"])
 def test_each_segment_has_its_own_voxels(tmp_path: Path, slices: list[Any], kind: str) -> None:
     write_seg(tmp_path / "seg.dcm", slices, {"N1": NODULE, "N2": OTHER}, kind=kind)
-    found = dict(read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice()).lesions)
+    found = dict(read_seg(tmp_path / "seg.dcm", grid(), OWN, RegionChoice()).lesions)
     for name, mask in (("N1", NODULE), ("N2", OTHER)):
         whole = np.zeros(mask.shape, bool)
         whole[found[name].box] = found[name].mask
@@ -93,9 +93,9 @@ def test_probabilities_are_no_segment(tmp_path: Path, slices: list[Any]) -> None
     with pytest.raises(
         CaseRejected, match=r"segment 1 'N1' \(Nodule\): expected .* BINARY or LABELMAP, got FRACTIONAL"
     ):
-        read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice())
+        read_seg(tmp_path / "seg.dcm", grid(), OWN, RegionChoice())
     with pytest.raises(CaseRejected, match="expected a share from 0 to 1 for a FRACTIONAL segmentation, got 128"):
-        read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice(), 128)
+        read_seg(tmp_path / "seg.dcm", grid(), OWN, RegionChoice(), 128)
 
 
 @pytest.mark.parametrize(("threshold", "inside"), [(0.5, NODULE), (0.2, NODULE | OTHER)])
@@ -103,13 +103,13 @@ def test_a_threshold_takes_probabilities(
     tmp_path: Path, slices: list[Any], threshold: float, inside: np.ndarray
 ) -> None:
     write_seg(tmp_path / "seg.dcm", slices, {"N1": NODULE * 0.6 + OTHER * 0.3}, kind="FRACTIONAL")
-    found = read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice(), threshold)
+    found = read_seg(tmp_path / "seg.dcm", grid(), OWN, RegionChoice(), threshold)
     whole = np.zeros(NODULE.shape, bool)
     for _, lesion in found.lesions:
         whole[lesion.box] |= lesion.mask
     np.testing.assert_array_equal(whole, inside)
     with pytest.raises(CaseRejected, match=r"expected a segment with voxels, got .*left out: it has no voxel"):
-        read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice(), 0.9)
+        read_seg(tmp_path / "seg.dcm", grid(), OWN, RegionChoice(), 0.9)
 
 
 def _frame(number: int, change: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -155,7 +155,7 @@ def test_a_frame_that_its_file_describes_in_two_ways_is_a_doubt(
     data = pydicom.dcmread(tmp_path / "seg.dcm")
     change(data)
     data.save_as(tmp_path / "seg.dcm")
-    found = read_seg(tmp_path / "seg.dcm", grid(), identity, Choice())
+    found = read_seg(tmp_path / "seg.dcm", grid(), identity, RegionChoice())
     told = [note.text for note in found.notes if note.doubt is Doubt.FRAMES_CONTRADICT]
     assert any(message in text for text in told) if message else not told
 
@@ -167,7 +167,7 @@ def test_pixels_of_a_segment_that_is_not_described_are_refused(tmp_path: Path, s
     data.SegmentSequence.pop()
     data.save_as(tmp_path / "seg.dcm")
     with pytest.raises(CaseRejected, match=r"expected pixels of the segments that the file describes, got some of"):
-        read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice())
+        read_seg(tmp_path / "seg.dcm", grid(), OWN, RegionChoice())
 
 
 def test_frames_beyond_the_ct_are_refused(tmp_path: Path, slices: list[Any]) -> None:
@@ -178,13 +178,13 @@ def test_frames_beyond_the_ct_are_refused(tmp_path: Path, slices: list[Any]) -> 
         _place(frame)[0] += float(grid().spacing[0])
     data.save_as(tmp_path / "seg.dcm")
     with pytest.raises(CaseRejected, match=r"expected frames inside its CT .*, got voxels from \(-1\.0, "):
-        read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice())
+        read_seg(tmp_path / "seg.dcm", grid(), OWN, RegionChoice())
 
 
 def test_lesions_of_one_segment_are_counted(tmp_path: Path, slices: list[Any]) -> None:
     speck = box((20, 21), (10, 11), (5, 6))
     write_seg(tmp_path / "seg.dcm", slices, {"Nodules": NODULE | OTHER | speck, "N2": box((9, 12), (9, 12), (5, 6))})
-    found = read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice())
+    found = read_seg(tmp_path / "seg.dcm", grid(), OWN, RegionChoice())
     assert [(name, int(lesion.mask.sum())) for name, lesion in found.lesions] == [
         ("Nodules", 24),
         ("Nodules", 12),
@@ -210,7 +210,7 @@ def test_voxels_of_another_size_do_not_pass_as_the_cts(
     size = (60, 60, 40)
     finer = Volume(np.zeros(size, np.int16), grid(spacing).affine)
     with pytest.raises(CaseRejected, match=message):
-        read_seg(tmp_path / "seg.dcm", finer, OWN, Choice())
+        read_seg(tmp_path / "seg.dcm", finer, OWN, RegionChoice())
 
 
 def test_a_segmentation_beside_the_grid_is_refused(tmp_path: Path, slices: list[Any]) -> None:
@@ -226,14 +226,14 @@ def test_a_segmentation_beside_the_grid_is_refused(tmp_path: Path, slices: list[
                 tmp_path / "seg.dcm",
                 Volume(grid().array[:, :, :3] if shift[0] else grid().array, affine),
                 OWN,
-                Choice(),
+                RegionChoice(),
             )
         assert told.value.reason is Reason.GRID_MISMATCH
 
 
 def test_an_empty_segment_does_not_lose_the_others(tmp_path: Path, slices: list[Any]) -> None:
     write_seg(tmp_path / "seg.dcm", slices, {"N1": NODULE, "N2": NODULE & OTHER})
-    found = read_seg(tmp_path / "seg.dcm", grid(), OWN, Choice())
+    found = read_seg(tmp_path / "seg.dcm", grid(), OWN, RegionChoice())
     assert list(voxels(found)) == ["N1"]
     assert "segment 2 'N2' (Nodule): left out: it has no voxel" in found.notes[0].text
 
@@ -246,7 +246,7 @@ def test_what_this_platform_exports_reads_back(tmp_path: Path) -> None:
     (tmp_path / "seg.dcm").write_bytes(segmentation(grid(), [NODULE, OTHER], ["A", "B"], *args))
     ct, identity = read_ct_series(tmp_path / "s")
     np.testing.assert_array_equal(ct.array, grid().array)
-    found = read_seg(tmp_path / "seg.dcm", ct, identity, Choice())
+    found = read_seg(tmp_path / "seg.dcm", ct, identity, RegionChoice())
     assert voxels(found) == {"A": 24, "B": 12}
     assert not found.notes
 
@@ -256,7 +256,7 @@ def test_what_this_platform_exports_reads_back(tmp_path: Path) -> None:
 
 def _seg(path: Path, ct: Volume) -> Callable[[SeriesIdentity], Regions]:
     write_seg(path, list(write_series(path.with_suffix(""), ct)), {"N1": NODULE})
-    return lambda identity: read_seg(path, ct, identity, Choice())
+    return lambda identity: read_seg(path, ct, identity, RegionChoice())
 
 
 def _rtstruct(path: Path, ct: Volume) -> Callable[[SeriesIdentity], Regions]:
@@ -266,7 +266,7 @@ def _rtstruct(path: Path, ct: Volume) -> Callable[[SeriesIdentity], Regions]:
     study.RTReferencedSeriesSequence, frame.RTReferencedStudySequence = [series], [study]
     data.ReferencedFrameOfReferenceSequence = [frame]
     data.save_as(path)
-    return lambda identity: read_rtstruct(path, ct, identity, Choice())
+    return lambda identity: read_rtstruct(path, ct, identity, RegionChoice())
 
 
 @pytest.mark.parametrize("make", [_seg, _rtstruct])
@@ -302,7 +302,7 @@ def test_a_reading_of_another_series_is_refused(tmp_path: Path) -> None:
 
 def _region(path: Path, planes: dict[float, list[np.ndarray]], ct: Volume | None = None) -> Regions:
     write_rtstruct(path, ct or grid(), {"GTV": planes})
-    return read_rtstruct(path, ct or grid(), OWN, Choice())
+    return read_rtstruct(path, ct or grid(), OWN, RegionChoice())
 
 
 @pytest.mark.parametrize(
@@ -382,17 +382,17 @@ def test_points_and_empty_regions_are_left_out_and_named(tmp_path: Path) -> None
     data = write_rtstruct(
         path, grid(), {"GTV-1": {4: [square(3.5, 8.5)]}, "GTV-2": {}, "Nodule mark": {5: [square(3, 4)[:1]]}}
     )
-    found = read_rtstruct(path, grid(), OWN, Choice())
+    found = read_rtstruct(path, grid(), OWN, RegionChoice())
     assert voxels(found) == {"GTV-1": 25}
     assert "region 2 'GTV-2': left out: it has no closed contour" in found.notes[0].text
     data.ROIContourSequence[0].ContourSequence[0].ContourGeometricType = "OPEN_PLANAR"
     data.save_as(path)
     with pytest.raises(CaseRejected, match=r"expected a region with closed contours, got .*GTV-1.*; .*GTV-2"):
-        read_rtstruct(path, grid(), OWN, Choice())
+        read_rtstruct(path, grid(), OWN, RegionChoice())
     del data.ROIContourSequence[1].ContourSequence
     data.ROIContourSequence[0].ContourSequence[0].ContourGeometricType = "CLOSED_PLANAR"
     data.save_as(path)
-    assert voxels(read_rtstruct(path, grid(), OWN, Choice())) == {"GTV-1": 25}
+    assert voxels(read_rtstruct(path, grid(), OWN, RegionChoice())) == {"GTV-1": 25}
 
 
 def test_contours_in_other_planes_are_refused(tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ def test_contours_in_other_planes_are_refused(tmp_path: Path) -> None:
     points.ContourData = flat.ravel().tolist()
     data.save_as(path)
     with pytest.raises(CaseRejected, match=r"expected contours in axial planes, got one from z=-80\.00 to -65\.00 mm"):
-        read_rtstruct(path, grid(), OWN, Choice())
+        read_rtstruct(path, grid(), OWN, RegionChoice())
     for planes in ({14.0: [square(3, 6)]}, {4.0: [square(-3, 6)]}):
         with pytest.raises(CaseRejected, match=r"expected contours inside the CT \(24 x 20 x 12 voxels\)"):
             _region(path, planes)
@@ -416,7 +416,7 @@ def test_lengths_that_do_not_add_up_show(tmp_path: Path, byte: int, value: int, 
     path = tmp_path / "rt.dcm"
     ring = [square(3.5, 8.5)]
     write_rtstruct(path, grid(), {"GTV-1": {4: ring, 5: ring}, "GTV-2": {7: ring, 8: ring}})
-    assert not read_rtstruct(path, grid(), OWN, Choice()).notes
+    assert not read_rtstruct(path, grid(), OWN, RegionChoice()).notes
     raw = bytearray(path.read_bytes())
     item = raw.index(b"CLOSED_PLANAR") - 12
     assert raw[item - 4 : item] == b"\xfe\xff\x00\xe0"
@@ -424,10 +424,10 @@ def test_lengths_that_do_not_add_up_show(tmp_path: Path, byte: int, value: int, 
     path.write_bytes(raw)
     if refused:
         with pytest.raises(CaseRejected, match=r"rt\.dcm: expected a whole RTSTRUCT, got \w+: .*") as told:
-            read_rtstruct(path, grid(), OWN, Choice())
+            read_rtstruct(path, grid(), OWN, RegionChoice())
         assert "\n" not in told.value.detail
     else:
-        found = read_rtstruct(path, grid(), OWN, Choice())
+        found = read_rtstruct(path, grid(), OWN, RegionChoice())
         assert Doubt.LENGTHS_CONTRADICT in {note.doubt for note in found.notes}, voxels(found)
 
 
@@ -547,12 +547,12 @@ def test_a_chain_of_marks_is_one_nodule_and_not_empty(tmp_path: Path) -> None:
 )
 def test_a_name_or_a_code_makes_a_nodule(name: str, code: bool, taken: bool) -> None:
     regions = [Region(1, name, "", code), Region(2, "GTV")]
-    chosen, notes = choose(regions, Choice(), "f")
+    chosen, notes = choose(regions, RegionChoice(), "f")
     assert (regions[0] in chosen, len(notes)) == (taken, int(not taken))
 
 
 def test_a_number_that_is_a_name_means_the_name() -> None:
     regions = [Region(1, "2"), Region(2, "1")]
-    assert choose(regions, Choice(segments=("2",)), "f")[0] == [regions[0]]
+    assert choose(regions, RegionChoice(segments=("2",)), "f")[0] == [regions[0]]
     with pytest.raises(CaseRejected, match="got 2 such"):
-        choose([Region(1, "a"), Region(2, "a")], Choice(segments=("a",)), "f")
+        choose([Region(1, "a"), Region(2, "a")], RegionChoice(segments=("a",)), "f")

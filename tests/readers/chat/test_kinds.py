@@ -7,21 +7,21 @@ import pytest
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.readers.api import Reader
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.readers.registry import entries, make
 
 
-def _make(name: str, place: Place, **change: object) -> Reader:
+def _make(name: str, place: ReaderEnvironment, **change: object) -> Reader:
     entry = entries(None)[name]
     return make(ReaderEntry(**entry.model_dump() | change), place)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "weights", tmp_path / "hashes.sqlite")
+def place(tmp_path: Path) -> ReaderEnvironment:
+    return ReaderEnvironment(tmp_path / "weights", tmp_path / "hashes.sqlite")
 
 
-def test_the_shipped_entries_are_off_and_say_what_they_lack(place: Place) -> None:
+def test_the_shipped_entries_are_off_and_say_what_they_lack(place: ReaderEnvironment) -> None:
     wanted = {
         "medgemma": "accept the Health AI Developer Foundations terms",
         "medgemma_volume": "google/medgemma-1.5-4b-it",
@@ -35,7 +35,7 @@ def test_the_shipped_entries_are_off_and_say_what_they_lack(place: Place) -> Non
         assert not entries(None)[name].enabled
         reader = _make(name, place)
         (need,) = reader.needs()
-        assert said in need.what + need.mend
+        assert said in need.what + need.fix
         folder = "medgemma" if name == "medgemma_volume" else name
         assert str(place.weights_dir / folder) in need.what
         with pytest.raises(ConfigError, match=f"reader {name}: "):
@@ -43,7 +43,7 @@ def test_the_shipped_entries_are_off_and_say_what_they_lack(place: Place) -> Non
         assert reader.trained_on and reader.licence
 
 
-def test_which_slices_and_words_they_are_shown(place: Place) -> None:
+def test_which_slices_and_words_they_are_shown(place: ReaderEnvironment) -> None:
     slices, scans, llava = (_make(name, place) for name in ("medgemma", "medgemma_volume", "llava_med"))
     assert (slices.profile, slices.z_offsets, slices.scan_levels) == ("lung_axial_medgemma", (-1, 0, 1), None)
     assert (scans.profile, scans.scan_levels, scans.tasks) == ("lung_axial_medgemma", 85, ("presence",))
@@ -59,7 +59,7 @@ def test_which_slices_and_words_they_are_shown(place: Place) -> None:
         _make("llava_med", place, options={"weights": "../elsewhere"})
 
 
-def test_the_revision_follows_what_decides_an_answer(place: Place, weights: Path) -> None:
+def test_the_revision_follows_what_decides_an_answer(place: ReaderEnvironment, weights: Path) -> None:
     shutil.copytree(weights / "gemma", place.weights_dir / "medgemma")
     reader = _make("medgemma", place)
     assert reader.needs() == []
@@ -75,7 +75,7 @@ def test_the_revision_follows_what_decides_an_answer(place: Place, weights: Path
     assert ["flash_attn" in need.what for need in flash.needs()] == [True]
 
 
-def test_a_version_of_questions_is_for_language_models(place: Place) -> None:
+def test_a_version_of_questions_is_for_language_models(place: ReaderEnvironment) -> None:
     asked = _make("llava_med", place, prompts="published_1").prompts["presence"]
     assert asked.options == (("present", "yes"), ("absent", "no"))
     with pytest.raises(ConfigError, match=r"readers\.biomedclip: prompts: expected a caption .* 'published_1'"):

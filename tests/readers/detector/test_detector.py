@@ -9,7 +9,8 @@ import pytest
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.settings import load_settings
-from itrialspace_assets.imaging.geometry import Volume, write_volume
+from itrialspace_assets.imaging.geometry import Volume
+from itrialspace_assets.imaging.packing import write_volume
 from itrialspace_assets.orchestration.op_tags import shard_tags
 from itrialspace_assets.readers import read
 from itrialspace_assets.readers.api import Reader, Scan
@@ -17,7 +18,7 @@ from itrialspace_assets.readers.build import make_step
 from itrialspace_assets.readers.case import MarkScan, ReadWork, RealScan
 from itrialspace_assets.readers.detector import marks, network
 from itrialspace_assets.readers.detector.kind import CHECKPOINT
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.readers.registry import make, readers
 from itrialspace_assets.records.layout import REAL
 
@@ -129,7 +130,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def reader(weights: Path | None, **options: Any) -> Reader:
-    place = Place(weights, (weights or Path("none")).with_name("hashes.sqlite"))
+    place = ReaderEnvironment(weights, (weights or Path("none")).with_name("hashes.sqlite"))
     return make(ReaderEntry(name="retinanet", kind="detector", location="gpu", options=options), place)
 
 
@@ -182,7 +183,7 @@ def test_what_is_wrong_with_a_detector_is_said(bundle: Path, tmp_path: Path) -> 
     import torch
 
     (need,) = reader(tmp_path).needs()
-    assert "models/model.pt" in need.what and "lung_nodule_ct_detection" in need.mend
+    assert "models/model.pt" in need.what and "lung_nodule_ct_detection" in need.fix
     path = tmp_path / "retinanet" / CHECKPOINT
     path.parent.mkdir(parents=True)
     state = torch.load(bundle / "retinanet" / CHECKPOINT, weights_only=True)
@@ -199,7 +200,9 @@ def test_what_is_wrong_with_a_detector_is_said(bundle: Path, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="window: expected multiples of 16 x 16 x 8 voxels, got 500 x 512 x 192"):
         reader(tmp_path, window=(500, 512, 192))
     with pytest.raises(ConfigError, match="marks whole scans: expected no tasks"):
-        make(ReaderEntry(name="a", kind="detector", tasks=("presence",)), Place(None, tmp_path / "h.sqlite"))
+        make(
+            ReaderEntry(name="a", kind="detector", tasks=("presence",)), ReaderEnvironment(None, tmp_path / "h.sqlite")
+        )
 
 
 def test_too_little_memory_rejects_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:

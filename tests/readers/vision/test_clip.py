@@ -15,7 +15,7 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.readers import build
 from itrialspace_assets.readers.api import Reader, Request
-from itrialspace_assets.readers.entry import Place, ReaderEntry
+from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment
 from itrialspace_assets.readers.registry import make, readers
 from itrialspace_assets.readers.vision import clip
 from itrialspace_assets.readers.vision.captions import captions_in, captions_of
@@ -35,7 +35,7 @@ def reader(
     weights: Path | None, kind: str = "biomedclip", options: dict[str, Any] | None = None, **entry: Any
 ) -> Reader:
     """A reader that encodes three pictures at once, so that the four of these tests are two batches."""
-    place = Place(weights, (weights or Path("none")).with_name("hashes.sqlite"))
+    place = ReaderEnvironment(weights, (weights or Path("none")).with_name("hashes.sqlite"))
     given = {"batch": 3} | (options or {})
     return make(ReaderEntry(name=kind, kind=kind, location="gpu", options=given, **entry), place)
 
@@ -147,7 +147,7 @@ def test_what_is_missing_is_said(clip_weights: Path, tmp_path: Path) -> None:
     shutil.move(copy / "text_tower", tmp_path / "elsewhere")
     (need,) = made.needs()
     assert need.what == f"{copy}: expected text_tower/config.json, found none"
-    assert "config.json of some/BERT as text_tower/config.json" in need.mend and "MIT" in need.mend
+    assert "config.json of some/BERT as text_tower/config.json" in need.fix and "MIT" in need.fix
     with pytest.raises(ConfigError, match="text_tower"):
         made.files()
     shutil.move(tmp_path / "elsewhere", copy / "text_tower")

@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import BertProcessing
 from transformers import BertConfig, BertTokenizerFast
 
-from itrialspace_assets.base.settings import read_yaml
+from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.readers.vision import captions
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

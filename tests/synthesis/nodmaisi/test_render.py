@@ -14,9 +14,9 @@ from itrialspace_assets.casework import journal, workers
 from itrialspace_assets.casework.cases import Case
 from itrialspace_assets.hosts.store import prepare_host
 from itrialspace_assets.imaging.geometry import Volume, read_volume
-from itrialspace_assets.imaging.volumes import Lesion, pack_bits
+from itrialspace_assets.imaging.lesions import Lesion, pack_bits
 from itrialspace_assets.synthesis import build, images, quality, rendering
-from itrialspace_assets.synthesis.acquisition import STANDARD, Acquisition
+from itrialspace_assets.synthesis.acquisition import STANDARD, ScanAcquisition
 from itrialspace_assets.synthesis.case import RenderCase
 from itrialspace_assets.synthesis.images import open_ct
 from itrialspace_assets.synthesis.nodmaisi import render
@@ -168,7 +168,7 @@ def test_an_image_that_another_mode_made_is_found_and_not_drawn_again(
     ]
     path = settings.output / first[0]["path"]
     data = path.read_bytes()
-    path.write_bytes(data[:50])  # damaged: made anew, to the same bytes
+    path.write_bytes(data[:50])  # damaged: made again, to the same bytes
     render_case(payload(settings), settings)
     assert path.read_bytes() == data
 
@@ -207,7 +207,7 @@ def test_an_implausible_image_is_rejected_with_a_picture_and_its_twin_is_not_dra
 
 def test_what_it_cannot_model_is_refused_before_it_begins(tmp_path: Path) -> None:
     settings = tiny_weights(tmp_path / "w", output_dir=tmp_path / "out")
-    thick = Acquisition(slice_mm=5.0)
+    thick = ScanAcquisition(slice_mm=5.0)
     for changes, says in (
         ({"attenuation": "ground_glass"}, "ground_glass nodules"),
         ({"acquisition": thick}, "5 mm slices"),

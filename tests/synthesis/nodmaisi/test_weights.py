@@ -60,7 +60,7 @@ def test_the_version_of_weights_is_that_of_the_lock_whatever_they_are_used_for(t
     assert weights_version(other, "nodmaisi") == version
     path = tmp_path / FILES["autoencoder"][0]
     path.write_bytes(path.read_bytes() + b"x")
-    assert weights_version(settings, "nodmaisi") == version, "until they are locked anew"
+    assert weights_version(settings, "nodmaisi") == version, "until they are locked again"
     lock(settings)
     assert weights_version(settings, "nodmaisi") != version
     assert weights_version(settings, "tissue") is None

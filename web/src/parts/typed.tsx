@@ -1,4 +1,4 @@
-// A field that people type into. What is typed stays while answers arrive and the page is drawn anew; it counts when
+// A field that people type into. What is typed stays while answers arrive and the page is drawn again; it counts when
 // Enter is pressed or the field is left.
 import { useState } from "preact/hooks";
 

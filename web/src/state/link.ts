@@ -1,7 +1,7 @@
 // A selection as a part of the address, and back. Marks that an address need not escape keep it short and readable:
 // in.dataset=LUNA16*DLCS24  within.nodule_mean_diam_mm=6*15  has.patient_id=12  none.label=1  q=text
 // Up to twelve single nodules stand by name (uids=...); more stand as gaps between row numbers (rows=...), with a check
-// of their names, so that a link to an index that was made anew is noticed.
+// of their names, so that a link to an index that was made again is noticed.
 import type { Params } from "./route";
 import type { Filter } from "./selection";
 

@@ -11,12 +11,12 @@ from itrialspace_assets.base.nearest import not_found
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.catalog.case_story import StoryTable, tell
 from itrialspace_assets.catalog.casepage import page_of
-from itrialspace_assets.explorer.cases.sheet import Sheet, Verdicts, case_rows, sheet
+from itrialspace_assets.explorer.cases.sheet import Sheet, VerdictFilter, case_rows, sheet
 from itrialspace_assets.explorer.cases.trials import TrialFlow, TrialTold, trial, trials
 from itrialspace_assets.explorer.reviews.log import Review, read_reviews
 from itrialspace_assets.explorer.server.problems import bytes_of
 from itrialspace_assets.explorer.server.security import Uid
-from itrialspace_assets.explorer.server.state import Root, RootOf
+from itrialspace_assets.explorer.server.state import OpenRoot, RootOf
 from itrialspace_assets.records.store import table_files
 from itrialspace_assets.records.tables import CONDITIONS
 
@@ -71,7 +71,7 @@ def get_cases(
     root: RootOf,
     mode: Mode,
     arm: Annotated[str | None, Query(max_length=200, description="of this arm only")] = None,
-    verdict: Annotated[Verdicts | None, Query(description="with this last verdict only")] = None,
+    verdict: Annotated[VerdictFilter | None, Query(description="with this last verdict only")] = None,
     offset: Annotated[int, Query(ge=0, le=10**9, description="cases to leave out first")] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST_CASES, description="cases at most")] = 24,
 ) -> Sheet:
@@ -112,7 +112,7 @@ def get_case_page(root: RootOf, uid: Case) -> Response:
     return Response(page_of(root.settings, uid), media_type="text/html", headers=saved)
 
 
-def _stamp(root: Root) -> tuple[int, ...]:
+def _stamp(root: OpenRoot) -> tuple[int, ...]:
     """Changes when a table of trials or cases is made again."""
     output = root.settings.output
     return tuple(path.stat().st_mtime_ns for table in _FLOW for path in table_files(output, table))

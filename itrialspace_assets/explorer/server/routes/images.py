@@ -10,13 +10,13 @@ from starlette.responses import Response
 
 from itrialspace_assets.base.errors import ConfigError, NotFound
 from itrialspace_assets.base.fingerprints import sha256_bytes
-from itrialspace_assets.explorer.images.marks import Marks, marks_of
+from itrialspace_assets.explorer.images.marks import MarksOnVolumes, marks_of
 from itrialspace_assets.explorer.images.parts import MAX_STEP, box_of, every, nifti
 from itrialspace_assets.explorer.images.planes import AXES, Axis, WindowName, busiest, clamped, plane_png
 from itrialspace_assets.explorer.images.volumes import Of, VolumeEntry, read, volumes_of
 from itrialspace_assets.explorer.server.problems import bytes_of
 from itrialspace_assets.explorer.server.security import Uid
-from itrialspace_assets.explorer.server.state import Root, RootOf
+from itrialspace_assets.explorer.server.state import OpenRoot, RootOf
 from itrialspace_assets.imaging.geometry import Volume
 from itrialspace_assets.records.store import table_files
 from itrialspace_assets.records.tables import CONDITIONS
@@ -27,8 +27,8 @@ What = Annotated[str, Query(max_length=80, description="name of a volume, as /ap
 Match = Annotated[
     str | None, Header(alias="If-None-Match", max_length=200, description="tags that the browser has; it may get a 304")
 ]
-Target = Annotated[Uid, Query(description="nodule_uid or case_uid")]
-Kind = Annotated[Of, Query(description="which of the two the id is")]
+OwnerUid = Annotated[Uid, Query(description="nodule_uid or case_uid")]
+OwnerKind = Annotated[Of, Query(description="which of the two the id is")]
 PNG, PACKED, PLAIN = "image/png", "application/gzip", "application/octet-stream"
 _TABLES = ("nodules", "cases", "insertions", "cts")
 #: Volumes that stay in memory: the last one and the mask that is laid over it.
@@ -36,7 +36,7 @@ _KEPT = Literal["volume", "mask"]
 
 
 @router.get("/volumes")
-def get_volumes(root: RootOf, uid: Target, of: Kind = "case") -> list[VolumeEntry]:
+def get_volumes(root: RootOf, uid: OwnerUid, of: OwnerKind = "case") -> list[VolumeEntry]:
     """The volumes that a nodule or a case has, with shape, voxel size and what is to be said of each."""
     return volumes_of(root.settings, uid, of)
 
@@ -44,9 +44,9 @@ def get_volumes(root: RootOf, uid: Target, of: Kind = "case") -> list[VolumeEntr
 @router.get("/volume", **bytes_of(PACKED, PLAIN))
 def get_volume(
     root: RootOf,
-    uid: Target,
+    uid: OwnerUid,
     what: What,
-    of: Kind = "case",
+    of: OwnerKind = "case",
     step: Annotated[int, Query(ge=1, le=MAX_STEP, description="every n-th voxel along each axis")] = 1,
     box: Annotated[str | None, Query(max_length=60, description="x0,x1,y0,y1,z0,z1 in voxels")] = None,
     packed: Annotated[bool, Query(description="gzip, or the plain NIfTI file, quicker on this computer")] = True,
@@ -61,9 +61,9 @@ def get_volume(
 @router.get("/plane.png", **bytes_of(PNG))
 def get_plane(
     root: RootOf,
-    uid: Target,
+    uid: OwnerUid,
     what: What,
-    of: Kind = "case",
+    of: OwnerKind = "case",
     axis: Annotated[Axis, Query(description="plane")] = "axial",
     index: Annotated[int | None, Query(description="voxel along the axis; none: where the nodule is largest")] = None,
     window: Annotated[WindowName, Query(description="window of a CT; other volumes have their own")] = "lung",
@@ -103,15 +103,15 @@ def get_slice(
 @router.get("/marks")
 def get_marks(
     root: RootOf,
-    uid: Target,
-    of: Kind = "case",
+    uid: OwnerUid,
+    of: OwnerKind = "case",
     reader: Annotated[str | None, Query(max_length=200, description="whose marks; none: no marks")] = None,
-) -> Marks:
+) -> MarksOnVolumes:
     """Where the nodules lie, and what readers of whole scans marked; world mm (RAS)."""
     return marks_of(root.settings, uid, of, reader)
 
 
-def _volume(root: Root, uid: str, of: Of, what: str, place: _KEPT) -> Volume:
+def _volume(root: OpenRoot, uid: str, of: Of, what: str, place: _KEPT) -> Volume:
     """A volume, kept until another is asked for or a table is made again.
 
     Args:

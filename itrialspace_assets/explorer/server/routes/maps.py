@@ -8,9 +8,9 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import Field
 
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.explorer.layouts.nodule_map import EDGE_K, MODES, ON_DEMAND, SCOPES, Reach, Search
+from itrialspace_assets.explorer.layouts.nodule_map import EDGE_K, MODES, ON_DEMAND, SCOPES, NeighbourSearch, Reach
 from itrialspace_assets.explorer.layouts.presets import FEATURE_SETS, PRESETS
-from itrialspace_assets.explorer.layouts.slices import OUTCOMES, READ, Asked, Drawn, answered, colour, draw
+from itrialspace_assets.explorer.layouts.slices import OUTCOMES, READ, AnswerFilter, SlicePoints, answered, colour, draw
 from itrialspace_assets.explorer.layouts.spaces import SPACES
 from itrialspace_assets.explorer.server.arrow import MEDIA_TYPE, arrow
 from itrialspace_assets.explorer.server.open_map import MapOf
@@ -33,7 +33,7 @@ class Points(StrictModel):
     feature_set: _Name = Field("reinsertion_core", description="features, as /api/maps lists them")
 
 
-class Near(StrictModel):
+class NeighbourQuery(StrictModel):
     """In what sense nodules are near, and where they may come from; ``layout`` is read by the space embedding alone."""
 
     space: _Name = Field("weighted", description="weighted, feature_l2 or embedding")
@@ -42,18 +42,18 @@ class Near(StrictModel):
     layout: _Name = Field("PCA_32", description="whose numbers the space embedding uses")
 
     @property
-    def search(self) -> Search:
-        return Search(self.space, self.feature_set, self.layout)
+    def search(self) -> NeighbourSearch:
+        return NeighbourSearch(self.space, self.feature_set, self.layout)
 
 
-class Edges(Near):
+class Edges(NeighbourQuery):
     """Edges: ``k`` nearest or farthest nodules of each."""
 
     k: int = Field(5, description="3, 5, 10 or 25")
     mode: _Name = Field("closest", description="closest or farthest")
 
 
-class NearOne(Near):
+class NearOne(NeighbourQuery):
     """Neighbours of one nodule; ``dataset`` (repeated) goes with the scope selected_datasets."""
 
     uid: Annotated[str, Field(max_length=300, description="nodule_uid")]
@@ -207,10 +207,10 @@ def get_neighbours(seen: MapOf, asked: Annotated[NearOne, Query()]) -> Neighbour
 @router.get("/slices/map", **bytes_of(MEDIA_TYPE))
 def get_slice_map(root: RootOf, given: Annotated[Coloured, Query()]) -> Response:
     """Points of slices by what they show, with the reader's answer as ``outcome``: right, wrong, refused and others."""
-    asked, settings = Asked(**given.model_dump()), root.settings
+    asked, settings = AnswerFilter(**given.model_dump()), root.settings
     files = [p for table in READ for p in table_files(settings.output, table)]
     stamps = [(p, p.stat().st_mtime_ns) for p in files]
     same = replace(asked, task=TASKS[0])  # points are the same for every task
-    drawn: Drawn = root.kept("slices_drawn", (same, stamps), lambda: draw(settings, asked))
+    drawn: SlicePoints = root.kept("slices_drawn", (same, stamps), lambda: draw(settings, asked))
     frame: pl.DataFrame = root.kept("slices_coloured", (asked, stamps), lambda: colour(settings, asked, drawn))
     return arrow(frame)

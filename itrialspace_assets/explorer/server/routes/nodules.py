@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.search import export, find, near, one
-from itrialspace_assets.explorer.search.columns import Described
+from itrialspace_assets.explorer.search.columns import ColumnDescription
 from itrialspace_assets.explorer.search.filters import Name, rows_of
 from itrialspace_assets.explorer.server.arrow import MEDIA_TYPE, arrow
 from itrialspace_assets.explorer.server.problems import bytes_of
@@ -33,7 +33,7 @@ class Weighted(StrictModel):
 class ColumnList(StrictModel):
     """Every column of the index, and what similarity compares."""
 
-    columns: tuple[Described, ...]
+    columns: tuple[ColumnDescription, ...]
     shown: tuple[str, ...]
     similarity: tuple[Weighted, ...]
 
@@ -52,13 +52,13 @@ def get_columns(root: RootOf) -> ColumnList:
 
 
 @router.post("/nodules/search")
-def post_search(root: RootOf, asked: find.Search) -> find.Found:
+def post_search(root: RootOf, asked: find.NoduleSearch) -> find.SearchResult:
     """Nodules that meet every filter: how many, one page of them, facets and histograms over all other filters."""
     return find.search(root.columns, asked)
 
 
 @router.post("/nodules/rows", **bytes_of(MEDIA_TYPE))
-def post_rows(root: RootOf, asked: find.Asked) -> Response:
+def post_rows(root: RootOf, asked: find.NoduleQuery) -> Response:
     """Row numbers (``row``, unsigned 32 bits) of the nodules that meet every filter, in the order of nodule_uid."""
     rows = np.flatnonzero(rows_of(root.columns, asked.filters, asked.text))
     return arrow(pl.DataFrame({"row": rows.astype(np.uint32)}))
@@ -77,13 +77,13 @@ def get_nodule(root: RootOf, uid: Annotated[Uid, Query(description="nodule_uid")
 
 
 @router.post("/nodules/similar")
-def post_similar(root: RootOf, asked: near.Likeness) -> near.Nearest:
+def post_similar(root: RootOf, asked: near.SimilarQuery) -> near.Nearest:
     """The nodules most like one, nearest first, with what differs."""
     return near.similar(root.columns, asked)
 
 
 @router.post("/nodules/match")
-def post_match(root: RootOf, asked: near.Wanted) -> near.Nearest:
+def post_match(root: RootOf, asked: near.DonorQuery) -> near.Nearest:
     """Donors for a place, best first, within tolerances where such are given."""
     return near.match(root.columns, root.settings, asked)
 

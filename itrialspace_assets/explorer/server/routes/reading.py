@@ -10,7 +10,7 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.reading import journal
 from itrialspace_assets.explorer.reading.choose import Offer, header, offers
-from itrialspace_assets.explorer.reading.model import Asked, CaseAnswer, PairAnswer
+from itrialspace_assets.explorer.reading.model import CaseAnswer, PairAnswer, SessionRequest
 from itrialspace_assets.explorer.reading.picture import pixels
 from itrialspace_assets.explorer.server.problems import bytes_of
 from itrialspace_assets.explorer.server.security import Uid
@@ -48,7 +48,7 @@ class ShownPicture(StrictModel):
     height: int
 
 
-class State(StrictModel):
+class SessionState(StrictModel):
     """Where a session is; without pictures at its end."""
 
     session: str
@@ -79,10 +79,10 @@ class SessionAnswer(StrictModel):
     paused: Seconds = 0.0
 
 
-def _state(now: journal.Session) -> State:
+def _state(now: journal.Session) -> SessionState:
     asked = now.header.asked
     shown = () if now.finished else now.header.items[now.at].pictures
-    return State(
+    return SessionState(
         session=now.name,
         reader=asked.reader,
         kind=asked.kind,
@@ -120,20 +120,20 @@ def get_sessions(root: RootOf) -> Sessions:
 
 
 @router.post("/sessions")
-def post_session(root: RootOf, asked: Asked) -> State:
+def post_session(root: RootOf, asked: SessionRequest) -> SessionState:
     """Begin a session."""
     found = journal.start(root.settings, lambda name, at: header(root.settings, asked, name, at), asked.reader)
     return _state(found)
 
 
 @router.post("/open")
-def post_open(root: RootOf, wanted: Open) -> State:
+def post_open(root: RootOf, wanted: Open) -> SessionState:
     """The item that a session is at; the time when it is first shown is kept."""
     return _state(journal.show(root.settings, wanted.session))
 
 
 @router.post("/answer")
-def post_answer(root: RootOf, given: SessionAnswer) -> State:
+def post_answer(root: RootOf, given: SessionAnswer) -> SessionState:
     """Keep the answer to the item that is shown, for good, and go to the next."""
     said = given.case or given.pair
     if said is None or (given.case and given.pair):

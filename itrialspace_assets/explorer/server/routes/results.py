@@ -8,7 +8,7 @@ from pydantic import Field
 
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.results.flips import Flips, flips, readers_with_answers
-from itrialspace_assets.explorer.results.numbers import Behind, Choices, Place, behind, choices, numbers
+from itrialspace_assets.explorer.results.numbers import Behind, Choices, MetricKey, behind, choices, numbers
 from itrialspace_assets.explorer.results.reports import ReportFiles, report_file, reports
 from itrialspace_assets.explorer.server.arrow import MEDIA_TYPE, arrow
 from itrialspace_assets.explorer.server.problems import bytes_of
@@ -70,7 +70,7 @@ class Numbers(StrictModel):
     limit: int = Field(5_000, ge=1, le=20_000, description="rows at most")
 
 
-class CasesOf(Place):
+class CasesOf(MetricKey):
     """A number, and how many cases of it to answer."""
 
     limit: int = Field(200, ge=1, le=2_000, description="cases at most")
@@ -97,7 +97,7 @@ def get_metrics(root: RootOf, asked: Annotated[Numbers, Query()]) -> Response:
 def get_cases(root: RootOf, asked: Annotated[CasesOf, Query()]) -> Behind:
     """The cases behind one number, those that cost it most first."""
     with root.catalog() as db:
-        return behind(db, Place(**asked.model_dump(exclude={"limit"})), asked.limit)
+        return behind(db, MetricKey(**asked.model_dump(exclude={"limit"})), asked.limit)
 
 
 @router.get("/results/flips")

@@ -6,7 +6,14 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from itrialspace_assets.base.validation import StrictModel
-from itrialspace_assets.explorer.results.console import MOST_ROWS, SECONDS, Answer, DictionaryTable, ask, dictionary
+from itrialspace_assets.explorer.results.console import (
+    MOST_ROWS,
+    SECONDS,
+    DictionaryTable,
+    QueryAnswer,
+    ask,
+    dictionary,
+)
 from itrialspace_assets.explorer.results.console import questions as ready_questions
 from itrialspace_assets.explorer.server.state import RootOf
 
@@ -50,7 +57,7 @@ class Console(StrictModel):
 
 
 @router.post("/sql")
-def post_sql(root: RootOf, statement: Statement) -> Answer:
+def post_sql(root: RootOf, statement: Statement) -> QueryAnswer:
     """The answer to one SELECT over the catalog. Files, settings and writes are turned off."""
     return ask(root.settings, statement.sql, statement.values, statement.limit)
 

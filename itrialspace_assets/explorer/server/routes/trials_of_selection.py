@@ -10,12 +10,12 @@ from pydantic import Field
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.explorer.search.filters import rows_of
-from itrialspace_assets.explorer.search.find import Asked
+from itrialspace_assets.explorer.search.find import NoduleQuery
 from itrialspace_assets.explorer.selection.bases import BaseTrial, base_trials
 from itrialspace_assets.explorer.selection.draft import Draft, draft_trial, trial_text
 from itrialspace_assets.explorer.selection.enough import Feasibility, feasible
 from itrialspace_assets.explorer.selection.saved import save_trial
-from itrialspace_assets.explorer.server.state import Root, RootOf
+from itrialspace_assets.explorer.server.state import OpenRoot, RootOf
 from itrialspace_assets.trials.model import Trial
 
 router = APIRouter(prefix="/api", tags=["selection"])
@@ -26,7 +26,7 @@ MAX_CASES = 2000
 _PATIENCE_S = 0.3
 
 
-class TrialAsked(Asked):
+class TrialAsked(NoduleQuery):
     """A trial of the nodules that meet every filter and hold the text; what is left out is as in the base."""
 
     base: str = Field(min_length=1, max_length=60)
@@ -110,7 +110,7 @@ def get_ui(port: Annotated[int, Query(ge=1024, le=65535, description="port on th
         return Listening(port=port, listening=False)
 
 
-def _drafted(root: Root, asked: TrialAsked, name: str, words: tuple[str, ...]) -> tuple[Trial, str, int, int]:
+def _drafted(root: OpenRoot, asked: TrialAsked, name: str, words: tuple[str, ...]) -> tuple[Trial, str, int, int]:
     """The trial, its file's text, and how many nodules and scans are selected."""
     columns = root.columns
     rows = np.flatnonzero(rows_of(columns, asked.filters, asked.text))

@@ -120,7 +120,7 @@ export default function View() {
                 <p class="small">
                   {counted(found.nodules, "nodule")} of {counted(found.scans, "scan")} selected
                   {pool.value === "hosts" ? "; the scans are the hosts." : "; the nodules are the donors."}
-                  {drafted.busy.value ? " Counting anew …" : ""}
+                  {drafted.busy.value ? " Counting again …" : ""}
                 </p>
                 <FeasibilityTable of={found} />
                 <details class="more">

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from itrialspace_assets.imaging.anatomy import NODULE
-from itrialspace_assets.imaging.geometry import Box, Packed, Volume, bounding_box, repack
+from itrialspace_assets.imaging.geometry import Box, Volume, bounding_box
+from itrialspace_assets.imaging.packing import Packed, repack
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def stamp(host: Volume, lesions: list[Lesion]) -> Volume:
 
 
 def stamp_packed(packed: Packed, host: Volume, lesions: list[Lesion], note: str) -> Packed:
-    """The file of ``stamp(host, lesions)``: only the slabs that a lesion touches are packed anew.
+    """The file of ``stamp(host, lesions)``: only the slabs that a lesion touches are packed again.
 
     Args:
         packed: the host's own file, ``pack_volume(host)``.
