@@ -125,9 +125,16 @@ def freeze(settings: Settings, key: ListKey, slices: pl.DataFrame, rule: str, de
 
 
 def now() -> str:
-    """Time of freezing; SOURCE_DATE_EPOCH fixes it, as in other tools, where runs are compared byte by byte."""
+    """Time of freezing; SOURCE_DATE_EPOCH fixes it, as in other tools, where runs are compared byte by byte.
+
+    Raises:
+        ConfigError: SOURCE_DATE_EPOCH is no time.
+    """
     stated = os.environ.get("SOURCE_DATE_EPOCH")
-    now = datetime.fromtimestamp(int(stated), UTC) if stated else datetime.now(UTC)
+    try:
+        now = datetime.fromtimestamp(int(stated), UTC) if stated else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ConfigError(f"SOURCE_DATE_EPOCH={stated}: expected seconds since 1970, unset it or correct it") from None
     return now.isoformat(timespec="seconds")
 
 

@@ -11,17 +11,21 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.plain_yaml import NotPlain, load_yaml
 
 PREFIX = "ITRIALSPACE_"
 #: A file of this name at the top of a data root says that its anatomy is not of real people.
 PROCEDURAL_MARK = "PROCEDURAL.json"
 #: A file of this name says that the root is the published release: its counts are checked.
 RELEASE_MARK = "RELEASE.json"
+
+
+#: What a setting that names files of the output folder may be: no path, and the same on every file system.
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def _absolute(path: Path, name: str) -> Path:
@@ -153,6 +157,15 @@ class Settings(BaseSettings):
             raise ValueError(f"holds an unresolved variable: {value!r}")
         return value
 
+    @field_validator("split", "study")
+    @classmethod
+    def _names_files(cls, value: str) -> str:
+        if not _FILE_NAME.fullmatch(value):
+            raise ValueError(
+                "expected 1 to 64 letters (a to z), digits, _, - and ., a letter or digit first: it names files"
+            )
+        return value
+
     @property
     def data(self) -> Path:
         return _absolute(self.data_dir, "DATA_DIR")
@@ -277,7 +290,10 @@ def _checked(**given: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        lines = [f"{variable_of(e['loc'])}={e.get('input')!r}: {e['msg']}" for e in error.errors()]
+        lines = [
+            f"{variable_of(e['loc'])}={e.get('input')!r}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
         raise ConfigError("settings: " + "; ".join(lines)) from None
 
 
@@ -338,9 +354,29 @@ def provenance(settings: Settings, options: Collection[str] = ()) -> list[tuple[
     return rows
 
 
-#: Reads plain YAML: libyaml's parser, ten times as fast as PyYAML's own, which stands in where it is missing.
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def load_yaml_file(path: Path) -> Any:
+    """A YAML file as it stands.
+
+    Raises:
+        ConfigError: the file is missing, cannot be read, or is no YAML; names it.
+    """
+    try:
+        return load_yaml(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: expected a YAML file, found none") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a YAML file that can be read, got: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            f"{path}: line {line}: expected YAML in UTF-8, got the byte 0x{error.object[error.start]:02X}; save the "
+            "file as UTF-8"
+        ) from None
+    except NotPlain as error:
+        raise ConfigError(f"{path}: expected YAML, got {error}") from None
 
 
 def read_yaml(path: Path, environment: Mapping[str, str] | None = None) -> Any:
@@ -351,12 +387,7 @@ def read_yaml(path: Path, environment: Mapping[str, str] | None = None) -> Any:
             names the file and the key.
     """
     env = os.environ if environment is None else environment
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: expected a YAML file, found none") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: expected YAML, got {error}") from None
+    tree = load_yaml_file(path)
 
     def fill(value: Any, key: str) -> Any:
         if isinstance(value, dict):

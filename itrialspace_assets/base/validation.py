@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class StrictModel(BaseModel):
-    """A frozen model that refuses unknown keys."""
+    """A frozen model that refuses unknown keys, and numbers that are none or infinite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -31,7 +31,15 @@ def _one(error: Any, model: type[BaseModel]) -> str:
             f"{where}: unknown key{f'; did you mean {near[0]!r}' if near else ''}; expected one of "
             f"{', '.join(sorted(known))}"
         )
-    return f"{where}: {error['msg'].removeprefix('Value error, ')} (got {str(error['input'])[:60]!r})"
+    given = error["input"]
+    quoted = (
+        "; put a text that looks like a number in quotes" if error["type"] == "string_type" and _bare(given) else ""
+    )
+    return f"{where}: {error['msg'].removeprefix('Value error, ')} (got {str(given)[:60]!r}{quoted})"
+
+
+def _bare(value: object) -> bool:
+    return isinstance(value, bool | int | float)
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:

@@ -88,9 +88,10 @@ def run_app(app: typer.Typer) -> None:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except Exception as error:
-        from itrialspace_assets.base.disk import disk_failure
+        from itrialspace_assets.base.disk import disk_failure, unusable_path
 
-        if (told := disk_failure(error, Path.cwd())) is None:
+        failed, wrong = disk_failure(error, Path.cwd()), unusable_path(error)
+        if failed is None and wrong is None:
             raise
-        typer.echo(f"Error: {told}", err=True)
-        sys.exit(1)
+        typer.echo(f"Error: {failed or wrong}", err=True)
+        sys.exit(1 if failed else 2)

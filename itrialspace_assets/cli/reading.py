@@ -65,13 +65,16 @@ def evaluate(
             f"{settings.output}: expected slices of these modes and datasets, found none; cut them with "
             "`its run --to slice`"
         )
+    unknown = _unknown_ids(settings) if case_ids else []
     _print_estimates(settings, found)
     if dry_run:
         typer.echo("No table was written (--dry-run)")
+        if unknown:
+            raise typer.Exit(1)
         return
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("itrialspace.read").setLevel(logging.INFO)
-    if drive.drive_nodes(settings, choice, found):
+    if drive.drive_nodes(settings, choice, found) or unknown:
         raise typer.Exit(1)
 
 
@@ -122,6 +125,29 @@ def _chosen(option: str, text: str | None, known: Sequence[str], hint: str) -> t
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(f"{option}: expected names out of {', '.join(known)}, got {', '.join(unknown)}{hint}")
     return names
+
+
+def _unknown_ids(settings: Any) -> list[str]:
+    """Ids of the list that name no slice there is, told; the tables would be written without a word about them.
+
+    Raises:
+        ConfigError: none of them names a slice.
+    """
+    from itrialspace_assets.analysis.splits import named_by
+    from itrialspace_assets.base.errors import ConfigError
+    from itrialspace_assets.readers.questions import ids_in
+    from itrialspace_assets.records.store import read_all
+    from itrialspace_assets.records.tables import TABLES
+
+    listed = ids_in(settings.case_ids)
+    columns = list(dict.fromkeys((*TABLES["slices"].key, "slice_uid", "published_id", "case_uid")))
+    found, unknown = named_by(listed, read_all(settings.output, "slices", columns))
+    if unknown:
+        said = f"{len(unknown)} of {len(listed)} ids name no slice that is cut, first: {', '.join(unknown[:10])}"
+        if found.is_empty():
+            raise ConfigError(f"{settings.case_ids}: {said}; `its sql` lists the ids of the table slices")
+        typer.echo(said, err=True)
+    return unknown
 
 
 def _ids(settings: Any) -> Path:

@@ -82,11 +82,16 @@ def freeze(
     from itrialspace_assets.analysis.splits import candidates, chosen_by, named_by, rejected_by_people, without
     from itrialspace_assets.base.errors import ConfigError
     from itrialspace_assets.readers.registry import slice_readers
+    from itrialspace_assets.records.layout import REAL
     from itrialspace_assets.records.store import read_all
+    from itrialspace_assets.trials.files import mode_keys
 
     settings = load(folder, split=name)
     ids = _ids(case_ids)
+    _require_source(source)
     wanted = {mode_key(word.strip()) for word in modes.split(",")} if modes else None
+    if unknown_modes := sorted((wanted or set()) - {REAL, *mode_keys(settings)}):
+        raise ConfigError(f"--modes: expected numbers or keys of modes, or {REAL}, got {', '.join(unknown_modes)}")
     found = [c for c in candidates(settings) if source in (None, c.source) and (wanted is None or c.mode in wanted)]
     if not found:
         raise ConfigError(f"{name}: expected slices of a whole mode or dataset, found none; run `its run --to slice`")
@@ -112,6 +117,19 @@ def freeze(
     typer.echo(f"Result: {split_folder(settings, name)}")
     if unknown:
         raise typer.Exit(1)
+
+
+def _require_source(name: str | None) -> None:
+    """
+    Raises:
+        ConfigError: it is no image source.
+    """
+    from itrialspace_assets.base.errors import ConfigError
+    from itrialspace_assets.records.layout import REAL
+    from itrialspace_assets.synthesis.renderers import RENDERERS
+
+    if name not in (None, REAL, *RENDERERS):
+        raise ConfigError(f"--source {name!r}: expected one of {', '.join((REAL, *RENDERERS))}")
 
 
 def _ids(path: Path | None) -> list[str]:
@@ -148,8 +166,8 @@ def verify(name: Split = None, folder: Folder = None) -> None:
     from itrialspace_assets.analysis.splits import broken_lists
     from itrialspace_assets.base.errors import ConfigError
 
-    settings = load(folder)
-    split = name or settings.split
+    settings = load(folder, split=name)
+    split = settings.split
     if not (known := locks(settings, split)):
         raise ConfigError(f"{split}: no list is frozen; freeze with `its splits freeze {split}`")
     problems = broken_lists(settings, split)
@@ -184,11 +202,12 @@ def import_list(
     from itrialspace_assets.records.layout import REAL
 
     parts = file.name.split(".")
-    if len(parts) != 3 or parts[2] != "txt":
+    if len(parts) != 3 or not parts[0] or parts[2] != "txt":
         raise ConfigError(f"{file.name}: expected NAME.SET.txt, for example release_v1.synthetic.txt")
     name, kind = parts[0], parts[1]
     of = source or (REAL if kind == REAL else kind.removeprefix("synthetic").lstrip("_") or "nodmaisi")
     settings = load(folder, split=name)
+    _require_source(of)
     ids = set(_ids(file))
     groups: dict[str, list[str]] = {}
     for uid in ids:

@@ -73,11 +73,14 @@ def entries(config: Path | None, own: Path | None = None, people: Path | None = 
             continue
         tree = read_yaml(path)
         if not isinstance(tree, dict) or not isinstance(tree.get("readers"), dict):
-            raise ConfigError(f"{path}: expected a mapping with the key 'readers', got {type(tree).__name__}")
+            got = "other keys, or no mapping below it" if isinstance(tree, dict) else type(tree).__name__
+            raise ConfigError(f"{path}: expected a mapping with the key 'readers', got {got}")
         for name, entry in tree["readers"].items():
             if not isinstance(entry, dict | None):
                 raise ConfigError(f"{path}: readers.{name}: expected a mapping, got {type(entry).__name__}")
             given = dict(entry or {})
+            if "name" in given:
+                raise ConfigError(f"{path}: readers.{name}: name: expected none: the key {str(name)!r} is the name")
             if given.get("options"):  # paths in them start at the file that states them
                 given = {"folder": str(path.absolute().parent)} | given
             trees[str(name)] = {**trees.get(str(name), {}), **given}
@@ -86,7 +89,7 @@ def entries(config: Path | None, own: Path | None = None, people: Path | None = 
     found = {}
     for name, tree in trees.items():
         try:
-            found[name] = ReaderEntry(name=name, **tree)
+            found[name] = ReaderEntry.model_validate({"name": name, **tree})
         except ValidationError as error:
             raise ConfigError(f"readers.yaml: readers.{name}: {explain(error, ReaderEntry)}") from None
         if found[name].kind not in KINDS:
@@ -111,7 +114,7 @@ def make(entry: ReaderEntry, place: Place) -> Reader:
     """
     kind = KINDS[entry.kind]
     try:
-        options = kind.options(**entry.options)
+        options = kind.options.model_validate(entry.options)
     except ValidationError as error:
         raise ConfigError(f"readers.yaml: readers.{entry.name}: options: {explain(error, kind.options)}") from None
     return replace(kind.build(entry, options, place), sources=entry.sources)

@@ -165,7 +165,8 @@ def case_key(trial_name: str, case_id: int | str, host_id: str, host_dataset: st
 
 def ids_of(text: str) -> list[str]:
     """Ids of a published list, one a line; blank lines and lines that start with # do not count."""
-    return [line for line in text.splitlines() if line and not line.startswith("#")]
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def list_sha256(uids: Iterable[str]) -> str:

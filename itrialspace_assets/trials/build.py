@@ -27,7 +27,7 @@ from itrialspace_assets.trials.files import load_trial
 from itrialspace_assets.trials.fit import fit_positions
 from itrialspace_assets.trials.pool import CandidatePool
 from itrialspace_assets.trials.published import write_manifests
-from itrialspace_assets.trials.resolve import Resolved, resolve
+from itrialspace_assets.trials.resolve import Resolved, refuse_unknown_names, resolve
 from itrialspace_assets.trials.rows import TrialRow, table_of
 from itrialspace_assets.trials.sites import sites
 from itrialspace_assets.trials.sources import fit_tables, pool_of
@@ -44,12 +44,14 @@ def resolved_trial(settings: Settings, mode: str) -> Resolved:
     """The trial of a mode at the configured size with the run's overrides.
 
     Raises:
-        ConfigError: no such mode, or a wrong file, size or override.
+        ConfigError: no such mode, a wrong file, size or override, or a dataset or site that is not there.
     """
-    present = [name for name, entry in datasets(settings).items() if entry.profile_csv(settings.data).exists()]
-    return resolve(
-        load_trial(settings, mode), settings.size, settings.override_list, present or list(datasets(settings))
-    )
+    known = datasets(settings)
+    present = [name for name, entry in known.items() if entry.profile_csv(settings.data).exists()]
+    resolved = resolve(load_trial(settings, mode), settings.size, settings.override_list, present or list(known))
+    for arm in resolved.arms:
+        refuse_unknown_names(arm, list(known), sites(settings))
+    return resolved
 
 
 def resolved_content(resolved: Resolved) -> dict[str, Any]:

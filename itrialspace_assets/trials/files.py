@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import replace_file
-from itrialspace_assets.base.settings import YAML_LOADER, Settings, read_yaml
+from itrialspace_assets.base.plain_yaml import YAML_LOADER, NotPlain, load_yaml
+from itrialspace_assets.base.settings import Settings, read_yaml
 from itrialspace_assets.base.validation import explain
 from itrialspace_assets.records.layout import MODES
 from itrialspace_assets.trials.model import Trial
@@ -81,9 +82,12 @@ def load_trial(settings: Settings, mode: str) -> Trial:
 
 def _name_in(path: Path) -> str:
     """The trial's name in a file, without reading the rest of it."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("trial:"):
-            return line.partition(":")[2].strip().strip("'\"")
+    for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
+        if line.startswith(("trial:", "trial ", "'trial'", '"trial"')):
+            try:
+                return str(load_yaml(line)["trial"])
+            except (NotPlain, KeyError, TypeError):
+                return ""  # whoever plans that trial is told
     return ""
 
 
@@ -124,8 +128,8 @@ def _refuse_aliases(path: Path) -> None:
                 )
     except FileNotFoundError:
         raise ConfigError(f"{path}: expected a trial file, found none") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name}: expected YAML, got {error}") from None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return  # whoever reads it says what is wrong
 
 
 def copy_trial(settings: Settings, mode: str, name: str, folder: Path) -> Path:

@@ -14,6 +14,7 @@ import yaml
 from itrialspace_assets.base.errors import ConfigError, TrialError
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.records.layout import MODES
+from itrialspace_assets.trials.build import resolved_trial
 from itrialspace_assets.trials.feasibility import feasibility
 from itrialspace_assets.trials.files import json_schema, load_trial, read_trial, trial_files
 from itrialspace_assets.trials.model import Trial
@@ -77,6 +78,10 @@ def test_the_schema_that_editors_read_is_the_model() -> None:
         ("value: 0.3", "value: !!python/object/apply:os.system [echo]", "line 6: a YAML tag is not allowed"),
         ("question: Does it hold?", "question: &a [x, x]\nx: [*a, *a]", "line 4: a YAML anchor is not allowed"),
         ("planner: sampled", "planner: [", "expected YAML"),
+        ("planner: sampled", "planner: sampled\nplanner: twin", "the key planner more than once, in lines 5, 6"),
+        ("{value: 0.3}", "{value: 0.3}, sizes: {5-10mm: .nan}", r"sizes.*finite number"),
+        ("{value: 0.3}", "{value: 0.3}, hosts: {age: [.nan, 70]}", r"hosts\.age.*finite number"),
+        ("{value: 0.3}", "{value: 0.3}, hosts: {exclude: [010, 2026-01-02, no, 1.0]}", r"exclude\.3: .*in quotes"),
         (GOOD, "", "expected the keys of a trial"),
         (GOOD, "- 1\n", "expected the keys of a trial"),
         ("question: Does", "question: " + "x" * 200_000, "below 200000 bytes"),
@@ -93,9 +98,38 @@ def test_a_wrong_file_is_refused_with_the_place_in_it(tmp_path: Path, old: str, 
     assert "x_mine.yaml: " in str(error.value)
 
 
+def test_a_made_arm_names_no_file_elsewhere(tmp_path: Path) -> None:
+    made = 'arms_from: {what: vary, vary: prevalence.value, published: "%s"}'
+    text = GOOD.replace("arms: [{name: all, published: mine, varies: none, level: none}]", made)
+    text = text.replace("value: 0.3}", "value: 0.3}, values: [0.1, 0.2]")
+    path = tmp_path / "x_mine.yaml"
+    path.write_text(text % "{trial}_{level}")
+    assert [a.published for a in resolve(read_trial(path), "demo").arms] == ["mine_0.1", "mine_0.2"]
+    for published in ("../../{level}", "/tmp/{level}", "{trial.__class__}{level}", "{0}{level}", "{level"):
+        path.write_text(text % published)
+        with pytest.raises(ConfigError, match=r"x_mine.yaml: arms_from\.published: expected letters, digits"):
+            read_trial(path)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("cohort.hosts.exclude=[LUNA61]", r"hosts\.exclude: .*got 'LUNA61'; did you mean 'LUNA16'"),
+        ("cohort.donors.datasets=[../..]", r"donors\.datasets: expected one of the registered datasets"),
+        ("cohort.exclude_training=[luna25]", r"exclude_training: .*got 'luna25'"),
+        ("cohort.site=NSLT", r"site: .*did you mean 'NLST'"),
+    ],
+)
+def test_a_dataset_or_site_that_is_not_there_is_named(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"arm nlst_cohort: {message}"):
+        resolved_trial(load_settings(overrides=override), "m01_controlled_prevalence")
+
+
 def test_a_name_is_given_once(tmp_path: Path) -> None:
-    (tmp_path / "x_mine.yaml").write_text(GOOD.replace("trial: mine", "trial: size_detection_curve"))
+    (tmp_path / "x_mine.yaml").write_text(GOOD.replace("trial: mine", '"trial": size_detection_curve # ours'))
     settings = load_settings(trials_dir=tmp_path)
+    with pytest.raises(ConfigError, match=r"'size_detection_curve' is also that of x_mine\.yaml"):
+        load_trial(settings, "m02_size_detection_curve")
     with pytest.raises(ConfigError, match=r"'size_detection_curve' is also that of m02_size_detection_curve\.yaml"):
         load_trial(settings, "x_mine")
     (tmp_path / "x_mine.yaml").write_text(GOOD)
