@@ -54,7 +54,7 @@ class ReaderEntry(StrictModel):
     enabled: bool = True
     options: dict[str, Any] = Field(default_factory=dict)
     profile: str = "lung_axial"
-    z_offsets: tuple[int, ...] = (0,)
+    z_offsets: tuple[Annotated[int, Field(ge=-1000, le=1000)], ...] = (0,)
     tasks: tuple[Task, ...] | None = None
     controls: tuple[Literal["text_only", "options_rotated", "prompt_paraphrase"], ...] = ()
     scorer: str | None = None

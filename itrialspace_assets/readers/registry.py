@@ -1,6 +1,7 @@
 """Which readers there are and which are enabled, read from ``readers.yaml``. Loads none of them."""
 
 import difflib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -84,8 +85,8 @@ def entries(config: Path | None, own: Path | None = None, people: Path | None = 
             if given.get("options"):  # paths in them start at the file that states them
                 given = {"folder": str(path.absolute().parent)} | given
             trees[str(name)] = {**trees.get(str(name), {}), **given}
-            if path in (own, people) and trees[str(name)].get("kind") != table.KIND.name:
-                raise ConfigError(f"{path}: readers.{name}: expected kind: table, got {trees[str(name)].get('kind')!r}")
+            if path in (own, people):
+                _require_own_table(path, str(name), entry or {}, trees[str(name)].get("kind"))
     found = {}
     for name, tree in trees.items():
         try:
@@ -99,6 +100,30 @@ def entries(config: Path | None, own: Path | None = None, people: Path | None = 
                 + (f"; did you mean {near[0]!r}" if near else "")
             )
     return found
+
+
+def _require_own_table(path: Path, name: str, given: dict[str, Any], kind: object) -> None:
+    """Refuse what a file that came with data may not name: anything but tables that came with it.
+
+    Args:
+        path: the file.
+        name: of the entry.
+        given: what the file says of it.
+        kind: of the entry, wherever it is stated.
+
+    Raises:
+        ConfigError: it is no table, or one that lies elsewhere.
+    """
+    if kind != table.KIND.name:
+        raise ConfigError(f"{path}: readers.{name}: expected kind: table, got {kind!r}")
+    options = given.get("options")
+    files = [options.get(key) for key in ("answers", "marks")] if isinstance(options, dict) else []
+    for text in (given.get("folder"), *files):
+        if isinstance(text, str) and (text.startswith(("/", "~")) or Path(os.path.normpath(text)).parts[:1] == ("..",)):
+            raise ConfigError(
+                f"{path}: readers.{name}: expected a table below {path.parent}, got {text!r}; a table elsewhere "
+                "is named in the file of ITRIALSPACE_READERS_CONFIG"
+            )
 
 
 def entries_of(settings: Settings) -> dict[str, ReaderEntry]:
