@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from itrialspace_assets.base.errors import ConfigError, Reason
-from itrialspace_assets.readers.api import Generation, Read, Request
+from itrialspace_assets.readers.api import MOST_CHARACTERS, Generation, Read, Request
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def ask(read: Read, requests: Sequence[Request]) -> list[Returned]:
             middle = (len(requests) + 1) // 2
             return ask(read, requests[:middle]) + ask(read, requests[middle:])
         reason = Reason.OUT_OF_MEMORY if _is_memory(error) else Reason.UNEXPECTED
-        return [Returned(None, time.perf_counter() - started, reason, f"{type(error).__name__}: {error}")]
+        return [Returned(None, time.perf_counter() - started, reason, _told(f"{type(error).__name__}: {error}"))]
     seconds = (time.perf_counter() - started) / len(requests)
     return [_checked(g, r, seconds) for g, r in zip(generations, requests, strict=True)]
 
@@ -58,11 +58,35 @@ def _is_memory(error: Exception) -> bool:
 
 def _checked(generation: Generation, request: Request, seconds: float) -> Returned:
     if generation.failure is not None:
-        return Returned(None, seconds, generation.reason, generation.failure)
-    scores = generation.option_scores
-    if scores is not None and len(scores) != len(request.options):
-        detail = f"expected {len(request.options)} option scores, got {len(scores)}"
-        return Returned(None, seconds, Reason.UNEXPECTED, detail)
-    if not all(math.isfinite(x) for x in (*(scores or ()), generation.outside_log_mass or 0.0)):
-        return Returned(None, seconds, Reason.UNEXPECTED, f"expected finite scores, got {scores}")
+        return Returned(None, seconds, generation.reason, _told(str(generation.failure)))
+    if wrong := _wrong_text(generation.raw_text) or _wrong_scores(generation, request):
+        return Returned(None, seconds, Reason.UNEXPECTED, wrong)
     return Returned(generation, seconds)
+
+
+def _wrong_text(text: object) -> str:
+    """What is wrong with an answer in words; empty if nothing is. Tables and files take no half of a surrogate pair."""
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        return f"expected a text, got {type(text).__name__}"
+    if len(text) > MOST_CHARACTERS:
+        return f"expected a text of at most {MOST_CHARACTERS} characters, got {len(text)}"
+    return "" if _told(text) == text else f"expected a text in Unicode, got half a surrogate pair: {_told(text)[:60]!r}"
+
+
+def _wrong_scores(generation: Generation, request: Request) -> str:
+    """What is wrong with an answer in scores; empty if nothing is."""
+    scores = generation.option_scores
+    try:
+        if scores is not None and len(scores) != len(request.options):
+            return f"expected {len(request.options)} option scores, got {len(scores)}"
+        finite = all(math.isfinite(x) for x in (*(scores or ()), generation.outside_log_mass or 0.0))
+    except TypeError:
+        finite = False
+    return "" if finite else f"expected finite scores, got {_told(str(scores))}"
+
+
+def _told(text: str) -> str:
+    """A text as files can hold it."""
+    return text.encode("utf-8", "backslashreplace").decode()
