@@ -29,11 +29,11 @@ Relax = Annotated[
 ]
 SecondsPerCt = Annotated[
     float | None,
-    typer.Option("--seconds-per-ct", help="Seconds to render a case, where none was measured here.", min=0),
+    typer.Option("--seconds-per-ct", help="Seconds to render a case, where none was measured here.", min=0, max=1e6),
 ]
 SecondsPerAnswer = Annotated[
     float | None,
-    typer.Option("--seconds-per-answer", help="Seconds of an answer, where none was measured here.", min=0),
+    typer.Option("--seconds-per-answer", help="Seconds of an answer, where none was measured here.", min=0, max=1e6),
 ]
 Case = Annotated[str | None, typer.Option(help="One case only, by its case_uid: size_detection_curve/10_15mm/00000.")]
 

@@ -23,6 +23,8 @@ from itrialspace_assets.trials.resolve import resolve
 
 _FOLDER = Path(__file__).parent / "modes"
 _SCHEMA = Path(__file__).parent / "trial.schema.json"
+#: Key of a mode of the user's: the stem of its file.
+_KEY = re.compile(r"x_[A-Za-z0-9_-]{1,58}")
 #: Bytes of a trial file, at most; ours.
 LARGEST = 200_000
 
@@ -32,7 +34,7 @@ def trial_files(settings: Settings) -> dict[str, Path]:
 
     Raises:
         ConfigError: the user's folder is not there, or one of its files has the name of a shipped one or another
-            suffix.
+            suffix, or a name that is none for a mode.
     """
     found = {path.stem: path for path in sorted(_FOLDER.glob("m*.yaml"))}
     found |= {path.stem: path for path in sorted(_FOLDER.glob("x_*.yaml"))}
@@ -44,6 +46,11 @@ def trial_files(settings: Settings) -> dict[str, Path]:
         if other := sorted(p for p in settings.trials_dir.glob("x_*") if p.suffix.lower() == ".yml"):
             raise ConfigError(f"{other[0]}: expected the suffix .yaml; rename it to {other[0].stem}.yaml")
         own = {path.stem: path for path in sorted(settings.trials_dir.glob("x_*.yaml"))}
+        if odd := [path for key, path in own.items() if not _KEY.fullmatch(key)]:
+            raise ConfigError(
+                f"{odd[0]}: expected x_ and 1 to 58 letters (a to z), digits, _ and - as the name of a trial file, which "
+                "names folders and partitions; rename it"
+            )
         if twice := sorted(set(own) & set(found)):
             raise ConfigError(f"{own[twice[0]]}: the name {twice[0]} is that of a shipped trial; choose another")
         found |= own

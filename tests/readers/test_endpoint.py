@@ -33,6 +33,7 @@ from tests.readers.conftest import PART, WHERE, slice_rows
 from tests.support.chat_server import MODEL, ChatServer, Said, chat_server, completion, is_probe, tokens_of, usual
 
 OPTIONS = ("present", "absent")
+DEEP: Any = reduce(lambda inner, _: [inner], range(300), [])
 KEY = "sk-a-secret-of-this-test-0123456789"
 
 
@@ -356,7 +357,7 @@ def test_answers_that_do_not_repeat_are_left_out_of_the_revision(
         ({"data": [{"id": "b"}, {"id": "a"}]}, usual, f"expected it to serve '{MODEL}', got a, b; change model"),
         ({"models": []}, usual, "expected a list of models, got something else"),
         ([], usual, "expected a list of models"),
-        ({"data": [{"id": MODEL, "meta": reduce(lambda a, _: [a], range(300), 1)}]}, usual, "expected a flat descr"),
+        ({"data": [{"id": MODEL, "meta": DEEP}]}, usual, "expected a flat descr"),
         (None, lambda b, n: completion("\ud800"), "expected JSON, got UnicodeEncodeError"),
         (None, lambda b, n: Said(b"no images", 400) if "image_url" in str(b) else usual(b, n), "takes pictures"),
         (None, lambda b, n: Said(b"[]"), "expected a chat completion"),

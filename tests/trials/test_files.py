@@ -125,6 +125,13 @@ def test_a_dataset_or_site_that_is_not_there_is_named(override: str, message: st
         resolved_trial(load_settings(overrides=override), "m01_controlled_prevalence")
 
 
+@pytest.mark.parametrize("stem", ["x_a b", "x_a,b", "x_é", "x_" + "a" * 59, "x_", "x_a.b", "x_a'b"])
+def test_the_name_of_a_file_names_folders(tmp_path: Path, stem: str) -> None:
+    (tmp_path / f"{stem}.yaml").write_text(GOOD.replace("mode: x_mine", f"mode: {json.dumps(stem)}"))
+    with pytest.raises(ConfigError, match="expected x_ and 1 to 58 letters"):
+        load_trial(load_settings(trials_dir=tmp_path), stem)
+
+
 def test_a_name_is_given_once(tmp_path: Path) -> None:
     (tmp_path / "x_mine.yaml").write_text(GOOD.replace("trial: mine", '"trial": size_detection_curve # ours'))
     settings = load_settings(trials_dir=tmp_path)
