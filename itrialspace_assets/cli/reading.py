@@ -65,7 +65,7 @@ def evaluate(
             f"{settings.output}: expected slices of these modes and datasets, found none; cut them with "
             "`its run --to slice`"
         )
-    unknown = _unknown_ids(settings) if case_ids else []
+    unknown = _unknown_ids(settings) if settings.case_ids is not None and not split else []
     _print_estimates(settings, found)
     if dry_run:
         typer.echo("No table was written (--dry-run)")

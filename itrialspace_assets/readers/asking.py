@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from itrialspace_assets.base.errors import ConfigError, Reason
 from itrialspace_assets.readers.api import MOST_CHARACTERS, Generation, Read, Request
@@ -59,9 +59,15 @@ def _is_memory(error: Exception) -> bool:
 def _checked(generation: Generation, request: Request, seconds: float) -> Returned:
     if generation.failure is not None:
         return Returned(None, seconds, generation.reason, _told(str(generation.failure)))
-    if wrong := _wrong_text(generation.raw_text) or _wrong_scores(generation, request):
+    scores = generation.option_scores
+    try:
+        numbers = None if scores is None else tuple(map(float, scores))
+        outside = None if generation.outside_log_mass is None else float(generation.outside_log_mass)
+    except (TypeError, ValueError, OverflowError):
+        return Returned(None, seconds, Reason.UNEXPECTED, f"expected finite scores, got {_told(str(scores))}")
+    if wrong := _wrong_text(generation.raw_text) or _wrong_scores(numbers, outside, request):
         return Returned(None, seconds, Reason.UNEXPECTED, wrong)
-    return Returned(generation, seconds)
+    return Returned(replace(generation, option_scores=numbers, outside_log_mass=outside), seconds)
 
 
 def _wrong_text(text: object) -> str:
@@ -75,16 +81,12 @@ def _wrong_text(text: object) -> str:
     return "" if _told(text) == text else f"expected a text in Unicode, got half a surrogate pair: {_told(text)[:60]!r}"
 
 
-def _wrong_scores(generation: Generation, request: Request) -> str:
+def _wrong_scores(scores: tuple[float, ...] | None, outside: float | None, request: Request) -> str:
     """What is wrong with an answer in scores; empty if nothing is."""
-    scores = generation.option_scores
-    try:
-        if scores is not None and len(scores) != len(request.options):
-            return f"expected {len(request.options)} option scores, got {len(scores)}"
-        finite = all(math.isfinite(x) for x in (*(scores or ()), generation.outside_log_mass or 0.0))
-    except TypeError:
-        finite = False
-    return "" if finite else f"expected finite scores, got {_told(str(scores))}"
+    if scores is not None and len(scores) != len(request.options):
+        return f"expected {len(request.options)} option scores, got {len(scores)}"
+    finite = all(map(math.isfinite, (*(scores or ()), outside or 0.0)))
+    return "" if finite else f"expected finite scores, got {scores}"
 
 
 def _told(text: str) -> str:

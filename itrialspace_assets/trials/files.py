@@ -48,8 +48,8 @@ def trial_files(settings: Settings) -> dict[str, Path]:
         own = {path.stem: path for path in sorted(settings.trials_dir.glob("x_*.yaml"))}
         if odd := [path for key, path in own.items() if not _KEY.fullmatch(key)]:
             raise ConfigError(
-                f"{odd[0]}: expected x_ and 1 to 58 letters (a to z), digits, _ and - as the name of a trial file, which "
-                "names folders and partitions; rename it"
+                f"{odd[0]}: expected x_ and 1 to 58 letters (a to z), digits, _ and - as the name of a trial file, "
+                "which names folders and partitions; rename it"
             )
         if twice := sorted(set(own) & set(found)):
             raise ConfigError(f"{own[twice[0]]}: the name {twice[0]} is that of a shipped trial; choose another")

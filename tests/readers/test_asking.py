@@ -70,6 +70,8 @@ def test_a_bad_request_costs_itself() -> None:
         ([Generation("present", (0.5, float("nan")))], "expected finite scores"),
         ([Generation("present", None, float("inf"))], "expected finite scores"),
         ([Generation("present", ("a", "b"))], "expected finite scores"),
+        ([Generation("present", (10**400, 1))], "expected finite scores"),
+        ([Generation("present", np.array([1.0, np.inf]))], "expected finite scores, got (1.0, inf)"),
         ([Generation(5)], "expected a text, got int"),
         ([Generation("a\ud800")], "expected a text in Unicode, got half a surrogate pair: 'a\\\\ud800'"),
         ([Generation("x" * 100_001)], "expected a text of at most 100000 characters, got 100001"),

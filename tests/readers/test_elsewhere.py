@@ -306,6 +306,9 @@ def read(requests):
 def odd(requests):
     return ["yes"] * len(requests)
 
+def leave(requests):
+    raise SystemExit(3)
+
 def mark(scan):
     return [Mark((0.0, 1.0, 2.0), 4.0, 0.1), Mark((3.0, 1.0, 2.0), float(scan.ct().array.max()), 0.7)]
 
@@ -337,12 +340,19 @@ def test_a_function_reads_and_its_file_is_its_revision(entry: Entry, module: str
     assert readers(other)["other"].code != code
 
 
-def test_what_a_function_does_wrong_costs_its_requests(entry: Entry, module: str) -> None:
+def test_what_a_function_does_wrong_costs_its_requests(entry: Entry, module: str, tmp_path: Path) -> None:
     answers = run(entry("callable", {"read": f"{module}:odd"}, tasks=["presence"]))[1]
     assert answers["reason"].unique().to_list() == [
         f"unexpected_error: TypeError: {module}:odd: expected a list of Generation, got str"
     ]
-    for point, message in ((f"{module}:answer", "expected a function, found int"), (f"{module}:none", "found none")):
+    left = run(entry("callable", {"read": f"{module}:leave"}, tasks=["presence"]))[1]
+    assert left["reason"][0].endswith(f"{module}:leave: expected a function that returns, got SystemExit(3)")
+    (tmp_path / "site" / "mine_pkg" / "ends.py").write_text("raise SystemExit(4)")
+    for point, message in (
+        (f"{module}:answer", "expected a function, found int"),
+        (f"{module}:none", "found none"),
+        ("mine_pkg.ends:read", "expected to import it, got SystemExit: 4"),
+    ):
         settings = entry("callable", {"read": point})
         with pytest.raises(ConfigError, match=message):
             readers(settings)["other"].load()

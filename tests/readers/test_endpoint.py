@@ -5,7 +5,6 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from tests.readers.conftest import PART, WHERE, slice_rows
 from tests.support.chat_server import MODEL, ChatServer, Said, chat_server, completion, is_probe, tokens_of, usual
 
 OPTIONS = ("present", "absent")
-DEEP: Any = reduce(lambda inner, _: [inner], range(300), [])
+DEEP = json.loads("[" * 300 + "]" * 300)
 KEY = "sk-a-secret-of-this-test-0123456789"
 
 
