@@ -177,32 +177,33 @@ def resolve(trial: Trial, size: str, overrides: Sequence[str] = (), known: Seque
     return Resolved(trial, size, tuple(overrides), whole, arms)
 
 
-def refuse_unknown_names(arm: PlannedArm, known: Sequence[str], sites: Iterable[str]) -> None:
-    """Refuse an arm that names what is not there: a misspelt dataset that is left out would be left in.
+def refuse_unknown_names(resolved: Resolved, known: Sequence[str], sites: Sequence[str]) -> None:
+    """Refuse a trial that names what is not there: a misspelt dataset that is to be left out would be left in.
 
     Args:
-        arm: of a resolved trial.
+        resolved: the trial.
         known: registered datasets.
         sites: names of the sites.
 
     Raises:
-        ConfigError: names the key, the word and the nearest one.
+        ConfigError: names arm, key, word and the nearest one.
     """
-    cohort = arm.cohort
-    named = {
-        "hosts.datasets": cohort.hosts.datasets,
-        "hosts.exclude": cohort.hosts.exclude,
-        "donors.datasets": cohort.donors.datasets,
-        "donors.exclude": cohort.donors.exclude,
-        "exclude_training": cohort.exclude_training,
-        "datasets": cohort.datasets,
-    }
-    for key, names in named.items():
-        for name in names if isinstance(names, list) else ():
-            if name not in known:
-                raise ConfigError(f"arm {arm.name}: {key}: {_expected('registered datasets', name, known)}")
-    if cohort.site is not None and cohort.site not in sites:
-        raise ConfigError(f"arm {arm.name}: site: {_expected('sites', cohort.site, list(sites))}")
+    for arm in resolved.arms:
+        cohort, where = arm.cohort, f"{resolved.trial.trial}: arm {arm.name}"
+        named = {
+            "hosts.datasets": cohort.hosts.datasets,
+            "hosts.exclude": cohort.hosts.exclude,
+            "donors.datasets": cohort.donors.datasets,
+            "donors.exclude": cohort.donors.exclude,
+            "exclude_training": cohort.exclude_training,
+            "datasets": cohort.datasets,
+        }
+        for key, names in named.items():
+            for name in names if isinstance(names, list) else ():
+                if name not in known:
+                    raise ConfigError(f"{where}: {key}: {_expected('registered datasets', name, known)}")
+        if cohort.site is not None and cohort.site not in sites:
+            raise ConfigError(f"{where}: site: {_expected('sites', cohort.site, sites)}")
 
 
 def _expected(what: str, got: str, known: Sequence[str]) -> str:

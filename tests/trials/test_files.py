@@ -14,7 +14,8 @@ import yaml
 from itrialspace_assets.base.errors import ConfigError, TrialError
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.records.layout import MODES
-from itrialspace_assets.trials.build import resolved_trial
+from itrialspace_assets.trials import build
+from itrialspace_assets.trials.build import refuse_unknown_ids, resolved_trial
 from itrialspace_assets.trials.feasibility import feasibility
 from itrialspace_assets.trials.files import json_schema, load_trial, read_trial, trial_files
 from itrialspace_assets.trials.model import Trial
@@ -121,8 +122,29 @@ def test_a_made_arm_names_no_file_elsewhere(tmp_path: Path) -> None:
     ],
 )
 def test_a_dataset_or_site_that_is_not_there_is_named(override: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=rf"arm nlst_cohort: {message}"):
+    with pytest.raises(ConfigError, match=rf"controlled_prevalence: arm nlst_cohort: {message}"):
         resolved_trial(load_settings(overrides=override), "m01_controlled_prevalence")
+
+
+def test_a_nodule_or_scan_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trial was planned from the others, without a word."""
+    there = {"nodules": pl.DataFrame({"nodule_uid": ["A/1", "A/2"]}), "scans": pl.DataFrame({"scan_uid": ["A/s1"]})}
+    monkeypatch.setattr(build, "read_table", lambda root, name, columns: there[name])
+    for given, message in (
+        (
+            "cohort.donors.nodules=[A/1, a/2, A/3, PROCEDURAL/x]",
+            r"donors\.nodules: 2 are not in the index, first: A/3, a/2",
+        ),
+        ("cohort.hosts.scans=[A/s1, A/s2]", r"hosts\.scans: 1 are not in the index, first: A/s2"),
+        ("cohort.hosts.scans=[A/s1]", None),
+    ):
+        settings = load_settings(overrides=given)
+        resolved = resolved_trial(settings, "m01_controlled_prevalence")
+        if message is None:
+            refuse_unknown_ids(settings, resolved, there["nodules"])
+            continue
+        with pytest.raises(ConfigError, match=f"controlled_prevalence: arm nlst_cohort: {message}"):
+            refuse_unknown_ids(settings, resolved, there["nodules"])
 
 
 @pytest.mark.parametrize("stem", ["x_a b", "x_a,b", "x_é", "x_" + "a" * 59, "x_", "x_a.b", "x_a'b"])
