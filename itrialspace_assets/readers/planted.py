@@ -13,7 +13,7 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field
 
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 from itrialspace_assets.records.store import table_files
 
 Bucket = Literal["<5mm", "5-10mm", "10-15mm", "15-20mm", "20-30mm", ">30mm"]
@@ -28,7 +28,7 @@ Condition = Literal["plain", "bbox", "contour", "bbox_contour", "contour_publish
 _TRUTH = ("slice_uid", "presence", "lobe", "size_bucket", "size_class", "label")
 
 
-class Planted(StrictModel):
+class Planted(WrittenModel):
     """Chance of a right answer to a slice with a nodule: ``sensitivity`` and what size, lobe and condition add to it.
 
     ``false_alarms`` is the chance of "present" where there is none. Sums below 0 and above 1 are taken as 0 and 1.

@@ -412,6 +412,7 @@ def test_a_data_root_may_name_tables_and_runs_no_code(tmp_path: Path) -> None:
     [
         ("x: {kind: mock, name: y}", r"readers\.x: name: expected none: the key 'x' is the name"),
         ("x: {kind: mock, true: y}", r"readers\.x: .*Keys should be strings \(got 'True'\)"),
+        ("x: {kind: mock, options: {seed: true}}", "seed: expected a number, got true"),
         ("x: {kind: mock, options: {1: y}}", r"readers\.x: options\.1"),
         ("x: {kind: mock, licence: 1.0}", r"readers\.x: licence: .*got '1.0'; put a text that looks like a number in"),
         ("x: {kind: mock, z_offsets: [0, 1000000000000000000000]}", r"z_offsets\.1: Input should be less than"),

@@ -81,6 +81,7 @@ def test_the_schema_that_editors_read_is_the_model() -> None:
         ("planner: sampled", "planner: [", "expected YAML"),
         ("planner: sampled", "planner: sampled\nplanner: twin", "the key planner more than once, in lines 5, 6"),
         ("{value: 0.3}", "{value: 0.3}, sizes: {5-10mm: .nan}", r"sizes.*finite number"),
+        ("n_cases: 3}", "n_cases: true}", r"sizes\.demo: .*n_cases: expected a number, got true"),
         ("{value: 0.3}", "{value: 0.3}, hosts: {age: [.nan, 70]}", r"hosts\.age.*finite number"),
         ("{value: 0.3}", "{value: 0.3}, hosts: {exclude: [010, 2026-01-02, no, 1.0]}", r"exclude\.3: .*in quotes"),
         (GOOD, "", "expected the keys of a trial"),

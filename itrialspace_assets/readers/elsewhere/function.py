@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.fingerprints import FileHashes, digest
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 from itrialspace_assets.readers.api import Generation, Mark, Need, Read, Reader, Request, Scan
 from itrialspace_assets.readers.entry import Kind, Place, ReaderEntry, reader_of
 from itrialspace_assets.readers.prompts import prompts_of
@@ -23,7 +23,7 @@ _TASKS = ("presence", "lobe", "size")
 EntryPoint = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
 
 
-class CallableOptions(StrictModel):
+class CallableOptions(WrittenModel):
     """Which functions read, as ``package.module:function``.
 
     ``read`` is given a list of ``api.Request`` and returns as many ``api.Generation``; ``mark`` is given an

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 from itrialspace_assets.records.tables import TASK_OPTIONS
 
 By = Literal["slice_uid", "published_id", "case_uid", "image_uid"]
@@ -19,7 +19,7 @@ ANSWER_COLUMNS = (
 MARK_COLUMNS = ("image_uid", "world_x", "world_y", "world_z", "diameter_mm", "score")
 
 
-class TableOptions(StrictModel):
+class TableOptions(WrittenModel):
     """Where answers and marks lie and how they are laid out.
 
     ``answers``: a CSV or Parquet table; of layout ``release`` the folder of a model. ``marks``: a table of 3-D marks.
