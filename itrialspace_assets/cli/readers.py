@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from itrialspace_assets.cli.options import Folder, load
+from itrialspace_assets.cli.options import Folder, load, plain
 
 app = typer.Typer(no_args_is_help=True, help="List readers, check what they lack, and try one on a case.")
 
@@ -212,17 +212,12 @@ def _print(trial: Any) -> None:
             ("truth", f"{tried.truth} (presence; no reader is told)"),
             ("by", f"scorer {row['scorer']} {row['scorer_version']}, {tried.seconds:.3f} s"),
         ):
-            console.print(f"{what}: {_plain(said)}", markup=False, highlight=False)
+            console.print(f"{what}: {plain(said)}", markup=False, highlight=False)
     for scan in trial.scans:
         show(pl.DataFrame(scan.marks), f"Marks on {scan.image_uid} (mm, RAS)")
     if trial.note:
         typer.echo(trial.note)
     typer.echo("No table was written.")
-
-
-def _plain(text: str) -> str:
-    """A text that changes nothing on a terminal: a reader's answer may hold its commands."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 @app.command("schema")

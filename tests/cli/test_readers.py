@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.cli.readers import _plain
 from itrialspace_assets.cli.show import blocks
 from itrialspace_assets.imaging.geometry import write_volume
 from itrialspace_assets.readers import questions
@@ -124,10 +123,6 @@ def test_a_try_marks_scans_by_a_program(
 def test_the_schemas_are_written(its: Its, tmp_path: Path) -> None:
     assert its("readers", "schema", "--out", str(tmp_path)).code == 0
     assert len(list(tmp_path.glob("*.json"))) == 4
-
-
-def test_an_answer_gives_a_terminal_no_command() -> None:
-    assert _plain("\x1b[31mred\x1b]0;title\x07\r\u202e é\n[b]") == "\\x1b[31mred\\x1b]0;title\\x07\\r\\u202e é\n[b]"
 
 
 def test_a_picture_becomes_two_pixels_a_character() -> None:
