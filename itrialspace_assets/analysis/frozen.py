@@ -10,10 +10,13 @@ afterwards is found, and so is a picture that changed. Nothing here chooses slic
 import io
 import json
 import os
+import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -26,6 +29,8 @@ from itrialspace_assets.records.layout import list_sha256
 #: What names a picture of a frozen list.
 PICTURE = ["slice_uid", "condition", "control"]
 _SCHEMA = pl.Schema(dict.fromkeys([*PICTURE, "sha256"], pl.String()))
+#: How a lock names a list: its source and its name.
+_PLACE = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 #: Differences that a message names.
 _FIRST = 10
 
@@ -83,11 +88,33 @@ def locks(settings: Settings, split: str) -> dict[ListKey, Lock]:
     path = split_folder(settings, split) / "lock.json"
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-        return {ListKey(split, *place.split("/", 1)): Lock(**entry) for place, entry in entries.items()}
+        return {_key(split, place): _lock(entry) for place, entry in entries.items()}
     except FileNotFoundError:
         return {}
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise TableError(f"splits/{split}/lock.json: expected the lock of a split, got {error}") from None
+
+
+def _key(split: str, place: str) -> ListKey:
+    """
+    Raises:
+        ValueError: it is no ``<source>/<name>``, or leads elsewhere.
+    """
+    if not _PLACE.fullmatch(place):
+        raise ValueError(f"{place!r} as <source>/<name>")
+    return ListKey(split, *place.split("/"))
+
+
+def _lock(entry: Mapping[str, Any]) -> Lock:
+    """
+    Raises:
+        TypeError: it has other keys, or values of another type.
+    """
+    lock = Lock(**entry)
+    texts = (lock.sha256, lock.list_sha256, lock.rule, lock.description, lock.created_at)
+    if not isinstance(lock.n, int) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"values of another type: {entry}")
+    return lock
 
 
 def freeze(settings: Settings, key: ListKey, slices: pl.DataFrame, rule: str, description: str = "") -> Lock:
@@ -125,9 +152,16 @@ def freeze(settings: Settings, key: ListKey, slices: pl.DataFrame, rule: str, de
 
 
 def now() -> str:
-    """Time of freezing; SOURCE_DATE_EPOCH fixes it, as in other tools, where runs are compared byte by byte."""
+    """Time of freezing; SOURCE_DATE_EPOCH fixes it, as in other tools, where runs are compared byte by byte.
+
+    Raises:
+        ConfigError: SOURCE_DATE_EPOCH is no time.
+    """
     stated = os.environ.get("SOURCE_DATE_EPOCH")
-    now = datetime.fromtimestamp(int(stated), UTC) if stated else datetime.now(UTC)
+    try:
+        now = datetime.fromtimestamp(int(stated), UTC) if stated else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ConfigError(f"SOURCE_DATE_EPOCH={stated}: expected seconds since 1970, unset it or correct it") from None
     return now.isoformat(timespec="seconds")
 
 

@@ -24,6 +24,8 @@ from itrialspace_assets.base.seeds import named
 
 __all__ = ["AucResult", "FrocResult", "auc", "froc", "mrmc"]
 
+#: Resamples at most (ours): their draws are held in memory.
+MOST_REPLICATES = 100_000
 #: Fewer persons of a kind are noted as too few to test (ours, as in the shipped study).
 FEWEST = 10
 
@@ -103,7 +105,7 @@ def froc(
     if rules not in RULES:
         raise ConfigError(f"rules: expected one of {', '.join(RULES)}, got {rules!r}")
     _require(0 < alpha < 0.5, "alpha", "a number between 0 and 0.5", alpha)
-    _require(replicates >= 0, "replicates", "0 or more", replicates)
+    _require(0 <= replicates <= MOST_REPLICATES, "replicates", f"0 to {MOST_REPLICATES}", replicates)
     _require(seed >= 0, "seed", "0 or more", seed)
     given, how = read_scan_marks(marks, annotations, excluded, scans), RULES[rules]
     matched = match(given.marks, given.nodules, len(given.scans), how)

@@ -1,4 +1,7 @@
-"""Says whether an error means that a disk is full, failing or closed, and what to do then. Knows no stage."""
+"""Says whether an error means that a disk is full, failing or closed, or that a path is none, and what to do then.
+
+Knows no stage.
+"""
 
 import errno
 import os
@@ -11,10 +14,15 @@ from pathlib import Path
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 #: Closed to this user; counts where it is the error itself, because code may look at a file, fail, and go on.
 _CLOSED = (errno.EACCES, errno.EPERM)
+#: Errors of a path that cannot be what it is used as: too long, in a circle, through a file, a folder as a file, a file
+#: as a folder.
+_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 #: The same of SQLite, whose errors carry no errno (https://sqlite.org/rescode.html); the low byte tells the kind.
 _SQLITE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 #: What polars and DuckDB, whose errors carry no number at all, say of a full disk.
 _FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+#: Characters of a path that a message shows (ours).
+_SHOWN = 300
 #: Free bytes below which a disk counts as full whatever the error says (ours): SQLite calls it an I/O error.
 _LEAST_FREE = 2**20
 
@@ -45,6 +53,15 @@ def disk_failure(error: BaseException, folder: Path) -> str | None:
             place = Path(os.fsdecode(name)) if isinstance(name, (str, bytes)) else folder
             return _message(place, said)
     return None
+
+
+def unusable_path(error: BaseException) -> str | None:
+    """What is wrong with a path that somebody gave; None where the error is of another kind."""
+    if not isinstance(error, OSError) or error.errno not in _PATH or not isinstance(error.filename, str | bytes):
+        return None
+    name = os.fsdecode(error.filename)
+    shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
+    return f"{shown}: expected a path that can be used so, got: {os.strerror(error.errno)}; give another one"
 
 
 def is_full(error: BaseException) -> bool:

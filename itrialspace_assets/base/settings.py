@@ -23,6 +23,10 @@ PROCEDURAL_MARK = "PROCEDURAL.json"
 RELEASE_MARK = "RELEASE.json"
 
 
+#: What a setting that names files of the output folder may be: no path, and the same on every file system.
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
 def _absolute(path: Path, name: str) -> Path:
     """A path with ``~`` resolved.
 
@@ -152,11 +156,13 @@ class Settings(BaseSettings):
             raise ValueError(f"holds an unresolved variable: {value!r}")
         return value
 
-    @field_validator("split")
+    @field_validator("split", "study")
     @classmethod
-    def _names_a_folder(cls, value: str) -> str:
-        if not re.fullmatch(r"\w[\w.-]*", value):
-            raise ValueError("expected a name of letters, digits, '_', '-' and '.'")
+    def _names_files(cls, value: str) -> str:
+        if not _FILE_NAME.fullmatch(value):
+            raise ValueError(
+                "expected 1 to 64 letters (a to z), digits, _, - and ., a letter or digit first: it names files"
+            )
         return value
 
     @property

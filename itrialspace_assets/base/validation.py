@@ -5,13 +5,29 @@ import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 
 class StrictModel(BaseModel):
     """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WrittenModel(StrictModel):
+    """A model of a file that people write: a number is finite, and true is none."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, given: Any) -> Any:
+        for name, value in given.items() if isinstance(given, dict) else ():
+            if isinstance(value, bool) and name in cls.model_fields:
+                kinds = set(_kinds_in(cls.model_fields[name].annotation))
+                if kinds & {int, float} and not kinds & {bool, Any}:
+                    raise ValueError(f"{name}: expected a number, got {str(value).lower()}")
+        return given
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -31,7 +47,15 @@ def _one(error: Any, model: type[BaseModel]) -> str:
             f"{where}: unknown key{f'; did you mean {near[0]!r}' if near else ''}; expected one of "
             f"{', '.join(sorted(known))}"
         )
-    return f"{where}: {error['msg'].removeprefix('Value error, ')} (got {str(error['input'])[:60]!r})"
+    given = error["input"]
+    quoted = (
+        "; put a text that looks like a number in quotes" if error["type"] == "string_type" and _bare(given) else ""
+    )
+    return f"{where}: {error['msg'].removeprefix('Value error, ')} (got {str(given)[:60]!r}{quoted})"
+
+
+def _bare(value: object) -> bool:
+    return isinstance(value, bool | int | float)
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
@@ -42,6 +66,13 @@ def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
             continue  # a list index, or a branch of a union
         at = next(_models_in(field.annotation), at)
     return list(getattr(at, "model_fields", {}))
+
+
+def _kinds_in(kind: Any) -> Iterator[Any]:
+    """Kinds of values in an annotation, whatever they are wrapped in."""
+    yield kind
+    for part in getattr(kind, "__args__", ()):
+        yield from _kinds_in(part)
 
 
 def _models_in(kind: Any) -> Iterator[type[BaseModel]]:

@@ -182,7 +182,7 @@ def _portable(detail: str, settings: Settings) -> str:
     """Detail without this machine's folders: outputs hold no absolute path."""
     for folder in (settings.output, settings.data):
         detail = detail.replace(f"{folder}{os.sep}", "")
-    return detail
+    return detail.encode("utf-8", "backslashreplace").decode()  # as tables can hold it
 
 
 def _run_pool(

@@ -32,11 +32,11 @@ Relax = Annotated[
 ]
 SecondsPerCt = Annotated[
     float | None,
-    typer.Option("--seconds-per-ct", help="Seconds to render a case, where none was measured here.", min=0),
+    typer.Option("--seconds-per-ct", help="Seconds to render a case, where none was measured here.", min=0, max=1e6),
 ]
 SecondsPerAnswer = Annotated[
     float | None,
-    typer.Option("--seconds-per-answer", help="Seconds of an answer, where none was measured here.", min=0),
+    typer.Option("--seconds-per-answer", help="Seconds of an answer, where none was measured here.", min=0, max=1e6),
 ]
 Case = Annotated[str | None, typer.Option(help="One case only, by its case_uid: size_detection_curve/10_15mm/00000.")]
 
@@ -76,6 +76,11 @@ def mode_key(word: str) -> str:
     return MODES[int(word) - 1] if word.isdigit() and 1 <= int(word) <= len(MODES) else word
 
 
+def plain(text: str) -> str:
+    """A text that changes nothing on a terminal: a user's table, or a reader's answer, may hold commands of one."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 def run_app(app: typer.Typer) -> None:
     """Run a command line. An error of the platform is one message without a traceback.
 
@@ -96,15 +101,16 @@ def run_app(app: typer.Typer) -> None:
         from itrialspace_assets.base.settings import load_settings
         from itrialspace_assets.graph import command_for
 
-        typer.echo(f"Error: {error}; make it with `{command_for(load_settings(), error.table)}`", err=True)
+        typer.echo(f"Error: {plain(str(error))}; make it with `{command_for(load_settings(), error.table)}`", err=True)
         sys.exit(1)
     except PlatformError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {plain(str(error))}", err=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except Exception as error:
-        from itrialspace_assets.base.disk import disk_failure
+        from itrialspace_assets.base.disk import disk_failure, unusable_path
 
-        if (told := disk_failure(error, Path.cwd())) is None:
+        failed, wrong = disk_failure(error, Path.cwd()), unusable_path(error)
+        if failed is None and wrong is None:
             raise
-        typer.echo(f"Error: {told}", err=True)
-        sys.exit(1)
+        typer.echo(f"Error: {plain(failed or wrong or '')}", err=True)
+        sys.exit(1 if failed else 2)

@@ -44,18 +44,22 @@ def power(
     icc_donor: Annotated[float, typer.Option(help="Assumed correlation of two cases of one donor.")] = 0.05,
     correlation: Annotated[float, typer.Option(help="Assumed correlation of two readers on the same case.")] = 0.5,
     cases_per_host: Annotated[
-        float | None, typer.Option(help="Cases of each host. Default: the trial's most, the pilot's, else 2.", min=1)
+        float | None,
+        typer.Option(help="Cases of each host. Default: the trial's most, the pilot's, else 2.", min=1, max=1e9),
     ] = None,
     cases_per_donor: Annotated[
-        float | None, typer.Option(help="Cases of each donor. Default: the trial's most, the pilot's, else 3.", min=1)
+        float | None,
+        typer.Option(help="Cases of each donor. Default: the trial's most, the pilot's, else 3.", min=1, max=1e9),
     ] = None,
     hosts: Annotated[
-        int | None, typer.Option(help="Host persons that there are. Default: as many as are needed.", min=1)
+        int | None, typer.Option(help="Host persons that there are. Default: as many as are needed.", min=1, max=10**9)
     ] = None,
     donors: Annotated[
-        int | None, typer.Option(help="Donor persons that there are. Default: as many as are needed.", min=1)
+        int | None, typer.Option(help="Donor persons that there are. Default: as many as are needed.", min=1, max=10**9)
     ] = None,
-    negatives: Annotated[float, typer.Option(help="Slices without a nodule for each with one.", min=0.01)] = 1.0,
+    negatives: Annotated[
+        float, typer.Option(help="Slices without a nodule for each with one.", min=0.01, max=1e6)
+    ] = 1.0,
     chance: Annotated[float, typer.Option("--power", help="Chance with which the least difference is found.")] = 0.8,
     a_ct: SecondsPerCt = None,
     an_answer: SecondsPerAnswer = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from itrialspace_assets.cli.options import Folder, load
+from itrialspace_assets.cli.options import Folder, load, plain
 
 if TYPE_CHECKING:
     from itrialspace_assets.base.settings import Settings
@@ -217,7 +217,7 @@ def _print(case: "TriedCase") -> None:
             ("truth", f"{tried.truth} (presence; no reader is told)"),
             ("by", f"scorer {row['scorer']} {row['scorer_version']}, {tried.seconds:.3f} s"),
         ):
-            console.print(f"{what}: {said}", markup=False, highlight=False)
+            console.print(f"{what}: {plain(said)}", markup=False, highlight=False)
     for scan in case.scans:
         show(pl.DataFrame(scan.marks), f"Marks on {scan.image_uid} (mm, RAS)")
     if case.note:

@@ -75,15 +75,16 @@ def evaluate(
             f"{settings.output}: expected slices of these modes and datasets, found none; cut them with "
             "`its run --to slice`"
         )
-    if settings.case_ids is not None and case_ids:
-        _require_named(settings, settings.case_ids)
+    unknown = _unknown_ids(settings, settings.case_ids) if settings.case_ids is not None and not split else []
     _print_estimates(settings, found)
     if dry_run:
         typer.echo("No table was written (--dry-run)")
+        if unknown:
+            raise typer.Exit(1)
         return
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("itrialspace.read").setLevel(logging.INFO)
-    if drive.drive_nodes(settings, choice, found):
+    if drive.drive_nodes(settings, choice, found) or unknown:
         raise typer.Exit(1)
 
 
@@ -151,11 +152,15 @@ def _ids(settings: "Settings") -> Path:
     return path
 
 
-def _require_named(settings: "Settings", path: Path) -> None:
-    """Say which ids of a file name no slice that is cut.
+def _unknown_ids(settings: "Settings", path: Path) -> list[str]:
+    """Ids of a file that name no slice that is cut, told: the tables would be written without a word about them.
+
+    Args:
+        settings: where the slices lie.
+        path: of the file.
 
     Raises:
-        ConfigError: none of them does, or the file holds no id or cannot be read.
+        ConfigError: none of them names a slice, or the file holds no id or cannot be read.
     """
     from itrialspace_assets.analysis.splits import named_by
     from itrialspace_assets.base.errors import ConfigError
@@ -167,12 +172,10 @@ def _require_named(settings: "Settings", path: Path) -> None:
     named, unknown = named_by(ids, read_all(settings.output, "slices", columns=[*TABLES["slices"].key, "published_id"]))
     said = f"{len(unknown)} of {len(ids)} ids name no slice that is cut, first: {', '.join(unknown[:10])}"
     if named.is_empty():
-        raise ConfigError(
-            f"--case-ids {path}: expected case_uids, slice_uids or published ids of slices, got "
-            f"{said if ids else 'an empty file'}"
-        )
+        raise ConfigError(f"--case-ids {path}: expected case_uids, slice_uids or published ids of slices, got {said}")
     if unknown:
         typer.echo(said, err=True)
+    return unknown
 
 
 def _print_estimates(settings: "Settings", found: "Mapping[Key, list[dict[str, str]]]") -> None:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import replace_file
+from itrialspace_assets.cli.options import plain
 
 FORMATS = ("csv", "parquet", "json")
 
@@ -32,7 +33,7 @@ def show(frame: pl.DataFrame, title: str = "", limit: int = 50) -> None:
     table = Table(*frame.columns, title=title or None, title_justify="left")
     for row in frame.head(limit).iter_rows():
         cells = ("" if v is None else f"{v:g}" if isinstance(v, float) else str(v) for v in row)
-        table.add_row(*map(Text, cells))  # of a plain text rich would take brackets for markup
+        table.add_row(*(Text(plain(cell)) for cell in cells))  # of a plain text rich would take brackets for markup
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
     if frame.height > limit:

@@ -189,8 +189,8 @@ def verify(name: Split = None, folder: Folder = None) -> None:
     from itrialspace_assets.analysis.splits import broken_lists
     from itrialspace_assets.base.errors import ConfigError
 
-    settings = load(folder)
-    split = name or settings.split
+    settings = load(folder, split=name)
+    split = settings.split
     if not (known := locks(settings, split)):
         raise ConfigError(f"{split}: no list is frozen; freeze with `its splits freeze {split}`")
     problems = broken_lists(settings, split)
@@ -226,7 +226,12 @@ def import_list(
     from itrialspace_assets.records.layout import REAL, list_sha256
 
     parts = file.name.rsplit(".", 2)
-    if len(parts) != 3 or parts[2] != "txt" or not (parts[1] == REAL or parts[1].startswith("synthetic")):
+    if (
+        len(parts) != 3
+        or not parts[0]
+        or parts[2] != "txt"
+        or not (parts[1] == REAL or parts[1].startswith("synthetic"))
+    ):
         raise ConfigError(
             f"{file.name}: expected NAME.SET.txt with the set real, synthetic or synthetic_RENDERER, for example "
             "release_v1.synthetic.txt"

@@ -201,7 +201,7 @@ def feasibility(which: Which, size: Size = None, overrides: Set = None, folder: 
     from itrialspace_assets.base.settings import require_data_root
     from itrialspace_assets.cli.earlier import candidates_first
     from itrialspace_assets.cli.show import progress, show
-    from itrialspace_assets.trials.build import UNVERIFIED, resolved_trial, seed_of
+    from itrialspace_assets.trials.build import UNVERIFIED, refuse_unknown_ids, resolved_trial, seed_of
     from itrialspace_assets.trials.feasibility import feasibility as study
     from itrialspace_assets.trials.sites import sites
     from itrialspace_assets.trials.sources import pool_of
@@ -211,7 +211,8 @@ def feasibility(which: Which, size: Size = None, overrides: Set = None, folder: 
     resolved = resolved_trial(settings, key)
     candidates_first(settings)
     with progress("trials", 1) as advance:
-        pool, _ = pool_of(settings)
+        pool, index = pool_of(settings)
+        refuse_unknown_ids(settings, resolved, index)
         frame = study(resolved, pool, sites(settings), seed_of(settings, resolved))
         advance(1)
     for (arm,), rows in frame.group_by(["arm"], maintain_order=True):

@@ -9,7 +9,7 @@ import yaml
 from itrialspace_assets.base.errors import TableError
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.base.yaml_files import YAML_LOADER
+from itrialspace_assets.base.yaml_files import load_yaml_file
 from itrialspace_assets.profiles.load import write_checked
 from itrialspace_assets.profiles.registry import OWN_DATASETS, Dataset
 from itrialspace_assets.profiles.registry import datasets as registered
@@ -97,7 +97,7 @@ def write_tables(settings: Settings, dataset: str, rows: list[dict[str, Any]], s
     registry = settings.data / OWN_DATASETS
     entries: dict[str, Any] = {"datasets": {}}
     if registry.exists():  # as it stands, so that its ${VAR} stay; it was checked above
-        entries = yaml.load(registry.read_text(encoding="utf-8"), Loader=YAML_LOADER)
+        entries = load_yaml_file(registry)
     if dataset not in entries["datasets"]:
         entries["datasets"][dataset] = own_entry()
         head = "# Datasets of this root, written by `its import`; edit licence, population and labels.\n"

@@ -12,6 +12,8 @@ from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.validation import StrictModel
 from itrialspace_assets.imaging.geometry import Volume
 
+#: Most characters of an answer in words (ours).
+MOST_CHARACTERS = 100_000
 #: A grey (H, W) or colour (H, W, 3) picture: front on top, the patient's right on the left.
 Picture = npt.NDArray[np.uint8]
 

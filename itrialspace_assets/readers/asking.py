@@ -3,10 +3,10 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from itrialspace_assets.base.errors import ConfigError, Reason
-from itrialspace_assets.readers.api import Generation, Read, Request
+from itrialspace_assets.readers.api import MOST_CHARACTERS, Generation, Read, Request
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def ask(read: Read, requests: Sequence[Request]) -> list[Returned]:
             middle = (len(requests) + 1) // 2
             return ask(read, requests[:middle]) + ask(read, requests[middle:])
         reason = Reason.OUT_OF_MEMORY if _is_memory(error) else Reason.UNEXPECTED
-        return [Returned(None, time.perf_counter() - started, reason, f"{type(error).__name__}: {error}")]
+        return [Returned(None, time.perf_counter() - started, reason, _told(f"{type(error).__name__}: {error}"))]
     seconds = (time.perf_counter() - started) / len(requests)
     return [_checked(g, r, seconds) for g, r in zip(generations, requests, strict=True)]
 
@@ -58,11 +58,37 @@ def _is_memory(error: Exception) -> bool:
 
 def _checked(generation: Generation, request: Request, seconds: float) -> Returned:
     if generation.failure is not None:
-        return Returned(None, seconds, generation.reason, generation.failure)
+        return Returned(None, seconds, generation.reason, _told(str(generation.failure)))
     scores = generation.option_scores
+    try:
+        numbers = None if scores is None else tuple(map(float, scores))
+        outside = None if generation.outside_log_mass is None else float(generation.outside_log_mass)
+    except (TypeError, ValueError, OverflowError):
+        return Returned(None, seconds, Reason.UNEXPECTED, f"expected finite scores, got {_told(str(scores))}")
+    if wrong := _wrong_text(generation.raw_text) or _wrong_scores(numbers, outside, request):
+        return Returned(None, seconds, Reason.UNEXPECTED, wrong)
+    return Returned(replace(generation, option_scores=numbers, outside_log_mass=outside), seconds)
+
+
+def _wrong_text(text: object) -> str:
+    """What is wrong with an answer in words; empty if nothing is. Tables and files take no half of a surrogate pair."""
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        return f"expected a text, got {type(text).__name__}"
+    if len(text) > MOST_CHARACTERS:
+        return f"expected a text of at most {MOST_CHARACTERS} characters, got {len(text)}"
+    return "" if _told(text) == text else f"expected a text in Unicode, got half a surrogate pair: {_told(text)[:60]!r}"
+
+
+def _wrong_scores(scores: tuple[float, ...] | None, outside: float | None, request: Request) -> str:
+    """What is wrong with an answer in scores; empty if nothing is."""
     if scores is not None and len(scores) != len(request.options):
-        detail = f"expected {len(request.options)} option scores, got {len(scores)}"
-        return Returned(None, seconds, Reason.UNEXPECTED, detail)
-    if not all(math.isfinite(x) for x in (*(scores or ()), generation.outside_log_mass or 0.0)):
-        return Returned(None, seconds, Reason.UNEXPECTED, f"expected finite scores, got {scores}")
-    return Returned(generation, seconds)
+        return f"expected {len(request.options)} option scores, got {len(scores)}"
+    finite = all(map(math.isfinite, (*(scores or ()), outside or 0.0)))
+    return "" if finite else f"expected finite scores, got {scores}"
+
+
+def _told(text: str) -> str:
+    """A text as files can hold it."""
+    return text.encode("utf-8", "backslashreplace").decode()

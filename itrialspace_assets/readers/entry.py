@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 from itrialspace_assets.readers.api import Prompt, Read, Reader
 from itrialspace_assets.readers.scorers import SCORERS
 from itrialspace_assets.records.layout import REAL
@@ -18,7 +18,7 @@ from itrialspace_assets.synthesis.renderers import RENDERERS
 Task = Literal["presence", "lobe", "size", "malignancy"]
 
 
-class PromptEntry(StrictModel):
+class PromptEntry(WrittenModel):
     """The words of one task; ``{options}`` becomes the options, joined with commas.
 
     ``options`` gives each option of the task its words, in the order in which they are asked.
@@ -39,7 +39,7 @@ class PromptEntry(StrictModel):
         return options
 
 
-class ReaderEntry(StrictModel):
+class ReaderEntry(WrittenModel):
     """An entry of ``readers.yaml``. What is not given is as the reader's kind has it.
 
     ``prompts`` names a version (``readers/prompts``) or gives words. ``options`` are checked by the kind.
@@ -54,7 +54,7 @@ class ReaderEntry(StrictModel):
     enabled: bool = True
     options: dict[str, Any] = Field(default_factory=dict)
     profile: str = "lung_axial"
-    z_offsets: tuple[int, ...] = (0,)
+    z_offsets: tuple[Annotated[int, Field(ge=-1000, le=1000)], ...] = (0,)
     tasks: tuple[Task, ...] | None = None
     controls: tuple[Literal["text_only", "options_rotated", "prompt_paraphrase"], ...] = ()
     scorer: str | None = None
@@ -131,7 +131,7 @@ class ReaderKind:
     """
 
     name: str
-    options: type[StrictModel]
+    options: type[WrittenModel]
     build: Callable[[ReaderEntry, Any, ReaderEnvironment], Reader]
 
 

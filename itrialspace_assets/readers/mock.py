@@ -14,7 +14,7 @@ from pydantic import Field
 
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.seeds import draws, uniform
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 from itrialspace_assets.readers.api import Generation, Read, Reader, Request
 from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind, reader_of
 from itrialspace_assets.readers.planted import Planted, Truth, chance, truths
@@ -26,7 +26,7 @@ SIMULATED = "nothing (simulated: answers from the truth by declared chances)"
 REFUSAL = "I cannot answer that."
 
 
-class MockOptions(StrictModel):
+class MockOptions(WrittenModel):
     """How the mock reader behaves: milliseconds an answer, shares (0 to 1) of failures and refusals, scores or none.
 
     ``planted`` makes it a simulated reader that knows the truth and is right by declared chances.

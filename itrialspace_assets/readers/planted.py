@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 from pydantic import Field
 
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 from itrialspace_assets.imaging.anatomy import LobeName, SizeBucket
 from itrialspace_assets.records.store import table_files
 from itrialspace_assets.records.tables import Condition
@@ -21,7 +21,7 @@ from itrialspace_assets.records.tables import Condition
 _TRUTH = ("slice_uid", "presence", "lobe", "size_bucket", "size_class", "label")
 
 
-class Planted(StrictModel):
+class Planted(WrittenModel):
     """Chance of a right answer to a slice with a nodule: ``sensitivity`` and what size, lobe and condition add to it.
 
     ``false_alarms`` is the chance of "present" where there is none. Sums below 0 and above 1 are taken as 0 and 1.

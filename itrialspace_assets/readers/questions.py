@@ -58,12 +58,17 @@ def ids_in(path: Path) -> list[str]:
     """Ids of a list file, sorted; blank lines and lines that start with # do not count.
 
     Raises:
-        ConfigError: there is no such file, or it is no text.
+        ConfigError: there is no such file, it is no text, or it holds no id.
     """
     try:
-        return sorted(set(ids_of(path.read_text(encoding="utf-8-sig"))))
+        found = sorted(set(ids_of(path.read_text(encoding="utf-8-sig"))))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"ITRIALSPACE_CASE_IDS={path}: expected a file with one id a line, got: {error}") from None
+    if not found:
+        raise ConfigError(
+            f"ITRIALSPACE_CASE_IDS={path}: expected ids, one a line, got none; unset it to read every case"
+        )
+    return found
 
 
 def chosen_slices(settings: Settings, slices: pl.DataFrame) -> pl.DataFrame:

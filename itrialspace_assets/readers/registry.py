@@ -1,6 +1,7 @@
 """Which readers there are and which are enabled, read from ``readers.yaml``. Loads none of them."""
 
 import difflib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -74,20 +75,23 @@ def entries(config: Path | None, own: Path | None = None, people: Path | None = 
             continue
         tree = read_yaml(path)
         if not isinstance(tree, dict) or not isinstance(tree.get("readers"), dict):
-            raise ConfigError(f"{path}: expected a mapping with the key 'readers', got {type(tree).__name__}")
+            got = "other keys, or no mapping below it" if isinstance(tree, dict) else type(tree).__name__
+            raise ConfigError(f"{path}: expected a mapping with the key 'readers', got {got}")
         for name, entry in tree["readers"].items():
             if not isinstance(entry, dict | None):
                 raise ConfigError(f"{path}: readers.{name}: expected a mapping, got {type(entry).__name__}")
             given = dict(entry or {})
+            if "name" in given:
+                raise ConfigError(f"{path}: readers.{name}: name: expected none: the key {str(name)!r} is the name")
             if given.get("options"):  # paths in them start at the file that states them
                 given = {"folder": str(path.absolute().parent)} | given
             trees[str(name)] = {**trees.get(str(name), {}), **given}
-            if path in (own, people) and trees[str(name)].get("kind") != table.KIND.name:
-                raise ConfigError(f"{path}: readers.{name}: expected kind: table, got {trees[str(name)].get('kind')!r}")
+            if path in (own, people):
+                _require_own_table(path, str(name), entry or {}, trees[str(name)].get("kind"))
     found = {}
     for name, tree in trees.items():
         try:
-            found[name] = ReaderEntry(name=name, **tree)
+            found[name] = ReaderEntry.model_validate({"name": name, **tree})
         except ValidationError as error:
             raise ConfigError(f"readers.yaml: readers.{name}: {explain(error, ReaderEntry)}") from None
         if found[name].kind not in KINDS:
@@ -97,6 +101,30 @@ def entries(config: Path | None, own: Path | None = None, people: Path | None = 
                 + (f"; did you mean {near[0]!r}" if near else "")
             )
     return found
+
+
+def _require_own_table(path: Path, name: str, given: dict[str, Any], kind: object) -> None:
+    """Refuse what a file that came with data may not name: anything but tables that came with it.
+
+    Args:
+        path: the file.
+        name: of the entry.
+        given: what the file says of it.
+        kind: of the entry, wherever it is stated.
+
+    Raises:
+        ConfigError: it is no table, or one that lies elsewhere.
+    """
+    if kind != table.KIND.name:
+        raise ConfigError(f"{path}: readers.{name}: expected kind: table, got {kind!r}")
+    options = given.get("options")
+    files = [options.get(key) for key in ("answers", "marks")] if isinstance(options, dict) else []
+    for text in (given.get("folder"), *files):
+        if isinstance(text, str) and (text.startswith(("/", "~")) or Path(os.path.normpath(text)).parts[:1] == ("..",)):
+            raise ConfigError(
+                f"{path}: readers.{name}: expected a table below {path.parent}, got {text!r}; a table elsewhere "
+                "is named in the file of ITRIALSPACE_READERS_CONFIG"
+            )
 
 
 def entries_of(settings: Settings) -> dict[str, ReaderEntry]:
@@ -112,7 +140,7 @@ def make(entry: ReaderEntry, place: ReaderEnvironment) -> Reader:
     """
     kind = KINDS[entry.kind]
     try:
-        options = kind.options(**entry.options)
+        options = kind.options.model_validate(entry.options)
     except ValidationError as error:
         raise ConfigError(f"readers.yaml: readers.{entry.name}: options: {explain(error, kind.options)}") from None
     return replace(kind.build(entry, options, place), sources=entry.sources)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import digest
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 from itrialspace_assets.readers import blob
 from itrialspace_assets.readers.api import Generation, Mark, Read, Reader, Request, Scan
 from itrialspace_assets.readers.blob_scan import read_scan
@@ -21,7 +21,7 @@ from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, Rea
 TASKS = ("presence", "size")
 
 
-class BlobOptions(StrictModel):
+class BlobOptions(WrittenModel):
     """HU from which a spot is a nodule, and most marks of a scan."""
 
     threshold_hu: float = Field(gt=0)

@@ -32,6 +32,7 @@ _OTHER_FILES = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook; save the sheet as CSV UTF-8",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV UTF-8",
     b"%PDF": "a PDF document",
+    b"PAR1": "a Parquet table; let its name end in .parquet",
     b"version https://git-lfs": "a Git LFS pointer; fetch the file itself with `git lfs pull`",
     b"<!DOCTYPE": "a web page; the download went wrong",
     b"<html": "a web page; the download went wrong",
@@ -50,7 +51,7 @@ def read_csv(path: Path, what: str = "table", *, header: bool = True) -> pl.Data
         TableError: no file, another kind of file, another encoding or separator, or rows that do not have as many
             fields as the first line; names the file, the row and the column.
     """
-    text = _text(path, what)
+    text = read_text(path, what).strip("\n")
     if not text:
         raise TableError(f"{path.name}: expected a CSV table{' with a header' * header}, got an empty file")
     separator = _separator(path, text.partition("\n")[0])
@@ -62,7 +63,10 @@ def read_csv(path: Path, what: str = "table", *, header: bool = True) -> pl.Data
         raise TableError(f"{path.name}: expected a CSV table, got {str(error).splitlines()[0]}") from None
     if not header:
         return raw.rename({c: f"column_{i}" for i, c in enumerate(raw.columns, 1)})
-    names = [c.strip() for c in next(csv.reader(io.StringIO(text), delimiter=separator))]
+    try:
+        names = [c.strip() for c in next(csv.reader(io.StringIO(text), delimiter=separator))]
+    except csv.Error as error:
+        raise TableError(f"{path.name}: expected a CSV table with a header, got: {error}") from None
     if twice := sorted({c for c in names if names.count(c) > 1}):
         raise TableError(f"{path.name}: expected unique columns, got {', '.join(map(repr, twice))} more than once")
     raw.columns = names
@@ -75,8 +79,16 @@ def read_text_table(path: Path, what: str) -> pl.DataFrame:
     return raw.with_columns(pl.when(pl.all().is_in(_BLANK_SPELLINGS)).then(None).otherwise(pl.all()).name.keep())
 
 
-def _text(path: Path, what: str) -> str:
-    """The file's text, with Unix line ends and without empty lines before or after it."""
+def read_text(path: Path, what: str) -> str:
+    """The file's text, with Unix line ends.
+
+    Args:
+        path: the file; gzip is unpacked.
+        what: what the file holds, for the message where there is none.
+
+    Raises:
+        TableError: no file, another kind of file, or another encoding; names the file.
+    """
     try:
         data = path.read_bytes()
         if data.startswith(_GZIP):
@@ -102,7 +114,7 @@ def _text(path: Path, what: str) -> str:
     if "\0" in text:
         raise TableError(f"{path.name}: expected a CSV table in UTF-8, got a binary file (NUL characters)")
     text = text.replace("\r\n", "\n")
-    return (text if "\n" in text else text.replace("\r", "\n")).strip("\n")
+    return text if "\n" in text else text.replace("\r", "\n")
 
 
 def _undecodable(path: Path, data: bytes, error: UnicodeDecodeError) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from itrialspace_assets.base.errors import TrialError
+from itrialspace_assets.base.errors import ConfigError, TrialError
 from itrialspace_assets.base.fingerprints import digest
 from itrialspace_assets.base.settings import Settings, require_data_root
 from itrialspace_assets.casework.steps import Partition, Result, Step
@@ -19,7 +19,8 @@ from itrialspace_assets.hosts.clearance import read_clearance
 from itrialspace_assets.hosts.paths import clearance_path
 from itrialspace_assets.imaging.pictures import markdown
 from itrialspace_assets.profiles.registry import datasets
-from itrialspace_assets.records.store import file_digests, table_files, write_table
+from itrialspace_assets.records.layout import PROCEDURAL
+from itrialspace_assets.records.store import file_digests, read_table, table_files, write_table
 from itrialspace_assets.trials.balance import picture
 from itrialspace_assets.trials.compose import Manifest, compose
 from itrialspace_assets.trials.feasibility import feasibility
@@ -27,7 +28,7 @@ from itrialspace_assets.trials.files import load_trial
 from itrialspace_assets.trials.fit import fit_positions
 from itrialspace_assets.trials.pool import CandidatePool
 from itrialspace_assets.trials.published import write_manifests
-from itrialspace_assets.trials.resolve import Resolved, resolve
+from itrialspace_assets.trials.resolve import Resolved, refuse_unknown_names, resolve
 from itrialspace_assets.trials.rows import TrialRow, table_of
 from itrialspace_assets.trials.sites import sites
 from itrialspace_assets.trials.sources import fit_tables, pool_of
@@ -44,12 +45,38 @@ def resolved_trial(settings: Settings, mode: str) -> Resolved:
     """The trial of a mode at the configured size with the run's overrides.
 
     Raises:
-        ConfigError: no such mode, or a wrong file, size or override.
+        ConfigError: no such mode, a wrong file, size or override, or a dataset or site that is not there.
     """
-    present = [name for name, entry in datasets(settings).items() if entry.profile_csv(settings.data).exists()]
-    return resolve(
-        load_trial(settings, mode), settings.size, settings.override_list, present or list(datasets(settings))
-    )
+    known = datasets(settings)
+    present = [name for name, entry in known.items() if entry.profile_csv(settings.data).exists()]
+    resolved = resolve(load_trial(settings, mode), settings.size, settings.override_list, present or list(known))
+    refuse_unknown_names(resolved, list(known), list(sites(settings)))
+    return resolved
+
+
+def refuse_unknown_ids(settings: Settings, resolved: Resolved, index: pl.DataFrame) -> None:
+    """Refuse a trial that lists a nodule or scan that is not there: it would be planned from the others.
+
+    Args:
+        settings: where the tables lie.
+        resolved: the trial.
+        index: rows of ``nodules``.
+
+    Raises:
+        ConfigError: names the key and the first ids.
+    """
+    for arm in resolved.arms:
+        nodules, scans = arm.cohort.donors.nodules, arm.cohort.hosts.scans
+        drawn = [uid for uid in nodules or () if uid.startswith(f"{PROCEDURAL}/")]
+        lost = {"donors.nodules": sorted({*(nodules or ())} - {*drawn} - {*index["nodule_uid"]})}
+        if scans is not None:
+            lost["hosts.scans"] = sorted({*scans} - {*read_table(settings.output, "scans", ["scan_uid"])["scan_uid"]})
+        for key, uids in lost.items():
+            if uids:
+                raise ConfigError(
+                    f"{resolved.trial.trial}: arm {arm.name}: {key}: {len(uids)} are not in the index, first: "
+                    f"{', '.join(uids[:5])}; `its index` and `its sql` list those that are"
+                )
 
 
 def resolved_content(resolved: Resolved) -> dict[str, Any]:
@@ -102,12 +129,13 @@ def build(settings: Settings, partition: Partition) -> Result:
 
     Raises:
         TrialError: it is infeasible from this data; nothing is written.
-        ConfigError: the trial file is wrong.
+        ConfigError: the trial file is wrong, or lists what is not there.
     """
     require_data_root(settings)
     mode, root = partition["mode"], settings.output
     resolved = resolved_trial(settings, mode)
     pool, index = pool_of(settings)
+    refuse_unknown_ids(settings, resolved, index)
     manifest = compose(
         resolved, pool, sites(settings), seed_of(settings, resolved), settings.anatomy, relax=settings.relax
     )
@@ -191,8 +219,9 @@ def build_feasibility(settings: Settings, partition: Partition) -> Result:
     """Count what a mode's arms can draw from and write ``feasibility``; an infeasible trial is a finding here, no
     error."""
     require_data_root(settings)
-    pool, _ = pool_of(settings)
+    pool, index = pool_of(settings)
     resolved = resolved_trial(settings, partition["mode"])
+    refuse_unknown_ids(settings, resolved, index)
     frame = feasibility(resolved, pool, sites(settings), seed_of(settings, resolved))
     path = write_table(settings.output, "feasibility", frame, mode=partition["mode"])
     cases = frame.filter(pl.col("of") == "cases")

@@ -12,14 +12,17 @@ from typing import Any
 import yaml
 
 from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.plain_yaml import YAML_LOADER, NotPlain, load_yaml
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.base.yaml_files import YAML_LOADER, copy_file, read_model
+from itrialspace_assets.base.yaml_files import copy_file, read_model
 from itrialspace_assets.records.layout import MODES
 from itrialspace_assets.trials.model import Trial
 from itrialspace_assets.trials.resolve import resolve
 
 _FOLDER = Path(__file__).parent / "modes"
 _SCHEMA = Path(__file__).parent / "trial.schema.json"
+#: Key of a mode of the user's: the stem of its file.
+_KEY = re.compile(r"x_[A-Za-z0-9_-]{1,58}")
 #: Bytes of a trial file, at most; ours.
 LARGEST = 200_000
 
@@ -29,7 +32,7 @@ def trial_files(settings: Settings) -> dict[str, Path]:
 
     Raises:
         ConfigError: the user's folder is not there, or one of its files has the name of a shipped one or another
-            suffix.
+            suffix, or a name that is none for a mode.
     """
     found = {path.stem: path for path in sorted(_FOLDER.glob("m*.yaml"))}
     found |= {path.stem: path for path in sorted(_FOLDER.glob("x_*.yaml"))}
@@ -41,6 +44,11 @@ def trial_files(settings: Settings) -> dict[str, Path]:
         if other := sorted(p for p in settings.trials_dir.glob("x_*") if p.suffix.lower() == ".yml"):
             raise ConfigError(f"{other[0]}: expected the suffix .yaml; rename it to {other[0].stem}.yaml")
         own = {path.stem: path for path in sorted(settings.trials_dir.glob("x_*.yaml"))}
+        if odd := [path for key, path in own.items() if not _KEY.fullmatch(key)]:
+            raise ConfigError(
+                f"{odd[0]}: expected x_ and 1 to 58 letters (a to z), digits, _ and - as the name of a trial file, "
+                "which names folders and partitions; rename it"
+            )
         if twice := sorted(set(own) & set(found)):
             raise ConfigError(f"{own[twice[0]]}: the name {twice[0]} is that of a shipped trial; choose another")
         found |= own
@@ -79,9 +87,12 @@ def load_trial(settings: Settings, mode: str) -> Trial:
 
 def _name_in(path: Path) -> str:
     """The trial's name in a file, without reading the rest of it."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("trial:"):
-            return line.partition(":")[2].strip().strip("'\"")
+    for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
+        if line.startswith(("trial:", "trial ", "'trial'", '"trial"')):
+            try:
+                return str(load_yaml(line)["trial"])
+            except (NotPlain, KeyError, TypeError):
+                return ""  # whoever plans that trial is told
     return ""
 
 
@@ -116,8 +127,8 @@ def _refuse_aliases(path: Path) -> None:
                 )
     except FileNotFoundError:
         raise ConfigError(f"{path}: expected a trial file, found none") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name}: expected YAML, got {error}") from None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return  # whoever reads it says what is wrong
 
 
 def copy_trial(settings: Settings, mode: str, name: str, folder: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 from itrialspace_assets.imaging.anatomy import SIZE_BUCKETS, LobeName
 
 _NAME = r"^[a-z0-9_]{1,40}$"
@@ -44,7 +44,7 @@ def _is_unset(value: object) -> bool:
     return value is None
 
 
-class Prevalence(StrictModel):
+class Prevalence(WrittenModel):
     """Share of a unit that holds what is counted: ``of: malignant`` findings, or ``of: nodule`` (the rest are clean
     cases).
 
@@ -65,7 +65,7 @@ class Prevalence(StrictModel):
         return self
 
 
-class LogNormal(StrictModel):
+class LogNormal(WrittenModel):
     """Diameters by a truncated log-normal law (mm); becomes shares of the six size buckets."""
 
     mean_log_mm: float
@@ -74,7 +74,7 @@ class LogNormal(StrictModel):
     max_mm: float = Field(60.0, gt=0, description="Published default.")
 
 
-class Hosts(StrictModel):
+class Hosts(WrittenModel):
     """Whose scans may receive a nodule. Age, sex and smoking are the host's."""
 
     datasets: list[str] | Literal["all"] = "all"
@@ -88,7 +88,7 @@ class Hosts(StrictModel):
     max_uses: int | None = Field(2, ge=1, description="Cases of an arm that a scan may host.")
 
 
-class Donors(StrictModel):
+class Donors(WrittenModel):
     """Whose nodules may be put in."""
 
     datasets: list[str] | Literal["all"] = "all"
@@ -114,7 +114,7 @@ class Donors(StrictModel):
     )
 
 
-class Placement(StrictModel):
+class Placement(WrittenModel):
     """Where a nodule goes: as in its own lobe (``profile``), in a lobe that is named (``prescribed``: percentages
     between the 10th and 90th percentile of that lobe's nodules; ``randomised``: between least and greatest), or
     voxel for voxel into its own scan (``native``)."""
@@ -133,7 +133,7 @@ class Placement(StrictModel):
         return self
 
 
-class Acquisition(StrictModel):
+class Acquisition(WrittenModel):
     """How the rendered scans are taken. What a renderer cannot do it refuses."""
 
     mtf50_per_mm: float = Field(
@@ -150,7 +150,7 @@ class Acquisition(StrictModel):
     )
 
 
-class TwinDesign(StrictModel):
+class TwinDesign(WrittenModel):
     """How a twin trial pairs donors and hosts."""
 
     kind: Literal["isolation", "complete", "cross"]
@@ -176,7 +176,7 @@ class TwinDesign(StrictModel):
         return self
 
 
-class Cohort(StrictModel):
+class Cohort(WrittenModel):
     """What cases are made of. Every field can be set for the trial, a size, an arm, or one run."""
 
     site: str | None = Field(None, description="Site profile (sites.yaml) that weights and prevalence come from.")
@@ -242,7 +242,7 @@ class Cohort(StrictModel):
         return self
 
 
-class Arm(StrictModel):
+class Arm(WrittenModel):
     """One level of what varies: a name, and the part of the cohort that it sets."""
 
     name: str = Field(pattern=_NAME)
@@ -253,7 +253,7 @@ class Arm(StrictModel):
     cohort: dict[str, Any] = Field(default_factory=dict)
 
 
-class ArmsFrom(StrictModel):
+class ArmsFrom(WrittenModel):
     """Arms that are made rather than listed.
 
     ``replicates``: n_bootstrap redraws of the cohort. ``rounds``: n_rounds screening rounds of the same people,
@@ -276,7 +276,7 @@ class ArmsFrom(StrictModel):
         return self
 
 
-class Weighting(StrictModel):
+class Weighting(WrittenModel):
     """Weights over the cases of one arm that stand for other cohorts: no new images.
 
     ``resample``: n_bootstrap resamples of whole host people. ``prevalence``: the same cases at other shares of
@@ -288,7 +288,7 @@ class Weighting(StrictModel):
     values: list[float] = Field(default_factory=list)
 
 
-class Trial(StrictModel):
+class Trial(WrittenModel):
     """A whole trial file."""
 
     mode: str

@@ -4,14 +4,16 @@ Each is laid over the one before, and the result is checked as a whole: a wrong 
 and the nearest known key. Reads no file and no data.
 """
 
+import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.plain_yaml import NotPlain, load_yaml
 from itrialspace_assets.base.validation import explain
 from itrialspace_assets.trials.model import ArmsFrom, Cohort, Trial
 from itrialspace_assets.trials.quotas import quota_sequence
@@ -61,6 +63,8 @@ class Resolved:
     arms: tuple[PlannedArm, ...]
 
 
+#: Stem of a file of a made arm, whose level may be a number.
+_FILE_STEM = re.compile(r"[A-Za-z0-9_.+-]{1,150}")
 #: Keys that exclude each other.
 _EITHER = (frozenset({"value", "by_size"}),)
 
@@ -99,8 +103,8 @@ def read_overrides(texts: Iterable[str]) -> dict[str, Any]:
                 "twin.<field>, arms_from.<field>, arms.<name>.<field>"
             )
         try:
-            found = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            found = load_yaml(value)
+        except NotPlain as error:
             raise ConfigError(f"--set {text!r}: expected a YAML value, got {error}") from None
         at: dict[str, Any] = {keys[-1]: found}
         for key in reversed(keys[:-1]):
@@ -173,6 +177,41 @@ def resolve(trial: Trial, size: str, overrides: Sequence[str] = (), known: Seque
     return Resolved(trial, size, tuple(overrides), whole, arms)
 
 
+def refuse_unknown_names(resolved: Resolved, known: Sequence[str], sites: Sequence[str]) -> None:
+    """Refuse a trial that names what is not there: a misspelt dataset that is to be left out would be left in.
+
+    Args:
+        resolved: the trial.
+        known: registered datasets.
+        sites: names of the sites.
+
+    Raises:
+        ConfigError: names arm, key, word and the nearest one.
+    """
+    for arm in resolved.arms:
+        cohort, where = arm.cohort, f"{resolved.trial.trial}: arm {arm.name}"
+        named = {
+            "hosts.datasets": cohort.hosts.datasets,
+            "hosts.exclude": cohort.hosts.exclude,
+            "donors.datasets": cohort.donors.datasets,
+            "donors.exclude": cohort.donors.exclude,
+            "exclude_training": cohort.exclude_training,
+            "datasets": cohort.datasets,
+        }
+        for key, names in named.items():
+            for name in names if isinstance(names, list) else ():
+                if name not in known:
+                    raise ConfigError(f"{where}: {key}: {_expected('registered datasets', name, known)}")
+        if cohort.site is not None and cohort.site not in sites:
+            raise ConfigError(f"{where}: site: {_expected('sites', cohort.site, sites)}")
+
+
+def _expected(what: str, got: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(got, known, 1)
+    hint = f"; did you mean {near[0]!r}" if near else ""
+    return f"expected one of the {what} {', '.join(known)}, got {got!r}{hint}"
+
+
 @dataclass(frozen=True)
 class _Layers:
     """What an arm's cohort is laid together from: ``base`` below the arm (trial and run size), ``late`` above it (the
@@ -228,9 +267,16 @@ def _made(layers: _Layers, known: Sequence[str]) -> Iterable[PlannedArm]:
     assert how is not None
     for number, arm in enumerate(_kinds(layers, how, known)):
         cohort = layers.cohort(arm.change, f"arms_from ({arm.level})")
+        filled = {"{trial}": trial.trial, "{level}": arm.level, "{number}": str(number)}
+        published = "".join(filled.get(part, part) for part in re.split(r"(\{\w+\})", how.published))
+        if not _FILE_STEM.fullmatch(published):
+            raise ConfigError(
+                f"{trial.trial}: arms_from.published: expected letters, digits, _, ., - and {', '.join(filled)}, got "
+                f"{how.published!r}, which becomes {published!r}"
+            )
         yield PlannedArm(
             name=arm.name,
-            published=how.published.format(trial=trial.trial, level=arm.level, number=number),
+            published=published,
             folder=f"{arm.level}/" if arm.host_dataset else "",
             varies=arm.varies,
             level=arm.level,

@@ -15,7 +15,7 @@ from scipy.special import ndtr
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings
-from itrialspace_assets.base.validation import StrictModel, explain
+from itrialspace_assets.base.validation import WrittenModel, explain
 from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.imaging.anatomy import LobeName
 from itrialspace_assets.trials.model import SizeLevel
@@ -25,7 +25,7 @@ T = TypeVar("T")
 AGE_BAND = 5
 
 
-class Stated(StrictModel, Generic[T]):
+class Stated(WrittenModel, Generic[T]):
     """A value, and whether a publication states it, it follows from one, or it could not be checked."""
 
     value: T
@@ -33,7 +33,7 @@ class Stated(StrictModel, Generic[T]):
     note: str = ""
 
 
-class Site(StrictModel):
+class Site(WrittenModel):
     """One site. Ages in years, upper bounds out; diameters in mm; shares of people or nodules."""
 
     publication: str

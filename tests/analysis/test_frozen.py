@@ -107,9 +107,18 @@ def test_what_cannot_be_trusted_is_refused(settings: Settings) -> None:
     with pytest.raises(TableError, match="the list that was frozen is gone"):
         read_list(settings, KEY)
     lock = settings.output / "splits" / "v1" / "lock.json"
-    lock.write_text(json.dumps({"tissue/m02": {"n": 3}}))
-    with pytest.raises(TableError, match="expected the lock of a split"):
-        locks(settings, "v1")
+    (whole,) = json.loads(lock.read_text()).values()
+    for damaged in (
+        json.dumps({"tissue/m02": {"n": 3}}),
+        json.dumps({"tissue/m02": whole | {"sha256": None}}),
+        json.dumps({"tissue/m02": whole | {"n": "3"}}),
+        json.dumps({"../../m02": whole}),
+        json.dumps({"m02": whole}),
+        "[" * 100_000,
+    ):
+        lock.write_text(damaged)
+        with pytest.raises(TableError, match=r"splits/v1/lock.json: expected the lock of a split, got"):
+            locks(settings, "v1")
     old = list_path(settings, ListKey("v0", "tissue", "m02")).with_suffix(".txt")
     old.parent.mkdir(parents=True)
     old.write_text("s01\n")

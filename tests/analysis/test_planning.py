@@ -103,6 +103,7 @@ def test_what_a_pilot_cannot_tell_is_assumed_and_said_or_refused() -> None:
     [
         ({"value": 1.0}, r"--expected 1: expected a value between 0 and 1"),
         ({"icc_host": 0.7, "icc_donor": 0.3}, r"--icc-host 0.7, --icc-donor 0.3: expected numbers from 0 on"),
+        ({"icc_host": float("nan")}, r"--icc-host nan, --icc-donor 0.05: expected numbers from 0 on"),
         ({"correlation": 1.0}, r"--correlation 1: expected a number between -1 and 1"),
     ],
 )

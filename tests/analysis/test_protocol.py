@@ -263,9 +263,10 @@ def test_a_lock_that_proves_nothing_or_is_damaged(settings: Settings) -> None:
     path.write_text(json.dumps({"study": "mine", "sha256": study().sha256, "split": settings.split}))
     state = lock_state(settings, study())
     assert state.status == "unproven" and "does not tell which answers existed" in state.reason
-    path.write_text("{")
-    with pytest.raises(TableError, match="expected the lock of a study"):
-        lock_state(settings, study())
+    for damaged in ("{", "[" * 100_000):
+        path.write_text(damaged)
+        with pytest.raises(TableError, match="expected the lock of a study"):
+            lock_state(settings, study())
     path.unlink()
     answer(settings, "early", range(2))
     lock_study(settings, study())

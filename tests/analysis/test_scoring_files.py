@@ -1,5 +1,6 @@
 """Tables that users bring: read as they are, or refused with file, row and column."""
 
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,9 @@ def test_parquet_and_frames_are_read_as_csv_is(tmp_path: Path) -> None:
         ("excluded", ",-1", ",big", r"row 0, column diameter_mm: expected a diameter in mm, -1 or nothing"),
         ("scans", "c", "a", r"row 2, column seriesuid: expected each scan once, got 'a'"),
         ("scans", "c", "c,d", r"fields"),
+        ("marks", "a,1", "a,-1e308", r"row 0, column coordX: expected a number of at most 1e\+06"),
+        ("nodules", ",8", ",1e200", r"row 0, column diameter_mm: expected a number of at most 1000"),
+        ("excluded", ",-1", ",1e200", r"row 0, column diameter_mm: expected a diameter of at most 1000 mm"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_by_row_and_column(tmp_path: Path, table: str, old: str, new: str, message: str) -> None:
@@ -104,6 +108,21 @@ def test_wrong_numbers_in_frames_are_found_too() -> None:
     assert found.nodules.diameter_mm.tolist() == [5, 10]
     with pytest.raises(TableError, match=r"annotations: row 1, column diameter_mm"):
         read_scan_marks(marks.head(1), nodules, None, None)
+
+
+def test_what_is_no_number_in_parquet_is_no_number() -> None:
+    """A truth, a date and a list were taken for numbers, or ended in a traceback; a category is its text."""
+    place = {"coordX": [0.0], "coordY": [0.0], "coordZ": [0.0]}
+    nodules = pl.DataFrame({"seriesuid": ["a"], **place, "diameter_mm": [5.0]})
+    for wrong in ([True], [date(2026, 1, 2)], [[1.0]], [b"1"]):
+        marks = pl.DataFrame({"seriesuid": ["a"], **place | {"coordY": wrong}, "score": [1.0]})
+        with pytest.raises(TableError, match=r"marks: row 0, column coordY: expected a finite number"):
+            read_scan_marks(marks, nodules, None, None)
+    with pytest.raises(TableError, match=r"marks: row 0, column seriesuid: expected a value"):
+        read_scan_marks(pl.DataFrame({"seriesuid": [["a"]], **place, "score": [1.0]}), nodules, None, None)
+    text = {"seriesuid": "a", "coordX": "0", "coordY": "2.5", "coordZ": "0", "score": "1"}
+    category = pl.DataFrame(text).cast(pl.Categorical)
+    np.testing.assert_array_equal(read_scan_marks(category, nodules, None, None).marks.place, [[0, 2.5, 0]])
 
 
 def test_files_that_are_no_tables_are_named(tmp_path: Path) -> None:
@@ -131,7 +150,7 @@ def test_a_long_table_of_readings(tmp_path: Path) -> None:
 
 def test_a_file_of_imrmc(tmp_path: Path) -> None:
     path = tmp_path / "study.imrmc"
-    path.write_text(IMRMC.replace("r,b,m,0.7", "r,b,m,0.7\n\ns,b,m,-2"))
+    path.write_text(IMRMC.replace("r,b,m,0.7", "r,b,m,0.7\n\ns,b,m,-2"), encoding="utf-16")
     found = read_reader_study(path)
     assert (found.readers, found.cases, found.truth.tolist()) == (("r", "s"), ("a", "b"), [False, True])
     np.testing.assert_array_equal(found.score, [[[0.1, 0.7], [np.nan, -2]]])
@@ -164,6 +183,7 @@ def test_a_wrong_reading_is_named(tmp_path: Path, old: str, new: str, message: s
         ("r,b,m,0.7", "r,c,m,0.7", r"line 6, column case: expected a case with a line of truth"),
         ("r,b,m,0.7", "r,b,,0.7", r"line 6, column modality: expected a value"),
         ("-1,b,0,1", "-1,b,0,5", r"line 4, column score: expected 0 or 1 as truth"),
+        ("r,b,m,0.7", '"r,b,m,0.7', r"line 6, column reader: expected a line without quotation marks"),
         ("-1,b,0,1", "truth,a,0,1", r"line 4, column case: expected one line of truth for each case"),
     ],
 )

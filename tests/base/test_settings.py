@@ -93,3 +93,11 @@ def test_without_a_home_folder_the_way_out_is_named(monkeypatch: pytest.MonkeyPa
 def test_a_path_that_databases_would_take_for_another_is_refused(data_root: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"ITRIALSPACE_OUTPUT_DIR=.*a\?b.*rename the folder"):
         require_data_root(load_settings(data_dir=data_root, output_dir=tmp_path / "a?b"))
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "..", "", "a/b", "a b", "x" * 65, "é", "-x", "a\nb"])
+def test_a_name_of_files_is_no_path(name: str) -> None:
+    for setting in ("split", "study"):
+        with pytest.raises(ConfigError, match=rf"ITRIALSPACE_{setting.upper()}=.*: expected 1 to 64 letters"):
+            load_settings(**{setting: name})
+    assert load_settings(split="Readers_v1.2-b").split == "Readers_v1.2-b"

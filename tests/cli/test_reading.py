@@ -153,22 +153,6 @@ def test_a_reader_that_does_not_read_the_source_is_said(study: Study, its_on: Ca
     assert (done.code, "expected a reader of tissue among mock, got none" in done.err) == (2, True), done.err
 
 
-def test_ids_that_name_no_slice_are_told(study: Study, its_on: Callable[..., Done], tmp_path: Path) -> None:  # noqa: F811
-    settings, ids = study(8), tmp_path / "ids.txt"
-    asked = ("evaluate", "--reader", "mock", "--source", "real", "--datasets", "LUNA16", "--dry-run", "--case-ids")
-    for text, says in (
-        ("gone\n", "got 1 of 1 ids name no slice that is cut, first: gone"),
-        ("# none\n", "got an empty file"),
-    ):
-        ids.write_text(text)
-        none = its_on(settings, *asked, str(ids))
-        assert (none.code, says in none.err) == (2, True), none.err
-    ids.write_text("gone\nLUNA16/2 \n")
-    some = its_on(settings, *asked, str(ids))
-    assert (some.code, "1 of 2 ids name no slice that is cut, first: gone" in some.err) == (0, True), some.err
-    assert "6 requests of 1 partitions" in some.out
-
-
 @pytest.mark.parametrize("command", ["verify", "compact"])
 def test_a_ledger_that_is_not_there_is_said(study: Study, its_on: Callable[..., Done], command: str) -> None:  # noqa: F811
     settings = study(2)

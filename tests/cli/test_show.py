@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.cli.options import plain
 from itrialspace_assets.cli.show import progress, save, show
 
 FRAME = pl.DataFrame({"name": ["a", None], "size": [1.5, 2.0], "tags": [["x", "y"], []]})
@@ -51,6 +52,12 @@ def lines(total: int, steps: list[int], capsys: pytest.CaptureFixture[str]) -> l
     out, err = capsys.readouterr()
     assert out == ""
     return err.splitlines()
+
+
+def test_what_is_printed_gives_a_terminal_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plain("\x1b]0;title\x07\r\u202e é\n[b]") == "\\x1b]0;title\\x07\\r\\u202e é\n[b]"
+    show(pl.DataFrame({"answer": ["\x1b[31mred"]}))
+    assert "\\x1b[31mred" in capsys.readouterr().out
 
 
 def test_brackets_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,5 @@
-"""``its splits`` on slices of two modes: what is asked for and is not there is told."""
+"""``its splits`` on slices of two modes, and lists of ids: what is asked for and is not there is told; what is wrong is
+one message before any work, and nothing is written elsewhere."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,11 @@ from itrialspace_assets.base.settings import Settings, load_settings
 from itrialspace_assets.records.layout import published_mode
 from itrialspace_assets.records.store import write_table
 from tests.cli.conftest import Done, Its
-from tests.readers.conftest import slice_rows
+from tests.cli.test_reading import its_on  # noqa: F401
+from tests.readers.conftest import slice_rows, study  # noqa: F401
 
+Study = Callable[..., Settings]
+ItsOn = Callable[..., Done]
 M2, M3 = "m02_size_detection_curve", "m03_location_sensitivity"
 
 
@@ -58,7 +62,7 @@ def test_a_mode_that_is_named_and_not_there_is_told(its_splits: Callable[..., Do
     [
         (("--source", "tisue"), "--source: expected an image source out of real, tissue, got tisue"),
         (("--modes", "2,99"), "--modes: expected numbers or ranges of 1-13"),
-        (("../v2",), "ITRIALSPACE_SPLIT='../v2': expected a name of letters, digits"),
+        (("../v2",), "ITRIALSPACE_SPLIT='../v2': expected 1 to 64 letters"),
     ],
 )
 def test_a_wrong_word_is_refused(its_splits: Callable[..., Done], arguments: tuple[str, ...], says: str) -> None:
@@ -88,3 +92,52 @@ def test_a_published_list_is_imported_in_parts_as_slices_come(
     assert {key.name: lock.n for key, lock in locks(settings, "release_v1").items()} == {M2: 2, M3: 2}
     other = file.rename(tmp_path / "release_v1.published.txt")
     assert "expected NAME.SET.txt with the set real, synthetic" in its_splits("import", str(other)).err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("freeze", "--", "../../elsewhere"), "ITRIALSPACE_SPLIT='../../elsewhere': expected 1 to 64 letters"),
+        (("freeze", "--", "/tmp/elsewhere"), "ITRIALSPACE_SPLIT='/tmp/elsewhere': expected 1 to 64 letters"),
+        (("verify", "--", "../out/splits/demo_v1"), "expected 1 to 64 letters"),
+        (("freeze", "a", "--source", "tisue"), "--source: expected an image source out of real, tissue, got tisue"),
+        (("freeze", "a", "--modes", "2,99"), "--modes: expected numbers or ranges of 1-13"),
+        (("import", "{here}/.real.txt"), "expected NAME.SET.txt"),
+        (("import", "{here}/a b.real.txt"), "ITRIALSPACE_SPLIT='a b'"),
+        (("import", "{here}/a.real_x.txt"), "expected NAME.SET.txt with the set real, synthetic"),
+        (("import", "{here}"), "expected NAME.SET.txt"),
+    ],
+)
+def test_a_wrong_name_is_refused_and_nothing_is_written(
+    study: Study,  # noqa: F811
+    its_on: ItsOn,  # noqa: F811
+    tmp_path: Path,
+    words: tuple[str, ...],
+    message: str,
+) -> None:
+    settings = study(2)
+    for name in (".real.txt", "a b.real.txt", "a.real_x.txt"):
+        (tmp_path / name).write_text("LUNA16/1\n")
+    before = {p for p in tmp_path.rglob("*") if "work" not in p.parts}
+    done = its_on(settings, "splits", *(w.format(here=tmp_path) for w in words))
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert message in done.err
+    assert {p for p in tmp_path.rglob("*") if "work" not in p.parts} == before
+
+
+def test_ids_that_name_nothing_are_told_before_tables_are_written(
+    study: Study,  # noqa: F811
+    its_on: ItsOn,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    settings, listed = study(4), tmp_path / "ids.txt"
+    words = ("evaluate", "--datasets", "LUNA16", "--source", "real", "--case-ids", str(listed), "--dry-run")
+    for text, code, said in (
+        ("# none\n\n", 2, "expected ids, one a line, got none"),
+        ("LUNA16/1,x\nluna16/1\n", 2, "2 of 2 ids name no slice that is cut, first: LUNA16/1,x, luna16/1"),
+        (" LUNA16/1 \r\nLUNA16/99\n", 1, "1 of 2 ids name no slice that is cut, first: LUNA16/99"),
+        ("LUNA16/1\n", 0, ""),
+    ):
+        listed.write_text(text)
+        done = its_on(settings, *words)
+        assert (done.code, said in done.err) == (code, True), done.err

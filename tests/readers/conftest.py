@@ -54,7 +54,8 @@ def study(tmp_path: Path) -> Callable[..., Settings]:
 
     def make(targets: int = 24, entry: str = "", rows: list[dict[str, Any]] | None = None, **settings: Any) -> Settings:
         config = tmp_path / f"readers_{sha256_bytes(entry.encode())[:8]}.yaml"
-        config.write_text(f"readers: {{blob: {{enabled: false}}, mock: {{enabled: true, {entry}}}}}")
+        mock = entry if "enabled:" in entry else f"enabled: true, {entry}"
+        config.write_text(f"readers: {{blob: {{enabled: false}}, mock: {{{mock}}}}}")
         (tmp_path / "data" / "profiles").mkdir(parents=True, exist_ok=True)
         made = load_settings(
             **{"data_dir": tmp_path / "data", "output_dir": tmp_path / "out", "readers_config": config, "workers": 1}

@@ -69,7 +69,13 @@ def test_a_bad_request_costs_itself() -> None:
         ([Generation("present", (0.5,))], "expected 2 option scores, got 1"),
         ([Generation("present", (0.5, float("nan")))], "expected finite scores"),
         ([Generation("present", None, float("inf"))], "expected finite scores"),
-        ([Generation(failure="the server said 503")], "the server said 503"),
+        ([Generation("present", ("a", "b"))], "expected finite scores"),
+        ([Generation("present", (10**400, 1))], "expected finite scores"),
+        ([Generation("present", np.array([1.0, np.inf]))], "expected finite scores, got (1.0, inf)"),
+        ([Generation(5)], "expected a text, got int"),
+        ([Generation("a\ud800")], "expected a text in Unicode, got half a surrogate pair: 'a\\\\ud800'"),
+        ([Generation("x" * 100_001)], "expected a text of at most 100000 characters, got 100001"),
+        ([Generation(failure="the server said \ud800")], "the server said \\ud800"),
     ],
 )
 def test_what_is_no_generation_is_a_failure(generations: list[Generation], detail: str) -> None:

@@ -114,6 +114,7 @@ def test_equal_pictures_of_two_slices_may_have_different_answers(entry: Entry, t
         ("", "got an empty file"),
         ("published_id,answer\na,yes,no\n", "row 0 with 3"),
         ("PK\x03\x04", "Excel workbook"),
+        ("published_id,answer,control\na,yes,blnk\n", "control: expected one of none, blank"),
     ],
 )
 def test_a_wrong_table_is_refused_before_work_and_names_its_rows(
@@ -124,6 +125,13 @@ def test_a_wrong_table_is_refused_before_work_and_names_its_rows(
     with pytest.raises(ConfigError) as error:
         build.plan(settings, REAL, "other", PART, "r")
     assert message in str(error.value)
+
+
+def test_columns_of_the_table_that_have_names_of_ours_are_left_out(entry: Entry, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,_row,scores,published_id,answer\n7,8,9,LUNA16/0,yes\n")
+    assert said(run(entry("table", {"answers": "a.csv"}))[1])["s0000"] == "present"
+    with pytest.raises(ConfigError, match="got 'anwser'; did you mean 'answer'"):
+        readers(entry("table", {"answers": "a.csv", "columns": {"anwser": "answer"}}))
 
 
 def test_a_missing_table_is_a_need_and_the_graph_stands(entry: Entry, tmp_path: Path) -> None:
@@ -147,6 +155,8 @@ def test_rows_of_imrmc_are_read_of_one_reader_and_modality(entry: Entry, tmp_pat
         assert said(answers)["s0001"] == "absent"
         assert answers.filter(status="ok").sort("slice_uid")["score"].to_list() == pytest.approx([0, -0.5])
         assert answers.filter(status="error").height == 4
+    (tmp_path / "c.imrmc").write_text("BEGIN DATA:\n" + "\n".join(rows).replace("r2,", '"r2,'), encoding="utf-16")
+    assert said(run(entry("table", options | {"answers": "c.imrmc"}), "c")[1])["s0000"] == "present", "no quoting there"
     wrong = entry("table", options | {"answers": "b.csv", "reader_id": "r3"})
     with pytest.raises(ConfigError, match="readerID: expected 'r3' of the options, got r1, r2"):
         build.plan(wrong, REAL, "other", PART, "x")
@@ -257,6 +267,8 @@ def test_marks_are_turned_to_ras_and_unread_scans_rejected(tmp_path: Path) -> No
     ("row", "message"),
     [
         ("s1,1,2,3,0,0.5", "a diameter above 0 mm"),
+        ("s1,1,2,3,1e200,0.5", "a diameter above 0 mm, and of at most 1000 mm"),
+        ("s1,1,1e200,3,5,0.5", r"world_y: expected a coordinate of at most 1e\+06 mm"),
         ("s1,1,2,,4,0.5", "or none of them"),
         ("s1,1,2,3,4,", "or none of them"),
         ("s1,1,2,3,4,nan", "or none of them"),
@@ -294,6 +306,9 @@ def read(requests):
 def odd(requests):
     return ["yes"] * len(requests)
 
+def leave(requests):
+    raise SystemExit(3)
+
 def mark(scan):
     return [Mark((0.0, 1.0, 2.0), 4.0, 0.1), Mark((3.0, 1.0, 2.0), float(scan.ct().array.max()), 0.7)]
 
@@ -325,12 +340,19 @@ def test_a_function_reads_and_its_file_is_its_revision(entry: Entry, module: str
     assert readers(other)["other"].code != code
 
 
-def test_what_a_function_does_wrong_costs_its_requests(entry: Entry, module: str) -> None:
+def test_what_a_function_does_wrong_costs_its_requests(entry: Entry, module: str, tmp_path: Path) -> None:
     answers = run(entry("callable", {"read": f"{module}:odd"}, tasks=["presence"]))[1]
     assert answers["reason"].unique().to_list() == [
         f"unexpected_error: TypeError: {module}:odd: expected a list of Generation, got str"
     ]
-    for point, message in ((f"{module}:answer", "expected a function, found int"), (f"{module}:none", "found none")):
+    left = run(entry("callable", {"read": f"{module}:leave"}, tasks=["presence"]))[1]
+    assert left["reason"][0].endswith(f"{module}:leave: expected a function that returns, got SystemExit(3)")
+    (tmp_path / "site" / "mine_pkg" / "ends.py").write_text("raise SystemExit(4)")
+    for point, message in (
+        (f"{module}:answer", "expected a function, found int"),
+        (f"{module}:none", "found none"),
+        ("mine_pkg.ends:read", "expected to import it, got SystemExit: 4"),
+    ):
         settings = entry("callable", {"read": point})
         with pytest.raises(ConfigError, match=message):
             readers(settings)["other"].load()
@@ -376,6 +398,40 @@ def test_a_data_root_may_name_tables_and_runs_no_code(tmp_path: Path) -> None:
     own.write_text("readers: {blob: {enabled: false}}")
     with pytest.raises(ConfigError, match="expected kind: table, got 'blob'"):
         readers(settings)
+    for where in ({"answers": "/etc/passwd"}, {"marks": "a/../../x.csv", "frame": "RAS"}, {"answers": "~/x.csv"}):
+        own.write_text(yaml.safe_dump({"readers": {"x": {"kind": "table", "options": where}}}))
+        with pytest.raises(ConfigError, match=r"readers\.x: expected a table below .*/data, got"):
+            readers(settings)
+    own.write_text("readers: {x: {kind: table, folder: /etc, options: {answers: passwd}}}")
+    with pytest.raises(ConfigError, match="got '/etc'"):
+        readers(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x: {kind: mock, name: y}", r"readers\.x: name: expected none: the key 'x' is the name"),
+        ("x: {kind: mock, true: y}", r"readers\.x: .*Keys should be strings \(got 'True'\)"),
+        ("x: {kind: mock, options: {seed: true}}", "seed: expected a number, got true"),
+        ("x: {kind: mock, options: {1: y}}", r"readers\.x: options\.1"),
+        ("x: {kind: mock, licence: 1.0}", r"readers\.x: licence: .*got '1.0'; put a text that looks like a number in"),
+        ("x: {kind: mock, z_offsets: [0, 1000000000000000000000]}", r"z_offsets\.1: Input should be less than"),
+        ("x: {kind: table, options: {answers: ~nobody_x/a.csv}}", "expected a home folder for ~ in"),
+        ("x: {kind: container, options: {command: [a], network: maybe}}", "network: Input should be 'off' or 'on'"),
+    ],
+)
+def test_an_entry_that_is_no_entry_is_named(tmp_path: Path, text: str, message: str) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text(f"readers: {{{text}}}")
+    with pytest.raises(ConfigError, match=message):
+        readers(load_settings(data_dir=tmp_path, readers_config=config))
+
+
+def test_a_word_of_the_options_stays_a_word(tmp_path: Path) -> None:
+    """``network: on`` was true, which is no allowed word."""
+    (tmp_path / "mine.yaml").write_text("readers: {x: {kind: container, options: {command: [a], network: on}}}")
+    entry = entries_of(load_settings(data_dir=tmp_path, readers_config=tmp_path / "mine.yaml"))["x"]
+    assert entry.options["network"] == "on"
 
 
 def test_a_reader_of_some_sources_is_on_no_other(entry: Entry) -> None:

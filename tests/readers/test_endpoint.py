@@ -32,6 +32,7 @@ from tests.readers.conftest import PART, WHERE, slice_rows
 from tests.support.chat_server import MODEL, ChatServer, Said, chat_server, completion, is_probe, tokens_of, usual
 
 OPTIONS = ("present", "absent")
+DEEP = json.loads("[" * 300 + "]" * 300)
 KEY = "sk-a-secret-of-this-test-0123456789"
 
 
@@ -107,6 +108,7 @@ MISBEHAVIOUR = {
     "busy": (Said(b'{"error": "slow down"}', 429, {"Retry-After": "0"}), 5, "429 Too Many Requests: {"),
     "busy until a date": (Said(b"", 429, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}), 5, "429"),
     "busy for long": (Said(b"", 429, {"Retry-After": "3600"}), 1, "(asks to wait 3600 s)"),
+    "busy for two": (Said(b"", 429, {"Retry-After": "\u00b2"}), 5, "429"),  # a digit, and no number
     "busy for what": (Said(b"", 429, {"Retry-After": "soon"}), 5, "429"),
     "broken": (Said(b"oh\n no", 500), 5, "500 Internal Server Error: oh no"),
     "overloaded": (Said(b"", 503), 5, "503 Service Unavailable: nothing"),
@@ -128,6 +130,8 @@ MISBEHAVIOUR = {
     "no choice": (Said(b'{"choices": []}'), 1, "expected a chat completion"),
     "a number": (completion(3), 1, "expected a text in the message, got int"),
     "a tool": (completion(None, tool_calls=[{}]), 1, "expected a text in the message, got NoneType"),
+    "half a character": (completion("a\ud800"), 1, "expected JSON, got UnicodeEncodeError"),
+    "two answers": (Said(b'{"choices": [{"message": {"content": "a", "content": "b"}}]}'), 1, "got ValueError: {"),
     "a page": (Said(b"<html>Sign in</html>", kind="text/html"), 1, "expected application/json, got text/html: <html>"),
     "no type": (Said(b"{}", kind=None), 1, "got no content type"),
     "packed": (Said(b"\x1f\x8b", headers={"Content-Encoding": "gzip"}), 1, "one packed with gzip"),
@@ -218,6 +222,7 @@ def test_a_redirect_leads_nowhere(server: ChatServer, endpoint: Endpoint) -> Non
         ("I see", [{"I": 0.9, "yes": 0.05, "no": 0.01}], (0.05, 0.01), 0.94),
         ("", [{" ": 1.0}], None, None),
         ("present", [{"present": float("nan"), "absent": 0.3}], None, None),
+        ("present", [{"present": 1.0, "absent": 1.0}], None, None),  # no probabilities
     ],
 )
 def test_scores_are_what_the_first_token_says(
@@ -351,6 +356,8 @@ def test_answers_that_do_not_repeat_are_left_out_of_the_revision(
         ({"data": [{"id": "b"}, {"id": "a"}]}, usual, f"expected it to serve '{MODEL}', got a, b; change model"),
         ({"models": []}, usual, "expected a list of models, got something else"),
         ([], usual, "expected a list of models"),
+        ({"data": [{"id": MODEL, "meta": DEEP}]}, usual, "expected a flat descr"),
+        (None, lambda b, n: completion("\ud800"), "expected JSON, got UnicodeEncodeError"),
         (None, lambda b, n: Said(b"no images", 400) if "image_url" in str(b) else usual(b, n), "takes pictures"),
         (None, lambda b, n: Said(b"[]"), "expected a chat completion"),
     ],

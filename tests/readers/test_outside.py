@@ -121,6 +121,28 @@ def test_what_a_result_may_not_hold(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ('{"version": 1, "answers": [{"id": "00000", "text": "a", "text": "b"}]}', "once, got 'text' more than once"),
+        ('{"version": 1, "answers": [], "answers": []}', "once, got 'answers' more than once"),
+        (
+            '{"version": 1, "answers": [{"id": "00000", "option_scores": {"a": true}}]}',
+            "a: Input should be a valid num",
+        ),
+        ('{"version": 1, "answers": [{"id": "00000", "option_scores": {"a": "1"}}]}', "a: Input should be a valid num"),
+        ('{"version": 1, "answers": [{"id": 0, "text": "a"}]}', "id: Input should be a valid string"),
+        ('{"version": 1, "answers": [{"id": "00000", "text": "\\ud800"}]}', "Invalid JSON"),
+        ('{"version": 1, "answers": [{"id": "00000", "text": "%s"}]}' % ("x" * 100_001), "at most 100000 characters"),
+        ('\ufeff{"version": 1, "answers": []}', "Invalid JSON"),
+    ],
+    ids=["two texts", "two lists", "truth", "text", "id", "surrogate", "long", "mark"],
+)
+def test_an_answer_says_one_thing_in_its_own_type(result: str, said: str) -> None:
+    with pytest.raises(ValueError, match=f"result.json: .*{said}"):
+        slices.read_answers(result.encode(), [request("presence", ("present", "absent"))])
+
+
+@pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in programs.WRONG]
 )
 def test_what_a_program_does_wrong_costs_its_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:

@@ -14,6 +14,8 @@ import yaml
 from itrialspace_assets.base.errors import ConfigError, TrialError
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.records.layout import MODES
+from itrialspace_assets.trials import build
+from itrialspace_assets.trials.build import refuse_unknown_ids, resolved_trial
 from itrialspace_assets.trials.feasibility import feasibility
 from itrialspace_assets.trials.files import json_schema, load_trial, read_trial, trial_files
 from itrialspace_assets.trials.model import Trial
@@ -77,6 +79,11 @@ def test_the_schema_that_editors_read_is_the_model() -> None:
         ("value: 0.3", "value: !!python/object/apply:os.system [echo]", "line 6: a YAML tag is not allowed"),
         ("question: Does it hold?", "question: &a [x, x]\nx: [*a, *a]", "line 4: a YAML anchor is not allowed"),
         ("planner: sampled", "planner: [", "expected YAML"),
+        ("planner: sampled", "planner: sampled\nplanner: twin", "the key planner more than once, in lines 5, 6"),
+        ("{value: 0.3}", "{value: 0.3}, sizes: {5-10mm: .nan}", r"sizes.*finite number"),
+        ("n_cases: 3}", "n_cases: true}", r"sizes\.demo: .*n_cases: expected a number, got true"),
+        ("{value: 0.3}", "{value: 0.3}, hosts: {age: [.nan, 70]}", r"hosts\.age.*finite number"),
+        ("{value: 0.3}", "{value: 0.3}, hosts: {exclude: [010, 2026-01-02, no, 1.0]}", r"exclude\.3: .*in quotes"),
         (GOOD, "", "expected the keys of a trial"),
         (GOOD, "- 1\n", "expected the keys of a trial"),
         ("question: Does", "question: " + "x" * 200_000, "below 200000 bytes"),
@@ -93,9 +100,66 @@ def test_a_wrong_file_is_refused_with_the_place_in_it(tmp_path: Path, old: str, 
     assert "x_mine.yaml: " in str(error.value)
 
 
+def test_a_made_arm_names_no_file_elsewhere(tmp_path: Path) -> None:
+    made = 'arms_from: {what: vary, vary: prevalence.value, published: "%s"}'
+    text = GOOD.replace("arms: [{name: all, published: mine, varies: none, level: none}]", made)
+    text = text.replace("value: 0.3}", "value: 0.3}, values: [0.1, 0.2]")
+    path = tmp_path / "x_mine.yaml"
+    path.write_text(text % "{trial}_{level}")
+    assert [a.published for a in resolve(read_trial(path), "demo").arms] == ["mine_0.1", "mine_0.2"]
+    for published in ("../../{level}", "/tmp/{level}", "{trial.__class__}{level}", "{0}{level}", "{level"):
+        path.write_text(text % published)
+        with pytest.raises(ConfigError, match=r"x_mine.yaml: arms_from\.published: expected letters, digits"):
+            read_trial(path)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("cohort.hosts.exclude=[LUNA61]", r"hosts\.exclude: .*got 'LUNA61'; did you mean 'LUNA16'"),
+        ("cohort.donors.datasets=[../..]", r"donors\.datasets: expected one of the registered datasets"),
+        ("cohort.exclude_training=[luna25]", r"exclude_training: .*got 'luna25'"),
+        ("cohort.site=NSLT", r"site: .*did you mean 'NLST'"),
+    ],
+)
+def test_a_dataset_or_site_that_is_not_there_is_named(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"controlled_prevalence: arm nlst_cohort: {message}"):
+        resolved_trial(load_settings(overrides=override), "m01_controlled_prevalence")
+
+
+def test_a_nodule_or_scan_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trial was planned from the others, without a word."""
+    there = {"nodules": pl.DataFrame({"nodule_uid": ["A/1", "A/2"]}), "scans": pl.DataFrame({"scan_uid": ["A/s1"]})}
+    monkeypatch.setattr(build, "read_table", lambda root, name, columns: there[name])
+    for given, message in (
+        (
+            "cohort.donors.nodules=[A/1, a/2, A/3, PROCEDURAL/x]",
+            r"donors\.nodules: 2 are not in the index, first: A/3, a/2",
+        ),
+        ("cohort.hosts.scans=[A/s1, A/s2]", r"hosts\.scans: 1 are not in the index, first: A/s2"),
+        ("cohort.hosts.scans=[A/s1]", None),
+    ):
+        settings = load_settings(overrides=given)
+        resolved = resolved_trial(settings, "m01_controlled_prevalence")
+        if message is None:
+            refuse_unknown_ids(settings, resolved, there["nodules"])
+            continue
+        with pytest.raises(ConfigError, match=f"controlled_prevalence: arm nlst_cohort: {message}"):
+            refuse_unknown_ids(settings, resolved, there["nodules"])
+
+
+@pytest.mark.parametrize("stem", ["x_a b", "x_a,b", "x_é", "x_" + "a" * 59, "x_", "x_a.b", "x_a'b"])
+def test_the_name_of_a_file_names_folders(tmp_path: Path, stem: str) -> None:
+    (tmp_path / f"{stem}.yaml").write_text(GOOD.replace("mode: x_mine", f"mode: {json.dumps(stem)}"))
+    with pytest.raises(ConfigError, match="expected x_ and 1 to 58 letters"):
+        load_trial(load_settings(trials_dir=tmp_path), stem)
+
+
 def test_a_name_is_given_once(tmp_path: Path) -> None:
-    (tmp_path / "x_mine.yaml").write_text(GOOD.replace("trial: mine", "trial: size_detection_curve"))
+    (tmp_path / "x_mine.yaml").write_text(GOOD.replace("trial: mine", '"trial": size_detection_curve # ours'))
     settings = load_settings(trials_dir=tmp_path)
+    with pytest.raises(ConfigError, match=r"'size_detection_curve' is also that of x_mine\.yaml"):
+        load_trial(settings, "m02_size_detection_curve")
     with pytest.raises(ConfigError, match=r"'size_detection_curve' is also that of m02_size_detection_curve\.yaml"):
         load_trial(settings, "x_mine")
     (tmp_path / "x_mine.yaml").write_text(GOOD)

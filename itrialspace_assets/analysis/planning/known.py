@@ -91,7 +91,7 @@ def assumed(endpoint: Endpoint, of: Assumed) -> Known:
     """
     if not 0 < of.value < 1:
         raise ConfigError(f"--expected {of.value:g}: expected a value between 0 and 1")
-    if min(of.icc_host, of.icc_donor) < 0 or of.icc_host + of.icc_donor >= 1:
+    if not (of.icc_host >= 0 and of.icc_donor >= 0 and of.icc_host + of.icc_donor < 1):  # so, NaN is refused
         raise ConfigError(
             f"--icc-host {of.icc_host:g}, --icc-donor {of.icc_donor:g}: expected numbers from 0 on whose sum is below 1"
         )

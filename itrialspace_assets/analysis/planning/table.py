@@ -12,6 +12,9 @@ from itrialspace_assets.analysis.planning.known import Known, Varies
 from itrialspace_assets.analysis.protocol.study import Study
 from itrialspace_assets.base.errors import ConfigError
 
+#: Cases of a row at most (ours).
+MOST_CASES = 10**9
+
 
 def power_table(
     study: Study,
@@ -35,10 +38,10 @@ def power_table(
         cost: of a case.
 
     Raises:
-        ConfigError: a number of cases is below 2, or the power is no chance above a half.
+        ConfigError: a number of cases is below 2 or above ``MOST_CASES``, or the power is no chance above a half.
     """
-    if wrong := [n for n in cases if n < 2]:
-        raise ConfigError(f"--cases {wrong[0]}: expected numbers from 2 on")
+    if wrong := [n for n in cases if not 2 <= n <= MOST_CASES]:
+        raise ConfigError(f"--cases {str(wrong[0])[:20]}: expected numbers from 2 to {MOST_CASES}")
     if not 0.5 <= power < 1:
         raise ConfigError(f"--power {power:g}: expected a chance from 0.5 to below 1")
     n = np.array(sorted(set(cases)), np.float64)

@@ -209,7 +209,7 @@ def lock_state(settings: Settings, study: Study) -> LockState:
         counts = {str(reader): int(n) for reader, n in lock["answers"].items()} if "answers" in lock else None
     except FileNotFoundError:
         return state
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise TableError(f"splits/{path.name}: expected the lock of a study, got {error!r}; put it back") from None
     existing = () if counts is None else _existing(settings, study, lock, counts)
     late = any(e.scored for e in existing)

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from itrialspace_assets.analysis.protocol.names import ControlName, Negative, StudyTask, wrong_metric
 from itrialspace_assets.base.fingerprints import digest
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 from itrialspace_assets.records.layout import MODES
 from itrialspace_assets.records.tables import Condition
 
@@ -19,7 +19,7 @@ from itrialspace_assets.records.tables import Condition
 StratumFactor = Literal["all", "size_bucket", "lobe", "dataset", "arm", "host_dataset", "donor_dataset", "label"]
 
 
-class Endpoint(StrictModel):
+class Endpoint(WrittenModel):
     """The number that a study is decided by."""
 
     task: StudyTask = Field(description="What readers are asked; detection: marks on whole scans.")
@@ -54,7 +54,7 @@ class Endpoint(StrictModel):
         return self
 
 
-class Secondary(StrictModel):
+class Secondary(WrittenModel):
     """Numbers that are planned beside the primary one: every metric under every condition in every stratum."""
 
     task: StudyTask = Field(description="What readers are asked.")
@@ -72,7 +72,7 @@ class Secondary(StrictModel):
         return self
 
 
-class Populations(StrictModel):
+class Populations(WrittenModel):
     """Which cases and readers the study is about. Numbers of others are exploratory."""
 
     modes: list[str] | Literal["all"] = Field("all", description="Trial modes, by key.")
@@ -88,7 +88,7 @@ class Populations(StrictModel):
         return modes
 
 
-class Tests(StrictModel):
+class Tests(WrittenModel):
     """Which comparisons are planned, and how chance findings among them are held down.
 
     A family is all comparisons of one kind on one image source in one report.
@@ -105,14 +105,14 @@ class Tests(StrictModel):
     )
 
 
-class Margin(StrictModel):
+class Margin(WrittenModel):
     """The largest difference that does not matter, for claims that two numbers are equivalent."""
 
     value: float = Field(gt=0, description="In units of the primary metric.")
     reason: str = Field(min_length=1, description="Why a difference of this size does not matter.")
 
 
-class Study(StrictModel):
+class Study(WrittenModel):
     """A study file: what is asked, of which cases and readers, and by which rules it is answered."""
 
     study: str = Field(pattern=r"^[a-z0-9_]{1,40}$", description="Name of the study; the file is <name>.yaml.")

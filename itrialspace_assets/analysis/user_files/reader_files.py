@@ -9,7 +9,7 @@ import polars as pl
 from itrialspace_assets.analysis.estimates.reader_study import ReaderStudy
 from itrialspace_assets.analysis.user_files.user_tables import FALSE, SCORE, TRUE, TableSource, UserTable
 from itrialspace_assets.base.errors import TableError
-from itrialspace_assets.records.text_tables import NUMBER
+from itrialspace_assets.records.text_tables import NUMBER, read_text
 
 
 def read_reader_study(source: TableSource) -> ReaderStudy:
@@ -49,8 +49,8 @@ def read_reader_study(source: TableSource) -> ReaderStudy:
 def _imrmc_lines(path: Path) -> tuple[int, list[str]] | None:
     """Lines below BEGIN DATA, and the number of the first of them; None where there is no such line."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = read_text(path, "reader study").split("\n")
+    except TableError:
         return None  # another kind of file: the reader of tables says what is wrong
     start = next((i for i, line in enumerate(lines) if line.strip().casefold().startswith("begin data")), None)
     return None if start is None else (start + 2, lines[start + 1 :])
@@ -71,6 +71,7 @@ def _of_imrmc(name: str, first: int, lines: Sequence[str]) -> ReaderStudy:
                 f"{name}: line {bad['line'][0]}, column {column}: expected {expected}, got {bad['text'][0]!r}"
             )
 
+    refuse(fields, pl.col("text").str.contains('"', literal=True), "reader", "a line without quotation marks")
     refuse(fields, pl.col("field").list.len() != 4, "reader, case, modality, score", "four fields, separated by commas")
     columns = ("reader", "case", "modality", "score")
     frame = fields.with_columns(pl.col("field").list.get(i).str.strip_chars().alias(c) for i, c in enumerate(columns))

@@ -18,6 +18,8 @@ from itrialspace_assets.records.text_tables import read_csv
 _SCAN = ("seriesuid", "scan_uid")
 _PLACE = ("coordX", "coordY", "coordZ")
 _DIAMETER = ("diameter_mm",)
+#: Largest diameter, and largest coordinate (mm) of a scan (ours): beyond, squares of distances overflow to hits.
+_MOST_DIAMETER_MM, _MOST_MM = 1e3, 1e6
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,9 @@ def read_scan_marks(
     else:
         listed = _scan_ids(scans)
     codes = [_codes(table, series, listed) for table, series in zip(tables, ids, strict=True)]
-    places = [np.column_stack([table.numbers(axis) for axis in _PLACE]) for table in tables]
+    places = [np.column_stack([table.numbers(axis, most=_MOST_MM) for axis in _PLACE]) for table in tables]
     _refuse_twice(nodules, codes[1], places[1])
-    diameters = [nodules.numbers(*_DIAMETER, above=0)]
+    diameters = [nodules.numbers(*_DIAMETER, above=0, most=_MOST_DIAMETER_MM)]
     if excluded is not None:
         diameters.append(_stated_or_usual(tables[2]))
     count = len(diameters[0])
@@ -83,6 +85,8 @@ def _stated_or_usual(table: UserTable) -> Floats:
     stated = as_numbers(column)
     table.refuse(stated.is_null() & column.is_not_null(), column, "a diameter in mm, -1 or nothing")
     values = stated.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    too_large = pl.Series(np.abs(values) > _MOST_DIAMETER_MM)
+    table.refuse(too_large, column, f"a diameter of at most {_MOST_DIAMETER_MM:g} mm, -1 or nothing")
     return np.where(values > 0, values, UNSTATED_DIAMETER_MM)
 
 
@@ -152,5 +156,5 @@ def read_scored_cases(source: TableSource, truth: str, score: str, host: str | N
         truth=table.truths(truth),
         score=table.numbers(score),
         host=table.texts(host) if host else own,
-        donor=table.column(donor).cast(pl.String) if donor else own,
+        donor=table.texts(donor, blank=True) if donor else own,
     )

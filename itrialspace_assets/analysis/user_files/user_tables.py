@@ -42,7 +42,7 @@ class UserTable:
         if isinstance(source, pl.DataFrame):
             return cls(what, source)
         path = Path(source)
-        if path.suffix != ".parquet":
+        if path.suffix.lower() != ".parquet":
             return cls(path.name, read_text_table(path, what))
         try:
             return cls(path.name, pl.read_parquet(path, glob=False))
@@ -64,32 +64,40 @@ class UserTable:
             raise TableError(f"{self.name}: expected one column {' or '.join(names)}, got {got}")
         return self.frame[found[0]]
 
-    def texts(self, *names: str) -> pl.Series:
-        """A column of ids as text.
+    def texts(self, *names: str, blank: bool = False) -> pl.Series:
+        """A column of ids as text, trimmed; null where there is none.
+
+        Args:
+            names: of the column.
+            blank: a row may have none.
 
         Raises:
-            TableError: no such column, or a row without a value.
+            TableError: no such column, a row without a value, or one with a list.
         """
         found = self.column(*names)
-        ids = found.cast(pl.String, strict=False).str.strip_chars()
-        self.refuse(ids.is_null() | (ids == ""), found, "a value")
+        ids = _as_texts(found).str.strip_chars()
+        ids = pl.select(pl.when(ids != "").then(ids)).to_series()
+        self.refuse(ids.is_null() if not blank else ids.is_null() & found.dtype.is_nested(), found, "a value")
         return ids
 
-    def numbers(self, *names: str, above: float | None = None) -> Floats:
+    def numbers(self, *names: str, above: float | None = None, most: float | None = None) -> Floats:
         """A column of finite numbers.
 
         Args:
             names: of the column.
             above: every number must be greater; None: any.
+            most: no number may be further from 0; None: any.
 
         Raises:
-            TableError: no such column, or a value that is no finite number, or too small.
+            TableError: no such column, or a value that is no finite number, or too small or too large.
         """
         found = self.column(*names)
         values = as_numbers(found)
         self.refuse(~values.is_finite().fill_null(False), found, "a finite number")
         if above is not None:
             self.refuse(values <= above, found, f"a number above {above:g}")
+        if most is not None:
+            self.refuse(values.abs() > most, found, f"a number of at most {most:g}")
         return values.to_numpy().astype(np.float64)
 
     def truths(self, *names: str) -> Flags:
@@ -99,7 +107,7 @@ class UserTable:
             TableError: no such column, or another value.
         """
         found = self.column(*names)
-        words = found.cast(pl.String, strict=False).str.strip_chars().str.to_lowercase()
+        words = _as_texts(found).str.strip_chars().str.to_lowercase()
         self.refuse(~words.is_in([*TRUE, *FALSE]).fill_null(False), found, "0 or 1")
         return words.is_in(list(TRUE)).to_numpy()
 
@@ -123,7 +131,17 @@ class UserTable:
 
 
 def as_numbers(values: pl.Series) -> pl.Series:
-    """Numbers of a column; null where there is no number."""
-    if values.dtype != pl.String:
+    """Numbers of a column; null where there is no number: a date, a truth or a list is none."""
+    if values.dtype.is_numeric():
         return values.cast(pl.Float64, strict=False)
-    return pl.select(pl.when(values.str.contains(NUMBER)).then(values)).to_series().cast(pl.Float64, strict=False)
+    if values.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return pl.Series(values.name, [None] * len(values), dtype=pl.Float64)
+    texts = values.cast(pl.String)
+    return pl.select(pl.when(texts.str.contains(NUMBER)).then(texts)).to_series().cast(pl.Float64, strict=False)
+
+
+def _as_texts(values: pl.Series) -> pl.Series:
+    """Texts of a column; null where a value is a list or the like."""
+    if values.dtype.is_nested():
+        return pl.Series(values.name, [None] * len(values), dtype=pl.String)
+    return values.cast(pl.String, strict=False)

@@ -12,9 +12,10 @@ from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.locks import locked
 from itrialspace_assets.base.settings import Settings
+from itrialspace_assets.base.yaml_files import load_yaml_file
 from itrialspace_assets.explorer.reading.choose import PROFILE, slices_under
 from itrialspace_assets.explorer.reading.journal import Session, folder, sessions
-from itrialspace_assets.readers.registry import PEOPLE
+from itrialspace_assets.readers.registry import PEOPLE, entries
 from itrialspace_assets.records.layout import REAL
 
 #: What the name of a reader begins with whose answers people gave.
@@ -172,8 +173,11 @@ def register(settings: Settings, name: str) -> tuple[str, Path]:
         name: of the person.
 
     Raises:
-        ConfigError: the person has no finished session of cases.
+        ConfigError: the person has no finished session of cases, or the file that names people's tables is wrong.
     """
+    path = folder(settings) / PEOPLE
+    if path.exists():
+        entries(None, people=path)
     given = readings(finished(settings, [name]))
     if given.is_empty():
         raise ConfigError(f"{name}: expected a finished session of cases, found sessions of pairs alone")
@@ -193,8 +197,7 @@ def register(settings: Settings, name: str) -> tuple[str, Path]:
     slices = where / f"{reader}.slices.txt"
     replace_file(slices, "".join(f"{uid}\n" for uid in table["slice_uid"].unique().sort()).encode())
     with locked(where / "readers.lock"):
-        path = where / PEOPLE
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {"readers": {}}
+        tree = load_yaml_file(path) if path.exists() else {"readers": {}}
         tree["readers"][reader] = entry
         replace_file(path, yaml.safe_dump(tree).encode())
     return reader, slices

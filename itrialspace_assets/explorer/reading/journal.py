@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from itrialspace_assets.base.errors import NotFound, PlatformError, TableError
 from itrialspace_assets.base.fingerprints import replace_file
 from itrialspace_assets.base.locks import locked
@@ -166,12 +164,17 @@ def _read(path: Path) -> Session:
     lines = path.read_bytes().split(b"\n")[:-1]
     try:
         entries: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        return Session(
+        found = Session(
             Header.model_validate(entries[0]["header"]),
             {int(e["shown"]["item"]): str(e["shown"]["at"]) for e in entries if "shown" in e},
             tuple(Answered.model_validate(e["answer"]) for e in entries if "answer" in e),
         )
-    except (ValueError, KeyError, IndexError, TypeError, ValidationError) as error:
+        if found.name != path.stem:
+            raise ValueError(f"the session {found.name}")
+        if [a.item for a in found.answers] != list(range(len(found.answers))) or found.at > len(found.header.items):
+            raise ValueError("answers that are not one to each item in turn")
+        return found
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise TableError(f"readings/{path.name}: expected a reading session, got: {str(error)[:200]}") from None
 
 

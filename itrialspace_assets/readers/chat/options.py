@@ -4,14 +4,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 from itrialspace_assets.readers.weights import FOLDER_NAME
 
 #: Levels of a scan that MedGemma's publisher shows it at most (docs/facts/readers.md#medgemma).
 MOST_LEVELS = 85
 
 
-class ChatOptions(StrictModel):
+class ChatOptions(WrittenModel):
     """Options of every language model.
 
     Attributes:

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import digest
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 from itrialspace_assets.readers.api import Generation, Mark, Need, Read, Reader, Request, Scan
 from itrialspace_assets.readers.compute import Precision, device_of, start
 from itrialspace_assets.readers.detector import network
@@ -27,7 +27,7 @@ EXPECTED = ExpectedFiles(
 )
 
 
-class DetectorOptions(StrictModel):
+class DetectorOptions(WrittenModel):
     """Options of a detector.
 
     ``weights`` names the bundle's folder below ITRIALSPACE_WEIGHTS_DIR, by default as the reader. Scans with more

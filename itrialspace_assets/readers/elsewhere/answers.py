@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from itrialspace_assets.base.errors import ConfigError
+from itrialspace_assets.base.errors import ConfigError, TableError
 from itrialspace_assets.readers.elsewhere.options import TableOptions
 from itrialspace_assets.readers.elsewhere.tables import (
     ROW,
@@ -23,12 +23,14 @@ from itrialspace_assets.readers.elsewhere.tables import (
     require_columns,
     without_blanks,
 )
-from itrialspace_assets.records.tables import CONDITIONS, TASK_OPTIONS
+from itrialspace_assets.records.tables import CONDITIONS, PICTURE_CONTROLS, REQUEST_CONTROLS, TASK_OPTIONS
+from itrialspace_assets.records.text_tables import read_text
 
 #: How iMRMC's rows of the truth name their reader: the file of the Java program, and the data frame of R.
 _TRUTH = ("-1", "truth")
 _IMRMC = ("readerID", "caseID", "modalityID", "score")
 _BEGIN = "BEGIN DATA:"
+_CONTROLS = ("none", *PICTURE_CONTROLS, *REQUEST_CONTROLS)
 _RESULTS = "_results.csv"
 
 
@@ -81,7 +83,7 @@ def _plain(file: Path, options: TableOptions, tasks: tuple[str, ...]) -> pl.Data
     require_columns(file, rows, [options.by, *(["task"] if len(tasks) > 1 else [])])
     if "task" not in rows.columns:
         rows = rows.with_columns(task=pl.lit(tasks[0]))
-    return rows.rename({options.by: "id"})
+    return rows.with_columns(id=pl.col(options.by))  # in the place of any column of the table under this name
 
 
 def _imrmc(file: Path, options: TableOptions, tasks: tuple[str, ...]) -> pl.DataFrame:
@@ -99,9 +101,9 @@ def _imrmc(file: Path, options: TableOptions, tasks: tuple[str, ...]) -> pl.Data
 def _imrmc_rows(file: Path, options: TableOptions) -> pl.DataFrame:
     """Rows of a data frame as CSV, or of the program's own file: a free text, a line ``BEGIN DATA:``, then rows."""
     try:
-        text = file.read_text(encoding="utf-8-sig") if file.suffix != ".parquet" else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: expected ratings in UTF-8, got {error}") from None
+        text = read_text(file, "ratings") if file.suffix.lower() != ".parquet" else ""
+    except TableError as error:
+        raise ConfigError(f"{file}: {error}") from None
     lines = [line.strip() for line in text.splitlines()]
     if _BEGIN not in lines:
         return open_table(file, options.columns)
@@ -109,7 +111,7 @@ def _imrmc_rows(file: Path, options: TableOptions) -> pl.DataFrame:
     if not data or any(line.count(",") != 3 for line in data):
         raise ConfigError(f"{file}: expected rows of reader, case, modality and score after {_BEGIN!r}")
     body = io.StringIO("\n".join(data))
-    frame = pl.read_csv(body, has_header=False, new_columns=list(_IMRMC), infer_schema=False)
+    frame = pl.read_csv(body, has_header=False, new_columns=list(_IMRMC), infer_schema=False, quote_char=None)
     return frame.with_columns(pl.all().str.strip_chars()).with_row_index(ROW)
 
 
@@ -154,6 +156,7 @@ def _checked(file: Path, rows: pl.DataFrame, options: TableOptions, tasks: tuple
         pl.col("condition").is_null() & (not given or options.condition == "any")
     )
     refuse(file, rows, ~known, f"one of {', '.join(CONDITIONS)}", "condition")
+    refuse(file, rows, ~pl.col("control").is_in(_CONTROLS), f"one of {', '.join(_CONTROLS)}", "control")
     rows = rows.filter(pl.col("task").is_in(list(tasks)))
     refuse_duplicates(file, rows, ["task", "id", "condition", "control"])
     return _with_scores(file, rows, options)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from itrialspace_assets.base.errors import CaseRejected, ConfigError, Reason
 from itrialspace_assets.base.fingerprints import FileHashes, digest
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 from itrialspace_assets.readers.api import Generation, Mark, Need, Read, Reader, Request, Scan
 from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind, reader_of
 from itrialspace_assets.readers.prompts import prompts_of
@@ -23,7 +23,7 @@ _TASKS = ("presence", "lobe", "size")
 EntryPoint = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
 
 
-class CallableOptions(StrictModel):
+class CallableOptions(WrittenModel):
     """Which functions read, as ``package.module:function``.
 
     ``read`` is given a list of ``api.Request`` and returns as many ``api.Generation``; ``mark`` is given an
@@ -102,7 +102,7 @@ def _function(reader: str, point: str) -> Callable[[Any], Any]:
     module, _, name = point.partition(":")
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except Exception as error:  # of the user's own code, whatever it is
+    except (Exception, SystemExit) as error:  # of the user's own code, whatever it is
         raise ConfigError(
             f"reader {reader}: {module}: expected to import it, got {type(error).__name__}: {error}"
         ) from error
@@ -120,7 +120,10 @@ def load(functions: Functions) -> Read:
     call = _function(functions.name, functions.read)
 
     def read(requests: Sequence[Request]) -> list[Generation]:
-        returned = list(call(list(requests)))
+        try:
+            returned = list(call(list(requests)))
+        except SystemExit as error:  # it would end the worker
+            raise RuntimeError(f"{functions.read}: expected a function that returns, got SystemExit({error})") from None
         if wrong := [type(g).__name__ for g in returned if not isinstance(g, Generation)]:
             raise TypeError(f"{functions.read}: expected a list of Generation, got {wrong[0]}")
         return returned
@@ -140,7 +143,7 @@ def mark(functions: Functions, scan: Scan) -> list[Mark]:
         marks = list(call(scan))
     except CaseRejected:
         raise
-    except Exception as error:  # of the user's own code; counted, never hidden
+    except (Exception, SystemExit) as error:  # of the user's own code; counted, never hidden
         detail = f"{functions.mark}: {type(error).__name__}: {error}"
         raise CaseRejected(Reason.UNEXPECTED, detail) from error
     for found in marks:

@@ -22,6 +22,8 @@ _WORLD = ("world_x", "world_y", "world_z")
 _NUMBERS = (*_WORLD, "diameter_mm", "score")
 #: What every mark has; some readers give positions without a diameter.
 _NEEDED = (*_WORLD, "score")
+#: Largest diameter and coordinate (mm; ours): beyond, squares of distances overflow.
+_MOST_DIAMETER_MM, _MOST_MM = 1e3, 1e6
 
 
 def read_marks(path: Path, options: TableOptions) -> dict[str, list[Mark]]:
@@ -42,7 +44,11 @@ def read_marks(path: Path, options: TableOptions) -> dict[str, list[Mark]]:
     some = pl.any_horizontal(pl.col(_NUMBERS).is_not_null())
     whole = pl.all_horizontal(pl.col(_NEEDED).is_not_null())
     refuse(path, rows, some & ~whole, "coordinates and score, or none of them", "image_uid")
-    refuse(path, rows, pl.col("diameter_mm") <= 0, "a diameter above 0 mm", "diameter_mm")
+    diameter = pl.col("diameter_mm")
+    wrong = (diameter <= 0) | (diameter > _MOST_DIAMETER_MM)
+    refuse(path, rows, wrong, f"a diameter above 0 mm, and of at most {_MOST_DIAMETER_MM:g} mm", "diameter_mm")
+    for axis in _WORLD:
+        refuse(path, rows, pl.col(axis).abs() > _MOST_MM, f"a coordinate of at most {_MOST_MM:g} mm", axis)
     refuse_duplicates(path, rows, ["image_uid", *_WORLD, "score"])
     said = rows.filter(whole).group_by("image_uid").len()["image_uid"]
     refuse(path, rows, ~whole & pl.col("image_uid").is_in(said.implode()), "no marks beside a row without", "image_uid")

@@ -1,15 +1,25 @@
 """What the options of kind ``table`` are. Opens no file."""
 
-from typing import Annotated, Literal
+import difflib
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
+from itrialspace_assets.records.tables import TASK_OPTIONS
 
 By = Literal["slice_uid", "published_id", "case_uid", "image_uid"]
+#: Columns of a table of answers, whatever its layout, and of a table of marks.
+ANSWER_COLUMNS = (
+    *get_args(By),
+    *("task", "condition", "control", "answer", "score", "picture_sha256"),
+    *(f"score_{option}" for options in TASK_OPTIONS.values() for option in options),
+    *("readerID", "caseID", "modalityID", "image_path"),
+)
+MARK_COLUMNS = ("image_uid", "world_x", "world_y", "world_z", "diameter_mm", "score")
 
 
-class TableOptions(StrictModel):
+class TableOptions(WrittenModel):
     """Where answers and marks lie and how they are laid out.
 
     ``answers``: a CSV or Parquet table; of layout ``release`` the folder of a model. ``marks``: a table of 3-D marks.
@@ -30,6 +40,16 @@ class TableOptions(StrictModel):
     reader_id: str | None = None
     modality_id: str | None = None
     frame: Literal["RAS", "LPS"] | None = None
+
+    @field_validator("columns", "mark_columns")
+    @classmethod
+    def _ours(cls, given: dict[str, str], field: ValidationInfo) -> dict[str, str]:
+        known = ANSWER_COLUMNS if field.field_name == "columns" else MARK_COLUMNS
+        if other := sorted(set(given) - set(known)):
+            near = difflib.get_close_matches(other[0], known, 1)
+            hint = f"; did you mean {near[0]!r}" if near else ""
+            raise ValueError(f"expected our names out of {', '.join(known)}, got {other[0]!r}{hint}")
+        return given
 
     @model_validator(mode="after")
     def _whole(self) -> "TableOptions":

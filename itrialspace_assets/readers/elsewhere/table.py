@@ -162,6 +162,16 @@ def mark(tables: Tables, scan: Scan) -> list[Mark]:
     return marks[scan.image_uid]
 
 
+def _path(entry: ReaderEntry, text: str) -> Path:
+    try:
+        return entry.folder / Path(text).expanduser()
+    except RuntimeError:
+        raise ConfigError(
+            f"readers.yaml: readers.{entry.name}: options: expected a home folder for ~ in {text!r}, found none; give "
+            "the whole path"
+        ) from None
+
+
 def build(entry: ReaderEntry, options: TableOptions, place: ReaderEnvironment) -> Reader:
     """The table reader of an entry.
 
@@ -169,11 +179,12 @@ def build(entry: ReaderEntry, options: TableOptions, place: ReaderEnvironment) -
         entry: of ``readers.yaml``; ``tasks`` names what the table answers, presence where it is not given.
         options: its options, checked.
         place: where hashes are remembered.
+
+    Raises:
+        ConfigError: a path begins with the home folder of nobody.
     """
     tasks = () if options.answers is None else tuple(entry.tasks or ("presence",))
-    answers, marks = (
-        None if p is None else entry.folder / Path(p).expanduser() for p in (options.answers, options.marks)
-    )
+    answers, marks = (None if text is None else _path(entry, text) for text in (options.answers, options.marks))
     tables = Tables(entry.name, options, tasks, answers, marks, place.fingerprints)
     return replace(
         reader_of(

@@ -30,7 +30,7 @@ def open_table(path: Path, renamed: dict[str, str]) -> pl.DataFrame:
         ConfigError: no file, no table, or a column that ``renamed`` names is missing.
     """
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             frame = pl.read_parquet(path, glob=False)
             nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
             frame = frame.drop(nested).select(pl.all().cast(pl.String))
@@ -41,7 +41,7 @@ def open_table(path: Path, renamed: dict[str, str]) -> pl.DataFrame:
     except (TableError, OSError, pl.exceptions.PolarsError) as error:
         raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
     require_columns(path, frame, list(renamed.values()))
-    kept = [c for c in frame.columns if c not in renamed]
+    kept = [c for c in frame.columns if c not in renamed and c != ROW]
     frame = frame.select(*kept, *(pl.col(theirs).alias(ours) for ours, theirs in renamed.items()))
     return frame.with_columns(pl.all().str.strip_chars()).with_row_index(ROW)
 

@@ -3,21 +3,25 @@
 Positions are world mm in RAS. A program is told neither the condition nor the control, nor any id of ours.
 """
 
+import json
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-#: Most marks of a scan, and most characters of an answer (ours).
-MARKS, CHARACTERS = 1000, 100_000
+from itrialspace_assets.readers.api import MOST_CHARACTERS
+
+#: Most marks of a scan (ours).
+MARKS = 1000
 
 _Millimetres = Annotated[float, Field(gt=0, le=1000)]
 _Point = tuple[float, float, float]
 
 
 class Message(BaseModel):
-    """A message without unknown keys, and without NaN or infinite numbers."""
+    """A message without unknown keys, NaN, infinite numbers, and numbers that are written as text or truth."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class ScanRequest(Message):
@@ -66,7 +70,7 @@ class SliceAnswer(Message):
     """What is said to a question: text, a score for each option (higher: more likely), or both; else ``error``."""
 
     id: str
-    text: str | None = Field(None, max_length=CHARACTERS)
+    text: str | None = Field(None, max_length=MOST_CHARACTERS)
     option_scores: dict[str, float] | None = None
     error: str | None = Field(None, max_length=1000)
 
@@ -81,7 +85,7 @@ class SlicesResult(Message):
 class GrandChallengePoint(BaseModel):
     """A point of grand-challenge: world mm, LPS (docs/facts/readers.md#grand-challenge)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
     name: str | None = None
     type: Literal["Point"] = "Point"
@@ -118,6 +122,17 @@ def schema(name: str) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **PUBLISHED[name].model_json_schema()}
 
 
+def _refuse_twice(where: str, pairs: list[tuple[str, Any]]) -> None:
+    """
+    Raises:
+        ValueError: an object holds a key twice.
+    """
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{where}: expected each key of an object once, got {twice[:60]!r} more than once")
+
+
 def parse(kind: type[Message], data: bytes, where: str) -> Any:
     """A message in JSON, checked.
 
@@ -127,10 +142,12 @@ def parse(kind: type[Message], data: bytes, where: str) -> Any:
         where: the file, for messages.
 
     Raises:
-        ValueError: it is no JSON, or breaks the schema; says where.
+        ValueError: it is no JSON, breaks the schema, or holds a key twice; says where.
     """
     try:
-        return kind.model_validate_json(data)
+        found = kind.model_validate_json(data)
+        json.loads(data, object_pairs_hook=partial(_refuse_twice, where))
+        return found
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         at = ".".join(map(str, first["loc"])) or "file"

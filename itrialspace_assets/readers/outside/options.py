@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 from itrialspace_assets.readers.weights import FOLDER_NAME
 
 #: A path below a folder, without dots that lead out of it.
@@ -14,7 +14,7 @@ _BELOW = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"
 LIMITS = {"timeout_s", "memory_mb", "output_mb", "processes"}
 
 
-class ContainerOptions(StrictModel):
+class ContainerOptions(WrittenModel):
     """A program of others, how it is asked, and its limits.
 
     Attributes:

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import hash_file
-from itrialspace_assets.base.validation import StrictModel, explain
+from itrialspace_assets.base.validation import WrittenModel, explain
 from itrialspace_assets.base.yaml_files import read_yaml
 from itrialspace_assets.readers.api import Prompt
 from itrialspace_assets.readers.entry import PromptEntry, ReaderEntry, Task
@@ -21,7 +21,7 @@ from itrialspace_assets.readers.entry import PromptEntry, ReaderEntry, Task
 DEFAULT = "plain_1"
 
 
-class PromptVersion(StrictModel):
+class PromptVersion(WrittenModel):
     """A file of this folder: what its words are for, and the words of each task."""
 
     about: str = Field(min_length=1)

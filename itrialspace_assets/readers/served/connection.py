@@ -126,7 +126,9 @@ class Connection:
                 f"expected application/json, got {self.hide(kind)[:60] or 'no content type'}: {self._readable(data)}"
             )
         try:
-            return json.loads(data)
+            reply = json.loads(data, object_pairs_hook=_once)
+            json.dumps(reply, ensure_ascii=False).encode()  # no half of a surrogate pair, which no file can hold
+            return reply
         except (ValueError, RecursionError) as error:
             raise Failed(f"expected JSON, got {type(error).__name__}: {self._readable(data)}") from None
 
@@ -232,11 +234,23 @@ def _body(response: httpx.Response, until: float) -> bytes:
     return b"".join(parts)
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON.
+
+    Raises:
+        ValueError: it holds a key twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key twice")
+    return found
+
+
 def _retry_after(value: str | None) -> float | None:
     """Seconds that a server asks to wait, as a number or until a date; None where it does not say."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.strip().isascii() and value.strip().isdigit():
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())

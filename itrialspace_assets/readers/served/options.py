@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 
 #: Fields of a request that this program fills in itself.
 OWN_FIELDS = frozenset(
@@ -27,7 +27,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class EndpointOptions(StrictModel):
+class EndpointOptions(WrittenModel):
     """Where a served model answers, and how it is asked.
 
     ``base_url`` ends in ``/v1`` with most servers. ``revision``: what you know of the weights that are served, such as

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from itrialspace_assets.readers.served.failures import Failed
 
@@ -21,13 +21,15 @@ _BLANKS = str.maketrans({"▁": " ", "Ġ": " ", "Ċ": "\n"})
 _LEAST = 2.0**-23
 #: Log-probabilities above 0 by more than rounding are none.
 _ROUNDING = 1e-3
+#: Probabilities of options that come to more than 1 by more than rounding are none.
+_MORE = 1e-2
 
 
 class Token(BaseModel):
     """A token of an answer, and those that were likely at its place."""
 
     token: str
-    logprob: float
+    logprob: float = Field(strict=True)
     top_logprobs: tuple["Token", ...] = ()
 
 
@@ -110,7 +112,7 @@ def score_options(reply: Reply, options: Sequence[str], written: Mapping[str, st
         if not token.token.translate(_BLANKS).strip():
             before += token.logprob
             continue
-        if min(masses) <= 0.0 or not _begins_so(reply, place, said):
+        if min(masses) <= 0.0 or sum(masses) > 1.0 + _MORE or not _begins_so(reply, place, said):
             return None
         return ReplyScores(tuple(map(math.log, masses)), math.log(max(1.0 - sum(masses), _LEAST)))
     return None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError, to_json
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import digest, replace_file
@@ -134,7 +135,14 @@ def listed_model(connection: "Connection") -> dict[str, Any]:
     if found is None:
         ids = connection.hide(", ".join(sorted(str(m.get("id"))[:80] for m in models)[:10])) or "none"
         raise ConfigError(f"{options.base_url}: expected it to serve {options.model!r}, got {ids}; change model")
-    return {key: found[key] for key in _LISTED if key in found}
+    listed = {key: found[key] for key in _LISTED if key in found}
+    try:
+        to_json(listed)
+    except PydanticSerializationError:
+        raise ConfigError(
+            f"{options.base_url}/models: expected a flat description of {options.model!r}, got one that is too deep"
+        ) from None
+    return listed
 
 
 def _ask(connection: "Connection", text: str, with_picture: bool, **more: Any) -> Any:

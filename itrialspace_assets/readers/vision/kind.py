@@ -8,7 +8,7 @@ from pydantic import Field
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.fingerprints import digest
-from itrialspace_assets.base.validation import StrictModel
+from itrialspace_assets.base.validation import WrittenModel
 from itrialspace_assets.readers.api import Need, Read, Reader
 from itrialspace_assets.readers.compute import Precision, device_of
 from itrialspace_assets.readers.entry import ReaderEntry, ReaderEnvironment, ReaderKind, reader_of
@@ -31,7 +31,7 @@ WEIGHTS = (
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "tokenizer.model", "spiece.model")
 
 
-class ClipOptions(StrictModel):
+class ClipOptions(WrittenModel):
     """Options of a CLIP model.
 
     ``weights`` names its folder below ITRIALSPACE_WEIGHTS_DIR, by default as the reader. ``batch`` pictures are encoded

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
-from itrialspace_assets.base.errors import ConfigError, NotFound
+from itrialspace_assets.base.errors import ConfigError, NotFound, TableError
 from itrialspace_assets.base.settings import Settings
 from itrialspace_assets.explorer.app import create_app
 from itrialspace_assets.explorer.reading import journal
@@ -143,6 +143,30 @@ def test_a_kill_in_the_middle_of_a_line_loses_no_whole_line(root: Settings) -> N
     now = answered(root, now, PRESENT)
     assert path.read_bytes().startswith(whole) and [a.case for a in now.answers] == [ABSENT, PRESENT]
     assert all(json.loads(line) for line in path.read_bytes().splitlines())
+
+
+def test_a_file_that_was_changed_by_hand_is_no_session(root: Settings) -> None:
+    """An answer that stood twice, or to an item that there is not, ended in a traceback or counted."""
+    now = answered(root, answered(root, begun(root), ABSENT), PRESENT)
+    path = root.output / "readings" / f"{now.name}.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    for damaged in (
+        b"".join([*lines, lines[-1]]),
+        b"".join(lines[:2] + lines[4:]),
+        b"".join(lines).replace(b'{"answer": {"item": 1', b'{"answer": {"item": 99'),
+        b"".join(lines).replace(now.name.encode(), b"ann-7"),
+        b"[]\n" + b"".join(lines[1:]),
+        b"[" * 100_000 + b"\n",
+        b"",
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(TableError, match=rf"readings/{now.name}\.jsonl: expected a reading session, got"):
+            journal.session(root, now.name)
+    path.write_bytes(b"".join(lines))
+    assert journal.session(root, now.name) == now
+    (root.output / "readings" / "readers.yaml").write_text("readers: []")
+    with pytest.raises(ConfigError, match=r"readings/readers\.yaml: expected a mapping with the key 'readers'"):
+        register(root, "ann")
 
 
 def _read_all(root: Settings, reader: str) -> None:
