@@ -16,7 +16,7 @@ _OPEN = """
 import sys
 from pathlib import Path
 from itrialspace_assets.base.settings import load_settings
-from itrialspace_assets.drive import open_instance
+from itrialspace_assets.orchestration.instance import open_instance
 folder, ready, start = map(Path, sys.argv[1:])
 settings = load_settings(data_dir=folder, output_dir=folder)
 ready.touch()

@@ -29,7 +29,7 @@ def client(output: Path, access: Access, base: str = HERE, page: Path | None = N
     """A server whose page is in ``page``; None: it is not built, whether or not this checkout's is."""
     settings = load_settings(data_dir=output / "data", output_dir=output / "out")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app_module, "Page", lambda: PageFiles(page or output / "no page"))
+        patch.setattr(app_module, "PageFiles", lambda: PageFiles(page or output / "no page"))
         return TestClient(create_app(settings, access), base_url=base, follow_redirects=False)
 
 
