@@ -22,6 +22,7 @@ def modules() -> dict[Path, ast.Module]:
     return {p: ast.parse(p.read_text(encoding="utf-8")) for p in PACKAGE.rglob("*.py")}
 
 
+@pytest.mark.slow
 def test_the_walls_hold_for_every_module() -> None:
     """The linter looked at each file there is, and none of its contracts is broken."""
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]

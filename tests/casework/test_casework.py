@@ -219,6 +219,7 @@ def counting(payload: Counted, settings: Settings) -> Output:
     return Output({"alive": [{"n": payload.n, "alive": alive}]})
 
 
+@pytest.mark.slow
 def test_few_cases_and_rows_are_in_memory_at_once(out: Settings) -> None:
     """Two hundred of two groups: a chunk that runs and the one after it."""
     many = (Case(f"c{n:03d}", "h", f"g{n % 2}", Counted(n=n)) for n in range(200))

@@ -90,6 +90,7 @@ def run(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num
     return code, ",".join(f.name for f in files if f.exists())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", serve.ENDING)
 def test_a_signal_ends_both(
     number: int, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -98,11 +99,13 @@ def test_a_signal_ends_both(
     assert "Result: http://127.0.0.1:" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_both_end_when_one_does(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, _ = run(settings, tmp_path, monkeypatch, None)
     assert code == 3
 
 
+@pytest.mark.slow
 def test_what_does_not_end_is_killed(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deaf = (
         "import os, pathlib, signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "

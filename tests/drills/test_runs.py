@@ -110,6 +110,7 @@ def test_a_history_that_another_program_holds_is_waited_for(
     assert hashes(out) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_history_that_is_held_for_good_is_a_message(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the next run, after it was let go, is an ordinary one."""
     monkeypatch.setattr(history, "_WAIT_MS", 100)

@@ -62,6 +62,7 @@ def _told(instance: dg.DagsterInstance) -> list[object]:
     return found
 
 
+@pytest.mark.slow
 def test_it_holds_what_dagsters_own_storage_holds(tmp_path: Path, ours: dg.DagsterInstance) -> None:
     with opened(tmp_path / "theirs", "telemetry: {enabled: false}") as theirs:
         expected = _told(theirs)
@@ -82,6 +83,7 @@ def test_it_is_read_by_another_that_is_open_at_the_same_time(tmp_path: Path, our
     assert seen[-1:] == ["begun"]
 
 
+@pytest.mark.slow
 def test_many_write_at_once(tmp_path: Path, ours: dg.DagsterInstance) -> None:
     each, writers = 25, 6
     failed: list[Exception] = []

@@ -19,6 +19,7 @@ def _as_before() -> Iterator[None]:
     configure("text")
 
 
+@pytest.mark.slow
 def test_a_run_says_what_each_partition_took_and_what_failed(
     own_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

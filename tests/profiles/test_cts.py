@@ -71,6 +71,7 @@ def test_a_missing_slice_is_named(tmp_path: Path) -> None:
         real_ct(tmp_path, "MINE/s2.nii.gz")
 
 
+@pytest.mark.slow
 def test_the_real_arm_cuts_the_same_slices_from_a_series(own_root: Path, tmp_path: Path) -> None:
     cut = []
     for kind in ("file", "series"):

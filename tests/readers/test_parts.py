@@ -83,6 +83,7 @@ def test_marks_beside_a_like_are_those_of_the_whole_scan(
     np.testing.assert_array_equal(beside.score[order], whole.score)
 
 
+@pytest.mark.slow
 def test_marks_beside_a_like_of_fine_voxels_are_those_of_the_whole_scan() -> None:
     free = chest((0.8, 0.8, 1.2))  # blocks of 3 x 3 x 2 voxels
     image = with_lesions(free, (65, 90, 90, 6))
