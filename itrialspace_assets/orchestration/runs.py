@@ -20,12 +20,15 @@ from dagster._utils.interrupts import pop_captured_interrupt
 
 from itrialspace_assets.casework.steps import Partition
 from itrialspace_assets.orchestration.history import history_failure_of
+from itrialspace_assets.orchestration.instance import close_killed_runs
 from itrialspace_assets.orchestration.nodes import Key
 
 #: Console lines of Dagster are for its own commands; events are in the history.
 _RUN_CONFIG = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 #: Seconds between two looks at whether a step may start (ours: Dagster asks for a slot of a pool every 1 to 15 s).
 _PAUSE_S = 0.2
+#: Seconds between two looks, while a step waits, for drivers that were killed (ours: a look reads the open runs).
+_LOOK_S = 5.0
 
 
 def job_of(whole: dg.JobDefinition, keys: Sequence[Key]) -> dg.JobDefinition:
@@ -51,7 +54,7 @@ def run(
     """
     key: Any = dg.MultiPartitionKey(partition) if len(partition) == 2 else next(iter(partition.values()), None)
     selected = frozenset(job.asset_selection or ())
-    with _heard_while_it_waits():
+    with _heard_while_it_waits(instance):
         return core_execute_in_process(
             job=InMemoryJob(job),
             run_config=_RUN_CONFIG,
@@ -64,16 +67,22 @@ def run(
 
 
 @contextmanager
-def _heard_while_it_waits() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end a run whose next step waits, for a slot of a pool for example.
+def _heard_while_it_waits(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a run whose next step waits for a slot of a pool, and free slots of killed drivers.
 
     Dagster notes signals during a run and hands them to the step that is running; while none is, nothing looks at them,
-    and its loop asks without a pause whether a step may start.
+    and its loop asks without a pause whether a step may start. A driver that is killed after this one began, or whose
+    end takes a moment longer, leaves its slot taken: nobody else would free it.
     """
+    looked = time.monotonic()
 
     def wait(_: ActiveExecution) -> None:
+        nonlocal looked
         if pop_captured_interrupt():
             raise DagsterExecutionInterruptedError
+        if time.monotonic() - looked >= _LOOK_S:
+            close_killed_runs(instance)
+            looked = time.monotonic()
         time.sleep(_PAUSE_S)
 
     theirs = ActiveExecution.sleep_til_ready

@@ -1,7 +1,9 @@
-"""What a failed step says (a lost history how to go on, anything else its first cause), and what a signal ends."""
+"""What a failed step says (a lost history how to go on, anything else its first cause), and what ends a wait."""
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from dagster._utils.error import serializable_error_info_from_exc_info
 
 from itrialspace_assets.base.settings import load_settings
 from itrialspace_assets.orchestration import runs
-from itrialspace_assets.orchestration.instance import open_instance
+from itrialspace_assets.orchestration.instance import DRIVER, open_instance
 from itrialspace_assets.orchestration.runs import cause_of
 
 
@@ -68,3 +70,28 @@ def test_a_run_that_waits_for_its_turn_ends_at_a_signal(monkeypatch: pytest.Monk
         assert [step.run_id for step in pool.get_concurrency_info("one").pending_steps] == ["another"], (
             "nor waits there"
         )
+
+
+def test_a_run_that_waits_for_a_driver_that_is_killed_takes_its_turn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Killed after this run looked for such drivers: its slot would be taken for ever."""
+
+    @dg.asset(pool="one")
+    def made() -> None: ...
+
+    monkeypatch.setattr(runs, "_LOOK_S", 0.0)
+    killed = subprocess.Popen([sys.executable, "-c", "pass"])
+    killed.wait()
+    job = dg.Definitions(assets=[made]).resolve_implicit_global_asset_job_def()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    with open_instance(load_settings(data_dir=tmp_path, output_dir=tmp_path / "out")) as instance:
+        other = instance.create_run_for_job(
+            job, status=dg.DagsterRunStatus.STARTED, tags={DRIVER: f"{socket.gethostname()}:{killed.pid}"}
+        )
+        pool = instance.event_log_storage
+        pool.initialize_concurrency_limit_to_default("one")
+        assert pool.claim_concurrency_slot("one", other.run_id, "x").is_claimed
+        assert runs.run(runs.job_of(job, [("made",)]), instance, {}, {}).success
+        ended = instance.get_run_by_id(other.run_id)
+        assert ended is not None and ended.status == dg.DagsterRunStatus.FAILURE
