@@ -16,6 +16,7 @@ import tenacity
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from itrialspace_assets.base.errors import ConfigError
 from itrialspace_assets.base.settings import Settings, load_settings
@@ -536,7 +537,7 @@ def test_a_partition_is_read_alike_by_any_number_of_workers(server: ChatServer, 
     assert answers.filter(task="presence")["score"].null_count() == 0
     server.answer = usual
     _, one, _ = run(study(server, tmp_path, "one", workers=1, batch=1), "r")
-    assert one.equals(generations)
+    assert_frame_equal(one, generations)
 
 
 def test_failures_are_asked_again_and_a_dead_server_is_said_before_work(
