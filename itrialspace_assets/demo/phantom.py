@@ -107,8 +107,8 @@ class _Canvas:
             points[..., a] = np.expand_dims(np.arange(s.start, s.stop) * size + first, [b for b in range(3) if b != a])
         axis = end - start
         along = ((points - start) @ axis) / max(float(axis @ axis), 1e-6)
-        aside = points - (start + np.minimum(np.maximum(along, 0), 1)[..., None] * axis)
-        inside = np.sqrt(np.add.reduce(aside * aside, axis=-1)) <= radius
+        from_axis = points - (start + np.minimum(np.maximum(along, 0), 1)[..., None] * axis)
+        inside = np.sqrt(np.add.reduce(from_axis * from_axis, axis=-1)) <= radius
         part = self.volume.array[box]
         part[inside if only is None else inside & _among(only)[part]] = label
 

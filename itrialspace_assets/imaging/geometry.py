@@ -282,13 +282,13 @@ def _straight(array: Array, affine: npt.NDArray[np.float64], where: str) -> Volu
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.all(np.isfinite(affine)) or np.any(spacing <= 0):
         raise CaseRejected(Reason.UNREADABLE_VOLUME, f"{where}: expected a finite affine, got spacing {spacing}")
-    aside = float((np.abs(affine[:3, :3] - np.diag(spacing)) @ (np.array(array.shape) - 1)).max())  # mm
-    if aside > OBLIQUE_TOLERANCE * spacing.min():
+    drift = float((np.abs(affine[:3, :3] - np.diag(spacing)) @ (np.array(array.shape) - 1)).max())  # mm
+    if drift > OBLIQUE_TOLERANCE * spacing.min():
         angle = np.degrees(np.arccos(np.clip(np.diag(affine)[:3] / spacing, -1, 1))).max()
         raise CaseRejected(
             Reason.OBLIQUE_VOLUME,
             f"{where}: expected axes along the patient's, got a direction off by {angle:.2f} degrees, which straight "
-            f"axes would move by {aside:.1f} mm at the far corner (at most {OBLIQUE_TOLERANCE:g} voxels): resample it "
+            f"axes would move by {drift:.1f} mm at the far corner (at most {OBLIQUE_TOLERANCE:g} voxels): resample it "
             "to straight axes and import the result",
         )
     straight = np.diag([*spacing, 1.0])

@@ -355,8 +355,8 @@ def _search(
     spacing = host.spacing
     spare = shape.reach + 1  # how far a lesion in the lobe's box can reach beyond it
     least, most = (np.array([getattr(s, end) for s in within]) for end in ("start", "stop"))
-    aside = float(np.linalg.norm((start - shape.anchor + shape.centroid - target) * spacing))
-    nearest_mm = _closed(shape, start, others, spacing) - aside  # no position costs less
+    moved_mm = float(np.linalg.norm((start - shape.anchor + shape.centroid - target) * spacing))
+    nearest_mm = _closed(shape, start, others, spacing) - moved_mm  # no position costs less
     cost = np.inf
     for reach, half in SEARCH_MM:
         radius = min(reach, cost + _ROUNDING_MM)  # what lies beyond the cost of a position costs more

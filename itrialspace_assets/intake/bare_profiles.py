@@ -6,6 +6,7 @@ import polars as pl
 
 from itrialspace_assets.intake.annotation_sources import AnnotationSource
 from itrialspace_assets.intake.annotations import Annotated
+from itrialspace_assets.profiles.load import UNKNOWN_COLUMNS
 from itrialspace_assets.profiles.registry import Dataset
 from itrialspace_assets.profiles.siblings import SIBLING_COLUMNS, add_siblings
 from itrialspace_assets.records.tables import PROFILE_COLUMNS
@@ -51,15 +52,6 @@ def bare_profiles(annotated: Annotated, source: AnnotationSource, dataset: Datas
         "reinsertion_nodule_diam_mm": pl.col("diameter").round(4),
         "nodule_vol_mm3": pl.col("volume").round(4),
     }
-    words = {
-        "lung_side",
-        "lobe_name",
-        "lung_zone",
-        "central_peripheral",
-        "reinsertion_lobe",
-        "reinsertion_lung_side",
-        "reinsertion_lung_zone",
-    }
     columns = []
     for column in PROFILE_COLUMNS:
         if column.name in known:
@@ -67,7 +59,7 @@ def bare_profiles(annotated: Annotated, source: AnnotationSource, dataset: Datas
         elif column.name in SIBLING_COLUMNS:
             columns.append(pl.lit(siblings[column.name]).alias(column.name))
         else:
-            columns.append(pl.lit("unknown" if column.name in words else None).alias(column.name))
+            columns.append(pl.lit("unknown" if column.name in UNKNOWN_COLUMNS else None).alias(column.name))
     native = [pl.col(c).alias(c.removeprefix("native:")) for c in n.columns if c.startswith("native:")]
     own_id = [pl.col("id").alias(dataset.annotation)] if dataset.annotation else []
     native = [e for e in native if not (dataset.annotation and e.meta.output_name() == dataset.annotation)]

@@ -27,7 +27,7 @@ _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "w": "F"}
 _SMOKING = {"current": "current", "former": "former", "never": "never", "ex": "former"}
 #: Columns in which ``unknown`` stands for a missing side, lobe or zone.
-_UNKNOWN = (
+UNKNOWN_COLUMNS = (
     "lung_side",
     "lobe_name",
     "lung_zone",
@@ -260,7 +260,7 @@ def _typed(raw: pl.DataFrame, notes: _Notes) -> pl.DataFrame:
     truths = truths.with_columns(pl.col(c.name).fill_null(False) for c in flags if not c.nullable)
     typed = floats.with_columns(pl.col(_INTEGERS).cast(pl.Int64(), strict=False)).hstack(truths)
     texts = raw.select(
-        pl.col(c.name).fill_null("unknown") if c.name in _UNKNOWN else pl.col(c.name)
+        pl.col(c.name).fill_null("unknown") if c.name in UNKNOWN_COLUMNS else pl.col(c.name)
         for c in PROFILE_COLUMNS
         if c.type == "text"
     )

@@ -249,8 +249,8 @@ def _stack(slices: Sequence[_Slice], source: Path) -> tuple[list[_Slice], npt.ND
         raise CaseRejected(
             Reason.OBLIQUE_VOLUME,
             f"{source}: expected slices stacked along their normal, got a stack tilted by {angle:.2f} degrees (its "
-            f"last slice lies {drift:.1f} mm aside, as by a tilted gantry): resample it to straight axes and import "
-            "the result",
+            f"last slice lies {drift:.1f} mm off its axis, as by a tilted gantry): resample it to straight axes and "
+            "import the result",
         )
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack([row * slices[0].spacing[0], column * slices[0].spacing[1], normal * step])

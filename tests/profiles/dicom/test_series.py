@@ -170,7 +170,11 @@ _SKEW = [1, 0, 0, 0, 1, 0.005]  # below the limit of a direction, above half a v
 @pytest.mark.parametrize(
     ("change", "reason", "message"),
     [
-        (_shift(1, 1.0), Reason.OBLIQUE_VOLUME, r"tilted by 11\.31 degrees \(its last slice lies 11\.0 mm aside"),
+        (
+            _shift(1, 1.0),
+            Reason.OBLIQUE_VOLUME,
+            r"tilted by 11\.31 degrees \(its last slice lies 11\.0 mm off",
+        ),
         (_shift(0, 0.05), Reason.OBLIQUE_VOLUME, r"tilted by 0\.57 degrees"),
         (lambda k, d: _set(d, ImageOrientationPatient=_TILT), Reason.OBLIQUE_VOLUME, r"tilted by 11\.46 degrees"),
         (_shift(2, 5.0, after=6), Reason.UNREADABLE_VOLUME, r"expected slices 10\.000 mm apart|5\.000 mm apart"),
